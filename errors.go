@@ -1,0 +1,30 @@
+package kcl
+
+import "errors"
+
+var (
+	// ErrLeaseLost says that another worker owns the shard now. A processor's
+	// context is cancelled with it as cause, and checkpoints return it. Stop
+	// working on the shard; its new owner starts after the last checkpoint.
+	ErrLeaseLost = errors.New("kcl: lease lost")
+
+	// ErrShutdownTimeout is the cause with which a processor's context is
+	// cancelled when a shutdown has taken longer than it may.
+	ErrShutdownTimeout = errors.New("kcl: shutdown took longer than the grace period")
+
+	// ErrInvalidCheckpoint says that a position may not be checkpointed:
+	// it was not delivered, lies before the last checkpoint or belongs to
+	// another shard. Nothing was written. It is a mistake of the caller.
+	ErrInvalidCheckpoint = errors.New("kcl: position cannot be checkpointed")
+
+	// ErrStreamNotFound says that the stream does not exist, or no longer.
+	ErrStreamNotFound = errors.New("kcl: stream not found")
+
+	// ErrStreamRecreated says that the stream is not the one that the lease
+	// table was made for: it was deleted and created again under its name.
+	ErrStreamRecreated = errors.New("kcl: stream was created again under the same name")
+
+	// ErrAccessDenied says that the credentials lack a permission; the wrapping
+	// error names the action and the resource.
+	ErrAccessDenied = errors.New("kcl: access denied")
+)

@@ -1,0 +1,72 @@
+package metrics
+
+import "time"
+
+// Sink takes the numbers. Implementations must be safe for concurrent use and
+// must not block. The values of labels come in the order of the Desc's Labels.
+type Sink interface {
+	// Series returns the series of d with these label values, making it if it
+	// is not there yet.
+	Series(d *Desc, labels ...string) Series
+	// Remove forgets the series of d whose first labels have these values.
+	Remove(d *Desc, labels ...string)
+}
+
+// Series is one line of numbers: what Record means depends on the Kind. A
+// counter adds the value, a gauge is set to it, a histogram observes it.
+type Series interface{ Record(value float64) }
+
+// Metrics is the library's view of a [Sink]. A nil *Metrics is a no-op. It is
+// safe for concurrent use.
+type Metrics struct{ sink Sink }
+
+// New returns a Metrics that writes to sink; nil for a nil sink.
+func New(sink Sink) *Metrics {
+	if sink == nil {
+		return nil
+	}
+	return &Metrics{sink: sink}
+}
+
+func (m *Metrics) record(d *Desc, v float64, labels ...string) {
+	if m != nil {
+		m.sink.Series(d, labels...).Record(v)
+	}
+}
+
+// SetLeasesHeld says how many leases the worker holds.
+func (m *Metrics) SetLeasesHeld(n int) { m.record(LeasesHeld, float64(n)) }
+
+// LeaseTaken counts a lease taken; reason is free, expired, balance or handover.
+func (m *Metrics) LeaseTaken(reason string) { m.record(LeasesTaken, 1, reason) }
+
+// LeaseLost counts a lease that the worker no longer holds; reason is taken,
+// expired, released, handover or finished.
+func (m *Metrics) LeaseLost(reason string) { m.record(LeasesLost, 1, reason) }
+
+// LeaseRenewed observes how long one renewal took.
+func (m *Metrics) LeaseRenewed(took time.Duration) { m.record(LeaseRenewTime, took.Seconds()) }
+
+// LeaseStoreError counts a failed call of the lease store; operation is the
+// method of leases.Store in lower case.
+func (m *Metrics) LeaseStoreError(operation string) { m.record(LeaseStoreErrors, 1, operation) }
+
+// SetLeaseRowsInvalid says how many rows of the table cannot be read.
+func (m *Metrics) SetLeaseRowsInvalid(n int) { m.record(LeaseRowsInvalid, float64(n)) }
+
+// ShardSyncError counts a failed synchronisation with the stream's shards.
+func (m *Metrics) ShardSyncError(stream string) { m.record(ShardSyncErrors, 1, stream) }
+
+// Shard resolves the handles of one shard, once per lease. Close it at the end.
+func (m *Metrics) Shard(stream, shard string) *Shard {
+	if m == nil {
+		return nil
+	}
+	s := func(d *Desc) Series { return m.sink.Series(d, stream, shard) }
+	return &Shard{
+		m: m, stream: stream, shard: shard,
+		records: s(Records), bytes: s(Bytes), batches: s(Batches), behind: s(BehindLatest),
+		process: s(ProcessTime), opened: s(SubscriptionsOpened), mode: s(RetrievalMode),
+		checkpoint: s(CheckpointTime), stalled: s(Stalled),
+	}
+}

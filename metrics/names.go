@@ -1,0 +1,70 @@
+package metrics
+
+// Kind says how the values of a metric are to be read.
+type Kind int
+
+// The kinds of metric.
+const (
+	KindCounter Kind = iota
+	KindGauge
+	KindHistogram
+)
+
+// Desc describes one metric. Descs are compared by address: use the variables
+// of this package, and [All] to list them.
+type Desc struct {
+	// Name such as kcl_records_total, in Prometheus' convention.
+	Name string
+	// Help is one sentence.
+	Help string
+	// Kind of the metric.
+	Kind Kind
+	// Unit is seconds, bytes or empty for plain counts.
+	Unit string
+	// Labels are the names of the labels, in the order in which values come.
+	Labels []string
+	// Buckets are the upper bounds of a histogram.
+	Buckets []float64
+}
+
+var (
+	shardLabels = []string{"stream", "shard"}
+	latency     = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+)
+
+// The metrics of the library. Label values are bounded: stream and shard are
+// those that the process owns, the others come from fixed lists.
+var (
+	Records       = &Desc{Name: "kcl_records_total", Help: "Records read from the stream.", Labels: shardLabels}
+	Bytes         = &Desc{Name: "kcl_bytes_total", Help: "Payload bytes read from the stream.", Unit: "bytes", Labels: shardLabels}
+	Batches       = &Desc{Name: "kcl_batches_total", Help: "Batches read from the stream, empty ones included.", Labels: shardLabels}
+	BehindLatest  = &Desc{Name: "kcl_behind_latest_seconds", Help: "How far the last batch was behind the tip of the shard (MillisBehindLatest).", Kind: KindGauge, Unit: "seconds", Labels: shardLabels}
+	ProcessTime   = &Desc{Name: "kcl_process_records_seconds", Help: "Time that ProcessRecords took for one batch.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
+	ProcessErrors = &Desc{Name: "kcl_processor_errors_total", Help: "Calls of the processor that failed, by method and by cause (error, panic).", Labels: []string{"stream", "shard", "method", "cause"}}
+
+	SubscriptionsOpened = &Desc{Name: "kcl_subscriptions_opened_total", Help: "SubscribeToShard calls that were accepted.", Labels: shardLabels}
+	SubscriptionsEnded  = &Desc{Name: "kcl_subscriptions_ended_total", Help: "Subscriptions that ended, by reason.", Labels: []string{"stream", "shard", "reason"}}
+	ReadRetries         = &Desc{Name: "kcl_read_retries_total", Help: "Reads that failed and are tried again, by operation and error code.", Labels: []string{"stream", "shard", "operation", "code"}}
+	RetrievalMode       = &Desc{Name: "kcl_retrieval_mode", Help: "How the shard is read: 1 for enhanced fan-out, 0 for polling.", Kind: KindGauge, Labels: shardLabels}
+
+	Checkpoints      = &Desc{Name: "kcl_checkpoints_total", Help: "Checkpoints, by result (ok, lost, rejected, error).", Labels: []string{"stream", "shard", "result"}}
+	CheckpointTime   = &Desc{Name: "kcl_checkpoint_seconds", Help: "Time until the lease store had taken a checkpoint.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
+	Stalled          = &Desc{Name: "kcl_shard_stalled", Help: "1 while the shard has data and makes no progress; see Scheduler.Status for the layer.", Kind: KindGauge, Labels: shardLabels}
+	LeasesHeld       = &Desc{Name: "kcl_leases_held", Help: "Leases that this worker holds.", Kind: KindGauge}
+	LeasesTaken      = &Desc{Name: "kcl_leases_taken_total", Help: "Leases taken, by reason (free, expired, balance, handover).", Labels: []string{"reason"}}
+	LeasesLost       = &Desc{Name: "kcl_leases_lost_total", Help: "Leases lost or given up, by reason (taken, expired, released, handover, finished).", Labels: []string{"reason"}}
+	LeaseRenewTime   = &Desc{Name: "kcl_lease_renew_seconds", Help: "Time that one renewal of a lease took.", Kind: KindHistogram, Unit: "seconds", Buckets: latency}
+	LeaseStoreErrors = &Desc{Name: "kcl_lease_store_errors_total", Help: "Calls of the lease store that failed, by operation.", Labels: []string{"operation"}}
+	LeaseRowsInvalid = &Desc{Name: "kcl_lease_rows_invalid", Help: "Rows of the lease table that could not be read and are left alone.", Kind: KindGauge}
+	ShardSyncErrors  = &Desc{Name: "kcl_shard_sync_errors_total", Help: "Shard synchronisations that failed, by stream.", Labels: []string{"stream"}}
+)
+
+// All returns the description of every metric, in the order of this file.
+func All() []*Desc {
+	return []*Desc{
+		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
+		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode,
+		Checkpoints, CheckpointTime, Stalled,
+		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, ShardSyncErrors,
+	}
+}

@@ -1,0 +1,107 @@
+package metrics
+
+import "time"
+
+// Shard is the metrics of one shard that this worker owns. A nil *Shard is a
+// no-op. It is safe for concurrent use.
+type Shard struct {
+	m             *Metrics
+	stream, shard string
+
+	records, bytes, batches, behind Series
+	process, opened, mode           Series
+	checkpoint, stalled             Series
+}
+
+// Batch counts one batch that was read.
+func (s *Shard) Batch(records, bytes int, behind time.Duration) {
+	if s == nil {
+		return
+	}
+	s.batches.Record(1)
+	s.behind.Record(behind.Seconds())
+	if records > 0 {
+		s.records.Record(float64(records))
+		s.bytes.Record(float64(bytes))
+	}
+}
+
+// Processed observes how long ProcessRecords took for a batch.
+func (s *Shard) Processed(took time.Duration) {
+	if s != nil {
+		s.process.Record(took.Seconds())
+	}
+}
+
+// ProcessorFailed counts a failed call; method is the name of the processor's
+// method in snake case, cause is error or panic.
+func (s *Shard) ProcessorFailed(method, cause string) {
+	if s != nil {
+		s.m.record(ProcessErrors, 1, s.stream, s.shard, method, cause)
+	}
+}
+
+// SubscriptionOpened counts an accepted SubscribeToShard.
+func (s *Shard) SubscriptionOpened() {
+	if s != nil {
+		s.opened.Record(1)
+	}
+}
+
+// SubscriptionEnded counts the end of a subscription. reason comes from the
+// fixed list of package efo.
+func (s *Shard) SubscriptionEnded(reason string) {
+	if s != nil {
+		s.m.record(SubscriptionsEnded, 1, s.stream, s.shard, reason)
+	}
+}
+
+// Retried counts a read that failed and is tried again. operation is the name
+// of the AWS operation; code comes from a fixed list, never from a message.
+func (s *Shard) Retried(operation, code string) {
+	if s != nil {
+		s.m.record(ReadRetries, 1, s.stream, s.shard, operation, code)
+	}
+}
+
+// SetFanOut says how the shard is read now: by enhanced fan-out or by polling.
+func (s *Shard) SetFanOut(efo bool) {
+	if s != nil {
+		s.mode.Record(number(efo))
+	}
+}
+
+// SetStalled says whether the shard has data and makes no progress.
+func (s *Shard) SetStalled(stalled bool) {
+	if s != nil {
+		s.stalled.Record(number(stalled))
+	}
+}
+
+// Checkpointed counts a checkpoint; result is ok, lost, rejected or error.
+func (s *Shard) Checkpointed(result string, took time.Duration) {
+	if s != nil {
+		s.m.record(Checkpoints, 1, s.stream, s.shard, result)
+		s.checkpoint.Record(took.Seconds())
+	}
+}
+
+// Close removes the shard's series, so that after a hand-over exactly one
+// process exports the shard.
+func (s *Shard) Close() {
+	if s == nil {
+		return
+	}
+	for _, d := range All() {
+		if len(d.Labels) >= 2 && d.Labels[1] == "shard" {
+			s.m.sink.Remove(d, s.stream, s.shard)
+		}
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

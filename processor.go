@@ -1,0 +1,130 @@
+package kcl
+
+import (
+	"context"
+	"time"
+)
+
+// Processor handles the records of one shard (ShardRecordProcessor in the
+// KCL). The library makes one for every lease that the worker gets, by the
+// [ProcessorFactory], and never calls two methods of one processor at a time:
+//
+//	Initialize ProcessRecords* ShutdownRequested? (LeaseLost | ShardEnded)?
+//
+// The context that the methods get is cancelled, with [ErrLeaseLost] as its
+// cause, when the shard belongs to another worker, and with
+// [ErrShutdownTimeout] when a shutdown takes too long; it is not cancelled
+// merely because Run's context was. A panic in a method is contained and
+// treated like an error.
+type Processor interface {
+	// Initialize is called once, before any record. An error is logged, and
+	// the call repeated after a backoff.
+	Initialize(ctx context.Context, in InitializeInput) error
+
+	// ProcessRecords is called with one batch after the other. It may block
+	// for as long as it needs: the lease is renewed all the while. Returning
+	// nil means that the batch is done; it does not checkpoint. After an error
+	// the same batch is delivered again, after a backoff: no record is skipped.
+	ProcessRecords(ctx context.Context, in ProcessRecordsInput) error
+
+	// LeaseLost says that another worker has the shard. Nothing can be
+	// checkpointed any more. It is not called after a shutdown in which the
+	// lease was released.
+	LeaseLost(ctx context.Context, in LeaseLostInput)
+
+	// ShardEnded says that every record of the shard was delivered. Returning
+	// nil means that all of them are processed: the library then writes the
+	// SHARD_END checkpoint itself, and the shard's children can start. After
+	// an error it is called again, after a backoff.
+	ShardEnded(ctx context.Context, in ShardEndedInput) error
+
+	// ShutdownRequested asks to finish: the worker stops, or hands the shard
+	// over. It is the moment for a last checkpoint, which the checkpointer
+	// still takes. An error is logged.
+	ShutdownRequested(ctx context.Context, in ShutdownRequestedInput) error
+}
+
+// ProcessorFactory makes the processor for a shard (ShardRecordProcessorFactory
+// in the KCL). It must return a new processor for each call, must not block,
+// and may be called from several goroutines at the same time.
+type ProcessorFactory func(stream StreamIdentifier, shard Shard) Processor
+
+// InitializeInput comes with [Processor.Initialize].
+type InitializeInput struct {
+	Stream StreamIdentifier
+	Shard  Shard
+	// Checkpoint is where reading starts: the last checkpoint, or a sentinel.
+	Checkpoint ExtendedSequenceNumber
+	// Pending is the position of a checkpoint that was prepared and not
+	// committed, or the zero value, and PendingState what was prepared with it.
+	Pending      ExtendedSequenceNumber
+	PendingState []byte
+}
+
+// ProcessRecordsInput comes with [Processor.ProcessRecords].
+type ProcessRecordsInput struct {
+	// Records are never empty, in ascending order, and may be kept.
+	Records []Record
+	// BehindLatest is how far the batch is behind the tip of the shard
+	// (millisBehindLatest).
+	BehindLatest time.Duration
+	// AtShardEnd says that no batch follows.
+	AtShardEnd bool
+	// Children are the shards that continue this one, when AtShardEnd.
+	Children []ChildShard
+	// ReceivedAt and DeliveredAt are when the batch arrived and when it was
+	// handed to the processor (cacheEntryTime and cacheExitTime).
+	ReceivedAt, DeliveredAt time.Time
+	// Checkpointer records progress; it may be kept and used from other
+	// goroutines until the lease is lost or released.
+	Checkpointer Checkpointer
+}
+
+// LeaseLostInput comes with [Processor.LeaseLost].
+type LeaseLostInput struct{}
+
+// ShardEndedInput comes with [Processor.ShardEnded].
+type ShardEndedInput struct {
+	Children     []ChildShard
+	Checkpointer Checkpointer
+}
+
+// ShutdownRequestedInput comes with [Processor.ShutdownRequested].
+type ShutdownRequestedInput struct {
+	Checkpointer Checkpointer
+}
+
+// Checkpointer records how far a shard has been processed
+// (RecordProcessorCheckpointer in the KCL). Another worker that takes the
+// shard over starts right after the last checkpoint. Every write is
+// conditional on the lease: a worker that has lost it cannot move the
+// checkpoint. The methods are safe for concurrent use; they block until the
+// lease store has answered.
+//
+// They return [ErrLeaseLost] when the lease is gone, [ErrInvalidCheckpoint]
+// for a position that was not delivered or lies before the last checkpoint,
+// the context's cause when ctx ends first, and otherwise the store's error,
+// after which the call can be repeated.
+type Checkpointer interface {
+	// Checkpoint records everything that was delivered so far, the batch of a
+	// running ProcessRecords included.
+	Checkpoint(ctx context.Context) error
+
+	// CheckpointAt records everything up to and including position.
+	CheckpointAt(ctx context.Context, position ExtendedSequenceNumber) error
+
+	// Prepare writes position as a pending checkpoint, with up to 1 KiB of
+	// application state; the shard's owner gets both in [InitializeInput] if
+	// the checkpoint is never committed. The zero position means everything
+	// delivered so far.
+	Prepare(ctx context.Context, position ExtendedSequenceNumber, state []byte) (PreparedCheckpointer, error)
+}
+
+// PreparedCheckpointer commits what [Checkpointer.Prepare] wrote.
+type PreparedCheckpointer interface {
+	// Pending returns the prepared position.
+	Pending() ExtendedSequenceNumber
+	// Commit makes the pending checkpoint the checkpoint. Errors are those of
+	// Checkpointer.
+	Commit(ctx context.Context) error
+}

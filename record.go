@@ -1,0 +1,141 @@
+package kcl
+
+import (
+	"bytes"
+	"strings"
+	"time"
+)
+
+// EncryptionType tells how Kinesis stored a record on disk. The zero value
+// means that the service did not say, which is how it reports "not encrypted".
+type EncryptionType string
+
+// The encryption types that Kinesis knows.
+const (
+	EncryptionNone EncryptionType = "NONE"
+	EncryptionKMS  EncryptionType = "KMS"
+)
+
+// RecordFields is everything that makes up a [Record]. It exists to build
+// records, with [NewRecord]; the reading side uses the methods of Record.
+type RecordFields struct {
+	// SequenceNumber is the decimal number that Kinesis gave the record.
+	SequenceNumber string
+	// SubSequenceNumber is the record's place inside an aggregated Kinesis
+	// record, starting at 0. It is 0 for a record that was not aggregated.
+	SubSequenceNumber int64
+	// Aggregated says that the record came out of an aggregated Kinesis record.
+	Aggregated bool
+	// PartitionKey is nil when the record has none, which happens on streams
+	// with automatic record distribution.
+	PartitionKey *string
+	// ExplicitHashKey is the decimal hash key that an aggregated record
+	// carries for itself; nil otherwise.
+	ExplicitHashKey *string
+	// Data is the payload. NewRecord keeps it without copying.
+	Data []byte
+	// ApproximateArrival is when Kinesis received the record, by its clock.
+	ApproximateArrival time.Time
+	// EncryptionType is how the record was stored.
+	EncryptionType EncryptionType
+}
+
+// Record is one user record (KinesisClientRecord in the KCL). It is immutable
+// and may be kept for as long as the caller likes; keeping one keeps the
+// buffer of the whole batch alive, and [Record.Clone] detaches it. Records are
+// safe for concurrent use.
+type Record struct{ f RecordFields }
+
+// NewRecord makes a record from its fields, for tests and for sources. The
+// record shares the memory of f.Data; the caller must not change it afterwards.
+func NewRecord(f RecordFields) Record { return Record{f: f} }
+
+// Data returns the payload. The bytes belong to the record: do not change them.
+func (r Record) Data() []byte { return r.f.Data }
+
+// SequenceNumber returns the decimal sequence number that Kinesis assigned.
+func (r Record) SequenceNumber() string { return r.f.SequenceNumber }
+
+// SubSequenceNumber returns the place of the record inside the aggregated
+// record that it came from, and 0 for a record that was not aggregated.
+func (r Record) SubSequenceNumber() int64 { return r.f.SubSequenceNumber }
+
+// Position returns the record's place in its shard, as checkpoints name it.
+func (r Record) Position() ExtendedSequenceNumber {
+	return ExtendedSequenceNumber{SequenceNumber: r.f.SequenceNumber, SubSequenceNumber: r.f.SubSequenceNumber}
+}
+
+// Aggregated tells whether the record came out of a record that the Kinesis
+// Producer Library had aggregated.
+func (r Record) Aggregated() bool { return r.f.Aggregated }
+
+// PartitionKey returns the key that the producer chose. The second result is
+// false when the record has none: on streams with automatic record
+// distribution Kinesis returns no partition key, and the key, even where there
+// is one, does not decide the shard.
+func (r Record) PartitionKey() (key string, ok bool) {
+	if r.f.PartitionKey == nil {
+		return "", false
+	}
+	return *r.f.PartitionKey, true
+}
+
+// ExplicitHashKey returns the hash key that overrides the partition key's
+// hash. Only records that were aggregated can carry one.
+func (r Record) ExplicitHashKey() (key string, ok bool) {
+	if r.f.ExplicitHashKey == nil {
+		return "", false
+	}
+	return *r.f.ExplicitHashKey, true
+}
+
+// ApproximateArrival returns when Kinesis received the record. It is the
+// service's clock and not exact; records of one shard may disagree with their
+// order by it.
+func (r Record) ApproximateArrival() time.Time { return r.f.ApproximateArrival }
+
+// EncryptionType returns how Kinesis stored the record.
+func (r Record) EncryptionType() EncryptionType { return r.f.EncryptionType }
+
+// Clone returns a record that shares no memory with r's batch.
+func (r Record) Clone() Record {
+	f := r.f
+	f.Data = bytes.Clone(f.Data)
+	f.SequenceNumber = strings.Clone(f.SequenceNumber)
+	f.PartitionKey = cloneString(f.PartitionKey)
+	f.ExplicitHashKey = cloneString(f.ExplicitHashKey)
+	return Record{f: f}
+}
+
+func cloneString(s *string) *string {
+	if s == nil {
+		return nil
+	}
+	c := strings.Clone(*s)
+	return &c
+}
+
+// Batch is what one SubscribeToShard event or one GetRecords answer brought.
+// A batch without records is normal: it moves Next and BehindLatest.
+type Batch struct {
+	// Records in ascending order. The slice belongs to the receiver.
+	Records []Record
+	// Next is where reading goes on once this batch has been processed. It is
+	// the zero Position in the last batch of a shard.
+	Next Position
+	// BehindLatest is how far the batch is behind the tip of the shard, as the
+	// service reports it (MillisBehindLatest).
+	BehindLatest time.Duration
+	// End is set in the last batch of a shard, and only there. Its records are
+	// to be processed like any others.
+	End *ShardEnd
+	// ReceivedAt is when the batch had been read completely, by the local clock.
+	ReceivedAt time.Time
+}
+
+// ShardEnd says that a shard has ended and names the shards that continue it.
+type ShardEnd struct {
+	// Children are the shards that a split or merge made from the shard. It is
+	// never empty.
+	Children []ChildShard
+}
