@@ -1,0 +1,172 @@
+package leases
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// Lease is one row of the lease table: who reads a shard and how far it has
+// been read. It is a plain value; the slices belong to whoever holds the value
+// and are not changed in place. The attributes are those of the Java KCL, so
+// that both can work on one table, and three of our own.
+type Lease struct {
+	// Key is the shard id, or account:stream:epoch:shardId in an application
+	// with several streams (leaseKey).
+	Key string
+	// Stream is account:stream:epoch in an application with several streams,
+	// and empty otherwise (streamName).
+	Stream string
+	// ShardID is the shard. In an application with one stream it equals Key.
+	ShardID string
+	// Owner is the worker that holds the lease, or will hold it once
+	// CheckpointOwner is gone; empty when nobody does (leaseOwner).
+	Owner string
+	// CheckpointOwner is set while the lease is handed over: it is the worker
+	// that still reads the shard, and Owner the next one (checkpointOwner).
+	CheckpointOwner string
+	// Counter grows by one with every write of the owner (leaseCounter). A
+	// lease whose counter stands still for longer than FailoverTime is expired.
+	Counter int64
+	// OwnerSwitchesSinceCheckpoint counts changes of owner without a checkpoint
+	// in between.
+	OwnerSwitchesSinceCheckpoint int64
+	// Checkpoint is the last position that was processed (checkpoint and
+	// checkpointSubSequenceNumber).
+	Checkpoint kcl.ExtendedSequenceNumber
+	// Pending is a prepared checkpoint, or zero (pendingCheckpoint and
+	// pendingCheckpointSubSequenceNumber), and PendingState what the
+	// application prepared with it (pendingCheckpointState).
+	Pending      kcl.ExtendedSequenceNumber
+	PendingState []byte
+	// Parents and Children are shard ids (parentShardId, childShardIds).
+	Parents  []string
+	Children []string
+	// HashKeyRange is zero when it is not known.
+	HashKeyRange kcl.HashKeyRange
+	// ThroughputKBps is what the owner measured; negative when not known.
+	ThroughputKBps float64
+
+	// NativeOwner is the worker of this library that took the lease last. When
+	// it differs from the actual owner, that one is of another library, and
+	// cannot be asked for a graceful hand-over.
+	NativeOwner string
+	// PinnedAt is the service's time at which LATEST was pinned: while
+	// Checkpoint is LATEST, readers start at this time. Zero otherwise.
+	PinnedAt time.Time
+	// StreamCreated is when the stream was created; zero on rows that another
+	// library wrote.
+	StreamCreated time.Time
+}
+
+// ActualOwner is the worker that reads the shard and may write the row now:
+// CheckpointOwner while the lease is handed over, else Owner.
+func (l Lease) ActualOwner() string {
+	if l.CheckpointOwner != "" {
+		return l.CheckpointOwner
+	}
+	return l.Owner
+}
+
+// Finished tells whether the shard has been processed to its end.
+func (l Lease) Finished() bool { return l.Checkpoint.IsShardEnd() }
+
+// Attr is a set of attributes of a Lease. Attributes that belong together are
+// one bit.
+type Attr uint32
+
+// The attributes that an [Update] can set or expect. Key, Stream and ShardID
+// never change.
+const (
+	AttrOwner           Attr = 1 << iota // Owner
+	AttrCheckpointOwner                  // CheckpointOwner
+	AttrCounter                          // Counter
+	AttrOwnerSwitches                    // OwnerSwitchesSinceCheckpoint
+	AttrCheckpoint                       // Checkpoint
+	AttrPending                          // Pending and PendingState
+	AttrParents                          // Parents
+	AttrChildren                         // Children
+	AttrHashKeyRange                     // HashKeyRange
+	AttrThroughput                       // ThroughputKBps
+	AttrNativeOwner                      // NativeOwner
+	AttrPinnedAt                         // PinnedAt
+	AttrStreamCreated                    // StreamCreated
+
+	// AttrAll is every attribute.
+	AttrAll Attr = 1<<iota - 1
+)
+
+// Has tells whether all of b are in a.
+func (a Attr) Has(b Attr) bool { return a&b == b }
+
+// With returns l with the attributes of set taken from m.
+func (l Lease) With(set Attr, m Lease) Lease {
+	if set.Has(AttrOwner) {
+		l.Owner = m.Owner
+	}
+	if set.Has(AttrCheckpointOwner) {
+		l.CheckpointOwner = m.CheckpointOwner
+	}
+	if set.Has(AttrCounter) {
+		l.Counter = m.Counter
+	}
+	if set.Has(AttrOwnerSwitches) {
+		l.OwnerSwitchesSinceCheckpoint = m.OwnerSwitchesSinceCheckpoint
+	}
+	if set.Has(AttrCheckpoint) {
+		l.Checkpoint = m.Checkpoint
+	}
+	if set.Has(AttrPending) {
+		l.Pending, l.PendingState = m.Pending, m.PendingState
+	}
+	if set.Has(AttrParents) {
+		l.Parents = m.Parents
+	}
+	if set.Has(AttrChildren) {
+		l.Children = m.Children
+	}
+	if set.Has(AttrHashKeyRange) {
+		l.HashKeyRange = m.HashKeyRange
+	}
+	if set.Has(AttrThroughput) {
+		l.ThroughputKBps = m.ThroughputKBps
+	}
+	if set.Has(AttrNativeOwner) {
+		l.NativeOwner = m.NativeOwner
+	}
+	if set.Has(AttrPinnedAt) {
+		l.PinnedAt = m.PinnedAt
+	}
+	if set.Has(AttrStreamCreated) {
+		l.StreamCreated = m.StreamCreated
+	}
+	return l
+}
+
+// Same tells whether l and m agree in the attributes of set. Sets of shard ids
+// are compared without regard to their order.
+func (l Lease) Same(set Attr, m Lease) bool {
+	differ := (set.Has(AttrOwner) && l.Owner != m.Owner) ||
+		(set.Has(AttrCheckpointOwner) && l.CheckpointOwner != m.CheckpointOwner) ||
+		(set.Has(AttrCounter) && l.Counter != m.Counter) ||
+		(set.Has(AttrOwnerSwitches) && l.OwnerSwitchesSinceCheckpoint != m.OwnerSwitchesSinceCheckpoint) ||
+		(set.Has(AttrCheckpoint) && l.Checkpoint != m.Checkpoint) ||
+		(set.Has(AttrPending) && (l.Pending != m.Pending || string(l.PendingState) != string(m.PendingState))) ||
+		(set.Has(AttrParents) && !sameSet(l.Parents, m.Parents)) ||
+		(set.Has(AttrChildren) && !sameSet(l.Children, m.Children)) ||
+		(set.Has(AttrHashKeyRange) && l.HashKeyRange != m.HashKeyRange) ||
+		(set.Has(AttrThroughput) && l.ThroughputKBps != m.ThroughputKBps) ||
+		(set.Has(AttrNativeOwner) && l.NativeOwner != m.NativeOwner) ||
+		(set.Has(AttrPinnedAt) && !l.PinnedAt.Equal(m.PinnedAt)) ||
+		(set.Has(AttrStreamCreated) && !l.StreamCreated.Equal(m.StreamCreated))
+	return !differ
+}
+
+func sameSet(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
+	return slices.Equal(a, b)
+}

@@ -1,0 +1,99 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Store keeps lease rows: leases/dynamodb, leases/memory, or another that
+// passes leases/leasetest. It holds no policy; every decision is made over
+// [Lease] values in this package. All methods are safe for concurrent use and
+// return when ctx ends. A Store writes attributes, never whole items, so
+// attributes that it does not know survive.
+type Store interface {
+	// Init makes the table if it does not exist and waits until it can be
+	// used. Several workers may call it at the same time. A table of a foreign
+	// layout is an error that wraps [ErrForeignTable].
+	Init(ctx context.Context) error
+
+	// List returns all rows, in no order. It may be behind the latest writes.
+	// A row that cannot be read is in Listing.Bad and is no error.
+	List(ctx context.Context) (Listing, error)
+
+	// Get returns one row as it is now, after all accepted writes. The error
+	// wraps [ErrNotFound] when there is none, and is a [*RowError] when the
+	// row cannot be read.
+	Get(ctx context.Context, key string) (Lease, error)
+
+	// Create makes a row. If one with its key exists it is left as it is, and
+	// the error is a [*ConflictError].
+	Create(ctx context.Context, l Lease) error
+
+	// Update changes attributes of a row in one conditional write. When the
+	// row is not as expected, or not there, nothing changes and the error is a
+	// [*ConflictError]. Any other error leaves open whether the write happened.
+	Update(ctx context.Context, u Update) error
+
+	// Delete removes a row if the attributes expect are as in read. A row that
+	// is not there is no error; one that differs is a [*ConflictError].
+	Delete(ctx context.Context, read Lease, expect Attr) error
+}
+
+// Listing is what [Store.List] found.
+type Listing struct {
+	Leases []Lease
+	Bad    []*RowError
+}
+
+// Update is a conditional write: set the attributes Set to their values in To,
+// if the row exists and its attributes Expect are as in Read. A value that is
+// zero in To is removed from the row where the table's format leaves absent
+// values out.
+type Update struct {
+	Read   Lease
+	Expect Attr
+	To     Lease
+	Set    Attr
+}
+
+// Errors of a Store that callers branch on.
+var (
+	// ErrNotFound says that there is no such row.
+	ErrNotFound = errors.New("leases: no such lease")
+	// ErrTableNotFound says that the table itself is gone or was never made.
+	ErrTableNotFound = errors.New("leases: table not found")
+	// ErrForeignTable says that the table has another layout than a lease table.
+	ErrForeignTable = errors.New("leases: table is not a lease table")
+)
+
+// ConflictError says that a row was not as a conditional write expected it.
+type ConflictError struct {
+	// Key of the row.
+	Key string
+	// Current is the row as the store found it; nil when there is none.
+	Current *Lease
+}
+
+// Error implements error.
+func (e *ConflictError) Error() string {
+	if e.Current == nil {
+		return fmt.Sprintf("leases: lease %q does not exist any more", e.Key)
+	}
+	return fmt.Sprintf("leases: lease %q was changed meanwhile (owner %q, counter %d)", e.Key, e.Current.ActualOwner(), e.Current.Counter)
+}
+
+// RowError says that a row cannot be read as a lease. Such a row is left
+// alone; the others are not affected.
+type RowError struct {
+	// Key of the row, as far as it could be read.
+	Key string
+	// Err names the attribute, its value and what was expected.
+	Err error
+}
+
+// Error implements error.
+func (e *RowError) Error() string { return fmt.Sprintf("leases: row %q: %v", e.Key, e.Err) }
+
+// Unwrap returns what is wrong with the row.
+func (e *RowError) Unwrap() error { return e.Err }
