@@ -13,7 +13,7 @@ type Sink interface {
 }
 
 // Series is one line of numbers: what Record means depends on the Kind. A
-// counter adds the value, a gauge is set to it, a histogram observes it.
+// counter adds the value, a gauge or lag is set to it, a histogram observes it.
 type Series interface{ Record(value float64) }
 
 // Metrics is the library's view of a [Sink]. A nil *Metrics is a no-op. It is

@@ -1,5 +1,7 @@
 package metrics
 
+import "time"
+
 // Kind says how the values of a metric are to be read.
 type Kind int
 
@@ -8,7 +10,24 @@ const (
 	KindCounter Kind = iota
 	KindGauge
 	KindHistogram
+	// KindLag is a gauge that grows by itself while nobody records it; see [Lag].
+	KindLag
 )
+
+// lagGrace is for how long a lag may go unreported without growing: longer than
+// the five seconds between two events of an idle subscription.
+const lagGrace = 10 * time.Second
+
+// Lag is what a [KindLag] metric shows, in seconds: the value recorded last,
+// and, once that is more than ten seconds old, the time since then on top. A
+// reader that stands still shows a lag that grows by a second each second,
+// whatever it last heard from the service.
+func Lag(recorded float64, since time.Duration) float64 {
+	if since <= lagGrace {
+		return recorded
+	}
+	return recorded + since.Seconds()
+}
 
 // Desc describes one metric. Descs are compared by address: use the variables
 // of this package, and [All] to list them.
@@ -38,7 +57,7 @@ var (
 	Records       = &Desc{Name: "kcl_records_total", Help: "Records read from the stream.", Labels: shardLabels}
 	Bytes         = &Desc{Name: "kcl_bytes_total", Help: "Payload bytes read from the stream.", Unit: "bytes", Labels: shardLabels}
 	Batches       = &Desc{Name: "kcl_batches_total", Help: "Batches read from the stream, empty ones included.", Labels: shardLabels}
-	BehindLatest  = &Desc{Name: "kcl_behind_latest_seconds", Help: "How far the last batch was behind the tip of the shard (MillisBehindLatest).", Kind: KindGauge, Unit: "seconds", Labels: shardLabels}
+	BehindLatest  = &Desc{Name: "kcl_behind_latest_seconds", Help: "How far the last batch was behind the tip of the shard (MillisBehindLatest), and the time since then when that is over ten seconds ago.", Kind: KindLag, Unit: "seconds", Labels: shardLabels}
 	ProcessTime   = &Desc{Name: "kcl_process_records_seconds", Help: "Time that ProcessRecords took for one batch.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
 	ProcessErrors = &Desc{Name: "kcl_processor_errors_total", Help: "Calls of the processor that failed, by method and by cause (error, panic).", Labels: []string{"stream", "shard", "method", "cause"}}
 

@@ -1,12 +1,16 @@
 package metrics
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Shard is the metrics of one shard that this worker owns. A nil *Shard is a
 // no-op. It is safe for concurrent use.
 type Shard struct {
 	m             *Metrics
 	stream, shard string
+	closed        atomic.Bool // a straggler must not bring a removed series back
 
 	records, bytes, batches, behind Series
 	process, opened, mode           Series
@@ -36,9 +40,7 @@ func (s *Shard) Processed(took time.Duration) {
 // ProcessorFailed counts a failed call; method is the name of the processor's
 // method in snake case, cause is error or panic.
 func (s *Shard) ProcessorFailed(method, cause string) {
-	if s != nil {
-		s.m.record(ProcessErrors, 1, s.stream, s.shard, method, cause)
-	}
+	s.count(ProcessErrors, method, cause)
 }
 
 // SubscriptionOpened counts an accepted SubscribeToShard.
@@ -51,17 +53,13 @@ func (s *Shard) SubscriptionOpened() {
 // SubscriptionEnded counts the end of a subscription. reason comes from the
 // fixed list of package efo.
 func (s *Shard) SubscriptionEnded(reason string) {
-	if s != nil {
-		s.m.record(SubscriptionsEnded, 1, s.stream, s.shard, reason)
-	}
+	s.count(SubscriptionsEnded, reason)
 }
 
 // Retried counts a read that failed and is tried again. operation is the name
 // of the AWS operation; code comes from a fixed list, never from a message.
 func (s *Shard) Retried(operation, code string) {
-	if s != nil {
-		s.m.record(ReadRetries, 1, s.stream, s.shard, operation, code)
-	}
+	s.count(ReadRetries, operation, code)
 }
 
 // SetFanOut says how the shard is read now: by enhanced fan-out or by polling.
@@ -81,21 +79,29 @@ func (s *Shard) SetStalled(stalled bool) {
 // Checkpointed counts a checkpoint; result is ok, lost, rejected or error.
 func (s *Shard) Checkpointed(result string, took time.Duration) {
 	if s != nil {
-		s.m.record(Checkpoints, 1, s.stream, s.shard, result)
+		s.count(Checkpoints, result)
 		s.checkpoint.Record(took.Seconds())
 	}
 }
 
 // Close removes the shard's series, so that after a hand-over exactly one
-// process exports the shard.
+// process exports the shard. What is recorded afterwards is lost.
 func (s *Shard) Close() {
 	if s == nil {
 		return
 	}
+	s.closed.Store(true)
 	for _, d := range All() {
 		if len(d.Labels) >= 2 && d.Labels[1] == "shard" {
 			s.m.sink.Remove(d, s.stream, s.shard)
 		}
+	}
+}
+
+// count adds one to a counter with more labels than stream and shard.
+func (s *Shard) count(d *Desc, labels ...string) {
+	if s != nil && !s.closed.Load() {
+		s.m.record(d, 1, append([]string{s.stream, s.shard}, labels...)...)
 	}
 }
 
