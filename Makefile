@@ -1,0 +1,51 @@
+# Everything a contributor runs. `make` alone lists the targets.
+GO       ?= go
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+BENCH    ?= .
+
+GOFUMPT  := $(GO) run mvdan.cc/gofumpt@v0.12.0
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+SERVERS  := integration/servers.sh
+
+# The suite against real servers has its own target; everything else needs only Go.
+PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test race lint fuzz bench integration check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## watch a fleet read a stream through a reshard and a killed worker (about a minute)
+	$(GO) run ./examples/quickstart
+
+test: ## run the tests; needs nothing but Go
+	$(GO) test ./...
+
+race: ## run the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+
+lint: ## gofumpt, go vet, golangci-lint, go mod tidy
+	@out=$$($(GOFUMPT) -l .) || exit 1; \
+	  if [ -n "$$out" ]; then echo "not formatted, run gofumpt -w:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+	$(GO) mod tidy -diff
+
+fuzz: ## run every fuzz target for FUZZTIME (default 30s) each
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's#/[^/]*:func # #' | sort -u | \
+	while read -r pkg target; do \
+	  echo "fuzz $$pkg $$target for $(FUZZTIME)"; \
+	  $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+	done
+
+bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=1s)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+integration: ## install and start the real servers, run the suite against them, stop them
+	@set -eu; trap '$(SERVERS) stop' EXIT; trap 'exit 130' INT TERM; \
+	  endpoints=$$($(SERVERS) start); eval "$$endpoints"; \
+	  REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 15m ./integration/...
+
+check: lint race ## what must pass before a commit

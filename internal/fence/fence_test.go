@@ -1,0 +1,258 @@
+// Package fence holds one test: the import rules of ARCHITECTURE.md. Imports point
+// downwards, peers never import peers, and each third-party module stays where it is needed.
+// Test files are free; a package of the library is not.
+package fence
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/kinesis-go/kcl"
+
+// rigs are the mains and the test beds at the top; they may use any package below.
+var rigs = []string{"cmd/...", "examples/...", "integration/...", "internal/sim/..."}
+
+// everyone is the allow-list of packages that all may import.
+var everyone = []string{"internal/memnet"}
+
+// layers says which packages of this module a package may import, besides [everyone].
+// A package that is missing here fails the test: give it its place first. "." is the root.
+var layers = map[string][]string{
+	// 1: words
+	".":                  {},
+	"metrics":            {},
+	"metrics/prometheus": {"metrics"},
+	"metrics/cloudwatch": {"metrics"},
+	// helpers
+	"internal/memnet":     {},
+	"internal/fence":      {},
+	"internal/retry":      {},
+	"internal/awserr":     {"."},
+	"internal/awstest":    {".", "metrics", "kinesistest", "internal/dynamotest"},
+	"internal/dynamotest": {},
+	// 2: parts
+	"efo":              {".", "metrics", "internal/retry", "internal/awserr"},
+	"polling":          {".", "metrics", "internal/retry", "internal/awserr"},
+	"checkpoint":       {".", "metrics"},
+	"kpl":              {"."},
+	"multilang":        {"."},
+	"leases":           {".", "metrics", "internal/retry"},
+	"leases/memory":    {".", "leases"},
+	"leases/dynamodb":  {".", "leases", "internal/retry", "internal/awserr"},
+	"leases/redis":     {".", "leases", "internal/retry"},
+	"leases/leasetest": {".", "leases"},
+	// 3: assembly
+	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/retry", "internal/awserr"},
+	"kinesistest": {},
+	// 4: mains and rigs
+	"cmd/...":          {"..."},
+	"examples/...":     {"..."},
+	"integration/...":  {"..."},
+	"internal/sim/...": {"..."},
+}
+
+// onlyTests names packages that are for test files alone, in mains and rigs too.
+var onlyTests = []string{"internal/awstest", "leases/leasetest"}
+
+// fences says who may import a third-party module; the longest matching prefix decides, and one
+// without an entry may be imported by nobody.
+var fences = map[string][]string{
+	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/awstest"},
+	"github.com/aws/smithy-go":                        {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/config":             {}, // rigs only
+	"github.com/aws/aws-sdk-go-v2/credentials":        {"internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"leases/dynamodb", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
+	"github.com/cenkalti/backoff/v4":                  {"efo", "polling", "scheduler", "leases", "internal/retry"},
+	"github.com/prometheus":                           {"metrics/prometheus"},
+	"github.com/redis/go-redis/v9":                    {"leases/redis"},
+	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
+	"google.golang.org/protobuf":                      {"kpl"},
+	"github.com/lmittmann/tint":                       {}, // rigs only
+	"github.com/stretchr/testify":                     {"leases/leasetest", "internal/awstest"},
+}
+
+// source is one package as the fence sees it: its folder, and the imports of its files, test files apart.
+type source struct {
+	dir     string
+	imports []string
+}
+
+// violations compares packages with the rules. Pure, so that a test can show that it bites.
+func violations(sources []source) []string {
+	var bad []string
+	for _, s := range sources {
+		allowed, known := lookup(s.dir)
+		if !known {
+			bad = append(bad, fmt.Sprintf("%s: not in the table of layers", s.dir))
+			continue
+		}
+		for _, imp := range s.imports {
+			switch rel, own := relative(imp); {
+			case own && !(matches(rel, allowed) || matches(rel, everyone)):
+				bad = append(bad, fmt.Sprintf("%s imports %s: not below it", s.dir, rel))
+			case own && slices.Contains(onlyTests, rel):
+				bad = append(bad, fmt.Sprintf("%s imports %s: for tests only", s.dir, rel))
+			case own || standard(imp):
+			case !fenced(imp, s.dir):
+				bad = append(bad, fmt.Sprintf("%s imports %s: outside its fence", s.dir, imp))
+			}
+		}
+	}
+	return bad
+}
+
+func lookup(dir string) (allowed []string, known bool) {
+	if allowed, known = layers[dir]; known {
+		return allowed, true
+	}
+	for _, rig := range rigs {
+		if matches(dir, []string{rig}) {
+			return layers[rig], true
+		}
+	}
+	return nil, false
+}
+
+func relative(imp string) (string, bool) {
+	if imp == module {
+		return ".", true
+	}
+	return strings.CutPrefix(imp, module+"/")
+}
+
+// matches tells whether dir is in the list, where "x/..." means x and all below it.
+func matches(dir string, list []string) bool {
+	return slices.ContainsFunc(list, func(pattern string) bool {
+		base, all := strings.CutSuffix(pattern, "...")
+		base = strings.TrimSuffix(base, "/")
+		return dir == pattern || all && (base == "" || dir == base || strings.HasPrefix(dir, base+"/"))
+	})
+}
+
+func standard(imp string) bool {
+	first, _, _ := strings.Cut(imp, "/")
+	return !strings.Contains(first, ".")
+}
+
+func fenced(imp, dir string) bool {
+	longest := ""
+	for prefix := range fences {
+		if (imp == prefix || strings.HasPrefix(imp, prefix+"/")) && len(prefix) > len(longest) {
+			longest = prefix
+		}
+	}
+	return longest != "" && (slices.Contains(fences[longest], dir) || matches(dir, rigs))
+}
+
+func TestImportsStayInsideTheFence(t *testing.T) {
+	t.Parallel()
+	sources := read(t, filepath.Join("..", ".."))
+	require.Greater(t, len(sources), 3, "the walk must find the module")
+	require.Empty(t, violations(sources))
+}
+
+// read parses the imports of every package. It reads the files itself, not by `go list`, so
+// that build tags hide nothing and the test cache knows what the result depends on.
+func read(t *testing.T, root string) []source {
+	t.Helper()
+	found := map[string]map[string]bool{}
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() {
+			if file != root && (name[0] == '.' || name[0] == '_' || name == "testdata") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		dir = filepath.ToSlash(dir)
+		if found[dir] == nil {
+			found[dir] = map[string]bool{}
+		}
+		for _, spec := range parsed.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[dir][imp] = true
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	var sources []source
+	for _, dir := range slices.Sorted(maps.Keys(found)) {
+		sources = append(sources, source{dir: dir, imports: slices.Sorted(maps.Keys(found[dir]))})
+	}
+	return sources
+}
+
+func TestTheFenceBites(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		dir, imports string
+		want         string // "" is allowed
+	}{
+		"down":                     {"scheduler", module + "/leases", ""},
+		"root from a part":         {"efo", module, ""},
+		"network for everyone":     {"kinesistest", module + "/internal/memnet", ""},
+		"standard library":         {".", "net/http", ""},
+		"rig uses anything":        {"examples/quickstart", module + "/kinesistest", ""},
+		"rig uses any third party": {"integration", "github.com/aws/aws-sdk-go-v2/service/kinesis/types", ""},
+		"part of an allowed one":   {"efo", "github.com/aws/aws-sdk-go-v2/service/kinesis/types", ""},
+
+		"up":                       {"leases", module + "/scheduler", "leases imports scheduler: not below it"},
+		"peer":                     {"efo", module + "/polling", "efo imports polling: not below it"},
+		"peer words":               {".", module + "/metrics", ". imports metrics: not below it"},
+		"scheduler knows no store": {"scheduler", module + "/leases/dynamodb", "scheduler imports leases/dynamodb: not below it"},
+		"fake needs nothing":       {"kinesistest", module, "kinesistest imports .: not below it"},
+		"helper of tests":          {"cmd/kinesisfake", module + "/internal/awstest", "cmd/kinesisfake imports internal/awstest: for tests only"},
+		"root is standard only":    {".", "github.com/aws/smithy-go", ". imports github.com/aws/smithy-go: outside its fence"},
+		"SDK outside its fence":    {"checkpoint", "github.com/aws/aws-sdk-go-v2/service/kinesis", "checkpoint imports github.com/aws/aws-sdk-go-v2/service/kinesis: outside its fence"},
+		"longest prefix decides":   {"efo", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "efo imports github.com/aws/aws-sdk-go-v2/service/dynamodb: outside its fence"},
+		"test library":             {"leases", "github.com/stretchr/testify/require", "leases imports github.com/stretchr/testify/require: outside its fence"},
+		"unknown third party":      {"examples/quickstart", "example.org/new", "examples/quickstart imports example.org/new: outside its fence"},
+		"package without a place":  {"util", "fmt", "util: not in the table of layers"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var want []string
+			if c.want != "" {
+				want = []string{c.want}
+			}
+			require.Equal(t, want, violations([]source{{dir: c.dir, imports: []string{c.imports}}}))
+		})
+	}
+}
