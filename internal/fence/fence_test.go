@@ -1,10 +1,12 @@
-// Package fence holds one test: the import rules of ARCHITECTURE.md. Imports point
+// Package fence holds tests of the house rules: first the import rules of ARCHITECTURE.md. Imports point
 // downwards, peers never import peers, and each third-party module stays where it is needed.
-// Test files are free; a package of the library is not.
+// Test files are free; a package of the library is not. A second rule keeps real sleeps out of
+// tests: only a file that uses testing/synctest, where they take no time, may call time.Sleep.
 package fence
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -171,6 +173,30 @@ func TestImportsStayInsideTheFence(t *testing.T) {
 func read(t *testing.T, root string) []source {
 	t.Helper()
 	found := map[string]map[string]bool{}
+	walk(t, root, func(name string, text []byte) {
+		if strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
+		require.NoError(t, err)
+		dir := path.Dir(name)
+		if found[dir] == nil {
+			found[dir] = map[string]bool{}
+		}
+		for _, spec := range file.Imports {
+			found[dir][unquote(spec.Path)] = true
+		}
+	})
+	var sources []source
+	for _, dir := range slices.Sorted(maps.Keys(found)) {
+		sources = append(sources, source{dir: dir, imports: slices.Sorted(maps.Keys(found[dir]))})
+	}
+	return sources
+}
+
+// walk calls visit with every Go file below root, named from there with slashes.
+func walk(t *testing.T, root string, visit func(name string, text []byte)) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -182,40 +208,63 @@ func read(t *testing.T, root string) []source {
 			}
 			return nil
 		}
-		if path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+		if filepath.Ext(name) != ".go" {
 			return nil
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly)
+		name, err = filepath.Rel(root, file)
 		if err != nil {
 			return err
 		}
-		dir, err := filepath.Rel(root, filepath.Dir(file))
-		if err != nil {
-			return err
-		}
-		dir = filepath.ToSlash(dir)
-		if found[dir] == nil {
-			found[dir] = map[string]bool{}
-		}
-		for _, spec := range parsed.Imports {
-			imp, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			found[dir][imp] = true
-		}
+		visit(filepath.ToSlash(name), text)
 		return nil
 	})
 	require.NoError(t, err)
-	var sources []source
-	for _, dir := range slices.Sorted(maps.Keys(found)) {
-		sources = append(sources, source{dir: dir, imports: slices.Sorted(maps.Keys(found[dir]))})
+}
+
+func unquote(lit *ast.BasicLit) string {
+	text, err := strconv.Unquote(lit.Value)
+	if err != nil {
+		panic(err) // the parser accepted it
 	}
-	return sources
+	return text
+}
+
+func TestTestsDoNotSleep(t *testing.T) {
+	t.Parallel()
+	walk(t, filepath.Join("..", ".."), func(name string, text []byte) {
+		if strings.HasSuffix(name, "_test.go") {
+			require.Empty(t, sleeps(t, name, string(text)), "wait on a channel or a timer, or use a synctest bubble")
+		}
+	})
+	require.Len(t, sleeps(t, "x_test.go", "package x\nimport \"time\"\nfunc f() {\n\ttime.Sleep(1)\n}\n"), 1)
+	require.Empty(t, sleeps(t, "x_test.go", "package x\nimport (\"time\"; \"testing/synctest\")\nfunc f() { time.Sleep(1) }\n"))
+}
+
+// sleeps lists the calls of time.Sleep in a file that uses no bubble.
+func sleeps(t *testing.T, name, text string) []string {
+	t.Helper()
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, name, text, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	for _, spec := range file.Imports {
+		if unquote(spec.Path) == "testing/synctest" {
+			return nil
+		}
+	}
+	var found []string
+	ast.Inspect(file, func(node ast.Node) bool {
+		if sel, ok := node.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" {
+				found = append(found, set.Position(sel.Pos()).String())
+			}
+		}
+		return true
+	})
+	return found
 }
 
 func TestTheFenceBites(t *testing.T) {
