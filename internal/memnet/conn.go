@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -14,6 +15,7 @@ type conn struct {
 	link          *Link
 	rd, wr        *half
 	local, remote Addr
+	abort         atomic.Bool // Close resets
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -37,11 +39,20 @@ func (c *conn) Write(p []byte) (int, error) {
 // Close ends this side: its own reads and writes fail from now on, the peer reads what was written before and then io.EOF.
 func (c *conn) Close() error {
 	c.rd.closeReader()
+	if c.abort.Load() {
+		c.wr.cut(syscall.ECONNRESET)
+	}
 	c.wr.closeWriter()
 	n := c.link.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(c.link.conns, c)
+	return nil
+}
+
+// SetLinger is as for [net.TCPConn], for 0 (Close resets the connection) and for negative values (it does not).
+func (c *conn) SetLinger(seconds int) error {
+	c.abort.Store(seconds == 0)
 	return nil
 }
 
