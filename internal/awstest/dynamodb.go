@@ -1,0 +1,32 @@
+package awstest
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+)
+
+// DynamoDB returns an SDK client for a fake that dynamotest.Start made, on the
+// network host named "client". Its connections are closed when the test ends.
+func DynamoDB(tb testing.TB, srv *dynamotest.Server, opts ...func(*dynamodb.Options)) *dynamodb.Client {
+	tb.Helper()
+	return DynamoDBFrom(tb, srv, "client", opts...)
+}
+
+// DynamoDBFrom is [DynamoDB] for a client on the network host of that name, so
+// that tests can partition or kill it.
+func DynamoDBFrom(tb testing.TB, srv *dynamotest.Server, host string, opts ...func(*dynamodb.Options)) *dynamodb.Client {
+	tb.Helper()
+	hc := srv.HTTPClientFrom(host)
+	tb.Cleanup(hc.CloseIdleConnections)
+	return dynamodb.New(dynamodb.Options{
+		BaseEndpoint: aws.String(srv.URL()),
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		HTTPClient:   hc,
+	}, opts...)
+}

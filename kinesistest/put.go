@@ -1,0 +1,212 @@
+package kinesistest
+
+import (
+	"time"
+	"unicode/utf8"
+)
+
+// PutRecord and PutRecords.
+//
+// The MD5 of the partition key, or ExplicitHashKey, picks the open shard whose hash range contains it. With AUTO distribution the service
+// picks, and drops both. A record (data and key) may have MaxRecordSizeInKiB, 1 MiB unless changed; a PutRecords 500 records and 10 MiB.
+// Each shard takes 1000 records and 1 MiB a second, with room for one record of the largest size at once; what is too much fails with
+// ProvisionedThroughputExceededException: the call of PutRecord, but only the record of PutRecords, which then counts FailedRecordCount.
+
+var writeOperations = []operation{
+	define("PutRecord", putRecord),
+	define("PutRecords", putRecords),
+}
+
+// putEntry is one record of a request.
+type putEntry struct {
+	Data            []byte  `json:"Data"`
+	PartitionKey    *string `json:"PartitionKey"`
+	ExplicitHashKey *string `json:"ExplicitHashKey"`
+}
+
+type putRecordInput struct {
+	streamRef
+	putEntry
+	SequenceNumberForOrdering *string `json:"SequenceNumberForOrdering"`
+	DryRun                    bool    `json:"DryRun"`
+}
+
+type putRecordOutput struct {
+	ShardId        string `json:"ShardId"`
+	SequenceNumber string `json:"SequenceNumber"`
+	EncryptionType string `json:"EncryptionType,omitempty"`
+}
+
+func putRecord(b *backend, now time.Time, in *putRecordInput) (any, error) {
+	st, err := b.findUsableLocked(in.streamRef)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := in.check(st, ""); err != nil {
+		return nil, err
+	}
+	if n := in.SequenceNumberForOrdering; n != nil {
+		if _, ok := parseSequence(*n); !ok {
+			return nil, invalid("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.", *n, st.name, b.cfg.AccountID)
+		}
+	}
+	if in.DryRun {
+		return nil, dryRun()
+	}
+	sh := st.placeLocked(in.putEntry)
+	if err := b.takeWriteLocked(now, sh, in.size()); err != nil {
+		return nil, err
+	}
+	rec := sh.appendLocked(now, st.keptKey(in.putEntry), in.Data)
+	return putRecordOutput{ShardId: sh.id, SequenceNumber: rec.SequenceNumber, EncryptionType: rec.EncryptionType}, nil
+}
+
+type putRecordsInput struct {
+	streamRef
+	Records []putEntry `json:"Records"`
+	DryRun  bool       `json:"DryRun"`
+}
+
+type putResult struct {
+	ShardId        string `json:"ShardId,omitempty"`
+	SequenceNumber string `json:"SequenceNumber,omitempty"`
+	ErrorCode      string `json:"ErrorCode,omitempty"`
+	ErrorMessage   string `json:"ErrorMessage,omitempty"`
+}
+
+type putRecordsOutput struct {
+	FailedRecordCount int         `json:"FailedRecordCount"`
+	Records           []putResult `json:"Records"`
+	EncryptionType    string      `json:"EncryptionType,omitempty"`
+}
+
+func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
+	switch n := len(in.Records); {
+	case in.Records == nil:
+		return nil, missing("records")
+	case n == 0:
+		return nil, constraint("[]", "records", "Member must have length greater than or equal to 1")
+	case n > maxRecords:
+		return nil, constraint("["+itoa(n)+" records]", "records", "Member must have length less than or equal to 500")
+	}
+	st, err := b.findUsableLocked(in.streamRef)
+	if err != nil {
+		return nil, err
+	}
+	total := 0
+	for i, e := range in.Records {
+		size, err := e.check(st, "records."+itoa(i+1)+".member.")
+		if err != nil {
+			return nil, err
+		}
+		total += size
+	}
+	if total > maxPutBytes {
+		return nil, invalid("Records size exceeds %d MB limit", maxPutBytes>>20)
+	}
+	if in.DryRun {
+		return nil, dryRun()
+	}
+	out := putRecordsOutput{Records: make([]putResult, 0, len(in.Records)), EncryptionType: st.recordEncryption()}
+	for _, e := range in.Records {
+		sh := st.placeLocked(e)
+		if err := b.takeWriteLocked(now, sh, e.size()); err != nil {
+			out.FailedRecordCount++
+			out.Records = append(out.Records, putResult{ErrorCode: err.code, ErrorMessage: err.message})
+			continue
+		}
+		rec := sh.appendLocked(now, st.keptKey(e), e.Data)
+		out.Records = append(out.Records, putResult{ShardId: sh.id, SequenceNumber: rec.SequenceNumber})
+	}
+	return out, nil
+}
+
+func (e putEntry) size() int {
+	if e.PartitionKey == nil {
+		return len(e.Data)
+	}
+	return len(e.Data) + len(*e.PartitionKey)
+}
+
+// check validates a record for the stream and returns its size. prefix is the record's place in the request.
+func (e putEntry) check(st *stream, prefix string) (int, error) {
+	if e.Data == nil {
+		return 0, missing(prefix + "data")
+	}
+	if st.distribution != distributionAuto {
+		if err := e.checkKeys(prefix); err != nil {
+			return 0, err
+		}
+	}
+	size := e.size()
+	if most := st.maxRecordKiB << 10; size > most {
+		return 0, constraint("java.nio.HeapByteBuffer[pos=0 lim="+itoa(len(e.Data))+" cap="+itoa(len(e.Data))+"]", prefix+"data",
+			"Member must have length less than or equal to "+itoa(most))
+	}
+	return size, nil
+}
+
+func (e putEntry) checkKeys(prefix string) error {
+	if e.PartitionKey == nil {
+		return missing(prefix + "partitionKey")
+	}
+	switch n := utf8.RuneCountInString(*e.PartitionKey); {
+	case n == 0:
+		return constraint("", prefix+"partitionKey", "Member must have length greater than or equal to 1")
+	case n > maxPartitionKey:
+		return constraint(*e.PartitionKey, prefix+"partitionKey", "Member must have length less than or equal to 256")
+	}
+	if e.ExplicitHashKey == nil {
+		return nil
+	}
+	if !isDecimal(*e.ExplicitHashKey, 1<<10) {
+		return constraint(*e.ExplicitHashKey, prefix+"explicitHashKey", `Member must satisfy regular expression pattern: 0|([1-9]\d{0,38})`)
+	}
+	if _, ok := parseHashKey(*e.ExplicitHashKey); !ok {
+		return invalid("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", *e.ExplicitHashKey)
+	}
+	return nil
+}
+
+// placeLocked picks the shard of a record that has been checked.
+func (st *stream) placeLocked(e putEntry) *shard {
+	if st.distribution == distributionAuto {
+		open := st.openShardsLocked()
+		st.turn++
+		return open[st.turn%len(open)]
+	}
+	if e.ExplicitHashKey != nil {
+		k, _ := parseHashKey(*e.ExplicitHashKey) // checked
+		return st.routeLocked(k)
+	}
+	return st.routeLocked(hashOf(*e.PartitionKey))
+}
+
+// keptKey is the key that readers will see.
+func (st *stream) keptKey(e putEntry) *string {
+	if st.distribution == distributionAuto {
+		return nil
+	}
+	return e.PartitionKey
+}
+
+// takeWriteLocked counts a record against the shard's throughput.
+func (b *backend) takeWriteLocked(now time.Time, sh *shard, size int) *apiError {
+	if b.cfg.DisableLimits {
+		return nil
+	}
+	burst := max(shardWriteBytes, sh.stream.maxRecordKiB<<10)
+	if sh.writeBytes.wait(now, size, shardWriteBytes, burst) > 0 || !sh.writeRecords.take(now, 1, shardWriteRecords, shardWriteRecords) {
+		return b.shardThrottled(sh)
+	}
+	sh.writeBytes.charge(now, size, shardWriteBytes)
+	return nil
+}
+
+func (b *backend) shardThrottled(sh *shard) *apiError {
+	return errf(codeThroughputExceeded, "Rate exceeded for shard %s in stream %s under account %s.", sh.id, sh.stream.name, b.cfg.AccountID)
+}
+
+func dryRun() *apiError {
+	return errf(codeDryRun, "The request would have succeeded, but the DryRun parameter is set.")
+}

@@ -1,0 +1,77 @@
+package kinesistest
+
+import (
+	"math/big"
+	"time"
+)
+
+// sequence is what a sequence number says. The service's numbers are 186 bits, printed in decimal (56 digits), and compare as numbers:
+//
+//	4 bits   2, the version
+//	36 bits  epoch: when the shard was made, in seconds; a child's is later than its parents'
+//	4 bits   low bits of the shard's number
+//	64 bits  index of the record within the shard, from 1; 0 is the shard's starting number
+//	8 bits   0
+//	36 bits  when the number was issued, in seconds
+//	32 bits  the shard's number
+//	4 bits   2
+//
+// A number that is issued between two records (a continuation, an ending sequence number) has the index of the earlier one and a later
+// time, so that it sorts between them and does not stand for a record.
+type sequence struct {
+	epoch int64  // seconds
+	shard uint32 // number of the shard
+	index uint64
+	time  int64 // seconds
+}
+
+// maxSequenceDigits bounds what is parsed: the service's own pattern allows 129 digits.
+const maxSequenceDigits = 129
+
+func (s sequence) String() string {
+	n := big.NewInt(2)
+	push := func(bits uint, v uint64) {
+		n.Lsh(n, bits)
+		n.Or(n, new(big.Int).SetUint64(v))
+	}
+	push(36, uint64(s.epoch)&(1<<36-1)) //nolint:gosec // seconds since 1970 are not negative
+	push(4, uint64(s.shard&15))
+	push(64, s.index)
+	push(8, 0)
+	push(36, uint64(s.time)&(1<<36-1)) //nolint:gosec // seconds since 1970 are not negative
+	push(32, uint64(s.shard))
+	push(4, 2)
+	return n.String()
+}
+
+// parseSequence reads a number that this package has issued.
+func parseSequence(text string) (sequence, bool) {
+	if !isDecimal(text, maxSequenceDigits) {
+		return sequence{}, false
+	}
+	n, ok := new(big.Int).SetString(text, 10)
+	if !ok || n.BitLen() != 186 {
+		return sequence{}, false
+	}
+	mask := new(big.Int)
+	pop := func(bits uint) uint64 {
+		mask.Lsh(big.NewInt(1), bits)
+		mask.Sub(mask, big.NewInt(1))
+		v := new(big.Int).And(n, mask).Uint64()
+		n.Rsh(n, bits)
+		return v
+	}
+	tail := pop(4)
+	var s sequence
+	s.shard = uint32(pop(32)) //nolint:gosec // 32 bits were taken
+	s.time = int64(pop(36))   //nolint:gosec // 36 bits were taken
+	zero := pop(8)
+	s.index = pop(64)
+	low := pop(4)
+	s.epoch = int64(pop(36)) //nolint:gosec // 36 bits were taken
+	version := pop(4)
+	return s, tail == 2 && zero == 0 && version == 2 && low == uint64(s.shard&15)
+}
+
+// seconds is how sequence numbers see a time.
+func seconds(t time.Time) int64 { return max(t.Unix(), 0) }
