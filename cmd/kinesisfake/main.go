@@ -1,0 +1,149 @@
+// Command kinesisfake serves a fake Kinesis (package kinesistest) on a port, for clients in any language.
+//
+//	kinesisfake [-listen 127.0.0.1:4567] [-tls] [-cert-out FILE] [-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
+//
+// Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c), with -tls it speaks both by ALPN, under a
+// certificate that is made at start, signed by itself and written to FILE. When it is ready it prints one line,
+// "listening on http://127.0.0.1:4567", to standard output; port 0 picks a free one. It ends with status 0 on SIGTERM or
+// SIGINT, 2 when the command line is wrong, 1 when anything else is. State is kept in memory only.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/kinesis-go/kcl/kinesistest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run serves until ctx is done and returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "kinesisfake: %v\n", err)
+		return 2
+	}
+	srv, err := kinesistest.Start(opts.cfg)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "kinesisfake: %v\n", err)
+		return 1
+	}
+	defer srv.Close()
+	if opts.certOut != "" {
+		if err := os.WriteFile(opts.certOut, srv.CertPEM(), 0o600); err != nil {
+			_, _ = fmt.Fprintf(stderr, "kinesisfake: write the certificate: %v\n", err)
+			return 1
+		}
+	}
+	if _, err := fmt.Fprintf(stdout, "listening on %s\n", srv.URL()); err != nil {
+		return 1
+	}
+	<-ctx.Done()
+	return 0
+}
+
+// options are what the command line says.
+type options struct {
+	cfg     kinesistest.Config
+	certOut string
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	opts := options{cfg: kinesistest.Config{}}
+	flags := flag.NewFlagSet("kinesisfake", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // errors are printed once, by run
+	flags.StringVar(&opts.cfg.Listen, "listen", "127.0.0.1:4567", "`address` to listen on; port 0 picks a free one")
+	flags.BoolVar(&opts.cfg.TLS, "tls", false, "serve HTTPS (HTTP/2 and HTTP/1.1) with a self-signed certificate")
+	flags.StringVar(&opts.certOut, "cert-out", "", "with -tls, write the certificate to `file` (PEM), for clients to trust")
+	limits := flags.Bool("limits", true, "enforce the published rates of the service")
+	flags.StringVar(&opts.cfg.AccountID, "account", kinesistest.DefaultAccountID, "account `id` in ARNs, 12 digits")
+	flags.StringVar(&opts.cfg.Region, "region", kinesistest.DefaultRegion, "`region` in ARNs")
+	flags.Func("stream", "`NAME:SHARDS` of a stream that exists from the start; may be repeated", func(v string) error {
+		s, err := parseStream(v)
+		opts.cfg.Streams = append(opts.cfg.Streams, s)
+		return err
+	})
+	flags.Usage = func() {}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			_, _ = fmt.Fprintln(stderr, "kinesisfake serves a fake Kinesis on a port. Flags:")
+			flags.SetOutput(stderr)
+			flags.PrintDefaults()
+		}
+		return options{}, err
+	}
+	opts.cfg.DisableLimits = !*limits
+	return opts, opts.check(flags.Args())
+}
+
+var (
+	accountPattern = regexp.MustCompile(`^\d{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z0-9-]+$`)
+	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
+)
+
+// check reports everything that is wrong.
+func (o options) check(rest []string) error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(rest) > 0 {
+		wrong("unexpected argument %q: streams are given as -stream NAME:SHARDS", rest[0])
+	}
+	if _, _, err := net.SplitHostPort(o.cfg.Listen); err != nil {
+		wrong("-listen %q is not host:port, such as 127.0.0.1:4567", o.cfg.Listen)
+	}
+	if !accountPattern.MatchString(o.cfg.AccountID) {
+		wrong("-account %q is not an account id of 12 digits", o.cfg.AccountID)
+	}
+	if !regionPattern.MatchString(o.cfg.Region) {
+		wrong("-region %q is not a region, such as us-east-1", o.cfg.Region)
+	}
+	if o.certOut != "" && !o.cfg.TLS {
+		wrong("-cert-out needs -tls")
+	}
+	seen := map[string]bool{}
+	for _, s := range o.cfg.Streams {
+		if seen[s.Name] {
+			wrong("-stream %s is given twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+const maxShards = 10000
+
+func parseStream(v string) (kinesistest.StreamConfig, error) {
+	name, shards, ok := strings.Cut(v, ":")
+	n := 1
+	var err error
+	if ok {
+		n, err = strconv.Atoi(shards)
+	}
+	switch {
+	case !namePattern.MatchString(name):
+		return kinesistest.StreamConfig{}, errors.New("want NAME:SHARDS, the name of 1 to 128 letters, digits, _ . or -")
+	case err != nil || n < 1 || n > maxShards:
+		return kinesistest.StreamConfig{}, fmt.Errorf("want NAME:SHARDS with 1 to %d shards", maxShards)
+	}
+	return kinesistest.StreamConfig{Name: name, Shards: n}, nil
+}

@@ -1,0 +1,417 @@
+package kinesistest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Call describes one request, for those who choose which requests go wrong. Its fields are not to be changed.
+type Call struct {
+	Operation string // such as SubscribeToShard
+	Stream    string // name of the stream, whichever way the request named it; "" when it named none
+	Shard     string // id of the shard, "" when the request named none
+	Consumer  string // name of the consumer, "" when the request named none
+
+	// Client is the host that the request came from: the name given to [Server.HTTPClientFrom] ("client" for
+	// [Server.HTTPClient]) on an in-memory network, the IP address on a TCP port.
+	Client string
+
+	RemoteAddr string      // host and port of the connection, the same for all requests that share one
+	Header     http.Header // of the request, User-Agent for one
+	Body       []byte      // of the request, as it came
+
+	codec codec           // of the request
+	done  <-chan struct{} // closed when the client has gone or the server closes
+	steps []streamStep    // what shall happen to the subscription
+}
+
+// Fault makes some calls, or the subscriptions they open, go wrong. The zero value of every selecting field selects all.
+type Fault struct {
+	// Operation, Stream, Shard, Consumer and Client select calls by the fields of the same name in [Call].
+	Operation string
+	Stream    string
+	Shard     string
+	Consumer  string
+	Client    string
+
+	// When, if set, selects calls that the fields above have selected. It is called from the goroutines of the
+	// server, several at once.
+	When func(*Call) bool
+
+	// Skip is how many of the selected calls pass unharmed before the first that does not. Default: 0.
+	Skip int
+
+	// Times is how many calls are harmed after that. Default: 0, all of them until the fault is removed.
+	Times int
+
+	// Do is what happens, all of it. Of several actions that answer a call or break it off, the first holds; so it is
+	// among several faults that select the same call, in the order in which they were injected.
+	Do []Action
+}
+
+// Inject puts a fault in place, for calls that arrive from now on, and returns a function that takes it away again (and
+// does not undo what it has already done).
+func (s *Server) Inject(f Fault) (remove func()) { return s.faults.inject(f) }
+
+// OnCall has fn see every call before it takes effect, after the faults injected before. It may return a fault, of which
+// only Do counts, for that very call, or nil. fn is called from the goroutines of the server, several at once; it is also
+// a way to count and watch calls. The function returned takes fn away again.
+func (s *Server) OnCall(fn func(*Call) *Fault) (remove func()) {
+	return s.faults.add(&installed{hook: fn})
+}
+
+// Freeze holds back the calls that match selects, before they take effect, and what their running subscriptions would
+// send, until thaw is called: then all is applied, in no particular order, even when the client has given up meanwhile.
+// That is how a worker looks that is stopped for a while (SIGSTOP, a long garbage collection, a suspended machine) with
+// requests under way. match is called from the goroutines of the server, several at once. Closing the server ends all.
+func (s *Server) Freeze(match func(*Call) bool) (thaw func()) { return s.faults.freeze(match) }
+
+// faults holds what has been injected into a server.
+type faults struct {
+	closed   chan struct{}
+	once     sync.Once
+	frozen   atomic.Int32 // number of freezes, so that the hot path need not lock
+	remember atomic.Bool  // a RepeatLastEvent has been injected: keep last events
+
+	mu      sync.Mutex // guards the fields below, never held while calling a function of the user's
+	list    []*installed
+	freezes []*freeze
+	last    map[string][]byte // last event frame by consumer and shard
+}
+
+// installed is a fault in place, or a hook.
+type installed struct {
+	fault Fault
+	hook  func(*Call) *Fault
+	seen  int // calls selected so far; guarded by faults.mu
+}
+
+type freeze struct {
+	match func(*Call) bool
+	thawn chan struct{}
+}
+
+func newFaults() *faults {
+	return &faults{closed: make(chan struct{}), last: make(map[string][]byte)}
+}
+
+// close releases everything that waits.
+func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
+
+func (f *faults) inject(fault Fault) (remove func()) {
+	for _, a := range fault.Do {
+		if a.remembers {
+			f.remember.Store(true)
+		}
+	}
+	return f.add(&installed{fault: fault})
+}
+
+func (f *faults) add(i *installed) (remove func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, i)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.list = slices.DeleteFunc(slices.Clone(f.list), func(j *installed) bool { return j == i })
+	}
+}
+
+func (f *faults) freeze(match func(*Call) bool) (thaw func()) {
+	z := &freeze{match: match, thawn: make(chan struct{})}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.freezes = append(f.freezes, z)
+	f.frozen.Add(1)
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.freezes = slices.DeleteFunc(slices.Clone(f.freezes), func(y *freeze) bool { return y == z })
+		f.frozen.Add(-1)
+		close(z.thawn)
+	})
+}
+
+// whileFrozen returns when no freeze holds the call back any more; false when the server closes first.
+func (f *faults) whileFrozen(c *Call) bool {
+	for f.frozen.Load() > 0 {
+		f.mu.Lock()
+		freezes := f.freezes
+		f.mu.Unlock()
+		i := slices.IndexFunc(freezes, func(z *freeze) bool { return z.match(c) })
+		if i < 0 {
+			return true
+		}
+		select {
+		case <-freezes[i].thawn:
+		case <-f.closed:
+			return false
+		}
+	}
+	return true
+}
+
+// plan is what the actions on one call add up to.
+type plan struct {
+	delay       time.Duration
+	delayAnswer time.Duration
+	hold        time.Duration
+	fate        fate
+	fail        *apiError
+	status      int
+	body        []byte
+	goAway      bool
+	steps       []streamStep
+}
+
+// fate is how a call ends, other than well.
+type fate int
+
+const (
+	fateNone fate = iota
+	fateAnswer
+	fateLoseRequest
+	fateLoseAnswer
+	fateSilence
+	fateSilentAnswer
+)
+
+// verdict says how a handler has to go on with a call:
+//
+//	v := s.faults.call(ctx, c)
+//	if v.before(ctx) != nil { panic(http.ErrAbortHandler) } // waits; an error means that the request is lost
+//	if v.answered(w) { return }                             // or v.err, for answers that are errors of the service
+//	... apply the operation ...
+//	if v.after(ctx) != nil { panic(http.ErrAbortHandler) }  // before the first byte of the answer; an error: it is lost
+//	... write the answer ...
+//
+// (The panic breaks the connection on HTTP/1.1 and the stream on HTTP/2.)
+type verdict struct {
+	plan
+	err  error // to be answered instead of applying the operation
+	f    *faults
+	call *Call
+}
+
+// errLost means that a request or an answer shall not arrive.
+var errLost = errors.New("kinesistest: lost by a fault")
+
+// call decides what happens to a call, by the faults in place when it arrives.
+func (f *faults) call(ctx context.Context, c *Call) verdict {
+	c.done = ctx.Done()
+	v := verdict{plan: f.plan(c), f: f, call: c}
+	c.steps = v.steps
+	if v.fail != nil {
+		v.err = v.fail
+	}
+	return v
+}
+
+// before waits as long as the call is held back or delayed. The client going away does not end that: it makes no difference
+// to a request that has arrived.
+func (v verdict) before(ctx context.Context) error {
+	if !v.f.whileFrozen(v.call) {
+		return errLost
+	}
+	if !v.f.wait(nil, v.delay) {
+		return errLost
+	}
+	switch v.fate {
+	case fateSilence:
+		v.f.wait(ctx.Done(), forEver)
+		return errLost
+	case fateLoseRequest:
+		return errLost
+	}
+	return nil
+}
+
+// answered writes the answer that a fault has laid down, if any.
+func (v verdict) answered(w http.ResponseWriter) bool {
+	if v.goAway {
+		w.Header().Set("Connection", "close") // net/http turns it into GOAWAY on HTTP/2
+	}
+	if v.fate != fateAnswer {
+		return false
+	}
+	c, status, body := v.call.encoding(), v.status, v.body
+	if v.fail != nil {
+		status = v.fail.httpStatus()
+		body, _ = c.encode(errorBody{Type: v.fail.code, Message: v.fail.message})
+	}
+	w.Header().Set("Content-Type", c.contentType())
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client has gone away: nobody to tell
+	return true
+}
+
+// after decides what happens to the answer of a call that has taken effect.
+func (v verdict) after(ctx context.Context) error {
+	v.f.wait(ctx.Done(), v.delayAnswer)
+	switch v.fate {
+	case fateSilentAnswer:
+		v.f.wait(ctx.Done(), forEver)
+		return errLost
+	case fateLoseAnswer:
+		return errLost
+	}
+	return nil
+}
+
+// encoding is the codec of the request, JSON when nobody said.
+func (c *Call) encoding() codec {
+	if c.codec == nil {
+		return jsonCodec{}
+	}
+	return c.codec
+}
+
+// plan adds up the actions of every fault that selects the call.
+func (f *faults) plan(c *Call) plan {
+	var p plan
+	f.mu.Lock()
+	list := f.list
+	f.mu.Unlock()
+	for _, i := range list {
+		do := i.fault.Do
+		if i.hook != nil {
+			fault := i.hook(c)
+			if fault == nil {
+				continue
+			}
+			do = fault.Do
+		} else if !i.fault.selects(c) || !f.due(i) {
+			continue
+		}
+		for _, a := range do {
+			a.apply(&p)
+		}
+	}
+	return p
+}
+
+// due counts a selected call and reports whether it is one of those to harm.
+func (f *faults) due(i *installed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i.seen++
+	n := i.seen - i.fault.Skip
+	return n > 0 && (i.fault.Times <= 0 || n <= i.fault.Times)
+}
+
+func (f *Fault) selects(c *Call) bool {
+	return (f.Operation == "" || f.Operation == c.Operation) &&
+		(f.Stream == "" || f.Stream == c.Stream) &&
+		(f.Shard == "" || f.Shard == c.Shard) &&
+		(f.Consumer == "" || f.Consumer == c.Consumer) &&
+		(f.Client == "" || f.Client == c.Client) &&
+		(f.When == nil || f.When(c))
+}
+
+const forEver = time.Duration(-1)
+
+// wait waits for d, until done is closed or until the server closes; false in the latter cases.
+func (f *faults) wait(done <-chan struct{}, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	var elapsed <-chan time.Time // nil, never ready: for ever
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		elapsed = timer.C
+	}
+	select {
+	case <-elapsed:
+		return true
+	case <-done:
+		return false
+	case <-f.closed:
+		return false
+	}
+}
+
+// Action is something that a [Fault] does. Functions of this package make them; the zero value does nothing.
+type Action struct {
+	do        func(*plan)
+	remembers bool
+}
+
+func (a Action) apply(p *plan) {
+	if a.do != nil {
+		a.do(p)
+	}
+}
+
+func end(f fate) Action {
+	return Action{do: func(p *plan) {
+		if p.fate == fateNone {
+			p.fate = f
+		}
+	}}
+}
+
+// Delay has the call wait before it takes effect, which it does even if its client goes away meanwhile. Several add up.
+func Delay(d time.Duration) Action { return Action{do: func(p *plan) { p.delay += d }} }
+
+// DelayAnswer has the call take effect at once and its answer wait (of a subscription: the headers). Several add up.
+func DelayAnswer(d time.Duration) Action { return Action{do: func(p *plan) { p.delayAnswer += d }} }
+
+// Fail answers the call with an error of the service instead of applying it. code is its name, such as
+// ProvisionedThroughputExceededException or AccessDeniedException. The status is 400, but 500 for InternalFailure and 503
+// for ServiceUnavailable (with or without Exception after it).
+func Fail(code, message string) Action {
+	e := &apiError{status: http.StatusBadRequest, code: code, message: message}
+	switch strings.TrimSuffix(code, "Exception") {
+	case "InternalFailure", "InternalServerError":
+		e.status = http.StatusInternalServerError
+	case "ServiceUnavailable":
+		e.status = http.StatusServiceUnavailable
+	}
+	return Action{do: func(p *plan) {
+		if p.fate == fateNone {
+			p.fate, p.fail = fateAnswer, e
+		}
+	}}
+}
+
+// Answer answers the call with a status and a body of your own, sent with the content type of the request, instead of
+// applying it.
+func Answer(status int, body []byte) Action {
+	return Action{do: func(p *plan) {
+		if p.fate == fateNone {
+			p.fate, p.status, p.body = fateAnswer, status, body
+		}
+	}}
+}
+
+// LoseRequest breaks the connection (on HTTP/2: the stream) before the call takes effect.
+func LoseRequest() Action { return end(fateLoseRequest) }
+
+// LoseAnswer breaks the connection (on HTTP/2: the stream) after the call took effect, before any byte of the answer.
+func LoseAnswer() Action { return end(fateLoseAnswer) }
+
+// Silence never answers the call, which takes no effect, for as long as its client waits.
+func Silence() Action { return end(fateSilence) }
+
+// SilentAnswer applies the call and never answers it, for as long as its client waits.
+func SilentAnswer() Action { return end(fateSilentAnswer) }
+
+// SendGoAway sends GOAWAY on the connection of the call with its answer (HTTP/1.1: closes it after that). See [Server.GoAway].
+func SendGoAway() Action { return Action{do: func(p *plan) { p.goAway = true }} }
+
+// HoldSubscription has the service believe, for d after the subscription that the call opens has ended, that it still
+// runs: other calls for that consumer and shard fail with ResourceInUseException.
+func HoldSubscription(d time.Duration) Action {
+	return Action{do: func(p *plan) { p.hold = max(p.hold, d) }}
+}
+
+// errStreamOver is what a frameWriter returns when a fault has ended the stream: the handler just returns.
+var errStreamOver = errors.New("kinesistest: a fault ended the stream")
