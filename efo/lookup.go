@@ -1,0 +1,100 @@
+package efo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+)
+
+// lookup finds out what is gone when a subscribe keeps failing: the stream,
+// the consumer or the shard. notFound says that the service said that
+// something is; otherwise it is only suspected. It returns an error that is
+// final, finishes the reader at an end of the shard, or returns nil when
+// everything is there or cannot be asked: then the subscribe is tried again.
+func (r *reader) lookup(ctx context.Context, notFound bool) error {
+	if gone, err := r.consumerGone(ctx); err != nil || gone {
+		return err
+	}
+	if err := r.checkShardEnd(ctx, false); err != nil || r.finished {
+		return err
+	}
+	shard, children, listed, known := r.shardNow(ctx)
+	if !known || listed {
+		if known && !shard.Closed() {
+			r.log.LogAttrs(ctx, slog.LevelDebug, "stream, consumer and shard exist")
+		}
+		return nil
+	}
+	if !notFound {
+		// ListShards does not show it, and the subscribe did not say why it failed: read directly.
+		if _, err := r.iterator(ctx); !awserr.Is(err, "ResourceNotFoundException") {
+			return nil
+		}
+	}
+	if len(children) > 0 {
+		r.log.LogAttrs(ctx, slog.LevelError, "the shard has left the retention period; what was unread in it is lost, its children go on",
+			slog.String("position", r.next.String()))
+		r.finish(children)
+		return nil
+	}
+	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", ErrShardNotFound, r.shardID, r.StreamARN)
+}
+
+// consumerGone asks for the consumer, and for the stream when the consumer is
+// not there. gone without an error means: being registered or deleted, wait.
+func (r *reader) consumerGone(ctx context.Context) (gone bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN})
+	switch {
+	case err == nil:
+		return out.ConsumerDescription.ConsumerStatus != types.ConsumerStatusActive, nil
+	case !awserr.Is(err, "ResourceNotFoundException"):
+		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", err))
+		return false, nil
+	}
+	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &r.StreamARN})
+	if awserr.Is(err, "ResourceNotFoundException") {
+		return true, fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
+	}
+	if err != nil && !awserr.Denied(err) {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream", slog.Any("err", err))
+		return true, nil
+	}
+	return true, fmt.Errorf("%w: %s; register it again", ErrConsumerNotFound, r.ConsumerARN)
+}
+
+// refusedPosition handles an InvalidArgument. A sequence number that the shard
+// can have was trimmed: reading starts at the oldest record that is left, and
+// the log says that data expired. Any other is foreign, and an error that is
+// final, because a jump would lose or repeat records silently.
+func (r *reader) refusedPosition(ctx context.Context, cause error) error {
+	switch r.next.Kind {
+	case kcl.AtTimestamp, kcl.Latest, kcl.TrimHorizon:
+		// No sequence number to blame; a time in the future becomes valid by waiting.
+		return nil
+	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
+	}
+	shard, _, listed, known := r.shardNow(ctx)
+	if r.Lineage != nil && (!known || !listed) {
+		return nil
+	}
+	at := kcl.ExtendedSequenceNumber{SequenceNumber: r.next.SequenceNumber}
+	first := kcl.ExtendedSequenceNumber{SequenceNumber: shard.StartingSequenceNumber}
+	last := kcl.ExtendedSequenceNumber{SequenceNumber: shard.EndingSequenceNumber}
+	inside := at.Validate() == nil && first.Validate() == nil && at.Compare(first) >= 0 &&
+		(!shard.Closed() || last.Validate() == nil && at.Compare(last) <= 0)
+	if !inside {
+		return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
+	}
+	r.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period; reading on at the oldest record, records in between are lost",
+		slog.String("position", r.next.String()), slog.Any("err", cause))
+	r.next = kcl.Position{Kind: kcl.TrimHorizon}
+	return nil
+}

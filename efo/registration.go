@@ -1,0 +1,222 @@
+package efo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+const (
+	// DefaultRegisterTimeout is how long [Register] waits for ACTIVE.
+	DefaultRegisterTimeout = 2 * time.Minute
+	// limitTimeout is how long LimitExceeded is waited out: five consumers may
+	// be CREATING at a time, and five may be registered per second.
+	limitTimeout = 5 * time.Minute
+	// maxConsumers is how many consumers a stream may have (50 with On-demand
+	// Advantage, where the service refuses later).
+	maxConsumers = 20
+)
+
+// RegisterConfig says which consumer [Register] is to find or make.
+type RegisterConfig struct {
+	// StreamARN is the stream's. Required.
+	StreamARN string
+	// ConsumerName is unique in the stream: 1 to 128 letters, digits,
+	// underscores, dots and hyphens. Required; the application's name is a good one.
+	ConsumerName string
+	// Timeout is how long the consumer may take to become ACTIVE, and a
+	// consumer of that name that is being deleted to be gone. Defaults to 2m
+	// (DefaultRegisterTimeout).
+	Timeout time.Duration
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// Validate reports everything that is missing or malformed, naming the field.
+func (c RegisterConfig) Validate() error {
+	var errs []error
+	if _, err := kcl.ParseStreamARN(c.StreamARN); err != nil {
+		errs = append(errs, fmt.Errorf("efo: RegisterConfig.StreamARN: %w", err))
+	}
+	if !kcl.ValidStreamName(c.ConsumerName) {
+		errs = append(errs, fmt.Errorf("efo: RegisterConfig.ConsumerName %q; want 1 to 128 letters, digits, underscores, dots and hyphens", c.ConsumerName))
+	}
+	if c.Timeout < 0 {
+		errs = append(errs, errors.New("efo: RegisterConfig.Timeout is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Register finds the consumer by its name, registers it when there is none,
+// and returns its ARN once it is ACTIVE (FanOutConsumerRegistration in the
+// KCL). Any number of workers may call it at once; one of them registers. It
+// waits with jitter, within RegisterConfig.Timeout for ACTIVE and within five
+// minutes while the service says LimitExceeded.
+//
+// Errors wrap [kcl.ErrStreamNotFound], [kcl.ErrAccessDenied] (naming the action
+// to allow), [ErrTooManyConsumers] or [ErrConsumerNotReady], or are the cause of ctx.
+func Register(ctx context.Context, client *kinesis.Client, cfg RegisterConfig) (arn string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return "", err
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultRegisterTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	r := &registration{RegisterConfig: cfg, client: client, start: time.Now(), wait: retry.New(500*time.Millisecond, 5*time.Second)}
+	return r.run(ctx)
+}
+
+type registration struct {
+	RegisterConfig
+	client  *kinesis.Client
+	wait    *retry.Backoff
+	start   time.Time // of waiting for a state; moved on while the service limits us
+	limited time.Time // since when the service says LimitExceeded
+	state   string    // last seen, for the error
+}
+
+func (r *registration) run(ctx context.Context) (string, error) {
+	for {
+		arn, err := r.step(ctx)
+		if err != nil || arn != "" {
+			return arn, err
+		}
+		if time.Since(r.start) > r.Timeout {
+			return "", fmt.Errorf("%w: %s of %s is still %s after %s", ErrConsumerNotReady, r.ConsumerName, r.StreamARN, r.state, r.Timeout)
+		}
+		if err := r.wait.Wait(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// step looks once and acts once. No ARN and no error means: wait and look again.
+func (r *registration) step(ctx context.Context) (string, error) {
+	c, err := r.describe(ctx)
+	switch {
+	case err == nil && c.ConsumerStatus == types.ConsumerStatusActive:
+		return aws.ToString(c.ConsumerARN), nil
+	case err == nil:
+		r.state = string(c.ConsumerStatus)
+		return "", nil
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return "", r.register(ctx)
+	}
+	return "", r.judge(ctx, err, "kinesis:DescribeStreamConsumer")
+}
+
+func (r *registration) describe(ctx context.Context) (*types.ConsumerDescription, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	out, err := r.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, noRetries)
+	if err != nil {
+		return nil, err
+	}
+	return out.ConsumerDescription, nil
+}
+
+func (r *registration) register(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := r.client.RegisterStreamConsumer(call, &kinesis.RegisterStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, noRetries)
+	switch {
+	case err == nil:
+		r.Logger.LogAttrs(ctx, slog.LevelInfo, "stream consumer registered", slog.String("stream", streamName(r.StreamARN)), slog.String("consumer", r.ConsumerName))
+		r.state, r.start, r.limited = string(types.ConsumerStatusCreating), time.Now(), time.Time{}
+		r.wait.Reset()
+		return nil
+	case awserr.Is(err, "ResourceInUseException"):
+		// Another worker was first, the name is being deleted, or the stream is not ACTIVE.
+		r.state = "in use"
+		return nil
+	case awserr.Is(err, "LimitExceededException"):
+		return r.full(ctx, err)
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
+	}
+	return r.judge(ctx, err, "kinesis:RegisterStreamConsumer")
+}
+
+// full is LimitExceeded, which means too many calls, too many consumers being
+// registered, or no room for another consumer; the list of consumers tells the
+// last from the others, which pass.
+func (r *registration) full(ctx context.Context, cause error) error {
+	r.state, r.start = "limited", time.Now()
+	if r.limited.IsZero() {
+		r.limited = r.start
+	}
+	names, err := r.consumers(ctx)
+	if err == nil && len(names) >= maxConsumers {
+		return fmt.Errorf("%w: %s has %d: %s; deregister one, or use the ARN of one: %w",
+			ErrTooManyConsumers, r.StreamARN, len(names), strings.Join(names, ", "), cause)
+	}
+	if time.Since(r.limited) > limitTimeout {
+		return fmt.Errorf("register consumer %s of %s: limited for %s: %w", r.ConsumerName, r.StreamARN, limitTimeout, cause)
+	}
+	r.Logger.LogAttrs(ctx, slog.LevelWarn, "registering the stream consumer is limited, waiting", slog.String("consumer", r.ConsumerName), slog.Any("err", cause))
+	return nil
+}
+
+// consumers lists the names of the consumers that stay: those being deleted make room.
+func (r *registration) consumers(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var names []string
+	pages := kinesis.NewListStreamConsumersPaginator(r.client, &kinesis.ListStreamConsumersInput{StreamARN: &r.StreamARN})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.Consumers {
+			if c.ConsumerStatus != types.ConsumerStatusDeleting {
+				names = append(names, aws.ToString(c.ConsumerName))
+			}
+		}
+	}
+	return names, nil
+}
+
+// judge is for the errors that both calls share: nil for those that pass.
+func (r *registration) judge(ctx context.Context, err error, call string) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case awserr.Denied(err):
+		return awserr.Explain(err, call, r.StreamARN)
+	case awserr.Is(err, "InvalidArgumentException", "ValidationException", "UnknownOperationException"):
+		return fmt.Errorf("register consumer %s of %s: %w", r.ConsumerName, r.StreamARN, err)
+	}
+	r.state = "unknown (" + awserr.Code(err) + ")"
+	r.Logger.LogAttrs(ctx, slog.LevelWarn, "stream consumer not available, trying again", slog.String("consumer", r.ConsumerName), slog.String("call", call), slog.Any("err", err))
+	return nil
+}
+
+func noRetries(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
+
+// Deregister removes the consumer with this ARN. Nothing calls it by itself: a
+// consumer is shared by a whole fleet. One that is gone already is no error; a
+// missing permission wraps [kcl.ErrAccessDenied].
+func Deregister(ctx context.Context, client *kinesis.Client, arn string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*askTimeout)
+	defer cancel()
+	_, err := client.DeregisterStreamConsumer(ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: &arn})
+	if err == nil || awserr.Is(err, "ResourceNotFoundException") {
+		return nil
+	}
+	return awserr.Explain(err, "kinesis:DeregisterStreamConsumer", arn)
+}

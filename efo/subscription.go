@@ -1,0 +1,234 @@
+package efo
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+)
+
+// subscription opens one subscription and follows it to its end. However it is
+// left, by a panic of the loop body too, the stream is closed.
+func (r *reader) subscription(ctx context.Context) end {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stream, err := r.open(ctx, cancel)
+	if err != nil {
+		return end{err: err}
+	}
+	defer stream.Close() //nolint:errcheck // it repeats what Err said
+	r.Metrics.SubscriptionOpened()
+	r.Observer.Opened()
+	return r.follow(ctx, stream)
+}
+
+// open calls SubscribeToShard and waits until it is accepted, for CallTimeout
+// at most. ctx bounds the life of the stream, so the deadline of the call
+// cannot be ctx's own: a timer ends ctx instead.
+func (r *reader) open(ctx context.Context, cancel context.CancelCauseFunc) (*kinesis.SubscribeToShardEventStream, error) {
+	timer := time.AfterFunc(r.CallTimeout, func() { cancel(errNoAnswer) })
+	out, err := r.Client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
+		ConsumerARN:      &r.ConsumerARN,
+		ShardId:          &r.shardID,
+		StartingPosition: startingPosition(r.next),
+	}, r.options)
+	timer.Stop()
+	r.sub.last = time.Now()
+	if context.Cause(ctx) == errNoAnswer { //nolint:errorlint // identity: it is our own timer
+		if err == nil {
+			_ = out.GetStream().Close()
+		}
+		return nil, errNoAnswer
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.next.Kind == kcl.Latest {
+		// From here on LATEST would mean a later tip than the one that was
+		// accepted. Kinesis' clock, to the second, stands for it until an event comes.
+		if t, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !t.IsZero() {
+			r.next = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: t.Add(-time.Second)}
+		}
+	}
+	return out.GetStream(), nil
+}
+
+// options are those of every subscribe: no retries below ours, and a protocol
+// value of its own, because the codec inside keeps state per event and a shared
+// one is written by all streams of a client at once.
+func (r *reader) options(o *kinesis.Options) {
+	o.Retryer = aws.NopRetryer{}
+	o.Protocol = awsjson.New11(schemas.Kinesis_20131202)
+	if r.HTTPClient != nil {
+		o.HTTPClient = r.HTTPClient
+	}
+}
+
+func startingPosition(p kcl.Position) *types.StartingPosition {
+	sp := &types.StartingPosition{Type: types.ShardIteratorType(p.Kind.String())}
+	switch p.Kind {
+	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
+		sp.SequenceNumber = &p.SequenceNumber
+	case kcl.AtTimestamp:
+		sp.Timestamp = &p.Timestamp
+	case kcl.TrimHorizon, kcl.Latest:
+	}
+	return sp
+}
+
+// follow delivers events until the subscription ends.
+func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEventStream) (e end) {
+	opened := time.Now()
+	defer func() { e.lived = time.Since(opened) }()
+	silence := time.NewTimer(r.SilenceTimeout)
+	defer silence.Stop()
+	idle := time.NewTimer(r.idleFor)
+	defer idle.Stop()
+	var renew <-chan time.Time
+	if !r.renewed {
+		// Subscriptions that were opened together end together, five minutes
+		// later and for ever after. One early renewal at random spreads them.
+		t := time.NewTimer(lifetime/5 + rand.N(lifetime*3/5))
+		defer t.Stop()
+		renew = t.C
+	}
+	events := stream.Events()
+	for {
+		// The timer starts here, when we begin to wait: what the loop body took does not count.
+		silence.Reset(r.SilenceTimeout)
+		var ev types.SubscribeToShardEventStream
+		var open bool
+		select {
+		case ev, open = <-events:
+		case <-silence.C:
+			// After a pause of the whole process both are due: prefer the event.
+			select {
+			case ev, open = <-events:
+			default:
+				e.reason, e.err = ReasonSilence, errSilence
+				return e
+			}
+		case <-renew:
+			renew = nil
+			r.renewed = true
+			if r.next.Kind == kcl.AfterSequenceNumber {
+				e.reason = ReasonRenewed
+				return e
+			}
+			continue
+		case <-idle.C:
+			if r.closedByLineage(ctx) {
+				e.reason, e.check = ReasonCheck, true
+				return e
+			}
+			idle.Reset(r.idleFor + rand.N(r.idleFor/2))
+			continue
+		case <-ctx.Done():
+			e.reason = ReasonCanceled
+			return e
+		}
+		if !open {
+			return r.ended(ctx, stream, opened, e)
+		}
+		if ctx.Err() != nil {
+			// An event and the end of ctx were there together. Nothing is
+			// delivered after the cause, which may be a lost lease.
+			e.reason = ReasonCanceled
+			return e
+		}
+		r.Observer.Received()
+		e.events++
+		member, ok := ev.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
+		if !ok {
+			r.unknownEvent(ctx, ev)
+			continue
+		}
+		if len(member.Value.Records) > 0 {
+			e.records += len(member.Value.Records)
+			idle.Reset(r.idleFor)
+		}
+		if over := r.event(&member.Value, &e); over {
+			return e
+		}
+	}
+}
+
+// event delivers one event. It returns true when the subscription is over.
+func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
+	records, size, err := convert(ev.Records)
+	if err != nil {
+		e.reason, e.err = awserr.Code(err), err
+		return true
+	}
+	b := kcl.Batch{Records: records, Next: r.next, BehindLatest: behind(ev.MillisBehindLatest), ReceivedAt: time.Now()}
+	switch {
+	case isPosition(ev.ContinuationSequenceNumber):
+		// With children as well it is not the end: there is more to read.
+		b.Next = kcl.After(*ev.ContinuationSequenceNumber)
+	case len(records) > 0:
+		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
+	}
+	if ev.ContinuationSequenceNumber == nil {
+		if children := convertChildren(ev.ChildShards); len(children) > 0 {
+			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
+			e.reason = ReasonShardEnd
+			r.deliver(b, size)
+			return true
+		}
+		e.reason, e.err, e.closed = ReasonClosed, errNoLineage, true
+		if !r.deliver(b, size) {
+			e.reason = ReasonStopped
+		}
+		return true
+	}
+	if !r.deliver(b, size) {
+		e.reason = ReasonStopped
+		return true
+	}
+	return false
+}
+
+// ended says why the channel of events was closed. The cause comes first, then
+// the stream's error; none of either says nothing at all.
+func (r *reader) ended(ctx context.Context, stream *kinesis.SubscribeToShardEventStream, opened time.Time, e end) end {
+	err := stream.Err()
+	switch {
+	case ctx.Err() != nil:
+		e.reason = ReasonCanceled
+	case err != nil:
+		e.reason, e.err = awserr.Code(err), err
+		if classify(err) == actInUse {
+			e.reason = ReasonTakeover
+		}
+	case time.Since(opened) >= almost:
+		e.reason = ReasonExpired
+		e.check = e.records == 0
+	default:
+		e.reason = ReasonClosed
+		e.check = e.records == 0
+	}
+	return e
+}
+
+// unknownEvent is an event of a kind that this version does not know. It moves nothing.
+func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEventStream) {
+	if r.unknown {
+		return
+	}
+	r.unknown = true
+	tag := "?"
+	if u, ok := ev.(*types.UnknownUnionMember); ok {
+		tag = u.Tag
+	}
+	r.log.LogAttrs(ctx, slog.LevelWarn, "unknown event ignored", slog.String("event", tag))
+}

@@ -1,0 +1,151 @@
+package efo
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+)
+
+// DefaultMaxConcurrentOpens is the default of [TransportConfig].
+const DefaultMaxConcurrentOpens = 32
+
+// maxBody is the largest request that is read into memory before it is sent. A
+// SubscribeToShard is a few hundred bytes.
+const maxBody = 64 << 10
+
+// TransportConfig says how [NewHTTPClient] derives an HTTP client.
+type TransportConfig struct {
+	// H2C speaks HTTP/2 with prior knowledge to http endpoints, such as a local
+	// server. Defaults to false: http endpoints are spoken to in HTTP/1.1.
+	H2C bool
+	// MaxConcurrentOpens is how many subscriptions may be opening at a time.
+	// Without a limit every one of a thousand subscribes dials a connection of
+	// its own before it learns that one connection carries a hundred. Defaults
+	// to 32 (DefaultMaxConcurrentOpens).
+	MaxConcurrentOpens int
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// NewHTTPClient returns the HTTP client that carries subscriptions, for
+// [Config.HTTPClient]: one for all subscribers of a process. base is the HTTP
+// client of the user's kinesis.Client (client.Options().HTTPClient). When that
+// is the SDK's own kind, or nil, the result is derived from it, with its proxy,
+// TLS and dialer, and set up for streams that live for minutes: HTTP/2 windows
+// of 512 KiB per stream as the Java KCL's, pings that notice a dead connection
+// within 20 seconds, and no timeout on a response. Any other base is returned
+// as it is: whoever brings a client of his own has set it up.
+//
+// The result is safe for concurrent use. It dials nothing by itself.
+func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
+	var own *awshttp.BuildableClient
+	switch b := base.(type) {
+	case nil:
+		own = awshttp.NewBuildableClient()
+	case *awshttp.BuildableClient:
+		own = b
+	default:
+		return base
+	}
+	if cfg.MaxConcurrentOpens <= 0 {
+		cfg.MaxConcurrentOpens = DefaultMaxConcurrentOpens
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	own = own.WithTransportOptions(func(tr *http.Transport) { setUp(tr, cfg.H2C) }).WithTimeout(0).WithReadTimeout(0)
+	return &transport{
+		base:  own,
+		opens: make(chan struct{}, cfg.MaxConcurrentOpens),
+		log:   cfg.Logger,
+	}
+}
+
+// setUp is everything that we change in a transport. Two fields stay as they
+// are on purpose. HTTP2Config.MaxReceiveBufferPerConnection below streams x
+// window lets one shard whose processor does not read stop all the others on
+// its connection. StrictMaxConcurrentRequests makes a subscribe wait for the
+// end of another one, and subscriptions do not end.
+func setUp(tr *http.Transport, h2c bool) {
+	h2 := http.HTTP2Config{}
+	if tr.HTTP2 != nil {
+		h2 = *tr.HTTP2
+	}
+	h2.MaxReceiveBufferPerStream = 512 << 10
+	h2.SendPingTimeout = 15 * time.Second
+	h2.PingTimeout = 5 * time.Second
+	h2.WriteByteTimeout = 15 * time.Second
+	h2.MaxReceiveBufferPerConnection = 0
+	h2.StrictMaxConcurrentRequests = false
+	tr.HTTP2 = &h2
+	tr.ForceAttemptHTTP2 = true
+	tr.ResponseHeaderTimeout = 0 // the subscriber has a deadline of its own
+	tr.MaxConnsPerHost = 0       // with HTTP/2 a limit can hang (golang/go#34941)
+	if h2c {
+		p := new(http.Protocols)
+		p.SetHTTP2(true)
+		p.SetUnencryptedHTTP2(true)
+		tr.Protocols = p
+	}
+}
+
+// transport is an aws.HTTPClient that keeps openings few at a time and
+// request bodies harmless.
+type transport struct {
+	base  aws.HTTPClient
+	opens chan struct{}
+	log   *slog.Logger
+	warn  sync.Once
+}
+
+// Do sends a request and returns when the header of the answer is there.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	select {
+	case t.opens <- struct{}{}:
+		defer func() { <-t.opens }()
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	req, err := plainBody(req)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.base.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.ProtoMajor < 2 && req.URL.Scheme == "https" {
+		t.warn.Do(func() {
+			t.log.Warn("subscriptions run over HTTP/1.1, one connection for each: look for a proxy that does not pass HTTP/2", "endpoint", req.URL.Host)
+		})
+	}
+	return resp, nil
+}
+
+// plainBody puts the body's bytes in place of the SDK's reader. The SDK closes
+// its reader as soon as the answer's header is there; over HTTP/1.1 net/http
+// then takes a last look at it, finds it closed, and gives the connection up
+// while the answer is still being read. A body in memory can also be sent again
+// by net/http itself, on a new connection after a GOAWAY.
+func plainBody(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength < 0 || req.ContentLength > maxBody {
+		return req, nil
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := req.Body.Close(); err != nil {
+		return nil, err
+	}
+	out := req.WithContext(req.Context()) // a shallow copy
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return out, nil
+}
