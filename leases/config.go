@@ -1,0 +1,124 @@
+package leases
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// Defaults of [Config].
+const (
+	DefaultFailoverTime    = 10 * time.Second
+	DefaultScanInterval    = 2 * time.Second
+	DefaultShutdownTimeout = 30 * time.Second
+)
+
+// Bounds that follow from the clocks of two machines: an owner trusts its lease
+// a little shorter, and others respect it a little longer, than FailoverTime.
+const (
+	trusted   = 0.95
+	respected = 1.05
+)
+
+// maxParallel is how many writes or reads of single rows the coordinator has
+// under way at the same time.
+const maxParallel = 20
+
+// abandonAfter is how long after the end of its grace period a consumer that
+// does not return is still waited for.
+const abandonAfter = time.Second
+
+// Config configures a [Coordinator].
+type Config struct {
+	// Store keeps the rows. Required.
+	Store Store
+	// WorkerID names this worker in the rows. Required, and never to be used
+	// by two processes: the scheduler appends a random suffix
+	// (workerIdentifier).
+	WorkerID string
+	// FailoverTime is how long a lease may go unrenewed before others take it.
+	// It must be the same in all workers. Defaults to 10s (failoverTimeMillis).
+	FailoverTime time.Duration
+	// ScanInterval is how often the table is listed, plus up to a quarter.
+	// Defaults to 2s.
+	ScanInterval time.Duration
+	// RenewInterval is how often a lease is renewed, less up to a tenth.
+	// Defaults to a third of FailoverTime, and must not be more than a half.
+	RenewInterval time.Duration
+	// MaxLeasesForWorker bounds the leases that this worker holds
+	// (maxLeasesForWorker). 0, the default, is no limit.
+	MaxLeasesForWorker int
+	// ShutdownTimeout is how long a consumer may take to finish when the worker
+	// stops or hands a lease over. Defaults to 30s
+	// (gracefulLeaseHandoffTimeoutMillis).
+	ShutdownTimeout time.Duration
+	// Accept says which rows this worker reads; nil means all. Others are
+	// neither taken nor counted. It must be fast, and is called from the
+	// coordinator's goroutine.
+	Accept func(Lease) bool
+	// Consume reads one shard. It is called on a goroutine of its own for
+	// every lease that the worker gets, and returns when the shard is finished,
+	// when h.Stopping is closed or ctx ends. ctx is cancelled with
+	// kcl.ErrLeaseLost when the lease is lost, and with kcl.ErrShutdownTimeout
+	// when Consume does not return in time. Returning for any other reason
+	// gives the lease back. Required.
+	Consume func(ctx context.Context, h *Holder)
+	// Logger takes state changes and trouble; nil means slog.Default().
+	Logger *slog.Logger
+	// Metrics may be nil.
+	Metrics *metrics.Metrics
+}
+
+func (c Config) withDefaults() Config {
+	if c.FailoverTime <= 0 {
+		c.FailoverTime = DefaultFailoverTime
+	}
+	if c.ScanInterval <= 0 {
+		c.ScanInterval = DefaultScanInterval
+	}
+	if c.RenewInterval <= 0 {
+		c.RenewInterval = c.FailoverTime / 3
+	}
+	c.RenewInterval = min(c.RenewInterval, c.FailoverTime/2)
+	if c.ShutdownTimeout <= 0 {
+		c.ShutdownTimeout = DefaultShutdownTimeout
+	}
+	if c.Accept == nil {
+		c.Accept = func(Lease) bool { return true }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// trust is for how long after sending its last accepted renewal an owner works.
+func (c Config) trust() time.Duration {
+	return time.Duration(trusted * float64(c.FailoverTime))
+}
+
+// respect is for how long an observer waits for a counter to move.
+func (c Config) respect() time.Duration {
+	return time.Duration(respected * float64(c.FailoverTime))
+}
+
+// callTimeout is the deadline of a call that touches one row.
+func (c Config) callTimeout() time.Duration { return c.FailoverTime / 3 }
+
+// AbandonedError says that consumers did not return in time after a stop, and
+// were left behind. Their leases were not released: others take them when they
+// expire.
+type AbandonedError struct {
+	// Keys of the leases, sorted.
+	Keys []string
+}
+
+// Error implements error.
+func (e *AbandonedError) Error() string {
+	return fmt.Sprintf("leases: %d consumer(s) did not return in time and were abandoned: %s; a record processor must return when its context ends",
+		len(e.Keys), strings.Join(e.Keys, ", "))
+}

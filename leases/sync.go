@@ -1,0 +1,238 @@
+package leases
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// Key returns the key of a shard's lease: the shard id, or stream:shardId when
+// the application reads several streams.
+func Key(stream kcl.StreamIdentifier, shardID string, multi bool) string {
+	if !multi {
+		return shardID
+	}
+	return stream.String() + ":" + shardID
+}
+
+// SyncOptions belong to [PlanSync].
+type SyncOptions struct {
+	// Stream whose shards are planned.
+	Stream kcl.StreamIdentifier
+	// Multi says that the application reads several streams, so that keys
+	// carry the stream.
+	Multi bool
+	// PinnedAt is the service's time just before the shards were listed. New
+	// leases at LATEST carry it.
+	PinnedAt time.Time
+	// StreamCreated is the stream's creation time, which every new lease carries.
+	StreamCreated time.Time
+}
+
+// ChildLease returns the row for a shard that continues parent's: read from
+// TRIM_HORIZON, whatever the application's initial position.
+func ChildLease(parent Lease, child kcl.ChildShard) Lease {
+	l := Lease{
+		Key: child.ID, Stream: parent.Stream, ShardID: child.ID,
+		Checkpoint:   kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+		Parents:      slices.Clone(child.Parents),
+		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1, StreamCreated: parent.StreamCreated,
+	}
+	if l.Stream != "" {
+		l.Key = l.Stream + ":" + child.ID
+	}
+	if len(l.Parents) == 0 {
+		l.Parents = []string{parent.ShardID}
+	}
+	return l
+}
+
+// PlanSync returns the rows that are missing for the listed shards of one
+// stream, parents before their children; create them in this order, one after
+// the other. have are the rows of the table; those of other streams are
+// ignored. It is pure, and planning again with its result plans nothing.
+//
+// While the stream has no row, the initial position decides: TRIM_HORIZON
+// starts with all listed shards, closed ones too; LATEST with the open ones,
+// pinned to opt.PinnedAt; AT_TIMESTAMP, for which the caller lists from that
+// time on, with all listed shards, the descendants at TRIM_HORIZON.
+//
+// Later on, a shard that descends from a known one starts at TRIM_HORIZON, and
+// an ancestor of a known one is never created: it was finished, or never read.
+// A shard without known relatives was missed when the first rows were made: by
+// a worker that died then, or because two workers start right now. It starts
+// where the first ones did, for LATEST at the moment to which those are pinned,
+// so that nothing is skipped and nothing is read that was not asked for. When
+// that moment is not known, it starts at TRIM_HORIZON. (The KCL lets such a
+// shard start at LATEST, wherever that is by then.)
+func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt SyncOptions) []Lease {
+	g := newGraph(shards, have, opt)
+	start := g.frontier(initial)
+	var plan []Lease
+	for _, s := range g.order {
+		if g.known[s.ID] || g.older[s.ID] {
+			continue
+		}
+		l := Lease{
+			Key: Key(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
+			Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+			Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
+		}
+		if opt.Multi {
+			l.Stream = opt.Stream.String()
+		}
+		if !g.younger(s) {
+			if !start.takes(s) {
+				continue
+			}
+			l.Checkpoint, l.PinnedAt = start.checkpoint, start.pinnedAt
+		}
+		// LATEST goes by the pin, not by descent: of two shards that were both
+		// missed, the child may be older than the pin.
+		if start.pinnedAt.IsZero() {
+			g.known[s.ID] = true
+		}
+		plan = append(plan, l)
+	}
+	return plan
+}
+
+// graph is the family of a stream's shards.
+type graph struct {
+	order  []kcl.Shard          // parents before children
+	byID   map[string]kcl.Shard // listed
+	known  map[string]bool      // has a row
+	older  map[string]bool      // is an ancestor of a shard that has a row
+	heirs  map[string]bool      // memo of younger
+	have   []Lease
+	parent map[string]bool // is the parent of an open shard
+	opt    SyncOptions
+}
+
+func newGraph(shards []kcl.Shard, have []Lease, opt SyncOptions) *graph {
+	g := &graph{
+		byID: map[string]kcl.Shard{}, known: map[string]bool{}, older: map[string]bool{},
+		heirs: map[string]bool{}, parent: map[string]bool{}, opt: opt,
+	}
+	parents := map[string][]string{}
+	for _, s := range shards {
+		g.byID[s.ID] = s
+		parents[s.ID] = s.Parents()
+		for _, p := range s.Parents() {
+			g.parent[p] = g.parent[p] || !s.Closed()
+		}
+	}
+	for _, l := range have {
+		if opt.Multi == (l.Stream == "") || (opt.Multi && l.Stream != opt.Stream.String()) {
+			continue
+		}
+		g.have = append(g.have, l)
+		g.known[l.ShardID] = true
+		if parents[l.ShardID] == nil {
+			parents[l.ShardID] = l.Parents // trimmed, but the row remembers
+		}
+	}
+	var climb func(id string)
+	climb = func(id string) {
+		for _, p := range parents[id] {
+			if !g.older[p] {
+				g.older[p] = true
+				climb(p)
+			}
+		}
+	}
+	for id := range g.known {
+		climb(id)
+	}
+
+	sorted := slices.SortedFunc(func(yield func(kcl.Shard) bool) {
+		for _, s := range g.byID {
+			if !yield(s) {
+				return
+			}
+		}
+	}, compareShards)
+	placed := map[string]bool{}
+	var place func(s kcl.Shard)
+	place = func(s kcl.Shard) {
+		if placed[s.ID] {
+			return
+		}
+		placed[s.ID] = true
+		for _, id := range s.Parents() {
+			if p, ok := g.byID[id]; ok {
+				place(p)
+			}
+		}
+		g.order = append(g.order, s)
+	}
+	for _, s := range sorted {
+		place(s)
+	}
+	return g
+}
+
+// compareShards orders by starting sequence number and then by id, like the KCL.
+func compareShards(a, b kcl.Shard) int {
+	return cmp.Or(
+		cmp.Compare(len(a.StartingSequenceNumber), len(b.StartingSequenceNumber)),
+		strings.Compare(a.StartingSequenceNumber, b.StartingSequenceNumber),
+		strings.Compare(a.ID, b.ID),
+	)
+}
+
+// younger tells whether s descends from a shard that has a row.
+func (g *graph) younger(s kcl.Shard) bool {
+	if heir, ok := g.heirs[s.ID]; ok {
+		return heir
+	}
+	g.heirs[s.ID] = false // a family has no circles, but foreign data may
+	heir := false
+	for _, id := range s.Parents() {
+		p, listed := g.byID[id]
+		heir = heir || g.known[id] || (listed && g.younger(p))
+	}
+	g.heirs[s.ID] = heir
+	return heir
+}
+
+// frontier is where shards without known relatives start.
+type frontier struct {
+	takes      func(kcl.Shard) bool
+	checkpoint kcl.ExtendedSequenceNumber
+	pinnedAt   time.Time
+}
+
+func (g *graph) frontier(initial kcl.InitialPosition) frontier {
+	all := func(kcl.Shard) bool { return true }
+	switch initial.Kind {
+	case kcl.AtTimestamp:
+		// Roots start at the time; what descends from them is younger than the
+		// time, unless its parent is listed only for its last records.
+		return frontier{takes: all, checkpoint: initial.Sentinel()}
+	case kcl.Latest:
+		if len(g.have) == 0 {
+			return frontier{
+				takes:      func(s kcl.Shard) bool { return !s.Closed() },
+				checkpoint: initial.Sentinel(), pinnedAt: g.opt.PinnedAt,
+			}
+		}
+		var pinned time.Time
+		for _, l := range g.have {
+			if !l.PinnedAt.IsZero() && (pinned.IsZero() || l.PinnedAt.Before(pinned)) {
+				pinned = l.PinnedAt
+			}
+		}
+		if !pinned.IsZero() {
+			// A closed parent of an open shard may have been closed since.
+			return frontier{
+				takes:      func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] },
+				checkpoint: initial.Sentinel(), pinnedAt: pinned,
+			}
+		}
+	}
+	return frontier{takes: all, checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()}
+}
