@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -63,6 +65,9 @@ func Start(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	cfg = cfg.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
@@ -87,7 +92,7 @@ func New(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
 	s, err := Start(cfg)
 	if err != nil {
-		tb.Fatalf("kinesistest: %v", err)
+		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Close)
 	return s
@@ -132,7 +137,28 @@ func (s *Server) HTTPClientFrom(host string) *http.Client {
 	s.mu.Lock()
 	s.transports = append(s.transports, t)
 	s.mu.Unlock()
+	if s.cfg.HTTP1 {
+		return &http.Client{Transport: wholeBodies{t}}
+	}
 	return &http.Client{Transport: t}
+}
+
+// wholeBodies is a transport that reads the body of a request before it sends it. The AWS SDK for Go closes its body as soon as the headers
+// of the answer are there; when net/http has not taken its last look at the body by then, HTTP/1.1 takes that for a failure to write
+// and closes the connection under the answer. On a loopback connection that happens often, on a real network hardly ever.
+type wholeBodies struct{ *http.Transport }
+
+func (t wholeBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		return t.Transport.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err = errors.Join(err, r.Body.Close()); err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return t.Transport.RoundTrip(r)
 }
 
 // Close stops the server: it closes the listener and every connection and waits for every request to end. It may be
@@ -218,14 +244,14 @@ func (s *Server) listen() error {
 		scheme = "https"
 		cert, err := newCertificate(s.cfg.Listen)
 		if err != nil {
-			return fmt.Errorf("make a certificate: %w", err)
+			return fmt.Errorf("kinesistest: make a certificate: %w", err)
 		}
 		s.cert = cert
 	}
 	var err error
 	switch {
 	case s.cfg.Listen != "" && s.cfg.Network != nil:
-		return errors.New("Config.Listen and Config.Network exclude each other: set one of them")
+		return errors.New("kinesistest: Config.Listen and Config.Network exclude each other: set one of them")
 	case s.cfg.Listen != "":
 		s.listener, err = net.Listen("tcp", s.cfg.Listen)
 	default:
@@ -236,7 +262,7 @@ func (s *Server) listen() error {
 		s.listener, err = s.network.Listen(memHost)
 	}
 	if err != nil {
-		return fmt.Errorf("listen on Config.Listen %q: %w", s.cfg.Listen, err)
+		return fmt.Errorf("kinesistest: listen on Config.Listen %q: %w", s.cfg.Listen, err)
 	}
 	s.url = scheme + "://" + s.listener.Addr().String()
 	return nil
