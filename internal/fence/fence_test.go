@@ -79,7 +79,7 @@ var fences = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"leases/dynamodb", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
-	"github.com/cenkalti/backoff/v4":                  {"efo", "polling", "scheduler", "leases", "internal/retry"},
+	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},
 	"github.com/prometheus":                           {"metrics/prometheus"},
 	"github.com/redis/go-redis/v9":                    {"leases/redis"},
 	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
