@@ -1,0 +1,230 @@
+package dynamotest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Call describes one request, for those who choose which requests go wrong.
+type Call struct {
+	Operation string // such as UpdateItem
+	Table     string
+	Key       string // value of the hash key; "" when the request names no item
+	// Client is the host that the request came from: the name given to
+	// [Server.HTTPClientFrom] on an in-memory network.
+	Client string
+	Body   []byte
+}
+
+// Fault makes some calls go wrong. The zero value of every selecting field
+// selects all. The words are those of package kinesistest.
+type Fault struct {
+	// Operation, Table, Key and Client select calls by the fields of the same
+	// name in [Call].
+	Operation string
+	Table     string
+	Key       string
+	Client    string
+	// When, if set, selects among those. Called from several goroutines.
+	When func(Call) bool
+	// Skip is how many of the selected calls pass before the first that does not.
+	Skip int
+	// Times is how many calls are harmed after that; 0 means all.
+	Times int
+	// Do is what happens. Of several actions that end a call, the first holds.
+	Do []Action
+}
+
+// Action is something that a [Fault] does.
+type Action func(*plan)
+
+// plan is what the actions on one call add up to.
+type plan struct {
+	delay, delayAnswer time.Duration
+	fail               *apiError
+	loseRequest        bool // break the connection instead of applying the call
+	loseAnswer         bool // break the connection after applying it
+	silent             bool // wait for the client to give up before breaking it
+}
+
+func (p *plan) ends() bool { return p.fail != nil || p.loseRequest || p.loseAnswer }
+
+func end(f func(*plan)) Action {
+	return func(p *plan) {
+		if !p.ends() {
+			f(p)
+		}
+	}
+}
+
+// Delay has the call wait before it takes effect. Several add up. A call whose
+// client goes away meanwhile takes effect at once.
+func Delay(d time.Duration) Action { return func(p *plan) { p.delay += d } }
+
+// DelayAnswer has the call take effect at once and its answer wait.
+func DelayAnswer(d time.Duration) Action { return func(p *plan) { p.delayAnswer += d } }
+
+// Fail answers with an error of the service instead of applying the call.
+func Fail(code, message string) Action {
+	return end(func(p *plan) { p.fail = &apiError{code: code, message: message} })
+}
+
+// Throttle answers with ProvisionedThroughputExceededException.
+func Throttle() Action {
+	return Fail("ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
+}
+
+// Deny answers with AccessDeniedException.
+func Deny() Action {
+	return Fail("AccessDeniedException", "User: arn:aws:iam::000000000000:user/test is not authorized to perform this action")
+}
+
+// LoseRequest breaks the connection before the call takes effect.
+func LoseRequest() Action { return end(func(p *plan) { p.loseRequest = true }) }
+
+// LoseAnswer breaks the connection after the call took effect.
+func LoseAnswer() Action { return end(func(p *plan) { p.loseAnswer = true }) }
+
+// Silence never answers the call, which takes no effect.
+func Silence() Action { return end(func(p *plan) { p.loseRequest, p.silent = true, true }) }
+
+// SilentAnswer applies the call and never answers it.
+func SilentAnswer() Action { return end(func(p *plan) { p.loseAnswer, p.silent = true, true }) }
+
+// Inject puts a fault in place, for calls that arrive from now on; the function
+// returned takes it away again.
+func (s *Server) Inject(f Fault) (remove func()) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	i := &installed{Fault: f}
+	s.faults.list = append(s.faults.list, i)
+	return func() {
+		s.faults.mu.Lock()
+		defer s.faults.mu.Unlock()
+		s.faults.list = slices.DeleteFunc(slices.Clone(s.faults.list), func(j *installed) bool { return j == i })
+	}
+}
+
+// Freeze holds back the calls that match selects, before they take effect,
+// until thaw is called; then all are applied, in no particular order, even when
+// the client has given up meanwhile. So looks a worker that was stopped for a
+// while with requests under way. Closing the server drops them.
+func (s *Server) Freeze(match func(Call) bool) (thaw func()) {
+	z := &freeze{match: match, thawn: make(chan struct{})}
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.freezes = append(s.faults.freezes, z)
+	return sync.OnceFunc(func() {
+		s.faults.mu.Lock()
+		defer s.faults.mu.Unlock()
+		s.faults.freezes = slices.DeleteFunc(slices.Clone(s.faults.freezes), func(y *freeze) bool { return y == z })
+		close(z.thawn)
+	})
+}
+
+type installed struct {
+	Fault
+	seen int // guarded by faults.mu
+}
+
+type freeze struct {
+	match func(Call) bool
+	thawn chan struct{}
+}
+
+type faults struct {
+	closed chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex // guards the fields below; never held while calling a function of the user's
+	list    []*installed
+	freezes []*freeze
+}
+
+func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
+
+// before holds the call back as long as it is frozen or delayed, and panics
+// with [http.ErrAbortHandler] when it is to be lost.
+func (f *faults) before(ctx context.Context, c Call) plan {
+	for {
+		f.mu.Lock()
+		freezes := f.freezes
+		f.mu.Unlock()
+		i := slices.IndexFunc(freezes, func(z *freeze) bool { return z.match(c) })
+		if i < 0 {
+			break
+		}
+		select {
+		case <-freezes[i].thawn:
+		case <-f.closed:
+			panic(http.ErrAbortHandler)
+		}
+	}
+	var p plan
+	f.mu.Lock()
+	list := f.list
+	f.mu.Unlock()
+	for _, i := range list {
+		if !i.selects(c) || !f.due(i) {
+			continue
+		}
+		for _, a := range i.Do {
+			a(&p)
+		}
+	}
+	f.wait(ctx, p.delay)
+	if p.loseRequest {
+		f.lose(ctx, p)
+	}
+	return p
+}
+
+// after runs when the call has taken effect.
+func (f *faults) after(ctx context.Context, p plan) {
+	f.wait(ctx, p.delayAnswer)
+	if p.loseAnswer {
+		f.lose(ctx, p)
+	}
+}
+
+func (f *faults) lose(ctx context.Context, p plan) {
+	if p.silent {
+		select {
+		case <-ctx.Done():
+		case <-f.closed:
+		}
+	}
+	panic(http.ErrAbortHandler) // breaks the connection without an answer
+}
+
+func (f *faults) due(i *installed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i.seen++
+	n := i.seen - i.Skip
+	return n > 0 && (i.Times <= 0 || n <= i.Times)
+}
+
+func (f *Fault) selects(c Call) bool {
+	return (f.Operation == "" || f.Operation == c.Operation) &&
+		(f.Table == "" || f.Table == c.Table) &&
+		(f.Key == "" || f.Key == c.Key) &&
+		(f.Client == "" || f.Client == c.Client) &&
+		(f.When == nil || f.When(c))
+}
+
+func (f *faults) wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-f.closed:
+	}
+}

@@ -1,0 +1,226 @@
+package dynamotest
+
+import (
+	"maps"
+	"math"
+	"time"
+)
+
+const (
+	maxItemSize = 400 << 10
+	maxPageSize = 1 << 20
+)
+
+type itemRequest struct {
+	TableName                           string
+	Key                                 Item
+	Item                                Item
+	ConsistentRead                      bool
+	ReturnValues                        string
+	ReturnValuesOnConditionCheckFailure string
+	expressions
+}
+
+// check evaluates the condition of a write over the item that is there.
+func (r itemRequest) check(cond condition, old Item) *apiError {
+	if cond(old) {
+		return nil
+	}
+	err := &apiError{code: "ConditionalCheckFailedException", message: "The conditional request failed"}
+	if r.ReturnValuesOnConditionCheckFailure == "ALL_OLD" {
+		err.item = old
+	}
+	return err
+}
+
+func (r itemRequest) answer(old, fresh Item) any {
+	switch {
+	case r.ReturnValues == "ALL_OLD" && old != nil:
+		return map[string]any{"Attributes": old}
+	case r.ReturnValues == "ALL_NEW":
+		return map[string]any{"Attributes": fresh}
+	}
+	return struct{}{}
+}
+
+func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := s.readyLocked(r.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.key(r.Item)
+	if err != nil {
+		return nil, err
+	}
+	if r.Item.size() > maxItemSize {
+		return nil, validation("Item size has exceeded the maximum allowed size")
+	}
+	cond, _, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	p := placeOf(key)
+	old := t.get(p, time.Time{})
+	if err := r.check(cond, old); err != nil {
+		return nil, err
+	}
+	t.put(p, r.Item, now)
+	return r.answer(old, nil), nil
+}
+
+func (s *Server) updateItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := s.readyLocked(r.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.exactKey(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	cond, changes, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	p := placeOf(key)
+	old := t.get(p, time.Time{})
+	if err := r.check(cond, old); err != nil {
+		return nil, err
+	}
+	fresh := maps.Clone(key)
+	maps.Copy(fresh, old)
+	for _, c := range changes {
+		if _, ok := key[c.attribute]; ok {
+			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", c.attribute)
+		}
+		if c.remove {
+			delete(fresh, c.attribute)
+		} else {
+			fresh[c.attribute] = c.value
+		}
+	}
+	if fresh.size() > maxItemSize {
+		return nil, validation("Item size to update has exceeded the maximum allowed size")
+	}
+	t.put(p, fresh, now)
+	return r.answer(old, fresh), nil
+}
+
+func (s *Server) deleteItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := s.readyLocked(r.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.exactKey(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	cond, _, err := r.parse()
+	if err != nil {
+		return nil, err
+	}
+	p := placeOf(key)
+	old := t.get(p, time.Time{})
+	if err := r.check(cond, old); err != nil {
+		return nil, err
+	}
+	t.put(p, nil, now)
+	return r.answer(old, nil), nil
+}
+
+// asOf is the time that an eventually consistent read looks at.
+func (s *Server) asOf(consistent bool, now time.Time) time.Time {
+	if consistent || s.cfg.Lag <= 0 {
+		return time.Time{}
+	}
+	return now.Add(-s.cfg.Lag)
+}
+
+func (s *Server) getItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := s.readyLocked(r.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.exactKey(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	item := t.get(placeOf(key), s.asOf(r.ConsistentRead, now))
+	if item == nil {
+		return struct{}{}, nil
+	}
+	return map[string]any{"Item": item}, nil
+}
+
+type scanRequest struct {
+	TableName         string
+	ConsistentRead    bool
+	Limit             *int
+	ExclusiveStartKey Item
+	Segment           *int
+	TotalSegments     *int
+}
+
+type scanAnswer struct {
+	Items            []Item
+	Count            int
+	ScannedCount     int
+	LastEvaluatedKey Item `json:",omitempty"`
+}
+
+func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
+	t, err := s.readyLocked(r.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	segment, segments := 0, 1
+	if r.Segment != nil || r.TotalSegments != nil {
+		if r.Segment == nil || r.TotalSegments == nil || *r.Segment < 0 || *r.Segment >= *r.TotalSegments {
+			return nil, validation("The Segment parameter is required, zero-based and less than parameter TotalSegments")
+		}
+		segment, segments = *r.Segment, *r.TotalSegments
+	}
+	limit := math.MaxInt
+	if r.Limit != nil {
+		if *r.Limit < 1 {
+			return nil, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
+		}
+		limit = min(limit, *r.Limit)
+	}
+	if s.cfg.PageRows > 0 {
+		limit = min(limit, s.cfg.PageRows)
+	}
+	i := 0
+	if len(r.ExclusiveStartKey) > 0 {
+		key, err := t.exactKey(r.ExclusiveStartKey)
+		if err != nil {
+			return nil, validation("The provided starting key is invalid")
+		}
+		t.scans++
+		if s.cfg.EmptyPages && t.scans%2 == 1 {
+			return scanAnswer{Items: []Item{}, LastEvaluatedKey: key}, nil
+		}
+		found := false
+		if i, found = t.find(placeOf(key)); found {
+			i++
+		}
+	}
+	answer := scanAnswer{Items: []Item{}}
+	asOf, size := s.asOf(r.ConsistentRead, now), 0
+	for ; i < len(t.rows); i++ {
+		row := t.rows[i]
+		item := row.at(asOf)
+		if item == nil || int(uint64(row.place.hash)*uint64(segments)>>32) != segment {
+			continue
+		}
+		answer.Items = append(answer.Items, item)
+		size += item.size()
+		if len(answer.Items) >= limit || size >= maxPageSize {
+			if answer.LastEvaluatedKey, err = t.key(item); err != nil {
+				return nil, err
+			}
+			break
+		}
+	}
+	answer.Count, answer.ScannedCount = len(answer.Items), len(answer.Items)
+	return answer, nil
+}

@@ -1,0 +1,252 @@
+package dynamotest
+
+import (
+	"slices"
+	"time"
+)
+
+// Parts of requests and answers, as on the wire.
+type (
+	keySchemaElement struct {
+		AttributeName string
+		KeyType       string
+	}
+	attributeDefinition struct {
+		AttributeName string
+		AttributeType string
+	}
+	throughput struct {
+		ReadCapacityUnits  int64
+		WriteCapacityUnits int64
+	}
+	// globalIndex is described, but not kept.
+	globalIndex struct {
+		IndexName  string
+		KeySchema  []keySchemaElement
+		Projection struct{ ProjectionType string }
+	}
+	tag struct {
+		Key   string
+		Value string
+	}
+)
+
+type createTableRequest struct {
+	TableName                 string
+	AttributeDefinitions      []attributeDefinition
+	KeySchema                 []keySchemaElement
+	BillingMode               string
+	ProvisionedThroughput     *throughput
+	DeletionProtectionEnabled bool
+	Tags                      []tag
+}
+
+type tableRequest struct{ TableName string }
+
+type indexDescription struct {
+	globalIndex
+	IndexStatus string
+}
+
+type tableDescription struct {
+	TableName                 string
+	TableArn                  string
+	TableStatus               string
+	CreationDateTime          float64
+	AttributeDefinitions      []attributeDefinition
+	KeySchema                 []keySchemaElement
+	BillingModeSummary        *struct{ BillingMode string } `json:",omitempty"`
+	ProvisionedThroughput     throughput
+	GlobalSecondaryIndexes    []indexDescription `json:",omitempty"`
+	DeletionProtectionEnabled bool
+	ItemCount                 int
+}
+
+func (t *table) describe(now time.Time) tableDescription {
+	d := tableDescription{
+		TableName: t.TableName, TableArn: t.arn, TableStatus: t.status(now), CreationDateTime: float64(t.created.UnixMilli()) / 1000,
+		AttributeDefinitions: t.AttributeDefinitions, KeySchema: t.KeySchema,
+		DeletionProtectionEnabled: t.DeletionProtectionEnabled, ItemCount: len(t.rows),
+	}
+	if t.BillingMode == "PAY_PER_REQUEST" {
+		d.BillingModeSummary = &struct{ BillingMode string }{t.BillingMode}
+	}
+	if t.ProvisionedThroughput != nil {
+		d.ProvisionedThroughput = *t.ProvisionedThroughput
+	}
+	for _, x := range t.indexes {
+		status := "ACTIVE"
+		if now.Before(x.readyAt) {
+			status = "CREATING"
+		}
+		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, indexDescription{globalIndex: x.globalIndex, IndexStatus: status})
+	}
+	return d
+}
+
+// tableLocked returns a table that exists, in whatever state.
+func (s *Server) tableLocked(name string, now time.Time) (*table, *apiError) {
+	t := s.tables[name]
+	if t != nil && !t.goneAt.IsZero() && !now.Before(t.goneAt) {
+		delete(s.tables, name)
+		t = nil
+	}
+	if t == nil {
+		return nil, noTable(name)
+	}
+	return t, nil
+}
+
+// readyLocked returns a table whose items can be used.
+func (s *Server) readyLocked(name string, now time.Time) (*table, *apiError) {
+	t := s.tables[name]
+	if t == nil || !t.goneAt.IsZero() || now.Before(t.readyAt) {
+		return nil, notReady()
+	}
+	return t, nil
+}
+
+func (s *Server) createTable(req createTableRequest, now time.Time) (any, *apiError) {
+	if len(req.TableName) < 3 {
+		return nil, validation("TableName must be at least 3 characters long and at most 255 characters long")
+	}
+	if _, err := s.tableLocked(req.TableName, now); err == nil {
+		return nil, &apiError{code: "ResourceInUseException", message: "Table already exists: " + req.TableName}
+	}
+	if len(req.KeySchema) == 0 || len(req.KeySchema) > 2 || req.KeySchema[0].KeyType != "HASH" {
+		return nil, validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+	}
+	if len(req.KeySchema) != len(req.AttributeDefinitions) {
+		return nil, validation("One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions")
+	}
+	switch {
+	case req.BillingMode == "PAY_PER_REQUEST" && req.ProvisionedThroughput != nil:
+		return nil, validation("One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
+	case req.BillingMode != "PAY_PER_REQUEST" && req.ProvisionedThroughput == nil:
+		return nil, validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
+	}
+	t := &table{createTableRequest: req, arn: "arn:aws:dynamodb:us-east-1:000000000000:table/" + req.TableName, created: now, readyAt: now.Add(s.cfg.SettleTime), lag: s.cfg.Lag}
+	for _, k := range req.KeySchema {
+		if t.attributeType(k.AttributeName) == "" {
+			return nil, validation("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [" + k.AttributeName + "]")
+		}
+	}
+	s.tables[req.TableName] = t
+	return map[string]any{"TableDescription": t.describe(now)}, nil
+}
+
+func (s *Server) describeTable(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := s.tableLocked(req.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"Table": t.describe(now)}, nil
+}
+
+type updateTableRequest struct {
+	TableName                   string
+	AttributeDefinitions        []attributeDefinition
+	DeletionProtectionEnabled   *bool
+	GlobalSecondaryIndexUpdates []struct {
+		Create *globalIndex
+		Delete *struct{ IndexName string }
+	}
+}
+
+func (s *Server) updateTable(req updateTableRequest, now time.Time) (any, *apiError) {
+	t, err := s.tableLocked(req.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	if t.status(now) != "ACTIVE" {
+		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in use: Table is being updated: " + req.TableName}
+	}
+	if req.DeletionProtectionEnabled != nil {
+		t.DeletionProtectionEnabled = *req.DeletionProtectionEnabled
+	}
+	for _, u := range req.GlobalSecondaryIndexUpdates {
+		named := func(name string) func(*index) bool { return func(x *index) bool { return x.IndexName == name } }
+		switch {
+		case u.Create != nil && slices.ContainsFunc(t.indexes, named(u.Create.IndexName)):
+			return nil, validation("One or more parameter values were invalid: Duplicate index name: " + u.Create.IndexName)
+		case u.Create != nil:
+			t.indexes = append(t.indexes, &index{globalIndex: *u.Create, readyAt: now.Add(s.cfg.SettleTime)})
+			for _, a := range req.AttributeDefinitions {
+				if t.attributeType(a.AttributeName) == "" {
+					t.AttributeDefinitions = append(t.AttributeDefinitions, a)
+				}
+			}
+		case u.Delete != nil:
+			t.indexes = slices.DeleteFunc(t.indexes, named(u.Delete.IndexName))
+		}
+	}
+	return map[string]any{"TableDescription": t.describe(now)}, nil
+}
+
+func (s *Server) deleteTable(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := s.tableLocked(req.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	if t.status(now) != "ACTIVE" {
+		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in use: Table: " + req.TableName}
+	}
+	if t.DeletionProtectionEnabled {
+		return nil, validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+	}
+	t.goneAt = now.Add(s.cfg.SettleTime)
+	return map[string]any{"TableDescription": t.describe(now)}, nil
+}
+
+type continuousBackupsRequest struct {
+	TableName                        string
+	PointInTimeRecoverySpecification struct{ PointInTimeRecoveryEnabled bool }
+}
+
+func (s *Server) updateContinuousBackups(req continuousBackupsRequest, now time.Time) (any, *apiError) {
+	t, err := s.backupTableLocked(req.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	t.pitr = req.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled
+	return t.backups(), nil
+}
+
+func (s *Server) describeContinuousBackups(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := s.backupTableLocked(req.TableName, now)
+	if err != nil {
+		return nil, err
+	}
+	return t.backups(), nil
+}
+
+func (s *Server) backupTableLocked(name string, now time.Time) (*table, *apiError) {
+	t, err := s.tableLocked(name, now)
+	if err != nil {
+		return nil, &apiError{code: "TableNotFoundException", message: "Table not found: " + name}
+	}
+	if now.Before(t.readyAt) {
+		return nil, &apiError{code: "ContinuousBackupsUnavailableException", message: "Backups are being enabled for the table: " + name + ". Please retry later"}
+	}
+	return t, nil
+}
+
+func (t *table) backups() any {
+	status := "DISABLED"
+	if t.pitr {
+		status = "ENABLED"
+	}
+	return map[string]any{"ContinuousBackupsDescription": map[string]any{
+		"ContinuousBackupsStatus":        "ENABLED",
+		"PointInTimeRecoveryDescription": map[string]any{"PointInTimeRecoveryStatus": status},
+	}}
+}
+
+func (s *Server) listTagsOfResource(req struct{ ResourceArn string }, _ time.Time) (any, *apiError) {
+	for _, t := range s.tables {
+		if t.arn == req.ResourceArn {
+			return map[string]any{"Tags": slices.Concat([]tag{}, t.Tags)}, nil
+		}
+	}
+	return nil, noTable(req.ResourceArn)
+}

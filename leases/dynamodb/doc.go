@@ -1,0 +1,22 @@
+// Package dynamodb keeps leases in a DynamoDB table, in the layout of the Java
+// Kinesis Client Library, so that Java and Go workers can share a table or
+// replace each other. It matches DynamoDBLeaseRefresher and
+// DynamoDBLeaseSerializer; leases.Coordinator and the scheduler call it.
+//
+// # The table
+//
+// One item a shard, hash key leaseKey (S), no range key. The attributes are
+// those of layout.go. What is absent in a [leases.Lease] is absent in the item,
+// never an empty string. Three attributes are ours and are ignored by the KCL.
+// KCL 3.5 keeps other items in the same table (leader lock, worker metrics,
+// migration states); they are told apart by entityType and left alone.
+//
+// # The writes
+//
+// A row is made by one PutItem that never overwrites. From then on every write
+// is one conditional UpdateItem that names the attributes it changes and those
+// it expects, so attributes that this package does not know survive, and so do
+// the changes of other workers. The SDK's own retries are switched off for
+// writes: whether to repeat one whose answer was lost depends on what the row
+// says by then, and only the lease's holder can tell.
+package dynamodb

@@ -1,0 +1,273 @@
+package dynamodb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"regexp"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// DefaultRequestTimeout is the default of [Config.RequestTimeout].
+const DefaultRequestTimeout = 3 * time.Second
+
+// Config says which table to use, and how to make it when it is not there.
+type Config struct {
+	// Client is used as it is, except that its retries are off for writes.
+	// Required.
+	Client *sdk.Client
+
+	// Table is the name of the lease table; in the KCL it is the name of the
+	// application. Two applications must not share a table. Required.
+	Table string
+
+	// RequestTimeout bounds every single request. Defaults to 3s
+	// (DefaultRequestTimeout). Should be less than a third of the
+	// coordinator's FailoverTime, so that a lost answer does not cost a lease.
+	// The KCL's dynamoDbRequestTimeout.
+	RequestTimeout time.Duration
+
+	// ConsistentList makes List see all writes accepted before it, at twice the
+	// price. Defaults to false, as in the KCL; leases are safe either way.
+	ConsistentList bool
+
+	// ReadCapacity and WriteCapacity are the capacity units of a table that
+	// Init makes (initialLeaseTableReadCapacity and ...WriteCapacity in the
+	// KCL). Both 0, the default, make it on demand (PAY_PER_REQUEST).
+	ReadCapacity  int64
+	WriteCapacity int64
+
+	// DeletionProtection protects a table that Init makes from being deleted.
+	// Defaults to false, as in the KCL; recommended in production.
+	DeletionProtection bool
+
+	// PointInTimeRecovery switches continuous backups on, also for a table that
+	// exists; it is never switched off here. Defaults to false, as in the KCL
+	// (leaseTablePitrEnabled); recommended in production.
+	PointInTimeRecovery bool
+
+	// Tags are put on a table that Init makes.
+	Tags map[string]string
+
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+var tableName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
+
+// Validate reports everything that is wrong, naming the fields.
+func (c Config) Validate() error {
+	var problems []error
+	if c.Client == nil {
+		problems = append(problems, errors.New("Config.Client is missing: set it to dynamodb.NewFromConfig(aws config)"))
+	}
+	if !tableName.MatchString(c.Table) {
+		problems = append(problems, fmt.Errorf("Config.Table is %q: a table name has 3 to 255 letters, digits, '_', '.' or '-'", c.Table))
+	}
+	if c.RequestTimeout < 0 {
+		problems = append(problems, fmt.Errorf("Config.RequestTimeout is %v: it must not be negative", c.RequestTimeout))
+	}
+	if c.ReadCapacity < 0 || c.WriteCapacity < 0 || (c.ReadCapacity == 0) != (c.WriteCapacity == 0) {
+		problems = append(problems, fmt.Errorf("Config.ReadCapacity is %d and Config.WriteCapacity %d: set both to 1 or more, or both to 0 for an on-demand table", c.ReadCapacity, c.WriteCapacity))
+	}
+	return errors.Join(problems...)
+}
+
+// Store is a lease table in DynamoDB. It is safe for concurrent use and holds
+// no state but its Config.
+type Store struct {
+	cfg Config
+	log *slog.Logger
+}
+
+var _ leases.Store = (*Store)(nil)
+
+// New returns a Store. It calls nobody; Init says what is wrong with cfg.
+func New(cfg Config) *Store {
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
+	cfg.Tags = maps.Clone(cfg.Tags)
+	log := cfg.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Store{cfg: cfg, log: log.With("table", cfg.Table)}
+}
+
+// once switches the SDK's retries off.
+func once(o *sdk.Options) { o.Retryer = aws.NopRetryer{} }
+
+// errNoAnswer is the cause of a request's own deadline.
+var errNoAnswer = errors.New("no answer in time")
+
+// call makes one request with a deadline. The error names the action, the
+// table and the remedy where there is one.
+func call[In, Out any](ctx context.Context, s *Store, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In, opts ...func(*sdk.Options)) (Out, error) {
+	timed, cancel := context.WithTimeoutCause(ctx, s.cfg.RequestTimeout, errNoAnswer)
+	defer cancel()
+	out, err := fn(timed, in, opts...)
+	return out, s.explain(ctx, timed, action, err)
+}
+
+func (s *Store) explain(ctx, timed context.Context, action string, err error) error {
+	resource := "table " + s.cfg.Table
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s %s: %w", action, resource, context.Cause(ctx))
+	case timed.Err() != nil:
+		return fmt.Errorf("%s %s: %w after %v: %w", action, resource, errNoAnswer, s.cfg.RequestTimeout, context.DeadlineExceeded)
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position: %w", leases.ErrTableNotFound, action, s.cfg.Table, err)
+	}
+	return awserr.Explain(err, action, resource)
+}
+
+// List implements [leases.Store] with a paged Scan. Items of other kinds that
+// KCL 3.5 keeps in the table are left out.
+func (s *Store) List(ctx context.Context) (leases.Listing, error) {
+	var out leases.Listing
+	in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &s.cfg.ConsistentList}
+	for {
+		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in)
+		if err != nil {
+			return leases.Listing{}, err
+		}
+		for _, it := range page.Items {
+			if !isLease(it) {
+				continue
+			}
+			if l, bad := decode(it); bad != nil {
+				out.Bad = append(out.Bad, bad)
+			} else {
+				out.Leases = append(out.Leases, l)
+			}
+		}
+		// A page may be empty although more follow.
+		if len(page.LastEvaluatedKey) == 0 {
+			return out, nil
+		}
+		in.ExclusiveStartKey = page.LastEvaluatedKey
+	}
+}
+
+// Get implements [leases.Store] with a consistent read.
+func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
+	out, err := call(ctx, s, "dynamodb:GetItem", s.cfg.Client.GetItem, &sdk.GetItemInput{
+		TableName: &s.cfg.Table, Key: item{attrKey: str(key)}, ConsistentRead: aws.Bool(true),
+	})
+	switch {
+	case err != nil:
+		return leases.Lease{}, err
+	case len(out.Item) == 0 || !isLease(out.Item):
+		return leases.Lease{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, key, s.cfg.Table)
+	}
+	l, bad := decode(out.Item)
+	if bad != nil {
+		return leases.Lease{}, bad
+	}
+	return l, nil
+}
+
+// Create implements [leases.Store] with a PutItem that never overwrites.
+func (s *Store) Create(ctx context.Context, l leases.Lease) error {
+	it, err := encode(l)
+	if err != nil {
+		return err
+	}
+	e := newExpression()
+	_, err = call(ctx, s, "dynamodb:PutItem", s.cfg.Client.PutItem, &sdk.PutItemInput{
+		TableName: &s.cfg.Table, Item: it,
+		ConditionExpression:                 aws.String("attribute_not_exists(" + e.name(attrKey) + ")"),
+		ExpressionAttributeNames:            e.names,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}, once)
+	return s.conflict(ctx, l.Key, err)
+}
+
+// Update implements [leases.Store] with one conditional UpdateItem.
+func (s *Store) Update(ctx context.Context, u leases.Update) error {
+	e := newExpression()
+	condition, err := e.condition(u.Read, u.Expect)
+	if err != nil {
+		return err
+	}
+	update, err := e.update(u.To, u.Set)
+	if err != nil {
+		return err
+	}
+	in := &sdk.UpdateItemInput{
+		TableName: &s.cfg.Table, Key: item{attrKey: str(u.Read.Key)},
+		ConditionExpression:                 &condition,
+		ExpressionAttributeNames:            e.names,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if update != "" {
+		in.UpdateExpression = &update
+	}
+	if len(e.values) > 0 {
+		in.ExpressionAttributeValues = e.values
+	}
+	_, err = call(ctx, s, "dynamodb:UpdateItem", s.cfg.Client.UpdateItem, in, once)
+	return s.conflict(ctx, u.Read.Key, err)
+}
+
+// Delete implements [leases.Store] with one conditional DeleteItem. The KCL
+// deletes without a condition; this does not take its freedom.
+func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
+	e := newExpression()
+	condition, err := e.condition(read, expect)
+	if err != nil {
+		return err
+	}
+	in := &sdk.DeleteItemInput{
+		TableName: &s.cfg.Table, Key: item{attrKey: str(read.Key)},
+		ConditionExpression:                 &condition,
+		ExpressionAttributeNames:            e.names,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if len(e.values) > 0 {
+		in.ExpressionAttributeValues = e.values
+	}
+	_, err = call(ctx, s, "dynamodb:DeleteItem", s.cfg.Client.DeleteItem, in, once)
+	err = s.conflict(ctx, read.Key, err)
+	if c, ok := errors.AsType[*leases.ConflictError](err); ok && c.Current == nil {
+		return nil
+	}
+	return err
+}
+
+// conflict turns a failed condition into a [*leases.ConflictError] with the row
+// that was found. Servers that do not return it (DynamoDB does since 2023) are
+// asked once more.
+func (s *Store) conflict(ctx context.Context, key string, err error) error {
+	failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
+	if !ok {
+		return err
+	}
+	if len(failed.Item) > 0 {
+		l, bad := decode(failed.Item)
+		if bad != nil {
+			return bad
+		}
+		return &leases.ConflictError{Key: key, Current: &l}
+	}
+	l, err := s.Get(ctx, key)
+	switch {
+	case errors.Is(err, leases.ErrNotFound):
+		return &leases.ConflictError{Key: key}
+	case err != nil:
+		return fmt.Errorf("after a failed condition: %w", err)
+	}
+	return &leases.ConflictError{Key: key, Current: &l}
+}

@@ -1,0 +1,160 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// tableTimeout bounds the wait for a table to become usable, as in the KCL.
+const tableTimeout = 10 * time.Minute
+
+// errTableTimeout is the cause when it has passed.
+var errTableTimeout = fmt.Errorf("table was not usable after %v", tableTimeout)
+
+// Init implements [leases.Store]: it makes the table unless it exists, waits
+// until it is ACTIVE or UPDATING, for ten minutes at most, and checks its key.
+// The error wraps [leases.ErrForeignTable] for a table of another layout and
+// kcl.ErrAccessDenied for a missing permission. It needs dynamodb:DescribeTable;
+// dynamodb:CreateTable only when there is no table (with Tags also
+// dynamodb:TagResource); dynamodb:DescribeContinuousBackups and
+// dynamodb:UpdateContinuousBackups for PointInTimeRecovery.
+func (s *Store) Init(ctx context.Context) error {
+	if err := s.cfg.Validate(); err != nil {
+		return fmt.Errorf("leases/dynamodb: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, tableTimeout, errTableTimeout)
+	defer cancel()
+	wait := retry.New(500*time.Millisecond, 5*time.Second)
+	created, status := false, types.TableStatus("")
+	for {
+		out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table})
+		switch {
+		case errors.Is(err, leases.ErrTableNotFound):
+			// Also right after CreateTable, which DescribeTable may not know of
+			// yet; creating it again does no harm.
+			did, err := s.create(ctx)
+			if err != nil {
+				return err
+			}
+			if did && !created {
+				created = true
+				continue // small tables are often there at once
+			}
+		case awserr.Throttled(err):
+			s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be described yet", slog.Any("err", err))
+		case err != nil:
+			return err
+		default:
+			if err := s.check(out.Table); err != nil {
+				return err
+			}
+			status = out.Table.TableStatus
+			if status == types.TableStatusActive || status == types.TableStatusUpdating {
+				if created {
+					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
+				}
+				return s.backups(ctx, wait)
+			}
+			if created || status != types.TableStatusCreating {
+				s.log.LogAttrs(ctx, slog.LevelDebug, "waiting for the lease table", slog.String("status", string(status)))
+			}
+		}
+		if err := wait.Wait(ctx); err != nil {
+			return fmt.Errorf("wait for table %s to become ACTIVE (it is %q): %w", s.cfg.Table, status, err)
+		}
+	}
+}
+
+// create makes the table. Another worker that was faster is no error.
+func (s *Store) create(ctx context.Context) (bool, error) {
+	in := &sdk.CreateTableInput{
+		TableName:                 &s.cfg.Table,
+		AttributeDefinitions:      []types.AttributeDefinition{{AttributeName: aws.String(attrKey), AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:                 []types.KeySchemaElement{{AttributeName: aws.String(attrKey), KeyType: types.KeyTypeHash}},
+		BillingMode:               types.BillingModePayPerRequest,
+		DeletionProtectionEnabled: aws.Bool(s.cfg.DeletionProtection),
+	}
+	if s.cfg.ReadCapacity > 0 {
+		in.BillingMode = types.BillingModeProvisioned
+		in.ProvisionedThroughput = &types.ProvisionedThroughput{ReadCapacityUnits: &s.cfg.ReadCapacity, WriteCapacityUnits: &s.cfg.WriteCapacity}
+	}
+	for k, v := range s.cfg.Tags {
+		in.Tags = append(in.Tags, types.Tag{Key: &k, Value: &v})
+	}
+	_, err := call(ctx, s, "dynamodb:CreateTable", s.cfg.Client.CreateTable, in, once)
+	switch {
+	case err == nil:
+		return true, nil
+	case awserr.Is(err, "ResourceInUseException"):
+		return false, nil
+	case awserr.Throttled(err): // too many tables are being made in the account
+		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be created yet", slog.Any("err", err))
+		return false, nil
+	}
+	return false, err
+}
+
+// check refuses a table of another layout.
+func (s *Store) check(t *types.TableDescription) error {
+	var found []string
+	fits := len(t.KeySchema) == 1
+	for _, k := range t.KeySchema {
+		kind := types.ScalarAttributeType("?")
+		for _, a := range t.AttributeDefinitions {
+			if aws.ToString(a.AttributeName) == aws.ToString(k.AttributeName) {
+				kind = a.AttributeType
+			}
+		}
+		found = append(found, fmt.Sprintf("%s (%s, %s)", aws.ToString(k.AttributeName), kind, k.KeyType))
+		fits = fits && aws.ToString(k.AttributeName) == attrKey && k.KeyType == types.KeyTypeHash && kind == types.ScalarAttributeTypeS
+	}
+	if fits {
+		return nil
+	}
+	return fmt.Errorf("%w: table %s has the key %s, a lease table has %s (S, HASH); another application or library uses this table: set Config.Table to another name",
+		leases.ErrForeignTable, s.cfg.Table, strings.Join(found, ", "), attrKey)
+}
+
+// backups switches point-in-time recovery on when it was asked for.
+func (s *Store) backups(ctx context.Context, wait *retry.Backoff) error {
+	if !s.cfg.PointInTimeRecovery {
+		return nil
+	}
+	out, err := call(ctx, s, "dynamodb:DescribeContinuousBackups", s.cfg.Client.DescribeContinuousBackups, &sdk.DescribeContinuousBackupsInput{TableName: &s.cfg.Table})
+	if err != nil {
+		return err
+	}
+	if d := out.ContinuousBackupsDescription; d != nil && d.PointInTimeRecoveryDescription != nil && d.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus == types.PointInTimeRecoveryStatusEnabled {
+		return nil
+	}
+	for {
+		_, err := call(ctx, s, "dynamodb:UpdateContinuousBackups", s.cfg.Client.UpdateContinuousBackups, &sdk.UpdateContinuousBackupsInput{
+			TableName:                        &s.cfg.Table,
+			PointInTimeRecoverySpecification: &types.PointInTimeRecoverySpecification{PointInTimeRecoveryEnabled: aws.Bool(true)},
+		})
+		// A table that was just made is not ready for it at once.
+		if !awserr.Throttled(err) && !isUnavailable(err) {
+			return err
+		}
+		if wait.Wait(ctx) != nil {
+			return err
+		}
+	}
+}
+
+func isUnavailable(err error) bool {
+	_, ok := errors.AsType[*types.ContinuousBackupsUnavailableException](err)
+	return ok
+}
