@@ -1,0 +1,291 @@
+package scheduler
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// Defaults of [Config].
+const (
+	DefaultFailoverTime      = 10 * time.Second
+	DefaultShutdownTimeout   = 30 * time.Second
+	DefaultShardSyncInterval = time.Minute
+	DefaultStallTimeout      = 2 * time.Minute
+)
+
+// Bounds of [Config].
+const (
+	minFailoverTime      = time.Second
+	minShardSyncInterval = time.Second
+	minStallTimeout      = 10 * time.Second
+)
+
+// RetrievalMode is how records are read.
+type RetrievalMode int
+
+// The modes of retrieval.
+const (
+	// EFO is enhanced fan-out: a stream consumer of its own, records pushed over
+	// SubscribeToShard, 2 MB/s per shard (FANOUT in the KCL).
+	EFO RetrievalMode = iota
+	// Polling is GetRecords, which shares 2 MB/s per shard with every other
+	// polling application (POLLING in the KCL).
+	Polling
+)
+
+// String returns the KCL's name: FANOUT or POLLING.
+func (m RetrievalMode) String() string {
+	switch m {
+	case EFO:
+		return "FANOUT"
+	case Polling:
+		return "POLLING"
+	}
+	return fmt.Sprintf("RetrievalMode(%d)", int(m))
+}
+
+// Config says what a [Scheduler] does. Application, Streams, Kinesis and Leases
+// are required; the zero value of every other field is a working default.
+type Config struct {
+	// Application names the group of workers that share the work. It is the
+	// name under which enhanced fan-out registers, so it must be a valid
+	// consumer name: 1 to 128 letters, digits, underscores, dots and hyphens
+	// (applicationName in the KCL). Required.
+	Application string
+
+	// WorkerID names this process in the lease table. Run appends a random
+	// suffix, so that two processes configured alike are never taken for one.
+	// Defaults to the host's name.
+	WorkerID string
+
+	// Streams are the streams to read, at least one. With one stream the lease
+	// keys are plain shard ids; with several they are
+	// account:stream:epoch:shardId, as in the KCL. An application cannot change
+	// from the one form to the other on one lease table. Required.
+	Streams []StreamConfig
+
+	// Kinesis calls the service. Its region and credentials are used as they
+	// are. Required.
+	Kinesis *kinesis.Client
+
+	// Leases is the lease table that all workers of the application share:
+	// leases/dynamodb, or leases/memory inside one process. Required.
+	Leases leases.Store
+
+	// RetrievalMode is EFO (the default) or Polling.
+	RetrievalMode RetrievalMode
+
+	// FailoverTime is how long a lease may go unrenewed before others take it
+	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
+	// application. Defaults to 10s (DefaultFailoverTime); at least 1s.
+	FailoverTime time.Duration
+
+	// MaxLeasesForWorker is how many leases this worker takes at most. With too
+	// few workers for that, shards stay unread, and Healthy says so. Defaults
+	// to 0, no limit.
+	MaxLeasesForWorker int
+
+	// ShutdownTimeout is how long processors may take to finish, when Run's
+	// context ends or a lease is handed over; then their context is cancelled
+	// with kcl.ErrShutdownTimeout. Defaults to 30s (DefaultShutdownTimeout).
+	ShutdownTimeout time.Duration
+
+	// CheckpointInterval makes the library checkpoint by itself: after a batch
+	// was processed without error, when that much time has passed since the last
+	// checkpoint, and once more at a stop. Defaults to 0, which leaves checkpoints
+	// to the processor: ProcessRecords returning nil then promises nothing about
+	// work that the processor has handed on. Must not be negative.
+	CheckpointInterval time.Duration
+
+	// ShardSyncInterval is how often the lease table is compared with the
+	// streams' shards, give or take a fifth. Children of a shard that has ended
+	// do not wait for it. Defaults to 1m (DefaultShardSyncInterval); at least 1s.
+	ShardSyncInterval time.Duration
+
+	// StallTimeout is how long a shard with data may make no progress before
+	// Healthy reports it. A processor that takes longer for a batch is
+	// reported. Defaults to 2m (DefaultStallTimeout); at least 10s.
+	StallTimeout time.Duration
+
+	// H2C makes enhanced fan-out speak HTTP/2 with prior knowledge to an http
+	// endpoint, such as a local server that can. Defaults to false: HTTP/1.1
+	// there, one connection per shard. https endpoints, and clients with an HTTP
+	// client of the user's own, are not affected.
+	H2C bool
+
+	// Logger takes the library's log. Records' content is never logged.
+	// Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// Metrics takes the library's numbers. Defaults to nil: none.
+	Metrics *metrics.Metrics
+}
+
+// StreamConfig says which stream to read and from where.
+type StreamConfig struct {
+	// Name of the stream. Name or ARN is required; when both are given they must
+	// agree.
+	Name string
+	// ARN of the stream; needed for a stream of another account.
+	ARN string
+
+	// ConsumerName is the name under which enhanced fan-out registers with the
+	// stream. Defaults to Config.Application.
+	ConsumerName string
+	// ConsumerARN is a consumer that exists already: nothing is registered then.
+	ConsumerARN string
+
+	// InitialPosition is where reading starts when the lease table has no
+	// checkpoints for the stream. Defaults to kcl.TrimHorizon (the KCL's
+	// default is LATEST).
+	InitialPosition kcl.InitialPosition
+}
+
+// Validate reports every problem of c at once, each naming the field, the
+// value and the remedy. Run calls it.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("scheduler: Config."+format, args...))
+	}
+
+	switch {
+	case c.Application == "":
+		bad("Application is missing: name the group of workers that share the work")
+	case !kcl.ValidStreamName(c.Application):
+		bad("Application is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", c.Application)
+	}
+	if strings.ContainsAny(c.WorkerID, "\n\r\t") {
+		bad("WorkerID is %q: leave out control characters", c.WorkerID)
+	}
+	if c.Kinesis == nil {
+		bad("Kinesis is missing: give kinesis.NewFromConfig(...)")
+	}
+	if c.Leases == nil {
+		bad("Leases is missing: give a lease store, such as dynamodb.New(...) or memory.New()")
+	}
+	if c.RetrievalMode != EFO && c.RetrievalMode != Polling {
+		bad("RetrievalMode is %d: use scheduler.EFO or scheduler.Polling", int(c.RetrievalMode))
+	}
+	if c.MaxLeasesForWorker < 0 {
+		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)
+	}
+	atLeast := func(field string, d, least time.Duration) {
+		if d != 0 && d < least {
+			bad("%s is %s: use at least %s, or 0 for the default", field, d, least)
+		}
+	}
+	atLeast("FailoverTime", c.FailoverTime, minFailoverTime)
+	atLeast("ShardSyncInterval", c.ShardSyncInterval, minShardSyncInterval)
+	atLeast("StallTimeout", c.StallTimeout, minStallTimeout)
+	atLeast("ShutdownTimeout", c.ShutdownTimeout, time.Millisecond)
+	if c.CheckpointInterval < 0 {
+		bad("CheckpointInterval is %s: use a positive duration, or 0 to leave checkpoints to the processor", c.CheckpointInterval)
+	}
+	errs = append(errs, c.validateStreams()...)
+	return errors.Join(errs...)
+}
+
+func (c Config) validateStreams() []error {
+	if len(c.Streams) == 0 {
+		return []error{errors.New("scheduler: Config.Streams is empty: name at least one stream")}
+	}
+	var errs []error
+	region := ""
+	if c.Kinesis != nil {
+		region = c.Kinesis.Options().Region
+	}
+	seen := map[string]int{}
+	for i, s := range c.Streams {
+		bad := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("scheduler: Config.Streams[%d]."+format, append([]any{i}, args...)...))
+		}
+		if s.Name == "" && s.ARN == "" {
+			bad("Name is missing: give Name or ARN")
+		}
+		if s.Name != "" && !kcl.ValidStreamName(s.Name) {
+			bad("Name is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", s.Name)
+		}
+		name := s.Name
+		if s.ARN != "" {
+			id, err := kcl.ParseStreamARN(s.ARN)
+			switch {
+			case err != nil:
+				bad("ARN: %w", err)
+			case s.Name != "" && s.Name != id.Name:
+				bad("ARN is %q, which is not the stream of Name %q: leave one of them out", s.ARN, s.Name)
+			default:
+				name = id.Name
+				if r := strings.Split(s.ARN, ":")[3]; region != "" && r != region {
+					bad("ARN is in region %s, but Config.Kinesis calls %s: make the client for the stream's region", r, region)
+				}
+			}
+		}
+		if first, ok := seen[name]; ok && name != "" {
+			bad("Name %q is that of Streams[%d] too: name each stream once", name, first)
+		} else {
+			seen[name] = i
+		}
+		if s.ConsumerName != "" && !kcl.ValidStreamName(s.ConsumerName) {
+			bad("ConsumerName is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", s.ConsumerName)
+		}
+		if s.ConsumerARN != "" {
+			arn, consumer, err := kcl.ParseConsumerARN(s.ConsumerARN)
+			switch {
+			case err != nil:
+				bad("ConsumerARN: %w", err)
+			case s.ARN != "" && arn != s.ARN:
+				bad("ConsumerARN is %q, a consumer of another stream than ARN %q", s.ConsumerARN, s.ARN)
+			case s.ConsumerName != "" && consumer != s.ConsumerName:
+				bad("ConsumerARN is %q, which is not the consumer of ConsumerName %q: leave one of them out", s.ConsumerARN, s.ConsumerName)
+			}
+			if c.RetrievalMode == Polling {
+				bad("ConsumerARN is set, but Config.RetrievalMode is Polling, which uses no consumer: leave it out")
+			}
+		}
+		if err := s.InitialPosition.Validate(); err != nil {
+			bad("%w", err)
+		}
+	}
+	return errs
+}
+
+// withDefaults returns a copy of c with the defaults filled in and the random
+// suffix on the worker id.
+func (c Config) withDefaults() Config {
+	c.Streams = append([]StreamConfig(nil), c.Streams...)
+	if c.WorkerID == "" {
+		c.WorkerID = "worker"
+		if host, err := os.Hostname(); err == nil && host != "" {
+			c.WorkerID = host
+		}
+	}
+	c.WorkerID += ":" + strings.ToLower(rand.Text()[:10])
+	if c.FailoverTime == 0 {
+		c.FailoverTime = DefaultFailoverTime
+	}
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = DefaultShutdownTimeout
+	}
+	if c.ShardSyncInterval == 0 {
+		c.ShardSyncInterval = DefaultShardSyncInterval
+	}
+	if c.StallTimeout == 0 {
+		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}

@@ -1,0 +1,559 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/checkpoint"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+	"github.com/kinesis-go/kcl/polling"
+)
+
+const (
+	parentPoll       = 500 * time.Millisecond // how often a waiting child looks at its parents
+	uncheckpointed   = 10 * time.Minute       // of deliveries without a checkpoint are told
+	expiryAttempts   = 3                      // answers that a shard is gone, before it counts as expired
+	autoCheckpointIn = 10 * time.Second       // how long a checkpoint that the library makes may take
+)
+
+// outcome is how a step of a consumer ended.
+type outcome int
+
+const (
+	done    outcome = iota // go on
+	ended                  // the shard has been read to its end
+	stopped                // asked to finish
+	lost                   // the processor's context has ended
+)
+
+// errStopping ends reading, and nothing else, when the consumer shall finish.
+var errStopping = errors.New("the worker stops or hands the shard over")
+
+// consumer takes one shard from its parents' end to its own, under one lease.
+// All of it runs on one goroutine, which the coordinator starts and joins;
+// progress, metrics and checkpointer may be used by others.
+type consumer struct {
+	s        *Scheduler
+	stream   *stream
+	holder   *leases.Holder
+	key      string
+	shard    kcl.Shard
+	start    leases.Lease // the row that reading starts from
+	progress *progress
+	metrics  *metrics.Shard
+	log      *slog.Logger
+
+	mu           sync.Mutex // guards checkpointer, which is made after the parents' end
+	checkpointer *checkpoint.Checkpointer
+
+	processor kcl.Processor
+	next      kcl.Position               // where the source goes on
+	last      kcl.ExtendedSequenceNumber // of the last record delivered
+	processed kcl.ExtendedSequenceNumber // of the last record processed
+	children  []kcl.ChildShard
+	tried     time.Time // last checkpoint that the library tried by itself
+	finished  bool      // ShardEnded has returned nil
+
+	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
+}
+
+// consume runs the consumer of one lease. The coordinator calls it on a
+// goroutine of its own; ctx ends with ErrLeaseLost or ErrShutdownTimeout.
+func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
+	row := h.Lease()
+	st := s.streamOf(row)
+	if st == nil || row.Finished() {
+		return
+	}
+	c := &consumer{
+		s: s, stream: st, holder: h, key: row.Key, start: row,
+		shard:    st.lineage.known(row),
+		progress: newProgress(),
+		metrics:  s.cfg.Metrics.Shard(st.id.Name, row.ShardID),
+		log:      s.log.With("stream", st.id.Name, "shard", row.ShardID),
+	}
+	s.consumers.add(c)
+	defer s.consumers.remove(c)
+	defer c.metrics.Close()
+	s.adopt(ctx, st, row)
+	c.run(ctx)
+}
+
+// run is the life of the consumer, one state after the other.
+func (c *consumer) run(ctx context.Context) {
+	c.become(ctx, StateWaitingOnParents)
+	if c.waitForParents(ctx) != done {
+		c.become(ctx, StateShutdownComplete)
+		return
+	}
+	c.become(ctx, StateInitializing)
+	out := c.initialize(ctx)
+	if out == done {
+		c.become(ctx, StateProcessing)
+		if out = c.process(ctx); out == stopped {
+			c.become(ctx, StateShutdownRequested)
+			c.shutdownRequested(ctx)
+		}
+	}
+	if out == ended {
+		c.become(ctx, StateShuttingDown)
+		c.shardEnded(ctx)
+	}
+	c.checkpointer.Close(kcl.ErrLeaseLost)
+	if errors.Is(context.Cause(ctx), kcl.ErrLeaseLost) && !c.finished {
+		if out != ended {
+			c.become(ctx, StateShuttingDown)
+		}
+		c.leaseLost(ctx)
+	}
+	c.become(ctx, StateShutdownComplete)
+}
+
+func (c *consumer) become(ctx context.Context, next State) {
+	c.progress.become(next)
+	c.log.DebugContext(ctx, "consumer changed state", "state", next)
+}
+
+// waitForParents returns when every parent's row says SHARD_END. A parent
+// without a row was never part of what the application reads, or was finished
+// and cleaned up. One that has left the retention period still has its row;
+// the consumer of that one finds out and writes SHARD_END.
+func (c *consumer) waitForParents(ctx context.Context) outcome {
+	for _, parent := range c.start.Parents {
+		key := leases.Key(c.stream.id, parent, c.stream.multi)
+		for {
+			finished, err := c.parentFinished(ctx, key)
+			c.progress.stored(err)
+			if finished {
+				break
+			}
+			if out := c.pause(ctx, parentPoll); out != done {
+				return out
+			}
+		}
+	}
+	if len(c.start.Parents) > 0 && c.start.Checkpoint.SequenceNumber == kcl.SentinelLatest {
+		// A parent may have moved the pin, see share.
+		for {
+			row, err := c.s.cfg.Leases.Get(ctx, c.key)
+			c.progress.stored(err)
+			if err == nil {
+				c.start.PinnedAt = row.PinnedAt
+				break
+			}
+			if out := c.pause(ctx, parentPoll); out != done {
+				return out
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return lost
+	}
+	return done
+}
+
+// parentFinished looks at the last scan first. SHARD_END is for ever, so that
+// may be old; everything else is asked from the table itself only when the
+// scan shows no row, which it also does before the first one.
+func (c *consumer) parentFinished(ctx context.Context, key string) (bool, error) {
+	_, coord := c.s.parts()
+	if row, ok := coord.Lookup(key); ok {
+		return row.Finished(), nil
+	}
+	row, err := c.s.cfg.Leases.Get(ctx, key)
+	if errors.Is(err, leases.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && row.Finished(), err
+}
+
+// pause waits, unless the consumer shall finish or its context ends.
+func (c *consumer) pause(ctx context.Context, d time.Duration) outcome {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return done
+	case <-ctx.Done():
+		return lost
+	case <-c.holder.Stopping():
+	case <-c.stream.stopped:
+	}
+	return stopped
+}
+
+// stopping tells whether the consumer shall finish.
+func (c *consumer) stopping() bool {
+	select {
+	case <-c.holder.Stopping():
+	case <-c.stream.stopped:
+	default:
+		return false
+	}
+	return true
+}
+
+// initialize makes the processor and calls Initialize until it succeeds.
+func (c *consumer) initialize(ctx context.Context) outcome {
+	ck := checkpoint.New(c.holder, c.start.Checkpoint, c.metrics)
+	c.mu.Lock()
+	c.checkpointer = ck
+	c.mu.Unlock()
+	c.last, c.processed = c.start.Checkpoint, c.start.Checkpoint
+	c.next = startPosition(c.start, c.stream.cfg.InitialPosition)
+	c.tried = time.Now()
+	if c.stopping() {
+		return stopped
+	}
+	in := kcl.InitializeInput{
+		Stream: c.stream.id, Shard: c.shard, Checkpoint: c.start.Checkpoint,
+		Pending: c.start.Pending, PendingState: c.start.PendingState,
+	}
+	out := c.repeat(ctx, "initialize", func() error {
+		if c.processor == nil {
+			if c.processor = c.s.factory(c.stream.id, c.shard); c.processor == nil {
+				return errors.New("the processor factory returned nil")
+			}
+		}
+		return c.processor.Initialize(ctx, in)
+	})
+	if out == done {
+		c.log.InfoContext(ctx, "shard consumer started", "checkpoint", c.start.Checkpoint, "position", c.next)
+	}
+	return out
+}
+
+// process reads the shard and hands its records to the processor, until the
+// shard ends, the consumer shall finish or the lease is lost.
+func (c *consumer) process(ctx context.Context) outcome {
+	reading, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	wg.Go(func() { // ends when reading does, at the latest on return
+		select {
+		case <-c.holder.Stopping():
+		case <-c.stream.stopped:
+		case <-reading.Done():
+		}
+		cancel(errStopping)
+	})
+
+	backoff := retry.New(firstBackoff, maxBackoff)
+	src, consumerARN := source(nil), ""
+	for expired := 0; ; {
+		if arn := c.stream.consumer(); src == nil || arn != consumerARN {
+			src, consumerARN = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.log), arn
+		}
+		before := c.next
+		out, err := c.read(ctx, reading, src)
+		if err == nil {
+			return out
+		}
+		if c.next != before {
+			backoff.Reset()
+			expired = 0
+		}
+		c.progress.refused(err)
+		wait := backoff.Next()
+		c.log.ErrorContext(ctx, "shard cannot be read", "err", err, "wait", wait)
+		if isShardGone(err) {
+			expired++
+		} else {
+			expired = 0
+		}
+		if c.recoverFrom(ctx, err, expired) == ended {
+			return ended
+		}
+		if out := c.pause(ctx, wait); out != done {
+			return out
+		}
+	}
+}
+
+func isShardGone(err error) bool {
+	return errors.Is(err, efo.ErrShardNotFound) || errors.Is(err, polling.ErrShardNotFound)
+}
+
+// recoverFrom acts on an error that was final for the source.
+func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) outcome {
+	if errors.Is(cause, efo.ErrConsumerNotFound) {
+		if err := c.s.register(ctx, c.stream); err != nil {
+			c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
+			c.s.examine(ctx, c.stream, err)
+		}
+		return done
+	}
+	c.s.examine(ctx, c.stream, cause)
+	if expired < expiryAttempts || c.stream.err() != nil {
+		return done
+	}
+	// The stream is the one that we know, and has not had the shard for a while.
+	list, err := c.stream.lineage.get(ctx, 0)
+	if err != nil {
+		return done
+	}
+	if _, listed := list.byID[c.shard.ID]; listed {
+		return done
+	}
+	c.children = list.children[c.shard.ID]
+	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,
+		"range_start", c.shard.HashKeyRange.Start, "range_end", c.shard.HashKeyRange.End)
+	return ended
+}
+
+var errNoEnd = errors.New("the source ended without the end of the shard")
+
+// read runs the source until it has nothing more. An error is one that the
+// source calls final.
+func (c *consumer) read(ctx, reading context.Context, src source) (outcome, error) {
+	for batch, err := range src.Batches(reading, c.shard.ID, c.next) {
+		switch {
+		case ctx.Err() != nil:
+			return lost, nil
+		case c.stopping():
+			return stopped, nil
+		case err != nil:
+			return done, err
+		}
+		if out := c.deliver(ctx, batch); out != done {
+			return out, nil
+		}
+		if batch.End != nil {
+			c.children = batch.End.Children
+			return ended, nil
+		}
+		c.next = batch.Next
+	}
+	switch {
+	case ctx.Err() != nil:
+		return lost, nil
+	case c.stopping():
+		return stopped, nil
+	}
+	return done, errNoEnd
+}
+
+// deliver hands one batch to the processor, as often as it takes.
+func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
+	records := c.fresh(expand(batch.Records))
+	if len(records) == 0 {
+		c.progress.processed(0, c.processed, batch.BehindLatest)
+		return done
+	}
+	c.last = records[len(records)-1].Position()
+	in := kcl.ProcessRecordsInput{
+		Records: records, BehindLatest: batch.BehindLatest, AtShardEnd: batch.End != nil,
+		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,
+	}
+	if batch.End != nil {
+		in.Children = batch.End.Children
+	}
+	out := c.repeat(ctx, "process_records", func() error {
+		in.DeliveredAt = time.Now()
+		c.checkpointer.Delivered(c.last)
+		err := c.processor.ProcessRecords(ctx, in)
+		c.metrics.Processed(time.Since(in.DeliveredAt))
+		return err
+	})
+	if out != done {
+		return out
+	}
+	c.processed = c.last
+	c.progress.processed(len(records), c.processed, batch.BehindLatest)
+	if every := c.s.cfg.CheckpointInterval; every > 0 && time.Since(c.tried) >= every {
+		c.autoCheckpoint(ctx)
+	}
+	return done
+}
+
+// fresh drops the records up to the checkpoint, or up to the last one that was
+// delivered should the source bring one twice.
+func (c *consumer) fresh(records []kcl.Record) []kcl.Record {
+	for i, r := range records {
+		if r.Position().Compare(c.last) > 0 {
+			return records[i:]
+		}
+	}
+	return nil
+}
+
+// autoCheckpoint records what was processed, unless the processor itself has
+// recorded more.
+func (c *consumer) autoCheckpoint(ctx context.Context) {
+	c.tried = time.Now()
+	if c.processed.Compare(c.checkpointer.Report().Last) <= 0 || c.processed.IsSentinel() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, autoCheckpointIn)
+	defer cancel()
+	err := c.checkpointer.CheckpointAt(ctx, c.processed)
+	if err != nil && !errors.Is(err, kcl.ErrInvalidCheckpoint) && !errors.Is(err, kcl.ErrLeaseLost) {
+		c.log.WarnContext(ctx, "checkpoint failed, it is tried again after a later batch", "err", err)
+	}
+}
+
+// shutdownRequested lets the processor finish, with a live checkpointer: ctx
+// has not ended merely because the worker stops.
+func (c *consumer) shutdownRequested(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	err := c.call("shutdown_requested", func() error {
+		return c.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: c.checkpointer})
+	})
+	if err != nil {
+		c.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 0)
+	}
+	if c.s.cfg.CheckpointInterval > 0 && ctx.Err() == nil {
+		c.autoCheckpoint(ctx)
+	}
+	c.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", c.checkpointer.Report().Last)
+}
+
+// leaseLost tells the processor, which is in no other call. Its context has
+// ended, so this call gets one of its own.
+func (c *consumer) leaseLost(ctx context.Context) {
+	c.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", c.holder.Lease().Owner)
+	if c.processor == nil {
+		return
+	}
+	own, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.s.cfg.ShutdownTimeout, kcl.ErrShutdownTimeout)
+	defer cancel()
+	err := c.call("lease_lost", func() error {
+		c.processor.LeaseLost(own, kcl.LeaseLostInput{})
+		return nil
+	})
+	if err != nil {
+		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 0)
+	}
+}
+
+// shardEnded tells the processor, until it agrees, and then records the end:
+// the children's leases first, so that nobody can miss them, and SHARD_END last.
+func (c *consumer) shardEnded(ctx context.Context) {
+	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.checkpointer}
+	if c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }) != done {
+		return
+	}
+	c.finished = true
+	backoff := retry.New(firstBackoff, maxBackoff)
+	for {
+		err := c.recordEnd(ctx)
+		c.progress.stored(err)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
+			return
+		}
+		wait := backoff.Next()
+		c.log.WarnContext(ctx, "end of the shard cannot be recorded yet", "err", err, "wait", wait)
+		if c.pause(ctx, wait) != done {
+			return
+		}
+	}
+	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
+	if _, coord := c.s.parts(); coord != nil {
+		coord.Nudge()
+	}
+	c.s.syncSoon()
+}
+
+func (c *consumer) recordEnd(ctx context.Context) error {
+	parent := c.holder.Lease()
+	ids := make([]string, 0, len(c.children))
+	for _, child := range c.children {
+		ids = append(ids, child.ID)
+		row := leases.ChildLease(parent, child)
+		if row.StreamCreated.IsZero() {
+			row.StreamCreated = c.stream.created
+		}
+		made, err := c.s.create(ctx, row)
+		if err == nil && !made {
+			err = c.share(ctx, row.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.holder.SetChildren(ctx, ids); err != nil {
+		return fmt.Errorf("record the children: %w", err)
+	}
+	return c.checkpointer.End(ctx)
+}
+
+// share gives a child that was to start at LATEST the pin of this shard, if
+// that is the earlier one. Two workers that start an application together can
+// see the stream before and after a reshard, and pin parent and child at
+// different times; what lies between would be lost. The child has not been
+// read yet: it waits for this shard.
+func (c *consumer) share(ctx context.Context, key string) error {
+	pin := c.start.PinnedAt
+	if pin.IsZero() {
+		return nil
+	}
+	row, err := c.s.cfg.Leases.Get(ctx, key)
+	if errors.Is(err, leases.ErrNotFound) {
+		return nil // finished and cleaned up
+	}
+	if err != nil {
+		return fmt.Errorf("read lease %s: %w", key, err)
+	}
+	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.After(pin) {
+		return nil
+	}
+	to := row
+	to.PinnedAt = pin
+	err = c.s.cfg.Leases.Update(ctx, leases.Update{
+		Read: row, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt, To: to, Set: leases.AttrPinnedAt,
+	})
+	if err != nil {
+		return fmt.Errorf("move the start of lease %s: %w", key, err)
+	}
+	return nil
+}
+
+// adopt writes the stream's creation time to a row that has none, because
+// another library made it.
+func (s *Scheduler) adopt(ctx context.Context, st *stream, row leases.Lease) {
+	if !row.StreamCreated.IsZero() || st.created.IsZero() {
+		return
+	}
+	to := row
+	to.StreamCreated = st.created
+	err := s.cfg.Leases.Update(ctx, leases.Update{Read: row, Expect: leases.AttrStreamCreated, To: to, Set: leases.AttrStreamCreated})
+	if err != nil {
+		s.log.WarnContext(ctx, "stream creation time cannot be written to the lease", "stream", st.id.Name, "shard", row.ShardID, "err", err)
+	}
+}
+
+func (c *consumer) report() checkpoint.Report {
+	c.mu.Lock()
+	ck := c.checkpointer
+	c.mu.Unlock()
+	if ck == nil {
+		return checkpoint.Report{}
+	}
+	return ck.Report()
+}
+
+// warnUncheckpointed tells, every ten minutes, of a shard that delivers and
+// never checkpoints. The watchdog calls it.
+func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time) {
+	r := c.report()
+	if c.s.cfg.CheckpointInterval > 0 || r.LastAt.IsZero() || r.Delivered.Compare(r.Last) <= 0 ||
+		now.Sub(r.LastAt) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
+		return
+	}
+	c.warned = now
+	c.log.WarnContext(ctx, "records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval", "since", r.LastAt, "checkpoint", r.Last)
+}

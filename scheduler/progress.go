@@ -1,0 +1,154 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// progress is what is known about the way of one shard's consumer. The
+// consumer and its source write it, Status and the watchdog read it. It is an
+// Observer of both sources.
+type progress struct {
+	mu sync.Mutex // guards the fields below
+
+	state    State
+	records  uint64
+	position kcl.ExtendedSequenceNumber
+	behind   time.Duration
+	// moved is when a batch was processed, or the shard had no more data.
+	moved time.Time
+	// heard is when the source last heard anything, or was last free to listen.
+	heard time.Time
+
+	call      string    // method of the processor that runs now; empty when none does
+	callSince time.Time // when it was called
+
+	refusal   streak // the source has given up, with an error that needs a person
+	processor streak // failures of the processor
+	reading   streak // failures of the source
+	storing   streak // failures of the lease store at the shard's end
+}
+
+// streak is an unbroken row of failures.
+type streak struct {
+	since time.Time // of the first; zero when the last attempt succeeded
+	err   error     // of the last
+}
+
+func (s *streak) failed(err error) {
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	s.err = err
+}
+
+func newProgress() *progress {
+	now := time.Now()
+	return &progress{moved: now, heard: now}
+}
+
+// become moves to the next state. A transition that is not in the table is a
+// bug of this package.
+func (p *progress) become(next State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(transitions[p.state], next) {
+		panic(fmt.Sprintf("scheduler: consumer goes from %s to %s", p.state, next))
+	}
+	p.state = next
+	p.moved, p.heard = time.Now(), time.Now()
+}
+
+func (p *progress) stateNow() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// Opened says that the source may read now. It proves nothing yet about what
+// it will hear.
+func (p *progress) Opened() {}
+
+// Received says that the source heard something.
+func (p *progress) Received() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = time.Now()
+	p.reading, p.refusal = streak{}, streak{}
+}
+
+// Retrying says that the source failed and tries again.
+func (p *progress) Retrying(err error, _ time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reading.failed(err)
+}
+
+// refused says that the source has given up.
+func (p *progress) refused(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusal.failed(err)
+}
+
+// calling says that a method of the processor runs from now on.
+func (p *progress) calling(method string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.call, p.callSince = method, time.Now()
+}
+
+// called says that the method came back.
+func (p *progress) called(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.call, p.callSince = "", time.Time{}
+	p.heard = time.Now() // nobody listened meanwhile
+	if err != nil {
+		p.processor.failed(err)
+	} else {
+		p.processor = streak{}
+	}
+}
+
+// processed says that a batch is done, or was empty.
+func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.behind = behind
+	if records > 0 {
+		p.records += uint64(records)
+		p.position = last
+	}
+	if records > 0 || behind == 0 {
+		p.moved = time.Now()
+	}
+}
+
+// stored says how a write to the lease store at the shard's end went.
+func (p *progress) stored(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.storing.failed(err)
+	} else {
+		p.storing = streak{}
+	}
+}
+
+func (p *progress) fill(out *ShardStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out.State, out.Records, out.Position = p.state, p.records, p.position
+	out.BehindLatest, out.LastProgress = p.behind, p.moved
+	for _, s := range []streak{p.processor, p.storing, p.refusal, p.reading} {
+		if s.err != nil {
+			out.Err = s.err
+			return
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	callTimeout     = 10 * time.Second // one call of the control plane
+	firstBackoff    = 500 * time.Millisecond
+	maxBackoff      = 30 * time.Second
+	unreachableTime = 2 * time.Minute // how long Run tries to reach a service that never answered before it gives up
+)
+
+// retryability is what an error of a call says about calling again.
+type retryability int
+
+const (
+	giveUp      retryability = iota // the same call will fail again
+	tryAgain                        // the service answered that it cannot now
+	unreachable                     // nobody answered
+)
+
+// retryable is the one place that decides whether a call of the control plane
+// or of the lease store is made again.
+func retryable(err error) retryability {
+	switch {
+	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied), errors.Is(err, kcl.ErrStreamNotFound),
+		errors.Is(err, kcl.ErrStreamRecreated), errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost):
+		return giveUp
+	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException", "ExpiredTokenException"):
+		return giveUp
+	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
+		return tryAgain
+	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":
+		return unreachable
+	}
+	// An answer of a service with a code that is not known here, 5xx among them.
+	return tryAgain
+}
+
+// persist repeats do until it succeeds, fails for good or ctx ends, whose
+// cause it then returns. A service that has not answered at all for
+// unreachableTime is a wrong endpoint or missing credentials more often than
+// an outage, so that is an error too.
+func (s *Scheduler) persist(ctx context.Context, step string, do func(context.Context) error) error {
+	backoff := retry.New(firstBackoff, maxBackoff)
+	var silent time.Time
+	for {
+		s.status.starting(step, nil)
+		start := time.Now()
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		switch retryable(err) {
+		case giveUp:
+			return err
+		case tryAgain:
+			silent = time.Time{}
+		case unreachable:
+			if silent.IsZero() {
+				silent = start
+			}
+			if time.Since(silent) >= unreachableTime {
+				return err
+			}
+		}
+		wait := backoff.Next()
+		s.status.starting(step, err)
+		s.log.WarnContext(ctx, "start is waiting for a service", "step", step, "err", err, "wait", wait)
+		if err := retry.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}

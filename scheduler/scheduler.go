@@ -1,0 +1,291 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// Scheduler is one worker of an application. Make it with [New]; its methods
+// are safe for concurrent use.
+type Scheduler struct {
+	cfg     Config
+	given   Config // as it was given, for Validate
+	factory kcl.ProcessorFactory
+	log     *slog.Logger
+	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
+
+	status    phases
+	consumers registry
+	orphans   orphans
+	resync    chan struct{} // asks the shard sync to run; holds one request
+
+	mu      sync.Mutex // guards the fields below
+	streams []*stream
+	coord   *leases.Coordinator
+	failed  context.CancelCauseFunc // ends Run with an error
+}
+
+// ErrStarted is what a second call of [Scheduler.Run] returns.
+var ErrStarted = errors.New("scheduler: Run can be called once; make another Scheduler")
+
+// New returns a Scheduler that hands the records of cfg's streams to processors
+// made by factory. It keeps a copy of cfg with the defaults filled in, checks
+// nothing and starts nothing: mistakes are what Run returns.
+func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
+	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1)}
+	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
+	return s
+}
+
+// Run works until ctx ends, and then stops gracefully: no more leases are
+// taken, the batch in hand is finished, processors may checkpoint, leases are
+// released. It returns nil after such a stop, and a *leases.AbandonedError that
+// names the shards whose processors did not return within
+// Config.ShutdownTimeout. Any other error is what made it stop, or kept it from
+// starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
+// kcl.ErrStreamRecreated, kcl.ErrAccessDenied (naming the action to allow),
+// leases.ErrForeignTable. Services that are throttled or away are waited for.
+//
+// Run may be called once. Everything that it starts has ended when it returns,
+// but for abandoned processors.
+func (s *Scheduler) Run(ctx context.Context) error {
+	if !s.status.begin() {
+		return ErrStarted
+	}
+	err := s.run(ctx)
+	s.status.end(err)
+	return err
+}
+
+func (s *Scheduler) run(ctx context.Context) error {
+	if err := s.validate(); err != nil {
+		return err
+	}
+	work, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s.mu.Lock()
+	s.failed = fail
+	s.mu.Unlock()
+
+	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
+	if err := s.prepare(work); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it was ready
+		}
+		return err
+	}
+	err := s.work(work)
+	if cause := context.Cause(work); ctx.Err() == nil && cause != nil {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+func (s *Scheduler) validate() error {
+	err := s.given.Validate()
+	if s.factory == nil {
+		err = errors.Join(err, errors.New("scheduler: the processor factory is nil: give New a function that returns a new processor"))
+	}
+	return err
+}
+
+// prepare does everything that must succeed before work begins.
+func (s *Scheduler) prepare(ctx context.Context) error {
+	if s.cfg.RetrievalMode == EFO {
+		s.http = efo.NewHTTPClient(s.cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
+	}
+	var streams []*stream
+	for i := range s.cfg.Streams {
+		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
+			st, err := s.describe(ctx, i)
+			if err == nil {
+				streams = append(streams, st)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.persist(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
+		return fmt.Errorf("prepare the lease table: %w", err)
+	}
+	if err := s.persist(ctx, "check lease table", func(ctx context.Context) error { return s.checkRows(ctx, streams) }); err != nil {
+		return err
+	}
+	for _, st := range streams {
+		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.register(ctx, st) }); err != nil {
+			return err
+		}
+		if err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error { return s.sync(ctx, st) }); err != nil {
+			return err
+		}
+	}
+	coord := leases.NewCoordinator(leases.Config{
+		Store:              s.cfg.Leases,
+		WorkerID:           s.cfg.WorkerID,
+		FailoverTime:       s.cfg.FailoverTime,
+		MaxLeasesForWorker: s.cfg.MaxLeasesForWorker,
+		ShutdownTimeout:    s.cfg.ShutdownTimeout,
+		Accept: func(row leases.Lease) bool {
+			st := s.streamOf(row)
+			return st != nil && st.accepts(row)
+		},
+		Consume: s.consume,
+		Logger:  s.log,
+		Metrics: s.cfg.Metrics,
+	})
+	s.mu.Lock()
+	s.streams, s.coord = streams, coord
+	s.mu.Unlock()
+	return nil
+}
+
+// work runs the coordinator and the two loops beside it, and joins them.
+func (s *Scheduler) work(ctx context.Context) error {
+	streams, coord := s.parts()
+	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { s.syncLoop(ctx, streams) }) // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.watch(loops) })           // ends after the coordinator, so that a stop is watched too
+	s.status.running()
+	s.log.InfoContext(ctx, "worker is ready")
+	stop := context.AfterFunc(ctx, func() {
+		s.status.stopping()
+		s.log.InfoContext(ctx, "worker stops", "cause", context.Cause(ctx))
+	})
+	defer stop()
+	err := coord.Run(ctx)
+	s.log.InfoContext(ctx, "worker has stopped", "err", err)
+	return err
+}
+
+// parts returns what prepare has made; nothing before.
+func (s *Scheduler) parts() ([]*stream, *leases.Coordinator) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams, s.coord
+}
+
+// fail ends Run with an error.
+func (s *Scheduler) fail(err error) {
+	s.mu.Lock()
+	fail := s.failed
+	s.mu.Unlock()
+	fail(err)
+}
+
+// streamOf returns the stream that a row belongs to, or nil.
+func (s *Scheduler) streamOf(row leases.Lease) *stream {
+	streams, _ := s.parts()
+	for _, st := range streams {
+		if st.owns(row) {
+			return st
+		}
+	}
+	return nil
+}
+
+// The phases of Run.
+const (
+	phaseCreated  = "created"
+	phaseStarting = "starting"
+	phaseRunning  = "running"
+	phaseStopping = "stopping"
+	phaseStopped  = "stopped"
+)
+
+// phases is where Run stands.
+type phases struct {
+	mu     sync.Mutex // guards the fields below
+	now    string
+	detail string
+}
+
+func (p *phases) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now != "" {
+		return false
+	}
+	p.now = phaseStarting
+	return true
+}
+
+func (p *phases) starting(step string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.detail = step
+	if err != nil {
+		p.detail += ": " + err.Error()
+	}
+}
+
+func (p *phases) running()  { p.set(phaseRunning, "") }
+func (p *phases) stopping() { p.set(phaseStopping, "stop requested") }
+
+func (p *phases) end(err error) {
+	detail := "stop requested"
+	if err != nil {
+		detail = err.Error()
+	}
+	p.set(phaseStopped, detail)
+}
+
+func (p *phases) set(now, detail string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now != phaseStopped {
+		p.now, p.detail = now, detail
+	}
+}
+
+func (p *phases) phase() (now, detail string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == "" {
+		return phaseCreated, "Run has not been called"
+	}
+	return p.now, p.detail
+}
+
+// registry is the consumers of this worker, by lease key.
+type registry struct {
+	mu    sync.Mutex // guards byKey
+	byKey map[string]*consumer
+}
+
+func (r *registry) add(c *consumer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byKey == nil {
+		r.byKey = map[string]*consumer{}
+	}
+	r.byKey[c.key] = c
+}
+
+func (r *registry) remove(c *consumer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byKey[c.key] == c { // a later one for the same shard may have come already
+		delete(r.byKey, c.key)
+	}
+}
+
+func (r *registry) all() map[string]*consumer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.byKey)
+}

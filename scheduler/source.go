@@ -1,0 +1,100 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+	"github.com/kinesis-go/kcl/polling"
+)
+
+// source reads a shard; *efo.Subscriber and *polling.Fetcher are two.
+type source interface {
+	Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error]
+}
+
+// newSource is the one place that chooses how a shard is read. (A fallback from
+// enhanced fan-out to polling belongs here.)
+func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool, log *slog.Logger) source {
+	m.SetFanOut(s.cfg.RetrievalMode == EFO)
+	if s.cfg.RetrievalMode == Polling {
+		return polling.NewFetcher(polling.Config{
+			Client:    s.cfg.Kinesis,
+			StreamARN: st.id.ARN,
+			Lineage:   st.lineage,
+			Metrics:   m,
+			Observer:  p,
+			Logger:    log,
+		})
+	}
+	return efo.NewSubscriber(efo.Config{
+		Client:      s.cfg.Kinesis,
+		HTTPClient:  s.http,
+		StreamARN:   st.id.ARN,
+		ConsumerARN: st.consumer(),
+		Lineage:     st.lineage,
+		Owned:       owned,
+		Metrics:     m,
+		Observer:    p,
+		Logger:      log,
+	})
+}
+
+// register finds or makes the stream consumer, unless its ARN was given.
+func (s *Scheduler) register(ctx context.Context, st *stream) error {
+	if s.cfg.RetrievalMode != EFO {
+		return nil
+	}
+	if arn := st.cfg.ConsumerARN; arn != "" {
+		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
+			return fmt.Errorf("scheduler: Config.Streams[%d].ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", st.index, arn, st.id.ARN)
+		}
+		st.setConsumer(arn)
+		return nil
+	}
+	name := st.cfg.ConsumerName
+	if name == "" {
+		name = s.cfg.Application
+	}
+	arn, err := efo.Register(ctx, s.cfg.Kinesis, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	st.setConsumer(arn)
+	return nil
+}
+
+// expand turns what was read into user records. Splitting records that the
+// Kinesis Producer Library aggregated belongs here: everything before it
+// counts Kinesis records, everything after it user records.
+func expand(records []kcl.Record) []kcl.Record { return records }
+
+// startPosition is where a lease's shard is read from; configured is the
+// stream's initial position. The record with the checkpoint's number is read
+// again and dropped: a checkpoint may stand in the middle of an aggregated
+// record.
+func startPosition(l leases.Lease, configured kcl.InitialPosition) kcl.Position {
+	switch l.Checkpoint.SequenceNumber {
+	case kcl.SentinelLatest:
+		if l.PinnedAt.IsZero() {
+			// A row that another library wrote: there is no time to start from.
+			return kcl.Position{Kind: kcl.Latest}
+		}
+		return kcl.Position{Kind: kcl.AtTimestamp, Timestamp: l.PinnedAt}
+	case kcl.SentinelAtTimestamp:
+		if configured.Kind == kcl.AtTimestamp {
+			return configured.Position()
+		}
+		// The row is from a time when the application was configured otherwise.
+		// Nothing may be skipped, and the time is not in the row.
+		return kcl.Position{Kind: kcl.TrimHorizon}
+	case kcl.SentinelTrimHorizon, "":
+		return kcl.Position{Kind: kcl.TrimHorizon}
+	}
+	return kcl.At(l.Checkpoint.SequenceNumber)
+}

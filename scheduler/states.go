@@ -1,0 +1,57 @@
+package scheduler
+
+import "fmt"
+
+// State is where the consumer of a shard stands. The names are those of the
+// KCL's ConsumerStates.
+type State int
+
+// The states of a shard's consumer. The zero value means that this worker has
+// no consumer for the shard.
+const (
+	// StateNone: this worker does not consume the shard.
+	StateNone State = iota
+	// StateWaitingOnParents: the lease is held, and a parent has not ended yet.
+	StateWaitingOnParents
+	// StateInitializing: the processor is being made and initialised.
+	StateInitializing
+	// StateProcessing: records are read and processed.
+	StateProcessing
+	// StateShutdownRequested: the processor was asked to finish.
+	StateShutdownRequested
+	// StateShuttingDown: the shard has ended, or its lease was lost.
+	StateShuttingDown
+	// StateShutdownComplete: the processor gets no more calls.
+	StateShutdownComplete
+)
+
+// String returns the KCL's name of the state.
+func (s State) String() string {
+	switch s {
+	case StateNone:
+		return "NONE"
+	case StateWaitingOnParents:
+		return "WAITING_ON_PARENT_SHARDS"
+	case StateInitializing:
+		return "INITIALIZING"
+	case StateProcessing:
+		return "PROCESSING"
+	case StateShutdownRequested:
+		return "SHUTDOWN_REQUESTED"
+	case StateShuttingDown:
+		return "SHUTTING_DOWN"
+	case StateShutdownComplete:
+		return "SHUTDOWN_COMPLETE"
+	}
+	return fmt.Sprintf("State(%d)", int(s))
+}
+
+// transitions lists where a consumer may go from each state.
+var transitions = map[State][]State{
+	StateNone:              {StateWaitingOnParents},
+	StateWaitingOnParents:  {StateInitializing, StateShutdownComplete},
+	StateInitializing:      {StateProcessing, StateShuttingDown, StateShutdownComplete},
+	StateProcessing:        {StateShutdownRequested, StateShuttingDown, StateShutdownComplete},
+	StateShutdownRequested: {StateShuttingDown, StateShutdownComplete},
+	StateShuttingDown:      {StateShutdownComplete},
+}

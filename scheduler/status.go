@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// Status is what a [Scheduler] is doing, for an operator.
+type Status struct {
+	// Worker is the worker's id in the lease table, its random suffix included.
+	Worker string
+	// Phase is where Run stands: created, starting, running, stopping or stopped.
+	Phase string
+	// Detail says what a start waits for, or why Run ended.
+	Detail string
+	// Streams in the order of Config.Streams, as far as they are known.
+	Streams []StreamStatus
+}
+
+// StreamStatus is one stream of a [Status].
+type StreamStatus struct {
+	Stream kcl.StreamIdentifier
+	// Mode is how records are read.
+	Mode RetrievalMode
+	// ConsumerARN is the stream consumer of enhanced fan-out.
+	ConsumerARN string
+	// LastSync is when the lease table was last compared with the stream's
+	// shards without an error.
+	LastSync time.Time
+	// Err says why the stream is not read any more, or why its last
+	// synchronisation failed; nil otherwise.
+	Err error
+	// Shards are the rows of the lease table, in the order of their ids.
+	Shards []ShardStatus
+}
+
+// ShardStatus is one shard of a [StreamStatus]. Shards of other workers have
+// only what the lease table says.
+type ShardStatus struct {
+	ShardID  string
+	LeaseKey string
+	Parents  []string
+	// Owner is the worker that reads the shard; empty when nobody does.
+	Owner string
+	// State of this worker's consumer; StateNone for shards of others.
+	State State
+	// Checkpoint is the last one in the lease table.
+	Checkpoint kcl.ExtendedSequenceNumber
+	// Position is that of the last record that this worker has processed.
+	Position kcl.ExtendedSequenceNumber
+	// BehindLatest is how far the last batch was behind the tip of the shard.
+	BehindLatest time.Duration
+	// LastProgress is when a batch was last processed, or the shard was last
+	// seen to have no more data.
+	LastProgress time.Time
+	// Records counts those processed under this lease.
+	Records uint64
+	// Err is what is being retried now; nil when nothing is.
+	Err error
+	// Stalled names the layer that is stuck when the shard makes no progress.
+	Stalled Layer
+}
+
+// Status returns a snapshot. It is cheap, calls nothing remote, and may be
+// called at any time, from any goroutine.
+func (s *Scheduler) Status() Status {
+	out := Status{Worker: s.cfg.WorkerID}
+	out.Phase, out.Detail = s.status.phase()
+	streams, coord := s.parts()
+	if len(streams) == 0 {
+		return out
+	}
+	var rows []leases.Lease
+	if coord != nil {
+		rows = coord.Leases()
+	}
+	consumers := s.consumers.all()
+	stalled := map[string]Layer{}
+	for _, st := range s.stalls(time.Now()) {
+		stalled[st.LeaseKey] = st.Layer
+	}
+	for _, st := range streams {
+		ss := StreamStatus{Stream: st.id, Mode: s.cfg.RetrievalMode, ConsumerARN: st.consumer()}
+		ss.LastSync, ss.Err = st.syncState()
+		seen := map[string]bool{}
+		for _, row := range rows {
+			if st.owns(row) {
+				seen[row.Key] = true
+				ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key]))
+			}
+		}
+		for key, c := range consumers { // taken since the last scan
+			if c.stream == st && !seen[key] {
+				ss.Shards = append(ss.Shards, shardStatus(c.holder.Lease(), c))
+			}
+		}
+		for i := range ss.Shards {
+			ss.Shards[i].Stalled = stalled[ss.Shards[i].LeaseKey]
+		}
+		slices.SortFunc(ss.Shards, func(a, b ShardStatus) int { return cmp.Compare(a.ShardID, b.ShardID) })
+		out.Streams = append(out.Streams, ss)
+	}
+	return out
+}
+
+func shardStatus(row leases.Lease, c *consumer) ShardStatus {
+	if c != nil {
+		row = c.holder.Lease() // never behind the scan
+	}
+	out := ShardStatus{
+		ShardID: row.ShardID, LeaseKey: row.Key, Parents: row.Parents,
+		Owner: row.ActualOwner(), Checkpoint: row.Checkpoint,
+	}
+	if c != nil {
+		c.progress.fill(&out)
+	}
+	return out
+}

@@ -1,0 +1,231 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// stream is one stream of the configuration, as the service knows it.
+type stream struct {
+	index   int // in Config.Streams
+	cfg     StreamConfig
+	id      kcl.StreamIdentifier
+	created time.Time // zero when the service does not say
+	multi   bool      // the application reads several streams
+	lineage *lineage
+	stopped chan struct{} // closed when the stream is not read any more
+
+	mu          sync.Mutex // guards the fields below
+	stopErr     error
+	consumerARN string
+	synced      time.Time // last synchronisation without an error
+	syncing     streak
+	bad         []*leases.RowError // rows that cannot be read
+}
+
+func (st *stream) consumer() string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.consumerARN
+}
+
+func (st *stream) setConsumer(arn string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.consumerARN = arn
+}
+
+// err says why the stream is not read any more; nil while it is.
+func (st *stream) err() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.stopErr
+}
+
+// stop ends reading the stream. Its rows stay.
+func (st *stream) stop(err error) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stopErr != nil {
+		return false
+	}
+	st.stopErr = err
+	close(st.stopped)
+	return true
+}
+
+func (st *stream) setSynced(err error, bad []*leases.RowError) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err != nil {
+		st.syncing.failed(err)
+		return
+	}
+	st.syncing, st.synced, st.bad = streak{}, time.Now(), bad
+}
+
+// syncState returns the last good synchronisation, and what is wrong.
+func (st *stream) syncState() (time.Time, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stopErr != nil {
+		return st.synced, st.stopErr
+	}
+	return st.synced, st.syncing.err
+}
+
+// trouble is what Healthy tells about the stream as a whole.
+func (st *stream) trouble(now time.Time, limit time.Duration) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case st.stopErr != nil:
+		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.id.Name, st.stopErr)
+	case st.syncing.err != nil && now.Sub(st.syncing.since) >= limit:
+		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s: %w", st.id.Name, st.syncing.since.UTC().Format(time.RFC3339), st.syncing.err)
+	case len(st.bad) > 0:
+		return fmt.Errorf("scheduler: %d row(s) of the lease table cannot be read, and their shards are not: %w", len(st.bad), st.bad[0])
+	}
+	return nil
+}
+
+// owns tells whether a row is one of this stream's.
+func (st *stream) owns(row leases.Lease) bool {
+	if !st.multi {
+		return row.Stream == ""
+	}
+	return row.Stream == st.id.String()
+}
+
+// accepts tells whether a row may be taken: the stream is being read, and is
+// the one that the row was made for.
+func (st *stream) accepts(row leases.Lease) bool {
+	return st.owns(row) && st.err() == nil && st.sameCreation(row.StreamCreated)
+}
+
+// sameCreation compares creation times to the second, which is what the
+// KCL's identifiers keep. A row of another library has none.
+func (st *stream) sameCreation(created time.Time) bool {
+	return created.IsZero() || st.created.IsZero() || created.Unix() == st.created.Unix()
+}
+
+// describe asks the service for the stream of a configuration.
+func (s *Scheduler) describe(ctx context.Context, i int) (*stream, error) {
+	cfg := s.cfg.Streams[i]
+	in := &kinesis.DescribeStreamSummaryInput{}
+	resource := cfg.ARN
+	if cfg.ARN != "" {
+		in.StreamARN = &cfg.ARN
+	} else {
+		in.StreamName = &cfg.Name
+		resource = "stream " + cfg.Name
+	}
+	d, err := s.summary(ctx, in)
+	switch {
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return nil, fmt.Errorf("%w: Config.Streams[%d]: there is no %s in region %s: create it, or correct name and region: %w",
+			kcl.ErrStreamNotFound, i, resource, s.cfg.Kinesis.Options().Region, err)
+	case err != nil:
+		return nil, awserr.Explain(err, "kinesis:DescribeStreamSummary", resource)
+	case d.StreamStatus == types.StreamStatusDeleting:
+		return nil, fmt.Errorf("%w: Config.Streams[%d]: %s is being deleted", kcl.ErrStreamNotFound, i, resource)
+	case d.StreamStatus == types.StreamStatusCreating:
+		return nil, errCreating
+	}
+	arn := aws.ToString(d.StreamARN)
+	id, err := kcl.ParseStreamARN(arn)
+	if err != nil {
+		return nil, fmt.Errorf("Config.Streams[%d]: the service's ARN of %s: %w", i, resource, err)
+	}
+	if cfg.ARN != "" && arn != cfg.ARN || cfg.Name != "" && id.Name != cfg.Name {
+		return nil, fmt.Errorf("%w: Config.Streams[%d]: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, i, resource, arn)
+	}
+	st := &stream{
+		index: i, cfg: cfg, id: id, created: aws.ToTime(d.StreamCreationTimestamp), multi: len(s.cfg.Streams) > 1,
+		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
+		stopped: make(chan struct{}),
+	}
+	if !st.created.IsZero() {
+		st.id.CreationEpoch = st.created.Unix()
+	} else if st.multi {
+		return nil, fmt.Errorf("%w: Config.Streams[%d]: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, i, resource)
+	}
+	return st, nil
+}
+
+// errCreating is answered by asking again.
+var errCreating = fmt.Errorf("the stream is still being created: %w", context.DeadlineExceeded)
+
+func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*types.StreamDescriptionSummary, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out, err := s.cfg.Kinesis.DescribeStreamSummary(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if out.StreamDescriptionSummary == nil {
+		return nil, errors.New("the answer has no StreamDescriptionSummary")
+	}
+	return out.StreamDescriptionSummary, nil
+}
+
+// checkRows compares the lease table with the streams before anything is
+// read or written: rows of another form, and rows that were made for a stream
+// of the same name that was deleted meanwhile.
+func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
+	listing, err := s.cfg.Leases.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list the lease table: %w", err)
+	}
+	for _, st := range streams {
+		if err := st.checkRows(listing.Leases); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *stream) checkRows(rows []leases.Lease) error {
+	var old *kcl.StreamIdentifier
+	current := false
+	for _, row := range rows {
+		if st.multi != (row.Stream != "") {
+			form := "one stream, whose keys are plain shard ids"
+			if !st.multi {
+				form = "several streams, whose keys are account:stream:epoch:shardId"
+			}
+			return fmt.Errorf("%w: row %q belongs to an application with %s: use another table, or configure that form", leases.ErrForeignTable, row.Key, form)
+		}
+		if st.owns(row) {
+			current = true
+			if !st.sameCreation(row.StreamCreated) {
+				return st.recreated(row.StreamCreated)
+			}
+			continue
+		}
+		if id, err := kcl.ParseStreamIdentifier(row.Stream); err == nil && id.Name == st.id.Name && id.AccountID == st.id.AccountID {
+			old = &id
+		}
+	}
+	if old != nil && !current {
+		return st.recreated(time.Unix(old.CreationEpoch, 0))
+	}
+	return nil
+}
+
+func (st *stream) recreated(was time.Time) error {
+	return fmt.Errorf("%w: stream %s was created at %s, but the lease table was made for one created at %s: its checkpoints mean nothing here; "+
+		"delete its rows from the lease table, or use another table, to start anew with the initial position",
+		kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339))
+}

@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/checkpoint"
+	"github.com/kinesis-go/kcl/internal/awserr"
+)
+
+// Layer is the part in which a shard is stuck.
+type Layer string
+
+// The layers that a [StallError] can name, from the socket upwards.
+const (
+	// LayerService: the service refuses or fails the calls.
+	LayerService Layer = "service"
+	// LayerStream: the connection or the event stream brings nothing, or
+	// brings empty batches although the shard has data.
+	LayerStream Layer = "stream"
+	// LayerDecoder: what arrives cannot be decoded.
+	LayerDecoder Layer = "decoder"
+	// LayerProcessor: the processor does not return, or keeps failing.
+	LayerProcessor Layer = "processor"
+	// LayerCheckpointStore: checkpoints are not answered, or keep failing.
+	LayerCheckpointStore Layer = "checkpoint store"
+	// LayerLease: nobody renews the shard's lease, or its row cannot be read.
+	LayerLease Layer = "lease"
+)
+
+// StallError says that a shard makes no progress. [Scheduler.Healthy] returns
+// one for each such shard.
+type StallError struct {
+	Stream   kcl.StreamIdentifier
+	ShardID  string
+	LeaseKey string
+	// Layer that is stuck, and since when.
+	Layer Layer
+	Since time.Time
+	// Err is what the layer says, if it says anything.
+	Err error
+}
+
+// Error implements error.
+func (e *StallError) Error() string {
+	text := fmt.Sprintf("stream %s shard %s makes no progress since %s: stuck in the %s layer", e.Stream.Name, e.ShardID, e.Since.UTC().Format(time.RFC3339), e.Layer)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns what the layer says.
+func (e *StallError) Unwrap() error { return e.Err }
+
+// Healthy returns nil while this worker does its work, and otherwise every
+// reason why not, joined: Run has not started or has ended, the lease store
+// cannot be reached, a stream has gone or cannot be listed, or a shard with data
+// makes no progress (a [*StallError], which names the layer). It is cheap and
+// calls nothing remote; give it to a readiness probe.
+func (s *Scheduler) Healthy() error {
+	phase, detail := s.status.phase()
+	if phase != phaseRunning {
+		return fmt.Errorf("scheduler: not running, but %s: %s", phase, detail)
+	}
+	now := time.Now()
+	var errs []error
+	if err := s.orphans.storeTrouble(now, s.storeSilence()); err != nil {
+		errs = append(errs, err)
+	}
+	streams, _ := s.parts()
+	for _, st := range streams {
+		if err := st.trouble(now, s.cfg.StallTimeout); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, stall := range s.stalls(now) {
+		errs = append(errs, stall)
+	}
+	return errors.Join(errs...)
+}
+
+// storeSilence is how long the lease store may fail before that is told. After
+// it, leases run out.
+func (s *Scheduler) storeSilence() time.Duration { return 2 * s.cfg.FailoverTime }
+
+// stalls lists the shards that make no progress.
+func (s *Scheduler) stalls(now time.Time) []*StallError {
+	var out []*StallError
+	consumers := s.consumers.all()
+	for _, c := range consumers {
+		layer, since, err := c.progress.stuck(now, s.cfg.StallTimeout, c.report(), c.holder.Valid())
+		if layer != "" {
+			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
+		}
+	}
+	return append(out, s.orphans.stalls(now, s.cfg.StallTimeout, consumers)...)
+}
+
+// stuck names the layer in which a consumer is stuck, or none. The order of
+// the questions is from the deepest layer that holds the others up.
+func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Report, valid bool) (Layer, time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) >= limit }
+	switch {
+	case old(ck.WritingSince):
+		return LayerCheckpointStore, ck.WritingSince, errNoStoreAnswer
+	case old(ck.FailingSince):
+		return LayerCheckpointStore, ck.FailingSince, ck.Failure
+	case old(p.storing.since):
+		return LayerCheckpointStore, p.storing.since, p.storing.err
+	case old(p.callSince):
+		return LayerProcessor, p.callSince, fmt.Errorf("%s has not returned", p.call)
+	case old(p.processor.since):
+		return LayerProcessor, p.processor.since, p.processor.err
+	case p.call != "" || p.processor.err != nil || p.state != StateProcessing:
+		// The processor is at work, or a parent has not ended: not this shard's fault.
+		return "", time.Time{}, nil
+	case !valid && old(p.moved):
+		return LayerLease, p.moved, errors.New("the lease could not be renewed")
+	case p.refusal.err != nil:
+		return readLayer(p.refusal.err), p.refusal.since, p.refusal.err
+	case old(p.reading.since):
+		return readLayer(p.reading.err), p.reading.since, p.reading.err
+	case old(p.heard):
+		return readLayer(p.reading.err), p.heard, cmpErr(p.reading.err, errors.New("nothing arrives"))
+	case p.behind > 0 && old(p.moved):
+		return LayerStream, p.moved, errors.New("only empty batches arrive, although the shard has data")
+	}
+	return "", time.Time{}, nil
+}
+
+var errNoStoreAnswer = errors.New("the lease store does not answer a checkpoint")
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// readLayer tells from an error of a source how far down it happened.
+func readLayer(err error) Layer {
+	if err == nil {
+		return LayerStream
+	}
+	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
+		return LayerDecoder
+	}
+	if _, ok := errors.AsType[smithy.APIError](err); ok {
+		return LayerService
+	}
+	if awserr.Code(err) == "transport" || errors.Is(err, context.DeadlineExceeded) {
+		return LayerStream
+	}
+	return LayerService
+}
+
+// watch judges the progress of all shards until ctx ends: it sets the metric
+// and logs a shard that stalls and one that goes on.
+func (s *Scheduler) watch(ctx context.Context) {
+	ticker := time.NewTicker(min(s.cfg.StallTimeout/10, 5*time.Second))
+	defer ticker.Stop()
+	known := map[string]*StallError{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		s.lookForOrphans(now)
+		stalled := map[string]*StallError{}
+		for _, e := range s.stalls(now) {
+			stalled[e.LeaseKey] = e
+			if old := known[e.LeaseKey]; old == nil || old.Layer != e.Layer {
+				s.log.ErrorContext(ctx, "shard makes no progress", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer, "since", e.Since, "err", e.Err)
+			}
+		}
+		for key, c := range s.consumers.all() {
+			c.metrics.SetStalled(stalled[key] != nil)
+			c.warnUncheckpointed(ctx, now)
+		}
+		for key, e := range known {
+			if stalled[key] == nil {
+				s.log.InfoContext(ctx, "shard makes progress again", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer)
+			}
+		}
+		known = stalled
+	}
+}
+
+// lookForOrphans notes which leases nobody renews, and whether the table can be
+// read at all.
+func (s *Scheduler) lookForOrphans(now time.Time) {
+	streams, coord := s.parts()
+	if !s.orphans.readable(now, coord.Err()) {
+		return // the view is old and says nothing
+	}
+	rows := coord.Leases()
+	for _, st := range streams {
+		for _, row := range rows {
+			if st.owns(row) {
+				s.orphans.note(now, st, row)
+			}
+		}
+	}
+}
