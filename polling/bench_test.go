@@ -1,0 +1,83 @@
+package polling
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/kinesistest"
+)
+
+// BenchmarkFetch reads one answer of GetRecords per round, through the AWS SDK
+// and HTTP/2 over an in-memory network, with the pace of the service switched
+// off. The fake's own work is part of it.
+func BenchmarkFetch(b *testing.B) {
+	for _, shape := range []struct{ records, size int }{{10000, 100}, {10000, 1000}, {100, 100_000}, {10, 1_000_000}} {
+		b.Run(fmt.Sprintf("%dx%dB", shape.records, shape.size), func(b *testing.B) {
+			srv := kinesistest.New(b, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: "orders"}}})
+			client := awstest.Kinesis(b, srv)
+			data := make([]byte, shape.size)
+			for i := 0; i < shape.records; {
+				var in []types.PutRecordsRequestEntry
+				for ; i < shape.records && len(in) < 500 && len(in)*shape.size < 5<<20; i++ {
+					in = append(in, types.PutRecordsRequestEntry{Data: data, PartitionKey: aws.String(strconv.Itoa(i))})
+				}
+				out, err := client.PutRecords(b.Context(), &kinesis.PutRecordsInput{StreamName: aws.String("orders"), Records: in})
+				require.NoError(b, err)
+				require.Zero(b, aws.ToInt32(out.FailedRecordCount))
+			}
+			r := &reader{
+				Config:  Config{Client: client, StreamName: "orders"}.withDefaults(),
+				pace:    new(pace),
+				shardID: "shardId-000000000000",
+				backoff: retry.New(firstBackoff, maxBackoff), throttle: retry.New(firstThrottle, maxThrottle),
+				log: slog.New(slog.DiscardHandler),
+			}
+			require.NoError(b, r.open(b.Context()))
+			iterator := r.iterator
+
+			b.SetBytes(int64(shape.records * shape.size))
+			b.ReportAllocs()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			began := time.Now()
+			records := 0
+			for b.Loop() {
+				r.iterator, r.pace.next = iterator, time.Time{}
+				batch, err := r.next(b.Context())
+				if err != nil || len(batch.Records) != shape.records {
+					b.Fatalf("%d records, %v", len(batch.Records), err)
+				}
+				records += len(batch.Records)
+			}
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(float64(records)/time.Since(began).Seconds(), "records/s")
+			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(records), "allocs/record")
+		})
+	}
+}
+
+// BenchmarkConvert is our own part of it.
+func BenchmarkConvert(b *testing.B) {
+	in := make([]types.Record, 10000)
+	for i := range in {
+		seq := strconv.Itoa(i + 1)
+		in[i] = types.Record{Data: make([]byte, 100), PartitionKey: &seq, SequenceNumber: &seq, ApproximateArrivalTimestamp: aws.Time(time.Now())}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if records, _, _, err := convert(in); err != nil || len(records) != len(in) {
+			b.Fatal(err)
+		}
+	}
+}

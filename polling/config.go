@@ -1,0 +1,136 @@
+package polling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// Defaults of [Config].
+const (
+	DefaultIdleInterval = time.Second
+	DefaultMaxRecords   = 10000
+	DefaultCallTimeout  = 30 * time.Second
+)
+
+// Observer is told how reading goes, for status and health. Its methods are
+// called on the reader's goroutine and must return at once.
+type Observer interface {
+	// Opened says that a shard iterator was obtained.
+	Opened()
+	// Received says that GetRecords was answered, also without records.
+	Received()
+	// Retrying says that reading failed and is tried again after wait.
+	Retrying(err error, wait time.Duration)
+}
+
+// Lineage answers what ListShards knows, from one view per stream that all its
+// shards share.
+type Lineage interface {
+	// Shard returns the shard and the children that name it as a parent, at
+	// most a few seconds old. ok is false when the shard is not listed.
+	Shard(ctx context.Context, shardID string) (shard kcl.Shard, children []kcl.ChildShard, ok bool, err error)
+}
+
+// Config says how a [Fetcher] reads. Client and one of StreamARN and
+// StreamName are required.
+type Config struct {
+	// Client calls Kinesis. It may be shared.
+	Client *kinesis.Client
+	// StreamARN is the stream's. It is preferred to the name, and needed for a
+	// stream of another account.
+	StreamARN string
+	// StreamName may be given in place of StreamARN.
+	StreamName string
+	// Lineage names the children of a shard when the service's last answer does
+	// not. Without it such a shard is asked again and again: AWS always names
+	// them, some emulators do not.
+	Lineage Lineage
+	// IdleInterval is the time between two calls once the reader has caught up
+	// (idleTimeBetweenReadsInMillis in the KCL). Defaults to 1s
+	// (DefaultIdleInterval). Below 200ms the service's limit of five calls a
+	// second holds.
+	IdleInterval time.Duration
+	// MaxRecords is the most records that one call may bring, 1 to 10000.
+	// Defaults to 10000 (DefaultMaxRecords).
+	MaxRecords int
+	// CallTimeout is how long one call may take, its answer included. Defaults
+	// to 30s (DefaultCallTimeout).
+	CallTimeout time.Duration
+	// Metrics of the shard; nil counts nothing.
+	Metrics *metrics.Shard
+	// Observer may be nil.
+	Observer Observer
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// Validate reports everything that is missing or out of bounds, naming the field.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Client == nil {
+		errs = append(errs, errors.New("polling: Config.Client is missing"))
+	}
+	switch {
+	case c.StreamARN == "" && c.StreamName == "":
+		errs = append(errs, errors.New("polling: Config.StreamARN and Config.StreamName are missing: set one of them"))
+	case c.StreamARN != "":
+		if id, err := kcl.ParseStreamARN(c.StreamARN); err != nil {
+			errs = append(errs, fmt.Errorf("polling: Config.StreamARN: %w", err))
+		} else if c.StreamName != "" && c.StreamName != id.Name {
+			errs = append(errs, fmt.Errorf("polling: Config.StreamName %q is not the name in Config.StreamARN %s", c.StreamName, c.StreamARN))
+		}
+	case !kcl.ValidStreamName(c.StreamName):
+		errs = append(errs, fmt.Errorf("polling: Config.StreamName %q: want 1 to 128 letters, digits, underscores, dots and hyphens", c.StreamName))
+	}
+	if c.IdleInterval < 0 {
+		errs = append(errs, errors.New("polling: Config.IdleInterval is negative"))
+	}
+	if c.MaxRecords < 0 || c.MaxRecords > DefaultMaxRecords {
+		errs = append(errs, fmt.Errorf("polling: Config.MaxRecords is %d: want 1 to %d, or 0 for the default", c.MaxRecords, DefaultMaxRecords))
+	}
+	if c.CallTimeout < 0 {
+		errs = append(errs, errors.New("polling: Config.CallTimeout is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.IdleInterval == 0 {
+		c.IdleInterval = DefaultIdleInterval
+	}
+	if c.MaxRecords == 0 {
+		c.MaxRecords = DefaultMaxRecords
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = DefaultCallTimeout
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// resource is the stream as messages name it.
+func (c Config) resource() string {
+	if c.StreamARN != "" {
+		return c.StreamARN
+	}
+	return "stream " + c.StreamName
+}
+
+type unobserved struct{}
+
+func (unobserved) Opened()                       {}
+func (unobserved) Received()                     {}
+func (unobserved) Retrying(error, time.Duration) {}

@@ -1,0 +1,59 @@
+package polling
+
+import (
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// convert turns the SDK's records into ours, sharing their memory: one slice
+// for the whole batch. It returns their payload bytes, and those with the
+// partition keys, which the read limit counts.
+func convert(in []types.Record) (records []kcl.Record, payload, total int, err error) {
+	if len(in) == 0 {
+		return nil, 0, 0, nil
+	}
+	records = make([]kcl.Record, len(in))
+	for i := range in {
+		r := &in[i]
+		if aws.ToString(r.SequenceNumber) == "" {
+			return nil, 0, 0, errors.New("the service sent a record without a sequence number")
+		}
+		records[i] = kcl.NewRecord(kcl.RecordFields{
+			SequenceNumber:     *r.SequenceNumber,
+			PartitionKey:       r.PartitionKey,
+			Data:               r.Data,
+			ApproximateArrival: aws.ToTime(r.ApproximateArrivalTimestamp),
+			EncryptionType:     kcl.EncryptionType(r.EncryptionType),
+		})
+		payload += len(r.Data)
+		total += len(r.Data) + len(aws.ToString(r.PartitionKey))
+	}
+	return records, payload, total, nil
+}
+
+// convertChildren returns nil unless every child names itself and its parents;
+// without parents a child cannot be put into the lineage, and the caller asks
+// ListShards.
+func convertChildren(in []types.ChildShard) []kcl.ChildShard {
+	var children []kcl.ChildShard
+	for _, c := range in {
+		if aws.ToString(c.ShardId) == "" || len(c.ParentShards) == 0 {
+			return nil
+		}
+		child := kcl.ChildShard{ID: *c.ShardId, Parents: c.ParentShards}
+		if r := c.HashKeyRange; r != nil {
+			child.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
+		}
+		children = append(children, child)
+	}
+	return children
+}
+
+func behind(millis *int64) time.Duration {
+	return time.Duration(aws.ToInt64(millis)) * time.Millisecond
+}
