@@ -1,0 +1,70 @@
+// Command efo prints the records of a stream as JSON lines, read with enhanced
+// fan-out: a stream consumer of its own, records pushed over SubscribeToShard.
+//
+//	efo -stream NAME -application NAME [-worker ID] [-from trim_horizon|latest|TIME]
+//
+// Start it several times to share the shards. Region, credentials and, for
+// local servers, endpoints come from the usual environment: AWS_REGION,
+// AWS_PROFILE, AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL_DYNAMODB, ... The log
+// goes to standard error. SIGINT and SIGTERM stop it gracefully, with status 0;
+// status 2 means a mistake in the command line, 1 any other error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/lmittmann/tint"
+
+	"github.com/kinesis-go/kcl/examples/internal/cli"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+func main() {
+	flags, err := cli.Parse("efo", os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "efo: %v\ntry efo -h\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	log := cli.Logger(os.Stderr)
+	if err := run(ctx, flags, os.Stdout, log); err != nil {
+		log.Error("stopped by an error", tint.Err(err))
+		os.Exit(1)
+	}
+}
+
+// run reads the stream until ctx ends.
+func run(ctx context.Context, flags cli.Flags, out io.Writer, log *slog.Logger) error {
+	aws, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	if aws.Region == "" {
+		return errors.New("no AWS region: set AWS_REGION, or region in the profile")
+	}
+	return scheduler.New(scheduler.Config{
+		Application:   flags.Application,
+		WorkerID:      flags.Worker,
+		Streams:       []scheduler.StreamConfig{{Name: flags.Stream, InitialPosition: flags.From}},
+		Kinesis:       kinesis.NewFromConfig(aws),
+		Leases:        dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: flags.Application, Logger: log}),
+		RetrievalMode: scheduler.EFO,
+		Logger:        log,
+	}, cli.NewPrinter(out).Processor).Run(ctx)
+}
