@@ -1,24 +1,257 @@
 package leases
 
-import "context"
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
 
-// Coordinator takes, balances and hands over leases.
-type Coordinator struct{ cfg Config }
+	"github.com/kinesis-go/kcl/internal/retry"
+)
 
-// NewCoordinator returns a Coordinator that does nothing until Run.
-func NewCoordinator(cfg Config) *Coordinator { return &Coordinator{cfg: cfg.withDefaults()} }
+// Coordinator gets this worker its share of the leases: it lists the table,
+// takes what is free or expired, evens out the load, hands over what others ask
+// for, and runs a consumer for every lease held. It stands where the KCL has
+// LeaseCoordinator, LeaseTaker and LeaseDiscoverer; the scheduler runs one.
+type Coordinator struct {
+	cfg   Config
+	clock clock
+	log   *slog.Logger
+	nudge chan struct{}
+	wg    sync.WaitGroup // the holders' goroutines
 
-// Run works until ctx ends.
-func (c *Coordinator) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+	// Of the goroutine in Run.
+	sightings map[string]sighting
+	waited    map[string]int    // see row.waited
+	warned    map[string]string // what was said about unreadable rows
+	pending   []string          // leases that others are to hand over to this worker
+	starved   bool
 
-// Lookup returns the row of key as last seen.
-func (c *Coordinator) Lookup(key string) (Lease, bool) { return Lease{}, false }
+	mu     sync.Mutex // guards the fields below
+	rows   map[string]Lease
+	active map[string]*Holder // until the consumer has returned
+	rests  map[string]*rest
+	err    error
+}
 
-// Leases returns all rows as last seen.
-func (c *Coordinator) Leases() []Lease { return nil }
+// sighting is since when a row's counter has been seen to stand still.
+type sighting struct {
+	counter int64
+	since   time.Duration // monotonic
+}
 
-// Err returns why the table cannot be read at the moment.
-func (c *Coordinator) Err() error { return nil }
+// rest keeps a worker from a lease that it gave back without need.
+type rest struct {
+	backoff *retry.Backoff
+	until   time.Duration // monotonic
+}
 
-// Nudge asks for a scan soon.
-func (c *Coordinator) Nudge() {}
+// NewCoordinator returns a Coordinator with the defaults of cfg filled in. It
+// starts nothing and calls nothing.
+func NewCoordinator(cfg Config) *Coordinator {
+	cfg = cfg.withDefaults()
+	return &Coordinator{
+		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1),
+		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
+		rows: map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
+	}
+}
+
+// Run works until ctx ends. Then it takes nothing any more, asks all consumers
+// to finish, waits for them and releases their leases. It returns nil, or an
+// [*AbandonedError] when consumers did not return in time. A table that cannot
+// be reached, or that was deleted, does not end Run: the leases end by
+// themselves, Err says why, and work goes on once the table answers. Run may be
+// called once.
+func (c *Coordinator) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, c.stopHolders)() // at once, also in the middle of a round
+	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, 5*time.Second))
+	for ctx.Err() == nil {
+		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
+		if err := c.round(ctx); err != nil {
+			c.failed(ctx, err)
+			wait = backoff.Next()
+		} else {
+			backoff.Reset()
+			if c.watching() {
+				wait = c.cfg.ScanInterval / 2
+			}
+		}
+		c.idle(ctx, wait)
+	}
+	return c.stop()
+}
+
+// watching tells whether others have leases to take that they may leave alone.
+func (c *Coordinator) watching() bool {
+	for _, scans := range c.waited {
+		if scans <= patience {
+			return true
+		}
+	}
+	return false
+}
+
+// idle waits until the next scan is due. Meanwhile it watches closely what is
+// being handed over to this worker.
+func (c *Coordinator) idle(ctx context.Context, wait time.Duration) {
+	due := time.NewTimer(wait)
+	defer due.Stop()
+	begun := time.Now()
+	tick := time.NewTicker(c.cfg.ScanInterval / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-due.C:
+			return
+		case <-tick.C:
+			c.watchPending(ctx)
+		case <-c.nudge:
+			// Many nudges make one scan.
+			due.Reset(min(wait-time.Since(begun), max(0, c.cfg.ScanInterval/8-time.Since(begun))))
+		}
+	}
+}
+
+// Nudge asks for a scan soon: rows were created, or a shard was finished. It
+// does not block.
+func (c *Coordinator) Nudge() {
+	select {
+	case c.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Err returns why the table could not be listed the last time, or nil. It wraps
+// [ErrTableNotFound] when the table is gone: it is never made again while the
+// worker runs, as that would start all shards from the beginning.
+func (c *Coordinator) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Lookup returns a row as last seen; of a lease that this worker holds, as last
+// written. False means that there was no such row.
+func (c *Coordinator) Lookup(key string) (Lease, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.rows[key]
+	if h := c.active[key]; h != nil {
+		if mine := h.Lease(); !ok || mine.Counter >= l.Counter {
+			return mine, true
+		}
+	}
+	return l, ok
+}
+
+// Leases returns all rows as last seen, sorted by key. They include those that
+// Accept refuses.
+func (c *Coordinator) Leases() []Lease {
+	c.mu.Lock()
+	keys := slices.Sorted(maps.Keys(c.rows))
+	c.mu.Unlock()
+	list := make([]Lease, 0, len(keys))
+	for _, key := range keys {
+		if l, ok := c.Lookup(key); ok {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// start runs a holder for a lease that was just taken.
+func (c *Coordinator) start(l Lease, sent instant, reason string) {
+	h := newHolder(&c.cfg, c.clock, l, sent)
+	c.mu.Lock()
+	c.rows[l.Key] = l
+	c.active[l.Key] = h
+	c.mu.Unlock()
+	c.cfg.Metrics.LeaseTaken(reason)
+	c.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "checkpoint", l.Checkpoint.String())
+	begun := c.clock.now().mono
+	c.wg.Go(func() { // ends with the lease and its consumer, or when that is abandoned
+		h.run()
+		c.ended(h, c.clock.now().mono-begun)
+		if h.hasReturned() {
+			c.forget(h)
+			return
+		}
+		// Ends when the abandoned consumer returns, which may be never: until
+		// then this worker must not read the shard a second time.
+		go func() {
+			<-h.consumed
+			c.forget(h)
+		}()
+	})
+}
+
+func (c *Coordinator) forget(h *Holder) {
+	c.mu.Lock()
+	delete(c.active, h.Lease().Key)
+	c.mu.Unlock()
+	c.countHeld()
+	c.Nudge()
+}
+
+// ended keeps what the holder knew last, and lets the worker rest from a lease
+// that it gave back though nobody had asked.
+func (c *Coordinator) ended(h *Holder, held time.Duration) {
+	l := h.Lease()
+	h.mu.Lock()
+	needless := h.lost == "" && !h.asked && !l.Finished()
+	h.mu.Unlock()
+	c.mu.Lock()
+	if known, ok := c.rows[l.Key]; ok && l.Counter >= known.Counter {
+		c.rows[l.Key] = l
+	}
+	if needless {
+		r := c.rests[l.Key]
+		if r == nil || held > time.Minute {
+			r = &rest{backoff: retry.New(time.Second, time.Minute)}
+			c.rests[l.Key] = r
+		}
+		r.until = c.clock.now().mono + r.backoff.Next()
+	}
+	c.mu.Unlock()
+}
+
+// countHeld tells the metrics how many leases the worker holds.
+func (c *Coordinator) countHeld() {
+	c.mu.Lock()
+	n := 0
+	for _, h := range c.active {
+		if h.io.Err() == nil {
+			n++
+		}
+	}
+	c.mu.Unlock()
+	c.cfg.Metrics.SetLeasesHeld(n)
+}
+
+// stopHolders asks all consumers to finish.
+func (c *Coordinator) stopHolders() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.active {
+		h.stop(true)
+	}
+}
+
+// stop ends all holders and tells who did not finish.
+func (c *Coordinator) stop() error {
+	c.stopHolders() // also those that a round under way has started since
+	c.takeBackRequests()
+	c.wg.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.active) == 0 {
+		return nil
+	}
+	return &AbandonedError{Keys: slices.Sorted(maps.Keys(c.active))}
+}

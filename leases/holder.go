@@ -2,29 +2,354 @@ package leases
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
 
 	"github.com/kinesis-go/kcl"
 )
 
-// Holder is a lease that this worker holds.
-type Holder struct{}
+// Holder is one lease that this worker holds. A goroutine of its own renews it,
+// independently of what the consumer does, and makes all other writes to the
+// row as well, so that they never race for the counter. The methods are safe
+// for concurrent use. It stands where the KCL has LeaseRenewer and
+// DynamoDBCheckpointer.
+type Holder struct {
+	cfg   *Config
+	clock clock
+	log   *slog.Logger
 
-// Lease returns the last known row.
-func (h *Holder) Lease() Lease { return Lease{} }
+	requests chan request
+	poke     chan struct{} // renew now: the row may have been asked for
+	stopping chan struct{} // closed: the consumer shall finish
+	abandon  chan struct{} // closed: wait for the consumer no longer
+	ended    chan struct{} // closed: nothing is written any more
+	consumed chan struct{} // closed: the consumer has returned
 
-// Valid tells whether the lease may still be trusted.
-func (h *Holder) Valid() bool { return false }
+	ctx      context.Context // of the consumer
+	cancel   context.CancelCauseFunc
+	io       context.Context // of the calls to the store; ends with the lease
+	cancelIO context.CancelCauseFunc
 
-// Stopping is closed when the consumer shall finish.
-func (h *Holder) Stopping() <-chan struct{} { return nil }
+	unknown []attempt // of the holder's goroutine: writes whose outcome is not known
+	writes  int       // of the holder's goroutine: numbers the calls of write
 
-// Checkpoint records pos.
-func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber) error { return nil }
+	mu       sync.Mutex // guards the fields below
+	row      Lease
+	sent     instant // when the last accepted renewal was sent
+	lost     string  // why the lease was lost, or empty
+	over     bool    // the lease was given back, or finished
+	asked    bool    // stopping is closed
+	leaving  bool    // because the worker stops
+	timers   []*time.Timer
+	deadline *time.Timer
+}
 
-// Prepare records pos as pending.
+// request asks the holder's goroutine for a write.
+type request struct {
+	ctx    context.Context
+	change change
+	answer chan<- error
+}
+
+func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
+	h := &Holder{
+		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
+		requests: make(chan request), poke: make(chan struct{}, 1),
+		stopping: make(chan struct{}), abandon: make(chan struct{}), ended: make(chan struct{}), consumed: make(chan struct{}),
+		row: row, sent: sent,
+	}
+	// Neither ends because Run's context does: a consumer is asked to finish,
+	// and its last writes must still be possible.
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	h.io, h.cancelIO = context.WithCancelCause(context.Background())
+	h.mu.Lock()
+	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
+	h.mu.Unlock()
+	return h
+}
+
+// Lease returns the row as this worker last wrote or saw it.
+func (h *Holder) Lease() Lease {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.row
+}
+
+// Valid tells whether the worker may still trust its lease: less than 0.95
+// FailoverTime has passed, on the wall clock and on the monotonic clock, since
+// the last accepted renewal was sent. Ask before every delivery: a machine that
+// was suspended finds out here. Once false it stays false, and the consumer's
+// context ends.
+func (h *Holder) Valid() bool {
+	h.mu.Lock()
+	valid := h.lost == "" && !h.over
+	late := h.remainingLocked() <= 0
+	h.mu.Unlock()
+	if valid && late {
+		h.lose("expired")
+	}
+	return valid && !late
+}
+
+// Stopping is closed when the consumer shall finish, checkpoint and return:
+// because the worker stops, or because another worker asked for the lease.
+func (h *Holder) Stopping() <-chan struct{} { return h.stopping }
+
+// Checkpoint records that everything up to and including pos was processed;
+// SHARD_END says that the shard is finished. It removes a pending checkpoint.
+// It blocks until the store has taken it: a store that fails is tried again
+// until ctx or the lease ends. The error is the cause of ctx,
+// [kcl.ErrLeaseLost], or wraps [kcl.ErrInvalidCheckpoint] for a position that
+// is none or lies before the last checkpoint; nothing was written then. When
+// ctx ended, the write may yet have happened.
+func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber) error {
+	if err := h.validate(pos); err != nil {
+		return err
+	}
+	return h.submit(ctx, change{
+		name: "checkpoint",
+		done: func(row Lease) bool {
+			// An earlier write, whose answer was lost, turns out to have gone further.
+			c := row.Checkpoint.Compare(pos)
+			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0)
+		},
+		apply: func(row Lease) (Lease, Attr) {
+			row.Checkpoint, row.Pending, row.PendingState = pos, kcl.ExtendedSequenceNumber{}, nil
+			row.OwnerSwitchesSinceCheckpoint = 0
+			return row, AttrCheckpoint | AttrPending | AttrOwnerSwitches
+		},
+	})
+}
+
+// Prepare records pos and state as the pending checkpoint. Errors are those of
+// Checkpoint.
 func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) error {
+	if err := h.validate(pos); err != nil {
+		return err
+	}
+	return h.submit(ctx, change{name: "prepare", apply: func(row Lease) (Lease, Attr) {
+		row.Pending, row.PendingState = pos, state
+		return row, AttrPending
+	}})
+}
+
+// SetChildren records the shards that continue this one. Errors are those of
+// Checkpoint.
+func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
+	return h.submit(ctx, change{name: "children", apply: func(row Lease) (Lease, Attr) {
+		row.Children = ids
+		return row, AttrChildren
+	}})
+}
+
+func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {
+	if err := pos.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", kcl.ErrInvalidCheckpoint, err)
+	}
+	if last := h.Lease().Checkpoint; !last.IsZero() && pos.Compare(last) < 0 {
+		return fmt.Errorf("%w: %s lies before the last checkpoint %s", kcl.ErrInvalidCheckpoint, pos, last)
+	}
 	return nil
 }
 
-// SetChildren records the children of the shard.
-func (h *Holder) SetChildren(ctx context.Context, ids []string) error { return nil }
+// submit lets the holder's goroutine make a write and waits for the outcome.
+func (h *Holder) submit(ctx context.Context, c change) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	answer := make(chan error, 1)
+	select {
+	case h.requests <- request{ctx, c, answer}:
+		return <-answer
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-h.io.Done():
+		return context.Cause(h.io)
+	case <-h.ended:
+		return kcl.ErrLeaseLost
+	}
+}
+
+// run is the holder's goroutine: it starts the consumer, renews and writes
+// until the consumer has returned or is abandoned, and gives the lease back.
+func (h *Holder) run() {
+	defer h.end()
+	// Ends when Consume returns. run waits for it, unless it is abandoned.
+	go func() {
+		defer close(h.consumed)
+		h.cfg.Consume(h.ctx, h)
+	}()
+	timer := time.NewTimer(h.renewWait())
+	defer timer.Stop()
+	for {
+		select {
+		case <-h.consumed:
+			h.finish()
+			return
+		case <-h.abandon:
+			h.log.Error("record processor did not return in time and is abandoned")
+			if !h.isLeaving() {
+				h.finish() // others wait for the lease
+			}
+			return
+		case <-h.io.Done(): // lost: no writes any more
+			select {
+			case <-h.consumed:
+			case <-h.abandon:
+				h.log.Error("record processor did not return in time and is abandoned")
+			}
+			return
+		case r := <-h.requests:
+			r.answer <- h.write(r.ctx, r.change)
+		case <-h.poke:
+			h.renew()
+		case <-timer.C:
+			h.renew()
+		}
+		timer.Reset(h.renewWait())
+	}
+}
+
+// renewWait is the time until the next renewal: counted from when the last one
+// was sent, a little less than RenewInterval, so that the leases of a worker
+// spread out.
+func (h *Holder) renewWait() time.Duration {
+	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
+	return max(every-h.clock.now().since(h.lastSent()), h.cfg.RenewInterval/10)
+}
+
+func (h *Holder) lastSent() instant {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
+
+// renew bumps the counter.
+func (h *Holder) renew() {
+	begun := time.Now()
+	if err := h.write(h.io, change{name: "renew", apply: func(row Lease) (Lease, Attr) { return row, 0 }}); err == nil {
+		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
+	}
+}
+
+// stop asks the consumer to finish, and arranges what happens when it does not.
+// leaving says that the worker stops.
+func (h *Holder) stop(leaving bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return
+	}
+	if leaving && !h.leaving {
+		h.leaving = true
+		// Run returns then, so the store has no more time than that either.
+		h.timers = append(h.timers, time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
+	}
+	if !h.asked {
+		h.asked = true
+		close(h.stopping)
+		h.timers = append(h.timers,
+			time.AfterFunc(h.cfg.ShutdownTimeout, func() { h.cancel(kcl.ErrShutdownTimeout) }),
+			time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { close(h.abandon) }),
+		)
+	}
+}
+
+func (h *Holder) hasReturned() bool {
+	select {
+	case <-h.consumed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *Holder) isLeaving() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leaving
+}
+
+// finish ends the lease after the consumer: a finished shard's row stays as it
+// is, any other is given back so that others can take it at once.
+func (h *Holder) finish() {
+	h.mu.Lock()
+	row, lost := h.row, h.lost
+	h.mu.Unlock()
+	switch {
+	case lost != "":
+	case row.Finished():
+		h.settle("finished")
+	default:
+		h.release()
+	}
+}
+
+// settle notes that the lease ended as it should.
+func (h *Holder) settle(reason string) {
+	h.mu.Lock()
+	settled := h.lost == "" && !h.over
+	h.over = true
+	h.mu.Unlock()
+	if settled {
+		h.cfg.Metrics.LeaseLost(reason)
+		h.log.Info("lease ended", "reason", reason)
+	}
+}
+
+// lose ends the lease at once; only the first call counts.
+func (h *Holder) lose(reason string) {
+	h.mu.Lock()
+	first := h.lost == "" && !h.over
+	if first {
+		h.lost = reason
+	}
+	h.mu.Unlock()
+	if !first {
+		return
+	}
+	h.cancel(kcl.ErrLeaseLost)
+	h.cancelIO(kcl.ErrLeaseLost)
+	h.cfg.Metrics.LeaseLost(reason)
+	h.log.Warn("lease lost", "reason", reason)
+}
+
+// expire is called by the deadline's timer.
+func (h *Holder) expire() {
+	h.mu.Lock()
+	left := h.remainingLocked()
+	if left > 0 { // renewed meanwhile
+		h.deadline.Reset(left)
+	}
+	h.mu.Unlock()
+	if left <= 0 {
+		h.lose("expired")
+	}
+}
+
+func (h *Holder) remaining() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.remainingLocked()
+}
+
+// remainingLocked is for how long the worker may still trust its lease.
+func (h *Holder) remainingLocked() time.Duration {
+	return h.cfg.trust() - h.clock.now().since(h.sent)
+}
+
+func (h *Holder) end() {
+	h.mu.Lock()
+	h.over = true
+	h.deadline.Stop()
+	for _, t := range h.timers {
+		t.Stop()
+	}
+	h.mu.Unlock()
+	close(h.ended)
+	h.cancelIO(kcl.ErrLeaseLost)
+	h.cancel(kcl.ErrLeaseLost)
+}

@@ -1,0 +1,252 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// round lists the table, plans and acts.
+func (c *Coordinator) round(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	listing, err := c.cfg.Store.List(call)
+	cancel()
+	if err != nil {
+		return err
+	}
+	c.reportBad(listing.Bad)
+	v := c.judge(listing.Leases)
+	c.act(ctx, &v)
+	c.note(v)
+	c.countHeld()
+	return nil
+}
+
+// failed keeps and reports a scan that failed.
+func (c *Coordinator) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	c.cfg.Metrics.LeaseStoreError("list")
+	c.mu.Lock()
+	first := c.err == nil || errors.Is(err, ErrTableNotFound) != errors.Is(c.err, ErrTableNotFound)
+	c.err = err
+	c.mu.Unlock()
+	switch {
+	case !first:
+		c.log.Debug("lease table cannot be listed", "err", err)
+	case errors.Is(err, ErrTableNotFound):
+		c.log.Error("lease table is gone; it is not made again while the worker runs, as its checkpoints are lost: restore it, or stop all workers and start them again", "err", err)
+	default:
+		c.log.Warn("lease table cannot be listed, trying again", "err", err)
+	}
+}
+
+// reportBad warns of each row that cannot be read, once.
+func (c *Coordinator) reportBad(bad []*RowError) {
+	c.cfg.Metrics.SetLeaseRowsInvalid(len(bad))
+	now := make(map[string]string, len(bad))
+	for _, e := range bad {
+		now[e.Key] = e.Error()
+		if c.warned[e.Key] != e.Error() {
+			c.log.Warn("lease row cannot be read and is left alone; repair or delete it", "lease", e.Key, "err", e.Err)
+		}
+	}
+	c.warned = now
+}
+
+// judge turns a listing into the view that a plan is made of. Only what this
+// worker saw itself counts: how long a counter has stood still on its own
+// monotonic clock, from when the listing that showed it first had come back.
+func (c *Coordinator) judge(listed []Lease) view {
+	now := c.clock.now().mono
+	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, asks: 1}
+	sightings := make(map[string]sighting, len(listed))
+	rows := make(map[string]Lease, len(listed))
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		c.log.Info("lease table can be listed again")
+	}
+	c.err = nil
+	for _, l := range listed {
+		h := c.active[l.Key]
+		if h != nil {
+			// The listing is older than what the holder wrote since.
+			if mine := h.Lease(); mine.Counter > l.Counter {
+				l = mine
+			}
+		}
+		s, ok := c.sightings[l.Key]
+		if !ok || s.counter != l.Counter {
+			s = sighting{counter: l.Counter, since: now}
+		}
+		sightings[l.Key], rows[l.Key] = s, l
+		if !c.cfg.Accept(l) {
+			continue
+		}
+		still := now - s.since
+		rest := c.rests[l.Key]
+		r := row{
+			Lease:   l,
+			expired: l.Owner != "" && still >= c.cfg.respect(),
+			quiet:   still >= c.cfg.FailoverTime*7/10,
+			busy:    h != nil || (rest != nil && now < rest.until),
+			waited:  c.waited[l.Key],
+		}
+		if h != nil && h.io.Err() == nil {
+			r.expired, r.quiet = false, false
+		}
+		if l.Owner == v.me && !l.Finished() {
+			v.asks = -1 // the others can see this worker
+		}
+		v.rows = append(v.rows, r)
+	}
+	for key := range c.rests {
+		if _, ok := rows[key]; !ok {
+			delete(c.rests, key)
+		}
+	}
+	c.sightings, c.rows = sightings, rows
+	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
+	return v
+}
+
+// act carries out plans until nothing is left to do. After some writes it plans
+// anew: a conflict tells of a worker that was not known before, or that a lease
+// is held already.
+func (c *Coordinator) act(ctx context.Context, v *view) {
+	for ctx.Err() == nil {
+		actions := plan(*v)
+		if len(actions) == 0 {
+			return
+		}
+		actions = actions[:min(len(actions), maxParallel)]
+		known := make([]*Lease, len(actions))
+		var wg sync.WaitGroup
+		for i, a := range actions {
+			wg.Go(func() { known[i] = c.do(ctx, a) })
+			if a.reason == "balance" && v.asks > 0 {
+				v.asks--
+			}
+		}
+		wg.Wait()
+		for i, a := range actions {
+			at, _ := slices.BinarySearchFunc(v.rows, a.row.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+			r := &v.rows[at]
+			r.busy = true // once in a round is enough
+			if known[i] != nil {
+				r.Lease, r.expired, r.quiet = *known[i], false, false
+			}
+		}
+	}
+}
+
+// note keeps what a round leaves behind for the next one.
+func (c *Coordinator) note(v view) {
+	c.pending = nil
+	waited := map[string]int{}
+	held, starved := 0, false
+	for _, r := range v.rows {
+		switch {
+		case r.Finished():
+		case r.Owner == v.me && r.CheckpointOwner == "":
+			held++
+		case r.Owner == v.me:
+			c.pending = append(c.pending, r.Key)
+		case r.CheckpointOwner == v.me:
+			// Somebody asks for a lease. A renewal will run into that, and is
+			// the one place that knows what to do about it.
+			c.mu.Lock()
+			h := c.active[r.Key]
+			c.mu.Unlock()
+			if h != nil {
+				select {
+				case h.poke <- struct{}{}:
+				default:
+				}
+			}
+		case r.expired || r.Owner == "":
+			waited[r.Key] = r.waited + 1
+			starved = starved || r.waited >= 2*patience
+		}
+		c.mu.Lock()
+		if known, ok := c.rows[r.Key]; !ok || r.Counter >= known.Counter {
+			c.rows[r.Key] = r.Lease
+		}
+		c.mu.Unlock()
+	}
+	c.waited = waited
+	if starved && !c.starved && v.max > 0 && held >= v.max {
+		c.log.Warn("shards are left unread: all workers that take part have reached MaxLeasesForWorker", "leases", len(waited), "max_leases", v.max)
+	}
+	c.starved = starved
+}
+
+// watchPending looks at the rows of the leases that are being handed over to
+// this worker, and starts with those that are its own now.
+func (c *Coordinator) watchPending(ctx context.Context) {
+	if len(c.pending) == 0 {
+		return
+	}
+	rows := c.getAll(ctx, c.pending)
+	c.pending = nil
+	var ready []action
+	for _, l := range rows {
+		switch {
+		case l.Finished() || l.Owner != c.cfg.WorkerID:
+		case l.CheckpointOwner != "":
+			c.pending = append(c.pending, l.Key)
+		default:
+			ready = append(ready, action{verb: take, row: l, reason: "handover"})
+		}
+	}
+	parallel(len(ready), func(i int) { c.do(ctx, ready[i]) })
+	if len(ready) > 0 {
+		c.countHeld()
+	}
+}
+
+// getAll reads the rows of keys; those that cannot be read now are left to the
+// next scan.
+func (c *Coordinator) getAll(ctx context.Context, keys []string) []Lease {
+	rows := make([]Lease, len(keys))
+	parallel(len(keys), func(i int) {
+		if l, err := c.get(ctx, keys[i]); err == nil {
+			rows[i] = l
+		}
+	})
+	return slices.DeleteFunc(rows, func(l Lease) bool { return l.Key == "" })
+}
+
+func (c *Coordinator) get(ctx context.Context, key string) (Lease, error) {
+	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
+	defer cancel()
+	l, err := c.cfg.Store.Get(call, key)
+	if err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
+		c.cfg.Metrics.LeaseStoreError("get")
+	}
+	return l, err
+}
+
+func (c *Coordinator) rowTimeout() time.Duration {
+	return min(c.cfg.callTimeout(), c.cfg.ShutdownTimeout)
+}
+
+// parallel calls f for 0 to n-1, maxParallel at a time, and waits.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxParallel)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,144 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// do carries out one action and returns the row as it is known afterwards, or
+// nil when that is not known.
+func (c *Coordinator) do(ctx context.Context, a action) *Lease {
+	switch a.verb {
+	case take:
+		return c.take(ctx, a)
+	case ask:
+		return c.ask(ctx, a)
+	default:
+		return c.complete(ctx, a)
+	}
+}
+
+// takeAttrs are what a take writes.
+const takeAttrs = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrNativeOwner | AttrOwnerSwitches
+
+// take writes this worker into a row, if its counter and owners are still as
+// they were judged, and starts a consumer.
+func (c *Coordinator) take(ctx context.Context, a action) *Lease {
+	c.mu.Lock()
+	held := c.active[a.row.Key] != nil
+	c.mu.Unlock()
+	if held { // never two consumers for one lease
+		return nil
+	}
+	to := a.row
+	to.Owner, to.CheckpointOwner, to.NativeOwner = c.cfg.WorkerID, "", c.cfg.WorkerID
+	to.Counter++
+	if (a.row.Owner != "" && a.row.Owner != c.cfg.WorkerID) || a.row.CheckpointOwner == c.cfg.WorkerID {
+		to.OwnerSwitchesSinceCheckpoint++
+	}
+	sent := c.clock.now()
+	row, ok := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: takeAttrs})
+	if !ok {
+		return row
+	}
+	if ctx.Err() != nil { // stopped meanwhile
+		c.giveBack(context.WithoutCancel(ctx), *row)
+		return row
+	}
+	if c.clock.now().since(sent) < c.cfg.trust() {
+		c.start(*row, sent, a.reason)
+	}
+	return row
+}
+
+// ask writes this worker into a row as the next owner. The counter stays out
+// of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
+// and completes the hand-off; watchPending waits for that.
+func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
+	to := a.row
+	to.Owner, to.CheckpointOwner = c.cfg.WorkerID, a.row.Owner
+	row, ok := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: handoverAttrs | AttrNativeOwner, To: to, Set: handoverAttrs})
+	if ok {
+		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
+	}
+	return row
+}
+
+// complete finishes a hand-off of a lease that this worker has lost touch with:
+// its consumer is gone, and the next owner need not wait until it expires.
+func (c *Coordinator) complete(ctx context.Context, a action) *Lease {
+	to := a.row
+	to.CheckpointOwner = ""
+	to.Counter++
+	row, _ := c.update(context.WithoutCancel(ctx), Update{
+		Read: a.row, Expect: AttrCheckpointOwner | AttrCounter,
+		To: to, Set: AttrCheckpointOwner | AttrCounter,
+	})
+	return row
+}
+
+// update makes one conditional write, once. It returns the row as it is
+// afterwards, nil when that is not known, and whether the write took effect: a
+// conflict is news, not a failure. When the answer got lost the row is read:
+// no other process uses this worker's id, so it is seen whose write it was. A
+// stop must not end ctx, or the lease would be left to expire.
+func (c *Coordinator) update(ctx context.Context, u Update) (*Lease, bool) {
+	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
+	defer cancel()
+	err := c.cfg.Store.Update(call, u)
+	if err == nil {
+		to := u.Read.With(u.Set, u.To)
+		return &to, true
+	}
+	if conflict, ok := errors.AsType[*ConflictError](err); ok {
+		return conflict.Current, conflict.Current != nil && conflict.Current.Same(u.Set, u.To)
+	}
+	c.cfg.Metrics.LeaseStoreError("update")
+	c.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
+	row, err := c.get(ctx, u.Read.Key)
+	if err != nil {
+		return nil, false // the next scan will see
+	}
+	return &row, row.Same(u.Set, u.To)
+}
+
+// giveBack removes this worker from a row that it has no consumer for.
+func (c *Coordinator) giveBack(ctx context.Context, l Lease) {
+	to := l
+	to.Owner = ""
+	to.Counter++
+	c.update(ctx, Update{
+		Read: l, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter,
+		To: to, Set: AttrOwner | AttrCounter,
+	})
+}
+
+// takeBackRequests leaves the leases that this worker has asked for to their
+// owners, or to nobody when they are this worker's already.
+func (c *Coordinator) takeBackRequests() {
+	var keys []string
+	c.mu.Lock()
+	for key, l := range c.rows {
+		if l.Owner == c.cfg.WorkerID && !l.Finished() && c.active[key] == nil {
+			keys = append(keys, key)
+		}
+	}
+	c.mu.Unlock()
+	slices.Sort(keys)
+	ctx, cancel := context.WithTimeout(context.Background(), c.rowTimeout())
+	defer cancel()
+	rows := c.getAll(ctx, keys)
+	parallel(len(rows), func(i int) {
+		l := rows[i]
+		switch {
+		case l.Owner != c.cfg.WorkerID || l.Finished():
+		case l.CheckpointOwner == "":
+			c.giveBack(ctx, l)
+		default:
+			to := l
+			to.Owner, to.CheckpointOwner = l.CheckpointOwner, ""
+			c.update(ctx, Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+		}
+	})
+}

@@ -1,0 +1,245 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// ownerAttrs are the attributes that only the actual owner writes.
+const ownerAttrs = AttrCounter | AttrCheckpoint | AttrPending | AttrOwnerSwitches
+
+// handoverAttrs are the attributes by which others ask for a lease.
+const handoverAttrs = AttrOwner | AttrCheckpointOwner
+
+// change is a write that the holder shall make.
+type change struct {
+	name string
+	// apply returns the row as wanted, and which attributes that changes. The
+	// counter is added by write.
+	apply func(Lease) (Lease, Attr)
+	// done tells of a row that nothing is left to be written; nil means never.
+	done func(Lease) bool
+	// last says that the lease ends with the write: when the row turns out to
+	// be somebody else's, there is nothing left to do.
+	last bool
+}
+
+// attempt is a write that was sent.
+type attempt struct {
+	write int // the call of write that sent it
+	to    Lease
+	set   Attr
+	sent  instant
+}
+
+// wrote tells whether row shows that a took effect: its counter, this worker as
+// the actual owner, and every attribute that it set or that only an owner sets.
+// A hand-off may have begun since.
+func (a attempt) wrote(row Lease, worker string) bool {
+	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^handoverAttrs, a.to)
+}
+
+// write makes one change, and bumps the counter with it. It tries again while
+// the store fails, until it is accepted, ctx ends or the lease does.
+//
+// An answer may get lost after the write took effect; then the row conflicts
+// with the next attempt, which expects the old counter. So every attempt whose
+// outcome is unknown is kept, and a conflicting row is compared with them:
+//
+//	holder            store              others
+//	c=7 checkpoint X ->  c=8, X
+//	          (answer lost)
+//	c=7 renew        ->  conflict: c=8, X      same as the first attempt: ours
+//
+// As every attempt expects the counter that the last accepted one left, at most
+// one of them can ever take effect.
+func (h *Holder) write(ctx context.Context, c change) error {
+	h.writes++
+	backoff := retry.New(min(100*time.Millisecond, h.cfg.FailoverTime/50), h.cfg.FailoverTime/10)
+	for notes, failures := 0, 0; ; {
+		if !h.Valid() {
+			return h.gone()
+		}
+		row := h.Lease()
+		if c.done != nil && c.done(row) {
+			return nil
+		}
+		a := attempt{write: h.writes, sent: h.clock.now()}
+		a.to, a.set = c.apply(row)
+		a.to.Counter, a.set = row.Counter+1, a.set|AttrCounter
+
+		err := h.send(ctx, row, a)
+		if err == nil {
+			h.accept(a.to, a.sent)
+			return nil
+		}
+		conflict, ok := errors.AsType[*ConflictError](err)
+		if !ok {
+			h.keep(a)
+			failures++
+			h.cfg.Metrics.LeaseStoreError("update")
+			h.logFailure(c, failures, err)
+			if err := h.pause(ctx, backoff.Next()); err != nil {
+				return err
+			}
+			continue
+		}
+		current := conflict.Current
+		if mine, ok := h.mine(current, a); ok {
+			h.accept(*current, mine.sent)
+			if mine.write == a.write {
+				return nil
+			}
+			continue
+		}
+		if h.handoverChanged(row, current) && notes < 3 {
+			// A hand-off has begun, or was taken back. The counter is as held,
+			// so the lease is still ours: note it and write again.
+			notes++
+			h.note(*current)
+			continue
+		}
+		if c.last {
+			return nil
+		}
+		if current == nil {
+			h.lose("deleted")
+		} else {
+			h.lose("taken")
+		}
+		return kcl.ErrLeaseLost
+	}
+}
+
+// send makes one conditional write with a deadline of its own.
+func (h *Holder) send(ctx context.Context, row Lease, a attempt) error {
+	call, cancel := context.WithTimeout(h.io, min(h.cfg.callTimeout(), h.remaining()))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	expect := AttrCounter | AttrOwner | AttrCheckpointOwner
+	if row.CheckpointOwner != "" {
+		// Who comes next is for others to say; see DynamoDBLeaseRenewer.
+		expect = AttrCounter | AttrCheckpointOwner
+	}
+	return h.cfg.Store.Update(call, Update{Read: row, Expect: expect, To: a.to, Set: a.set})
+}
+
+// pause waits before the next attempt, unless ctx or the lease ends.
+func (h *Holder) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-h.io.Done():
+		return h.gone()
+	case <-ctx.Done():
+		if h.io.Err() != nil {
+			return h.gone()
+		}
+		return context.Cause(ctx)
+	}
+}
+
+func (h *Holder) gone() error {
+	if h.io.Err() != nil {
+		return context.Cause(h.io)
+	}
+	return kcl.ErrLeaseLost
+}
+
+// accept takes row as the row that is in the table now.
+func (h *Holder) accept(row Lease, sent instant) {
+	h.unknown = nil // they expect an older counter, and can never take effect
+	h.mu.Lock()
+	h.row, h.sent = row, sent
+	if left := h.remainingLocked(); left > 0 {
+		h.deadline.Reset(left)
+	}
+	h.mu.Unlock()
+	if row.CheckpointOwner == h.cfg.WorkerID && row.Owner != h.cfg.WorkerID {
+		h.stop(false)
+	}
+}
+
+// keep remembers an attempt whose outcome is unknown. Of two that are alike the
+// earlier one stays: it says for how long the lease can be trusted.
+func (h *Holder) keep(a attempt) {
+	for i, b := range h.unknown {
+		if b.set == a.set && b.to.Same(AttrAll, a.to) {
+			h.unknown[i].write = a.write
+			return
+		}
+	}
+	h.unknown = append(h.unknown, a)
+}
+
+// mine finds the attempt that made row. The last one is among them: the store's
+// own client may have sent it twice.
+func (h *Holder) mine(row *Lease, last attempt) (attempt, bool) {
+	if row == nil {
+		return attempt{}, false
+	}
+	for _, a := range append(slices.Clone(h.unknown), last) {
+		if a.wrote(*row, h.cfg.WorkerID) {
+			return a, true
+		}
+	}
+	return attempt{}, false
+}
+
+// handoverChanged tells whether current is the row as held but for a hand-off
+// that has begun, changed its target or was taken back.
+func (h *Holder) handoverChanged(row Lease, current *Lease) bool {
+	return current != nil && current.Counter == row.Counter &&
+		current.ActualOwner() == h.cfg.WorkerID &&
+		current.CheckpointOwner != current.Owner &&
+		!current.Same(handoverAttrs, row)
+}
+
+// note takes over what others wrote about a hand-off.
+func (h *Holder) note(current Lease) {
+	h.mu.Lock()
+	h.row = h.row.With(handoverAttrs, current)
+	h.mu.Unlock()
+	if current.CheckpointOwner != "" {
+		h.log.Info("lease was asked for", "lease_owner", current.Owner)
+		h.stop(false)
+	}
+}
+
+// release gives the lease back: it completes a hand-off that has begun, and
+// otherwise removes the owner.
+func (h *Holder) release() {
+	reason := "released"
+	err := h.write(h.io, change{name: "release", last: true, apply: func(row Lease) (Lease, Attr) {
+		if row.CheckpointOwner != "" {
+			reason = "handover"
+			row.CheckpointOwner = ""
+			return row, AttrCheckpointOwner
+		}
+		reason = "released"
+		row.Owner = ""
+		return row, AttrOwner
+	}})
+	if err != nil {
+		h.log.Warn("lease was not released, and will expire", "err", err)
+	}
+	h.settle(reason)
+}
+
+func (h *Holder) logFailure(c change, failures int, err error) {
+	if h.io.Err() != nil {
+		return
+	}
+	if failures == 1 {
+		h.log.Warn("lease write failed, trying again", "operation", c.name, "err", err)
+		return
+	}
+	h.log.Debug("lease write failed again", "operation", c.name, "attempt", failures, "err", err)
+}
