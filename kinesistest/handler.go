@@ -95,7 +95,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return // else the client has gone away
 	case !ok, !isTarget, !known:
-		fail(&apiError{code: codeUnknownOperation})
+		fail(errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", r.Header.Get("X-Amz-Target"), r.Header.Get("Content-Type")))
 		return
 	}
 	in := op.input()

@@ -27,7 +27,7 @@ type startingPosition struct {
 
 type getShardIteratorInput struct {
 	streamRef
-	ShardId                string     `json:"ShardId"`
+	ShardID                string     `json:"ShardId"`
 	ShardIteratorType      string     `json:"ShardIteratorType"`
 	StartingSequenceNumber string     `json:"StartingSequenceNumber"`
 	Timestamp              *timestamp `json:"Timestamp"`
@@ -36,7 +36,7 @@ type getShardIteratorInput struct {
 
 func (in *getShardIteratorInput) resource() resource {
 	r := in.streamRef.resource()
-	r.shard = in.ShardId
+	r.shard = in.ShardID
 	return r
 }
 
@@ -49,7 +49,7 @@ func getShardIterator(b *backend, now time.Time, in *getShardIteratorInput) (any
 	if err != nil {
 		return nil, err
 	}
-	sh, err := b.findShardLocked(st, in.ShardId)
+	sh, err := b.findShardLocked(st, in.ShardID)
 	if err != nil {
 		return nil, err
 	}

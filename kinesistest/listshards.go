@@ -24,14 +24,14 @@ var shardOperations = []operation{define("ListShards", listShards)}
 
 type shardFilter struct {
 	Type      string     `json:"Type"`
-	ShardId   string     `json:"ShardId"`
+	ShardID   string     `json:"ShardId"`
 	Timestamp *timestamp `json:"Timestamp"`
 }
 
 type listShardsInput struct {
 	streamRef
 	NextToken               string       `json:"NextToken"`
-	ExclusiveStartShardId   string       `json:"ExclusiveStartShardId"`
+	ExclusiveStartShardID   string       `json:"ExclusiveStartShardId"`
 	MaxResults              *int32       `json:"MaxResults"`
 	ShardFilter             *shardFilter `json:"ShardFilter"`
 	StreamCreationTimestamp *timestamp   `json:"StreamCreationTimestamp"`
@@ -55,7 +55,7 @@ func listShards(b *backend, now time.Time, in *listShardsInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter, after := shardFilter{}, in.ExclusiveStartShardId
+	filter, after := shardFilter{}, in.ExclusiveStartShardID
 	if in.ShardFilter != nil {
 		filter = *in.ShardFilter
 		if filter.Type == "" {
@@ -96,7 +96,7 @@ func listShards(b *backend, now time.Time, in *listShardsInput) (any, error) {
 			continue
 		}
 		if len(out.Shards) == limit {
-			place := shardsPlace{stream: st.name, created: newTimestamp(st.created), filter: filter, after: out.Shards[limit-1].ShardId}
+			place := shardsPlace{stream: st.name, created: newTimestamp(st.created), filter: filter, after: out.Shards[limit-1].ShardID}
 			out.NextToken = place.seal(now)
 			break
 		}
@@ -111,7 +111,7 @@ func excludedByToken(in *listShardsInput) error {
 		return invalid("NextToken and StreamName cannot be provided together.")
 	case in.StreamCreationTimestamp != nil:
 		return invalid("NextToken and StreamCreationTimestamp cannot be provided together.")
-	case in.ExclusiveStartShardId != "":
+	case in.ExclusiveStartShardID != "":
 		return invalid("NextToken and ExclusiveStartShardId cannot be provided together.")
 	}
 	return nil
@@ -134,10 +134,10 @@ func (st *stream) filterLocked(now time.Time, f shardFilter) (func(*shard) bool,
 	case "", "FROM_TRIM_HORIZON":
 		return func(*shard) bool { return true }, nil
 	case "AFTER_SHARD_ID":
-		if f.ShardId == "" {
+		if f.ShardID == "" {
 			return nil, invalid("ShardId must be provided for ShardFilter of type AFTER_SHARD_ID.")
 		}
-		return func(sh *shard) bool { return sh.id > f.ShardId }, nil
+		return func(sh *shard) bool { return sh.id > f.ShardID }, nil
 	case "AT_TRIM_HORIZON":
 		return openAt(horizon), nil
 	case "AT_LATEST":
@@ -183,7 +183,7 @@ func (p shardsPlace) seal(now time.Time) string {
 	if p.filter.Timestamp != nil {
 		at = itoa64(p.filter.Timestamp.UnixMilli())
 	}
-	fields := []string{p.stream, itoa64(p.created.UnixMilli()), p.filter.Type, p.filter.ShardId, at, p.after}
+	fields := []string{p.stream, itoa64(p.created.UnixMilli()), p.filter.Type, p.filter.ShardID, at, p.after}
 	return sealToken(now, tokenShards, strings.Join(fields, "|"))
 }
 
@@ -196,7 +196,7 @@ func openShardsToken(now time.Time, token string) (shardsPlace, error) {
 	if len(fields) != 6 {
 		return shardsPlace{}, invalid("NextToken is invalid.")
 	}
-	p := shardsPlace{stream: fields[0], created: millis(fields[1]), filter: shardFilter{Type: fields[2], ShardId: fields[3]}, after: fields[5]}
+	p := shardsPlace{stream: fields[0], created: millis(fields[1]), filter: shardFilter{Type: fields[2], ShardID: fields[3]}, after: fields[5]}
 	if fields[4] != "" {
 		at := millis(fields[4])
 		p.filter.Timestamp = &at

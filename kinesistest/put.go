@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -32,7 +33,7 @@ type putRecordInput struct {
 }
 
 type putRecordOutput struct {
-	ShardId        string `json:"ShardId"`
+	ShardID        string `json:"ShardId"`
 	SequenceNumber string `json:"SequenceNumber"`
 	EncryptionType string `json:"EncryptionType,omitempty"`
 }
@@ -58,7 +59,7 @@ func putRecord(b *backend, now time.Time, in *putRecordInput) (any, error) {
 		return nil, err
 	}
 	rec := sh.appendLocked(now, st.keptKey(in.putEntry), in.Data)
-	return putRecordOutput{ShardId: sh.id, SequenceNumber: rec.SequenceNumber, EncryptionType: rec.EncryptionType}, nil
+	return putRecordOutput{ShardID: sh.id, SequenceNumber: rec.SequenceNumber, EncryptionType: rec.EncryptionType}, nil
 }
 
 type putRecordsInput struct {
@@ -68,7 +69,7 @@ type putRecordsInput struct {
 }
 
 type putResult struct {
-	ShardId        string `json:"ShardId,omitempty"`
+	ShardID        string `json:"ShardId,omitempty"`
 	SequenceNumber string `json:"SequenceNumber,omitempty"`
 	ErrorCode      string `json:"ErrorCode,omitempty"`
 	ErrorMessage   string `json:"ErrorMessage,omitempty"`
@@ -87,7 +88,7 @@ func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
 	case n == 0:
 		return nil, constraint("[]", "records", "Member must have length greater than or equal to 1")
 	case n > maxRecords:
-		return nil, constraint("["+itoa(n)+" records]", "records", "Member must have length less than or equal to 500")
+		return nil, constraint("["+strconv.Itoa(n)+" records]", "records", "Member must have length less than or equal to 500")
 	}
 	st, err := b.findUsableLocked(in.streamRef)
 	if err != nil {
@@ -95,7 +96,7 @@ func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
 	}
 	total := 0
 	for i, e := range in.Records {
-		size, err := e.check(st, "records."+itoa(i+1)+".member.")
+		size, err := e.check(st, "records."+strconv.Itoa(i+1)+".member.")
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +117,7 @@ func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
 			continue
 		}
 		rec := sh.appendLocked(now, st.keptKey(e), e.Data)
-		out.Records = append(out.Records, putResult{ShardId: sh.id, SequenceNumber: rec.SequenceNumber})
+		out.Records = append(out.Records, putResult{ShardID: sh.id, SequenceNumber: rec.SequenceNumber})
 	}
 	return out, nil
 }
@@ -140,8 +141,8 @@ func (e putEntry) check(st *stream, prefix string) (int, error) {
 	}
 	size := e.size()
 	if most := st.maxRecordKiB << 10; size > most {
-		return 0, constraint("java.nio.HeapByteBuffer[pos=0 lim="+itoa(len(e.Data))+" cap="+itoa(len(e.Data))+"]", prefix+"data",
-			"Member must have length less than or equal to "+itoa(most))
+		return 0, constraint("java.nio.HeapByteBuffer[pos=0 lim="+strconv.Itoa(len(e.Data))+" cap="+strconv.Itoa(len(e.Data))+"]", prefix+"data",
+			"Member must have length less than or equal to "+strconv.Itoa(most))
 	}
 	return size, nil
 }

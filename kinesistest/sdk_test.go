@@ -1,6 +1,7 @@
 package kinesistest_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,32 +9,205 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-func TestSmoke(t *testing.T) {
+// env is a server with a stream of one shard, and a client.
+type env struct {
+	t   *testing.T
+	ctx context.Context
+	srv *kinesistest.Server
+	cl  *kinesis.Client
+}
+
+// inBubble runs f in virtual time against a server with a stream of that many shards.
+func inBubble(t *testing.T, shards int, f func(t *testing.T, e env)) {
+	t.Helper()
+	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: shards}}}, f)
+}
+
+func withConfig(t *testing.T, cfg kinesistest.Config, f func(t *testing.T, e env)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		srv := kinesistest.New(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "s", Shards: 1}}})
-		cl := awstest.Kinesis(t, srv)
-		ctx := t.Context()
-		put, err := cl.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: aws.String("s"), PartitionKey: aws.String("k"), Data: []byte("hello")})
+		srv := kinesistest.New(t, cfg)
+		f(t, env{t: t, ctx: t.Context(), srv: srv, cl: awstest.Kinesis(t, srv)})
+	})
+}
+
+// settle waits until states have changed.
+func (e env) settle() {
+	time.Sleep(kinesistest.DefaultStateDelay)
+	synctest.Wait()
+}
+
+// put writes a record beside the wire.
+func (e env) put(key, data string) (shardID, sequenceNumber string) {
+	e.t.Helper()
+	shardID, sequenceNumber, err := e.srv.Put(testStream, key, []byte(data))
+	require.NoError(e.t, err)
+	return shardID, sequenceNumber
+}
+
+// consumer registers a consumer beside the wire.
+func (e env) consumer(name string) string {
+	e.t.Helper()
+	arn, err := e.srv.RegisterConsumer(testStream, name)
+	require.NoError(e.t, err)
+	return arn
+}
+
+// requireCode checks the code of an error of the service.
+func requireCode(tb testing.TB, code string, err error) smithy.APIError {
+	tb.Helper()
+	require.Error(tb, err)
+	var api smithy.APIError
+	require.ErrorAs(tb, err, &api)
+	require.Equal(tb, code, api.ErrorCode(), "%v", err)
+	return api
+}
+
+// TestSDKRoundTrip calls every operation once with the real client, in an order in which each succeeds.
+func TestSDKRoundTrip(t *testing.T) {
+	withConfig(t, kinesistest.Config{}, func(t *testing.T, e env) {
+		name := aws.String(testStream)
+		arn := aws.String(e.srv.StreamARN(testStream))
+
+		_, err := e.cl.CreateStream(e.ctx, &kinesis.CreateStreamInput{StreamName: name, ShardCount: aws.Int32(2), Tags: map[string]string{"a": "1"}})
 		require.NoError(t, err)
-		t.Log(*put.SequenceNumber, len(*put.SequenceNumber))
-		arn, err := srv.RegisterConsumer("s", "c")
+		require.NoError(t, kinesis.NewStreamExistsWaiter(e.cl).Wait(e.ctx, &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
+
+		described, err := e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{StreamARN: arn})
 		require.NoError(t, err)
-		begin := time.Now()
-		out, err := cl.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{ConsumerARN: &arn, ShardId: put.ShardId, StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon}})
+		d := described.StreamDescription
+		require.Equal(t, testStream, *d.StreamName)
+		require.Equal(t, *arn, *d.StreamARN)
+		require.Equal(t, types.StreamStatusActive, d.StreamStatus)
+		require.Len(t, d.Shards, 2)
+		require.False(t, *d.HasMoreShards)
+		require.Equal(t, int32(24), *d.RetentionPeriodHours)
+		require.WithinDuration(t, time.Now(), *d.StreamCreationTimestamp, time.Minute)
+
+		summary, err := e.cl.DescribeStreamSummary(e.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name})
 		require.NoError(t, err)
-		for e := range out.GetStream().Events() {
-			ev := e.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent).Value
-			if len(ev.Records) > 0 {
-				t.Log(string(ev.Records[0].Data), time.Since(begin))
-			}
-		}
-		require.NoError(t, out.GetStream().Err())
-		t.Log(time.Since(begin))
+		require.Equal(t, int32(2), *summary.StreamDescriptionSummary.OpenShardCount)
+		require.Equal(t, int32(1024), *summary.StreamDescriptionSummary.MaxRecordSizeInKiB)
+
+		streams, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{})
+		require.NoError(t, err)
+		require.Equal(t, []string{testStream}, streams.StreamNames)
+		require.Equal(t, *arn, *streams.StreamSummaries[0].StreamARN)
+
+		limits, err := e.cl.DescribeLimits(e.ctx, &kinesis.DescribeLimitsInput{})
+		require.NoError(t, err)
+		require.Equal(t, int32(2), *limits.OpenShardCount)
+		require.Equal(t, int32(20000), *limits.ShardLimit)
+
+		put, err := e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("k"), Data: []byte("one")})
+		require.NoError(t, err)
+		puts, err := e.cl.PutRecords(e.ctx, &kinesis.PutRecordsInput{StreamARN: arn, Records: []types.PutRecordsRequestEntry{
+			{PartitionKey: aws.String("k"), Data: []byte("two")},
+			{PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("0"), Data: []byte{}},
+		}})
+		require.NoError(t, err)
+		require.Equal(t, int32(0), *puts.FailedRecordCount)
+		require.Equal(t, *put.ShardId, *puts.Records[0].ShardId)
+
+		iterator, err := e.cl.GetShardIterator(e.ctx, &kinesis.GetShardIteratorInput{StreamName: name, ShardId: put.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+		require.NoError(t, err)
+		got, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: arn})
+		require.NoError(t, err)
+		require.Equal(t, "one", string(got.Records[0].Data))
+		require.Equal(t, "k", *got.Records[0].PartitionKey)
+		require.Equal(t, *put.SequenceNumber, *got.Records[0].SequenceNumber)
+		require.Empty(t, got.Records[0].EncryptionType)
+		require.Equal(t, "two", string(got.Records[1].Data))
+
+		shards, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: name})
+		require.NoError(t, err)
+		require.Len(t, shards.Shards, 2)
+		require.Nil(t, shards.NextToken)
+		require.Equal(t, "0", *shards.Shards[0].HashKeyRange.StartingHashKey)
+		require.Equal(t, "340282366920938463463374607431768211455", *shards.Shards[1].HashKeyRange.EndingHashKey)
+		require.Nil(t, shards.Shards[0].SequenceNumberRange.EndingSequenceNumber)
+
+		registered, err := e.cl.RegisterStreamConsumer(e.ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("app")})
+		require.NoError(t, err)
+		require.Equal(t, types.ConsumerStatusCreating, registered.Consumer.ConsumerStatus)
+		e.settle()
+		consumer, err := e.cl.DescribeStreamConsumer(e.ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+		require.NoError(t, err)
+		require.Equal(t, types.ConsumerStatusActive, consumer.ConsumerDescription.ConsumerStatus)
+		consumers, err := e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn})
+		require.NoError(t, err)
+		require.Len(t, consumers.Consumers, 1)
+
+		sub, err := e.cl.SubscribeToShard(e.ctx, &kinesis.SubscribeToShardInput{
+			ConsumerARN: registered.Consumer.ConsumerARN, ShardId: put.ShardId,
+			StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
+		})
+		require.NoError(t, err)
+		event := (<-sub.GetStream().Events()).(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent).Value
+		require.Equal(t, "one", string(event.Records[0].Data))
+		require.NoError(t, sub.GetStream().Close())
+
+		_, err = e.cl.DeregisterStreamConsumer(e.ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+		require.NoError(t, err)
+		e.settle()
+
+		_, err = e.cl.SplitShard(e.ctx, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.MergeShards(e.ctx, &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(2)), AdjacentShardToMerge: aws.String(shardID(3))})
+		require.NoError(t, err)
+		e.settle()
+		scaled, err := e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(3), ScalingType: types.ScalingTypeUniformScaling})
+		require.NoError(t, err)
+		require.Equal(t, int32(2), *scaled.CurrentShardCount)
+		require.Equal(t, int32(3), *scaled.TargetShardCount)
+		e.settle()
+
+		_, err = e.cl.IncreaseStreamRetentionPeriod(e.ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.DecreaseStreamRetentionPeriod(e.ctx, &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(24)})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.UpdateMaxRecordSize(e.ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.StartStreamEncryption(e.ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.StopStreamEncryption(e.ctx, &kinesis.StopStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.UpdateStreamMode(e.ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
+		require.NoError(t, err)
+		e.settle()
+		_, err = e.cl.UpdateStreamRecordDistributionStrategy(e.ctx, &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: types.RecordDistributionStrategyAuto})
+		require.NoError(t, err)
+
+		_, err = e.cl.AddTagsToStream(e.ctx, &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"b": "2"}})
+		require.NoError(t, err)
+		_, err = e.cl.TagResource(e.ctx, &kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3"}})
+		require.NoError(t, err)
+		_, err = e.cl.RemoveTagsFromStream(e.ctx, &kinesis.RemoveTagsFromStreamInput{StreamName: name, TagKeys: []string{"a"}})
+		require.NoError(t, err)
+		tags, err := e.cl.ListTagsForStream(e.ctx, &kinesis.ListTagsForStreamInput{StreamName: name})
+		require.NoError(t, err)
+		require.Len(t, tags.Tags, 2)
+		_, err = e.cl.UntagResource(e.ctx, &kinesis.UntagResourceInput{ResourceARN: arn, TagKeys: []string{"c"}})
+		require.NoError(t, err)
+		resourceTags, err := e.cl.ListTagsForResource(e.ctx, &kinesis.ListTagsForResourceInput{ResourceARN: arn})
+		require.NoError(t, err)
+		require.Equal(t, []types.Tag{{Key: aws.String("b"), Value: aws.String("2")}}, resourceTags.Tags)
+
+		_, err = e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: name})
+		require.NoError(t, err)
+		require.NoError(t, kinesis.NewStreamNotExistsWaiter(e.cl).Wait(e.ctx, &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
 	})
 }

@@ -34,11 +34,11 @@ func (s sequence) String() string {
 		n.Lsh(n, bits)
 		n.Or(n, new(big.Int).SetUint64(v))
 	}
-	push(36, uint64(s.epoch)&(1<<36-1)) //nolint:gosec // seconds since 1970 are not negative
+	push(36, uint64(s.epoch)&(1<<36-1))
 	push(4, uint64(s.shard&15))
 	push(64, s.index)
 	push(8, 0)
-	push(36, uint64(s.time)&(1<<36-1)) //nolint:gosec // seconds since 1970 are not negative
+	push(36, uint64(s.time)&(1<<36-1))
 	push(32, uint64(s.shard))
 	push(4, 2)
 	return n.String()
@@ -63,12 +63,12 @@ func parseSequence(text string) (sequence, bool) {
 	}
 	tail := pop(4)
 	var s sequence
-	s.shard = uint32(pop(32)) //nolint:gosec // 32 bits were taken
-	s.time = int64(pop(36))   //nolint:gosec // 36 bits were taken
+	s.shard = uint32(pop(32))
+	s.time = int64(pop(36))
 	zero := pop(8)
 	s.index = pop(64)
 	low := pop(4)
-	s.epoch = int64(pop(36)) //nolint:gosec // 36 bits were taken
+	s.epoch = int64(pop(36))
 	version := pop(4)
 	return s, tail == 2 && zero == 0 && version == 2 && low == uint64(s.shard&15)
 }

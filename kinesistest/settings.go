@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"strconv"
 	"time"
 )
 
@@ -92,9 +93,9 @@ func updateMaxRecordSize(b *backend, now time.Time, in *updateMaxRecordSizeInput
 func checkRecordSize(kib int32) error {
 	switch {
 	case kib < minRecordKiB:
-		return constraint(kib, "maxRecordSizeInKiB", "Member must have value greater than or equal to "+itoa(minRecordKiB))
+		return constraint(kib, "maxRecordSizeInKiB", "Member must have value greater than or equal to "+strconv.Itoa(minRecordKiB))
 	case kib > maxRecordKiB:
-		return constraint(kib, "maxRecordSizeInKiB", "Member must have value less than or equal to "+itoa(maxRecordKiB))
+		return constraint(kib, "maxRecordSizeInKiB", "Member must have value less than or equal to "+strconv.Itoa(maxRecordKiB))
 	}
 	return nil
 }
@@ -157,14 +158,14 @@ func checkDistribution(strategy, mode string, required bool) error {
 type encryptionInput struct {
 	streamRef
 	EncryptionType string `json:"EncryptionType"`
-	KeyId          string `json:"KeyId"`
+	KeyID          string `json:"KeyId"`
 }
 
 func (in *encryptionInput) check() error {
 	switch {
 	case in.EncryptionType == "":
 		return missing("encryptionType")
-	case in.KeyId == "":
+	case in.KeyID == "":
 		return missing("keyId")
 	case in.EncryptionType != encryptionKMS:
 		return invalid("EncryptionType %s is not supported by this operation.", in.EncryptionType)
@@ -180,7 +181,7 @@ func startEncryption(b *backend, now time.Time, in *encryptionInput) (any, error
 	if err != nil {
 		return nil, err
 	}
-	b.updateLocked(st, func(time.Time) { st.encryption, st.keyID = encryptionKMS, in.KeyId })
+	b.updateLocked(st, func(time.Time) { st.encryption, st.keyID = encryptionKMS, in.KeyID })
 	return nil, nil
 }
 

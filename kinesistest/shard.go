@@ -65,12 +65,12 @@ func (sh *shard) next() uint64 { return sh.base + uint64(len(sh.records)) }
 
 // sequence is the number of a position: the record with this index when issued at t, or what lies just after it when t is later.
 func (sh *shard) sequence(index uint64, t time.Time) string {
-	return sequence{epoch: sh.epoch, shard: uint32(sh.number), index: index, time: seconds(t)}.String() //nolint:gosec // numbers are small
+	return sequence{epoch: sh.epoch, shard: uint32(sh.number), index: index, time: seconds(t)}.String()
 }
 
 // starting is the shard's first sequence number, before any record's.
 func (sh *shard) starting() string {
-	return sequence{epoch: sh.epoch, shard: uint32(sh.number), time: sh.epoch}.String() //nolint:gosec // numbers are small
+	return sequence{epoch: sh.epoch, shard: uint32(sh.number), time: sh.epoch}.String()
 }
 
 // appendLocked stores a record and wakes the readers.
@@ -116,7 +116,7 @@ func (sh *shard) trimLocked(index uint64) {
 		return
 	}
 	n := min(index, sh.next()) - sh.base
-	kept := make([]record, len(sh.records)-int(n)) //nolint:gosec // at most len(records)
+	kept := make([]record, len(sh.records)-int(n))
 	copy(kept, sh.records[n:])
 	sh.records = kept
 	sh.base += n
@@ -133,7 +133,7 @@ func (sh *shard) expireLocked(horizon time.Time) {
 // atTimeLocked is the position of the first record that did not arrive before t.
 func (sh *shard) atTimeLocked(t time.Time) uint64 {
 	n := sort.Search(len(sh.records), func(i int) bool { return !sh.records[i].ApproximateArrivalTimestamp.Before(t) })
-	return sh.base + uint64(n) //nolint:gosec // not negative
+	return sh.base + uint64(n)
 }
 
 // readLocked returns the records from a position on, at least one if there is any, and the position after them. The records are shared.
@@ -151,7 +151,7 @@ func (sh *shard) readLocked(from uint64, maxRecords, maxBytes int) ([]record, ui
 		}
 		n++
 	}
-	return rest[:n:n], from + uint64(n) //nolint:gosec // not negative
+	return rest[:n:n], from + uint64(n)
 }
 
 // behindLocked is the age of the oldest record at or after a position: what the service calls MillisBehindLatest, 0 at the tip.
@@ -166,7 +166,7 @@ func (sh *shard) behindLocked(position uint64, now time.Time) int64 {
 
 // childShard is how the end of a shard names what comes after it.
 type childShard struct {
-	ShardId      string       `json:"ShardId"`
+	ShardID      string       `json:"ShardId"`
 	ParentShards []string     `json:"ParentShards"`
 	HashKeyRange hashKeyRange `json:"HashKeyRange"`
 }
@@ -184,7 +184,7 @@ func (r hashRange) wire() hashKeyRange {
 func (sh *shard) childrenLocked() []childShard {
 	children := make([]childShard, 0, len(sh.children))
 	for _, c := range sh.children {
-		children = append(children, childShard{ShardId: c.id, ParentShards: c.parents(), HashKeyRange: c.hash.wire()})
+		children = append(children, childShard{ShardID: c.id, ParentShards: c.parents(), HashKeyRange: c.hash.wire()})
 	}
 	return children
 }

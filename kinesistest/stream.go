@@ -140,16 +140,16 @@ type sequenceNumberRange struct {
 
 // shardDescription is a shard in ListShards and DescribeStream.
 type shardDescription struct {
-	ShardId               string              `json:"ShardId"`
-	ParentShardId         string              `json:"ParentShardId,omitempty"`
-	AdjacentParentShardId string              `json:"AdjacentParentShardId,omitempty"`
+	ShardID               string              `json:"ShardId"`
+	ParentShardID         string              `json:"ParentShardId,omitempty"`
+	AdjacentParentShardID string              `json:"AdjacentParentShardId,omitempty"`
 	HashKeyRange          hashKeyRange        `json:"HashKeyRange"`
 	SequenceNumberRange   sequenceNumberRange `json:"SequenceNumberRange"`
 }
 
 func (sh *shard) describeLocked() shardDescription {
 	return shardDescription{
-		ShardId: sh.id, ParentShardId: sh.parent, AdjacentParentShardId: sh.adjacent, HashKeyRange: sh.hash.wire(),
+		ShardID: sh.id, ParentShardID: sh.parent, AdjacentParentShardID: sh.adjacent, HashKeyRange: sh.hash.wire(),
 		SequenceNumberRange: sequenceNumberRange{StartingSequenceNumber: sh.starting(), EndingSequenceNumber: sh.ending},
 	}
 }

@@ -1,8 +1,9 @@
 package kinesistest
 
 import (
+	"maps"
 	"slices"
-	"sort"
+	"strconv"
 	"time"
 )
 
@@ -197,7 +198,7 @@ type streamInput struct{ streamRef }
 
 type describeStreamInput struct {
 	streamRef
-	ExclusiveStartShardId string `json:"ExclusiveStartShardId"`
+	ExclusiveStartShardID string `json:"ExclusiveStartShardId"`
 	Limit                 *int32 `json:"Limit"`
 }
 
@@ -216,7 +217,7 @@ type streamDescription struct {
 	StreamCreationTimestamp timestamp          `json:"StreamCreationTimestamp"`
 	EnhancedMonitoring      []enhancedMetrics  `json:"EnhancedMonitoring"`
 	EncryptionType          string             `json:"EncryptionType"`
-	KeyId                   string             `json:"KeyId,omitempty"`
+	KeyID                   string             `json:"KeyId,omitempty"`
 }
 
 func describeStream(b *backend, now time.Time, in *describeStreamInput) (any, error) {
@@ -231,11 +232,11 @@ func describeStream(b *backend, now time.Time, in *describeStreamInput) (any, er
 	d := streamDescription{
 		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
 		Shards: []shardDescription{}, RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyId: st.keyID,
+		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyID: st.keyID,
 	}
 	if st.status != statusCreating {
 		for _, sh := range st.shards {
-			if sh.id <= in.ExclusiveStartShardId {
+			if sh.id <= in.ExclusiveStartShardID {
 				continue
 			}
 			if len(d.Shards) == limit {
@@ -262,7 +263,7 @@ type streamSummaryDescription struct {
 	StreamCreationTimestamp    timestamp         `json:"StreamCreationTimestamp"`
 	EnhancedMonitoring         []enhancedMetrics `json:"EnhancedMonitoring"`
 	EncryptionType             string            `json:"EncryptionType"`
-	KeyId                      string            `json:"KeyId,omitempty"`
+	KeyID                      string            `json:"KeyId,omitempty"`
 	OpenShardCount             int               `json:"OpenShardCount"`
 	ConsumerCount              int               `json:"ConsumerCount"`
 	MaxRecordSizeInKiB         int               `json:"MaxRecordSizeInKiB"`
@@ -277,7 +278,7 @@ func describeStreamSummary(b *backend, now time.Time, in *streamInput) (any, err
 	d := streamSummaryDescription{
 		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
 		RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyId: st.keyID,
+		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyID: st.keyID,
 		ConsumerCount: len(st.consumers), MaxRecordSizeInKiB: st.maxRecordKiB,
 	}
 	if st.status != statusCreating {
@@ -368,7 +369,7 @@ func (b *backend) page(asked *int32, member string, byDefault, highest, most int
 			return 0, constraint(*asked, member, "Member must have value greater than or equal to 1")
 		}
 		if int(*asked) > highest {
-			return 0, constraint(*asked, member, "Member must have value less than or equal to "+itoa(highest))
+			return 0, constraint(*asked, member, "Member must have value less than or equal to "+strconv.Itoa(highest))
 		}
 		n = int(*asked)
 	}
@@ -380,11 +381,4 @@ func (b *backend) page(asked *int32, member string, byDefault, highest, most int
 }
 
 // sortedKeys returns the keys of m in order.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

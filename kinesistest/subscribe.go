@@ -31,13 +31,13 @@ var subscribeOperation = operation{
 
 type subscribeToShardInput struct {
 	ConsumerARN      string            `json:"ConsumerARN"`
-	ShardId          string            `json:"ShardId"`
+	ShardID          string            `json:"ShardId"`
 	StartingPosition *startingPosition `json:"StartingPosition"`
 	DryRun           bool              `json:"DryRun"`
 }
 
 func (in *subscribeToShardInput) resource() resource {
-	return resource{consumerARN: in.ConsumerARN, shard: in.ShardId}
+	return resource{consumerARN: in.ConsumerARN, shard: in.ShardID}
 }
 
 // subscribeToShardEvent is the payload of an event.
@@ -73,7 +73,7 @@ func (b *backend) subscribe(in *subscribeToShardInput) (*subscription, error) {
 	switch {
 	case in.ConsumerARN == "":
 		return nil, missing("consumerARN")
-	case in.ShardId == "":
+	case in.ShardID == "":
 		return nil, missing("shardId")
 	case in.StartingPosition == nil:
 		return nil, missing("startingPosition")
@@ -90,7 +90,7 @@ func (b *backend) subscribe(in *subscribeToShardInput) (*subscription, error) {
 		return nil, b.noStream(st.name)
 	}
 	st.expireLocked(now)
-	sh, err := b.findShardLocked(st, in.ShardId)
+	sh, err := b.findShardLocked(st, in.ShardID)
 	if err != nil {
 		return nil, err
 	}

@@ -62,8 +62,6 @@ func openToken(now time.Time, kind, token string) (string, error) {
 	return content, nil
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 func itoa64(n int64) string { return strconv.FormatInt(n, 10) }
 
 // millis reads what itoa64 wrote of a time.

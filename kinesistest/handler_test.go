@@ -1,0 +1,167 @@
+package kinesistest
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// request sends one raw request to the handler.
+func (s *Server) request(tb testing.TB, contentType, target, body string) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
+	r.Header.Set("X-Amz-Target", target)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func TestHandlerErrors(t *testing.T) {
+	t.Parallel()
+	s := New(t, Config{})
+	for name, c := range map[string]struct {
+		contentType, target, body string
+		code                      string
+	}{
+		"unknown operation":    {contentTypeJSON, "Kinesis_20131202.Nonsense", "{}", "UnknownOperationException"},
+		"unknown version":      {contentTypeJSON, "Kinesis_20990101.ListStreams", "{}", "UnknownOperationException"},
+		"no target":            {contentTypeJSON, "", "{}", "UnknownOperationException"},
+		"unknown content type": {"text/plain", "Kinesis_20131202.ListStreams", "{}", "UnknownOperationException"},
+		"not JSON":             {contentTypeJSON, "Kinesis_20131202.ListStreams", "{", "SerializationException"},
+		"wrong type":           {contentTypeJSON, "Kinesis_20131202.ListStreams", `{"Limit":"x"}`, "SerializationException"},
+		"bad base64":           {contentTypeJSON, "Kinesis_20131202.PutRecord", `{"Data":"%"}`, "SerializationException"},
+		"not CBOR":             {contentTypeCBOR, "Kinesis_20131202.ListStreams", "{", "SerializationException"},
+		"missing member":       {contentTypeJSON, "Kinesis_20131202.GetRecords", "{}", "ValidationException"},
+		"not found":            {contentTypeJSON, "Kinesis_20131202.DescribeStream", `{"StreamName":"s"}`, "ResourceNotFoundException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := s.request(t, c.contentType, c.target, c.body)
+			require.Equal(t, http.StatusBadRequest, w.Code)
+			cod, ok := codecFor(c.contentType)
+			if !ok {
+				cod = jsonCodec{}
+			}
+			require.Equal(t, cod.contentType(), w.Header().Get("Content-Type"))
+			var body errorBody
+			require.NoError(t, cod.decode(w.Body.Bytes(), &body))
+			require.Equal(t, c.code, body.Type)
+			require.NotEmpty(t, body.Message)
+			require.NotEmpty(t, w.Header().Get("x-amzn-RequestId"))
+		})
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+}
+
+func TestHandlerRequestTooLarge(t *testing.T) {
+	t.Parallel()
+	w := New(t, Config{}).request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", strings.Repeat(" ", maxRequestBytes+1))
+	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
+}
+
+// TestHandlerDate: the Date of an answer is the server's clock, virtual or not.
+func TestHandlerDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t, Config{})
+		time.Sleep(90 * time.Minute)
+		w := s.request(t, contentTypeJSON, "Kinesis_20131202.ListStreams", "{}")
+		date, err := http.ParseTime(w.Header().Get("Date"))
+		require.NoError(t, err)
+		require.Equal(t, time.Now().Truncate(time.Second).UTC(), date.UTC())
+	})
+}
+
+// TestHandlerDeny refuses each operation in turn, on its resource, in the words of AWS.
+func TestHandlerDeny(t *testing.T) {
+	t.Parallel()
+	var denied, resource string
+	s := New(t, Config{
+		DisableLimits: true, Streams: []StreamConfig{{Name: "s"}},
+		Deny: func(op, arn string) bool {
+			resource = arn
+			return op == denied
+		},
+	})
+	stream := "arn:aws:kinesis:us-east-1:000000000000:stream/s"
+	consumer, err := s.RegisterConsumer("s", "c")
+	require.NoError(t, err)
+	iterator := s.request(t, contentTypeJSON, "Kinesis_20131202.GetShardIterator",
+		`{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"LATEST"}`)
+	require.Equal(t, http.StatusOK, iterator.Code)
+	var it getShardIteratorOutput
+	require.NoError(t, json.Unmarshal(iterator.Body.Bytes(), &it))
+
+	bodies := map[string]string{
+		"GetRecords": `{"ShardIterator":"` + it.ShardIterator + `"}`, "SubscribeToShard": `{"ConsumerARN":"` + consumer + `"}`,
+		"DescribeStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`, "DeregisterStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`,
+		"TagResource": `{"ResourceARN":"` + stream + `"}`, "UntagResource": `{"ResourceARN":"` + stream + `"}`, "ListTagsForResource": `{"ResourceARN":"` + stream + `"}`,
+		"RegisterStreamConsumer": `{"StreamARN":"` + stream + `"}`, "ListStreamConsumers": `{"StreamARN":"` + stream + `"}`,
+	}
+	for _, op := range slices.Sorted(maps.Keys(operations)) {
+		denied = op
+		body, ok := bodies[op]
+		if !ok {
+			body = `{"StreamName":"s"}`
+		}
+		want := stream
+		switch op {
+		case "ListStreams", "DescribeLimits":
+			want = "*"
+		case "SubscribeToShard", "DescribeStreamConsumer", "DeregisterStreamConsumer":
+			want = consumer
+		}
+		w := s.request(t, contentTypeJSON, targetPrefix+op, body)
+		var e errorBody
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &e), op)
+		require.Equal(t, "AccessDeniedException", e.Type, op)
+		require.Equal(t, "User: arn:aws:iam::000000000000:user/kinesistest is not authorized to perform: kinesis:"+op+" on resource: "+want+
+			" because no identity-based policy allows the kinesis:"+op+" action", e.Message)
+		require.Equal(t, want, resource)
+	}
+}
+
+// FuzzRequest: whatever is sent, the answer is well formed.
+func FuzzRequest(f *testing.F) {
+	names := slices.Sorted(maps.Keys(operations))
+	for i := range names {
+		f.Add(uint8(i), false, []byte(`{"StreamName":"s","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","ShardId":"shardId-000000000000","Limit":1}`))
+		f.Add(uint8(i), true, []byte("\xbf\x6aStreamName\x61s\xff"))
+	}
+	f.Add(uint8(slices.Index(names, "PutRecords")), false, []byte(`{"StreamName":"s","Records":[{"Data":"eA==","PartitionKey":"k","ExplicitHashKey":"1"}]}`))
+	f.Add(uint8(slices.Index(names, "SplitShard")), false, []byte(`{"StreamName":"s","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"100"}`))
+	f.Add(uint8(slices.Index(names, "GetShardIterator")), false, []byte(`{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1e9}`))
+	f.Add(uint8(slices.Index(names, "ListShards")), false, []byte(`{"StreamName":"s","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1.5}}`))
+	f.Add(uint8(slices.Index(names, "SubscribeToShard")), false, []byte(`{"ConsumerARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`))
+	f.Fuzz(func(t *testing.T, op uint8, cborBody bool, body []byte) {
+		// No listener: only the handler, so that many requests fit in a second.
+		s := &Server{faults: newFaults(), backend: newBackend(Config{ShardLimit: 100, StateDelay: -1, Streams: []StreamConfig{{Name: "s", Shards: 2}}})}
+		contentType := contentTypeJSON
+		if cborBody {
+			contentType = contentTypeCBOR
+		}
+		name := names[int(op)%len(names)]
+		w := s.request(t, contentType, targetPrefix+name, string(body))
+		c, _ := codecFor(contentType)
+		require.Equal(t, c.contentType(), w.Header().Get("Content-Type"))
+		if w.Code == http.StatusOK {
+			return
+		}
+		require.Equal(t, http.StatusBadRequest, w.Code, w.Body.String())
+		var e errorBody
+		require.NoError(t, c.decode(w.Body.Bytes(), &e))
+		require.NotEmpty(t, e.Type)
+		require.NotEmpty(t, e.Message)
+	})
+}
