@@ -49,8 +49,8 @@ func TestCodecsEncode(t *testing.T) {
 
 	got, err := jsonCodec{}.encode(v)
 	require.NoError(t, err)
-	require.Equal(t,
-		`{"Text":"a","Pointer":null,"Number":7,"Flag":true,"Blob":"AP8=","Time":1700000000.123,"List":[{"Pointer":null}]}`, string(got))
+	const want = `{"Text":"a","Pointer":null,"Number":7,"Flag":true,"Blob":"AP8=","Time":1700000000.123,"List":[{"Pointer":null}]}`
+	require.Equal(t, []byte(want), got, "byte for byte: the time with its decimals, too")
 
 	got, err = cborCodec{}.encode(v)
 	require.NoError(t, err)

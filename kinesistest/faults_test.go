@@ -398,6 +398,24 @@ func TestRepeatLastEvent(t *testing.T) {
 	})
 }
 
+// TestSendGoAway: the answer comes, and the connection with it takes no more requests.
+func TestSendGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, consumer := start(t, kinesistest.Config{}, 1, 1)
+		client := sdk(srv, srv.HTTPClient())
+		srv.Inject(kinesistest.Fault{Times: 1, Do: []kinesistest.Action{kinesistest.SendGoAway()}})
+		stream, err := subscribe(t.Context(), client, consumer, 0)
+		require.NoError(t, err)
+		require.Equal(t, "0", nextRecord(stream))
+		_, err = client.ListStreams(t.Context(), &kinesis.ListStreamsInput{})
+		require.NoError(t, err)
+		require.Equal(t, 2, srv.Connections())
+		put(t, srv, 0, "1")
+		require.Equal(t, "1", nextRecord(stream))
+		require.NoError(t, stream.Close())
+	})
+}
+
 // TestInflateCBOR: the larger event is still the same event to a client that speaks CBOR.
 func TestInflateCBOR(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,7 @@ func TestFramesAgreeWithTheSDK(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "after", string(rest))
 		require.True(t, bytes.Equal(payload, f.payload))
-		require.Equal(t, len(headers), len(f.headers))
+		require.Len(t, f.headers, len(headers))
 		for i, h := range headers {
 			require.Equal(t, h, f.headers[i])
 		}

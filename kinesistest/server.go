@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -167,7 +168,7 @@ func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()
 		s.closed = true
-		generations := append(s.earlier, s.current)
+		generations := slices.Concat(s.earlier, []*generation{s.current})
 		transports := s.transports
 		s.mu.Unlock()
 

@@ -176,7 +176,7 @@ func TestSubscriptionsShareConnections(t *testing.T) {
 				for i := range shards {
 					stream, err := subscribe(t.Context(), client, consumer, i)
 					require.NoError(t, err)
-					defer func() { _ = stream.Close() }()
+					t.Cleanup(func() { _ = stream.Close() })
 				}
 				synctest.Wait()
 				require.Equal(t, shards, srv.Subscriptions())

@@ -1,6 +1,7 @@
 package memnet
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -22,7 +23,7 @@ var _ net.Conn = (*conn)(nil)
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.rd.read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = &net.OpError{Op: "read", Net: "mem", Source: c.local, Addr: c.remote, Err: err}
 	}
 	return n, err
