@@ -251,7 +251,7 @@ func (c *consumer) process(ctx context.Context) outcome {
 	src, consumerARN := source(nil), ""
 	for expired := 0; ; {
 		if arn := c.stream.consumer(); src == nil || arn != consumerARN {
-			src, consumerARN = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.log), arn
+			src, consumerARN = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid), arn
 		}
 		before := c.next
 		out, err := c.read(ctx, reading, src)

@@ -422,3 +422,5 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	}
 	return in.Checkpointer.Checkpoint(ctx)
 }
+
+type memoryCall = memory.Call

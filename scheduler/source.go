@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"log/slog"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
@@ -20,7 +19,7 @@ type source interface {
 
 // newSource is the one place that chooses how a shard is read. (A fallback from
 // enhanced fan-out to polling belongs here.)
-func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool, log *slog.Logger) source {
+func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool) source {
 	m.SetFanOut(s.cfg.RetrievalMode == EFO)
 	if s.cfg.RetrievalMode == Polling {
 		return polling.NewFetcher(polling.Config{
@@ -29,7 +28,7 @@ func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned f
 			Lineage:   st.lineage,
 			Metrics:   m,
 			Observer:  p,
-			Logger:    log,
+			Logger:    s.log, // both add stream and shard
 		})
 	}
 	return efo.NewSubscriber(efo.Config{
@@ -41,7 +40,7 @@ func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned f
 		Owned:       owned,
 		Metrics:     m,
 		Observer:    p,
-		Logger:      log,
+		Logger:      s.log,
 	})
 }
 
