@@ -245,7 +245,7 @@ func (t *table) backups() any {
 func (s *Server) listTagsOfResource(req struct{ ResourceArn string }, _ time.Time) (any, *apiError) {
 	for _, t := range s.tables {
 		if t.arn == req.ResourceArn {
-			return map[string]any{"Tags": slices.Concat([]tag{}, t.Tags)}, nil
+			return map[string]any{"Tags": append([]tag{}, t.Tags...)}, nil
 		}
 	}
 	return nil, noTable(req.ResourceArn)

@@ -56,7 +56,7 @@ func (v Value) MarshalJSON() ([]byte, error) {
 		}
 		inner = set
 	case "L":
-		inner = slices.Concat([]Value{}, v.List)
+		inner = append([]Value{}, v.List...) // never null
 	case "M":
 		if inner = v.Map; v.Map == nil {
 			inner = Item{}

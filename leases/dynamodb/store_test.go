@@ -1,9 +1,20 @@
 package dynamodb_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
@@ -30,19 +41,399 @@ func storeOn(t *testing.T, srv *dynamotest.Server, change ...func(*dynamodb.Conf
 	return dynamodb.New(cfg)
 }
 
-func TestLeaseStore(t *testing.T) {
-	t.Parallel()
-	leasetest.TestStore(t, func(t *testing.T) leases.Store {
-		_, s := serve(t, dynamotest.Config{PageRows: 7, EmptyPages: true})
-		return s
-	})
+// lease is a row with nothing but what every row has.
+func lease(key string) leases.Lease {
+	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
 }
 
-func TestLeaseStoreInBubble(t *testing.T) {
+// itemOf returns the item of a key as it stands in the table.
+func itemOf(t *testing.T, srv *dynamotest.Server, key string) dynamotest.Item {
+	t.Helper()
+	for _, it := range srv.Items(table) {
+		if it["leaseKey"].Text == key {
+			return it
+		}
+	}
+	require.Fail(t, "no item", key)
+	return nil
+}
+
+func TestLeaseStore(t *testing.T) {
 	t.Parallel()
 	leasetest.TestStore(t, func(t *testing.T) leases.Store {
 		_, s := serve(t, dynamotest.Config{})
 		return s
 	})
-	_ = synctest.Wait
+}
+
+// TestLeaseStoreAtItsWorst runs the suite over lagging scans of small and empty pages.
+func TestLeaseStoreAtItsWorst(t *testing.T) {
+	t.Parallel()
+	leasetest.TestStore(t, func(t *testing.T) leases.Store {
+		_, s := serve(t, dynamotest.Config{PageRows: 7, EmptyPages: true, Lag: 20 * time.Millisecond})
+		return s
+	})
+}
+
+// TestL21PagedScan: all rows are found although pages are small and some are empty.
+func TestL21PagedScan(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{PageRows: 10, EmptyPages: true})
+	require.NoError(t, s.Init(t.Context()))
+	const n = 5000
+	want := map[string]bool{}
+	for i := range n {
+		key := fmt.Sprintf("shardId-%012d", i)
+		want[key] = true
+		srv.Put(table, dynamotest.Item{
+			"leaseKey": dynamotest.S(key), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+			"checkpoint": dynamotest.S("LATEST"), "checkpointSubSequenceNumber": dynamotest.N("0"),
+		})
+	}
+	l, err := s.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Leases, n)
+	for _, row := range l.Leases {
+		delete(want, row.Key)
+	}
+	require.Empty(t, want)
+	require.Greater(t, srv.Calls("Scan"), n/10)
+
+	// A page that fails fails the listing: half a view is worse than none.
+	srv.Inject(dynamotest.Fault{Operation: "Scan", Skip: 100, Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")}})
+	l, err = s.List(t.Context())
+	require.Error(t, err)
+	require.Empty(t, l.Leases)
+}
+
+func TestConsistentList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := dynamotest.Start(dynamotest.Config{Lag: time.Second})
+		defer srv.Close()
+		s := storeOn(t, srv)
+		strict := storeOn(t, srv, func(c *dynamodb.Config) { c.ConsistentList = true })
+		require.NoError(t, s.Init(t.Context()))
+		require.NoError(t, s.Create(t.Context(), lease("a")))
+		count := func(s *dynamodb.Store) int {
+			l, err := s.List(t.Context())
+			require.NoError(t, err)
+			return len(l.Leases)
+		}
+		require.Equal(t, 0, count(s))
+		require.Equal(t, 1, count(strict))
+		_, err := s.Get(t.Context(), "a")
+		require.NoError(t, err, "Get is always consistent")
+		time.Sleep(time.Second)
+		require.Equal(t, 1, count(s))
+	})
+}
+
+// TestL18PoisonedRows: two hundred damaged rows, and rows of other kinds, hide
+// none of the good ones.
+func TestL18PoisonedRows(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{PageRows: 9})
+	require.NoError(t, s.Init(t.Context()))
+	javaLeases := 0
+	for _, j := range javaItems(t) {
+		if key := j.Item["leaseKey"].Text; j.Lease {
+			if _, err := s.Get(t.Context(), key); err != nil {
+				javaLeases++
+			}
+		}
+		srv.Put(table, j.Item)
+	}
+	for i := range 200 {
+		it := dynamotest.Item{
+			"leaseKey": dynamotest.S(fmt.Sprintf("bad-%03d", i)), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+			"checkpoint": dynamotest.S("LATEST"), "checkpointSubSequenceNumber": dynamotest.N("0"),
+		}
+		switch i % 5 {
+		case 0:
+			delete(it, "leaseCounter")
+		case 1:
+			it["checkpoint"] = dynamotest.S("SHARD_ENDS")
+		case 2:
+			it["leaseOwner"] = dynamotest.N("7")
+		case 3:
+			it["leaseCounter"] = dynamotest.N("99999999999999999999")
+		case 4:
+			it["pendingCheckpoint"] = dynamotest.S(strings.Repeat("x", 300<<10))
+		}
+		srv.Put(table, it)
+	}
+	l, err := s.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Bad, 200)
+	require.Len(t, l.Leases, javaLeases)
+	for _, bad := range l.Bad {
+		require.Contains(t, bad.Key, "bad-")
+		require.ErrorContains(t, bad, "attribute ")
+	}
+	_, err = s.Get(t.Context(), "bad-001")
+	require.ErrorContains(t, err, `row "bad-001": attribute checkpoint is S "SHARD_ENDS"`)
+	var row *leases.RowError
+	require.ErrorAs(t, err, &row)
+	require.ErrorAs(t, s.Create(t.Context(), lease("bad-001")), &row)
+	require.ErrorAs(t, s.Update(t.Context(), leases.Update{Read: lease("bad-001"), Expect: leases.AttrCheckpoint, To: lease("bad-001"), Set: leases.AttrCheckpoint}), &row)
+	_, err = s.Get(t.Context(), "Leader")
+	require.ErrorIs(t, err, leases.ErrNotFound, "the leader lock is no lease")
+}
+
+type javaItem struct {
+	Name  string
+	Lease bool
+	Item  dynamotest.Item
+}
+
+func javaItems(t *testing.T) []javaItem {
+	t.Helper()
+	b, err := os.ReadFile("testdata/java-items.json")
+	require.NoError(t, err)
+	var items []javaItem
+	require.NoError(t, json.Unmarshal(b, &items))
+	return items
+}
+
+// TestL30UnknownAttributesSurvive: whatever is written to a row, the attributes
+// that this version does not know stay.
+func TestL30UnknownAttributesSurvive(t *testing.T) {
+	t.Parallel()
+	unknown := dynamotest.Item{
+		"futureText": dynamotest.S("x"), "futureNumber": dynamotest.N("3"), "futureSet": dynamotest.SS("a", "b"),
+		"futureMap": {Type: "M", Map: dynamotest.Item{"deep": {Type: "L", List: []dynamotest.Value{dynamotest.N("1")}}}},
+	}
+	for _, j := range javaItems(t) {
+		if !j.Lease {
+			continue
+		}
+		srv, s := serve(t, dynamotest.Config{})
+		require.NoError(t, s.Init(t.Context()))
+		it := maps.Clone(j.Item)
+		maps.Copy(it, unknown)
+		srv.Put(table, it)
+		key := it["leaseKey"].Text
+		for bit := leases.Attr(1); leases.AttrAll.Has(bit); bit <<= 1 {
+			for _, to := range []leases.Lease{lease(key), everything(key)} {
+				read, err := s.Get(t.Context(), key)
+				require.NoError(t, err)
+				require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: to, Set: bit}))
+			}
+		}
+		got := itemOf(t, srv, key)
+		for name, v := range unknown {
+			require.Equal(t, v, got[name], name)
+		}
+		for _, name := range []string{"entityType", "streamName", "shardId"} {
+			require.Equal(t, it[name], got[name], name)
+		}
+	}
+}
+
+func everything(key string) leases.Lease {
+	return leases.Lease{
+		Key: key, ShardID: key, Owner: "b", CheckpointOwner: "a", Counter: 9, OwnerSwitchesSinceCheckpoint: 1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3}, Pending: kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
+		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
+		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8), StreamCreated: time.Unix(1600000000, 0),
+	}
+}
+
+// TestWritesAsJava: the operations of a coordinator leave the item that the
+// same operation of a Java worker leaves.
+func TestWritesAsJava(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{})
+	require.NoError(t, s.Init(t.Context()))
+	const key = "shardId-000000000004"
+	row := lease(key)
+	row.Parents = []string{"shardId-000000000001"}
+	row.HashKeyRange = kcl.HashKeyRange{Start: "0", End: "9"}
+	require.NoError(t, s.Create(t.Context(), row))
+	want := dynamotest.Item{
+		"leaseKey": dynamotest.S(key), "entityType": dynamotest.S("LEASE"), "leaseCounter": dynamotest.N("0"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+		"checkpoint": dynamotest.S("TRIM_HORIZON"), "checkpointSubSequenceNumber": dynamotest.N("0"),
+		"parentShardId": dynamotest.SS("shardId-000000000001"), "startingHashKey": dynamotest.S("0"), "endingHashKey": dynamotest.S("9"),
+	}
+	require.Equal(t, want, itemOf(t, srv, key))
+
+	step := func(expect, set leases.Attr, change func(*leases.Lease), then func(dynamotest.Item)) {
+		t.Helper()
+		read, err := s.Get(t.Context(), key)
+		require.NoError(t, err)
+		to := read
+		change(&to)
+		require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: expect, To: to, Set: set}))
+		then(want)
+		require.Equal(t, want, itemOf(t, srv, key))
+	}
+	// T: take
+	step(leases.AttrCounter, leases.AttrCounter|leases.AttrOwner|leases.AttrCheckpointOwner|leases.AttrNativeOwner, func(l *leases.Lease) {
+		l.Counter, l.Owner, l.CheckpointOwner, l.NativeOwner = l.Counter+1, "w1", "", "w1"
+	}, func(it dynamotest.Item) {
+		it["leaseCounter"], it["leaseOwner"], it["goOwner"] = dynamotest.N("1"), dynamotest.S("w1"), dynamotest.S("w1")
+	})
+	// R: renew
+	step(leases.AttrCounter|leases.AttrCheckpointOwner, leases.AttrCounter|leases.AttrThroughput, func(l *leases.Lease) {
+		l.Counter, l.ThroughputKBps = l.Counter+1, 0.001267
+	}, func(it dynamotest.Item) {
+		it["leaseCounter"], it["throughputKBps"] = dynamotest.N("2"), dynamotest.N("0.001267")
+	})
+	// U: prepared checkpoint, then checkpoint
+	step(leases.AttrCounter, leases.AttrCounter|leases.AttrPending, func(l *leases.Lease) {
+		l.Counter, l.Pending, l.PendingState = l.Counter+1, kcl.ExtendedSequenceNumber{SequenceNumber: "77", SubSequenceNumber: 1}, []byte("state")
+	}, func(it dynamotest.Item) {
+		it["leaseCounter"], it["pendingCheckpoint"], it["pendingCheckpointSubSequenceNumber"], it["pendingCheckpointState"] = dynamotest.N("3"), dynamotest.S("77"), dynamotest.N("1"), dynamotest.B([]byte("state"))
+	})
+	step(leases.AttrCounter, leases.AttrCounter|leases.AttrPending|leases.AttrCheckpoint|leases.AttrOwnerSwitches, func(l *leases.Lease) {
+		l.Counter, l.Checkpoint, l.Pending, l.PendingState, l.OwnerSwitchesSinceCheckpoint = l.Counter+1, l.Pending, kcl.ExtendedSequenceNumber{}, nil, 0
+	}, func(it dynamotest.Item) {
+		it["leaseCounter"], it["checkpoint"], it["checkpointSubSequenceNumber"] = dynamotest.N("4"), dynamotest.S("77"), dynamotest.N("1")
+		delete(it, "pendingCheckpoint")
+		delete(it, "pendingCheckpointSubSequenceNumber")
+		delete(it, "pendingCheckpointState")
+	})
+	// H: hand-over begins
+	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrOwner|leases.AttrCheckpointOwner, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "w2", "w1" }, func(it dynamotest.Item) {
+		it["leaseOwner"], it["checkpointOwner"] = dynamotest.S("w2"), dynamotest.S("w1")
+	})
+	// A: and is completed
+	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrCheckpointOwner|leases.AttrCounter|leases.AttrOwnerSwitches, func(l *leases.Lease) {
+		l.CheckpointOwner, l.Counter, l.OwnerSwitchesSinceCheckpoint = "", l.Counter+1, 1
+	}, func(it dynamotest.Item) {
+		it["leaseCounter"], it["ownerSwitchesSinceCheckpoint"] = dynamotest.N("5"), dynamotest.N("1")
+		delete(it, "checkpointOwner")
+	})
+	// M: children
+	step(0, leases.AttrChildren, func(l *leases.Lease) { l.Children = []string{"shardId-000000000008", "shardId-000000000007"} }, func(it dynamotest.Item) {
+		it["childShardIds"] = dynamotest.SS("shardId-000000000007", "shardId-000000000008")
+	})
+	// E: evict
+	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrOwner|leases.AttrCounter, func(l *leases.Lease) { l.Owner, l.Counter = "", l.Counter+1 }, func(it dynamotest.Item) {
+		it["leaseCounter"] = dynamotest.N("6")
+		delete(it, "leaseOwner")
+	})
+}
+
+// TestTolerated: what Java reads as absent can be written, too.
+func TestTolerated(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{})
+	require.NoError(t, s.Init(t.Context()))
+	srv.Put(table, dynamotest.Item{
+		"leaseKey": dynamotest.S("a"), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"), "checkpoint": dynamotest.S("5"),
+		"leaseOwner": dynamotest.S(""), "pendingCheckpoint": dynamotest.S(""), "pendingCheckpointState": dynamotest.B(nil), "startingHashKey": dynamotest.S(""),
+	})
+	read, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	want := lease("a")
+	want.Counter, want.Checkpoint.SequenceNumber = 1, "5"
+	require.Equal(t, want, read)
+	require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll}))
+	got, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.True(t, got.Same(leases.AttrAll, everything("a")))
+}
+
+// TestLostAnswer: a write whose answer is lost is sent once, took effect, and
+// the error is no conflict.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	for name, action := range map[string]dynamotest.Action{"connection broken": dynamotest.LoseAnswer(), "silence": dynamotest.SilentAnswer()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv := dynamotest.Start(dynamotest.Config{})
+				defer srv.Close()
+				s := storeOn(t, srv)
+				require.NoError(t, s.Init(t.Context()))
+				for _, operation := range []string{"PutItem", "UpdateItem", "DeleteItem"} {
+					srv.Inject(dynamotest.Fault{Operation: operation, Times: 1, Do: []dynamotest.Action{action}})
+				}
+				start := time.Now()
+				err := s.Create(t.Context(), lease("a"))
+				require.Error(t, err)
+				requireNoConflict(t, err)
+				if name == "silence" {
+					require.ErrorContains(t, err, "dynamodb:PutItem table orders: no answer in time after 3s")
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					require.Equal(t, 3*time.Second, time.Since(start))
+				}
+				to := lease("a")
+				to.Counter = 1
+				err = s.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+				require.Error(t, err)
+				requireNoConflict(t, err)
+				got, err := s.Get(t.Context(), "a")
+				require.NoError(t, err)
+				require.Equal(t, to, got)
+				require.Error(t, s.Delete(t.Context(), to, leases.AttrCounter))
+				_, err = s.Get(t.Context(), "a")
+				require.ErrorIs(t, err, leases.ErrNotFound)
+				for _, operation := range []string{"PutItem", "UpdateItem", "DeleteItem"} {
+					require.Equal(t, 1, srv.Calls(operation), operation)
+				}
+			})
+		})
+	}
+}
+
+func requireNoConflict(t *testing.T, err error) {
+	t.Helper()
+	_, conflict := errors.AsType[*leases.ConflictError](err)
+	require.False(t, conflict, "%v", err)
+}
+
+// TestReadsAreRepeated: the SDK repeats reads that were throttled or lost, writes never.
+func TestReadsAreRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := dynamotest.Start(dynamotest.Config{})
+		defer srv.Close()
+		s := storeOn(t, srv)
+		require.NoError(t, s.Init(t.Context()))
+		srv.Inject(dynamotest.Fault{Operation: "GetItem", Times: 1, Do: []dynamotest.Action{dynamotest.LoseRequest()}})
+		srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 1, Do: []dynamotest.Action{dynamotest.Throttle()}})
+		srv.Inject(dynamotest.Fault{Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Throttle()}})
+		_, err := s.Get(t.Context(), "a")
+		require.ErrorIs(t, err, leases.ErrNotFound)
+		_, err = s.List(t.Context())
+		require.NoError(t, err)
+		require.ErrorContains(t, s.Create(t.Context(), lease("a")), "ProvisionedThroughputExceededException")
+		require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "GetItem": 2, "Scan": 2, "PutItem": 1}, srv.AllCalls())
+	})
+}
+
+// TestOldServer: a server that does not return the old item is asked for it.
+func TestOldServer(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{})
+	require.NoError(t, s.Init(t.Context()))
+	row := everything("a")
+	require.NoError(t, s.Create(t.Context(), row))
+	srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Do: []dynamotest.Action{dynamotest.Fail("ConditionalCheckFailedException", "The conditional request failed")}})
+	err := s.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter})
+	var conflict *leases.ConflictError
+	require.ErrorAs(t, err, &conflict)
+	require.NotNil(t, conflict.Current)
+	require.True(t, conflict.Current.Same(leases.AttrAll, row))
+	require.Equal(t, 1, srv.Calls("GetItem"))
+	require.ErrorAs(t, s.Update(t.Context(), leases.Update{Read: lease("b"), To: row, Set: leases.AttrCounter}), &conflict)
+	require.Nil(t, conflict.Current)
+}
+
+// TestCost: each write is one request, a conflict none more, and no write is
+// sent twice.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t, dynamotest.Config{})
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), everything("a")))
+	require.Error(t, s.Create(t.Context(), everything("a")))
+	require.NoError(t, s.Update(t.Context(), leases.Update{Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll}))
+	require.Error(t, s.Update(t.Context(), leases.Update{Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll}))
+	require.Error(t, s.Delete(t.Context(), everything("a"), leases.AttrCounter))
+	require.NoError(t, s.Delete(t.Context(), lease("a"), leases.AttrCounter))
+	require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "PutItem": 2, "UpdateItem": 2, "DeleteItem": 2}, srv.AllCalls())
 }
