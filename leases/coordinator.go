@@ -101,15 +101,17 @@ func (c *Coordinator) idle(ctx context.Context, wait time.Duration) {
 	due := time.NewTimer(wait)
 	defer due.Stop()
 	begun := time.Now()
-	tick := time.NewTicker(c.cfg.ScanInterval / 4)
-	defer tick.Stop()
 	for {
+		var tick <-chan time.Time
+		if len(c.pending) > 0 {
+			tick = time.After(c.cfg.ScanInterval / 4)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-due.C:
 			return
-		case <-tick.C:
+		case <-tick:
 			c.watchPending(ctx)
 		case <-c.nudge:
 			// Many nudges make one scan.

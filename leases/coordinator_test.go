@@ -50,6 +50,7 @@ func TestL03ThousandLeases(t *testing.T) {
 func TestL01BalancedFleetIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 20)
+		f.period = 10 * time.Second
 		f.start("a")
 		f.start("b")
 		f.start("c")

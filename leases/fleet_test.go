@@ -19,9 +19,6 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// period is how often the shards of a fleet deliver a record.
-const period = 200 * time.Millisecond
-
 // fleet is several workers on one table in memory, within one synctest bubble.
 // Every shard has endless records 1, 2, 3, ...; a consumer takes one per period
 // and checkpoints it. The fleet watches over what no worker may do.
@@ -29,6 +26,8 @@ type fleet struct {
 	t     *testing.T
 	store *memory.Store
 	log   *slog.Logger
+	// period is how often a shard delivers a record.
+	period time.Duration
 
 	mu       sync.Mutex // guards the fields below
 	workers  map[string]*worker
@@ -61,6 +60,7 @@ type worker struct {
 func newFleet(t *testing.T, leaseCount int) *fleet {
 	f := &fleet{
 		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{},
+		period: 200 * time.Millisecond,
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for i := range leaseCount {
@@ -129,7 +129,7 @@ func (w *worker) consume(ctx context.Context, h *leases.Holder) {
 	key := h.Lease().Key
 	at := w.f.begin(w, h)
 	defer w.f.end(w, key)
-	tick := time.NewTicker(period)
+	tick := time.NewTicker(w.f.period)
 	defer tick.Stop()
 	for {
 		select {
