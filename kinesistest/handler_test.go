@@ -5,12 +5,16 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -164,4 +168,99 @@ func FuzzRequest(f *testing.F) {
 		require.NotEmpty(t, e.Type)
 		require.NotEmpty(t, e.Message)
 	})
+}
+
+// TestHandlerCBOR writes and reads a record as a Java client does.
+func TestHandlerCBOR(t *testing.T) {
+	t.Parallel()
+	s := New(t, Config{Streams: []StreamConfig{{Name: "s"}}})
+	call := func(op string, in, out any) {
+		t.Helper()
+		body, err := cborEncoding.Marshal(in)
+		require.NoError(t, err)
+		w := s.request(t, contentTypeCBOR, targetPrefix+op, string(body))
+		require.Equal(t, http.StatusOK, w.Code, "%s %x", op, w.Body.Bytes())
+		require.Equal(t, contentTypeCBOR, w.Header().Get("Content-Type"))
+		require.NoError(t, cborDecoding.Unmarshal(w.Body.Bytes(), out))
+	}
+	var put struct{ ShardId, SequenceNumber string }
+	call("PutRecord", map[string]any{"StreamName": "s", "PartitionKey": "k", "Data": []byte{0, 1, 2}}, &put)
+	var it struct{ ShardIterator string }
+	call("GetShardIterator", map[string]any{
+		"StreamName": "s", "ShardId": put.ShardId, "ShardIteratorType": "AT_TIMESTAMP",
+		"Timestamp": cbor.Tag{Number: 1, Content: time.Now().Add(-time.Minute).UnixMilli()},
+	}, &it)
+	var got struct {
+		Records []struct {
+			Data                        []byte
+			ApproximateArrivalTimestamp cbor.RawTag
+			PartitionKey                string
+			SequenceNumber              string
+		}
+		NextShardIterator string
+	}
+	call("GetRecords", map[string]any{"ShardIterator": it.ShardIterator}, &got)
+	require.Len(t, got.Records, 1)
+	require.Equal(t, []byte{0, 1, 2}, got.Records[0].Data)
+	require.Equal(t, "k", got.Records[0].PartitionKey)
+	require.Equal(t, put.SequenceNumber, got.Records[0].SequenceNumber)
+	require.Equal(t, uint64(1), got.Records[0].ApproximateArrivalTimestamp.Number)
+	var ms int64
+	require.NoError(t, cborDecoding.Unmarshal(got.Records[0].ApproximateArrivalTimestamp.Content, &ms))
+	require.WithinDuration(t, time.Now(), time.UnixMilli(ms), time.Minute)
+	require.NotEmpty(t, got.NextShardIterator)
+
+	// The events of a subscription are CBOR too: the end of a shard as the Java KCL wants it.
+	arn, err := s.RegisterConsumer("s", "c")
+	require.NoError(t, err)
+	_, _, err = s.SplitShard("s", put.ShardId)
+	require.NoError(t, err)
+	body, err := cborEncoding.Marshal(map[string]any{
+		"ConsumerARN": arn, "ShardId": put.ShardId, "StartingPosition": map[string]any{"Type": "TRIM_HORIZON"},
+	})
+	require.NoError(t, err)
+	w := s.request(t, contentTypeCBOR, targetPrefix+"SubscribeToShard", string(body))
+	require.Equal(t, contentTypeEventStream, w.Header().Get("Content-Type"))
+	var events []map[string]any
+	for rest := w.Body.Bytes(); len(rest) > 0; {
+		var f frame
+		f, rest, err = decodeFrame(rest)
+		require.NoError(t, err)
+		require.Equal(t, contentTypeCBOR, f.value(headerContentType))
+		var payload map[string]any
+		require.NoError(t, cborDecoding.Unmarshal(f.payload, &payload))
+		events = append(events, payload)
+	}
+	require.Len(t, events, 3)
+	require.Empty(t, events[0])
+	record := events[1]["Records"].([]any)[0].(map[any]any)
+	require.Equal(t, []byte{0, 1, 2}, record["Data"])
+	require.NotContains(t, events[1], "ChildShards")
+	require.Contains(t, events[2], "ContinuationSequenceNumber")
+	require.Nil(t, events[2]["ContinuationSequenceNumber"])
+	require.Len(t, events[2]["ChildShards"], 2)
+	require.Empty(t, events[2]["Records"])
+}
+
+// TestDocNamesTests: the table of behaviours names tests that exist.
+func TestDocNamesTests(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	var tests strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		tests.Write(text)
+	}
+	rows := 0
+	for line := range strings.Lines(string(doc)) {
+		for _, name := range regexp.MustCompile(`\bTest\w+`).FindAllString(line, -1) {
+			require.Contains(t, tests.String(), "\nfunc "+name+"(", line)
+			rows++
+		}
+	}
+	require.Greater(t, rows, 80)
 }

@@ -75,10 +75,9 @@ func (sh *shard) starting() string {
 
 // appendLocked stores a record and wakes the readers.
 func (sh *shard) appendLocked(now time.Time, partitionKey *string, data []byte) *record {
-	now = now.Truncate(time.Millisecond)
 	sh.records = append(sh.records, record{
 		SequenceNumber:              sh.sequence(sh.next(), now),
-		ApproximateArrivalTimestamp: timestamp{now},
+		ApproximateArrivalTimestamp: newTimestamp(now),
 		Data:                        data,
 		PartitionKey:                partitionKey,
 		EncryptionType:              sh.stream.recordEncryption(),
