@@ -61,7 +61,7 @@ func newFleet(t *testing.T, leaseCount int) *fleet {
 	f := &fleet{
 		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{},
 		period: 200 * time.Millisecond,
-		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for i := range leaseCount {
 		f.create(fmt.Sprintf("shardId-%012d", i))

@@ -1,6 +1,10 @@
 package leases_test
 
 import (
+	"context"
+	"sync/atomic"
+	"time"
+
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
@@ -18,4 +22,37 @@ func (f *fleet) finish(row leases.Lease) {
 	to := row
 	to.Checkpoint = shardEnd
 	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
+}
+
+// client plays a worker of another library, which renews n leases for a while
+// without our attributes. It counts the renewals at which it found itself asked
+// for a lease.
+func (f *fleet) client(id string, n int, d time.Duration) *atomic.Int64 {
+	l, err := f.store.List(f.t.Context())
+	require.NoError(f.t, err)
+	for _, row := range l.Leases[:n] {
+		to := row
+		to.Owner = id
+		require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner}))
+	}
+	var asked atomic.Int64
+	go func() { // ends after d
+		for begun := time.Now(); time.Since(begun) < d; time.Sleep(3 * time.Second) {
+			l, err := f.store.List(context.Background())
+			if err != nil {
+				return
+			}
+			for _, row := range l.Leases {
+				if row.CheckpointOwner == id {
+					asked.Add(1)
+				}
+				if row.Owner == id {
+					to := row
+					to.Counter++
+					_ = f.store.Update(context.Background(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+				}
+			}
+		}
+	}()
+	return &asked
 }
