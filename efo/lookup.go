@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
 )
 
 // lookup finds out what is gone when a subscribe keeps failing: the stream,
@@ -33,7 +35,7 @@ func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	}
 	if !notFound {
 		// ListShards does not show it, and the subscribe did not say why it failed: read directly.
-		if _, err := r.iterator(ctx); !awserr.Is(err, "ResourceNotFoundException") {
+		if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") {
 			return nil
 		}
 	}
@@ -71,9 +73,10 @@ func (r *reader) consumerGone(ctx context.Context) (gone bool, err error) {
 }
 
 // refusedPosition handles an InvalidArgument. A sequence number that the shard
-// can have was trimmed: reading starts at the oldest record that is left, and
-// the log says that data expired. Any other is foreign, and an error that is
-// final, because a jump would lose or repeat records silently.
+// can have had and that is older than all it still holds was trimmed: reading
+// starts at the oldest record, and the log says that data expired. Any other is
+// foreign, and an error that is final, because a jump would lose or repeat
+// records silently.
 func (r *reader) refusedPosition(ctx context.Context, cause error) error {
 	switch r.next.Kind {
 	case kcl.AtTimestamp, kcl.Latest, kcl.TrimHorizon:
@@ -86,15 +89,59 @@ func (r *reader) refusedPosition(ctx context.Context, cause error) error {
 		return nil
 	}
 	at := kcl.ExtendedSequenceNumber{SequenceNumber: r.next.SequenceNumber}
-	first := kcl.ExtendedSequenceNumber{SequenceNumber: shard.StartingSequenceNumber}
-	last := kcl.ExtendedSequenceNumber{SequenceNumber: shard.EndingSequenceNumber}
-	inside := at.Validate() == nil && first.Validate() == nil && at.Compare(first) >= 0 &&
-		(!shard.Closed() || last.Validate() == nil && at.Compare(last) <= 0)
-	if !inside {
-		return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
+	if !between(at, shard) {
+		return r.foreign(cause)
+	}
+	oldest, err := r.oldest(ctx)
+	if err != nil {
+		if awserr.Denied(err) {
+			return r.foreign(cause)
+		}
+		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the oldest record", slog.Any("err", err))
+		return nil
+	}
+	if oldest.Validate() == nil && at.Compare(oldest) >= 0 {
+		return r.foreign(cause)
 	}
 	r.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period; reading on at the oldest record, records in between are lost",
 		slog.String("position", r.next.String()), slog.Any("err", cause))
 	r.next = kcl.Position{Kind: kcl.TrimHorizon}
 	return nil
+}
+
+func (r *reader) foreign(cause error) error {
+	return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
+}
+
+// between tells whether the shard can have had a record with the number.
+func between(at kcl.ExtendedSequenceNumber, shard kcl.Shard) bool {
+	first := kcl.ExtendedSequenceNumber{SequenceNumber: shard.StartingSequenceNumber}
+	last := kcl.ExtendedSequenceNumber{SequenceNumber: shard.EndingSequenceNumber}
+	return at.Validate() == nil && first.Validate() == nil && at.Compare(first) >= 0 &&
+		(!shard.Closed() || last.Validate() == nil && at.Compare(last) <= 0)
+}
+
+// oldest returns the number of the oldest record of the shard, zero when it holds none.
+func (r *reader) oldest(ctx context.Context) (kcl.ExtendedSequenceNumber, error) {
+	iterator, err := r.iterator(ctx, kcl.Position{Kind: kcl.TrimHorizon})
+	if err != nil {
+		return kcl.ExtendedSequenceNumber{}, err
+	}
+	for empty := 0; empty < maxEmptyReads && aws.ToString(iterator) != ""; empty++ {
+		out, err := r.getRecords(ctx, iterator)
+		if err != nil {
+			return kcl.ExtendedSequenceNumber{}, err
+		}
+		if len(out.Records) > 0 {
+			return kcl.ExtendedSequenceNumber{SequenceNumber: aws.ToString(out.Records[0].SequenceNumber)}, nil
+		}
+		if aws.ToInt64(out.MillisBehindLatest) == 0 {
+			break
+		}
+		iterator = out.NextShardIterator
+		if err := retry.Sleep(ctx, readPace); err != nil {
+			return kcl.ExtendedSequenceNumber{}, err
+		}
+	}
+	return kcl.ExtendedSequenceNumber{}, nil
 }

@@ -23,6 +23,8 @@ const (
 
 	// askTimeout bounds every single question of this file and of lookup.go.
 	askTimeout = 10 * time.Second
+	// lineageTimeout is shorter: nothing is read meanwhile, and most answers come from memory.
+	lineageTimeout = 3 * time.Second
 	// readPace keeps to five GetRecords per second and shard, with room for others.
 	readPace = 250 * time.Millisecond
 	// maxEmptyReads is how many empty answers in a row the end may hide behind.
@@ -34,7 +36,7 @@ func (r *reader) shardNow(ctx context.Context) (shard kcl.Shard, children []kcl.
 	if r.Lineage == nil {
 		return kcl.Shard{}, nil, false, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lineageTimeout)
 	defer cancel()
 	shard, children, listed, err := r.Lineage.Shard(ctx, r.shardID)
 	if err != nil {
@@ -107,7 +109,7 @@ func (r *reader) pastEnd(shard kcl.Shard) bool {
 // reader when the service answers without a next iterator, having delivered
 // what came before, and returns nil when the loop goes on without an end.
 func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error {
-	iterator, err := r.iterator(ctx)
+	iterator, err := r.iterator(ctx, r.next)
 	if err != nil {
 		return err
 	}
@@ -124,7 +126,7 @@ func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error 
 			continue
 		case awserr.Is(err, "ExpiredIteratorException"):
 			// The loop body took more than five minutes for what it was given.
-			if iterator, err = r.iterator(ctx); err != nil {
+			if iterator, err = r.iterator(ctx, r.next); err != nil {
 				return err
 			}
 			empty++
@@ -162,15 +164,15 @@ func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error 
 	return errors.New("GetRecords did not come to the end of the shard")
 }
 
-func (r *reader) iterator(ctx context.Context) (*string, error) {
+func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	in := &kinesis.GetShardIteratorInput{StreamARN: &r.StreamARN, ShardId: &r.shardID, ShardIteratorType: types.ShardIteratorType(r.next.Kind.String())}
-	switch r.next.Kind {
+	in := &kinesis.GetShardIteratorInput{StreamARN: &r.StreamARN, ShardId: &r.shardID, ShardIteratorType: types.ShardIteratorType(at.Kind.String())}
+	switch at.Kind {
 	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
-		in.StartingSequenceNumber = &r.next.SequenceNumber
+		in.StartingSequenceNumber = &at.SequenceNumber
 	case kcl.AtTimestamp:
-		in.Timestamp = &r.next.Timestamp
+		in.Timestamp = &at.Timestamp
 	case kcl.TrimHorizon, kcl.Latest:
 	}
 	out, err := r.Client.GetShardIterator(ctx, in)

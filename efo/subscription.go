@@ -104,8 +104,6 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 	}
 	events := stream.Events()
 	for {
-		// The timer starts here, when we begin to wait: what the loop body took does not count.
-		silence.Reset(r.SilenceTimeout)
 		var ev types.SubscribeToShardEventStream
 		var open bool
 		select {
@@ -151,15 +149,18 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 		member, ok := ev.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
 		if !ok {
 			r.unknownEvent(ctx, ev)
+			silence.Reset(r.SilenceTimeout)
 			continue
 		}
-		if len(member.Value.Records) > 0 {
-			e.records += len(member.Value.Records)
-			idle.Reset(r.idleFor)
-		}
+		e.records += len(member.Value.Records)
 		if over := r.event(&member.Value, &e); over {
 			return e
 		}
+		if len(member.Value.Records) > 0 {
+			idle.Reset(r.idleFor)
+		}
+		// From now on we wait for the service: what the loop body took does not count.
+		silence.Reset(r.SilenceTimeout)
 	}
 }
 

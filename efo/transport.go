@@ -42,7 +42,8 @@ type TransportConfig struct {
 // within 20 seconds, and no timeout on a response. Any other base is returned
 // as it is: whoever brings a client of his own has set it up.
 //
-// The result is safe for concurrent use. It dials nothing by itself.
+// The result is safe for concurrent use. It dials nothing by itself, and a
+// derived one has a method CloseIdleConnections for the end of the process.
 func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	var own *awshttp.BuildableClient
 	switch b := base.(type) {
@@ -59,9 +60,13 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	own = own.WithTransportOptions(func(tr *http.Transport) { setUp(tr, cfg.H2C) }).WithTimeout(0).WithReadTimeout(0)
+	tr := own.GetTransport() // a copy, without the client's timeouts
+	setUp(tr, cfg.H2C)
 	return &transport{
-		base:  own,
+		base: &http.Client{
+			Transport:     tr,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 		opens: make(chan struct{}, cfg.MaxConcurrentOpens),
 		log:   cfg.Logger,
 	}
@@ -98,7 +103,7 @@ func setUp(tr *http.Transport, h2c bool) {
 // transport is an aws.HTTPClient that keeps openings few at a time and
 // request bodies harmless.
 type transport struct {
-	base  aws.HTTPClient
+	base  *http.Client
 	opens chan struct{}
 	log   *slog.Logger
 	warn  sync.Once
@@ -127,6 +132,10 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	}
 	return resp, nil
 }
+
+// CloseIdleConnections closes the connections that carry nothing. Otherwise
+// they close by themselves after the transport's IdleConnTimeout (90s).
+func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 // plainBody puts the body's bytes in place of the SDK's reader. The SDK closes
 // its reader as soon as the answer's header is there; over HTTP/1.1 net/http

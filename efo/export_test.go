@@ -1,0 +1,10 @@
+package efo
+
+import (
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Derived is the client inside of what NewHTTPClient returned.
+func Derived(c aws.HTTPClient) *http.Client { return c.(*transport).base }

@@ -1,0 +1,762 @@
+package efo_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/memnet"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// The tests of this file carry the ids of the catalogue of failures of enhanced fan-out.
+
+// sink counts what metrics record, by name and label values.
+type sink struct {
+	mu     sync.Mutex // guards the field below
+	values map[string]float64
+}
+
+type series struct {
+	s   *sink
+	key string
+}
+
+func (s *sink) Series(d *metrics.Desc, labels ...string) metrics.Series {
+	return series{s, strings.Join(append([]string{d.Name}, labels...), " ")}
+}
+
+func (s *sink) Remove(*metrics.Desc, ...string) {}
+
+func (x series) Record(v float64) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.values[x.key] += v
+}
+
+func (s *sink) get(name string, labels ...string) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[strings.Join(append([]string{name, "orders", shard0}, labels...), " ")]
+}
+
+func measured(cfg *efo.Config) *sink {
+	s := &sink{values: map[string]float64{}}
+	cfg.Metrics = metrics.New(s).Shard("orders", shard0)
+	return s
+}
+
+// A peer that falls silent without a FIN is noticed within SilenceTimeout, wherever it stops.
+func TestE01SilentConnection(t *testing.T) {
+	for name, fault := range map[string]func(w *world){
+		"before the first event": func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterEvents(0)))) },
+		"between events":         func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterEvents(4)))) },
+		"inside a frame":         func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterBytes(300)))) },
+		"whole network": func(w *world) {
+			time.AfterFunc(20*time.Second, func() {
+				heal := w.srv.Partition("client")
+				time.AfterFunc(40*time.Second, heal)
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				fault(w)
+				cfg := w.config()
+				counted := measured(&cfg)
+				r := w.start(cfg, shard0, kcl.Position{})
+				for range 120 {
+					w.write(1)
+					time.Sleep(time.Second)
+				}
+				require.NoError(t, r.now().err)
+				require.Equal(t, numbers(0, 120), r.wait().data)
+				require.InDelta(t, 1, counted.get("kcl_subscriptions_ended_total", efo.ReasonSilence), 0)
+				o := cfg.Observer.(*watcher)
+				last := o.received[0]
+				for _, at := range o.received {
+					require.LessOrEqual(t, at.Sub(last), 42*time.Second)
+					last = at
+				}
+			})
+		})
+	}
+}
+
+// The time that the loop body takes is not silence.
+func TestE01SlowLoopBodyIsNotSilence(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		cfg := w.config()
+		var got result
+		w.write(1)
+		for b, err := range efo.NewSubscriber(cfg).Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			got.add(b)
+			if len(got.data) == 2 {
+				break
+			}
+			if w.put == 1 {
+				time.Sleep(time.Minute)
+				w.write(1)
+			}
+		}
+		require.Equal(t, numbers(0, 2), got.data)
+		require.Empty(t, cfg.Observer.(*watcher).retries())
+		require.Len(t, cfg.Observer.(*watcher).opens(), 1)
+	})
+}
+
+// A subscribe that is never answered is given up at the deadline of the call.
+func TestE02NeverAnswered(t *testing.T) {
+	for name, do := range map[string]kinesistest.Action{
+		"request ignored":    kinesistest.Silence(),
+		"answer withheld":    kinesistest.SilentAnswer(),
+		"no first frame":     kinesistest.SlowStart(time.Hour),
+		"connection refused": kinesistest.LoseRequest(),
+		"answer lost":        kinesistest.LoseAnswer(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.srv.Inject(onSubscribe(2, do))
+				w.write(5)
+				begin := time.Now()
+				cfg := w.config()
+				got := w.read(t.Context(), cfg, shard0, kcl.Position{}, 5)
+				require.NoError(t, got.err)
+				require.Equal(t, numbers(0, 5), got.data)
+				require.NotEmpty(t, cfg.Observer.(*watcher).retries())
+				require.Less(t, time.Since(begin), 50*time.Second)
+			})
+		})
+	}
+}
+
+// GOAWAY and the end of the connection under many subscriptions: all move.
+func TestE03GoAway(t *testing.T) {
+	const shards = 20
+	for name, cut := range map[string]func(*kinesistest.Server){
+		"goaway": func(s *kinesistest.Server) { s.GoAway() },
+		"goaway and close": func(s *kinesistest.Server) {
+			s.GoAway()
+			time.Sleep(100 * time.Millisecond)
+			s.CloseConnections()
+		},
+		"reset": func(s *kinesistest.Server) { s.ResetConnections() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}}, func(t *testing.T, w *world) {
+				watchers := make([]*watcher, shards)
+				readings := make([]*reading, shards)
+				for i := range shards {
+					cfg := w.config()
+					watchers[i] = cfg.Observer.(*watcher)
+					readings[i] = w.start(cfg, shardID(i), kcl.Position{})
+				}
+				time.Sleep(30 * time.Second)
+				before := time.Now()
+				cut(w.srv)
+				time.Sleep(30 * time.Second)
+				for i, o := range watchers {
+					require.NoError(t, readings[i].now().err)
+					opens := o.opens()
+					if name == "goaway" {
+						require.Len(t, opens, 1)
+						continue
+					}
+					require.Len(t, opens, 2)
+					require.Less(t, opens[1].Sub(before), 2*time.Second)
+				}
+				w.write(1)
+				time.Sleep(time.Second)
+				require.Equal(t, numbers(0, 1), readings[0].now().data)
+			})
+		})
+	}
+}
+
+func shardID(i int) string { return fmt.Sprintf("shardId-%012d", i) }
+
+// The byte stream of three events is cut at every offset: only whole events are
+// delivered, and reading goes on after the last one that was processed.
+func TestE04CutAtEveryByte(t *testing.T) {
+	for name, cut := range map[string]func(kinesistest.At) kinesistest.Action{
+		"end": kinesistest.EndStream, "reset": kinesistest.ResetStream,
+	} {
+		for _, http1 := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " http1=", http1), func(t *testing.T) {
+				inBubble(t, kinesistest.Config{HTTP1: http1}, func(t *testing.T, w *world) {
+					cfg := w.config()
+					from := kcl.Position{}
+					for offset := 0; ; offset++ {
+						remove := w.srv.Inject(onSubscribe(1, cut(kinesistest.AfterBytes(offset))))
+						first := w.put
+						o := &watcher{}
+						cfg.Observer, cfg.Logger = o, slog.New(slog.DiscardHandler)
+						var wg sync.WaitGroup
+						wg.Go(func() { // ends after three writes
+							for range 3 {
+								w.write(1)
+								time.Sleep(100 * time.Millisecond)
+							}
+						})
+						got := w.read(t.Context(), cfg, shard0, from, 3)
+						require.NoError(t, got.err)
+						require.Equal(t, numbers(first, first+3), got.data, "offset %d", offset)
+						wg.Wait()
+						from = got.last.Next
+						remove()
+						if len(o.opens()) == 1 && offset > 0 && len(o.retries()) == 0 {
+							require.Greater(t, offset, 1000, "a script of three events is longer than that")
+							return
+						}
+						time.Sleep(6 * time.Second) // until the consumer may subscribe again
+					}
+				})
+			})
+		}
+	}
+}
+
+// HTTP/1.1 reads the same records; there a cut looks like a normal end.
+func TestE05HTTP1(t *testing.T) {
+	for _, tls := range []bool{false, true} {
+		t.Run(fmt.Sprint("tls=", tls), func(t *testing.T) {
+			inBubble(t, kinesistest.Config{HTTP1: true, TLS: tls}, func(t *testing.T, w *world) {
+				r := w.start(w.config(), shard0, kcl.Position{})
+				for i := range 60 {
+					w.write(2)
+					if i%15 == 14 {
+						w.srv.CloseConnections()
+					}
+					time.Sleep(time.Second)
+				}
+				time.Sleep(10 * time.Second)
+				got := r.wait()
+				require.Equal(t, numbers(0, 120), got.data)
+			})
+		})
+	}
+}
+
+// More subscriptions than a connection carries: all are opened soon, over few
+// connections, and other calls do not wait behind them.
+func TestE06FiftyShards(t *testing.T) {
+	const shards, perConnection = 50, 10
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		w := newWorld(t, kinesistest.Config{
+			Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: perConnection, Network: network,
+		})
+		network.Link("kinesis.test", "").SetLatency(20 * time.Millisecond)
+		client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, MaxConcurrentOpens: 8, Logger: w.log})
+		begin := time.Now()
+		watchers := make([]*watcher, shards)
+		for i := range shards {
+			cfg := w.config()
+			cfg.HTTPClient = client
+			watchers[i] = cfg.Observer.(*watcher)
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		time.Sleep(30 * time.Second)
+		for _, o := range watchers {
+			require.NotEmpty(t, o.opens())
+			require.Less(t, o.opens()[0].Sub(begin), 10*time.Second)
+		}
+		require.LessOrEqual(t, network.Link("kinesis.test", "").Conns(), 3*shards/perConnection)
+		before := time.Now()
+		_, err := w.client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamARN: &w.stream})
+		require.NoError(t, err)
+		require.Less(t, time.Since(before), time.Second)
+	})
+}
+
+// Subscriptions that were opened together do not stay together.
+func TestE07RenewalsAreSpread(t *testing.T) {
+	const shards = 50
+	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}}, func(t *testing.T, w *world) {
+		calls := w.subscribes()
+		for i := range shards {
+			w.start(w.config(), shardID(i), kcl.Position{})
+		}
+		begin := time.Now()
+		time.Sleep(21 * time.Minute)
+		perSecond := map[int64]int{}
+		total := 0
+		for _, c := range calls() {
+			if c.at.Sub(begin) > 10*time.Second {
+				perSecond[c.at.Unix()]++
+				total++
+			}
+		}
+		require.InDelta(t, 4.3*shards, total, shards, "five-minute subscriptions in 21 minutes")
+		for _, n := range perSecond {
+			require.LessOrEqual(t, n, shards/6)
+		}
+	})
+}
+
+// The service ends a subscription after five minutes; the next one opens at once, and nothing is missing or repeated.
+func TestE07FiveMinutes(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		cfg := w.config()
+		counted := measured(&cfg)
+		r := w.start(cfg, shard0, kcl.Position{})
+		for range 1200 {
+			w.write(1)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, numbers(0, 1200), r.now().data)
+		opens := cfg.Observer.(*watcher).opens()
+		require.InDelta(t, 4.5, len(opens), 0.5)
+		for i := 2; i < len(opens); i++ {
+			require.InDelta(t, 300, opens[i].Sub(opens[i-1]).Seconds(), 1.1)
+		}
+		require.Empty(t, cfg.Observer.(*watcher).retries())
+		require.InDelta(t, 1, counted.get("kcl_subscriptions_ended_total", efo.ReasonRenewed), 0)
+		require.InDelta(t, len(opens)-2, counted.get("kcl_subscriptions_ended_total", efo.ReasonExpired), 0)
+	})
+}
+
+// A refusal because the shard is in use is repeated once a second, not faster,
+// and not slower until ten seconds have passed.
+func TestE09ResourceInUse(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		calls := w.subscribes()
+		w.srv.Inject(onSubscribe(9, kinesistest.Fail("ResourceInUseException", "in use")))
+		w.write(1)
+		begin := time.Now()
+		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 1)
+		require.Equal(t, numbers(0, 1), got.data)
+		require.InDelta(t, 9, time.Since(begin).Seconds(), 0.2)
+		require.Len(t, calls(), 10)
+	})
+}
+
+func TestE09ResourceInUseForLong(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		calls := w.subscribes()
+		remove := w.srv.Inject(onSubscribe(0, kinesistest.Fail("ResourceInUseException", "in use")))
+		r := w.start(w.config(), shard0, kcl.Position{})
+		time.Sleep(10 * time.Minute)
+		n := len(calls())
+		require.Greater(t, n, 25, "never idle without a timer")
+		require.Less(t, n, 60, "a backoff after ten seconds")
+		remove()
+		w.write(1)
+		time.Sleep(time.Minute)
+		require.Equal(t, numbers(0, 1), r.wait().data)
+	})
+}
+
+// A quick resubscribe after a cut meets the service's five-second rule and gets through it.
+func TestE09CutSoonAfterSubscribe(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.srv.Inject(onSubscribe(1, kinesistest.ResetStream(kinesistest.AfterEvents(1))))
+		calls := w.subscribes()
+		begin := time.Now()
+		w.write(1)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { // ends after one write
+			time.Sleep(time.Second)
+			w.write(1)
+		})
+		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 2)
+		require.Equal(t, numbers(0, 2), got.data)
+		require.Less(t, time.Since(begin), 6500*time.Millisecond)
+		all := calls()
+		for i := 1; i < len(all); i++ {
+			require.GreaterOrEqual(t, all[i].at.Sub(all[i-1].at), time.Second, "the floor")
+		}
+	})
+}
+
+// A worker that lost its lease does not take the shard back from the new owner.
+func TestE10TwoHolders(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		owner := "zombie"
+		owned := func(name string) func() bool {
+			return func() bool { mu.Lock(); defer mu.Unlock(); return owner == name }
+		}
+		zombie, successor := w.config(), w.config()
+		zombie.Owned, successor.Owned = owned("zombie"), owned("successor")
+		counted := measured(&zombie)
+		z := w.start(zombie, shard0, kcl.Position{})
+		w.write(1)
+		time.Sleep(30 * time.Second)
+		require.Equal(t, numbers(0, 1), z.now().data)
+
+		mu.Lock()
+		owner = "successor"
+		mu.Unlock()
+		s := w.start(successor, shard0, z.now().last.Next)
+		time.Sleep(time.Second)
+		for range 600 {
+			w.write(1)
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, numbers(1, 601), s.wait().data)
+		require.Equal(t, numbers(0, 1), z.now().data)
+		require.Len(t, zombie.Observer.(*watcher).opens(), 1)
+		require.InDelta(t, 1, counted.get("kcl_subscriptions_ended_total", efo.ReasonTakeover), 0)
+		require.NoError(t, z.now().err)
+
+		mu.Lock()
+		owner = "zombie" // it gets the lease back
+		mu.Unlock()
+		w.write(1)
+		time.Sleep(10 * time.Second)
+		require.Equal(t, "601", z.now().data[len(z.now().data)-1])
+	})
+}
+
+// What is gone is found out: consumer, stream or shard.
+func TestE13ConsumerDeleted(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		r := w.start(w.config(), shard0, kcl.Position{})
+		time.Sleep(10 * time.Second)
+		require.NoError(t, efo.Deregister(t.Context(), w.client, w.consumer))
+		time.Sleep(10 * time.Second)
+		require.ErrorIs(t, r.now().err, efo.ErrConsumerNotFound)
+		require.ErrorContains(t, r.now().err, w.consumer)
+		require.NoError(t, efo.Deregister(t.Context(), w.client, w.consumer), "gone already")
+	})
+}
+
+func TestE13StreamDeleted(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		r := w.start(w.config(), shard0, kcl.Position{})
+		time.Sleep(10 * time.Second)
+		_, err := w.client.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamARN: &w.stream, EnforceConsumerDeletion: aws.Bool(true)})
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)
+		require.ErrorIs(t, r.now().err, kcl.ErrStreamNotFound)
+	})
+}
+
+func TestE13ShardUnknown(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		got := w.read(t.Context(), w.config(), "shardId-000000000099", kcl.Position{}, 0)
+		require.ErrorIs(t, got.err, efo.ErrShardNotFound)
+	})
+}
+
+// A closed shard leaves the retention period: its children are named, nothing else is.
+func TestE13ShardTrimmed(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(1)
+		w.split()
+		time.Sleep(49 * time.Hour)
+		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
+		require.NoError(t, got.err)
+		require.Empty(t, got.data)
+		require.Len(t, got.last.End.Children, 2)
+	})
+}
+
+func TestAccessDenied(t *testing.T) {
+	inBubble(t, kinesistest.Config{Deny: func(op, _ string) bool { return op == "SubscribeToShard" }}, func(t *testing.T, w *world) {
+		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
+		require.ErrorIs(t, got.err, kcl.ErrAccessDenied)
+		require.ErrorContains(t, got.err, "kinesis:SubscribeToShard")
+		require.ErrorContains(t, got.err, w.consumer)
+	})
+}
+
+// Every exception inside the stream is seen, counted by its code and survived.
+func TestE16ExceptionsInTheStream(t *testing.T) {
+	for name, code := range map[string]string{
+		"ResourceInUseException": "ResourceInUseException", "KMSDisabledException": "KMSDisabledException",
+		"KMSInvalidStateException": "KMSInvalidStateException", "KMSAccessDeniedException": "KMSAccessDeniedException",
+		"KMSNotFoundException": "KMSNotFoundException", "KMSOptInRequired": "KMSOptInRequired",
+		"KMSThrottlingException": "KMSThrottlingException", "InternalFailureException": "InternalFailureException",
+		"ResourceNotFoundException": "ResourceNotFoundException", "NobodyKnowsException": "other",
+	} {
+		for kind, send := range map[string]func(int, string, string) kinesistest.Action{"exception": kinesistest.SendException, "error": kinesistest.SendError} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+					cfg := w.config()
+					counted := measured(&cfg)
+					w.srv.Inject(onSubscribe(1, send(2, name, "no")))
+					w.write(1)
+					r := w.start(cfg, shard0, kcl.Position{})
+					time.Sleep(10 * time.Second)
+					w.write(1)
+					time.Sleep(time.Minute)
+					require.NoError(t, r.now().err)
+					require.Equal(t, numbers(0, 2), r.now().data)
+					require.GreaterOrEqual(t, counted.get("kcl_read_retries_total", "SubscribeToShard", code), 1.0)
+					reason := code
+					if name == "ResourceInUseException" {
+						reason = efo.ReasonTakeover
+					}
+					require.InDelta(t, 1, counted.get("kcl_subscriptions_ended_total", reason), 0)
+				})
+			})
+		}
+	}
+}
+
+// The first frame may be an exception or missing: the SDK then fails the call without a type.
+func TestE16FirstFrame(t *testing.T) {
+	for name, do := range map[string]kinesistest.Action{
+		"no initial-response": kinesistest.NoInitialResponse(),
+		"corrupt":             kinesistest.CorruptEvent(1),
+		"truncated":           kinesistest.TruncateEvent(1),
+		"large":               kinesistest.InflateEvent(1, 20<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.srv.Inject(onSubscribe(2, do))
+				w.write(3)
+				got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 3)
+				require.NoError(t, got.err)
+				require.Equal(t, numbers(0, 3), got.data)
+			})
+		})
+	}
+}
+
+// A position of another shard is an error that names it, never a jump.
+func TestE17ForeignPosition(t *testing.T) {
+	for _, withLineage := range []bool{true, false} {
+		t.Run(fmt.Sprint("lineage=", withLineage), func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				cfg := w.config()
+				if !withLineage {
+					cfg.Lineage = nil
+				}
+				w.write(1)
+				time.Sleep(time.Second)
+				got := w.read(t.Context(), cfg, shard0, kcl.After("49590338271490256608559692538361571095921575989136588898"), 0)
+				require.ErrorIs(t, got.err, efo.ErrInvalidPosition)
+				require.ErrorContains(t, got.err, "AFTER_SEQUENCE_NUMBER 4959")
+			})
+		})
+	}
+}
+
+// A position that the shard can have and that the service refuses was trimmed.
+func TestE17TrimmedPosition(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(2)
+		first := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 2)
+		w.write(2)
+		time.Sleep(25 * time.Hour) // unread records expire
+		w.write(2)
+		w.srv.Inject(kinesistest.Fault{
+			Operation: "SubscribeToShard", When: func(c *kinesistest.Call) bool { return strings.Contains(string(c.Body), first.last.Next.SequenceNumber) },
+			Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "trimmed")},
+		})
+		got := w.read(t.Context(), w.config(), shard0, first.last.Next, 2)
+		require.NoError(t, got.err)
+		require.Equal(t, numbers(4, 6), got.data, "from the oldest record")
+	})
+}
+
+// A start in the future waits for its time.
+func TestE17TimestampInTheFuture(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(1)
+		r := w.start(w.config(), shard0, kcl.Position{Kind: kcl.AtTimestamp, Timestamp: time.Now().Add(time.Minute)})
+		time.Sleep(2 * time.Minute)
+		w.write(1)
+		time.Sleep(time.Second)
+		require.NoError(t, r.now().err)
+		require.Equal(t, numbers(1, 2), r.now().data)
+	})
+}
+
+// Empty events move the position: a day later there is nothing to read again.
+func TestE18EmptyEventsMoveThePosition(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(1)
+		r := w.start(w.config(), shard0, kcl.Position{})
+		time.Sleep(10 * time.Second)
+		first := r.now().last.Next
+		time.Sleep(25 * time.Hour) // the record has expired
+		got := r.wait()
+		require.Equal(t, numbers(0, 1), got.data)
+		require.NotEqual(t, first, got.last.Next)
+		time.Sleep(6 * time.Second)
+		w.write(1)
+		again := w.read(t.Context(), w.config(), shard0, got.last.Next, 1)
+		require.Equal(t, numbers(1, 2), again.data)
+	})
+}
+
+// Subscriptions from LATEST die before their first event while records arrive:
+// everything after the first accepted subscribe is delivered.
+func TestE19LatestDiesBeforeTheFirstEvent(t *testing.T) {
+	for drops := 1; drops <= 5; drops++ {
+		t.Run(fmt.Sprint(drops), func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.write(3)
+				time.Sleep(5 * time.Second)
+				w.srv.Inject(onSubscribe(drops, kinesistest.ResetStream(kinesistest.AfterEvents(0))))
+				r := w.start(w.config(), shard0, kcl.Position{Kind: kcl.Latest})
+				time.Sleep(time.Millisecond)
+				for range 60 {
+					w.write(1)
+					time.Sleep(time.Second)
+				}
+				require.NoError(t, r.now().err)
+				require.Equal(t, numbers(3, 63), r.wait().data)
+			})
+		})
+	}
+}
+
+// What was read last is not read again, and the position moves only when the loop body comes back.
+func TestE21AndE22ResumeAfterWhatWasProcessed(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		calls := w.subscribes()
+		w.write(1)
+		var got result
+		for b, err := range efo.NewSubscriber(w.config()).Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			got.add(b)
+			if len(got.data) == 1 && len(b.Records) > 0 {
+				time.Sleep(10 * time.Second)
+				w.srv.ResetConnections() // while the batch is being processed
+				time.Sleep(10 * time.Second)
+				w.write(1)
+			}
+			if len(got.data) == 2 {
+				break
+			}
+		}
+		require.Equal(t, numbers(0, 2), got.data)
+		all := calls()
+		require.Contains(t, all[len(all)-1].body, "AFTER_SEQUENCE_NUMBER")
+		require.Contains(t, all[0].body, "TRIM_HORIZON")
+	})
+}
+
+// The loop is left by a panic: the subscription is closed all the same (a goroutine left behind fails the bubble).
+func TestPanicInTheLoopBodyClosesTheStream(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(1)
+		require.PanicsWithValue(t, "boom", func() {
+			for range efo.NewSubscriber(w.config()).Batches(t.Context(), shard0, kcl.Position{}) {
+				panic("boom")
+			}
+		})
+	})
+}
+
+// A slow loop body stops the server on this stream and loses nothing.
+func TestE23BackPressure(t *testing.T) {
+	inBubble(t, kinesistest.Config{DisableLimits: true}, func(t *testing.T, w *world) {
+		const n, size = 300, 50_000
+		for i := range n {
+			w.writeData(fmt.Sprintf("%05d", i) + strings.Repeat("x", size))
+		}
+		cfg := w.config()
+		seen := 0
+		for b, err := range efo.NewSubscriber(cfg).Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			for _, r := range b.Records {
+				require.Equal(t, fmt.Sprintf("%05d", seen), string(r.Data()[:5]))
+				seen++
+			}
+			if seen == n {
+				break
+			}
+			time.Sleep(30 * time.Second)
+		}
+		require.Equal(t, n, seen)
+		require.Empty(t, cfg.Observer.(*watcher).retries())
+	})
+}
+
+// The end of a shard meets cuts in every order and comes exactly once.
+func TestE24ShardEndMeetsCuts(t *testing.T) {
+	for name, do := range map[string][]kinesistest.Action{
+		"cut right after":        {kinesistest.ResetStream(kinesistest.AfterEvents(2))},
+		"stalled after":          {kinesistest.StallStream(kinesistest.AfterEvents(2))},
+		"cut before":             {kinesistest.ResetStream(kinesistest.AfterEvents(1))},
+		"ended before":           {kinesistest.EndStream(kinesistest.AfterEvents(1))},
+		"end truncated":          {kinesistest.TruncateEvent(2)},
+		"end repeated":           {kinesistest.DuplicateEvent(2)},
+		"before any event":       {kinesistest.EndStream(kinesistest.AfterEvents(0))},
+		"exception after events": {kinesistest.SendException(1, "ResourceNotFoundException", "gone")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.srv.Inject(onSubscribe(1, do...))
+				w.write(3)
+				w.split()
+				got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
+				require.NoError(t, got.err)
+				require.Equal(t, numbers(0, 3), got.data)
+				require.Equal(t, 1, got.ends)
+				require.Len(t, got.last.End.Children, 2)
+			})
+		})
+	}
+}
+
+// An event of a kind that nobody knows is passed over.
+func TestE25UnknownEvent(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.srv.Inject(onSubscribe(1, kinesistest.SendUnknownEvent(0), kinesistest.SendUnknownEvent(1)))
+		cfg := w.config()
+		r := w.start(cfg, shard0, kcl.Position{})
+		w.write(1)
+		time.Sleep(10 * time.Second)
+		require.Equal(t, numbers(0, 1), r.wait().data)
+		require.Len(t, cfg.Observer.(*watcher).opens(), 1)
+	})
+}
+
+// However far it has come, a reader ends within a second of its context.
+func TestE28CloseAnywhere(t *testing.T) {
+	for name, fault := range map[string]*kinesistest.Fault{
+		"waiting for events":  nil,
+		"waiting for headers": ptr(onSubscribe(0, kinesistest.Silence())),
+		"first frame":         ptr(onSubscribe(0, kinesistest.SlowStart(time.Hour))),
+		"stalled":             ptr(onSubscribe(0, kinesistest.StallStream(kinesistest.AfterBytes(150)))),
+		"backing off":         ptr(onSubscribe(0, kinesistest.Fail("InternalFailure", "no"))),
+		"refused":             ptr(onSubscribe(0, kinesistest.Fail("ResourceInUseException", "no"))),
+		"asking":              {When: func(c *kinesistest.Call) bool { return c.Operation != "SubscribeToShard" }, Do: []kinesistest.Action{kinesistest.Silence()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				if fault != nil {
+					w.srv.Inject(*fault)
+				}
+				if name == "asking" {
+					w.srv.Inject(onSubscribe(0, kinesistest.Fail("ResourceNotFoundException", "no")))
+				}
+				for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Second, 12 * time.Second} {
+					ctx, cancel := context.WithCancelCause(t.Context())
+					cause := errors.New("stop")
+					time.AfterFunc(after, func() { cancel(cause) })
+					begin := time.Now()
+					got := w.read(ctx, w.config(), shard0, kcl.Position{}, 0)
+					require.Equal(t, cause, got.err)
+					require.Less(t, time.Since(begin), after+time.Second)
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
