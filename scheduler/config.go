@@ -264,7 +264,6 @@ func (c Config) validateStreams() []error {
 // withDefaults returns a copy of c with the defaults filled in and the random
 // suffix on the worker id.
 func (c Config) withDefaults() Config {
-	c.Streams = append([]StreamConfig(nil), c.Streams...)
 	if c.WorkerID == "" {
 		c.WorkerID = "worker"
 		if host, err := os.Hostname(); err == nil && host != "" {

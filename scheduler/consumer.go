@@ -285,14 +285,13 @@ func isShardGone(err error) bool {
 
 // recoverFrom acts on an error that was final for the source.
 func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) outcome {
-	if errors.Is(cause, efo.ErrConsumerNotFound) {
-		if err := c.s.register(ctx, c.stream); err != nil {
+	c.s.examine(ctx, c.stream, cause)
+	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
+		if err := c.s.register(ctx, c.stream); err != nil && ctx.Err() == nil {
 			c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
-			c.s.examine(ctx, c.stream, err)
 		}
 		return done
 	}
-	c.s.examine(ctx, c.stream, cause)
 	if expired < expiryAttempts || c.stream.err() != nil {
 		return done
 	}

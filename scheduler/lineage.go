@@ -204,6 +204,20 @@ func (s *shardList) add(out *kinesis.ListShardsOutput) {
 	}
 }
 
+// contradicts tells whether a shard began elsewhere according to an earlier
+// list: then one of the lists is of another stream of the same name.
+func (s *shardList) contradicts(earlier *shardList) bool {
+	if earlier == nil {
+		return false
+	}
+	for id, shard := range s.byID {
+		if old, ok := earlier.byID[id]; ok && old.StartingSequenceNumber != shard.StartingSequenceNumber {
+			return true
+		}
+	}
+	return false
+}
+
 // childShard says of a shard what its parents' end would say.
 func childShard(s kcl.Shard) kcl.ChildShard {
 	return kcl.ChildShard{ID: s.ID, Parents: slices.Clone(s.Parents()), HashKeyRange: s.HashKeyRange}

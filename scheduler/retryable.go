@@ -15,7 +15,7 @@ const (
 	callTimeout     = 10 * time.Second // one call of the control plane
 	firstBackoff    = 500 * time.Millisecond
 	maxBackoff      = 20 * time.Second // plus jitter of half of it
-	unreachableTime = 2 * time.Minute // how long Run tries to reach a service that never answered before it gives up
+	unreachableTime = 2 * time.Minute  // how long Run tries to reach a service that never answered before it gives up
 )
 
 // retryability is what an error of a call says about calling again.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,6 +43,7 @@ var ErrStarted = errors.New("scheduler: Run can be called once; make another Sch
 // made by factory. It keeps a copy of cfg with the defaults filled in, checks
 // nothing and starts nothing: mistakes are what Run returns.
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
+	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1)}
 	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
 	return s

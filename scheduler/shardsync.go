@@ -80,6 +80,12 @@ func (s *Scheduler) sync(ctx context.Context, st *stream) (err error) {
 	if err != nil {
 		return err
 	}
+	if list.contradicts(st.first) {
+		return errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
+	}
+	if st.first == nil {
+		st.first = list
+	}
 	listing, err = s.cfg.Leases.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list the lease table: %w", err)

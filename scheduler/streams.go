@@ -25,6 +25,7 @@ type stream struct {
 	multi   bool      // the application reads several streams
 	lineage *lineage
 	stopped chan struct{} // closed when the stream is not read any more
+	first   *shardList    // of the shard sync: the first list of Run
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error

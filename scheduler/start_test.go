@@ -1,0 +1,349 @@
+package scheduler_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+func TestMissingStream(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, kinesistest.Config{})
+		w := r.worker("a", mode).start()
+		<-w.done
+		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
+		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no stream orders in region us-east-1: create it, or correct name and region")
+		require.ErrorContains(t, w.Healthy(), "no stream orders")
+	})
+}
+
+func TestForeignARN(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", func(c *scheduler.Config) {
+			c.Streams = []scheduler.StreamConfig{{ARN: "arn:aws:kinesis:us-east-1:111111111111:stream/orders"}}
+		}).start()
+		<-w.done
+		require.Error(t, w.err)
+		require.ErrorContains(t, w.err, "111111111111")
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, listing.Leases)
+	})
+}
+
+// Each permission that the start needs, missing by itself, is a clear error
+// that names it; one that only reading needs turns health red at once.
+func TestAccessDenied(t *testing.T) {
+	t.Parallel()
+	efo, polling := scheduler.EFO, scheduler.Polling
+	for _, tc := range []struct {
+		operation string
+		mode      scheduler.RetrievalMode
+	}{
+		{"DescribeStreamSummary", efo}, {"ListShards", efo}, {"DescribeStreamConsumer", efo}, {"RegisterStreamConsumer", efo},
+		{"DescribeStreamSummary", polling}, {"ListShards", polling},
+	} {
+		t.Run(tc.mode.String()+" "+tc.operation, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				cfg := oneStream(1)
+				cfg.Deny = func(operation, _ string) bool { return operation == tc.operation }
+				r := newRig(t, cfg)
+				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
+				<-w.done
+				require.ErrorIs(t, w.err, kcl.ErrAccessDenied)
+				require.ErrorContains(t, w.err, "allow kinesis:"+tc.operation+" on ")
+				require.ErrorContains(t, w.err, "orders")
+			})
+		})
+	}
+	for _, tc := range []struct {
+		operation string
+		mode      scheduler.RetrievalMode
+	}{{"SubscribeToShard", efo}, {"GetShardIterator", polling}, {"GetRecords", polling}} {
+		t.Run("reading "+tc.operation, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				denied := true
+				cfg := oneStream(1)
+				cfg.Deny = func(operation, _ string) bool { return denied && operation == tc.operation }
+				r := newRig(t, cfg)
+				r.put(keys(3)...)
+				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
+				time.Sleep(10 * time.Second)
+				err := w.Healthy()
+				require.ErrorIs(t, err, kcl.ErrAccessDenied)
+				require.ErrorContains(t, err, "allow kinesis:"+tc.operation+" on ")
+				stall, ok := errors.AsType[*scheduler.StallError](err)
+				require.True(t, ok)
+				require.Equal(t, scheduler.LayerService, stall.Layer)
+				require.Equal(t, r.open()[0], stall.ShardID)
+
+				denied = false // the policy is corrected; nothing needs a restart
+				r.finished(time.Minute)
+				require.NoError(t, w.Healthy())
+				require.NoError(t, w.stop())
+				r.audit.check(0)
+			})
+		})
+	}
+}
+
+// R-14: five minutes of throttling at the start; ready within a minute after.
+func TestR14ThrottledStart(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		r.put(keys(10)...)
+		remove := r.srv.Inject(kinesistest.Fault{Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		w := r.worker("a", mode).start()
+		time.Sleep(5 * time.Minute)
+		require.ErrorContains(t, w.Healthy(), "Rate exceeded")
+		remove()
+		r.finished(time.Minute)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+func TestStopDuringTheStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		w := r.worker("a").start()
+		time.Sleep(time.Minute)
+		before := time.Now()
+		require.NoError(t, w.stop())
+		require.Less(t, time.Since(before), time.Second)
+	})
+}
+
+// Nobody answers at all: a wrong endpoint is an error after two minutes, not a
+// wait without end.
+func TestUnreachableServiceIsAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		r.srv.Partition("a")
+		w := r.worker("a").start()
+		before := time.Now()
+		<-w.done
+		require.Error(t, w.err)
+		require.ErrorContains(t, w.err, "DescribeStreamSummary")
+		require.Less(t, time.Since(before), 4*time.Minute)
+	})
+}
+
+// A lease table that is away for a minute at the start is waited for; one of a
+// foreign layout is an error at once.
+func TestLeaseTableAtStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a")
+		w.store.SetFault(memory.Failing(errors.New("connection refused")))
+		w.start()
+		r.put(keys(3)...)
+		time.Sleep(time.Minute)
+		require.ErrorContains(t, w.Healthy(), "prepare lease table: connection refused")
+		w.store.SetFault(nil)
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+
+		w = r.worker("b")
+		w.store.SetFault(memory.Failing(leases.ErrForeignTable))
+		w.start()
+		<-w.done
+		require.ErrorIs(t, w.err, leases.ErrForeignTable)
+	})
+}
+
+// R-18: the stream was deleted and created again under its name while the
+// application was down. Nothing is read, nothing is written.
+func TestR18StreamCreatedAgain(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		before, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		was := r.row(r.open()[0]).StreamCreated
+
+		time.Sleep(time.Hour)
+		r.recreate(2)
+		r.put(keys(10)...)
+		w = r.worker("b", mode).start()
+		<-w.done
+		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
+		require.ErrorContains(t, w.err, was.UTC().Format(time.RFC3339))
+		require.ErrorContains(t, w.err, "delete its rows from the lease table, or use another table")
+		after, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.ElementsMatch(t, before.Leases, after.Leases)
+		require.Equal(t, 20, r.audit.count())
+	})
+}
+
+// The same while the application runs: the shards of the new stream have the
+// same names, and must not be taken for the old ones.
+func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		heal := r.srv.Partition("a") // so that it does not see the stream gone
+		r.recreate(1)
+		heal()
+		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
+		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, listing.Leases, 2)
+		for _, l := range listing.Leases {
+			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
+		}
+	})
+}
+
+// R-09: the stream is deleted under a running worker. Its rows stay, and say
+// nothing of an end.
+func TestR09StreamDeleted(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		r.deleteStream()
+		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
+		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, listing.Leases, 2)
+		for _, l := range listing.Leases {
+			require.False(t, l.Finished())
+			require.Empty(t, l.Owner)
+		}
+		r.audit.check(0)
+	})
+}
+
+func isDone(w *worker) bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *rig) deleteStream() {
+	r.t.Helper()
+	_, err := r.admin.DeleteStream(r.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(streamName), EnforceConsumerDeletion: aws.Bool(true)})
+	require.NoError(r.t, err)
+	time.Sleep(time.Second)
+}
+
+func (r *rig) recreate(shards int32) {
+	r.t.Helper()
+	r.deleteStream()
+	_, err := r.admin.CreateStream(r.t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(streamName), ShardCount: &shards})
+	require.NoError(r.t, err)
+	time.Sleep(time.Second)
+	r.active()
+}
+
+// The consumer is deleted under a running worker: it is registered again.
+func TestDeletedConsumerIsRegisteredAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a").start()
+		r.produce(2, time.Second, keys(10))
+		arn := w.Status().Streams[0].ConsumerARN
+		_, err := r.admin.DeregisterStreamConsumer(t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: &arn})
+		require.NoError(t, err)
+		r.produce(2, time.Second, keys(10))
+		r.finished(2 * time.Minute)
+		require.NotEqual(t, arn, w.Status().Streams[0].ConsumerARN)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// Several streams: keys carry the stream, and one that vanishes does not stop
+// the others.
+func TestSeveralStreams(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 2}, {Name: "bills", Shards: 1}}})
+		two := func(c *scheduler.Config) {
+			c.Streams = []scheduler.StreamConfig{{Name: "bills"}, {Name: streamName}}
+		}
+		w := r.worker("a", mode, two).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, listing.Leases, 3)
+		for _, l := range listing.Leases {
+			require.Regexp(t, `^000000000000:(orders|bills):\d+:shardId-\d{12}$`, l.Key)
+		}
+		require.NoError(t, w.Healthy())
+		_, err = r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String("bills"), EnforceConsumerDeletion: aws.Bool(true)})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		require.ErrorContains(t, w.Healthy(), "stream bills is not read any more")
+		r.split(r.open()[0])
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+
+		single := r.worker("b", mode).start()
+		<-single.done
+		require.ErrorIs(t, single.err, leases.ErrForeignTable)
+		require.ErrorContains(t, single.err, "several streams")
+	})
+}
+
+// A row of another library has no creation time: it is read, and gets one.
+func TestRowsOfAnotherLibraryAreAdopted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		r.put(keys(3)...)
+		shard := r.open()[0]
+		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
+			Key: shard, ShardID: shard, ThroughputKBps: -1,
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+		}))
+		w := r.worker("a").start()
+		r.finished(time.Minute)
+		require.False(t, r.row(shard).StreamCreated.IsZero())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
