@@ -63,7 +63,7 @@ func TestP15Classify(t *testing.T) {
 func TestPace(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
-	at := func(d time.Duration) time.Time { return begin.Add(d) }
+	at := begin.Add
 	const ms = time.Millisecond
 	for name, test := range map[string]struct {
 		bytes int

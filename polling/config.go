@@ -121,6 +121,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// name is the stream's, for the log. The Config is valid.
+func (c Config) name() string {
+	if id, err := kcl.ParseStreamARN(c.StreamARN); err == nil {
+		return id.Name
+	}
+	return c.StreamName
+}
+
 // resource is the stream as messages name it.
 func (c Config) resource() string {
 	if c.StreamARN != "" {

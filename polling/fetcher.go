@@ -58,7 +58,7 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 			position: from,
 			backoff:  retry.New(firstBackoff, maxBackoff),
 			throttle: retry.New(firstThrottle, maxThrottle),
-			log:      f.cfg.Logger.With(slog.String("stream", f.cfg.resource()), slog.String("shard", shardID)),
+			log:      f.cfg.Logger.With(slog.String("stream", f.cfg.name()), slog.String("shard", shardID)),
 		}
 		r.Metrics.SetFanOut(false)
 		for {

@@ -146,7 +146,7 @@ func (r *reader) read(ctx context.Context) (kcl.Batch, error) {
 	out, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
 		StreamARN:     optional(r.StreamARN),
 		ShardIterator: r.iterator,
-		Limit:         aws.Int32(int32(r.MaxRecords)), //nolint:gosec // G115: Validate bounds it
+		Limit:         aws.Int32(int32(r.MaxRecords)), // Validate bounds it
 	}, noRetries)
 	if err != nil {
 		return kcl.Batch{}, err
@@ -254,13 +254,13 @@ func (r *reader) lookup(ctx context.Context, notFound error) error {
 		return fmt.Errorf("shard %s of %s is not there any more, or the stream is not: %w", r.shardID, r.resource(),
 			awserr.Explain(err, "kinesis:DescribeStreamSummary", r.resource()))
 	case err != nil:
-		return nil //nolint:nilerr // it could not be found out: try to read again
+		return nil // it could not be found out: try to read again
 	case out.StreamDescriptionSummary != nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusDeleting:
 		return fmt.Errorf("%w: %s is being deleted", kcl.ErrStreamNotFound, r.resource())
 	}
 	if r.Lineage != nil {
 		if _, _, listed, err := r.Lineage.Shard(ctx, r.shardID); err != nil || listed {
-			return nil //nolint:nilerr // as above
+			return nil // as above
 		}
 	}
 	return fmt.Errorf("%w: %s of %s: %w", ErrShardNotFound, r.shardID, r.resource(), notFound)

@@ -78,7 +78,7 @@ func position(s string) (kcl.InitialPosition, error) {
 
 // Logger logs to f, in colour on a terminal.
 func Logger(f *os.File) *slog.Logger {
-	return slog.New(tint.NewHandler(f, &tint.Options{TimeFormat: time.TimeOnly, NoColor: !IsTerminal(f)}))
+	return slog.New(tint.NewTextHandler(f, &tint.Options{TimeFormat: time.TimeOnly, NoColor: !IsTerminal(f)}))
 }
 
 // IsTerminal tells whether f is a terminal that wants escape codes.
