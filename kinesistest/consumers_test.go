@@ -15,7 +15,7 @@ import (
 )
 
 func (e env) register(name string) (*types.Consumer, error) {
-	out, err := e.cl.RegisterStreamConsumer(e.ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: &name})
+	out, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: &name})
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (e env) register(name string) (*types.Consumer, error) {
 }
 
 func (e env) describeConsumer(in kinesis.DescribeStreamConsumerInput) (*types.ConsumerDescription, error) {
-	out, err := e.cl.DescribeStreamConsumer(e.ctx, &in)
+	out, err := e.cl.DescribeStreamConsumer(e.t.Context(), &in)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func TestConsumerLife(t *testing.T) {
 			require.Equal(t, e.srv.StreamARN(testStream), *d.StreamARN)
 			require.True(t, c.ConsumerCreationTimestamp.Equal(*d.ConsumerCreationTimestamp))
 		}
-		_, err = e.cl.DeregisterStreamConsumer(e.ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: c.ConsumerARN})
+		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: c.ConsumerARN})
 		require.NoError(t, err)
 		d, err := e.describeConsumer(byName)
 		require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestConsumerRefused(t *testing.T) {
 		requireCode(t, "ValidationException", err)
 		_, err = e.register(strings.Repeat("x", 129))
 		requireCode(t, "ValidationException", err)
-		_, err = e.cl.RegisterStreamConsumer(e.ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN("nope")), ConsumerName: aws.String("c")})
+		_, err = e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN("nope")), ConsumerName: aws.String("c")})
 		requireCode(t, "ResourceNotFoundException", err)
 		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{})
 		requireCode(t, "InvalidArgumentException", err)
@@ -88,7 +88,7 @@ func TestConsumerRefused(t *testing.T) {
 		requireCode(t, "ValidationException", err)
 		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{ConsumerARN: aws.String(e.consumer("c")), ConsumerName: aws.String("d")})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.DeregisterStreamConsumer(e.ctx, &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("nope")})
+		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("nope")})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -132,7 +132,7 @@ func TestListStreamConsumers(t *testing.T) {
 		var names []string
 		var token *string
 		for pages.HasMorePages() {
-			out, err := pages.NextPage(e.ctx)
+			out, err := pages.NextPage(e.t.Context())
 			require.NoError(t, err)
 			for _, c := range out.Consumers {
 				names = append(names, *c.ConsumerName)
@@ -144,11 +144,11 @@ func TestListStreamConsumers(t *testing.T) {
 		}
 		require.Equal(t, []string{"c0", "c1", "c2", "c3", "c4"}, names)
 		time.Sleep(301 * time.Second)
-		_, err := e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: token})
+		_, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: token})
 		requireCode(t, "ExpiredNextTokenException", err)
-		_, err = e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: aws.String("x")})
+		_, err = e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: aws.String("x")})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn, StreamCreationTimestamp: aws.Time(time.Unix(1, 0))})
+		_, err = e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, StreamCreationTimestamp: aws.Time(time.Unix(1, 0))})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }

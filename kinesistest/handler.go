@@ -54,7 +54,8 @@ var operations = func() map[string]operation {
 	table := map[string]operation{}
 	for _, group := range [][]operation{
 		streamOperations, settingOperations, tagOperations, shardOperations, reshardOperations, writeOperations, readOperations,
-		consumerOperations, {subscribeOperation},
+		consumerOperations,
+		{subscribeOperation},
 	} {
 		for _, op := range group {
 			table[op.name] = op

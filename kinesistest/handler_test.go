@@ -183,11 +183,14 @@ func TestHandlerCBOR(t *testing.T) {
 		require.Equal(t, contentTypeCBOR, w.Header().Get("Content-Type"))
 		require.NoError(t, cborDecoding.Unmarshal(w.Body.Bytes(), out))
 	}
-	var put struct{ ShardId, SequenceNumber string }
+	var put struct {
+		ShardID        string `json:"ShardId"`
+		SequenceNumber string
+	}
 	call("PutRecord", map[string]any{"StreamName": "s", "PartitionKey": "k", "Data": []byte{0, 1, 2}}, &put)
 	var it struct{ ShardIterator string }
 	call("GetShardIterator", map[string]any{
-		"StreamName": "s", "ShardId": put.ShardId, "ShardIteratorType": "AT_TIMESTAMP",
+		"StreamName": "s", "ShardId": put.ShardID, "ShardIteratorType": "AT_TIMESTAMP",
 		"Timestamp": cbor.Tag{Number: 1, Content: time.Now().Add(-time.Minute).UnixMilli()},
 	}, &it)
 	var got struct {
@@ -213,10 +216,10 @@ func TestHandlerCBOR(t *testing.T) {
 	// The events of a subscription are CBOR too: the end of a shard as the Java KCL wants it.
 	arn, err := s.RegisterConsumer("s", "c")
 	require.NoError(t, err)
-	_, _, err = s.SplitShard("s", put.ShardId)
+	_, _, err = s.SplitShard("s", put.ShardID)
 	require.NoError(t, err)
 	body, err := cborEncoding.Marshal(map[string]any{
-		"ConsumerARN": arn, "ShardId": put.ShardId, "StartingPosition": map[string]any{"Type": "TRIM_HORIZON"},
+		"ConsumerARN": arn, "ShardId": put.ShardID, "StartingPosition": map[string]any{"Type": "TRIM_HORIZON"},
 	})
 	require.NoError(t, err)
 	w := s.request(t, contentTypeCBOR, targetPrefix+"SubscribeToShard", string(body))

@@ -14,7 +14,7 @@ import (
 )
 
 func (e env) putRecord(key, data string) (*kinesis.PutRecordOutput, error) {
-	return e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: &key, Data: []byte(data)})
+	return e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: &key, Data: []byte(data)})
 }
 
 func entries(n int, key, data string) []types.PutRecordsRequestEntry {
@@ -26,7 +26,7 @@ func entries(n int, key, data string) []types.PutRecordsRequestEntry {
 }
 
 func (e env) putRecords(list []types.PutRecordsRequestEntry) (*kinesis.PutRecordsOutput, error) {
-	return e.cl.PutRecords(e.ctx, &kinesis.PutRecordsInput{StreamName: aws.String(testStream), Records: list})
+	return e.cl.PutRecords(e.t.Context(), &kinesis.PutRecordsInput{StreamName: aws.String(testStream), Records: list})
 }
 
 // TestPutPartition checks the published rule: the MD5 of the key as a 128-bit number lies in the hash range of the shard.
@@ -42,7 +42,7 @@ func TestPutPartition(t *testing.T) {
 			"0": 0, "85070591730234615865843651857942052863": 0, "85070591730234615865843651857942052864": 1,
 			"340282366920938463463374607431768211455": 3,
 		} {
-			out, err := e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{
+			out, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{
 				StreamName: aws.String(testStream), PartitionKey: aws.String("a"), ExplicitHashKey: &hash, Data: []byte("x"),
 			})
 			require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestPutRefused(t *testing.T) {
 		put := func(change func(in *kinesis.PutRecordInput)) error {
 			in := &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: aws.String("k"), Data: []byte("x")}
 			change(in)
-			_, err := e.cl.PutRecord(e.ctx, in)
+			_, err := e.cl.PutRecord(e.t.Context(), in)
 			return err
 		}
 		for name, c := range map[string]struct {
@@ -175,7 +175,7 @@ func TestPutAutoDistribution(t *testing.T) {
 	}, func(t *testing.T, e env) {
 		shards := map[string]int{}
 		for _, key := range []*string{nil, aws.String("k"), nil, aws.String("k")} {
-			out, err := e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: key, Data: []byte("x")})
+			out, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: key, Data: []byte("x")})
 			require.NoError(t, err)
 			shards[*out.ShardId]++
 		}

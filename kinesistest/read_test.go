@@ -14,7 +14,7 @@ import (
 )
 
 func (e env) getIterator(shard string, from types.StartingPosition) (*string, error) {
-	out, err := e.cl.GetShardIterator(e.ctx, &kinesis.GetShardIteratorInput{
+	out, err := e.cl.GetShardIterator(e.t.Context(), &kinesis.GetShardIteratorInput{
 		StreamName: aws.String(testStream), ShardId: &shard, ShardIteratorType: from.Type,
 		StartingSequenceNumber: from.SequenceNumber, Timestamp: from.Timestamp,
 	})
@@ -33,7 +33,7 @@ func (e env) iterator(shard string, from types.StartingPosition) *string {
 
 func (e env) getRecords(iterator *string) *kinesis.GetRecordsOutput {
 	e.t.Helper()
-	out, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: iterator})
+	out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: iterator})
 	require.NoError(e.t, err)
 	return out
 }
@@ -70,7 +70,6 @@ func TestIteratorTypes(t *testing.T) {
 			time.Sleep(time.Second)
 			it := e.iterator(shardID(0), c.from)
 			if name == "latest" {
-				defer e.put("k", "ignored")
 				require.Empty(t, e.getRecords(it).Records)
 				continue
 			}
@@ -113,7 +112,7 @@ func TestIteratorExpires(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		e.getRecords(it)
 		time.Sleep(time.Millisecond)
-		_, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it})
+		_, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it})
 		require.Contains(t, requireCode(t, "ExpiredIteratorException", err).ErrorMessage(), "300000 milliseconds")
 	})
 }
@@ -124,7 +123,7 @@ func TestIteratorQuotedAndGarbled(t *testing.T) {
 		it := e.iterator(shardID(0), trimHorizon)
 		require.Equal(t, "x", dataOf(e.getRecords(aws.String(`"`+*it+`"`)).Records))
 		for _, bad := range []string{"AAAA", `"`, `""`, *it + "A", (*it)[:len(*it)-4], strings.ToLower(*it)} {
-			_, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: &bad})
+			_, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: &bad})
 			requireCode(t, "InvalidArgumentException", err)
 		}
 	})
@@ -141,7 +140,7 @@ func TestIteratorAndGetRecordsRates(t *testing.T) {
 		for range 5 {
 			e.getRecords(it)
 		}
-		_, err = e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it})
+		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it})
 		require.Equal(t, "Rate exceeded for shard shardId-000000000001 in stream orders under account 000000000000.",
 			requireCode(t, "ProvisionedThroughputExceededException", err).ErrorMessage())
 		for range 10 { // one every 200 ms goes well for ever
@@ -161,12 +160,12 @@ func TestGetRecordsLimit(t *testing.T) {
 		require.Len(t, out.Records, 10000)
 		require.Equal(t, int64(1), *out.MillisBehindLatest)
 		require.Len(t, e.getRecords(out.NextShardIterator).Records, 1)
-		out, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(3)})
+		out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(3)})
 		require.NoError(t, err)
 		require.Len(t, out.Records, 3)
-		_, err = e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(10001)})
+		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(10001)})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(0)})
+		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(0)})
 		requireCode(t, "ValidationException", err)
 	})
 }
@@ -180,13 +179,13 @@ func TestGetRecordsTenMiB(t *testing.T) {
 		out := e.getRecords(e.iterator(shardID(0), trimHorizon))
 		require.Len(t, out.Records, 10)
 		next := &kinesis.GetRecordsInput{ShardIterator: out.NextShardIterator}
-		_, err := e.cl.GetRecords(e.ctx, next)
+		_, err := e.cl.GetRecords(e.t.Context(), next)
 		requireCode(t, "ProvisionedThroughputExceededException", err)
 		time.Sleep(3900 * time.Millisecond)
-		_, err = e.cl.GetRecords(e.ctx, next)
+		_, err = e.cl.GetRecords(e.t.Context(), next)
 		requireCode(t, "ProvisionedThroughputExceededException", err)
 		time.Sleep(1100 * time.Millisecond)
-		out, err = e.cl.GetRecords(e.ctx, next)
+		out, err = e.cl.GetRecords(e.t.Context(), next)
 		require.NoError(t, err)
 		require.Len(t, out.Records, 2)
 	})
@@ -198,7 +197,7 @@ func TestGetRecordsMillisBehindLatest(t *testing.T) {
 		time.Sleep(time.Minute)
 		e.put("k", "2")
 		time.Sleep(time.Minute)
-		out, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: e.iterator(shardID(0), trimHorizon), Limit: aws.Int32(1)})
+		out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: e.iterator(shardID(0), trimHorizon), Limit: aws.Int32(1)})
 		require.NoError(t, err)
 		require.Equal(t, time.Minute.Milliseconds(), *out.MillisBehindLatest)
 		out = e.getRecords(out.NextShardIterator)
@@ -217,7 +216,7 @@ func TestGetRecordsShardEnd(t *testing.T) {
 		it := e.iterator(shardID(0), trimHorizon)
 		_, _, err := e.srv.SplitShard(testStream, shardID(0))
 		require.NoError(t, err)
-		out, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(1)})
+		out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(1)})
 		require.NoError(t, err)
 		require.Len(t, out.Records, 1)
 		require.Nil(t, out.NextShardIterator)
@@ -235,14 +234,14 @@ func TestGetRecordsShardEnd(t *testing.T) {
 func TestGetRecordsOfAnotherStream(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		it := e.iterator(shardID(0), trimHorizon)
-		_, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it, StreamARN: aws.String(e.srv.StreamARN("other"))})
+		_, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, StreamARN: aws.String(e.srv.StreamARN("other"))})
 		requireCode(t, "InvalidArgumentException", err)
 		// A stream of the same name that was made later is another stream.
 		require.NoError(t, e.srv.DeleteStream(testStream))
-		_, err = e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it})
+		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it})
 		requireCode(t, "ResourceNotFoundException", err)
 		require.NoError(t, e.srv.CreateStream(kinesistest.StreamConfig{Name: testStream}))
-		_, err = e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: it})
+		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -284,7 +283,7 @@ func TestRetention(t *testing.T) {
 		require.Len(t, e.srv.Shards(testStream), 2)
 		_, err = e.getIterator(shardID(0), trimHorizon)
 		requireCode(t, "ResourceNotFoundException", err)
-		out, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		out, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Equal(t, shardID(1), *out.Shards[0].ShardId)
 		require.Equal(t, shardID(0), *out.Shards[0].ParentShardId) // even so

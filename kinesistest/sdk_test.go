@@ -1,7 +1,6 @@
 package kinesistest_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +18,6 @@ import (
 // env is a server with a stream of one shard, and a client.
 type env struct {
 	t   *testing.T
-	ctx context.Context
 	srv *kinesistest.Server
 	cl  *kinesis.Client
 }
@@ -34,7 +32,7 @@ func withConfig(t *testing.T, cfg kinesistest.Config, f func(t *testing.T, e env
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		srv := kinesistest.New(t, cfg)
-		f(t, env{t: t, ctx: t.Context(), srv: srv, cl: awstest.Kinesis(t, srv)})
+		f(t, env{t: t, srv: srv, cl: awstest.Kinesis(t, srv)})
 	})
 }
 
@@ -76,11 +74,11 @@ func TestSDKRoundTrip(t *testing.T) {
 		name := aws.String(testStream)
 		arn := aws.String(e.srv.StreamARN(testStream))
 
-		_, err := e.cl.CreateStream(e.ctx, &kinesis.CreateStreamInput{StreamName: name, ShardCount: aws.Int32(2), Tags: map[string]string{"a": "1"}})
+		_, err := e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{StreamName: name, ShardCount: aws.Int32(2), Tags: map[string]string{"a": "1"}})
 		require.NoError(t, err)
-		require.NoError(t, kinesis.NewStreamExistsWaiter(e.cl).Wait(e.ctx, &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
+		require.NoError(t, kinesis.NewStreamExistsWaiter(e.cl).Wait(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
 
-		described, err := e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{StreamARN: arn})
+		described, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamARN: arn})
 		require.NoError(t, err)
 		d := described.StreamDescription
 		require.Equal(t, testStream, *d.StreamName)
@@ -91,24 +89,24 @@ func TestSDKRoundTrip(t *testing.T) {
 		require.Equal(t, int32(24), *d.RetentionPeriodHours)
 		require.WithinDuration(t, time.Now(), *d.StreamCreationTimestamp, time.Minute)
 
-		summary, err := e.cl.DescribeStreamSummary(e.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name})
+		summary, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: name})
 		require.NoError(t, err)
 		require.Equal(t, int32(2), *summary.StreamDescriptionSummary.OpenShardCount)
 		require.Equal(t, int32(1024), *summary.StreamDescriptionSummary.MaxRecordSizeInKiB)
 
-		streams, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{})
+		streams, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{})
 		require.NoError(t, err)
 		require.Equal(t, []string{testStream}, streams.StreamNames)
 		require.Equal(t, *arn, *streams.StreamSummaries[0].StreamARN)
 
-		limits, err := e.cl.DescribeLimits(e.ctx, &kinesis.DescribeLimitsInput{})
+		limits, err := e.cl.DescribeLimits(e.t.Context(), &kinesis.DescribeLimitsInput{})
 		require.NoError(t, err)
 		require.Equal(t, int32(2), *limits.OpenShardCount)
 		require.Equal(t, int32(20000), *limits.ShardLimit)
 
-		put, err := e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("k"), Data: []byte("one")})
+		put, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("k"), Data: []byte("one")})
 		require.NoError(t, err)
-		puts, err := e.cl.PutRecords(e.ctx, &kinesis.PutRecordsInput{StreamARN: arn, Records: []types.PutRecordsRequestEntry{
+		puts, err := e.cl.PutRecords(e.t.Context(), &kinesis.PutRecordsInput{StreamARN: arn, Records: []types.PutRecordsRequestEntry{
 			{PartitionKey: aws.String("k"), Data: []byte("two")},
 			{PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("0"), Data: []byte{}},
 		}})
@@ -116,9 +114,9 @@ func TestSDKRoundTrip(t *testing.T) {
 		require.Equal(t, int32(0), *puts.FailedRecordCount)
 		require.Equal(t, *put.ShardId, *puts.Records[0].ShardId)
 
-		iterator, err := e.cl.GetShardIterator(e.ctx, &kinesis.GetShardIteratorInput{StreamName: name, ShardId: put.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+		iterator, err := e.cl.GetShardIterator(e.t.Context(), &kinesis.GetShardIteratorInput{StreamName: name, ShardId: put.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 		require.NoError(t, err)
-		got, err := e.cl.GetRecords(e.ctx, &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: arn})
+		got, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: arn})
 		require.NoError(t, err)
 		require.Equal(t, "one", string(got.Records[0].Data))
 		require.Equal(t, "k", *got.Records[0].PartitionKey)
@@ -126,7 +124,7 @@ func TestSDKRoundTrip(t *testing.T) {
 		require.Empty(t, got.Records[0].EncryptionType)
 		require.Equal(t, "two", string(got.Records[1].Data))
 
-		shards, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: name})
+		shards, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: name})
 		require.NoError(t, err)
 		require.Len(t, shards.Shards, 2)
 		require.Nil(t, shards.NextToken)
@@ -134,18 +132,18 @@ func TestSDKRoundTrip(t *testing.T) {
 		require.Equal(t, "340282366920938463463374607431768211455", *shards.Shards[1].HashKeyRange.EndingHashKey)
 		require.Nil(t, shards.Shards[0].SequenceNumberRange.EndingSequenceNumber)
 
-		registered, err := e.cl.RegisterStreamConsumer(e.ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("app")})
+		registered, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("app")})
 		require.NoError(t, err)
 		require.Equal(t, types.ConsumerStatusCreating, registered.Consumer.ConsumerStatus)
 		e.settle()
-		consumer, err := e.cl.DescribeStreamConsumer(e.ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+		consumer, err := e.cl.DescribeStreamConsumer(e.t.Context(), &kinesis.DescribeStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
 		require.NoError(t, err)
 		require.Equal(t, types.ConsumerStatusActive, consumer.ConsumerDescription.ConsumerStatus)
-		consumers, err := e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: arn})
+		consumers, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn})
 		require.NoError(t, err)
 		require.Len(t, consumers.Consumers, 1)
 
-		sub, err := e.cl.SubscribeToShard(e.ctx, &kinesis.SubscribeToShardInput{
+		sub, err := e.cl.SubscribeToShard(e.t.Context(), &kinesis.SubscribeToShardInput{
 			ConsumerARN: registered.Consumer.ConsumerARN, ShardId: put.ShardId,
 			StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
 		})
@@ -154,60 +152,60 @@ func TestSDKRoundTrip(t *testing.T) {
 		require.Equal(t, "one", string(event.Records[0].Data))
 		require.NoError(t, sub.GetStream().Close())
 
-		_, err = e.cl.DeregisterStreamConsumer(e.ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
 		require.NoError(t, err)
 		e.settle()
 
-		_, err = e.cl.SplitShard(e.ctx, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
+		_, err = e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.MergeShards(e.ctx, &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(2)), AdjacentShardToMerge: aws.String(shardID(3))})
+		_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(2)), AdjacentShardToMerge: aws.String(shardID(3))})
 		require.NoError(t, err)
 		e.settle()
-		scaled, err := e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(3), ScalingType: types.ScalingTypeUniformScaling})
+		scaled, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(3), ScalingType: types.ScalingTypeUniformScaling})
 		require.NoError(t, err)
 		require.Equal(t, int32(2), *scaled.CurrentShardCount)
 		require.Equal(t, int32(3), *scaled.TargetShardCount)
 		e.settle()
 
-		_, err = e.cl.IncreaseStreamRetentionPeriod(e.ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
+		_, err = e.cl.IncreaseStreamRetentionPeriod(e.t.Context(), &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.DecreaseStreamRetentionPeriod(e.ctx, &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(24)})
+		_, err = e.cl.DecreaseStreamRetentionPeriod(e.t.Context(), &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(24)})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.UpdateMaxRecordSize(e.ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
+		_, err = e.cl.UpdateMaxRecordSize(e.t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.StartStreamEncryption(e.ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+		_, err = e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.StopStreamEncryption(e.ctx, &kinesis.StopStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+		_, err = e.cl.StopStreamEncryption(e.t.Context(), &kinesis.StopStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.UpdateStreamMode(e.ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
+		_, err = e.cl.UpdateStreamMode(e.t.Context(), &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
 		require.NoError(t, err)
 		e.settle()
-		_, err = e.cl.UpdateStreamRecordDistributionStrategy(e.ctx, &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: types.RecordDistributionStrategyAuto})
+		_, err = e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: types.RecordDistributionStrategyAuto})
 		require.NoError(t, err)
 
-		_, err = e.cl.AddTagsToStream(e.ctx, &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"b": "2"}})
+		_, err = e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"b": "2"}})
 		require.NoError(t, err)
-		_, err = e.cl.TagResource(e.ctx, &kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3"}})
+		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3"}})
 		require.NoError(t, err)
-		_, err = e.cl.RemoveTagsFromStream(e.ctx, &kinesis.RemoveTagsFromStreamInput{StreamName: name, TagKeys: []string{"a"}})
+		_, err = e.cl.RemoveTagsFromStream(e.t.Context(), &kinesis.RemoveTagsFromStreamInput{StreamName: name, TagKeys: []string{"a"}})
 		require.NoError(t, err)
-		tags, err := e.cl.ListTagsForStream(e.ctx, &kinesis.ListTagsForStreamInput{StreamName: name})
+		tags, err := e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name})
 		require.NoError(t, err)
 		require.Len(t, tags.Tags, 2)
-		_, err = e.cl.UntagResource(e.ctx, &kinesis.UntagResourceInput{ResourceARN: arn, TagKeys: []string{"c"}})
+		_, err = e.cl.UntagResource(e.t.Context(), &kinesis.UntagResourceInput{ResourceARN: arn, TagKeys: []string{"c"}})
 		require.NoError(t, err)
-		resourceTags, err := e.cl.ListTagsForResource(e.ctx, &kinesis.ListTagsForResourceInput{ResourceARN: arn})
+		resourceTags, err := e.cl.ListTagsForResource(e.t.Context(), &kinesis.ListTagsForResourceInput{ResourceARN: arn})
 		require.NoError(t, err)
 		require.Equal(t, []types.Tag{{Key: aws.String("b"), Value: aws.String("2")}}, resourceTags.Tags)
 
-		_, err = e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: name})
+		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: name})
 		require.NoError(t, err)
-		require.NoError(t, kinesis.NewStreamNotExistsWaiter(e.cl).Wait(e.ctx, &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
+		require.NoError(t, kinesis.NewStreamNotExistsWaiter(e.cl).Wait(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
 	})
 }

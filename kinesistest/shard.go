@@ -49,15 +49,6 @@ type shard struct {
 
 func shardID(number int) string { return fmt.Sprintf("shardId-%012d", number) }
 
-// parseShardID reads shardId- and twelve digits.
-func parseShardID(id string) (int, bool) {
-	var n int
-	if _, err := fmt.Sscanf(id, "shardId-%d", &n); err != nil || n < 0 || shardID(n) != id {
-		return 0, false
-	}
-	return n, true
-}
-
 func (sh *shard) open() bool { return sh.closed.IsZero() }
 
 // next is the index that the next record will get.

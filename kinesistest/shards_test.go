@@ -18,7 +18,7 @@ func (e env) list(in *kinesis.ListShardsInput) []string {
 	if in.NextToken == nil && in.StreamARN == nil {
 		in.StreamName = aws.String(testStream)
 	}
-	out, err := e.cl.ListShards(e.ctx, in)
+	out, err := e.cl.ListShards(e.t.Context(), in)
 	require.NoError(e.t, err)
 	ids := []string{}
 	for _, s := range out.Shards {
@@ -81,7 +81,7 @@ func TestListShardsFilters(t *testing.T) {
 			require.Equal(t, c.want, e.list(c.in), name)
 		}
 		// A day later the horizon lies between the split and the merge.
-		time.Sleep(merge.Add(-30 * time.Minute).Add(24 * time.Hour).Sub(time.Now()))
+		time.Sleep(time.Until(merge.Add(24*time.Hour - 30*time.Minute)))
 		require.Equal(t, ids(1, 2, 3), e.list(filter(types.ShardFilterTypeAtTrimHorizon, time.Time{})))
 		require.Equal(t, ids(1, 2, 3, 4), e.list(&kinesis.ListShardsInput{}))
 		require.Equal(t, ids(1, 2, 3), e.list(filter(types.ShardFilterTypeAtTimestamp, begin)))
@@ -90,10 +90,10 @@ func TestListShardsFilters(t *testing.T) {
 			"InvalidArgumentException": {Type: types.ShardFilterTypeAfterShardId},
 			"ValidationException":      {Type: "SOMETIMES"},
 		} {
-			_, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &f})
+			_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &f})
 			requireCode(t, name, err)
 		}
-		_, err = e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp}})
+		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp}})
 		requireCode(t, "InvalidArgumentException", err)
 	})
 }
@@ -109,7 +109,7 @@ func TestListShardsPaging(t *testing.T) {
 		var token *string
 		for pages := 0; ; pages++ {
 			require.Less(t, pages, 3)
-			out, err := e.cl.ListShards(e.ctx, in)
+			out, err := e.cl.ListShards(e.t.Context(), in)
 			require.NoError(t, err)
 			for _, s := range out.Shards {
 				got = append(got, *s.ShardId)
@@ -131,14 +131,14 @@ func TestListShardsPaging(t *testing.T) {
 		} {
 			in := &kinesis.ListShardsInput{NextToken: token}
 			change(in)
-			_, err := e.cl.ListShards(e.ctx, in)
+			_, err := e.cl.ListShards(e.t.Context(), in)
 			require.NotEmpty(t, name)
 			requireCode(t, "InvalidArgumentException", err)
 		}
 		time.Sleep(300 * time.Second)
 		require.Equal(t, ids(5, 6), e.list(&kinesis.ListShardsInput{NextToken: token, StreamARN: aws.String(e.srv.StreamARN(testStream))}))
 		time.Sleep(time.Millisecond)
-		_, err = e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{NextToken: token})
+		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{NextToken: token})
 		requireCode(t, "ExpiredNextTokenException", err)
 	})
 }
@@ -147,13 +147,13 @@ func TestListShardsPageSizes(t *testing.T) {
 	inBubble(t, 1001, func(t *testing.T, e env) {
 		require.Len(t, e.list(&kinesis.ListShardsInput{}), 1000)
 		require.Len(t, e.list(&kinesis.ListShardsInput{MaxResults: aws.Int32(10000)}), 1000)
-		_, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream), MaxResults: aws.Int32(10001)})
+		_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), MaxResults: aws.Int32(10001)})
 		requireCode(t, "ValidationException", err)
-		d, err := e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
+		d, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Len(t, d.StreamDescription.Shards, 100)
 		require.True(t, *d.StreamDescription.HasMoreShards)
-		d, err = e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{
+		d, err = e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{
 			StreamName: aws.String(testStream), ExclusiveStartShardId: d.StreamDescription.Shards[99].ShardId, Limit: aws.Int32(10000),
 		})
 		require.NoError(t, err)
@@ -168,7 +168,7 @@ func TestListShardsPageSizes(t *testing.T) {
 func TestListShardsStreamCreationTimestamp(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		created := func() *time.Time {
-			out, err := e.cl.DescribeStreamSummary(e.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
+			out, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
 			require.NoError(t, err)
 			return out.StreamDescriptionSummary.StreamCreationTimestamp
 		}
@@ -177,7 +177,7 @@ func TestListShardsStreamCreationTimestamp(t *testing.T) {
 		require.NoError(t, e.srv.DeleteStream(testStream))
 		require.NoError(t, e.srv.CreateStream(kinesistest.StreamConfig{Name: testStream}))
 		require.True(t, created().After(*first), "a name that is used again gets a later time, however soon")
-		_, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream), StreamCreationTimestamp: first})
+		_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), StreamCreationTimestamp: first})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -187,7 +187,7 @@ func TestListShardsRate(t *testing.T) {
 		for range 1000 {
 			e.list(&kinesis.ListShardsInput{})
 		}
-		_, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 		requireCode(t, "LimitExceededException", err)
 	})
 }
@@ -197,7 +197,7 @@ func TestSplitShard(t *testing.T) {
 		_, before, err := e.srv.PutWithHashKey(testStream, "k", "500", []byte("x"))
 		require.NoError(t, err)
 		split := func(shard, at string) error {
-			_, err := e.cl.SplitShard(e.ctx, &kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &shard, NewStartingHashKey: &at})
+			_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &shard, NewStartingHashKey: &at})
 			return err
 		}
 		requireCode(t, "ResourceNotFoundException", split(shardID(7), "1000"))
@@ -209,7 +209,7 @@ func TestSplitShard(t *testing.T) {
 		require.NoError(t, split(shardID(0), "1000"))
 
 		// While the stream is UPDATING the parent is open and nothing else may change.
-		summary, err := e.cl.DescribeStreamSummary(e.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
+		summary, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Equal(t, types.StreamStatusUpdating, summary.StreamDescriptionSummary.StreamStatus)
 		require.Len(t, e.srv.Shards(testStream), 2)
@@ -218,7 +218,7 @@ func TestSplitShard(t *testing.T) {
 		requireCode(t, "ResourceInUseException", split(shardID(1), "200000000000000000000000000000000000000"))
 		e.settle()
 
-		out, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		out, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Len(t, out.Shards, 4)
 		parent, low, high := out.Shards[0], out.Shards[2], out.Shards[3]
@@ -246,7 +246,7 @@ func TestSplitShard(t *testing.T) {
 func TestMergeShards(t *testing.T) {
 	inBubble(t, 3, func(t *testing.T, e env) {
 		merge := func(a, b int) error {
-			_, err := e.cl.MergeShards(e.ctx, &kinesis.MergeShardsInput{
+			_, err := e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{
 				StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(a)), AdjacentShardToMerge: aws.String(shardID(b)),
 			})
 			return err
@@ -256,7 +256,7 @@ func TestMergeShards(t *testing.T) {
 		requireCode(t, "ResourceNotFoundException", merge(0, 9))
 		require.NoError(t, merge(1, 0)) // in either order
 		e.settle()
-		out, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		out, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		child := out.Shards[3]
 		require.Equal(t, shardID(1), *child.ParentShardId)
@@ -279,7 +279,7 @@ func TestUpdateShardCount(t *testing.T) {
 	for _, c := range []struct{ from, to int }{{1, 2}, {2, 3}, {3, 2}, {4, 2}, {5, 7}, {7, 5}, {4, 4}, {10, 20}} {
 		t.Run(strconv.Itoa(c.from)+" to "+strconv.Itoa(c.to), func(t *testing.T) {
 			inBubble(t, c.from, func(t *testing.T, e env) {
-				_, err := e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{
+				_, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
 					StreamName: aws.String(testStream), TargetShardCount: aws.Int32(int32(c.to)), ScalingType: types.ScalingTypeUniformScaling,
 				})
 				require.NoError(t, err)
@@ -303,7 +303,7 @@ func TestUpdateShardCount(t *testing.T) {
 func TestUpdateShardCountRefused(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, e env) {
 		scale := func(n int32) error {
-			_, err := e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{
+			_, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
 				StreamName: aws.String(testStream), TargetShardCount: &n, ScalingType: types.ScalingTypeUniformScaling,
 			})
 			return err
@@ -326,11 +326,11 @@ func TestUpdateShardCountRefused(t *testing.T) {
 func TestReshardNeedsProvisionedMode(t *testing.T) {
 	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2, OnDemand: true}}}, func(t *testing.T, e env) {
 		name := aws.String(testStream)
-		_, err := e.cl.SplitShard(e.ctx, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
+		_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
 		requireCode(t, "ValidationException", err)
-		_, err = e.cl.MergeShards(e.ctx, &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
+		_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
 		requireCode(t, "ValidationException", err)
-		_, err = e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
+		_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
 		requireCode(t, "ValidationException", err)
 	})
 }
@@ -338,11 +338,11 @@ func TestReshardNeedsProvisionedMode(t *testing.T) {
 func TestShardLimit(t *testing.T) {
 	withConfig(t, kinesistest.Config{ShardLimit: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2}}}, func(t *testing.T, e env) {
 		name := aws.String(testStream)
-		_, err := e.cl.SplitShard(e.ctx, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
+		_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
 		require.Contains(t, requireCode(t, "LimitExceededException", err).ErrorMessage(), "Limit: 2.")
-		_, err = e.cl.UpdateShardCount(e.ctx, &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
+		_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
 		requireCode(t, "LimitExceededException", err)
-		_, err = e.cl.CreateStream(e.ctx, &kinesis.CreateStreamInput{StreamName: aws.String("b"), ShardCount: aws.Int32(1)})
+		_, err = e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("b"), ShardCount: aws.Int32(1)})
 		requireCode(t, "LimitExceededException", err)
 	})
 }

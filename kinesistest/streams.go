@@ -249,11 +249,6 @@ func describeStream(b *backend, now time.Time, in *describeStreamInput) (any, er
 	return struct{ StreamDescription streamDescription }{d}, nil
 }
 
-type warmThroughput struct {
-	TargetMiBps  int `json:"TargetMiBps"`
-	CurrentMiBps int `json:"CurrentMiBps"`
-}
-
 type streamSummaryDescription struct {
 	StreamName                 string            `json:"StreamName"`
 	StreamARN                  string            `json:"StreamARN"`

@@ -15,12 +15,12 @@ import (
 )
 
 func (e env) create(name string, shards int32) error {
-	_, err := e.cl.CreateStream(e.ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: &shards})
+	_, err := e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{StreamName: &name, ShardCount: &shards})
 	return err
 }
 
 func (e env) summary(name string) (*types.StreamDescriptionSummary, error) {
-	out, err := e.cl.DescribeStreamSummary(e.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &name})
+	out, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &name})
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +35,12 @@ func TestStreamLife(t *testing.T) {
 		s, err := e.summary(testStream)
 		require.NoError(t, err)
 		require.Equal(t, types.StreamStatusCreating, s.StreamStatus)
-		d, err := e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
+		d, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Empty(t, d.StreamDescription.Shards)
 		_, err = e.putRecord("k", "x")
 		requireCode(t, "ResourceNotFoundException", err)
-		_, err = e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 		requireCode(t, "ResourceInUseException", err)
 		time.Sleep(time.Minute)
 		s, err = e.summary(testStream)
@@ -49,7 +49,7 @@ func TestStreamLife(t *testing.T) {
 		_, err = e.putRecord("k", "x")
 		require.NoError(t, err)
 
-		_, err = e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(testStream)})
+		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		s, err = e.summary(testStream)
 		require.NoError(t, err)
@@ -82,11 +82,11 @@ func TestCreateStreamRefused(t *testing.T) {
 			"too many shards":  {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(20001)}, "LimitExceededException"},
 		} {
 			time.Sleep(time.Second)
-			_, err := e.cl.CreateStream(e.ctx, &c.in)
+			_, err := e.cl.CreateStream(e.t.Context(), &c.in)
 			requireCode(t, c.code, err)
 			_ = name
 		}
-		_, err := e.cl.CreateStream(e.ctx, &kinesis.CreateStreamInput{
+		_, err := e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{
 			StreamName: aws.String("s"), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand},
 			RecordDistributionStrategy: types.RecordDistributionStrategyAuto, MaxRecordSizeInKiB: aws.Int32(10240),
 		})
@@ -118,9 +118,9 @@ func TestCreateStreamLimits(t *testing.T) {
 func TestDeleteStreamWithConsumers(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		e.consumer("c")
-		_, err := e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(testStream)})
+		_, err := e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream)})
 		requireCode(t, "ResourceInUseException", err)
-		_, err = e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), EnforceConsumerDeletion: aws.Bool(true)})
 		require.NoError(t, err)
 		e.settle()
 		_, err = e.summary(testStream)
@@ -134,16 +134,16 @@ func TestListStreams(t *testing.T) {
 		cfg.Streams = append(cfg.Streams, kinesistest.StreamConfig{Name: fmt.Sprintf("s%03d", i)})
 	}
 	withConfig(t, cfg, func(t *testing.T, e env) {
-		out, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{})
+		out, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{})
 		require.NoError(t, err)
 		require.Len(t, out.StreamNames, 100)
 		require.Len(t, out.StreamSummaries, 100)
 		require.True(t, *out.HasMoreStreams)
-		byToken, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{NextToken: out.NextToken})
+		byToken, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{NextToken: out.NextToken})
 		require.NoError(t, err)
 		require.Len(t, byToken.StreamNames, 50)
 		require.False(t, *byToken.HasMoreStreams)
-		byName, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{ExclusiveStartStreamName: aws.String("s099"), Limit: aws.Int32(2)})
+		byName, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{ExclusiveStartStreamName: aws.String("s099"), Limit: aws.Int32(2)})
 		require.NoError(t, err)
 		require.Equal(t, []string{"s100", "s101"}, byName.StreamNames)
 	})
@@ -157,12 +157,12 @@ func TestCallRates(t *testing.T) {
 	}{
 		"DescribeStreamSummary": {20, func(e env) error { _, err := e.summary(testStream); return err }},
 		"DescribeStream": {10, func(e env) error {
-			_, err := e.cl.DescribeStream(e.ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
+			_, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
 			return err
 		}},
-		"ListStreams": {5, func(e env) error { _, err := e.cl.ListStreams(e.ctx, &kinesis.ListStreamsInput{}); return err }},
+		"ListStreams": {5, func(e env) error { _, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{}); return err }},
 		"DescribeLimits": {1, func(e env) error {
-			_, err := e.cl.DescribeLimits(e.ctx, &kinesis.DescribeLimitsInput{})
+			_, err := e.cl.DescribeLimits(e.t.Context(), &kinesis.DescribeLimitsInput{})
 			return err
 		}},
 		"DescribeStreamConsumer": {20, func(e env) error {
@@ -170,7 +170,7 @@ func TestCallRates(t *testing.T) {
 			return err
 		}},
 		"ListStreamConsumers": {5, func(e env) error {
-			_, err := e.cl.ListStreamConsumers(e.ctx, &kinesis.ListStreamConsumersInput{StreamARN: aws.String(e.srv.StreamARN(testStream))})
+			_, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: aws.String(e.srv.StreamARN(testStream))})
 			return err
 		}},
 	} {
@@ -199,12 +199,12 @@ func TestRetentionPeriod(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		name := aws.String(testStream)
 		increase := func(h int32) error {
-			_, err := e.cl.IncreaseStreamRetentionPeriod(e.ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+			_, err := e.cl.IncreaseStreamRetentionPeriod(e.t.Context(), &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
 			e.settle()
 			return err
 		}
 		decrease := func(h int32) error {
-			_, err := e.cl.DecreaseStreamRetentionPeriod(e.ctx, &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+			_, err := e.cl.DecreaseStreamRetentionPeriod(e.t.Context(), &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
 			e.settle()
 			return err
 		}
@@ -228,7 +228,7 @@ func TestRetentionPeriod(t *testing.T) {
 func TestUpdateMaxRecordSize(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		update := func(kib int32) error {
-			_, err := e.cl.UpdateMaxRecordSize(e.ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), MaxRecordSizeInKiB: &kib})
+			_, err := e.cl.UpdateMaxRecordSize(e.t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), MaxRecordSizeInKiB: &kib})
 			return err
 		}
 		requireCode(t, "ValidationException", update(1023))
@@ -246,9 +246,9 @@ func TestUpdateMaxRecordSize(t *testing.T) {
 func TestEncryption(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		name, key := aws.String(testStream), aws.String("alias/mine")
-		_, err := e.cl.StartStreamEncryption(e.ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeNone, KeyId: key})
+		_, err := e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeNone, KeyId: key})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.StartStreamEncryption(e.ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: key})
+		_, err = e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: key})
 		require.NoError(t, err)
 		e.settle()
 		s, err := e.summary(testStream)
@@ -267,12 +267,12 @@ func TestStreamModeAndDistribution(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := aws.String(e.srv.StreamARN(testStream))
 		mode := func(m types.StreamMode) error {
-			_, err := e.cl.UpdateStreamMode(e.ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: m}})
+			_, err := e.cl.UpdateStreamMode(e.t.Context(), &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: m}})
 			e.settle()
 			return err
 		}
 		distribute := func(s types.RecordDistributionStrategy) error {
-			_, err := e.cl.UpdateStreamRecordDistributionStrategy(e.ctx, &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: s})
+			_, err := e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: s})
 			return err
 		}
 		requireCode(t, "InvalidArgumentException", distribute(types.RecordDistributionStrategyAuto))
@@ -280,11 +280,11 @@ func TestStreamModeAndDistribution(t *testing.T) {
 		require.NoError(t, mode(types.StreamModeOnDemand))
 		requireCode(t, "ValidationException", distribute("X"))
 		require.NoError(t, distribute(types.RecordDistributionStrategyAuto))
-		_, err := e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamARN: arn, Data: []byte("x")})
+		_, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamARN: arn, Data: []byte("x")})
 		require.NoError(t, err)
 		requireCode(t, "InvalidArgumentException", mode(types.StreamModeProvisioned))
 		require.NoError(t, distribute(types.RecordDistributionStrategyUserPartitionKey))
-		_, err = e.cl.PutRecord(e.ctx, &kinesis.PutRecordInput{StreamARN: arn, Data: []byte("x")})
+		_, err = e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamARN: arn, Data: []byte("x")})
 		requireCode(t, "ValidationException", err)
 		require.NoError(t, mode(types.StreamModeProvisioned))
 	})
@@ -297,29 +297,29 @@ func TestTags(t *testing.T) {
 		for i := range 50 {
 			many[fmt.Sprintf("k%02d", i)] = "v"
 		}
-		_, err := e.cl.AddTagsToStream(e.ctx, &kinesis.AddTagsToStreamInput{StreamName: name, Tags: many})
+		_, err := e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: many})
 		require.NoError(t, err)
-		_, err = e.cl.AddTagsToStream(e.ctx, &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"one more": ""}})
+		_, err = e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"one more": ""}})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.AddTagsToStream(e.ctx, &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"k00": "again"}})
+		_, err = e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"k00": "again"}})
 		require.NoError(t, err)
-		out, err := e.cl.ListTagsForStream(e.ctx, &kinesis.ListTagsForStreamInput{StreamName: name})
+		out, err := e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name})
 		require.NoError(t, err)
 		require.Len(t, out.Tags, 10)
 		require.True(t, *out.HasMoreTags)
 		require.Equal(t, "again", *out.Tags[0].Value)
-		out, err = e.cl.ListTagsForStream(e.ctx, &kinesis.ListTagsForStreamInput{StreamName: name, ExclusiveStartTagKey: aws.String("k47"), Limit: aws.Int32(50)})
+		out, err = e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name, ExclusiveStartTagKey: aws.String("k47"), Limit: aws.Int32(50)})
 		require.NoError(t, err)
 		require.Len(t, out.Tags, 2)
 		require.False(t, *out.HasMoreTags)
 
 		consumer := aws.String(e.consumer("c"))
-		_, err = e.cl.TagResource(e.ctx, &kinesis.TagResourceInput{ResourceARN: consumer, Tags: map[string]string{"a": "b"}})
+		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: consumer, Tags: map[string]string{"a": "b"}})
 		require.NoError(t, err)
-		tags, err := e.cl.ListTagsForResource(e.ctx, &kinesis.ListTagsForResourceInput{ResourceARN: consumer})
+		tags, err := e.cl.ListTagsForResource(e.t.Context(), &kinesis.ListTagsForResourceInput{ResourceARN: consumer})
 		require.NoError(t, err)
 		require.Len(t, tags.Tags, 1)
-		_, err = e.cl.TagResource(e.ctx, &kinesis.TagResourceInput{ResourceARN: aws.String(e.srv.StreamARN("nope")), Tags: map[string]string{"a": "b"}})
+		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: aws.String(e.srv.StreamARN("nope")), Tags: map[string]string{"a": "b"}})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -328,13 +328,13 @@ func TestTags(t *testing.T) {
 func TestNoStateDelay(t *testing.T) {
 	withConfig(t, kinesistest.Config{StateDelay: -1}, func(t *testing.T, e env) {
 		require.NoError(t, e.create(testStream, 2))
-		_, err := e.cl.MergeShards(e.ctx, &kinesis.MergeShardsInput{StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
+		_, err := e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
 		require.NoError(t, err)
 		require.Len(t, e.srv.Shards(testStream), 3)
 		c, err := e.register("app")
 		require.NoError(t, err)
 		require.NoError(t, e.mustSubscribe(*c.ConsumerARN, shardID(2), latest).Close())
-		_, err = e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
 		require.NoError(t, err)
 		require.Nil(t, e.srv.Shards(testStream))
 	})

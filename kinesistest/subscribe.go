@@ -155,7 +155,7 @@ func serveSubscription(s *Server, w http.ResponseWriter, r *http.Request, c code
 	w.WriteHeader(http.StatusOK)
 	direct := &flushWriter{w: w, flusher: http.NewResponseController(w)}
 	if err := direct.flusher.Flush(); err != nil {
-		return nil //nolint:nilerr // the client has gone away: nobody to tell
+		return nil // the client has gone away: nobody to tell
 	}
 	out := s.faults.stream(v.call, direct)
 	if out.write(initialResponseFrame(c)) == nil {

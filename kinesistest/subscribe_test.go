@@ -20,7 +20,7 @@ import (
 )
 
 func (e env) subscribe(arn, shard string, at types.StartingPosition) (*kinesis.SubscribeToShardEventStream, error) {
-	out, err := e.cl.SubscribeToShard(e.ctx, &kinesis.SubscribeToShardInput{ConsumerARN: &arn, ShardId: &shard, StartingPosition: &at}, ownProtocol)
+	out, err := e.cl.SubscribeToShard(e.t.Context(), &kinesis.SubscribeToShardInput{ConsumerARN: &arn, ShardId: &shard, StartingPosition: &at}, ownProtocol)
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +316,7 @@ func TestSubscribePositions(t *testing.T) {
 }
 
 func firstShard(e env) types.Shard {
-	out, err := e.cl.ListShards(e.ctx, &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+	out, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
 	require.NoError(e.t, err)
 	return out.Shards[0]
 }
@@ -361,7 +361,7 @@ func TestSubscribeCallErrors(t *testing.T) {
 func TestSubscribeConsumerNotActive(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := aws.String(e.srv.StreamARN(testStream))
-		out, err := e.cl.RegisterStreamConsumer(e.ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("c")})
+		out, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("c")})
 		require.NoError(t, err)
 		_, err = e.subscribe(*out.Consumer.ConsumerARN, shardID(0), latest)
 		requireCode(t, "ResourceInUseException", err)
@@ -375,11 +375,11 @@ func TestSubscribeEndsWithItsResources(t *testing.T) {
 		"consumer": func(e env) error { return e.srv.DeleteConsumer(testStream, "c") },
 		"stream":   func(e env) error { return e.srv.DeleteStream(testStream) },
 		"deregister": func(e env) error {
-			_, err := e.cl.DeregisterStreamConsumer(e.ctx, &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("c")})
+			_, err := e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("c")})
 			return err
 		},
 		"delete": func(e env) error {
-			_, err := e.cl.DeleteStream(e.ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
+			_, err := e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
 			return err
 		},
 	} {
@@ -451,7 +451,7 @@ func TestSubscribeLargeRecord(t *testing.T) {
 // TestSubscribeClientGone: a subscription whose client has gone ends, and a slow client does not hold up others.
 func TestSubscribeClientGone(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
-		ctx, cancel := context.WithCancel(e.ctx)
+		ctx, cancel := context.WithCancel(e.t.Context())
 		out, err := e.cl.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 			ConsumerARN: aws.String(e.consumer("gone")), ShardId: aws.String(shardID(0)), StartingPosition: &trimHorizon,
 		}, ownProtocol)
@@ -480,7 +480,7 @@ func TestSubscribeClientGone(t *testing.T) {
 
 func TestSubscribeDryRun(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
-		_, err := e.cl.SubscribeToShard(e.ctx, &kinesis.SubscribeToShardInput{
+		_, err := e.cl.SubscribeToShard(e.t.Context(), &kinesis.SubscribeToShardInput{
 			ConsumerARN: aws.String(e.consumer("c")), ShardId: aws.String(shardID(0)), StartingPosition: &latest, DryRun: aws.Bool(true),
 		})
 		dry, ok := errors.AsType[*types.DryRunOperationException](err)
