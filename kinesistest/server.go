@@ -222,8 +222,8 @@ func (s *Server) dropConnections(reset bool) {
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		if t, ok := c.(*tls.Conn); ok {
-			c = t.NetConn() // no farewell
+		if t, ok := c.(secureConn); ok {
+			c = t.raw // no farewell
 		}
 		if l, ok := c.(interface{ SetLinger(seconds int) error }); ok && reset {
 			_ = l.SetLinger(0)
@@ -279,6 +279,9 @@ func (s *Server) accept() {
 			}
 			return
 		}
+		if s.cert != nil {
+			c = secureConn{Conn: tls.Server(c, s.cert.config()), raw: c}
+		}
 		s.mu.Lock()
 		g := s.current
 		s.mu.Unlock()
@@ -286,6 +289,13 @@ func (s *Server) accept() {
 			_ = c.Close()
 		}
 	}
+}
+
+// secureConn hides a TLS connection from net/http, so that it looks at the first bytes to tell HTTP/2 from HTTP/1.1, whatever ALPN has
+// agreed on: clients of the Java SDK (the KCL is one) speak HTTP/2 without ALPN unless told otherwise, and AWS understands them.
+type secureConn struct {
+	net.Conn          // of TLS
+	raw      net.Conn // below
 }
 
 // generation is the HTTP server behind all connections accepted since the last GoAway. A whole http.Server per GOAWAY,
@@ -311,12 +321,7 @@ func (s *Server) newGeneration() *generation {
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.cfg.MaxConcurrentStreams},
 		},
 	}
-	serve := g.http.Serve
-	if s.cert != nil {
-		g.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{s.cert.pair}, MinVersion: tls.VersionTLS12}
-		serve = func(l net.Listener) error { return g.http.ServeTLS(l, "", "") }
-	}
-	s.accepting.Go(func() { _ = serve(g.feed) }) // ends when the feed is closed
+	s.accepting.Go(func() { _ = g.http.Serve(g.feed) }) // ends when the feed is closed
 	return g
 }
 
@@ -378,6 +383,10 @@ type certificate struct {
 	pair tls.Certificate
 	pool *x509.CertPool
 	pem  []byte
+}
+
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
 func newCertificate(listen string) (*certificate, error) {

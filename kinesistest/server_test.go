@@ -3,8 +3,12 @@ package kinesistest_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -164,6 +168,26 @@ func TestPortSpeaksEverything(t *testing.T) {
 		require.NoError(t, err)
 		transport.CloseIdleConnections()
 	}
+}
+
+// TestHTTP2WithoutALPN: over TLS, too, a client may begin HTTP/2 with prior knowledge. The Java SDK does.
+func TestHTTP2WithoutALPN(t *testing.T) {
+	t.Parallel()
+	srv := kinesistest.New(t, kinesistest.Config{Listen: "127.0.0.1:0", TLS: true})
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(srv.CertPEM()))
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: p, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d := tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}} // no NextProtos, no ALPN
+		return d.DialContext(ctx, network, addr)
+	}}
+	defer transport.CloseIdleConnections()
+	client := sdk(srv, &http.Client{Transport: transport})
+	_, err := client.ListStreams(t.Context(), &kinesis.ListStreamsInput{}, func(o *kinesis.Options) {
+		o.BaseEndpoint = aws.String(strings.Replace(srv.URL(), "https://", "http://", 1)) // so that the transport does not add TLS of its own
+	})
+	require.NoError(t, err)
 }
 
 func TestSubscriptionsShareConnections(t *testing.T) {
