@@ -93,9 +93,17 @@ func TestHelpersReshard(t *testing.T) {
 			{ID: shardID(3), ParentID: shardID(1), AdjacentParentID: shardID(2), StartingHashKey: "0", EndingHashKey: "340282366920938463463374607431768211455", Open: true},
 		}, e.srv.Shards(testStream))
 
-		require.ErrorContains(t, e.srv.ExpireShard(testStream, child), "open")
+		// A split that is under way finds its shard closed: nothing happens twice.
+		_, err = e.cl.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &child, NewStartingHashKey: aws.String("1000")})
+		require.NoError(t, err)
+		_, _, err = e.srv.SplitShard(testStream, child)
+		require.NoError(t, err)
+		e.settle()
+		require.Len(t, e.srv.Shards(testStream), 6)
+
+		require.ErrorContains(t, e.srv.ExpireShard(testStream, shardID(5)), "open")
 		require.NoError(t, e.srv.ExpireShard(testStream, shardID(0)))
-		require.Equal(t, ids(1, 2, 3), e.list(&kinesis.ListShardsInput{}))
+		require.Equal(t, ids(1, 2, 3, 4, 5), e.list(&kinesis.ListShardsInput{}))
 		_, err = e.getIterator(shardID(0), latest)
 		requireCode(t, "ResourceNotFoundException", err)
 	})
