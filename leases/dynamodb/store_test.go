@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"strings"
@@ -34,7 +35,7 @@ func serve(t *testing.T, cfg dynamotest.Config, change ...func(*dynamodb.Config)
 
 func storeOn(t *testing.T, srv *dynamotest.Server, change ...func(*dynamodb.Config)) *dynamodb.Store {
 	t.Helper()
-	cfg := dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: table}
+	cfg := dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: table, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -86,6 +86,33 @@ func TestInitOptions(t *testing.T) {
 	})
 }
 
+// TestInitWhileIndexIsMade: a table that is UPDATING can be used, however long
+// the index of a KCL 3 fleet takes.
+func TestInitWhileIndexIsMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := dynamotest.Start(dynamotest.Config{SettleTime: time.Hour})
+		defer srv.Close()
+		createTable(t, srv, "leaseKey")
+		time.Sleep(time.Hour)
+		key := func(name string, kind types.KeyType) types.KeySchemaElement {
+			return types.KeySchemaElement{AttributeName: &name, KeyType: kind}
+		}
+		_, err := awstest.DynamoDB(t, srv).UpdateTable(t.Context(), &sdk.UpdateTableInput{
+			TableName:            aws.String(table),
+			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseOwner"), AttributeType: types.ScalarAttributeTypeS}},
+			GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
+				IndexName: aws.String("LeaseOwnerToLeaseKeyIndex"), KeySchema: []types.KeySchemaElement{key("leaseOwner", types.KeyTypeHash), key("leaseKey", types.KeyTypeRange)},
+				Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+			}}},
+		})
+		require.NoError(t, err)
+		start := time.Now()
+		require.NoError(t, storeOn(t, srv).Init(t.Context()))
+		require.Equal(t, start, time.Now())
+	})
+}
+
 // TestInitForeignTable: a table of another library is refused, by name, before
 // anything is written.
 func TestInitForeignTable(t *testing.T) {
