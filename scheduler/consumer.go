@@ -203,7 +203,7 @@ func (c *consumer) stopping() bool {
 
 // initialize makes the processor and calls Initialize until it succeeds.
 func (c *consumer) initialize(ctx context.Context) outcome {
-	ck := checkpoint.New(c.holder, c.start.Checkpoint, c.metrics)
+	ck := checkpoint.New(c.writer(), c.start.Checkpoint, c.metrics)
 	c.mu.Lock()
 	c.checkpointer = ck
 	c.mu.Unlock()
@@ -484,7 +484,7 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.holder.SetChildren(ctx, ids); err != nil {
+	if err := c.writer().SetChildren(ctx, ids); err != nil {
 		return fmt.Errorf("record the children: %w", err)
 	}
 	return c.checkpointer.End(ctx)

@@ -424,3 +424,28 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 }
 
 type memoryCall = memory.Call
+
+// capture makes the workers that follow log to where a test can look.
+func (r *rig) capture() *logged {
+	l := &logged{}
+	r.log = slog.New(slog.NewTextHandler(l, nil))
+	return l
+}
+
+// logged is a log.
+type logged struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), s)
+}

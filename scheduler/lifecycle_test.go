@@ -120,7 +120,7 @@ func TestCheckpointInterval(t *testing.T) {
 		r.produce(7, time.Second, keys(5))
 		first := r.row(shard).Checkpoint
 		require.False(t, first.IsSentinel())
-		r.produce(1, time.Second, keys(5))
+		r.produce(1, 2*time.Second, keys(5))
 		require.Equal(t, first, r.row(shard).Checkpoint, "not after every batch")
 		require.NoError(t, w.stop())
 		require.Positive(t, r.row(shard).Checkpoint.Compare(first), "once more at the stop")

@@ -2,11 +2,13 @@ package scheduler
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/eventstream"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
@@ -150,7 +152,7 @@ func readLayer(err error) Layer {
 	if err == nil {
 		return LayerStream
 	}
-	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
+	if undecodable(err) {
 		return LayerDecoder
 	}
 	if _, ok := errors.AsType[smithy.APIError](err); ok {
@@ -160,6 +162,21 @@ func readLayer(err error) Layer {
 		return LayerStream
 	}
 	return LayerService
+}
+
+// undecodable tells whether something arrived that is no event or no answer.
+func undecodable(err error) bool {
+	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[eventstream.ChecksumError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[eventstream.LengthError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*json.SyntaxError](err)
+	return ok
 }
 
 // watch judges the progress of all shards until ctx ends: it sets the metric
