@@ -350,4 +350,3 @@ func TestConfigIsValidated(t *testing.T) {
 		})
 	}
 }
-

@@ -560,7 +560,9 @@ func TestE17TrimmedPosition(t *testing.T) {
 		time.Sleep(25 * time.Hour) // unread records expire
 		w.write(2)
 		w.srv.Inject(kinesistest.Fault{
-			Operation: "SubscribeToShard", When: func(c *kinesistest.Call) bool { return strings.Contains(string(c.Body), first.last.Next.SequenceNumber) },
+			Operation: "SubscribeToShard", When: func(c *kinesistest.Call) bool {
+				return strings.Contains(string(c.Body), first.last.Next.SequenceNumber)
+			},
 			Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "trimmed")},
 		})
 		got := w.read(t.Context(), w.config(), shard0, first.last.Next, 2)
