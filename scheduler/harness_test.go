@@ -104,6 +104,13 @@ func (r *rig) worker(name string, opts ...func(*scheduler.Config)) *worker {
 	return w
 }
 
+// setDo replaces what the processor of a running worker does.
+func (w *worker) setDo(do func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	w.do = do
+}
+
 // start begins Run.
 func (w *worker) start() *worker {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -375,8 +382,11 @@ func (p *processor) Initialize(ctx context.Context, in kcl.InitializeInput) erro
 func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
 	defer p.enter('P')()
 	p.ck = in.Checkpointer
-	if p.w.do != nil {
-		return p.w.do(ctx, p, in)
+	p.w.r.mu.Lock()
+	do := p.w.do
+	p.w.r.mu.Unlock()
+	if do != nil {
+		return do(ctx, p, in)
 	}
 	p.take(in)
 	return p.checkpoint(ctx, in.Checkpointer)

@@ -61,16 +61,16 @@ func TestStallIsNamed(t *testing.T) {
 		"events cannot be decoded": {layer: scheduler.LayerDecoder, breaks: subscribe(kinesistest.CorruptEvent(1))},
 		"processor blocks": {layer: scheduler.LayerProcessor, breaks: func(_ *rig, w *worker) func() {
 			release := make(chan struct{})
-			w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			w.setDo(func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 				<-release
 				p.take(in)
 				return p.checkpoint(ctx, in.Checkpointer)
-			}
+			})
 			return func() { close(release) }
 		}},
 		"processor fails": {layer: scheduler.LayerProcessor, breaks: func(_ *rig, w *worker) func() {
-			w.do = func(context.Context, *processor, kcl.ProcessRecordsInput) error { return errors.New("no database") }
-			return func() { w.do = nil }
+			w.setDo(func(context.Context, *processor, kcl.ProcessRecordsInput) error { return errors.New("no database") })
+			return func() { w.setDo(nil) }
 		}},
 		"checkpoints fail": {layer: scheduler.LayerCheckpointStore, breaks: func(_ *rig, w *worker) func() {
 			w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,11 +223,10 @@ func TestR06LibraryWritesShardEnd(t *testing.T) {
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 		r := newRig(t, oneStream(1))
 		w := r.worker("a", mode)
-		refusals := 0
+		var refusals atomic.Int32
 		w.do = func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error { p.take(in); return nil }
 		w.shardEnded = func(context.Context, *processor, kcl.ShardEndedInput) error {
-			if refusals < 3 {
-				refusals++
+			if refusals.Add(1) <= 3 {
 				return errors.New("not yet")
 			}
 			return nil
@@ -237,7 +237,7 @@ func TestR06LibraryWritesShardEnd(t *testing.T) {
 		r.split(parent)
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)
-		require.Equal(t, 3, refusals)
+		require.EqualValues(t, 4, refusals.Load())
 		require.True(t, r.row(parent).Finished())
 		require.NoError(t, w.stop())
 		r.audit.check(0)
@@ -251,9 +251,10 @@ func TestShardEndComesAfterTheChildrenRows(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		parent := r.open()[0]
 		w := r.worker("a")
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
-			if call.Op == "create" && call.Key != parent && fail {
+			if call.Op == "create" && call.Key != parent && fail.Load() {
 				return errors.New("table is away")
 			}
 			return apply()
@@ -265,7 +266,7 @@ func TestShardEndComesAfterTheChildrenRows(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.False(t, r.row(parent).Finished())
 		require.Error(t, w.shard(parent).Err)
-		fail = false
+		fail.Store(false)
 		r.finished(2 * time.Minute)
 		require.True(t, r.row(parent).Finished())
 		require.ElementsMatch(t, []string{left, right}, r.row(parent).Children)

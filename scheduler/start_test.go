@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,9 +79,9 @@ func TestAccessDenied(t *testing.T) {
 		t.Run("reading "+tc.operation, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				denied := true
+				var allowed atomic.Bool
 				cfg := oneStream(1)
-				cfg.Deny = func(operation, _ string) bool { return denied && operation == tc.operation }
+				cfg.Deny = func(operation, _ string) bool { return !allowed.Load() && operation == tc.operation }
 				r := newRig(t, cfg)
 				r.put(keys(3)...)
 				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
@@ -93,7 +94,7 @@ func TestAccessDenied(t *testing.T) {
 				require.Equal(t, scheduler.LayerService, stall.Layer)
 				require.Equal(t, r.open()[0], stall.ShardID)
 
-				denied = false // the policy is corrected; nothing needs a restart
+				allowed.Store(true) // the policy is corrected; nothing needs a restart
 				r.finished(time.Minute)
 				require.NoError(t, w.Healthy())
 				require.NoError(t, w.stop())
