@@ -1,16 +1,7 @@
 package integration
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,105 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var bin string // where build puts the mains; removed by TestMain
-
-// build makes the mains once for all tests.
-var build = sync.OnceValue(func() (err error) {
-	if bin, err = os.MkdirTemp("", "kcl-integration-"); err != nil {
-		return err
-	}
-	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../cmd/kinesisfake").CombinedOutput()
-	if err != nil {
-		return errors.New(string(out))
-	}
-	return nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if bin != "" {
-		_ = os.RemoveAll(bin)
-	}
-	os.Exit(code)
-}
-
-// process is a main of ours that runs for a test. Its standard error goes to the test's log.
-type process struct {
-	cmd    *exec.Cmd
-	lines  chan string   // its standard output, closed at its end
-	exited chan struct{} // closed when it has been waited for
-}
-
-func launch(t *testing.T, environment []string, name string, arguments ...string) *process {
-	t.Helper()
-	require.NoError(t, build())
-	p := &process{cmd: exec.Command(filepath.Join(bin, name), arguments...), lines: make(chan string, 100000), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), environment...)
-	p.cmd.Stderr = t.Output()
-	stdout, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	go func() { // ends with the process
-		defer close(p.exited)
-		scanner := bufio.NewScanner(stdout)
-		scanner.Buffer(nil, 4<<20)
-		for scanner.Scan() {
-			p.lines <- scanner.Text()
-		}
-		_, _ = io.Copy(io.Discard, stdout)
-		close(p.lines)
-		_ = p.cmd.Wait() // the state is read from cmd
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // an error says that it has ended
-		<-p.exited
-	})
-	return p
-}
-
-// stop sends the signal and returns the exit status, -1 when the signal ended it.
-func (p *process) stop(ctx context.Context, t *testing.T, signal syscall.Signal) int {
-	t.Helper()
-	require.NoError(t, p.cmd.Process.Signal(signal))
-	select {
-	case <-p.exited:
-	case <-ctx.Done():
-		require.FailNow(t, "still running after "+signal.String())
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-// line is what the examples print for a record.
-type line struct {
-	Stream            string    `json:"stream"`
-	Shard             string    `json:"shard"`
-	SequenceNumber    string    `json:"sequenceNumber"`
-	SubSequenceNumber int64     `json:"subSequenceNumber"`
-	PartitionKey      *string   `json:"partitionKey"`
-	Arrival           time.Time `json:"approximateArrival"`
-	Data              []byte    `json:"data"`
-}
-
-// read notes everything that the process has printed so far in the ledger, under its name.
-func (p *process) read(t *testing.T, l *ledger, worker, stream string) {
-	t.Helper()
-	for {
-		select {
-		case text, ok := <-p.lines:
-			if !ok {
-				return
-			}
-			var record line
-			require.NoError(t, json.Unmarshal([]byte(text), &record), "standard output holds JSON only: %q", text)
-			require.Equal(t, stream, record.Stream)
-			require.NotEmpty(t, record.SequenceNumber)
-			require.NotNil(t, record.PartitionKey)
-			require.True(t, strings.HasPrefix(string(record.Data), *record.PartitionKey+" "), text)
-			require.WithinDuration(t, time.Now(), record.Arrival, time.Hour)
-			require.NoError(t, l.process(worker, record.Shard, string(record.Data)))
-		default:
-			return
-		}
+// environment is what a user would set for local servers.
+func environment(kinesisURL, dynamodbURL string) []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_REGION=" + region,
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_ENDPOINT_URL=",
+		"AWS_ENDPOINT_URL_KINESIS=" + kinesisURL, "AWS_ENDPOINT_URL_DYNAMODB=" + dynamodbURL,
 	}
 }
 
@@ -128,13 +26,8 @@ func runExample(t *testing.T, name, kinesisURL, dynamodbURL string) {
 	ctx := within(t, 3*time.Minute)
 	client := kinesisClient(kinesisURL)
 	stream, application, l := createStream(ctx, t, client, 2), unique("app"), newLedger()
-	environment := []string{
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_REGION=" + region,
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_ENDPOINT_URL=",
-		"AWS_ENDPOINT_URL_KINESIS=" + kinesisURL, "AWS_ENDPOINT_URL_DYNAMODB=" + dynamodbURL,
-	}
 	start := func(worker string) *process {
-		return launch(t, environment, name, "-stream", stream, "-application", application, "-worker", worker)
+		return launch(t, environment(kinesisURL, dynamodbURL), name, "-stream", stream, "-application", application, "-worker", worker)
 	}
 	finish := func(p *process, worker string) {
 		until(ctx, t, l.String, func() bool { p.read(t, l, worker, stream); return l.complete() })
@@ -168,21 +61,6 @@ func runExample(t *testing.T, name, kinesisURL, dynamodbURL string) {
 	t.Log(l)
 }
 
-// startFake runs cmd/kinesisfake on a free port.
-func startFake(ctx context.Context, t *testing.T) (url string) {
-	t.Helper()
-	fake := launch(t, nil, "kinesisfake", "-listen", "127.0.0.1:0")
-	select {
-	case text := <-fake.lines:
-		url, ok := strings.CutPrefix(text, "listening on ")
-		require.True(t, ok, "first line of kinesisfake: %q", text)
-		return url
-	case <-ctx.Done():
-		require.FailNow(t, "kinesisfake did not say where it listens")
-		return ""
-	}
-}
-
 func TestKinesisFakeEndsCleanly(t *testing.T) {
 	t.Parallel()
 	endpoint(t, "KCL_DYNAMODB_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL") // with the suite, not with `make test`
@@ -210,4 +88,51 @@ func TestExamples(t *testing.T) {
 			runExample(t, name, startFake(within(t, time.Minute), t), store)
 		})
 	}
+}
+
+// TestFrozenAndKilledProcesses stops one of two workers by SIGSTOP: the other takes its shards
+// over, and when the frozen one wakes up it finds that they are no longer its own. Then the other
+// is killed, and the first takes everything. Nothing is lost; records in flight may come twice.
+func TestFrozenAndKilledProcesses(t *testing.T) {
+	t.Parallel()
+	store := dynamodbURL(t)
+	ctx := within(t, 4*time.Minute)
+	url := startFake(ctx, t)
+	client := kinesisClient(url)
+	stream, application, l := createStream(ctx, t, client, 4), unique("app"), newLedger()
+	start := func(worker string) *process {
+		return launch(t, environment(url, store), "efo", "-stream", stream, "-application", application, "-worker", worker)
+	}
+	first, second := start("first"), start("second")
+	read := func() {
+		first.read(t, l, "first", stream)
+		second.read(t, l, "second", stream)
+	}
+	more := func() { l.produce(ctx, t, client, stream, 16, 1) }
+	complete := func() bool { read(); return l.complete() }
+	bothWork := func() {
+		t.Helper()
+		had := [2]int{l.recordsOf("first"), l.recordsOf("second")}
+		until(ctx, t, l.String, func() bool {
+			more()
+			read()
+			return l.recordsOf("first") > had[0] && l.recordsOf("second") > had[1]
+		})
+	}
+
+	bothWork()
+	require.NoError(t, first.cmd.Process.Signal(syscall.SIGSTOP))
+	more()
+	until(ctx, t, l.String, complete)
+	require.NoError(t, first.cmd.Process.Signal(syscall.SIGCONT))
+	bothWork()
+	until(ctx, t, l.String, complete)
+
+	require.Equal(t, -1, second.stop(ctx, t, syscall.SIGKILL))
+	more()
+	until(ctx, t, l.String, complete)
+	require.Zero(t, first.stop(ctx, t, syscall.SIGTERM), "exit status after SIGTERM")
+	read()
+	require.True(t, l.complete())
+	t.Log(l)
 }

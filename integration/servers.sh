@@ -59,7 +59,7 @@ apt_install() {
   {
     "${sudo[@]}" apt-get update -q
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
-  } >"$cache/apt.log" 2>&1 || die "could not install $* (see $cache/apt.log); $what is needed"
+  } >>"$cache/apt.log" 2>&1 || die "could not install $* (see $cache/apt.log); $what is needed"
 }
 
 # The absolute path of a java of 17 or later.
