@@ -199,7 +199,7 @@ func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 		if s.cfg.EmptyPages && t.scans%2 == 1 {
 			return scanAnswer{Items: []Item{}, LastEvaluatedKey: key}, nil
 		}
-		found := false
+		var found bool
 		if i, found = t.find(placeOf(key)); found {
 			i++
 		}

@@ -132,7 +132,7 @@ func TestFleetOverDynamoDB(t *testing.T) {
 // quiet, and one more for each checkpoint: here a checkpoint is a renewal.
 func TestCostOfLeases(t *testing.T) {
 	t.Parallel()
-	const workers, shards, minutes = 3, 30, 3
+	const workers, shards, minutes = 3, 12, 3
 	for _, tt := range []struct {
 		name       string
 		checkpoint time.Duration
@@ -146,10 +146,10 @@ func TestCostOfLeases(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				srv := dynamotest.Start(dynamotest.Config{})
-				defer srv.Close()
+				t.Cleanup(srv.Close)
 				f := newFleet(t, srv, shards)
 				for i := range workers {
-					defer f.start(fmt.Sprintf("worker-%d", i), tt.checkpoint)()
+					t.Cleanup(f.start(fmt.Sprintf("worker-%d", i), tt.checkpoint))
 				}
 				time.Sleep(time.Minute) // settled
 				before := srv.AllCalls()

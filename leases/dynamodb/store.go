@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsretry "github.com/aws/aws-sdk-go-v2/aws/retry"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -23,16 +24,16 @@ const DefaultRequestTimeout = 3 * time.Second
 
 // Config says which table to use, and how to make it when it is not there.
 type Config struct {
-	// Client is used as it is, except that its retries are off for writes.
-	// Required.
+	// Client is used as it is, except that its retries are off for writes and
+	// wait less for reads. Required.
 	Client *sdk.Client
 
 	// Table is the name of the lease table; in the KCL it is the name of the
 	// application. Two applications must not share a table. Required.
 	Table string
 
-	// RequestTimeout bounds every single request. Defaults to 3s
-	// (DefaultRequestTimeout). Should be less than a third of the
+	// RequestTimeout bounds every write, and every read with the attempts that
+	// the SDK makes of it. Defaults to 3s (DefaultRequestTimeout). Should be less than a third of the
 	// coordinator's FailoverTime, so that a lost answer does not cost a lease.
 	// The KCL's dynamoDbRequestTimeout.
 	RequestTimeout time.Duration
@@ -106,6 +107,12 @@ func New(cfg Config) *Store {
 // once switches the SDK's retries off.
 func once(o *sdk.Options) { o.Retryer = aws.NopRetryer{} }
 
+// soon keeps the SDK's waits between attempts short, so that they fit into the
+// deadline of a request.
+func (s *Store) soon(o *sdk.Options) {
+	o.Retryer = awsretry.AddWithMaxBackoffDelay(o.Retryer, s.cfg.RequestTimeout/10)
+}
+
 // errNoAnswer is the cause of a request's own deadline.
 var errNoAnswer = errors.New("no answer in time")
 
@@ -139,7 +146,7 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing
 	in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &s.cfg.ConsistentList}
 	for {
-		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in)
+		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in, s.soon)
 		if err != nil {
 			return leases.Listing{}, err
 		}
@@ -165,7 +172,7 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
 	out, err := call(ctx, s, "dynamodb:GetItem", s.cfg.Client.GetItem, &sdk.GetItemInput{
 		TableName: &s.cfg.Table, Key: item{attrKey: str(key)}, ConsistentRead: aws.Bool(true),
-	})
+	}, s.soon)
 	switch {
 	case err != nil:
 		return leases.Lease{}, err

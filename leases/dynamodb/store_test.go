@@ -136,12 +136,10 @@ func TestL18PoisonedRows(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{PageRows: 9})
 	require.NoError(t, s.Init(t.Context()))
-	javaLeases := 0
+	javaLeases := map[string]bool{} // items of one key overwrite each other
 	for _, j := range javaItems(t) {
-		if key := j.Item["leaseKey"].Text; j.Lease {
-			if _, err := s.Get(t.Context(), key); err != nil {
-				javaLeases++
-			}
+		if j.Lease {
+			javaLeases[j.Item["leaseKey"].Text] = true
 		}
 		srv.Put(table, j.Item)
 	}
@@ -167,7 +165,7 @@ func TestL18PoisonedRows(t *testing.T) {
 	l, err := s.List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, l.Bad, 200)
-	require.Len(t, l.Leases, javaLeases)
+	require.Len(t, l.Leases, len(javaLeases))
 	for _, bad := range l.Bad {
 		require.Contains(t, bad.Key, "bad-")
 		require.ErrorContains(t, bad, "attribute ")
@@ -399,8 +397,10 @@ func TestReadsAreRepeated(t *testing.T) {
 		srv.Inject(dynamotest.Fault{Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Throttle()}})
 		_, err := s.Get(t.Context(), "a")
 		require.ErrorIs(t, err, leases.ErrNotFound)
+		start := time.Now()
 		_, err = s.List(t.Context())
 		require.NoError(t, err)
+		require.Less(t, time.Since(start), time.Second)
 		require.ErrorContains(t, s.Create(t.Context(), lease("a")), "ProvisionedThroughputExceededException")
 		require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "GetItem": 2, "Scan": 2, "PutItem": 1}, srv.AllCalls())
 	})

@@ -39,7 +39,7 @@ func (s *Store) Init(ctx context.Context) error {
 	wait := retry.New(500*time.Millisecond, 5*time.Second)
 	created, status := false, types.TableStatus("")
 	for {
-		out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table})
+		out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
 		switch {
 		case errors.Is(err, leases.ErrTableNotFound):
 			// Also right after CreateTable, which DescribeTable may not know of
@@ -77,7 +77,8 @@ func (s *Store) Init(ctx context.Context) error {
 	}
 }
 
-// create makes the table. Another worker that was faster is no error.
+// create makes the table. Another worker that was faster is no error, nor is a
+// lost answer: the next look at the table tells.
 func (s *Store) create(ctx context.Context) (bool, error) {
 	in := &sdk.CreateTableInput{
 		TableName:                 &s.cfg.Table,
@@ -99,7 +100,7 @@ func (s *Store) create(ctx context.Context) (bool, error) {
 		return true, nil
 	case awserr.Is(err, "ResourceInUseException"):
 		return false, nil
-	case awserr.Throttled(err): // too many tables are being made in the account
+	case awserr.Throttled(err), awserr.Code(err) == "transport", awserr.Code(err) == "timeout":
 		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be created yet", slog.Any("err", err))
 		return false, nil
 	}

@@ -192,14 +192,15 @@ func TestInitGivesUp(t *testing.T) {
 	})
 }
 
-// TestInitPatience: limits of the account, and a table that is just being
-// deleted, are waited for.
+// TestInitPatience: limits of the account, a lost answer and a table that is
+// just being deleted do no harm.
 func TestInitPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv := dynamotest.Start(dynamotest.Config{SettleTime: 30 * time.Second})
 		defer srv.Close()
 		srv.Inject(dynamotest.Fault{Operation: "CreateTable", Times: 5, Do: []dynamotest.Action{dynamotest.Fail("LimitExceededException", "too many tables are being created")}})
+		srv.Inject(dynamotest.Fault{Operation: "CreateTable", Skip: 5, Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
 		s := storeOn(t, srv)
 		require.NoError(t, s.Init(t.Context()))
 		_, err := awstest.DynamoDB(t, srv).DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: aws.String(table)})
