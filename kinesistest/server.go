@@ -186,6 +186,9 @@ func (s *Server) Close() {
 			t.CloseIdleConnections()
 		}
 		s.accepting.Wait()
+		for _, g := range generations { // again, for a connection that was being accepted the first time
+			_ = g.http.Close()
+		}
 		s.handling.Wait()
 		s.backend.close()
 	})
@@ -338,7 +341,13 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 
 // handle is where every request enters.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.closed { // Close may be waiting already
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
 	s.handling.Add(1)
+	s.mu.Unlock()
 	defer s.handling.Done()
 	s.ServeHTTP(w, r)
 }
