@@ -18,11 +18,12 @@
 //	GetItem, Scan     ConsistentRead or up to Config.Lag behind; pages of 1 MB or Config.PageRows rows; segments
 //	continuous backups and tags: as far as creation of a table goes
 //
-// Expressions: =, AND, OR, NOT, parentheses, attribute_exists,
+// Expressions: #name = :value, AND, OR, NOT, parentheses, attribute_exists,
 // attribute_not_exists. Attributes must be written as #name, because the fake
 // does not know the service's reserved words. A failed condition answers with
 // the old item when ReturnValuesOnConditionCheckFailure asks for it. Numbers
 // come back without trailing zeros and exponent, as from the service. Sizes:
-// 400 KB an item, 4 KB an expression. Anything else is a ValidationException or
+// 400 KB an item, 4 KB an expression. Anything else is a ValidationException, a
+// SerializationException (an unknown parameter) or
 // an UnknownOperationException that says what is missing.
 package dynamotest

@@ -18,7 +18,7 @@ type change struct {
 //
 //	or   = and { OR and }
 //	and  = not { AND not }
-//	not  = NOT not | "(" or ")" | function "(" #name ")" | operand "=" operand
+//	not  = NOT not | "(" or ")" | function "(" #name ")" | #name "=" :value
 type parser struct {
 	kind   string // ConditionExpression or UpdateExpression, for messages
 	tokens []string
@@ -154,33 +154,17 @@ func (p *parser) not() (condition, *apiError) {
 	return p.comparison()
 }
 
-// comparison parses a = b, which is false when one of them is absent.
+// comparison parses #a = :v, which is false when there is no such attribute.
 func (p *parser) comparison() (condition, *apiError) {
-	left, err := p.operand()
+	name, err := p.attribute()
 	if err != nil {
 		return nil, err
 	}
 	if err := p.expect("="); err != nil {
 		return nil, err
 	}
-	right, err := p.operand()
-	if err != nil {
-		return nil, err
-	}
-	return func(i Item) bool {
-		a, okA := left(i)
-		b, okB := right(i)
-		return okA && okB && a.same(b)
-	}, nil
-}
-
-func (p *parser) operand() (func(Item) (Value, bool), *apiError) {
-	if strings.HasPrefix(p.next(), ":") {
-		v, err := p.value()
-		return func(Item) (Value, bool) { return v, true }, err
-	}
-	name, err := p.attribute()
-	return func(i Item) (Value, bool) { v, ok := i[name]; return v, ok }, err
+	want, err := p.value()
+	return func(i Item) bool { v, ok := i[name]; return ok && v.same(want) }, err
 }
 
 func (p *parser) attribute() (string, *apiError) {

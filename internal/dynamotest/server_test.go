@@ -109,7 +109,7 @@ func TestConditions(t *testing.T) {
 	row := item{"leaseKey": str("a"), "owner": str("w1"), "counter": num("7"), "set": &types.AttributeValueMemberSS{Value: []string{"x", "y"}}}
 	values := item{":w1": str("w1"), ":w2": str("w2"), ":7": num("7.0"), ":s7": str("7"), ":set": &types.AttributeValueMemberSS{Value: []string{"y", "x"}}}
 	for condition, want := range map[string]bool{
-		"#owner = :w1": true, "#owner = :w2": false, ":w1 = #owner": true, "#none = :w1": false, "#none = #none": false,
+		"#owner = :w1": true, "#owner = :w2": false, "#none = :w1": false,
 		"#counter = :7": true, "#counter = :s7": false, "#set = :set": true,
 		"attribute_exists(#owner)": true, "attribute_not_exists(#owner)": false, "attribute_not_exists ( #none )": true,
 		"NOT #owner = :w1": false, "not attribute_exists(#none)": true,
