@@ -55,7 +55,8 @@ type Checkpointer struct {
 	lastAt    time.Time
 	floor     kcl.ExtendedSequenceNumber // last, or a later write whose outcome is not known
 	delivered kcl.ExtendedSequenceNumber
-	pending   bool // a pending checkpoint may stand in the row
+	open      time.Time // since when something is delivered and not checkpointed; moved on by every checkpoint
+	pending   bool      // a pending checkpoint may stand in the row
 	ended     bool
 	closed    error
 	since     time.Time // when the write under way began; zero when there is none
@@ -82,6 +83,9 @@ func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 	defer c.mu.Unlock()
 	if pos.Compare(c.delivered) > 0 {
 		c.delivered = pos
+		if c.open.IsZero() {
+			c.open = time.Now()
+		}
 	}
 }
 
@@ -156,6 +160,10 @@ type Report struct {
 	LastAt time.Time
 	// Delivered is the position of the last record handed to the processor.
 	Delivered kcl.ExtendedSequenceNumber
+	// OpenSince is when the first record after the last checkpoint was handed to
+	// the processor, or the last checkpoint if that did not cover everything;
+	// zero when nothing is left to be checkpointed.
+	OpenSince time.Time
 	// WritingSince is when the write under way began; zero when there is none.
 	WritingSince time.Time
 	// FailingSince is when the first of an unbroken row of failed writes began,
@@ -169,7 +177,7 @@ func (c *Checkpointer) Report() Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Report{
-		Last: c.last, LastAt: c.lastAt, Delivered: c.delivered,
+		Last: c.last, LastAt: c.lastAt, Delivered: c.delivered, OpenSince: c.open,
 		WritingSince: c.since, FailingSince: c.failing, Failure: c.failure,
 	}
 }
@@ -269,6 +277,10 @@ func (c *Checkpointer) finish(op string, start time.Time, pos kcl.ExtendedSequen
 		c.failing, c.failure = time.Time{}, nil
 		if op == "checkpoint" {
 			c.last, c.lastAt, c.pending = pos, time.Now(), false
+			c.open = time.Time{}
+			if pos.Compare(c.delivered) < 0 {
+				c.open = c.lastAt
+			}
 		}
 		return "ok"
 	case errors.Is(err, kcl.ErrLeaseLost):

@@ -191,6 +191,24 @@ func TestUnknownOutcomeIsNotRewound(t *testing.T) {
 	require.NoError(t, c.Report().Failure)
 }
 
+func TestOpenSince(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := checkpoint.New(&row{}, trimHorizon, nil)
+		time.Sleep(time.Hour)
+		require.Zero(t, c.Report().OpenSince, "nothing was delivered")
+		delivered := time.Now()
+		c.Delivered(at(10))
+		time.Sleep(time.Minute)
+		c.Delivered(at(20))
+		require.Equal(t, delivered, c.Report().OpenSince)
+		require.NoError(t, c.CheckpointAt(t.Context(), at(15)))
+		require.Equal(t, time.Now(), c.Report().OpenSince, "5 more are open")
+		require.NoError(t, c.Checkpoint(t.Context()))
+		require.Zero(t, c.Report().OpenSince)
+	})
+}
+
 // Two goroutines checkpoint 10 and 20; whichever order the store sees, 10 is
 // never written after 20.
 func TestSlowWritesDoNotOvertake(t *testing.T) {

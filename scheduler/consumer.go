@@ -549,10 +549,9 @@ func (c *consumer) report() checkpoint.Report {
 // never checkpoints. The watchdog calls it.
 func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time) {
 	r := c.report()
-	if c.s.cfg.CheckpointInterval > 0 || r.LastAt.IsZero() || r.Delivered.Compare(r.Last) <= 0 ||
-		now.Sub(r.LastAt) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
+	if c.s.cfg.CheckpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
 		return
 	}
 	c.warned = now
-	c.log.WarnContext(ctx, "records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval", "since", r.LastAt, "checkpoint", r.Last)
+	c.log.WarnContext(ctx, "records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval", "since", r.OpenSince, "checkpoint", r.Last)
 }

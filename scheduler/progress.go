@@ -119,13 +119,15 @@ func (p *progress) called(err error) {
 func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Empty batches that come nearer to the tip are progress too: a stretch of
+	// the shard without records.
+	if records > 0 || behind == 0 || behind < p.behind {
+		p.moved = time.Now()
+	}
 	p.behind = behind
 	if records > 0 {
 		p.records += uint64(records)
 		p.position = last
-	}
-	if records > 0 || behind == 0 {
-		p.moved = time.Now()
 	}
 }
 

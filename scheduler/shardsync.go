@@ -43,7 +43,9 @@ func (s *Scheduler) syncLoop(ctx context.Context, streams []*stream) {
 			if err != nil {
 				s.cfg.Metrics.ShardSyncError(st.id.Name)
 				s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.id.Name, "err", err)
-				s.examine(ctx, st, err)
+				if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
+					s.examine(ctx, st, err)
+				}
 				wait = min(wait, backoff.Next())
 			}
 		}
@@ -81,45 +83,34 @@ func (s *Scheduler) sync(ctx context.Context, st *stream) (err error) {
 		return err
 	}
 	if list.contradicts(st.first) {
-		return errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
+		return errContradiction
 	}
 	if st.first == nil {
 		st.first = list
 	}
-	listing, err = s.cfg.Leases.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list the lease table: %w", err)
-	}
-	if err := st.checkRows(listing.Leases); err != nil {
-		return err
-	}
-	shards := list.shards
-	if initial := st.cfg.InitialPosition; initial.Kind == kcl.AtTimestamp && !st.hasRows(listing.Leases) {
-		// Only the shards that were open at that time or later: reading starts with those.
-		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
-		if err != nil {
-			return err
-		}
-		shards = from.shards
-	}
 	created := 0
-	plan := leases.PlanSync(shards, listing.Leases, st.cfg.InitialPosition, leases.SyncOptions{
-		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
-	})
-	for _, row := range plan {
-		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.id.Name)
+	for round := 1; ; round++ {
+		listing, err = s.cfg.Leases.List(ctx)
+		if err != nil {
+			return fmt.Errorf("list the lease table: %w", err)
 		}
-		made, err := s.create(ctx, row)
+		yield := round < yieldRounds && len(listing.Bad) == 0
+		n, complete, err := s.createMissing(ctx, st, list, listing.Leases, yield)
+		created += n
 		if err != nil {
 			return err
 		}
-		if made {
-			created++
+		if complete {
+			break
+		}
+		// Another worker is making the same rows. Let it go ahead, so that a
+		// fleet that starts together does not write every row many times.
+		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
+			return err
 		}
 	}
 	if created > 0 {
-		s.log.InfoContext(ctx, "leases created", "stream", st.id.Name, "count", created, "listed", len(shards))
+		s.log.InfoContext(ctx, "leases created", "stream", st.id.Name, "count", created, "listed", len(list.shards))
 		if _, coord := s.parts(); coord != nil {
 			coord.Nudge()
 		}
@@ -127,11 +118,55 @@ func (s *Scheduler) sync(ctx context.Context, st *stream) (err error) {
 	return nil
 }
 
+// yieldRounds is how often a sync gives way to another worker that makes the
+// same rows. It gives way to none while there are rows that cannot be read:
+// those are planned anew each time.
+const yieldRounds = 20
+
+// createMissing plans and creates rows, when it yields only until one turns out
+// to exist already; complete says that it came to the end.
+func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool) (created int, complete bool, err error) {
+	if err := st.checkRows(rows); err != nil {
+		return 0, false, err
+	}
+	shards := list.shards
+	if initial := st.cfg.InitialPosition; initial.Kind == kcl.AtTimestamp && !st.hasRows(rows) {
+		// Only the shards that were open at that time or later: reading starts with those.
+		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
+		if err != nil {
+			return 0, false, err
+		}
+		shards = from.shards
+	}
+	plan := leases.PlanSync(shards, rows, st.cfg.InitialPosition, leases.SyncOptions{
+		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
+	})
+	for _, row := range plan {
+		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
+			return created, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.id.Name)
+		}
+		made, err := s.create(ctx, row)
+		if err != nil || (!made && yield) {
+			return created, false, err
+		}
+		if made {
+			created++
+		}
+	}
+	return created, true, nil
+}
+
+// errContradiction is followed by a look at the stream's creation time.
+var errContradiction = errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
+
 // create makes a row unless it is there already.
 func (s *Scheduler) create(ctx context.Context, row leases.Lease) (made bool, err error) {
 	err = s.cfg.Leases.Create(ctx, row)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return false, nil
+	}
+	if _, ok := errors.AsType[*leases.RowError](err); ok {
+		return false, nil // it is there, and cannot be read: Healthy tells
 	}
 	if err != nil {
 		return false, fmt.Errorf("create lease %s: %w", row.Key, err)

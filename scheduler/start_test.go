@@ -55,8 +55,12 @@ func TestAccessDenied(t *testing.T) {
 		operation string
 		mode      scheduler.RetrievalMode
 	}{
-		{"DescribeStreamSummary", efo}, {"ListShards", efo}, {"DescribeStreamConsumer", efo}, {"RegisterStreamConsumer", efo},
-		{"DescribeStreamSummary", polling}, {"ListShards", polling},
+		{"DescribeStreamSummary", efo},
+		{"ListShards", efo},
+		{"DescribeStreamConsumer", efo},
+		{"RegisterStreamConsumer", efo},
+		{"DescribeStreamSummary", polling},
+		{"ListShards", polling},
 	} {
 		t.Run(tc.mode.String()+" "+tc.operation, func(t *testing.T) {
 			t.Parallel()

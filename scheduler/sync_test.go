@@ -1,0 +1,142 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+// many pages, and a page token that expires in the middle.
+func TestR13PagesAndExpiredTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := oneStream(100)
+		cfg.PageSize = 7
+		r := newRig(t, cfg)
+		var pages atomic.Int32
+		r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+			if c.Operation != "ListShards" || c.Client != "a" {
+				return nil
+			}
+			if token := strings.Contains(string(c.Body), "NextToken"); token && strings.Contains(string(c.Body), "Stream") {
+				r.audit.violation("a token and a stream in one call: %s", c.Body)
+			}
+			if pages.Add(1) == 9 {
+				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("ExpiredNextTokenException", "token expired")}}
+			}
+			return nil
+		})
+		w := r.worker("a").start()
+		r.eventually(10*time.Second, "all shards are read", func() bool { return r.owned() == 100 })
+		require.GreaterOrEqual(t, pages.Load(), int32(9+15))
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// a shard whose row nobody made, because the worker that ended its parent
+// died, is found by the next synchronisation.
+func TestR10MissingRowsAreMade(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(3))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(20))
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		// Row and shard are as at the very beginning, so reading anew repeats all of it.
+		lost := r.row(r.open()[1])
+		require.NoError(t, r.store.Delete(t.Context(), lost, 0))
+		w = r.worker("b", mode).start()
+		r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == 3 })
+		r.produce(2, time.Second, keys(20))
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(40)
+	})
+}
+
+// ListShards is down for ten minutes while the stream is resharded: the children
+// come from the end of the shard, and health tells.
+func TestListShardsDown(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		remove := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		r.split(r.open()[0])
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		time.Sleep(10 * time.Minute)
+		require.ErrorContains(t, w.Healthy(), "the shards of stream orders cannot be listed since")
+		remove()
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// O: a row that cannot be read is told, and does not keep the others from being read.
+func TestUnreadableRowIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(3))
+		w := r.worker("a").start()
+		r.eventually(10*time.Second, "all shards are read", func() bool { return r.owned() == 3 })
+		require.NoError(t, w.stop())
+		bad := r.open()[1]
+		r.store.Poison(bad, errors.New("leaseCounter is a list"))
+		w = r.worker("b").start()
+		r.eventually(time.Minute, "the others are read", func() bool { return r.owned() == 2 })
+		require.ErrorContains(t, w.Healthy(), bad)
+		require.ErrorContains(t, w.Healthy(), "leaseCounter is a list")
+		require.NoError(t, w.stop())
+	})
+}
+
+// The same library on the table of the Java KCL: three workers share it over
+// DynamoDB's wire, one is killed and the stream is resharded.
+func TestOnDynamoDB(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(4))
+		ddb := dynamotest.Start(dynamotest.Config{})
+		t.Cleanup(ddb.Close)
+		var workers []*worker
+		for i := range 3 {
+			name := fmt.Sprintf("w%d", i)
+			table := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(t, ddb, name), Table: "app"})
+			workers = append(workers, r.worker(name, mode, func(c *scheduler.Config) { c.Leases = table }).start())
+		}
+		r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == 4 })
+		r.produce(5, time.Second, keys(40))
+		left, _ := r.split(r.open()[0])
+		r.produce(5, time.Second, keys(40))
+		r.merge(left, r.open()[1])
+		r.produce(5, time.Second, keys(40))
+		workers[0].dead.Store(true)
+		r.srv.Kill("w0")
+		ddb.Network().Host("w0").Kill()
+		r.produce(5, time.Second, keys(40))
+		r.finished(time.Minute)
+		for _, w := range workers[1:] {
+			require.NoError(t, w.Healthy())
+			require.NoError(t, w.stop())
+		}
+		r.audit.check(80)
+	})
+}
