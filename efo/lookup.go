@@ -19,6 +19,8 @@ import (
 // something is; otherwise it is only suspected. It returns an error that is
 // final, finishes the reader at an end of the shard, or returns nil when
 // everything is there or cannot be asked: then the subscribe is tried again.
+// A shard is gone when ListShards does not show it and a read by GetShardIterator
+// does not find it either (where that is not permitted, the subscribe counts).
 func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	if gone, err := r.consumerGone(ctx); err != nil || gone {
 		return err
@@ -26,18 +28,13 @@ func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	if err := r.checkShardEnd(ctx, false); err != nil || r.finished {
 		return err
 	}
-	shard, children, listed, known := r.shardNow(ctx)
-	if !known || listed {
-		if known && !shard.Closed() {
-			r.log.LogAttrs(ctx, slog.LevelDebug, "stream, consumer and shard exist")
-		}
+	_, children, listed, known := r.shardNow(ctx)
+	if listed || !known && r.Lineage != nil {
 		return nil
 	}
-	if !notFound {
-		// ListShards does not show it, and the subscribe did not say why it failed: read directly.
-		if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") {
-			return nil
-		}
+	// Not listed, or nobody to ask: read directly.
+	if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") && (!notFound || !awserr.Denied(err)) {
+		return nil
 	}
 	if len(children) > 0 {
 		r.log.LogAttrs(ctx, slog.LevelError, "the shard has left the retention period; what was unread in it is lost, its children go on",

@@ -23,6 +23,8 @@ const (
 	// limitTimeout is how long LimitExceeded is waited out: five consumers may
 	// be CREATING at a time, and five may be registered per second.
 	limitTimeout = 5 * time.Minute
+	// fullTimeout is how long a full stream is waited for: somebody may be leaving.
+	fullTimeout = 10 * time.Second
 	// maxConsumers is how many consumers a stream may have (50 with On-demand
 	// Advantage, where the service refuses later).
 	maxConsumers = 20
@@ -159,8 +161,8 @@ func (r *registration) full(ctx context.Context, cause error) error {
 	if r.limited.IsZero() {
 		r.limited = r.start
 	}
-	names, err := r.consumers(ctx)
-	if err == nil && len(names) >= maxConsumers {
+	names, creating, err := r.consumers(ctx)
+	if err == nil && len(names) >= maxConsumers && !creating && time.Since(r.limited) > fullTimeout {
 		return fmt.Errorf("%w: %s has %d: %s; deregister one, or use the ARN of one: %w",
 			ErrTooManyConsumers, r.StreamARN, len(names), strings.Join(names, ", "), cause)
 	}
@@ -171,24 +173,25 @@ func (r *registration) full(ctx context.Context, cause error) error {
 	return nil
 }
 
-// consumers lists the names of the consumers that stay: those being deleted make room.
-func (r *registration) consumers(ctx context.Context) ([]string, error) {
+// consumers lists the names of the consumers that stay (those being deleted make
+// room), and tells whether any is being registered.
+func (r *registration) consumers(ctx context.Context) (names []string, creating bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	var names []string
 	pages := kinesis.NewListStreamConsumersPaginator(r.client, &kinesis.ListStreamConsumersInput{StreamARN: &r.StreamARN})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, c := range page.Consumers {
+			creating = creating || c.ConsumerStatus == types.ConsumerStatusCreating
 			if c.ConsumerStatus != types.ConsumerStatusDeleting {
 				names = append(names, aws.ToString(c.ConsumerName))
 			}
 		}
 	}
-	return names, nil
+	return names, creating, nil
 }
 
 // judge is for the errors that both calls share: nil for those that pass.

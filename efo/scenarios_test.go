@@ -17,7 +17,6 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
-	"github.com/kinesis-go/kcl/internal/memnet"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -189,7 +188,7 @@ func TestE03GoAway(t *testing.T) {
 
 func shardID(i int) string { return fmt.Sprintf("shardId-%012d", i) }
 
-// The byte stream of three events is cut at every offset: only whole events are
+// The byte stream of three events is cut at every offset (over HTTP/1.1 at every seventh): only whole events are
 // delivered, and reading goes on after the last one that was processed.
 func TestE04CutAtEveryByte(t *testing.T) {
 	for name, cut := range map[string]func(kinesistest.At) kinesistest.Action{
@@ -200,7 +199,11 @@ func TestE04CutAtEveryByte(t *testing.T) {
 				inBubble(t, kinesistest.Config{HTTP1: http1}, func(t *testing.T, w *world) {
 					cfg := w.config()
 					from := kcl.Position{}
-					for offset := 0; ; offset++ {
+					step := 1
+					if http1 {
+						step = 7
+					}
+					for offset := 0; ; offset += step {
 						remove := w.srv.Inject(onSubscribe(1, cut(kinesistest.AfterBytes(offset))))
 						first := w.put
 						o := &watcher{}
@@ -256,7 +259,7 @@ func TestE05HTTP1(t *testing.T) {
 func TestE06FiftyShards(t *testing.T) {
 	const shards, perConnection = 50, 10
 	synctest.Test(t, func(t *testing.T) {
-		network := memnet.New()
+		network := newNetwork(t)
 		w := newWorld(t, kinesistest.Config{
 			Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: perConnection, Network: network,
 		})
@@ -450,10 +453,18 @@ func TestE13StreamDeleted(t *testing.T) {
 }
 
 func TestE13ShardUnknown(t *testing.T) {
-	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
-		got := w.read(t.Context(), w.config(), "shardId-000000000099", kcl.Position{}, 0)
-		require.ErrorIs(t, got.err, efo.ErrShardNotFound)
-	})
+	for _, withLineage := range []bool{true, false} {
+		t.Run(fmt.Sprint("lineage=", withLineage), func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				cfg := w.config()
+				if !withLineage {
+					cfg.Lineage = nil
+				}
+				got := w.read(t.Context(), cfg, "shardId-000000000099", kcl.Position{}, 0)
+				require.ErrorIs(t, got.err, efo.ErrShardNotFound)
+			})
+		})
+	}
 }
 
 // A closed shard leaves the retention period: its children are named, nothing else is.

@@ -74,9 +74,11 @@ func (r *reader) checkShardEnd(ctx context.Context, said bool) error {
 		return nil
 	}
 	err := r.readRest(ctx, children)
-	switch {
-	case err == nil || r.finished || ctx.Err() != nil:
+	if r.finished || ctx.Err() != nil {
 		return nil
+	}
+	switch {
+	case err == nil:
 	case awserr.Denied(err):
 		if r.pastEnd(shard) {
 			r.log.LogAttrs(ctx, slog.LevelWarn, "shard end taken from the shard list: allow kinesis:GetRecords and kinesis:GetShardIterator to have it confirmed", slog.Any("err", err))

@@ -22,6 +22,14 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
+// newNetwork is a network that is closed last, so that no connection outlives the bubble.
+func newNetwork(tb testing.TB) *memnet.Network {
+	tb.Helper()
+	n := memnet.New()
+	tb.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
 // buildable is the SDK's own kind of HTTP client, dialling the network.
 func buildable(tb testing.TB, network *memnet.Network, cert []byte, opts ...func(*http.Transport)) *awshttp.BuildableClient {
 	tb.Helper()
@@ -93,7 +101,7 @@ func TestTransportProtocols(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				network := memnet.New()
+				network := newNetwork(t)
 				w := newWorld(t, kinesistest.Config{TLS: test.tls, Network: network})
 				base := buildable(t, network, w.srv.CertPEM(), func(tr *http.Transport) {
 					if test.http1Only {
@@ -167,7 +175,7 @@ func (s *spy) protocols() []int {
 // A dead connection is noticed by pings, long before the silence of its streams.
 func TestE01PingsNoticeADeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := memnet.New()
+		network := newNetwork(t)
 		w := newWorld(t, kinesistest.Config{Network: network})
 		cfg := w.config()
 		cfg.Lineage = nil
