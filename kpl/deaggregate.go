@@ -1,0 +1,230 @@
+package kpl
+
+import (
+	"bytes"
+	"crypto/fips140"
+	"crypto/md5" //nolint:gosec // the format's checksum, not a protection
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kinesis-go/kcl"
+)
+
+const (
+	magic = "\xf3\x89\x9a\xc2"
+	// overhead is what surrounds the protobuf. A record that is no longer than
+	// that is no aggregate to the KCL, and is none here.
+	overhead = len(magic) + md5.Size
+)
+
+// DefaultMaxRecords is the default of Options.MaxRecords. An aggregate of one
+// mebibyte, which is the most that the Kinesis Producer Library makes, cannot
+// hold more.
+const DefaultMaxRecords = 200_000
+
+var (
+	// ErrCorrupt is wrapped by Report.Err: the checksum is wrong, or the
+	// protobuf is not an AggregatedRecord. The error says what is wrong with
+	// the form and never holds content.
+	ErrCorrupt = errors.New("kpl: not a valid aggregate")
+
+	// ErrTooManyRecords is wrapped by Report.Err: the aggregate holds more user
+	// records, or more keys, than Options.MaxRecords.
+	ErrTooManyRecords = errors.New("kpl: aggregate holds too many records")
+)
+
+// Options change what [Deaggregate] does. The zero value splits everything and
+// drops nothing.
+type Options struct {
+	// HashKeyRange is the range of the shard that the records were read from.
+	// When it is set, user records whose hash key lies outside are dropped and
+	// counted. The hash key is the record's explicit hash key, or else the MD5
+	// of its partition key. A record is kept in any doubt: when the range or its
+	// explicit hash key is no number, and when the carrier has no partition key,
+	// because then the service chose the shard, whatever the keys say.
+	//
+	// Defaults to zero, which drops nothing. The KCL drops by default, and then
+	// not the records outside, but the whole aggregate that holds one. That
+	// hides the duplicates that the Kinesis Producer Library writes around a
+	// reshard. It loses the records of producers that aggregate without regard
+	// to shards. Leave it zero on streams that distribute records automatically
+	// (AUTO), now or since their oldest record: a carrier that came with a
+	// partition key looks there like any other, and most of it would be dropped.
+	HashKeyRange kcl.HashKeyRange
+
+	// MaxRecords is how many user records one aggregate may hold, and how many
+	// entries each of its two tables of keys. One with more is delivered raw,
+	// with ErrTooManyRecords. A user record takes about 112 bytes of memory
+	// beside its data, which is shared, and 6 bytes at least of the aggregate:
+	// the default bounds what one carrier can take to some 30 MB and a copy of
+	// its keys. Defaults to DefaultMaxRecords; below 1 is the default, too.
+	MaxRecords int
+}
+
+// Report is what [Deaggregate] found in one batch. The zero value means that
+// no record looked like an aggregate.
+type Report struct {
+	// Aggregates is how many carriers were split, and UserRecords how many user
+	// records they held, the dropped ones included. An aggregate of no user
+	// records is split too.
+	Aggregates, UserRecords int
+	// Corrupt is how many carriers begin like an aggregate, and were delivered
+	// raw because they are none.
+	Corrupt int
+	// Dropped is how many user records were outside Options.HashKeyRange.
+	Dropped int
+	// Err says why the first corrupt carrier is that, and At where it is. It
+	// wraps ErrCorrupt or ErrTooManyRecords.
+	Err error
+	At  kcl.ExtendedSequenceNumber
+}
+
+// Deaggregate returns the user records of a batch, in order. The carriers of
+// aggregates are replaced by what they hold; all other records stay as they
+// are. When there is nothing to split, it returns records itself, and for a
+// batch in which no record begins like an aggregate it does not allocate.
+// Otherwise the result is a new slice, and records is left alone.
+//
+// A user record has the sequence number, the arrival time and the encryption
+// type of its carrier, its own keys, and its place in the aggregate, from 0, as
+// SubSequenceNumber; places of dropped records stay empty. Its data are a part
+// of the carrier's, not a copy.
+//
+// The result can be empty although records is not: of an empty aggregate, or
+// one that was dropped, nothing is left to deliver. The caller goes on from
+// Batch.Next as after any other batch.
+//
+// Deaggregate is safe for concurrent use.
+func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
+	first := slices.IndexFunc(records, func(r kcl.Record) bool { return hasMagic(r.Data()) })
+	if first < 0 {
+		return records, Report{}
+	}
+	if opt.MaxRecords < 1 {
+		opt.MaxRecords = DefaultMaxRecords
+	}
+
+	var report Report
+	shapes := make([]shape, len(records)-first) // records 0 for what stays raw
+	total := first
+	for i, r := range records[first:] {
+		total++
+		if !hasMagic(r.Data()) {
+			continue
+		}
+		s, err := inspect(r.Data(), opt.MaxRecords)
+		if err != nil {
+			if report.Corrupt == 0 {
+				report.Err, report.At = err, r.Position()
+			}
+			report.Corrupt++
+			continue
+		}
+		shapes[i] = s
+		report.Aggregates++
+		report.UserRecords += s.records
+		total += s.records - 1
+	}
+	if report.Aggregates == 0 {
+		return records, report
+	}
+
+	within := newFilter(opt.HashKeyRange)
+	out := append(make([]kcl.Record, 0, total), records[:first]...)
+	for i, r := range records[first:] {
+		if shapes[i].valid {
+			out = split(out, r, shapes[i], within)
+		} else {
+			out = append(out, r)
+		}
+	}
+	report.Dropped = total - len(out)
+	return out, report
+}
+
+func hasMagic(data []byte) bool {
+	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
+}
+
+// inspect says what an aggregate holds, or why it is none. It does not allocate
+// for a valid one.
+func inspect(data []byte, limit int) (shape, error) {
+	if len(data) <= overhead {
+		return shape{}, fmt.Errorf("%w: %d bytes are too short", ErrCorrupt, len(data))
+	}
+	message := body(data)
+	if sum := checksum(message); !bytes.Equal(sum[:], data[len(data)-md5.Size:]) {
+		return shape{}, fmt.Errorf("%w: the checksum is wrong", ErrCorrupt)
+	}
+	return measure(message, limit)
+}
+
+func body(data []byte) []byte { return data[len(magic) : len(data)-md5.Size] }
+
+// checksum works in FIPS 140-only mode as well, where MD5 panics otherwise.
+func checksum(b []byte) [md5.Size]byte {
+	if fips140.Enforced() {
+		return checksumUnenforced(b)
+	}
+	return md5.Sum(b) //nolint:gosec // see the import
+}
+
+// checksumUnenforced is apart because its closure allocates.
+func checksumUnenforced(b []byte) (sum [md5.Size]byte) {
+	fips140.WithoutEnforcement(func() {
+		sum = md5.Sum(b) //nolint:gosec // see the import
+	})
+	return sum
+}
+
+// split appends the user records of a carrier, which has the shape s.
+func split(out []kcl.Record, carrier kcl.Record, s shape, within filter) []kcl.Record {
+	if s.records == 0 {
+		return out
+	}
+	// All keys are one string, and each key a part of it.
+	message := body(carrier.Data())
+	var text strings.Builder
+	text.Grow(s.keyBytes)
+	keys := make([]string, 0, s.keys+s.hashes)
+	for _, table := range []struct {
+		field fieldNumber
+		size  int
+	}{{fieldKeyTable, s.keys}, {fieldHashTable, s.hashes}} {
+		for c := (cursor{rest: message}); table.size > 0 && c.next(); {
+			if !c.is(table.field) {
+				continue
+			}
+			text.Write(c.value)
+			keys = append(keys, text.String()[text.Len()-len(c.value):])
+			table.size--
+		}
+	}
+	partitionKeys, hashKeys := keys[:s.keys], keys[s.keys:]
+
+	_, keyed := carrier.PartitionKey()
+	fields := kcl.RecordFields{
+		SequenceNumber: carrier.SequenceNumber(), Aggregated: true,
+		ApproximateArrival: carrier.ApproximateArrival(), EncryptionType: carrier.EncryptionType(),
+	}
+	sub := int64(0)
+	for c := (cursor{rest: message}); c.next(); {
+		if !c.is(fieldRecords) {
+			continue
+		}
+		u, _ := parseUserRecord(c.value) // measure has seen it
+		fields.SubSequenceNumber = sub
+		sub++
+		fields.PartitionKey, fields.ExplicitHashKey, fields.Data = &partitionKeys[u.key], nil, u.data
+		if u.hasHash {
+			fields.ExplicitHashKey = &hashKeys[u.hash]
+		}
+		if within.on && keyed && !within.keeps(partitionKeys[u.key], fields.ExplicitHashKey) {
+			continue
+		}
+		out = append(out, kcl.NewRecord(fields))
+	}
+	return out
+}
