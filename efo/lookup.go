@@ -25,8 +25,8 @@ func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	if gone, err := r.consumerGone(ctx); err != nil || gone {
 		return err
 	}
-	if err := r.checkShardEnd(ctx, false); err != nil || r.finished {
-		return err
+	if r.checkShardEnd(ctx, false); r.finished {
+		return nil
 	}
 	_, children, listed, known := r.shardNow(ctx)
 	if listed || !known && r.Lineage != nil {

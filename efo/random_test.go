@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,8 @@ func TestRandomFaults(t *testing.T) {
 		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Logf("rerun with -run '%s' -seed %d", t.Name(), s)
-			inBubble(t, kinesistest.Config{HTTP1: s%3 == 0}, func(t *testing.T, w *world) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, kinesistest.Config{HTTP1: s%3 == 0})
 				var mu sync.Mutex // guards rng
 				rng := rand.New(rand.NewPCG(s, 0))
 				remove := w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {

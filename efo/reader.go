@@ -132,8 +132,8 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 		r.inUseSince = time.Time{}
 	}
 	if e.check || e.closed {
-		if err := r.checkShardEnd(ctx, e.closed); err != nil || r.finished {
-			return 0, err
+		if r.checkShardEnd(ctx, e.closed); r.finished {
+			return 0, nil
 		}
 	}
 	switch {

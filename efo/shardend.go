@@ -60,36 +60,32 @@ func (r *reader) closedByLineage(ctx context.Context) bool {
 // checkShardEnd finds out whether the shard has ended although its stream did
 // not say so completely, and finishes the reader if it has. said is true when
 // the stream did send a nil continuation, and only the children are missing.
-// The error is final.
-func (r *reader) checkShardEnd(ctx context.Context, said bool) error {
+func (r *reader) checkShardEnd(ctx context.Context, said bool) {
 	shard, children, _, known := r.shardNow(ctx)
-	if !known || len(children) == 0 {
-		return nil
-	}
-	if said {
-		r.finish(children)
-		return nil
-	}
-	if !shard.Closed() {
-		return nil
-	}
-	err := r.readRest(ctx, children)
-	if r.finished || ctx.Err() != nil {
-		return nil
-	}
 	switch {
-	case err == nil:
-	case awserr.Denied(err):
-		if r.pastEnd(shard) {
-			r.log.LogAttrs(ctx, slog.LevelWarn, "shard end taken from the shard list: allow kinesis:GetRecords and kinesis:GetShardIterator to have it confirmed", slog.Any("err", err))
-			r.finish(children)
-		} else {
-			r.log.LogAttrs(ctx, slog.LevelWarn, "the shard is closed, and whether it has been read to its end cannot be asked: allow kinesis:GetRecords and kinesis:GetShardIterator", slog.Any("err", err))
+	case !known || len(children) == 0:
+	case said:
+		r.finish(children)
+	case shard.Closed():
+		if err := r.readRest(ctx, children); err != nil && ctx.Err() == nil {
+			r.unconfirmed(ctx, err, shard, children)
 		}
-	default:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end not confirmed, reading on", slog.Any("err", err))
 	}
-	return nil
+}
+
+// unconfirmed is for a shard that is closed, has children and cannot be read
+// with GetRecords. Without the permission for that, a position past the last
+// number of the shard is enough.
+func (r *reader) unconfirmed(ctx context.Context, err error, shard kcl.Shard, children []kcl.ChildShard) {
+	switch {
+	case !awserr.Denied(err):
+		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end not confirmed, reading on", slog.Any("err", err))
+	case r.pastEnd(shard):
+		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end taken from the shard list: allow kinesis:GetRecords and kinesis:GetShardIterator to have it confirmed", slog.Any("err", err))
+		r.finish(children)
+	default:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "the shard is closed, and whether it has been read to its end cannot be asked: allow kinesis:GetRecords and kinesis:GetShardIterator", slog.Any("err", err))
+	}
 }
 
 // finish delivers the end of the shard by itself.
