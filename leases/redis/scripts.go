@@ -1,0 +1,142 @@
+package redis
+
+import sdk "github.com/redis/go-redis/v9"
+
+// Each script is one call. They share a prelude: KEYS[1] is the table, KEYS[2]
+// the index, KEYS[3] the row; ARGV[1..3] are layout, format and application,
+// ARGV[4] is the key of the lease. The answer is a list that starts with a
+// status:
+//
+//	ok        and what was asked for
+//	conflict  and the fields of the row, or nothing when there is none
+//	lost      the index names a row that is not there
+//	type      the row is no hash, and its type
+//	no table
+//	foreign   and what was found at the table's keys
+//
+// They use nothing that Redis 6 does not have, and name all keys they touch.
+const prelude = `
+local function kind(key) return redis.call('TYPE', key)['ok'] end
+local function unusable()
+  local t, i = kind(KEYS[1]), kind(KEYS[2])
+  if t == 'none' and i == 'none' then return {'no table'} end
+  if t ~= 'hash' or (i ~= 'none' and i ~= 'zset') then return {'foreign', t, i} end
+  local f = redis.call('HMGET', KEYS[1], 'layout', 'format', 'application')
+  for n = 1, 3 do
+    if f[n] ~= ARGV[n] then return {'foreign', t, i, f[1] or '', f[2] or '', f[3] or ''} end
+  end
+end
+local function look(row, key)
+  local t = kind(row)
+  if t == 'hash' then return true end
+  if t ~= 'none' then return false, {'type', t} end
+  if redis.call('ZSCORE', KEYS[2], key) then return false, {'lost'} end
+  return false
+end
+local function fields(status, row)
+  local all = redis.call('HGETALL', row)
+  table.insert(all, 1, status)
+  return all
+end
+local bad = unusable()
+`
+
+// begin is the start of a script about one row that exists or does not.
+const begin = prelude + `
+if bad then return bad end
+local there, damage = look(KEYS[3], ARGV[4])
+`
+
+// expectations compares the row with pairs of field and value from ARGV[at] on;
+// ARGV[at] is their number. Absent and empty are the same.
+const expectations = `
+local function differs(at)
+  for n = at + 1, at + 2 * tonumber(ARGV[at]), 2 do
+    if (redis.call('HGET', KEYS[3], ARGV[n]) or '') ~= ARGV[n + 1] then return true end
+  end
+  return false
+end
+`
+
+var (
+	// ARGV[4] is the time of creation.
+	initScript = sdk.NewScript(prelude + `
+if bad and bad[1] == 'no table' then
+  redis.call('HSET', KEYS[1], 'layout', ARGV[1], 'format', ARGV[2], 'application', ARGV[3], 'created', ARGV[4])
+  return {'ok', 'created'}
+end
+return bad or {'ok'}
+`)
+
+	// A page of the index: ARGV[4] is the bound, ARGV[5] how many.
+	pageScript = sdk.NewScript(prelude + `
+if bad then return bad end
+local page = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[4], '+', 'LIMIT', 0, ARGV[5])
+table.insert(page, 1, 'ok')
+return page
+`)
+
+	// The rows of a page: KEYS[3...] and ARGV[4...] in step. A row that is gone
+	// together with its place in the index was deleted since: a bare 'ok'.
+	rowsScript = sdk.NewScript(prelude + `
+if bad then return bad end
+local rows = {'ok'}
+for n = 3, #KEYS do
+  local there, damage = look(KEYS[n], ARGV[n + 1])
+  if there then rows[n - 1] = fields('ok', KEYS[n]) else rows[n - 1] = damage or {'ok'} end
+end
+return rows
+`)
+
+	getScript = sdk.NewScript(begin + `
+if damage then return damage end
+if not there then return {'ok'} end
+return fields('ok', KEYS[3])
+`)
+
+	// ARGV[5] is the mark of this write, ARGV[6...] are the fields. A row that
+	// the index does not name (it was restored, or the index was lost) gets its
+	// place back.
+	createScript = sdk.NewScript(begin + `
+if damage then return damage end
+if there then
+  redis.call('ZADD', KEYS[2], 0, ARGV[4])
+  if redis.call('HGET', KEYS[3], 'lastWrite') == ARGV[5] then return {'ok'} end
+  return fields('conflict', KEYS[3])
+end
+redis.call('HSET', KEYS[3], 'lastWrite', unpack(ARGV, 5))
+redis.call('ZADD', KEYS[2], 0, ARGV[4])
+return {'ok'}
+`)
+
+	// ARGV[5] is the mark of this write, ARGV[6...] the expectations, and then
+	// pairs of field and value; an empty value removes the field.
+	updateScript = sdk.NewScript(begin + expectations + `
+if damage then return damage end
+if not there then return {'conflict'} end
+if redis.call('HGET', KEYS[3], 'lastWrite') == ARGV[5] then return {'ok'} end
+if differs(6) then return fields('conflict', KEYS[3]) end
+local sets, removes = {'lastWrite', ARGV[5]}, {}
+for n = 7 + 2 * tonumber(ARGV[6]), #ARGV, 2 do
+  if ARGV[n + 1] == '' then
+    removes[#removes + 1] = ARGV[n]
+  else
+    sets[#sets + 1] = ARGV[n]
+    sets[#sets + 1] = ARGV[n + 1]
+  end
+end
+redis.call('HSET', KEYS[3], unpack(sets))
+if #removes > 0 then redis.call('HDEL', KEYS[3], unpack(removes)) end
+redis.call('ZADD', KEYS[2], 0, ARGV[4])
+return {'ok'}
+`)
+
+	// ARGV[5...] are the expectations. What is left of a lost row goes too.
+	deleteScript = sdk.NewScript(begin + expectations + `
+if damage and damage[1] == 'type' then return damage end
+if there and differs(5) then return fields('conflict', KEYS[3]) end
+redis.call('DEL', KEYS[3])
+redis.call('ZREM', KEYS[2], ARGV[4])
+return {'ok'}
+`)
+)

@@ -1,0 +1,66 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// startTimeout bounds the wait for a server that loads its data or a cluster
+// that elects a master.
+const startTimeout = time.Minute
+
+var errStartTimeout = fmt.Errorf("no usable Redis after %v", startTimeout)
+
+// Init implements [leases.Store]: it makes the table's key unless it exists,
+// and checks that it is of this application and format. While Redis says that
+// it is starting it tries again, for a minute at most. The error wraps
+// leases.ErrForeignTable for keys of another layout, format or application, and
+// kcl.ErrAccessDenied for a missing right.
+func (s *Store) Init(ctx context.Context) error {
+	if err := s.cfg.Validate(); err != nil {
+		return fmt.Errorf("leases/redis: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
+	defer cancel()
+	wait := retry.New(100*time.Millisecond, 2*time.Second)
+	for {
+		created, err := s.call(ctx, "init", initScript, nil, time.Now().UTC().Format(time.RFC3339))
+		switch {
+		case err == nil:
+			if len(created) > 0 {
+				s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
+			}
+			s.warn(ctx)
+			return nil
+		case !starting(err):
+			return err
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be used yet", slog.Any("err", err))
+		if wait.Wait(ctx) != nil {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// warn tells of a server that may drop rows. It is advice, so a failure to ask
+// is none.
+func (s *Store) warn(ctx context.Context) {
+	timed, cancel := context.WithTimeoutCause(ctx, s.cfg.RequestTimeout, errNoAnswer)
+	defer cancel()
+	info, err := s.cfg.Client.Info(timed, "memory").Result()
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "the eviction policy of redis is not known", slog.Any("err", err))
+		return
+	}
+	for line := range strings.Lines(info) {
+		policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
+		if ok && strings.HasPrefix(policy, "allkeys-") {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "redis may evict leases when its memory is full, and their shards would not be read: set maxmemory-policy to noeviction", slog.String("policy", policy))
+		}
+	}
+}
