@@ -27,6 +27,8 @@ func TestNilIsNoOp(t *testing.T) {
 	require.Nil(t, s)
 	s.Batch(1, 1, time.Second)
 	s.Processed(time.Second)
+	s.AggregatesCorrupt(1)
+	s.RecordsDropped(1)
 	s.ProcessorFailed("process_records", "panic")
 	s.SubscriptionOpened()
 	s.SubscriptionEnded("expired")

@@ -61,6 +61,9 @@ var (
 	ProcessTime   = &Desc{Name: "kcl_process_records_seconds", Help: "Time that ProcessRecords took for one batch.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
 	ProcessErrors = &Desc{Name: "kcl_processor_errors_total", Help: "Calls of the processor that failed, by method and by cause (error, panic).", Labels: []string{"stream", "shard", "method", "cause"}}
 
+	AggregatesCorrupt = &Desc{Name: "kcl_aggregates_corrupt_total", Help: "Records that begin like an aggregate of the Kinesis Producer Library and were delivered as they are, because they are none.", Labels: shardLabels}
+	RecordsDropped    = &Desc{Name: "kcl_records_dropped_total", Help: "User records of aggregates that were dropped, because their hash key is outside the range of the shard.", Labels: shardLabels}
+
 	SubscriptionsOpened = &Desc{Name: "kcl_subscriptions_opened_total", Help: "SubscribeToShard calls that were accepted.", Labels: shardLabels}
 	SubscriptionsEnded  = &Desc{Name: "kcl_subscriptions_ended_total", Help: "Subscriptions that ended, by reason.", Labels: []string{"stream", "shard", "reason"}}
 	ReadRetries         = &Desc{Name: "kcl_read_retries_total", Help: "Reads that failed and are tried again, by operation and error code.", Labels: []string{"stream", "shard", "operation", "code"}}
@@ -82,6 +85,7 @@ var (
 func All() []*Desc {
 	return []*Desc{
 		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
+		AggregatesCorrupt, RecordsDropped,
 		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode,
 		Checkpoints, CheckpointTime, Stalled,
 		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, ShardSyncErrors,

@@ -15,6 +15,7 @@ type Shard struct {
 	records, bytes, batches, behind Series
 	process, opened, mode           Series
 	checkpoint, stalled             Series
+	corrupt, dropped                Series
 }
 
 // Batch counts one batch that was read.
@@ -27,6 +28,21 @@ func (s *Shard) Batch(records, bytes int, behind time.Duration) {
 	if records > 0 {
 		s.records.Record(float64(records))
 		s.bytes.Record(float64(bytes))
+	}
+}
+
+// AggregatesCorrupt counts records that look like aggregates and are none.
+func (s *Shard) AggregatesCorrupt(n int) {
+	if s != nil && n > 0 {
+		s.corrupt.Record(float64(n))
+	}
+}
+
+// RecordsDropped counts user records that are dropped, because they belong to
+// another shard.
+func (s *Shard) RecordsDropped(n int) {
+	if s != nil && n > 0 {
+		s.dropped.Record(float64(n))
 	}
 }
 
