@@ -86,6 +86,10 @@ type Config struct {
 	// RetrievalMode is EFO (the default) or Polling.
 	RetrievalMode RetrievalMode
 
+	// Aggregates says what becomes of records that the Kinesis Producer Library
+	// aggregated. Defaults to SplitAggregates, which delivers every user record.
+	Aggregates Aggregates
+
 	// FailoverTime is how long a lease may go unrenewed before others take it
 	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
 	// application. Defaults to 10s (DefaultFailoverTime); at least 1s.
@@ -177,6 +181,9 @@ func (c Config) Validate() error {
 	}
 	if c.RetrievalMode != EFO && c.RetrievalMode != Polling {
 		bad("RetrievalMode is %d: use scheduler.EFO or scheduler.Polling", int(c.RetrievalMode))
+	}
+	if c.Aggregates < SplitAggregates || c.Aggregates > KeepAggregates {
+		bad("Aggregates is %d: use scheduler.SplitAggregates, scheduler.SplitAggregatesInRange or scheduler.KeepAggregates", int(c.Aggregates))
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)

@@ -40,6 +40,7 @@ func TestValidate(t *testing.T) {
 		"store missing":           {func(c *scheduler.Config) { c.Leases = nil }, []string{"Config.Leases is missing", "memory.New()"}},
 		"no streams":              {func(c *scheduler.Config) { c.Streams = nil }, []string{"Config.Streams is empty"}},
 		"mode":                    {func(c *scheduler.Config) { c.RetrievalMode = 7 }, []string{"Config.RetrievalMode is 7", "scheduler.Polling"}},
+		"aggregates":              {func(c *scheduler.Config) { c.Aggregates = 3 }, []string{"Config.Aggregates is 3", "scheduler.SplitAggregates,"}},
 		"failover time":           {func(c *scheduler.Config) { c.FailoverTime = time.Millisecond }, []string{"Config.FailoverTime is 1ms", "at least 1s"}},
 		"negative failover time":  {func(c *scheduler.Config) { c.FailoverTime = -time.Second }, []string{"Config.FailoverTime is -1s"}},
 		"shutdown timeout":        {func(c *scheduler.Config) { c.ShutdownTimeout = -1 }, []string{"Config.ShutdownTimeout"}},

@@ -62,6 +62,9 @@ type consumer struct {
 	tried     time.Time // last checkpoint that the library tried by itself
 	finished  bool      // ShardEnded has returned nil
 
+	corrupt     int       // corrupt aggregates since the last time that any were told
+	corruptTold time.Time // when that was
+
 	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
 }
 
@@ -343,8 +346,12 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 
 // deliver hands one batch to the processor, as often as it takes.
 func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
-	records := c.fresh(expand(batch.Records))
+	expanded := c.expand(ctx, batch.Records)
+	records := c.fresh(expanded)
 	if len(records) == 0 {
+		if len(expanded) == 0 && len(batch.Records) > 0 {
+			c.passOver(ctx, batch.Records[len(batch.Records)-1].Position())
+		}
 		c.progress.processed(0, c.processed, batch.BehindLatest)
 		return done
 	}
@@ -368,9 +375,7 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	}
 	c.processed = c.last
 	c.progress.processed(len(records), c.processed, batch.BehindLatest)
-	if every := c.s.cfg.CheckpointInterval; every > 0 && time.Since(c.tried) >= every {
-		c.autoCheckpoint(ctx)
-	}
+	c.checkpointInTime(ctx)
 	return done
 }
 
@@ -383,6 +388,13 @@ func (c *consumer) fresh(records []kcl.Record) []kcl.Record {
 		}
 	}
 	return nil
+}
+
+// checkpointInTime makes the checkpoint that is due, if the library makes any.
+func (c *consumer) checkpointInTime(ctx context.Context) {
+	if every := c.s.cfg.CheckpointInterval; every > 0 && time.Since(c.tried) >= every {
+		c.autoCheckpoint(ctx)
+	}
 }
 
 // autoCheckpoint records what was processed, unless the processor itself has

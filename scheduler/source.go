@@ -68,11 +68,6 @@ func (s *Scheduler) register(ctx context.Context, st *stream) error {
 	return nil
 }
 
-// expand turns what was read into user records. Splitting records that the
-// Kinesis Producer Library aggregated belongs here: everything before it
-// counts Kinesis records, everything after it user records.
-func expand(records []kcl.Record) []kcl.Record { return records }
-
 // startPosition is where a lease's shard is read from; configured is the
 // stream's initial position. The record with the checkpoint's number is read
 // again and dropped: a checkpoint may stand in the middle of an aggregated

@@ -24,6 +24,7 @@ type stream struct {
 	created time.Time // zero when the service does not say
 	multi   bool      // the application reads several streams
 	lineage *lineage
+	placing placing
 	stopped chan struct{} // closed when the stream is not read any more
 	first   *shardList    // of the shard sync: the first list of Run
 
@@ -157,6 +158,7 @@ func (s *Scheduler) describe(ctx context.Context, i int) (*stream, error) {
 		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
 		stopped: make(chan struct{}),
 	}
+	st.placing.note(d, time.Now())
 	if !st.created.IsZero() {
 		st.id.CreationEpoch = st.created.Unix()
 	} else if st.multi {

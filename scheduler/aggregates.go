@@ -1,0 +1,157 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/kpl"
+)
+
+// Aggregates is what becomes of records that the Kinesis Producer Library
+// aggregated (AggregatorUtil in the KCL). Whatever looks like an aggregate and
+// is none is delivered as it is, and counted.
+type Aggregates int
+
+// What becomes of aggregates.
+const (
+	// SplitAggregates delivers all their user records, each with its place as
+	// SubSequenceNumber. Around a reshard the Kinesis Producer Library writes
+	// records again that came to another shard than foreseen: these come twice.
+	SplitAggregates Aggregates = iota
+	// SplitAggregatesInRange drops the user records whose hash key does not
+	// belong to the shard, and counts them. That hides those duplicates. It
+	// loses records of producers that aggregate without regard to shards. The
+	// KCL does it by default, and drops the whole aggregate for one such record.
+	// On a stream that distributes records automatically (AUTO), keys say
+	// nothing about the shard: nothing is dropped there. A change to AUTO is
+	// noticed within a minute, so change to SplitAggregates before; the same
+	// holds for the way back, until the last record from before has expired.
+	SplitAggregatesInRange
+	// KeepAggregates delivers them as they are. A checkpoint inside an
+	// aggregate, from before this was set, still resumes inside it.
+	KeepAggregates
+)
+
+// String returns the name of the constant.
+func (a Aggregates) String() string {
+	switch a {
+	case SplitAggregates:
+		return "SplitAggregates"
+	case SplitAggregatesInRange:
+		return "SplitAggregatesInRange"
+	case KeepAggregates:
+		return "KeepAggregates"
+	}
+	return fmt.Sprintf("Aggregates(%d)", int(a))
+}
+
+const (
+	corruptEvery = 10 * time.Minute // how often corrupt aggregates of a shard are told
+	placingAge   = time.Minute      // how old the answer to how a stream places its records may be
+)
+
+// expand turns what was read into user records: everything before it counts
+// Kinesis records, everything after it user records.
+func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Record {
+	var opt kpl.Options
+	switch c.s.cfg.Aggregates {
+	case KeepAggregates:
+		return c.expandRest(records)
+	case SplitAggregatesInRange:
+		opt.HashKeyRange = c.shard.HashKeyRange
+	}
+	out, report := kpl.Deaggregate(records, opt)
+	if report == (kpl.Report{}) {
+		return out
+	}
+	if report.Dropped > 0 && c.s.placedByService(ctx, c.stream) {
+		out, report = kpl.Deaggregate(records, kpl.Options{})
+	}
+	c.metrics.RecordsDropped(report.Dropped)
+	c.metrics.AggregatesCorrupt(report.Corrupt)
+	c.corrupt += report.Corrupt
+	if report.Corrupt > 0 && time.Since(c.corruptTold) >= corruptEvery {
+		c.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
+			"position", report.At, "err", report.Err, "count", c.corrupt)
+		c.corrupt, c.corruptTold = 0, time.Now()
+	}
+	return out
+}
+
+// expandRest splits nothing but the aggregate that a checkpoint stands in:
+// kept whole, it would count as processed, and its rest be lost.
+func (c *consumer) expandRest(records []kcl.Record) []kcl.Record {
+	if c.last.SubSequenceNumber == 0 {
+		return records
+	}
+	i := slices.IndexFunc(records, func(r kcl.Record) bool { return r.SequenceNumber() == c.last.SequenceNumber })
+	if i < 0 {
+		return records
+	}
+	rest, _ := kpl.Deaggregate(records[i:i+1], kpl.Options{})
+	return slices.Concat(records[:i], rest, records[i+1:])
+}
+
+// passOver makes progress past a batch of which nothing is left to deliver, up
+// to its last record. It can be checkpointed as if it had been delivered, or a
+// shard with nothing else would be read from ever further back.
+func (c *consumer) passOver(ctx context.Context, pos kcl.ExtendedSequenceNumber) {
+	if pos.Compare(c.last) <= 0 {
+		return
+	}
+	c.last, c.processed = pos, pos
+	c.checkpointer.Delivered(pos)
+	c.progress.passed()
+	c.checkpointInTime(ctx)
+}
+
+// passed says that there was something to read and nothing to deliver.
+func (p *progress) passed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved = time.Now()
+}
+
+// placing is what is known of how a stream places its records.
+type placing struct {
+	mu        sync.Mutex // guards the fields below
+	byService bool       // AUTO; once seen it stays, because such records stay in the stream
+	asked     time.Time
+}
+
+func (p *placing) note(d *types.StreamDescriptionSummary, asked time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = asked
+	p.byService = p.byService || d.RecordDistributionStrategy == types.RecordDistributionStrategyAuto
+	return p.byService
+}
+
+func (p *placing) known(now time.Time) (byService, fresh bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byService, p.byService || now.Sub(p.asked) < placingAge
+}
+
+// placedByService tells whether the service chooses the shard of each record,
+// whatever the keys are. Any doubt is a yes: a record too many is better than a
+// record lost.
+func (s *Scheduler) placedByService(ctx context.Context, st *stream) bool {
+	now := time.Now()
+	if byService, fresh := st.placing.known(now); fresh {
+		return byService
+	}
+	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+	if err != nil {
+		s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.id.Name, "err", err)
+		return true
+	}
+	return st.placing.note(d, now)
+}
