@@ -86,7 +86,7 @@ func newPlanner(v view) *planner {
 	p := &planner{view: v, load: map[string]int{v.me: 0}}
 	alive := map[string]bool{v.me: true}
 	for _, r := range v.rows {
-		if r.Finished() || r.expired || r.Owner == "" {
+		if r.Finished() || r.Owner == "" || (r.expired && r.Owner != v.me) {
 			continue
 		}
 		p.load[r.Owner]++
@@ -111,9 +111,6 @@ func (p *planner) own() {
 			p.actions = append(p.actions, action{verb: finish, row: r.Lease})
 		case r.Owner == p.me && r.CheckpointOwner == "":
 			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})
-			if r.expired {
-				p.load[p.me]++
-			}
 		}
 	}
 }

@@ -130,9 +130,6 @@ func (c *Coordinator) act(ctx context.Context, v *view) {
 		var wg sync.WaitGroup
 		for i, a := range actions {
 			wg.Go(func() { known[i] = c.do(ctx, a) })
-			if a.reason == "balance" && v.asks > 0 {
-				v.asks--
-			}
 		}
 		wg.Wait()
 		for i, a := range actions {
@@ -141,6 +138,9 @@ func (c *Coordinator) act(ctx context.Context, v *view) {
 			r.busy = true // once in a round is enough
 			if known[i] != nil {
 				r.Lease, r.expired, r.quiet = *known[i], false, false
+			}
+			if a.reason == "balance" && v.asks > 0 && (known[i] == nil || known[i].Owner == v.me) {
+				v.asks--
 			}
 		}
 	}

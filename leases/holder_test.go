@@ -1,0 +1,347 @@
+package leases_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// held runs test as the consumer of the one lease of worker a, and then stops.
+func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *leases.Holder)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		done := make(chan struct{})
+		var once atomic.Bool
+		var a *worker
+		a = f.prepare("a", func(c *leases.Config) {
+			c.Consume = func(ctx context.Context, h *leases.Holder) {
+				if once.CompareAndSwap(false, true) {
+					func() {
+						defer close(done)
+						test(ctx, f, a, h)
+					}()
+				}
+				select {
+				case <-h.Stopping():
+				case <-ctx.Done():
+				}
+			}
+		})
+		a.run()
+		<-done
+		a.stop()
+		require.NoError(t, a.err)
+	})
+}
+
+// row returns the only row; edit changes it behind the worker's back.
+func (f *fleet) row() leases.Lease {
+	row, err := f.store.Get(context.Background(), first)
+	require.NoError(f.t, err)
+	return row
+}
+
+func (f *fleet) edit(change func(*leases.Lease)) {
+	row := f.row()
+	change(&row)
+	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: row, Set: leases.AttrAll}))
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestCheckpointAndPrepare(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+		require.Equal(t, "a", f.row().NativeOwner)
+		require.NoError(t, h.Checkpoint(ctx, number(10)))
+		require.Equal(t, number(10), f.row().Checkpoint)
+		require.NoError(t, h.Prepare(ctx, number(20), []byte("state")))
+		require.Equal(t, number(10), f.row().Checkpoint)
+		require.Equal(t, number(20), f.row().Pending)
+		require.Equal(t, []byte("state"), f.row().PendingState)
+		require.Equal(t, f.row(), h.Lease())
+		before := f.row().Counter
+		require.NoError(t, h.Checkpoint(ctx, number(20)))
+		require.Equal(t, before+1, f.row().Counter, "one write, one step")
+		require.True(t, f.row().Pending.IsZero())
+		require.Empty(t, f.row().PendingState)
+		require.NoError(t, h.Checkpoint(ctx, number(20)), "the same again is nothing new")
+		require.Equal(t, before+1, f.row().Counter)
+
+		for _, bad := range []kcl.ExtendedSequenceNumber{number(19), {SequenceNumber: "LATEST"}, {SequenceNumber: "x"}, {}, {SequenceNumber: "21", SubSequenceNumber: -1}} {
+			require.ErrorIs(t, h.Checkpoint(ctx, bad), kcl.ErrInvalidCheckpoint, bad)
+			require.ErrorIs(t, h.Prepare(ctx, bad, nil), kcl.ErrInvalidCheckpoint, bad)
+		}
+		require.Equal(t, before+1, f.row().Counter)
+	})
+}
+
+func TestCheckpointEndsWithItsContext(t *testing.T) {
+	held(t, func(_ context.Context, _ *fleet, a *worker, h *leases.Holder) {
+		enough := errors.New("enough")
+		a.client.SetFault(memory.Silent)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, enough)
+		defer cancel()
+		begun := time.Now()
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
+		require.Equal(t, time.Second, time.Since(begun))
+		a.client.SetFault(nil)
+		require.NoError(t, h.Checkpoint(context.Background(), number(1)))
+	})
+}
+
+func TestLeaseIsLostAtTheDeadline(t *testing.T) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *leases.Holder) {
+		a.client.SetFault(memory.Failing(errStore))
+		begun := time.Now()
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
+		require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
+		require.False(t, h.Valid())
+		require.False(t, isClosed(h.Stopping()), "lost is not stopped")
+		a.client.SetFault(nil)
+		require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
+	})
+}
+
+// TestDeadlineCountsFromSending lets a renewal be answered after four seconds
+// that were spent on its way back.
+func TestDeadlineCountsFromSending(t *testing.T) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *leases.Holder) {
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			err := apply()
+			time.Sleep(3 * time.Second)
+			return err
+		})
+		begun := time.Now()
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		require.Equal(t, 3*time.Second, time.Since(begun))
+		a.client.SetFault(memory.Silent)
+		<-ctx.Done()
+		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
+	})
+}
+
+func TestHandOffBegunIsNotALoss(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+		require.False(t, isClosed(h.Stopping()))
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		require.True(t, isClosed(h.Stopping()))
+		require.True(t, h.Valid())
+		require.Equal(t, "b", f.row().Owner)
+		require.Equal(t, "a", f.row().CheckpointOwner)
+		f.edit(func(l *leases.Lease) { l.Owner = "c" }) // another one gets it
+		require.NoError(t, h.Checkpoint(ctx, number(2)))
+		f.t.Cleanup(func() { // after the consumer has returned
+			require.Equal(t, "c", f.row().Owner)
+			require.Empty(t, f.row().CheckpointOwner)
+			require.Equal(t, number(2), f.row().Checkpoint)
+		})
+	})
+}
+
+func TestHandOffTakenBack(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "a", "" })
+		require.NoError(t, h.Checkpoint(ctx, number(2)))
+		require.Equal(t, number(2), f.row().Checkpoint)
+		f.t.Cleanup(func() { require.Empty(t, f.row().Owner) })
+	})
+}
+
+func TestHandOffToOneselfIsALoss(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+		f.edit(func(l *leases.Lease) { l.CheckpointOwner = "a" })
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+	})
+}
+
+func TestTakenLeaseIsLost(t *testing.T) {
+	for name, change := range map[string]func(*leases.Lease){
+		"taken":                   func(l *leases.Lease) { l.Owner = "b"; l.Counter++ },
+		"taken without a counter": func(l *leases.Lease) { l.Owner = "b" },
+		"evicted":                 func(l *leases.Lease) { l.Owner = ""; l.Counter++ },
+		"written under my name":   func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(99) },
+		"counter moved on":        func(l *leases.Lease) { l.Counter += 2 },
+		"handed over and taken":   func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "c", "b" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+				f.edit(change)
+				before := f.row()
+				require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+				require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
+				require.Equal(t, before, f.row())
+			})
+		})
+	}
+}
+
+// TestL10LookAlike loses an answer, and lets a write that is not ours take the
+// same step of the counter in our name.
+func TestL10LookAlike(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			if call.Op != "update" {
+				return apply()
+			}
+			f.edit(func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(50) })
+			a.client.SetFault(nil)
+			return errStore
+		})
+		require.ErrorIs(t, h.Checkpoint(ctx, number(2)), kcl.ErrLeaseLost)
+		require.Equal(t, number(50), f.row().Checkpoint)
+	})
+}
+
+// TestL10LateCheckpointIsFoundByTheRenewal gives a checkpoint up while its
+// write is under way; it takes effect, and the next write finds that out.
+func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+			<-ctx.Done()
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			return context.Cause(ctx)
+		})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		require.Equal(t, number(7), f.row().Checkpoint)
+		time.Sleep(5 * time.Second)
+		require.True(t, h.Valid())
+		require.Equal(t, number(7), h.Lease().Checkpoint)
+		require.ErrorIs(t, h.Checkpoint(ctx, number(6)), kcl.ErrInvalidCheckpoint)
+	})
+}
+
+// TestL10RetriedLateCheckpoint does the same, but the caller tries again, with
+// less, before anybody knows.
+func TestL10RetriedLateCheckpoint(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+			<-ctx.Done()
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			return context.Cause(ctx)
+		})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		require.NoError(t, h.Checkpoint(ctx, number(6)))
+		require.Equal(t, number(7), f.row().Checkpoint, "the checkpoint does not go back")
+	})
+}
+
+// TestL10HandOffDuringALostAnswer lets a lease be asked for after a write of
+// its owner whose answer was lost. The KCL gives the lease up here.
+func TestL10HandOffDuringALostAnswer(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+		a.client.SetFault(func(_ context.Context, _ memory.Call, apply func() error) error {
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+			return errStore
+		})
+		require.NoError(t, h.Checkpoint(ctx, number(7)))
+		require.True(t, isClosed(h.Stopping()))
+		require.NoError(t, h.Checkpoint(ctx, number(8)))
+		require.Equal(t, number(8), f.row().Checkpoint)
+	})
+}
+
+// TestL10EachOperation loses the answer of one kind of write, and lets the
+// store's own client send it up to three times.
+func TestL10EachOperation(t *testing.T) {
+	for _, resend := range []int{0, 1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 1)
+			lossy := func(_ context.Context, call memory.Call, apply func() error) error {
+				err := apply()
+				if call.Op != "update" {
+					return err
+				}
+				for range resend {
+					err = apply() // conflicts with itself
+				}
+				if resend == 0 {
+					return errStore
+				}
+				return err
+			}
+			starts := 0
+			var a *worker
+			a = f.prepare("a", func(c *leases.Config) {
+				c.Consume = func(ctx context.Context, h *leases.Holder) {
+					starts++
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Checkpoint(ctx, number(1)))
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Prepare(ctx, number(2), []byte("x")))
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.SetChildren(ctx, []string{"c"}))
+					a.client.SetFault(once(a, lossy))
+					time.Sleep(10 * time.Second) // renewals
+					require.True(t, h.Valid())
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Checkpoint(ctx, shardEnd))
+				}
+			})
+			a.client.SetFault(once(a, lossy)) // the take
+			a.run()
+			time.Sleep(time.Minute)
+			require.Equal(t, 1, starts, "resend %d", resend)
+			row := f.row()
+			require.True(t, row.Finished())
+			require.Equal(t, []string{"c"}, row.Children)
+		})
+	}
+}
+
+// once applies a fault to the next write only.
+func once(w *worker, fault memory.Fault) memory.Fault {
+	return func(ctx context.Context, call memory.Call, apply func() error) error {
+		if call.Op == "update" {
+			w.client.SetFault(nil)
+		}
+		return fault(ctx, call, apply)
+	}
+}
+
+func TestAttrAndLease(t *testing.T) {
+	t.Parallel()
+	l := leases.Lease{Owner: "b", CheckpointOwner: "a", Parents: []string{"x", "y"}}
+	require.Equal(t, "a", l.ActualOwner())
+	l.CheckpointOwner = ""
+	require.Equal(t, "b", l.ActualOwner())
+	require.True(t, l.Same(leases.AttrAll, leases.Lease{Owner: "b", Parents: []string{"y", "x"}}))
+	require.False(t, l.Same(leases.AttrParents, leases.Lease{Parents: []string{"y", "z"}}))
+	require.True(t, l.Same(0, leases.Lease{}))
+	var lines []string
+	for _, err := range []error{&leases.ConflictError{Key: "k"}, &leases.ConflictError{Key: "k", Current: &l}, &leases.RowError{Key: "k", Err: errStore}} {
+		lines = append(lines, err.Error())
+	}
+	require.Contains(t, strings.Join(lines, "\n"), `"k"`)
+	require.ErrorIs(t, &leases.RowError{Err: errStore}, errStore)
+}
