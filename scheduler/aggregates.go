@@ -35,7 +35,9 @@ const (
 	// holds for the way back, until the last record from before has expired.
 	SplitAggregatesInRange
 	// KeepAggregates delivers them as they are. A checkpoint inside an
-	// aggregate, from before this was set, still resumes inside it.
+	// aggregate, from before this was set, still resumes inside it; only one at
+	// its first user record means the whole aggregate from now on. Checkpoint
+	// whole batches before such a change.
 	KeepAggregates
 )
 

@@ -1,0 +1,383 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/kpl"
+	"github.com/kinesis-go/kcl/metrics"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+// pack aggregates payloads, each under its own explicit hash key if there is one.
+func pack(t *testing.T, payloads []string, hashes ...string) []byte {
+	t.Helper()
+	var a kpl.Aggregator
+	for i, p := range payloads {
+		hash := ""
+		if i < len(hashes) {
+			hash = hashes[i]
+		}
+		require.NoError(t, a.Add("key", hash, []byte(p)))
+	}
+	return a.Bytes()
+}
+
+// putRaw writes one Kinesis record and returns its sequence number.
+func (r *rig) putRaw(data []byte) string {
+	r.t.Helper()
+	_, seq, err := r.srv.Put(streamName, "key", data)
+	require.NoError(r.t, err)
+	return seq
+}
+
+// collector gathers what a worker's processors get.
+type collector struct {
+	mu      sync.Mutex // guards records
+	records []kcl.Record
+}
+
+func (c *collector) add(records []kcl.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records = append(c.records, records...)
+}
+
+// text is the payloads, in the order of delivery.
+func (c *collector) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]string, len(c.records))
+	for i, r := range c.records {
+		out[i] = string(r.Data())
+	}
+	return strings.Join(out, " ")
+}
+
+// collect makes the worker gather records, and then do something. Nothing is
+// checkpointed at its stop.
+func (w *worker) collect(then func(ctx context.Context, in kcl.ProcessRecordsInput) error) *collector {
+	c := &collector{}
+	w.do = func(ctx context.Context, _ *processor, in kcl.ProcessRecordsInput) error {
+		c.add(in.Records)
+		return then(ctx, in)
+	}
+	w.shutdown = func(context.Context, *processor, kcl.ShutdownRequestedInput) error { return nil }
+	return c
+}
+
+func nothing(context.Context, kcl.ProcessRecordsInput) error { return nil }
+
+func everything(ctx context.Context, in kcl.ProcessRecordsInput) error {
+	return in.Checkpointer.Checkpoint(ctx)
+}
+
+// counts is a metrics.Sink for counters.
+type counts struct {
+	mu sync.Mutex // guards of
+	of map[string]float64
+}
+
+type count struct {
+	c   *counts
+	key string
+}
+
+func (c *counts) Series(d *metrics.Desc, _ ...string) metrics.Series { return count{c, d.Name} }
+func (c *counts) Remove(*metrics.Desc, ...string)                    {}
+
+func (c count) Record(v float64) {
+	c.c.mu.Lock()
+	defer c.c.mu.Unlock()
+	c.c.of[c.key] += v
+}
+
+func (c *counts) get(d *metrics.Desc) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.of[d.Name])
+}
+
+// TestK07ResumeAtEverySubSequenceNumber checkpoints inside an aggregate, at one
+// user record after the other, and starts again each time: exactly the rest is
+// delivered.
+func TestK07ResumeAtEverySubSequenceNumber(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		payloads := make([]string, n)
+		for i := range payloads {
+			payloads[i] = strconv.Itoa(i)
+		}
+		r.putRaw([]byte("before"))
+		seq := r.putRaw(pack(t, payloads))
+		r.putRaw([]byte("after"))
+		want := "before " + strings.Join(payloads, " ") + " after"
+
+		for sub := range n {
+			w := r.worker("w"+strconv.Itoa(sub), mode)
+			at := kcl.ExtendedSequenceNumber{SequenceNumber: seq, SubSequenceNumber: int64(sub)}
+			got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+				for _, rec := range in.Records {
+					if rec.Position() == at {
+						return in.Checkpointer.CheckpointAt(ctx, at)
+					}
+				}
+				return nil
+			})
+			w.start()
+			r.eventually(time.Minute, fmt.Sprintf("the rest after %d", sub-1), func() bool { return strings.HasSuffix(got.text(), "after") })
+			require.NoError(t, w.stop())
+			require.Equal(t, want, got.text())
+			require.Equal(t, at, r.row(r.open()[0]).Checkpoint)
+			want = strings.Join(payloads[sub+1:], " ") + " after"
+		}
+		w := r.worker("last", mode)
+		got := w.collect(nothing)
+		w.start()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, w.stop())
+		require.Equal(t, "after", got.text())
+	})
+}
+
+// TestK07FailureInsideAnAggregate: a batch that fails after a checkpoint in the
+// middle is delivered again as a whole, and the next worker gets the rest.
+func TestK07FailureInsideAnAggregate(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		r.putRaw(pack(t, []string{"a", "b", "c"}))
+		w := r.worker("a", mode)
+		tries := 0
+		got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+			if tries++; tries > 2 {
+				return nil
+			}
+			require.NoError(t, in.Checkpointer.CheckpointAt(ctx, in.Records[1].Position()))
+			return errors.New("not yet")
+		})
+		w.start()
+		time.Sleep(time.Minute)
+		require.NoError(t, w.stop())
+		require.Equal(t, "a b c a b c a b c", got.text())
+
+		w = r.worker("b", mode)
+		got = w.collect(nothing)
+		w.start()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, w.stop())
+		require.Equal(t, "c", got.text())
+	})
+}
+
+// TestK01K02K03CorruptAggregates between good ones come raw, are counted and
+// told once, without their content.
+func TestK01K02K03CorruptAggregates(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		log := r.capture()
+		bad := pack(t, []string{"canary"})
+		bad[len(bad)-1] ^= 1
+		r.putRaw(pack(t, []string{"a", "b"}))
+		at := r.putRaw(bad)
+		r.putRaw(bad)
+		r.putRaw(pack(t, []string{"c"}))
+		numbers := &counts{of: map[string]float64{}}
+		w := r.worker("a", mode, func(c *scheduler.Config) { c.Metrics = metrics.New(numbers) })
+		got := w.collect(everything)
+		w.start()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		require.Equal(t, "a b "+string(bad)+" "+string(bad)+" c", got.text())
+		require.Equal(t, 2, numbers.get(metrics.AggregatesCorrupt))
+		require.Zero(t, numbers.get(metrics.RecordsDropped))
+		require.Equal(t, 1, log.count("looks like an aggregate"))
+		require.Equal(t, 1, log.count("position="+at))
+		require.Zero(t, log.count("canary"))
+	})
+}
+
+// TestK08E20NothingLeftToDeliver: batches without a user record move the
+// checkpoint, and are progress.
+func TestK08E20NothingLeftToDeliver(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", mode, func(c *scheduler.Config) {
+			c.CheckpointInterval, c.Aggregates = time.Second, scheduler.SplitAggregatesInRange
+		})
+		got := w.collect(nothing)
+		w.start()
+		r.putRaw([]byte("before"))
+		r.eventually(time.Minute, "the first record", func() bool { return got.text() == "before" })
+		_, high := r.split(r.open()[0])
+		late := pack(t, []string{"x", "y"}, "0", "1")
+		var last string
+		for range 200 {
+			seq, err := r.srv.PutToShard(streamName, high, "key", late)
+			require.NoError(t, err)
+			last = seq
+			time.Sleep(time.Second)
+		}
+		require.NoError(t, w.Healthy())
+		r.eventually(time.Minute, "a checkpoint behind the last aggregate", func() bool {
+			return r.row(high).Checkpoint.SequenceNumber == last
+		})
+		require.NoError(t, w.stop())
+		require.Equal(t, "before", got.text())
+	})
+}
+
+// TestK05K10FilterAtReshard: what a producer wrote for the parent comes to the
+// children, and what belongs to the other child is written there again.
+func TestK05K10FilterAtReshard(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		aggregates scheduler.Aggregates
+		right      int
+		dropped    int
+	}{
+		"all come":         {scheduler.SplitAggregates, 2, 0},
+		"those in range":   {scheduler.SplitAggregatesInRange, 1, 1},
+		"aggregates whole": {scheduler.KeepAggregates, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, oneStream(1))
+				low, high := r.split(r.open()[0])
+				for _, put := range []struct {
+					shard string
+					data  []byte
+				}{
+					{low, pack(t, []string{"left", "right"}, "0", "340282366920938463463374607431768211455")},
+					{high, pack(t, []string{"right"}, "340282366920938463463374607431768211455")},
+				} {
+					_, err := r.srv.PutToShard(streamName, put.shard, "key", put.data)
+					require.NoError(t, err)
+				}
+				numbers := &counts{of: map[string]float64{}}
+				w := r.worker("a", func(c *scheduler.Config) { c.Aggregates, c.Metrics = tc.aggregates, metrics.New(numbers) })
+				got := w.collect(everything)
+				w.start()
+				time.Sleep(30 * time.Second)
+				require.NoError(t, w.stop())
+				if tc.aggregates == scheduler.KeepAggregates {
+					require.Len(t, got.records, 2)
+					require.False(t, got.records[0].Aggregated())
+					return
+				}
+				require.Equal(t, 1, strings.Count(got.text(), "left"))
+				require.Equal(t, tc.right, strings.Count(got.text(), "right"))
+				require.Equal(t, tc.dropped, numbers.get(metrics.RecordsDropped))
+			})
+		})
+	}
+}
+
+// TestK06NoFilterOnAutoDistribution: on a stream whose records the service
+// places, keys say nothing about the shard, even where the service returns them.
+// That the stream is one is known at the start, or asked when it matters; a
+// question without an answer keeps the records.
+func TestK06NoFilterOnAutoDistribution(t *testing.T) {
+	t.Parallel()
+	auto := func(r *rig) {
+		_, err := r.admin.UpdateStreamRecordDistributionStrategy(r.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{
+			StreamARN: aws.String(r.srv.StreamARN(streamName)), RecordDistributionStrategy: types.RecordDistributionStrategyAuto,
+		})
+		require.NoError(r.t, err)
+	}
+	silent := func(r *rig) {
+		r.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamSummary", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "later")}})
+	}
+	never := func(*rig) {}
+	for name, tc := range map[string]struct {
+		before, during func(r *rig)
+		want           string
+	}{
+		"placed by key":      {never, never, "gate"},
+		"from the start":     {auto, never, "first gate second"},
+		"while it is read":   {never, auto, "gate second"},
+		"it cannot be asked": {never, silent, "gate second"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 4, OnDemand: true}}})
+				put := func(data []byte) {
+					_, err := r.srv.PutToShard(streamName, r.open()[3], "key", data)
+					require.NoError(t, err)
+				}
+				belongsToFirst := func(payload string) { put(pack(t, []string{payload}, "0")) }
+				w := r.worker("a", func(c *scheduler.Config) { c.Aggregates = scheduler.SplitAggregatesInRange })
+				got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+					if string(in.Records[len(in.Records)-1].Data()) == "gate" {
+						time.Sleep(90 * time.Second)
+					}
+					return everything(ctx, in)
+				})
+				belongsToFirst("first")
+				put([]byte("gate"))
+				tc.before(r)
+				w.start()
+				time.Sleep(time.Minute) // the processor sleeps
+				if name == "from the start" {
+					_, err := r.admin.UpdateStreamRecordDistributionStrategy(t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{
+						StreamARN: aws.String(r.srv.StreamARN(streamName)), RecordDistributionStrategy: types.RecordDistributionStrategyUserPartitionKey,
+					})
+					require.NoError(t, err)
+				}
+				belongsToFirst("second")
+				tc.during(r)
+				time.Sleep(2 * time.Minute)
+				require.NoError(t, w.Healthy())
+				require.NoError(t, w.stop())
+				require.Equal(t, tc.want, got.text())
+			})
+		})
+	}
+}
+
+// TestAggregatesKeptFromNowOn: a checkpoint inside an aggregate is resumed
+// there, also when aggregates are not split any more.
+func TestAggregatesKeptFromNowOn(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		r.putRaw(pack(t, []string{"a", "b", "c"}))
+		w := r.worker("a", mode)
+		w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+			return in.Checkpointer.CheckpointAt(ctx, in.Records[1].Position())
+		})
+		w.start()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, w.stop())
+
+		whole := pack(t, []string{"d", "e"})
+		r.putRaw(whole)
+		w = r.worker("b", mode, func(c *scheduler.Config) { c.Aggregates = scheduler.KeepAggregates })
+		got := w.collect(everything)
+		w.start()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, w.stop())
+		require.Equal(t, "c "+string(whole), got.text())
+	})
+}
