@@ -6,7 +6,6 @@ import (
 	"crypto/md5" //nolint:gosec // the format's checksum, not a protection
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/kinesis-go/kcl"
@@ -98,8 +97,11 @@ type Report struct {
 //
 // Deaggregate is safe for concurrent use.
 func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
-	first := slices.IndexFunc(records, func(r kcl.Record) bool { return hasMagic(r.Data()) })
-	if first < 0 {
+	first := 0
+	for first < len(records) && !hasMagic(records[first].Data()) {
+		first++
+	}
+	if first == len(records) {
 		return records, Report{}
 	}
 	if opt.MaxRecords < 1 {
