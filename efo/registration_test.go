@@ -86,7 +86,7 @@ func TestE11TooManyConsumers(t *testing.T) {
 }
 
 // Whatever the consumer's state is at the start, it is ACTIVE in the end.
-func TestE12ConsumerStates(t *testing.T) {
+func TestE12AndE27ConsumerStates(t *testing.T) {
 	for name, test := range map[string]struct {
 		prepare func(t *testing.T, w *world)
 		sameARN bool

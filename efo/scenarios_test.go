@@ -118,6 +118,27 @@ func TestE01SlowLoopBodyIsNotSilence(t *testing.T) {
 	})
 }
 
+// The limit on silence counts from when the loop body came back.
+func TestE01SilenceBeginsAfterTheLoopBody(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		cfg := w.config()
+		cfg.Lineage = nil
+		w.write(1)
+		var got result
+		for b, err := range efo.NewSubscriber(cfg).Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			got.add(b)
+			if len(b.Records) > 0 {
+				time.AfterFunc(45*time.Second, w.srv.Partition("client"))
+				time.Sleep(30 * time.Second)
+				continue
+			}
+			break
+		}
+		require.Len(t, cfg.Observer.(*watcher).opens(), 1, "15 seconds of silence are none too many")
+	})
+}
+
 // A subscribe that is never answered is given up at the deadline of the call.
 func TestE02NeverAnswered(t *testing.T) {
 	for name, do := range map[string]kinesistest.Action{
@@ -728,13 +749,39 @@ func TestE24ShardEndMeetsCuts(t *testing.T) {
 // An event of a kind that nobody knows is passed over.
 func TestE25UnknownEvent(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
-		w.srv.Inject(onSubscribe(1, kinesistest.SendUnknownEvent(0), kinesistest.SendUnknownEvent(1)))
+		w.srv.Inject(onSubscribe(1, kinesistest.SendUnknownEvent(1), kinesistest.EndStream(kinesistest.AfterEvents(1))))
 		cfg := w.config()
+		w.write(1)
 		r := w.start(cfg, shard0, kcl.Position{})
+		time.Sleep(10 * time.Second)
 		w.write(1)
 		time.Sleep(10 * time.Second)
-		require.Equal(t, numbers(0, 1), r.wait().data)
-		require.Len(t, cfg.Observer.(*watcher).opens(), 1)
+		require.Equal(t, numbers(0, 2), r.wait().data)
+		require.Len(t, cfg.Observer.(*watcher).opens(), 2)
+	})
+}
+
+// Reading asks nothing but SubscribeToShard: no describe call per shard or renewal.
+func TestE26NoOtherCalls(t *testing.T) {
+	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}}, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		calls := map[string]int{}
+		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			calls[c.Operation]++
+			return nil
+		})
+		for i := range 5 {
+			cfg := w.config()
+			cfg.Lineage = nil
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		time.Sleep(20 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, calls, 1)
+		require.InDelta(t, 5*4.5, calls["SubscribeToShard"], 5)
 	})
 }
 

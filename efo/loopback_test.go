@@ -1,0 +1,80 @@
+package efo_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+)
+
+// A server on the same machine that answers at once makes the SDK give up its
+// own HTTP/1.1 connection now and then, unless the request's body is put in
+// place of the SDK's. This needs a real socket: a fake that waits hides it.
+func TestLoopbackAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	const streams, workers = 600, 20
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+		_ = send(w, message("initial-response", `{}`))
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.Context().Done():
+			return
+		}
+		_ = send(w, message("SubscribeToShardEvent", `{"Records":[],"ContinuationSequenceNumber":"7","MillisBehindLatest":0}`))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	client := kinesis.New(kinesis.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+	})
+	const stream = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
+	cfg := efo.Config{
+		Client: client, HTTPClient: derived(t, client.Options().HTTPClient, efo.TransportConfig{}),
+		StreamARN: stream, ConsumerARN: stream + "/consumer/app:1", Logger: slog.New(slog.DiscardHandler),
+	}
+	var died atomic.Int32
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() { // ends after its share of streams
+			for range streams / workers {
+				c := cfg
+				o := &watcher{}
+				c.Observer = o
+				for _, err := range efo.NewSubscriber(c).Batches(t.Context(), shard0, kcl.Position{}) {
+					if err != nil {
+						t.Error(err)
+					}
+					break
+				}
+				died.Add(int32(len(o.retries())))
+			}
+		})
+	}
+	wg.Wait()
+	require.Zero(t, died.Load(), "streams that died before their first event")
+}
+
+func message(event, payload string) eventstream.Message {
+	m := eventstream.Message{Payload: []byte(payload)}
+	m.Headers.Set(":event-type", eventstream.StringValue(event))
+	m.Headers.Set(":content-type", eventstream.StringValue("application/x-amz-json-1.1"))
+	m.Headers.Set(":message-type", eventstream.StringValue("event"))
+	return m
+}
