@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/lmittmann/tint"
+
+	"github.com/kinesis-go/kcl/leases"
+	dynamostore "github.com/kinesis-go/kcl/leases/dynamodb"
+)
+
+// source says which table is meant, and where it is.
+type source struct {
+	table, application string
+	store              string
+	region             string
+	endpoint           string
+	kinesisEndpoint    string
+	json               bool
+}
+
+// register adds the flags that every command has.
+func (s *source) register(flags *flag.FlagSet) {
+	flags.StringVar(&s.table, "table", "", "`name` of the lease table")
+	flags.StringVar(&s.application, "application", "", "`name` of the application, which is also that of its table")
+	flags.StringVar(&s.store, "store", "dynamodb", "`kind` of store the table is in: dynamodb")
+	flags.StringVar(&s.region, "region", "", "AWS `region` (default: as in the AWS environment)")
+	flags.StringVar(&s.endpoint, "endpoint", "", "`URL` of DynamoDB (default: as in the AWS environment)")
+	flags.BoolVar(&s.json, "json", false, "print JSON")
+}
+
+// registerKinesis adds the flag of commands that may ask Kinesis.
+func (s *source) registerKinesis(flags *flag.FlagSet) {
+	flags.StringVar(&s.kinesisEndpoint, "kinesis-endpoint", "", "`URL` of Kinesis (default: as in the AWS environment)")
+}
+
+// name is that of the table.
+func (s *source) name() string { return cmp.Or(s.table, s.application) }
+
+// open returns the store. It calls nobody.
+func (s *source) open(ctx context.Context, t *terminal) (leases.Store, error) {
+	if s.name() == "" {
+		return nil, usagef("-table is missing: give the name of the lease table, or -application")
+	}
+	if s.table != "" && s.application != "" && s.table != s.application {
+		return nil, usagef("-table and -application name different tables: give one")
+	}
+	if s.store != "dynamodb" {
+		return nil, usagef("-store %q: use dynamodb", s.store)
+	}
+	client, err := s.dynamo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg := dynamostore.Config{Client: client, Table: s.name(), RequestTimeout: 10 * time.Second, ConsistentList: true, Logger: t.logger()}
+	if err := cfg.Validate(); err != nil {
+		return nil, usagef("-table %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", s.name())
+	}
+	return dynamostore.New(cfg), nil
+}
+
+func (s *source) aws(ctx context.Context) (aws.Config, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
+	if err != nil {
+		return cfg, fmt.Errorf("read the AWS environment: %w", err)
+	}
+	if cfg.Region == "" {
+		return cfg, usagef("no region: give -region, or set AWS_REGION")
+	}
+	return cfg, nil
+}
+
+func (s *source) dynamo(ctx context.Context) (*dynamodb.Client, error) {
+	cfg, err := s.aws(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkURL("-endpoint", s.endpoint); err != nil {
+		return nil, err
+	}
+	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		if s.endpoint != "" {
+			o.BaseEndpoint = &s.endpoint
+		}
+	}), nil
+}
+
+func (s *source) kinesis(ctx context.Context) (*kinesis.Client, error) {
+	cfg, err := s.aws(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkURL("-kinesis-endpoint", s.kinesisEndpoint); err != nil {
+		return nil, err
+	}
+	return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
+		if s.kinesisEndpoint != "" {
+			o.BaseEndpoint = &s.kinesisEndpoint
+		}
+	}), nil
+}
+
+func checkURL(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return usagef("%s is not a URL such as http://127.0.0.1:8000", name) // not repeated: it may hold a password
+	}
+	return nil
+}
+
+// logger writes what the store warns of.
+func (t *terminal) logger() *slog.Logger {
+	return slog.New(tint.NewTextHandler(t.err, &tint.Options{Level: slog.LevelWarn, TimeFormat: time.TimeOnly, NoColor: !isTerminal(t.err)}))
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// list reads all rows, in order of stream and key.
+func (s *source) list(ctx context.Context, store leases.Store) (leases.Listing, error) {
+	l, err := store.List(ctx)
+	if err != nil {
+		return l, s.explain(err)
+	}
+	sortListing(l)
+	if len(l.Leases) == 0 && len(l.Bad) > 0 && allWithoutKey(l.Bad) {
+		return l, fmt.Errorf("table %s is no lease table: its rows have no leaseKey; if it is one of vmware-go-kcl or of a fork of it, read it with `kclctl leases import -from %s`: %w",
+			s.name(), s.name(), leases.ErrForeignTable)
+	}
+	return l, nil
+}
+
+// explain says what to do about the errors of a store that only the caller can judge.
+func (s *source) explain(err error) error {
+	if errors.Is(err, leases.ErrTableNotFound) {
+		return fmt.Errorf("there is no table %s here: check -table, the region and the account: %w", s.name(), leases.ErrTableNotFound)
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+var deleteCommand = command{
+	name: "delete", args: "KEY... | -all", summary: "delete leases",
+	help: `Deletes leases, and with them the checkpoints: the remedy for a stream that was deleted
+and created again under its name (-all), and for a row that cannot be read (-force).
+While workers run, one of them makes a missing lease again, and the shard is read from
+TRIM_HORIZON, or from where the initial position says if no lease is left; a shard whose
+descendants have leases is not read again.
+
+A lease that a worker holds is deleted only with -force; the worker then stops. A row
+that cannot be read is deleted only by its key and with -force, and whatever it holds.
+
+Examples:
+  kclctl leases delete -table orders shardId-000000000000
+  kclctl leases delete -table orders -all -dry-run
+  kclctl leases delete -table orders -force -yes shardId-000000000007`,
+	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
+		var w writer
+		w.register(flags)
+		all := flags.Bool("all", false, "all leases of the table, or of -stream; rows that cannot be read stay")
+		stream := flags.String("stream", "", "with -all: only leases of this stream (`account:name:epoch`), where the table has several")
+		force := flags.Bool("force", false, "also leases that a worker holds, and rows that cannot be read")
+		return func(ctx context.Context, t *terminal, keys []string) error {
+			if (len(keys) > 0) == *all {
+				return usagef("give the KEYs of leases, or -all")
+			}
+			if *stream != "" && !*all {
+				return usagef("-stream belongs to -all")
+			}
+			store, err := w.src.open(ctx, t)
+			if err != nil {
+				return err
+			}
+			changes, err := w.deletions(ctx, store, keys, *stream, *force)
+			if err != nil {
+				return err
+			}
+			return w.carryOut(ctx, t, store, changes)
+		}
+	},
+}
+
+func (w *writer) deletions(ctx context.Context, store leases.Store, keys []string, stream string, force bool) ([]change, error) {
+	var changes []change
+	if len(keys) == 0 {
+		rows, err := w.pick(ctx, store, nil, func(l leases.Lease) bool { return stream == "" || l.Stream == stream })
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range rows {
+			changes = append(changes, deletion(l))
+		}
+	}
+	for _, key := range unique(keys) {
+		rows, err := w.pick(ctx, store, []string{key}, nil)
+		var bad *leases.RowError
+		switch {
+		case errors.As(err, &bad) && force:
+			changes = append(changes, change{read: leases.Lease{Key: key}, remove: true, unread: true, effect: "deleted, whatever it holds"})
+		case errors.As(err, &bad):
+			return nil, fmt.Errorf("nothing was changed; -force deletes it: %w", err)
+		case err != nil:
+			return nil, err
+		default:
+			changes = append(changes, deletion(rows[0]))
+		}
+	}
+	for _, c := range changes {
+		if !c.unread && c.read.ActualOwner() != "" && !c.read.Finished() && !force {
+			return nil, fmt.Errorf("worker %s holds %s: stop it, or take the lease away with `kclctl leases release`, or give -force; nothing was changed", c.read.ActualOwner(), c.read.Key)
+		}
+	}
+	return changes, nil
+}
+
+func deletion(l leases.Lease) change {
+	c := change{read: l, remove: true, effect: "deleted, with checkpoint " + l.Checkpoint.String()}
+	if !l.Finished() {
+		c.warning = "the checkpoint is gone for good: what was processed may be processed again"
+	}
+	return c
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+func TestList(t *testing.T) {
+	r := newRig(t, fleet()...)
+	r.poison()
+	for name, args := range map[string][]string{
+		"list.txt": {"list"}, "list.json": {"list", "-json"}, "list-owner.txt": {"list", "--owner", "worker-1"},
+	} {
+		got := r.leases(args...)
+		require.Equal(t, statusOK, got.status, got.errors)
+		require.Empty(t, got.errors)
+		golden(t, name, got.out)
+		requireHarmless(t, got.out)
+	}
+	require.Zero(t, r.srv.Calls("UpdateItem")+r.srv.Calls("DeleteItem"), "reading does not write")
+}
+
+// requireHarmless: whatever stands in a row, nothing of it moves a cursor.
+func requireHarmless(t *testing.T, out string) {
+	t.Helper()
+	require.NotContains(t, out, "\x1b")
+	require.NotContains(t, out, "\u202e")
+}
+
+func TestHostileNames(t *testing.T) {
+	evil := "w\x1b]0;owned\a\u202e\u009b2J\n\t😀\U000e0001"
+	r := newRig(t, lease("shardId-000000000000", heldBy(evil, 1)))
+	for _, args := range [][]string{{"list"}, {"show", "shardId-000000000000"}, {"release", "-yes", "shardId-000000000000"}} {
+		got := r.leases(args...)
+		require.Equal(t, statusOK, got.status, got.errors)
+		requireHarmless(t, got.out+got.errors)
+	}
+	require.NoError(t, r.store.Create(t.Context(), lease("b", heldBy(evil, 1))))
+	got := r.leases("list", "-json")
+	requireHarmless(t, got.out)
+	var parsed struct{ Leases []row }
+	require.NoError(t, json.Unmarshal([]byte(got.out), &parsed))
+	require.Equal(t, evil, parsed.Leases[0].Owner, "JSON escapes and loses nothing")
+}
+
+func TestShow(t *testing.T) {
+	r := newRig(t, fleet()...)
+	r.poison()
+	keys := []string{"shardId-000000000001", "shardId-000000000003"}
+	got := r.leases(append([]string{"show"}, keys...)...)
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "show.txt", got.out)
+	got = r.leases(append(append([]string{"show"}, keys...), "-json")...)
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "show.json", got.out)
+	require.NotContains(t, got.out, "c3RhdGU", "what the application prepared is not printed")
+
+	got = r.leases("show", "shardId-000000000009", "nobody")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "attribute leaseCounter is S")
+	require.Contains(t, got.errors, `there is no lease "nobody" in table orders`)
+	requireHarmless(t, got.errors)
+}
+
+func TestNoTable(t *testing.T) {
+	r := newRig(t)
+	got := kclctl(t, strings.NewReader(""), "leases", "list", "-application", "typo", "-endpoint", r.url)
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "there is no table typo here: check -table, the region and the account")
+	require.Nil(t, r.srv.Items("typo"), "looking makes no table")
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"":                     "a command is missing",
+		"lease list":           `unknown command "lease"`,
+		"leases":               "a command is missing after leases",
+		"leases lost":          `unknown command leases "lost"`,
+		"leases list":          "-table is missing",
+		"leases list -table x": `-table "x"`,
+		"leases list -table orders -application payments":  "different tables",
+		"leases list -table orders KEY":                    "unexpected argument",
+		"leases list -table orders -store mongo":           `-store "mongo"`,
+		"leases list -table orders -nope":                  "flag provided but not defined: -nope",
+		"leases list -table orders -endpoint user:pass@h":  "-endpoint is not a URL",
+		"leases show -table orders":                        "a KEY is missing",
+		"leases release -table orders":                     "give the KEYs",
+		"leases release -table orders -owner w KEY":        "give the KEYs",
+		"leases set-checkpoint -table orders KEY":          "give the KEY of a lease and a POSITION",
+		"leases set-checkpoint -table orders KEY 007":      `POSITION "007"`,
+		"leases set-checkpoint -table orders KEY LATEST/1": `POSITION "LATEST/1"`,
+		"leases set-checkpoint -table orders KEY 12/-1":    `POSITION "12/-1"`,
+		"leases delete -table orders":                      "or -all",
+		"leases delete -table orders -all KEY":             "or -all",
+		"leases delete -table orders -stream x KEY":        "-stream belongs to -all",
+		"leases adopt -table orders":                       "give -stream NAME, or -created TIME",
+		"leases adopt -table orders -created yesterday":    "is not a time",
+		"leases adopt -table orders -stream a/b":           "neither the name",
+		"leases audit -table orders KEY":                   "unexpected argument",
+	} {
+		got := kclctl(t, strings.NewReader(""), strings.Fields(line)...)
+		require.Equal(t, statusUsage, got.status, line)
+		require.Contains(t, got.errors, want, line)
+		require.NotContains(t, got.errors, "pass", line)
+		require.Empty(t, got.out, line)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	got := kclctl(t, strings.NewReader(""), "help")
+	require.Equal(t, statusOK, got.status)
+	golden(t, "help.txt", got.out)
+	for _, c := range commands() {
+		require.Contains(t, got.out, c.summary)
+		for _, args := range [][]string{{"leases", "help", c.name}, {"leases", c.name, "-h"}} {
+			got := kclctl(t, strings.NewReader(""), args...)
+			require.Equal(t, statusOK, got.status)
+			require.Contains(t, got.out, "Examples:\n  kclctl leases "+c.name)
+			require.Contains(t, got.out, "-table name")
+			require.Empty(t, got.errors)
+		}
+	}
+}
+
+// examples in the help must be command lines that parse.
+func TestHelpExamplesParse(t *testing.T) {
+	t.Parallel()
+	for _, c := range commands() {
+		_, examples, _ := strings.Cut(c.help, "Examples:\n")
+		for line := range strings.Lines(examples) {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), " |")
+			args := strings.Fields(line)
+			require.Equal(t, []string{"kclctl", "leases", c.name}, args[:3])
+			got := kclctl(t, strings.NewReader(""), append(args[1:], "-endpoint", "http://127.0.0.1:1", "-kinesis-endpoint", "http://127.0.0.1:1")...)
+			if got.status == statusUsage {
+				require.Contains(t, got.errors, "-kinesis-endpoint", line)
+				got = kclctl(t, strings.NewReader(""), append(args[1:], "-endpoint", "http://127.0.0.1:1")...)
+			}
+			require.Equal(t, statusFailed, got.status, "%s: %s", line, got.errors)
+		}
+	}
+}
+
+func TestForeignTableIsNamed(t *testing.T) {
+	r := newRig(t)
+	r.makeOld("old-orders", dynamotest.Item{"ShardID": dynamotest.S("shardId-000000000000")})
+	got := kclctl(t, strings.NewReader(""), "leases", "list", "-table", "old-orders", "-endpoint", r.url)
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "kclctl leases import -from old-orders")
+}
+
+func TestAudit(t *testing.T) {
+	r := newRig(t, fleet()...)
+	got := r.leases("audit")
+	require.Equal(t, statusOK, got.status, got.out+got.errors)
+	golden(t, "audit-clean.txt", got.out)
+
+	r.poison()
+	require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: "shardId-000000000002"}, 0))
+	got = r.leases("audit")
+	require.Equal(t, statusFailed, got.status)
+	golden(t, "audit.txt", got.out)
+	got = r.leases("audit", "-json")
+	require.Equal(t, statusFailed, got.status)
+	golden(t, "audit.json", got.out)
+	requireHarmless(t, got.out)
+}

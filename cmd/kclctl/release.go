@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+var releaseCommand = command{
+	name: "release", args: "KEY... | -owner ID", summary: "take leases away from their owner",
+	help: `Takes leases away from the worker that owns them, so that another one takes them at
+once: after a crash, without waiting for the lease to expire, or to move a shard away
+from a worker that is stuck. The owner, if it lives, notices at its next renewal and
+stops; what it processed since its last checkpoint is processed again by the next owner.
+It may well be the one to take the lease again. A hand-over that is pending is completed:
+the next owner gets the lease now.
+
+Examples:
+  kclctl leases release -table orders shardId-000000000002
+  kclctl leases release -table orders -owner worker-1 -dry-run
+  kclctl leases release -table orders -owner worker-1 -yes`,
+	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
+		var w writer
+		w.register(flags)
+		owner := flags.String("owner", "", "all leases of the worker with this `id`, finished ones apart")
+		return func(ctx context.Context, t *terminal, keys []string) error {
+			if (len(keys) > 0) == (*owner != "") {
+				return usagef("give the KEYs of leases, or -owner ID for all of a worker")
+			}
+			store, err := w.src.open(ctx, t)
+			if err != nil {
+				return err
+			}
+			rows, err := w.pick(ctx, store, keys, func(l leases.Lease) bool { return l.ActualOwner() == *owner && !l.Finished() })
+			if err != nil {
+				return err
+			}
+			var changes []change
+			for _, l := range rows {
+				if c, ok := release(l); ok {
+					changes = append(changes, c)
+				} else {
+					t.note("note: %s is free already", l.Key)
+				}
+			}
+			return w.carryOut(ctx, t, store, changes)
+		}
+	},
+}
+
+// release gives a lease up in its owner's name, as the owner itself would.
+func release(l leases.Lease) (change, bool) {
+	to := l
+	to.Counter++
+	c := change{read: l, warning: "if the owner lives, it stops at its next renewal; records after the checkpoint are processed again"}
+	switch {
+	case l.CheckpointOwner != "":
+		to.CheckpointOwner = ""
+		c.set = leases.AttrCheckpointOwner | leases.AttrCounter
+		c.effect = "hand-over from " + l.CheckpointOwner + " to " + l.Owner + " completed"
+	case l.Owner != "":
+		to.Owner = ""
+		c.set = leases.AttrOwner | leases.AttrCounter
+		c.effect = "taken away from " + l.Owner
+	default:
+		return change{}, false
+	}
+	c.to = to
+	return c, true
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	finished = "shardId-000000000000"
+	held     = "shardId-000000000001"
+	free     = "shardId-000000000002"
+	pending  = "shardId-000000000003"
+)
+
+func TestRelease(t *testing.T) {
+	r := newRig(t, fleet()...)
+	before := r.get(held)
+	got := r.leases("release", held, free, "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "release.txt", got.out+"---\n"+got.errors)
+
+	want := before
+	want.Owner, want.Counter = "", 42
+	require.Equal(t, want, r.get(held), "only owner and counter change")
+	require.EqualValues(t, 0, r.get(free).Counter)
+
+	got = r.leases("release", pending, "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out, "hand-over from worker-1 to worker-2 completed")
+	require.Equal(t, "worker-2", r.get(pending).Owner)
+	require.Empty(t, r.get(pending).CheckpointOwner)
+	require.EqualValues(t, 8, r.get(pending).Counter)
+}
+
+func TestReleaseOfAWorker(t *testing.T) {
+	r := newRig(t, fleet()...)
+	got := r.leases("release", "-owner", "worker-1", "-yes", "-json")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "release-owner.json", got.out)
+	require.Empty(t, r.get(held).Owner)
+	require.Equal(t, "worker-2", r.get(pending).Owner)
+	require.Equal(t, "worker-1", r.get(finished).Owner, "a finished lease needs no other owner")
+
+	got = r.leases("release", "-owner", "worker-1", "-yes")
+	require.Equal(t, statusOK, got.status)
+	require.Equal(t, "nothing to change in table orders\n", got.out)
+}
+
+func TestSetCheckpoint(t *testing.T) {
+	r := newRig(t, fleet()...)
+	got := r.leases("set-checkpoint", held, seq2+"/4", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "set-checkpoint.txt", got.out+"---\n"+got.errors)
+	l := r.get(held)
+	require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: seq2, SubSequenceNumber: 4}, l.Checkpoint)
+	require.True(t, l.Pending.IsZero(), "what was prepared belongs to the old position")
+	require.Empty(t, l.Owner, "its owner would go on from where it is")
+	require.EqualValues(t, 42, l.Counter)
+
+	start := time.Now().Add(-time.Millisecond)
+	got = r.leases("set-checkpoint", free, "latest", "-yes", "-json")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Equal(t, kcl.SentinelLatest, r.get(free).Checkpoint.SequenceNumber)
+	require.WithinRange(t, r.get(free).PinnedAt, start, time.Now(), "LATEST means now, not when a worker starts")
+	require.True(t, json.Valid([]byte(got.out)))
+}
+
+func TestDirectionOfACheckpoint(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to, want string }{
+		{seq1, seq2, "between the two checkpoints will be skipped"},
+		{seq2, seq1, "will be processed again"},
+		{seq1, seq1, ""},
+		{"TRIM_HORIZON", seq1, "before the new checkpoint will be skipped"},
+		{seq1, "TRIM_HORIZON", "will be processed again"},
+		{seq1, "LATEST", "up to now that were not processed yet will be skipped"},
+		{seq1, "SHARD_END", "rest of the shard will not be processed"},
+		{"SHARD_END", seq1, "order of records is lost"},
+		{"SHARD_END", "SHARD_END", ""},
+	} {
+		from, err := parsePosition(c.from)
+		require.NoError(t, err)
+		to, err := parsePosition(c.to)
+		require.NoError(t, err)
+		got := direction(from, to)
+		require.Contains(t, got, c.want)
+		require.Equal(t, c.want == "", got == "", "%s -> %s", c.from, c.to)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	r := newRig(t, fleet()...)
+	r.poison()
+	got := r.leases("delete", free, held, "-yes")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "worker worker-1 holds "+held)
+	got = r.leases("delete", "-all", "-yes")
+	require.Equal(t, statusFailed, got.status)
+	require.Len(t, r.srv.Items(table), 5, "nothing was deleted")
+
+	got = r.leases("delete", free, "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "delete.txt", got.out+"---\n"+got.errors)
+	require.Len(t, r.srv.Items(table), 4)
+
+	got = r.leases("delete", "shardId-000000000009", "-yes")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "-force deletes it")
+	got = r.leases("delete", "shardId-000000000009", "-yes", "-force")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Len(t, r.srv.Items(table), 3)
+
+	got = r.leases("delete", "-all", "-force", "-yes", "-json")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "delete-all.json", got.out)
+	require.Empty(t, r.srv.Items(table))
+}
+
+func TestNotConfirmed(t *testing.T) {
+	for name, args := range map[string][]string{
+		"release": {"release", held}, "set-checkpoint": {"set-checkpoint", held, "TRIM_HORIZON"},
+		"delete": {"delete", finished}, "adopt": {"adopt", "-created", "2026-02-01T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, fleet()...)
+			before := r.srv.Items(table)
+			for _, answer := range []string{"", "\n", "no\n", "yesterday\n"} {
+				got := r.answering(strings.NewReader(answer), args...)
+				require.Equal(t, statusFailed, got.status)
+				require.Contains(t, got.errors, "not confirmed, nothing was changed")
+				require.Equal(t, before, r.srv.Items(table))
+			}
+			got := r.leases(append(args, "-dry-run")...)
+			require.Equal(t, statusOK, got.status, got.errors)
+			require.Contains(t, got.out, "dry run: nothing was changed")
+			got = r.leases(append(args, "-dry-run", "-json")...)
+			require.Equal(t, statusOK, got.status, got.errors)
+			require.Contains(t, got.out, `"done": false`)
+			require.Equal(t, before, r.srv.Items(table))
+
+			got = r.answering(strings.NewReader("yes\n"), args...)
+			require.Equal(t, statusOK, got.status, got.errors)
+			require.NotEqual(t, before, r.srv.Items(table))
+		})
+	}
+}
+
+// answer is a standard input that does something before it says yes.
+type answer struct {
+	first func()
+	rest  io.Reader
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	if a.first != nil {
+		a.first()
+		a.first = nil
+	}
+	return a.rest.Read(p)
+}
+
+// TestRenewedMeanwhile: between the question and the answer the owner renews.
+func TestRenewedMeanwhile(t *testing.T) {
+	for name, args := range map[string][]string{
+		"release": {"release", held}, "set-checkpoint": {"set-checkpoint", held, "TRIM_HORIZON"},
+		"delete": {"delete", held, "-force"}, "adopt": {"adopt", "-created", "2026-02-01T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41)), lease("other", heldBy("", 3)))
+			renew := func() {
+				read := r.get(held)
+				to := read
+				to.Counter++
+				to.Checkpoint.SequenceNumber = seq2
+				require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter | leases.AttrCheckpoint}))
+			}
+			got := r.answering(&answer{renew, strings.NewReader("yes\n")}, args...)
+			require.Equal(t, statusFailed, got.status)
+			require.Contains(t, got.errors, "the lease is not as shown any more: now held, owner worker-1, checkpoint "+seq2+", counter 42")
+			l := r.get(held)
+			require.EqualValues(t, 42, l.Counter)
+			require.Equal(t, seq2, l.Checkpoint.SequenceNumber)
+			require.Equal(t, created, l.StreamCreated)
+			if name == "adopt" {
+				require.NotEqual(t, created, r.get("other").StreamCreated, "the others are not held up by one")
+			}
+		})
+	}
+}
+
+// TestLostAnswer: the write took effect, and its answer did not come.
+func TestLostAnswer(t *testing.T) {
+	r := newRig(t, fleet()...)
+	for operation, args := range map[string][]string{
+		"UpdateItem": {"release", held}, "DeleteItem": {"delete", finished},
+	} {
+		remove := r.srv.Inject(dynamotest.Fault{Operation: operation, Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
+		got := r.leases(append(args, "-yes")...)
+		remove()
+		require.Equal(t, statusOK, got.status, got.errors)
+	}
+	require.Empty(t, r.get(held).Owner)
+
+	defer r.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Times: 1, Do: []dynamotest.Action{dynamotest.Deny()}})()
+	got := r.leases("release", pending, "-yes", "-json")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "not changed: kcl: access denied: allow dynamodb:UpdateItem on table orders")
+	require.Contains(t, got.out, `"error": "not changed`)
+}
+
+func TestAdopt(t *testing.T) {
+	r := newRig(t, append(fleet(), lease("shardId-000000000004", func(l *leases.Lease) { l.StreamCreated = time.Time{} }))...)
+	got := r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	golden(t, "adopt.txt", got.out+"---\n"+got.errors)
+	for _, l := range fleet() {
+		want := l
+		want.StreamCreated = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+		require.True(t, want.Same(leases.AttrAll, r.get(l.Key)), "only the creation time changes")
+	}
+	got = r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes", "-json")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out, `"changes": []`, "again changes nothing")
+}
+
+func TestAdoptOfSeveralStreams(t *testing.T) {
+	const stream = "123456789012:orders:1700000000"
+	r := newRig(t, lease(stream+":shardId-000000000000", func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
+	got := r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "kclctl leases delete -all -stream "+stream)
+	got = r.leases("delete", "-all", "-stream", stream, "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Empty(t, r.srv.Items(table))
+}
