@@ -194,7 +194,7 @@ func (r *reader) inUse() time.Duration {
 }
 
 // retrying tells the operator, the observer and the metrics. It is a warning
-// unless it is ordinary: a refusal within the grace, or the first failure after events.
+// unless it is ordinary: a refusal within the grace.
 func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	code := awserr.Code(e.err)
 	if e.reason == ReasonSilence || errors.Is(e.err, errEarly) {
@@ -202,11 +202,14 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	}
 	r.Metrics.Retried(operation, code)
 	r.Observer.Retrying(e.err, wait)
-	level := slog.LevelWarn
-	if classify(e.err) == actInUse && wait == 0 {
+	level, message := slog.LevelWarn, "subscription failed, trying again"
+	switch {
+	case e.reason == ReasonTakeover:
+		message = "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer"
+	case classify(e.err) == actInUse && wait == 0:
 		level = slog.LevelDebug
 	}
-	r.log.LogAttrs(ctx, level, "subscription failed, trying again", slog.String("code", code), slog.Duration("wait", wait),
+	r.log.LogAttrs(ctx, level, message, slog.String("code", code), slog.Duration("wait", wait),
 		slog.String("position", r.next.String()), slog.Any("err", e.err))
 }
 
