@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 files=$here/servers
 cache=${KCL_INTEGRATION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcl-integration}
 run=$cache/run
-all=(localstack dynamodb kinesislocal)
+all=(localstack dynamodb kinesislocal redis rediscluster redissentinel)
 
 localstack_port=${KCL_LOCALSTACK_PORT:-14566}
 dynamodb_port=${KCL_DYNAMODB_PORT:-18000}
@@ -337,6 +337,8 @@ ready_localstack() {
     [ "$(aws_call "$url" dynamodb DynamoDB_20120810.ListTables 0)" = 200 ]
 }
 env_localstack() { echo "export KCL_LOCALSTACK_URL=http://127.0.0.1:$localstack_port"; }
+
+. "$files/redis.sh"
 
 # --- commands ------------------------------------------------------------------
 
