@@ -25,6 +25,7 @@ type Coordinator struct {
 
 	// Of the goroutine in Run.
 	sightings map[string]sighting
+	watched   time.Duration     // when the table was listed last, monotonic
 	waited    map[string]int    // see row.waited
 	warned    map[string]string // what was said about unreadable rows
 	pending   []string          // leases that others are to hand over to this worker

@@ -141,6 +141,9 @@ func (w *worker) consume(ctx context.Context, h *leases.Holder) {
 			}
 			return
 		case <-tick.C:
+			if isClosed(h.Stopping()) {
+				continue // when both are ready, stopping goes first
+			}
 		}
 		if !h.Valid() {
 			return

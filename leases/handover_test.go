@@ -2,7 +2,6 @@ package leases_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -20,7 +19,7 @@ const first = "shardId-000000000000"
 
 // takesLong is a consumer that takes d to finish when it is asked to, and then
 // checkpoints.
-func takesLong(d time.Duration, result *error) func(*leases.Config) {
+func takesLong(d time.Duration, result chan<- error) func(*leases.Config) {
 	return func(c *leases.Config) {
 		c.Consume = func(ctx context.Context, h *leases.Holder) {
 			select {
@@ -29,7 +28,7 @@ func takesLong(d time.Duration, result *error) func(*leases.Config) {
 			case <-h.Stopping():
 			}
 			time.Sleep(d)
-			*result = h.Checkpoint(ctx, number(4711))
+			result <- h.Checkpoint(ctx, number(4711))
 		}
 	}
 }
@@ -37,8 +36,8 @@ func takesLong(d time.Duration, result *error) func(*leases.Config) {
 func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
-		result := errors.New("not called")
-		f.start("a", takesLong(25*time.Second, &result))
+		result := make(chan error, 10)
+		f.start("a", takesLong(25*time.Second, result))
 		time.Sleep(10 * time.Second)
 		got := make(chan leases.Lease, 2)
 		f.start("b", func(c *leases.Config) {
@@ -61,7 +60,7 @@ func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 		require.Equal(t, 1, asked)
 		require.Empty(t, got, "the next owner waits")
 		time.Sleep(25 * time.Second)
-		require.NoError(t, result)
+		require.NoError(t, <-result)
 		require.Equal(t, number(4711), (<-got).Checkpoint)
 		require.Empty(t, got)
 		f.requireBalance("a", "b")
@@ -140,15 +139,15 @@ func TestL22HandOverWithDeaths(t *testing.T) {
 func TestHandOverIsTakenBackWhenTheAskerStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
-		var result error
-		f.start("a", takesLong(20*time.Second, &result))
+		result := make(chan error, 10)
+		f.start("a", takesLong(20*time.Second, result))
 		time.Sleep(10 * time.Second)
 		b := f.start("b")
 		time.Sleep(5 * time.Second)
 		b.stop()
 		require.Equal(t, map[string]int{"a": 2}, f.load())
 		time.Sleep(30 * time.Second)
-		require.NoError(t, result)
+		require.NoError(t, <-result)
 		require.Equal(t, map[string]int{"a": 2}, f.load())
 	})
 }
@@ -246,6 +245,7 @@ func TestConsumerThatGivesUpRests(t *testing.T) {
 			c.Consume = func(context.Context, *leases.Holder) { starts++ }
 		})
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		require.Greater(t, starts, 5)
 		require.Less(t, starts, 30)
 	})
@@ -263,6 +263,7 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, 1, starts)
 		row, err := f.store.Get(t.Context(), first)
 		require.NoError(t, err)

@@ -28,9 +28,9 @@ type Holder struct {
 	ended    chan struct{} // closed: nothing is written any more
 	consumed chan struct{} // closed: the consumer has returned
 
-	ctx      context.Context // of the consumer
+	ctx      context.Context //nolint:containedctx // of the consumer; it lives as long as the lease
 	cancel   context.CancelCauseFunc
-	io       context.Context // of the calls to the store; ends with the lease
+	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
 	cancelIO context.CancelCauseFunc
 
 	unknown []attempt // of the holder's goroutine: writes whose outcome is not known
@@ -49,7 +49,7 @@ type Holder struct {
 
 // request asks the holder's goroutine for a write.
 type request struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the call that the request stands for
 	change change
 	answer chan<- error
 }
@@ -167,7 +167,7 @@ func (h *Holder) submit(ctx context.Context, c change) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-h.io.Done():
-		return context.Cause(h.io)
+		return kcl.ErrLeaseLost
 	case <-h.ended:
 		return kcl.ErrLeaseLost
 	}

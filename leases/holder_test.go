@@ -311,6 +311,7 @@ func TestL10EachOperation(t *testing.T) {
 			a.client.SetFault(once(a, lossy)) // the take
 			a.run()
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			require.Equal(t, 1, starts, "resend %d", resend)
 			row := f.row()
 			require.True(t, row.Finished())

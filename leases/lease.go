@@ -1,6 +1,7 @@
 package leases
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -152,7 +153,7 @@ func (l Lease) Same(set Attr, m Lease) bool {
 		(set.Has(AttrCounter) && l.Counter != m.Counter) ||
 		(set.Has(AttrOwnerSwitches) && l.OwnerSwitchesSinceCheckpoint != m.OwnerSwitchesSinceCheckpoint) ||
 		(set.Has(AttrCheckpoint) && l.Checkpoint != m.Checkpoint) ||
-		(set.Has(AttrPending) && (l.Pending != m.Pending || string(l.PendingState) != string(m.PendingState))) ||
+		(set.Has(AttrPending) && (l.Pending != m.Pending || !bytes.Equal(l.PendingState, m.PendingState))) ||
 		(set.Has(AttrParents) && !sameSet(l.Parents, m.Parents)) ||
 		(set.Has(AttrChildren) && !sameSet(l.Children, m.Children)) ||
 		(set.Has(AttrHashKeyRange) && l.HashKeyRange != m.HashKeyRange) ||

@@ -73,6 +73,10 @@ func (c *Coordinator) judge(listed []Lease) view {
 		c.log.Info("lease table can be listed again")
 	}
 	c.err = nil
+	// After an outage everybody is late. Whoever lists the table first must not
+	// take what the others are just about to renew.
+	unwatched := now-c.watched > c.cfg.FailoverTime
+	c.watched = now
 	for _, l := range listed {
 		h := c.active[l.Key]
 		if h != nil {
@@ -82,7 +86,7 @@ func (c *Coordinator) judge(listed []Lease) view {
 			}
 		}
 		s, ok := c.sightings[l.Key]
-		if !ok || s.counter != l.Counter {
+		if !ok || unwatched || s.counter != l.Counter {
 			s = sighting{counter: l.Counter, since: now}
 		}
 		sightings[l.Key], rows[l.Key] = s, l

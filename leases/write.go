@@ -63,7 +63,7 @@ func (h *Holder) write(ctx context.Context, c change) error {
 	backoff := retry.New(min(100*time.Millisecond, h.cfg.FailoverTime/50), h.cfg.FailoverTime/10)
 	for notes, failures := 0, 0; ; {
 		if !h.Valid() {
-			return h.gone()
+			return kcl.ErrLeaseLost
 		}
 		row := h.Lease()
 		if c.done != nil && c.done(row) {
@@ -137,20 +137,13 @@ func (h *Holder) pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-h.io.Done():
-		return h.gone()
+		return kcl.ErrLeaseLost
 	case <-ctx.Done():
 		if h.io.Err() != nil {
-			return h.gone()
+			return kcl.ErrLeaseLost
 		}
 		return context.Cause(ctx)
 	}
-}
-
-func (h *Holder) gone() error {
-	if h.io.Err() != nil {
-		return context.Cause(h.io)
-	}
-	return kcl.ErrLeaseLost
 }
 
 // accept takes row as the row that is in the table now.

@@ -202,7 +202,8 @@ func (s *Store) recordLocked(key string, row *leases.Lease) {
 		return
 	}
 	now := time.Now()
-	h := append(s.history[key], version{since: now, row: row})
+	h := s.history[key]
+	h = append(h, version{since: now, row: row})
 	for len(h) > 1 && !h[1].since.After(now.Add(-s.lag)) {
 		h = h[1:]
 	}

@@ -1,0 +1,48 @@
+// Package leases decides which worker reads which shard. It matches the KCL's
+// LeaseCoordinator with its taker, renewer, discoverer and shard syncer; the
+// scheduler runs one [Coordinator], and for each lease that it gets, a consumer
+// on top of a [Holder]. Stores, such as leases/dynamodb, only keep rows.
+//
+// # Authority
+//
+// A lease is a row of a table. All authority comes from one rule: a write is
+// accepted only if the row still has the counter that the writer read, and
+// every write of an owner adds one to it. So of two writers one is told that it
+// was too late, however wrong its idea of the time may be. The actual owner is
+// CheckpointOwner while a lease is handed over, and Owner otherwise.
+//
+// No worker is special. Each lists the table by itself, comes to the same
+// distribution as the others, and carries out its part of it; see plan.go.
+//
+// # Trust
+//
+// Between two writes an owner has to trust that the lease is still its own. It
+// does so for a little less than FailoverTime, counted from when it sent the
+// last renewal that was accepted; others wait a little longer, counted from
+// when they saw the counter first. No clock is ever compared with another one:
+//
+//	owner   send renewal                     0.95 F: stop delivering
+//	           |-------- trusts its lease -------|
+//	row        .  c=8 ....................................... c=9 (taken)
+//	others     .     |-------- counter stands still ----------|
+//	              see c=8 first                          1.05 F: take
+//
+// An owner's deadline is the earlier one of its wall clock and its monotonic
+// clock, as the latter stands still while a machine is suspended; others go by
+// their monotonic clock alone. Whoever is frozen for longer in spite of that
+// can still not write: the counter has moved.
+//
+// # Hand-over
+//
+// A live owner of this library is asked for a lease, and finishes first:
+//
+//	             Owner  CheckpointOwner  counter
+//	held by A      A          -             7
+//	B asks         B          A             7     A runs into it when it renews, and
+//	A finishes     B          A             8...  closes Stopping; final checkpoint
+//	A completes    B          -             9     when its consumer has returned
+//	B starts       B          -            10
+//
+// If A dies, its counter stands still and B takes the lease; if B dies, so does
+// A's hand-over end in a lease that expires.
+package leases
