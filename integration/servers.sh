@@ -86,10 +86,9 @@ assert '%d.%d' % sys.version_info[:2] == '$version'" >/dev/null 2>&1; then
 identity() {
   local stat
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-  stat=${stat##*) } # the command name may hold spaces
-  set -- "$1" $stat
-  # field 3 of the file is the state, field 22 the start time
-  [ "$2" = Z ] || printf '%s:%s\n' "$1" "${21}"
+  read -ra stat <<<"${stat##*) }" # behind the command name, which may hold spaces: from field 3 on
+  # field 3 is the state, field 22 the start time
+  [ "${stat[0]}" = Z ] || printf '%s:%s\n' "$1" "${stat[19]}"
 }
 
 alive() { [ "$(identity "${1%%:*}" 2>/dev/null)" = "$1" ]; }
