@@ -54,8 +54,9 @@ var layers = map[string][]string{
 	"processors":       {".", "internal/retry"},
 	"leases":           {".", "metrics", "internal/retry"},
 	"leases/memory":    {".", "leases"},
-	"leases/dynamodb":  {".", "leases", "internal/retry", "internal/awserr"},
-	"leases/redis":     {".", "leases", "internal/retry"},
+	"leases/gokcl":     {".", "leases"},
+	"leases/dynamodb":  {".", "leases", "leases/gokcl", "internal/retry", "internal/awserr"},
+	"leases/redis":     {".", "leases", "leases/gokcl", "internal/retry"},
 	"leases/leasetest": {".", "leases"},
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/retry", "internal/awserr"},

@@ -1,0 +1,156 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/gokcl"
+)
+
+// GoKCLTable is a lease table of vmware-go-kcl or one of its forks: kclctl
+// reads it to import its checkpoints, and writes it to export ours. It is no
+// [leases.Store]. It is safe for concurrent use.
+type GoKCLTable struct {
+	store *Store // for its calls: client, deadlines, errors
+}
+
+// NewGoKCLTable returns the table that cfg names; of cfg only Client, Table,
+// RequestTimeout and Logger count. It calls nobody.
+func NewGoKCLTable(cfg Config) *GoKCLTable { return &GoKCLTable{New(cfg)} }
+
+// Init makes the table, on demand, if it does not exist, and waits until it can
+// be used. A table of another layout is an error that wraps
+// [leases.ErrForeignTable].
+func (g *GoKCLTable) Init(ctx context.Context) error {
+	err := g.check(ctx)
+	if !errors.Is(err, leases.ErrTableNotFound) {
+		return err
+	}
+	table := &g.store.cfg.Table
+	_, err = call(ctx, g.store, "dynamodb:CreateTable", g.store.cfg.Client.CreateTable, &sdk.CreateTableInput{
+		TableName:            table,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String(gokcl.FieldShardID), AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String(gokcl.FieldShardID), KeyType: types.KeyTypeHash}},
+		BillingMode:          types.BillingModePayPerRequest,
+	}, once)
+	if err != nil && !awserr.Is(err, "ResourceInUseException") {
+		return err
+	}
+	if err := sdk.NewTableExistsWaiter(g.store.cfg.Client).Wait(ctx, &sdk.DescribeTableInput{TableName: table}, tableTimeout); err != nil {
+		return fmt.Errorf("wait for table %s to become ACTIVE: %w", *table, err)
+	}
+	return g.check(ctx)
+}
+
+// check refuses a table of another layout.
+func (g *GoKCLTable) check(ctx context.Context) error {
+	out, err := call(ctx, g.store, "dynamodb:DescribeTable", g.store.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &g.store.cfg.Table}, g.store.soon)
+	if err != nil {
+		return err
+	}
+	keys := out.Table.KeySchema
+	if len(keys) == 1 && aws.ToString(keys[0].AttributeName) == gokcl.FieldShardID {
+		return nil
+	}
+	var names []string
+	for _, k := range keys {
+		names = append(names, aws.ToString(k.AttributeName))
+	}
+	if slices.Equal(names, []string{attrKey}) {
+		return fmt.Errorf("%w of go-kcl: table %s has the key %s: it is one of this library or of the Java KCL, and is used as it is", leases.ErrForeignTable, g.store.cfg.Table, attrKey)
+	}
+	return fmt.Errorf("%w of go-kcl: table %s has the key %q, not %s", leases.ErrForeignTable, g.store.cfg.Table, names, gokcl.FieldShardID)
+}
+
+// List returns all rows, in no order, as they are now, and what is wrong with
+// those that cannot be read.
+func (g *GoKCLTable) List(ctx context.Context) ([]gokcl.Row, []*leases.RowError, error) {
+	if err := g.check(ctx); err != nil {
+		return nil, nil, err
+	}
+	var rows []gokcl.Row
+	var damaged []*leases.RowError
+	in := &sdk.ScanInput{TableName: &g.store.cfg.Table, ConsistentRead: aws.Bool(true)}
+	for {
+		page, err := call(ctx, g.store, "dynamodb:Scan", g.store.cfg.Client.Scan, in, g.store.soon)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, it := range page.Items {
+			if r, bad := decodeGoKCL(it); bad != nil {
+				damaged = append(damaged, bad)
+			} else {
+				rows = append(rows, r)
+			}
+		}
+		if len(page.LastEvaluatedKey) == 0 {
+			return rows, damaged, nil
+		}
+		in.ExclusiveStartKey = page.LastEvaluatedKey
+	}
+}
+
+// decodeGoKCL reads an item, whose attributes are all strings.
+func decodeGoKCL(it item) (gokcl.Row, *leases.RowError) {
+	fields := map[string]string{}
+	var problems []error
+	for _, name := range gokcl.Fields {
+		switch v := it[name].(type) {
+		case nil:
+		case *types.AttributeValueMemberS:
+			fields[name] = v.Value
+		default:
+			problems = append(problems, fmt.Errorf("%s is %s, want a string (S)", name, describe(v)))
+		}
+	}
+	r, bad := gokcl.Decode(fields)
+	if bad != nil {
+		problems = append(problems, bad.Err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return r, &leases.RowError{Key: r.ShardID, Err: err}
+	}
+	return r, nil
+}
+
+// Create makes a row. When there is one with its shard id, that one is left as
+// it is and returned.
+func (g *GoKCLTable) Create(ctx context.Context, r gokcl.Row) (existing *gokcl.Row, err error) {
+	it := item{}
+	for name, value := range r.Encode() {
+		it[name] = str(value)
+	}
+	_, err = call(ctx, g.store, "dynamodb:PutItem", g.store.cfg.Client.PutItem, &sdk.PutItemInput{
+		TableName: &g.store.cfg.Table, Item: it,
+		ConditionExpression:                 aws.String("attribute_not_exists(#key)"),
+		ExpressionAttributeNames:            map[string]string{"#key": gokcl.FieldShardID},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}, once)
+	failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
+	if !ok {
+		return nil, err
+	}
+	old := failed.Item
+	if len(old) == 0 { // a server that does not return it
+		out, err := call(ctx, g.store, "dynamodb:GetItem", g.store.cfg.Client.GetItem, &sdk.GetItemInput{
+			TableName: &g.store.cfg.Table, Key: item{gokcl.FieldShardID: str(r.ShardID)}, ConsistentRead: aws.Bool(true),
+		}, g.store.soon)
+		if err != nil {
+			return nil, err
+		}
+		old = out.Item
+	}
+	row, bad := decodeGoKCL(old)
+	if bad != nil {
+		return nil, bad
+	}
+	return &row, nil
+}
