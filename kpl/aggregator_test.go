@@ -79,11 +79,11 @@ func TestAggregatorCopiesItsInput(t *testing.T) {
 	t.Parallel()
 	var a kpl.Aggregator
 	data := []byte("first")
-	require.NoError(t, a.Add("key", "", data))
+	require.NoError(t, a.Add("key", "7", data))
 	copy(data, "xxxxx")
 	first := a.Bytes()
 	a.Reset()
-	require.NoError(t, a.Add("other", "", []byte("second")))
+	require.NoError(t, a.Add("other", "7", []byte("second")))
 	out, _ := kpl.Deaggregate([]kcl.Record{carrier(1, first), carrier(2, a.Bytes())}, kpl.Options{})
 	require.Equal(t, "1=first 2=second", brief(out))
 }

@@ -98,7 +98,7 @@ type Report struct {
 // Deaggregate is safe for concurrent use.
 func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
 	first := 0
-	for first < len(records) && !hasMagic(records[first].Data()) {
+	for first < len(records) && !HasMagic(records[first].Data()) {
 		first++
 	}
 	if first == len(records) {
@@ -113,7 +113,7 @@ func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
 	total := first
 	for i, r := range records[first:] {
 		total++
-		if !hasMagic(r.Data()) {
+		if !HasMagic(r.Data()) {
 			continue
 		}
 		s, err := inspect(r.Data(), opt.MaxRecords)
@@ -146,7 +146,9 @@ func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
 	return out, report
 }
 
-func hasMagic(data []byte) bool {
+// HasMagic tells whether data begin like an aggregate. Only [Deaggregate] finds
+// out whether they are one.
+func HasMagic(data []byte) bool {
 	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
 }
 

@@ -188,6 +188,7 @@ func corrupt(t require.TestingT) map[string]struct {
 		"K12 field number zero":          {wrap(append(user(0, canary), 0x02, 0x00)), "field number"},
 		"K12 tag without key":            {wrap(user(0, canary).message(4, message(nil).text(2, canary))), "a tag without a key"},
 		"K12 broken tag":                 {wrap(user(0, canary).message(4, message("\x0a\x05a"))), "user record 0"},
+		"K12 broken tag behind its key":  {wrap(user(0, canary).message(4, message("\x0a\x01a\xff"))), "user record 0"},
 		"K12 group that never ends":      {wrap(append(user(0, canary), 0x33)), "EOF"},
 		"K12 deep nesting":               {sign(append(keyed.message(3, user(0, canary)), bytes.Repeat([]byte{0x33}, 100_000)...)), "not a valid aggregate"},
 	}
@@ -273,7 +274,7 @@ func TestK09Amplification(t *testing.T) {
 			require.ErrorIs(t, report.Err, kpl.ErrTooManyRecords)
 			require.NotContains(t, report.Err.Error(), canary)
 			require.Len(t, out, 2)
-			require.Equal(t, len(data), len(out[0].Data()))
+			require.True(t, bytes.Equal(data, out[0].Data()))
 			require.Equal(t, "after", string(out[1].Data()))
 		})
 	}

@@ -95,6 +95,7 @@ func TestK05FilterNeverDropsInDoubt(t *testing.T) {
 	}{
 		"hash key is no number":     {"x", nothing},
 		"hash key is empty":         {"", nothing},
+		"hash key has a colon":      {"5:", nothing},
 		"hash key is negative":      {"-1", nothing},
 		"hash key is 2^128":         {power(128, 0), nothing},
 		"hash key is 2^129":         {power(129, 0), nothing},

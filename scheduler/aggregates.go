@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +23,8 @@ type Aggregates int
 // What becomes of aggregates.
 const (
 	// SplitAggregates delivers all their user records, each with its place as
-	// SubSequenceNumber. Around a reshard the Kinesis Producer Library writes
+	// SubSequenceNumber. A batch with aggregates and more than a mebibyte of data
+	// comes in several calls of ProcessRecords. Around a reshard the Kinesis Producer Library writes
 	// records again that came to another shard than foreseen: these come twice.
 	SplitAggregates Aggregates = iota
 	// SplitAggregatesInRange drops the user records whose hash key does not
@@ -56,8 +58,34 @@ func (a Aggregates) String() string {
 
 const (
 	corruptEvery = 10 * time.Minute // how often corrupt aggregates of a shard are told
+	pieceBytes   = 1 << 20          // of a batch with aggregates are split at a time
 	placingAge   = time.Minute      // how old the answer to how a stream places its records may be
 )
+
+// pieces cuts a batch with aggregates into batches that are delivered one after
+// the other: small user records take many times the memory of their carriers,
+// and a batch can have ten mebibytes.
+func (c *consumer) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
+	return func(yield func(kcl.Batch) bool) {
+		records, size, aggregates := batch.Records, 0, false
+		start := 0
+		for i := range records {
+			n := len(records[i].Data())
+			if aggregates && i > start && size+n > pieceBytes {
+				piece := batch
+				piece.Records, piece.End = records[start:i:i], nil
+				if !yield(piece) {
+					return
+				}
+				start, size = i, 0
+			}
+			size += n
+			aggregates = aggregates || kpl.HasMagic(records[i].Data()) && c.s.cfg.Aggregates != KeepAggregates
+		}
+		batch.Records = records[start:]
+		yield(batch)
+	}
+}
 
 // expand turns what was read into user records: everything before it counts
 // Kinesis records, everything after it user records.

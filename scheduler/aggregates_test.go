@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -204,10 +205,12 @@ func TestK01K02K03CorruptAggregates(t *testing.T) {
 		got := w.collect(everything)
 		w.start()
 		time.Sleep(20 * time.Second)
+		r.putRaw(bad)
+		time.Sleep(20 * time.Second)
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
-		require.Equal(t, "a b "+string(bad)+" "+string(bad)+" c", got.text())
-		require.Equal(t, 2, numbers.get(metrics.AggregatesCorrupt))
+		require.Equal(t, "a b "+string(bad)+" "+string(bad)+" c "+string(bad), got.text())
+		require.Equal(t, 3, numbers.get(metrics.AggregatesCorrupt))
 		require.Zero(t, numbers.get(metrics.RecordsDropped))
 		require.Equal(t, 1, log.count("looks like an aggregate"))
 		require.Equal(t, 1, log.count("position="+at))
@@ -379,5 +382,57 @@ func TestAggregatesKeptFromNowOn(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		require.NoError(t, w.stop())
 		require.Equal(t, "c "+string(whole), got.text())
+	})
+}
+
+// TestK09LargeBatchComesInPieces: what is split at a time is bounded, and only
+// the last piece is at the end of the shard.
+func TestK09LargeBatchComesInPieces(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		filler := strings.Repeat("x", 400<<10)
+		var want []string
+		for i := range 6 {
+			pair := []string{fmt.Sprint(filler, i), fmt.Sprint(i)}
+			want = append(want, pair...)
+			r.putRaw(pack(t, pair))
+			time.Sleep(time.Second)
+		}
+		shard := r.open()[0]
+		r.split(shard)
+		w := r.worker("a", mode)
+		calls, ends := 0, 0
+		failed := false
+		got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+			calls++
+			if in.AtShardEnd {
+				require.Len(t, in.Children, 2)
+				ends++
+			}
+			size := 0
+			for _, rec := range in.Records {
+				size += len(rec.Data())
+			}
+			require.LessOrEqual(t, size, 1<<20)
+			if calls == 2 && !failed {
+				failed = true
+				return errors.New("once")
+			}
+			return everything(ctx, in)
+		})
+		w.start()
+		time.Sleep(time.Minute)
+		require.True(t, r.row(shard).Finished())
+		require.NoError(t, w.stop())
+		require.GreaterOrEqual(t, calls, 4)
+		require.LessOrEqual(t, ends, 1)
+		last, texts := kcl.ExtendedSequenceNumber{}, []string(nil)
+		for _, rec := range got.records {
+			if rec.Position().Compare(last) > 0 { // the piece that failed comes again
+				last, texts = rec.Position(), append(texts, string(rec.Data()))
+			}
+		}
+		require.True(t, slices.Equal(want, texts), "%d records", len(texts))
 	})
 }

@@ -326,8 +326,10 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		case err != nil:
 			return done, err
 		}
-		if out := c.deliver(ctx, batch); out != done {
-			return out, nil
+		for piece := range c.pieces(batch) {
+			if out := c.deliver(ctx, piece); out != done {
+				return out, nil
+			}
 		}
 		if batch.End != nil {
 			c.children = batch.End.Children
