@@ -125,15 +125,12 @@ func (c *consumer) become(ctx context.Context, next State) {
 	c.log.DebugContext(ctx, "consumer changed state", "state", next)
 }
 
-// waitForParents returns when every parent's row says SHARD_END. A parent
-// without a row was never part of what the application reads, or was finished
-// and cleaned up. One that has left the retention period still has its row;
-// the consumer of that one finds out and writes SHARD_END.
+// waitForParents returns when every parent has been processed to its end, see
+// parentFinished.
 func (c *consumer) waitForParents(ctx context.Context) outcome {
 	for _, parent := range c.start.Parents {
-		key := leases.Key(c.stream.id, parent, c.stream.multi)
 		for {
-			finished, err := c.parentFinished(ctx, key)
+			finished, err := c.parentFinished(ctx, parent)
 			c.progress.stored(err)
 			if finished {
 				break
@@ -161,21 +158,6 @@ func (c *consumer) waitForParents(ctx context.Context) outcome {
 		return lost
 	}
 	return done
-}
-
-// parentFinished looks at the last scan first. SHARD_END is for ever, so that
-// may be old; everything else is asked from the table itself only when the
-// scan shows no row, which it also does before the first one.
-func (c *consumer) parentFinished(ctx context.Context, key string) (bool, error) {
-	_, coord := c.s.parts()
-	if row, ok := coord.Lookup(key); ok {
-		return row.Finished(), nil
-	}
-	row, err := c.s.cfg.Leases.Get(ctx, key)
-	if errors.Is(err, leases.ErrNotFound) {
-		return true, nil
-	}
-	return err == nil && row.Finished(), err
 }
 
 // pause waits, unless the consumer shall finish or its context ends.

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,30 @@ func TestReshardTreeUnderLoad(t *testing.T) {
 		for _, calls := range r.audit.lifecycles {
 			require.Regexp(t, `^IP*(L|E|SL?)$`, calls)
 		}
+	})
+}
+
+// L4: the children of a shard are read within a second of its end when the
+// same worker reads them.
+func TestChildrenFollowAtOnce(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		for range 5 {
+			parent := r.open()[0]
+			left, right := r.split(parent)
+			r.eventually(30*time.Second, "the parent has ended", func() bool { return r.row(parent).Finished() })
+			ended := time.Now()
+			r.eventually(time.Second, "both children are read", func() bool {
+				return w.shard(left).State == scheduler.StateProcessing && w.shard(right).State == scheduler.StateProcessing
+			})
+			t.Logf("children are read %s after their parent", time.Since(ended))
+			time.Sleep(777 * time.Millisecond)
+		}
+		require.NoError(t, w.stop())
+		r.audit.check(0)
 	})
 }
 
@@ -131,6 +156,44 @@ func TestR02MergeWaitsForBothParents(t *testing.T) {
 		require.Zero(t, w.shard(child).Records, "the child waits")
 		require.Equal(t, scheduler.StateWaitingOnParents, w.shard(child).State)
 		require.False(t, r.row(slow).Finished())
+		close(release)
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// A merge of a merge: the last child's row is made by its one parent, while the
+// other has no row yet, because its own parents are held up.
+func TestChildWaitsForAParentWithoutARow(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(3))
+		slow := r.open()[:2]
+		release := make(chan struct{})
+		w := r.worker("a", mode)
+		w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			if slices.Contains(slow, p.shard.ID) {
+				select {
+				case <-release:
+				case <-ctx.Done():
+				}
+			}
+			p.take(in)
+			return p.checkpoint(ctx, in.Checkpointer)
+		}
+		w.start()
+		ks := keys(20)
+		r.produce(2, time.Second, ks)
+		last := r.open()[2]
+		middle := r.merge(slow[0], slow[1])
+		r.put(ks...)
+		child := r.merge(middle, last)
+		r.put(ks...)
+		r.eventually(time.Minute, "the last shard has ended", func() bool { return r.row(last).Finished() })
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, []string{child}, r.row(last).Children)
+		require.Equal(t, scheduler.StateWaitingOnParents, w.shard(child).State)
 		close(release)
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())

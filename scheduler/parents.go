@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// absentAge is how old the list of shards may be that explains why a parent
+// has no row.
+const absentAge = 5 * time.Second
+
+// parentFinished tells whether a parent no longer holds this shard back: its
+// row says SHARD_END, or it has no row and will not get one.
+//
+// A row that is missing proves nothing by itself. Of three shards, a and b are
+// merged to d, and d and c to e:
+//
+//	a ---.
+//	      d ---.
+//	b ---'      e
+//	c ---------'
+//
+// The end of c makes the row of e. If a and b are still being read then, d has
+// no row yet, and e must wait all the same.
+//
+// A parent that has left the retention period keeps its row; the consumer that
+// holds it finds out, and writes SHARD_END.
+func (c *consumer) parentFinished(ctx context.Context, parent string) (bool, error) {
+	row, found, err := c.rowOf(ctx, parent)
+	if err != nil || found {
+		return found && row.Finished(), err
+	}
+	if !c.start.Checkpoint.IsSentinel() {
+		return true, nil // this shard has begun, so its parents had ended, and were cleaned up since
+	}
+	comes, err := c.comes(ctx, parent)
+	if err != nil || comes {
+		return false, err
+	}
+	// An ancestor can have ended, and made the row, between the two looks.
+	row, err = c.s.cfg.Leases.Get(ctx, leases.Key(c.stream.id, parent, c.stream.multi))
+	if errors.Is(err, leases.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && row.Finished(), err
+}
+
+// rowOf looks at the last scan first. SHARD_END is for ever, so that may be
+// old; only when it shows no row, as before the first scan, the table is asked.
+func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
+	key := leases.Key(c.stream.id, shardID, c.stream.multi)
+	_, coord := c.s.parts()
+	if row, ok := coord.Lookup(key); ok {
+		return row, true, nil
+	}
+	row, err := c.s.cfg.Leases.Get(ctx, key)
+	if errors.Is(err, leases.ErrNotFound) {
+		return leases.Lease{}, false, nil
+	}
+	return row, err == nil, err
+}
+
+// comes tells whether a shard without a row will get one: an ancestor of it is
+// still being read. If none is, the shard was never part of what the
+// application reads, or was finished and its row removed.
+func (c *consumer) comes(ctx context.Context, shardID string) (bool, error) {
+	list, err := c.stream.lineage.get(ctx, absentAge)
+	if err != nil {
+		return false, err
+	}
+	shard, listed := list.byID[shardID]
+	if !listed {
+		// Gone, or so new that the list does not show it yet.
+		gone, err := c.s.shardGone(ctx, c.stream, shardID)
+		return !gone, err
+	}
+	for _, parent := range shard.Parents() {
+		row, found, err := c.rowOf(ctx, parent)
+		switch {
+		case err != nil:
+			return false, err
+		case found && !row.Finished():
+			return true, nil
+		case found:
+			// Its end made the row that is missing now: that was removed.
+			continue
+		}
+		if _, listed := list.byID[parent]; !listed {
+			continue // expired without ever having been read
+		}
+		if comes, err := c.comes(ctx, parent); err != nil || comes {
+			return comes, err
+		}
+	}
+	return false, nil
+}
+
+// shardGone reads a shard directly that ListShards does not show.
+func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := s.cfg.Kinesis.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
+		StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+	})
+	switch {
+	case err == nil:
+		return false, nil
+	case awserr.Is(err, "ResourceNotFoundException"):
+		// The stream itself may be gone: only one that exists can have lost a shard.
+		_, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+		return err == nil, err
+	}
+	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID, awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))
+}
