@@ -229,6 +229,7 @@ func (st *stream) checkRows(rows []leases.Lease) error {
 
 func (st *stream) recreated(was time.Time) error {
 	return fmt.Errorf("%w: stream %s was created at %s, but the lease table was made for one created at %s: its checkpoints mean nothing here; "+
-		"delete its rows from the lease table, or use another table, to start anew with the initial position",
-		kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339))
+		"delete its rows from the lease table, or use another table, to start anew with the initial position (`kclctl leases delete -all -table TABLE`); "+
+		"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -stream %s -table TABLE`)",
+		kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339), st.id.Name)
 }
