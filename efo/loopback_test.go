@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
@@ -22,11 +23,25 @@ import (
 
 // A server on the same machine that answers at once makes the SDK give up its
 // own HTTP/1.1 connection now and then, unless the request's body is put in
-// place of the SDK's. This needs a real socket: a fake that waits hides it.
+// place of the SDK's. (Over TLS the trap is not there; HTTP/1.1 and HTTP/2 are
+// told apart by what the peer offers.) This needs a real socket: a fake that waits hides it.
 func TestLoopbackAnswersAtOnce(t *testing.T) {
-	t.Parallel()
-	const streams, workers = 600, 20
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	for name, start := range map[string]func(*httptest.Server){
+		"http":           (*httptest.Server).Start,
+		"https HTTP/1.1": (*httptest.Server).StartTLS,
+		"https HTTP/2":   func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() },
+	} {
+		streams := 600
+		if name != "http" {
+			streams = 100 // handshakes take long, and the trap is not there
+		}
+		t.Run(name, func(t *testing.T) { loopback(t, streams, start) })
+	}
+}
+
+func loopback(t *testing.T, streams int, start func(*httptest.Server)) {
+	const workers = 20
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
 		_ = send(w, message("initial-response", `{}`))
 		_ = http.NewResponseController(w).Flush()
@@ -40,9 +55,15 @@ func TestLoopbackAnswersAtOnce(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}))
+	start(srv)
 	t.Cleanup(srv.Close)
 	client := kinesis.New(kinesis.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+			if srv.TLS != nil {
+				tr.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+			}
+		}),
 	})
 	const stream = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
 	cfg := efo.Config{

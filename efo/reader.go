@@ -202,15 +202,17 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	}
 	r.Metrics.Retried(operation, code)
 	r.Observer.Retrying(e.err, wait)
-	level, message := slog.LevelWarn, "subscription failed, trying again"
+	attrs := []slog.Attr{
+		slog.String("code", code), slog.Duration("wait", wait), slog.String("position", r.next.String()), slog.Any("err", e.err),
+	}
 	switch {
 	case e.reason == ReasonTakeover:
-		message = "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer"
+		r.log.LogAttrs(ctx, slog.LevelWarn, "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer", attrs...)
 	case classify(e.err) == actInUse && wait == 0:
-		level = slog.LevelDebug
+		r.log.LogAttrs(ctx, slog.LevelDebug, "the shard is in use, trying again", attrs...)
+	default:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "subscription failed, trying again", attrs...)
 	}
-	r.log.LogAttrs(ctx, level, message, slog.String("code", code), slog.Duration("wait", wait),
-		slog.String("position", r.next.String()), slog.Any("err", e.err))
 }
 
 // deliver hands a batch to the loop body and, when that comes back for more,

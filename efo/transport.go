@@ -24,10 +24,9 @@ type TransportConfig struct {
 	// H2C speaks HTTP/2 with prior knowledge to http endpoints, such as a local
 	// server. Defaults to false: http endpoints are spoken to in HTTP/1.1.
 	H2C bool
-	// MaxConcurrentOpens is how many subscriptions may be opening at a time.
-	// Without a limit every one of a thousand subscribes dials a connection of
-	// its own before it learns that one connection carries a hundred. Defaults
-	// to 32 (DefaultMaxConcurrentOpens).
+	// MaxConcurrentOpens is how many subscriptions may be opening at a time, so
+	// that a process with a thousand shards does not start with a thousand
+	// requests at once. Defaults to 32 (DefaultMaxConcurrentOpens).
 	MaxConcurrentOpens int
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
@@ -39,7 +38,8 @@ type TransportConfig struct {
 // is the SDK's own kind, or nil, the result is derived from it, with its proxy,
 // TLS and dialer, and set up for streams that live for minutes: HTTP/2 windows
 // of 512 KiB per stream as the Java KCL's, pings that notice a dead connection
-// within 20 seconds, and no timeout on a response. Any other base is returned
+// within 20 seconds, up to 64 subscriptions on a connection and one connection
+// dialled at a time, and no timeout on a response. Any other base is returned
 // as it is: whoever brings a client of his own has set it up.
 //
 // The result is safe for concurrent use. It dials nothing by itself, and a
@@ -64,7 +64,7 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	setUp(tr, cfg.H2C)
 	return &transport{
 		base: &http.Client{
-			Transport:     tr,
+			Transport:     newPool(tr),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		opens: make(chan struct{}, cfg.MaxConcurrentOpens),

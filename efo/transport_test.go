@@ -66,7 +66,7 @@ func TestTransportSettings(t *testing.T) {
 	})
 	for _, h2c := range []bool{false, true} {
 		own := efo.Derived(efo.NewHTTPClient(base, efo.TransportConfig{H2C: h2c}))
-		tr := own.Transport.(*http.Transport)
+		tr := efo.TransportOf(own)
 		require.Equal(t, "kept", tr.TLSClientConfig.ServerName)
 		require.Equal(t, &http.HTTP2Config{
 			MaxReceiveBufferPerStream: 512 << 10, MaxReadFrameSize: 1 << 20,

@@ -1,0 +1,186 @@
+package efo
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// streamsPerConn is how many subscriptions share an HTTP/2 connection at
+	// most; the peer's own limit counts as well. A lost connection or packet
+	// holds up all of them.
+	streamsPerConn = 64
+	// settleTime is how long the others wait for the first answer on a new
+	// connection, which tells how many streams the peer allows.
+	settleTime = time.Second
+)
+
+// pool puts subscriptions on few HTTP/2 connections. A plain http.Transport
+// cannot know that a peer speaks HTTP/2 until it has asked, and dials for every
+// request that finds no room: a thousand subscribes, a thousand handshakes.
+// Here one connection is dialled at a time, and the others wait for it.
+//
+// Requests that cannot share a connection, to http endpoints without H2C or to
+// peers that turned out to speak HTTP/1.1, go the transport's own way.
+type pool struct {
+	tr *http.Transport
+
+	mu    sync.Mutex // guards the field below and what it points to
+	hosts map[string]*host
+}
+
+type host struct {
+	conns   []*http.ClientConn
+	dialing chan struct{} // closed when the connection being made can be shared; nil when none is
+	http1   bool
+}
+
+func newPool(tr *http.Transport) *pool { return &pool{tr: tr, hosts: map[string]*host{}} }
+
+// RoundTrip sends a request on a connection with room for it, or makes one.
+func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	for {
+		h, cc, dial, wait := p.reserve(req)
+		switch {
+		case h == nil:
+			return p.tr.RoundTrip(req)
+		case cc != nil:
+			return cc.RoundTrip(req)
+		case dial:
+			return p.dial(req, h)
+		}
+		select {
+		case <-wait:
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+}
+
+// reserve says how a request goes: the transport's own way (h is nil), on cc,
+// on a connection that the caller has to dial, or after waiting.
+func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, dial bool, wait <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
+		return nil, nil, false, nil
+	}
+	key := req.URL.Scheme + "://" + req.URL.Host
+	h = p.hosts[key]
+	if h == nil {
+		h = &host{}
+		p.hosts[key] = h
+	}
+	if h.http1 {
+		return nil, nil, false, nil
+	}
+	if cc := h.reserve(); cc != nil {
+		return h, cc, false, nil
+	}
+	if h.dialing == nil {
+		h.dialing = make(chan struct{})
+		return h, nil, true, nil
+	}
+	return h, nil, false, h.dialing
+}
+
+// reserve takes a place on the first connection that has one, drops the dead
+// ones, and closes those that are empty when another was chosen.
+func (h *host) reserve() (chosen *http.ClientConn) {
+	kept := h.conns[:0]
+	for _, cc := range h.conns {
+		switch {
+		case cc.Err() != nil:
+			continue
+		case chosen == nil && cc.InFlight() < streamsPerConn && cc.Available() > 0 && cc.Reserve() == nil:
+			chosen = cc
+		case chosen != nil && cc.InFlight() == 0:
+			_ = cc.Close()
+			continue
+		}
+		kept = append(kept, cc)
+	}
+	clear(h.conns[len(kept):])
+	h.conns = kept
+	return chosen
+}
+
+// dial makes a connection and sends the request on it. Others may use it when
+// that has been answered: by then the peer has said how many streams it allows.
+func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
+	settled := sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(h.dialing)
+		h.dialing = nil
+	})
+	defer settled()
+	cc, err := p.tr.NewClientConn(req.Context(), req.URL.Scheme, address(req))
+	if err != nil {
+		return nil, err
+	}
+	if err := cc.Reserve(); err != nil {
+		_ = cc.Close()
+		return nil, err
+	}
+	p.mu.Lock()
+	h.conns = append(h.conns, cc)
+	p.mu.Unlock()
+	defer time.AfterFunc(settleTime, settled).Stop()
+
+	resp, err := cc.RoundTrip(req)
+	if err != nil || resp.ProtoMajor >= 2 {
+		return resp, err
+	}
+	p.mu.Lock()
+	h.http1 = true
+	h.conns = nil
+	p.mu.Unlock()
+	resp.Body = &lastBody{resp.Body, cc}
+	return resp, nil
+}
+
+// lastBody closes the connection with the body: nothing else will use it.
+type lastBody struct {
+	io.ReadCloser
+	cc *http.ClientConn
+}
+
+func (b *lastBody) Close() error {
+	err := b.ReadCloser.Close()
+	_ = b.cc.Close()
+	return err
+}
+
+func address(req *http.Request) string {
+	if req.URL.Port() != "" {
+		return req.URL.Host
+	}
+	port := "443"
+	if req.URL.Scheme == "http" {
+		port = "80"
+	}
+	return net.JoinHostPort(req.URL.Hostname(), port)
+}
+
+// CloseIdleConnections closes the connections that carry nothing; http.Client calls it.
+func (p *pool) CloseIdleConnections() {
+	p.tr.CloseIdleConnections()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hosts {
+		kept := h.conns[:0]
+		for _, cc := range h.conns {
+			if cc.InFlight() == 0 || cc.Err() != nil {
+				_ = cc.Close()
+				continue
+			}
+			kept = append(kept, cc)
+		}
+		clear(h.conns[len(kept):])
+		h.conns = kept
+	}
+}

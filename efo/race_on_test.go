@@ -1,0 +1,5 @@
+//go:build race
+
+package efo_test
+
+const raceEnabled = true
