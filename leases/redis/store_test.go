@@ -1,12 +1,20 @@
 package redis_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"net"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	sdk "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasetest"
 	"github.com/kinesis-go/kcl/leases/redis"
@@ -14,28 +22,53 @@ import (
 
 const application = "orders"
 
-// serve starts a Redis in this process and returns it with a store on it.
+// serve makes a Redis in this process, without a port, and a store on it.
 func serve(t *testing.T, change ...func(*redis.Config)) (*miniredis.Miniredis, *redis.Store) {
 	t.Helper()
-	srv := miniredis.RunT(t)
+	srv := miniredis.NewMiniRedis()
+	t.Cleanup(srv.Close)
 	return srv, storeOn(t, srv, change...)
 }
 
 func storeOn(t *testing.T, srv *miniredis.Miniredis, change ...func(*redis.Config)) *redis.Store {
 	t.Helper()
-	cfg := redis.Config{Client: clientOf(t, &sdk.Options{Addr: srv.Addr()}), Application: application, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := redis.Config{Client: clientOf(t, srv), Application: application, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, c := range change {
 		c(&cfg)
 	}
 	return redis.New(cfg)
 }
 
-func clientOf(t *testing.T, o *sdk.Options) *sdk.Client {
+func clientOf(t *testing.T, srv *miniredis.Miniredis, change ...func(*sdk.Options)) *sdk.Client {
 	t.Helper()
+	o := &sdk.Options{Dialer: func(context.Context, string, string) (net.Conn, error) { return srv.Dial() }}
+	for _, c := range change {
+		c(o)
+	}
 	client := sdk.NewClient(o)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
+
+// lease is a row with nothing but what every row has.
+func lease(key string) leases.Lease {
+	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
+}
+
+func everything(key string) leases.Lease {
+	return leases.Lease{
+		Key: key, ShardID: key, Owner: "b", CheckpointOwner: "a", Counter: 9, OwnerSwitchesSinceCheckpoint: 1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3}, Pending: kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
+		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"d", "c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
+		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8).UTC(), StreamCreated: time.Unix(1600000000, 0).UTC(),
+	}
+}
+
+const (
+	tableKey = "kcl:{orders}:table"
+	indexKey = "kcl:{orders}:leases"
+	rowKey   = "kcl:{orders}:lease:"
+)
 
 func TestLeaseStore(t *testing.T) {
 	t.Parallel()
@@ -43,4 +76,381 @@ func TestLeaseStore(t *testing.T) {
 		_, s := serve(t)
 		return s
 	})
+}
+
+// TestLayout pins down what stands in Redis: other versions of this library
+// must be able to read it.
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), everything("shardId-000000000001")))
+	multi := lease("123456789012:orders:1700000000:shardId-000000000002")
+	multi.Stream, multi.ShardID = "123456789012:orders:1700000000", "shardId-000000000002"
+	require.NoError(t, s.Create(t.Context(), multi))
+
+	require.ElementsMatch(t, []string{tableKey, indexKey, rowKey + "shardId-000000000001", rowKey + multi.Key}, srv.Keys())
+	table := hash(t, srv, tableKey)
+	_, err := time.Parse(time.RFC3339, table["created"])
+	require.NoError(t, err)
+	delete(table, "created")
+	require.Equal(t, map[string]string{"layout": "kcl-go leases", "format": "1", "application": "orders"}, table)
+
+	row := hash(t, srv, rowKey+"shardId-000000000001")
+	require.NotEmpty(t, row["lastWrite"])
+	delete(row, "lastWrite")
+	require.Equal(t, map[string]string{
+		"leaseKey": "shardId-000000000001", "leaseOwner": "b", "checkpointOwner": "a", "leaseCounter": "9", "ownerSwitchesSinceCheckpoint": "1",
+		"checkpoint": "12", "checkpointSubSequenceNumber": "3", "pendingCheckpoint": "13", "pendingCheckpointSubSequenceNumber": "0", "pendingCheckpointState": "s",
+		"parentShardId": "p", "childShardIds": "c,d", "startingHashKey": "1", "endingHashKey": "2", "throughputKBps": "0.000219",
+		"goOwner": "b", "goPinnedAt": "2023-11-14T22:13:20.5Z", "goStreamCreated": "2020-09-13T12:26:40Z",
+	}, row)
+	row = hash(t, srv, rowKey+multi.Key)
+	delete(row, "lastWrite")
+	require.Equal(t, map[string]string{
+		"leaseKey": multi.Key, "streamName": multi.Stream, "shardId": multi.ShardID, "leaseCounter": "0", "ownerSwitchesSinceCheckpoint": "0",
+		"checkpoint": "TRIM_HORIZON", "checkpointSubSequenceNumber": "0",
+	}, row)
+	for _, key := range srv.Keys() {
+		require.Zero(t, srv.TTL(key), "nothing expires")
+	}
+}
+
+func hash(t *testing.T, srv *miniredis.Miniredis, key string) map[string]string {
+	t.Helper()
+	names, err := srv.HKeys(key)
+	require.NoError(t, err)
+	out := map[string]string{}
+	for _, name := range names {
+		out[name] = srv.HGet(key, name)
+	}
+	return out
+}
+
+// TestForeignTable: whatever else stands at the table's keys is refused by every
+// call, with its name and a remedy, and is left as it is.
+func TestForeignTable(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		make func(*miniredis.Miniredis)
+		want string
+	}{
+		"a string":           {func(m *miniredis.Miniredis) { _ = m.Set(tableKey, "x") }, "kcl:{orders}:table is a string"},
+		"an index of a kind": {func(m *miniredis.Miniredis) { _, _ = m.SAdd(indexKey, "x") }, "there is a set kcl:{orders}:leases, but no kcl:{orders}:table"},
+		"a lost table key":   {func(m *miniredis.Miniredis) { _, _ = m.ZAdd(indexKey, 0, "x") }, "restore that key from a backup"},
+		"another layout": {func(m *miniredis.Miniredis) {
+			m.HSet(tableKey, "layout", "kcl", "format", "1", "application", application)
+		}, `the layout in kcl:{orders}:table is "kcl", want "kcl-go leases"`},
+		"no layout": {func(m *miniredis.Miniredis) { m.HSet(tableKey, "ShardID", "1") }, `the layout in kcl:{orders}:table is ""`},
+		"a later format": {func(m *miniredis.Miniredis) {
+			m.HSet(tableKey, "layout", "kcl-go leases", "format", "2", "application", application)
+		}, `is "2", and this version of the library knows only 1: use the version that wrote it`},
+		"another application": {func(m *miniredis.Miniredis) {
+			m.HSet(tableKey, "layout", "kcl-go leases", "format", "1", "application", "bills")
+		}, `are of application "bills", not "orders"`},
+		"a bad index": {func(m *miniredis.Miniredis) {
+			m.HSet(tableKey, "layout", "kcl-go leases", "format", "1", "application", application)
+			_ = m.Set(indexKey, "x")
+		}, "kcl:{orders}:leases a string, want a hash and a zset"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, s := serve(t)
+			tt.make(srv)
+			before := srv.Dump()
+			for call, err := range everyCall(t, s) {
+				require.ErrorIs(t, err, leases.ErrForeignTable, call)
+				require.ErrorContains(t, err, tt.want, call)
+			}
+			require.Equal(t, before, srv.Dump())
+		})
+	}
+}
+
+// everyCall makes each call once.
+func everyCall(t *testing.T, s *redis.Store) map[string]error {
+	t.Helper()
+	ctx := t.Context()
+	_, list := s.List(ctx)
+	_, get := s.Get(ctx, "a")
+	return map[string]error{
+		"list": list, "get": get, "create": s.Create(ctx, lease("a")), "delete": s.Delete(ctx, lease("a"), 0),
+		"update": s.Update(ctx, leases.Update{Read: lease("a"), To: lease("a"), Set: leases.AttrAll}),
+		"init":   s.Init(ctx),
+	}
+}
+
+// TestTableNotFound: a table that was never made, or that is gone, is an error
+// of every call but Init, and is not made by them.
+func TestTableNotFound(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	for range 2 {
+		require.Empty(t, srv.Keys())
+		errs := everyCall(t, s)
+		require.NoError(t, errs["init"])
+		delete(errs, "init")
+		for call, err := range errs {
+			require.ErrorIs(t, err, leases.ErrTableNotFound, call)
+		}
+		require.NoError(t, s.Create(t.Context(), lease("a")))
+		srv.FlushAll() // as a server without persistence that starts again
+	}
+}
+
+// TestL18PoisonedRows: two hundred damaged rows hide none of the good ones, are
+// left as they are, and can be deleted.
+func TestL18PoisonedRows(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	for i := range 200 {
+		good, bad := fmt.Sprintf("good-%03d", i), fmt.Sprintf("bad-%03d", i)
+		require.NoError(t, s.Create(t.Context(), lease(good)))
+		require.NoError(t, s.Create(t.Context(), lease(bad)))
+		switch key := rowKey + bad; i % 8 {
+		case 0:
+			srv.HDel(key, "leaseCounter")
+		case 1:
+			srv.HSet(key, "checkpoint", "SHARD_ENDS")
+		case 2:
+			srv.HSet(key, "leaseCounter", "99999999999999999999")
+		case 3:
+			srv.HSet(key, "pendingCheckpoint", strings.Repeat("x", 400<<10))
+		case 4:
+			srv.HSet(key, "leaseKey", good)
+		case 5:
+			srv.Del(key)
+			require.NoError(t, srv.Set(key, "no hash"))
+		case 6:
+			srv.Del(key) // as an eviction does
+		case 7:
+			srv.HSet(key, "goPinnedAt", "\x1b[31myesterday\n")
+		}
+	}
+	before := srv.Dump()
+	l, err := s.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Leases, 200)
+	require.Len(t, l.Bad, 200)
+	for _, bad := range l.Bad {
+		require.Contains(t, bad.Key, "bad-")
+		require.ErrorContains(t, bad, "until then the shard is left alone")
+		require.Less(t, len(bad.Error()), 700)
+		require.NotContains(t, bad.Error(), "\x1b")
+
+		var row *leases.RowError
+		_, err := s.Get(t.Context(), bad.Key)
+		require.ErrorAs(t, err, &row)
+		require.Equal(t, bad.Error(), row.Error())
+		require.ErrorAs(t, s.Create(t.Context(), lease(bad.Key)), &row)
+		read := lease(bad.Key)
+		read.Owner = "somebody"
+		require.ErrorAs(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrOwner, To: read, Set: leases.AttrAll}), &row)
+		if !strings.Contains(bad.Error(), "it is gone") { // what is not there can be deleted
+			require.ErrorAs(t, s.Delete(t.Context(), read, leases.AttrOwner), &row, bad.Key)
+		}
+	}
+	require.Equal(t, before, srv.Dump(), "damage is left as it is, for whoever repairs it")
+
+	_, err = s.Get(t.Context(), "bad-001")
+	require.ErrorContains(t, err, `row "bad-001": attribute checkpoint is "SHARD_ENDS", want decimal digits`)
+	require.ErrorContains(t, err, `correct the hash "kcl:{orders}:lease:bad-001", or, to read the shard`)
+	_, err = s.Get(t.Context(), "bad-005")
+	require.ErrorContains(t, err, "it is a string, want a hash")
+	_, err = s.Get(t.Context(), "bad-006")
+	require.ErrorContains(t, err, "kcl:{orders}:leases names it, but it is gone")
+
+	for _, bad := range l.Bad {
+		err := s.Delete(t.Context(), leases.Lease{Key: bad.Key}, 0)
+		if strings.Contains(bad.Error(), "want a hash") { // not ours to delete
+			require.Error(t, err)
+			require.True(t, srv.Del(rowKey+bad.Key))
+			require.NoError(t, s.Delete(t.Context(), leases.Lease{Key: bad.Key}, 0))
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.Create(t.Context(), lease(bad.Key)))
+	}
+	l, err = s.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Leases, 400)
+	require.Empty(t, l.Bad)
+}
+
+// TestL21PagedList: thousands of rows are found page by page, and neither KEYS
+// nor SCAN goes through the keys of others.
+func TestL21PagedList(t *testing.T) {
+	t.Parallel()
+	srv := miniredis.NewMiniRedis()
+	t.Cleanup(srv.Close)
+	seen := &recorder{}
+	client := clientOf(t, srv)
+	client.AddHook(seen)
+	s := storeOn(t, srv, func(c *redis.Config) { c.Client = client })
+	require.NoError(t, s.Init(t.Context()))
+	for _, n := range []int{0, 99, 100, 101, 2500} {
+		rows := map[string]bool{}
+		for i := range n {
+			key := fmt.Sprintf("shardId-%012d", i)
+			rows[key] = true
+			srv.HSet(rowKey+key, "leaseKey", key, "leaseCounter", "1", "ownerSwitchesSinceCheckpoint", "0", "checkpoint", "LATEST", "checkpointSubSequenceNumber", "0")
+			_, err := srv.ZAdd(indexKey, 0, key)
+			require.NoError(t, err)
+		}
+		seen.reset()
+		l, err := s.List(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, l.Bad)
+		require.Len(t, l.Leases, n)
+		for _, row := range l.Leases {
+			delete(rows, row.Key)
+		}
+		require.Empty(t, rows)
+		for name, count := range seen.counts() {
+			require.Contains(t, []string{"evalsha", "eval"}, name)
+			require.LessOrEqual(t, count, 2*(n/100+1), name)
+		}
+	}
+	// A page that fails fails the listing: half a view is worse than none.
+	seen.fail(10)
+	l, err := s.List(t.Context())
+	require.ErrorIs(t, err, errInjected)
+	require.Empty(t, l.Leases)
+}
+
+// TestIndexHeals: a row that the index has lost is found again when somebody
+// creates it, as shard sync does with what it does not see.
+func TestIndexHeals(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), everything("a")))
+	require.NoError(t, s.Create(t.Context(), everything("b")))
+	srv.Del(indexKey)
+	l, err := s.List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, l.Leases)
+
+	var conflict *leases.ConflictError
+	require.ErrorAs(t, s.Create(t.Context(), lease("a")), &conflict)
+	require.True(t, everything("a").Same(leases.AttrAll, *conflict.Current))
+	require.NoError(t, s.Update(t.Context(), leases.Update{Read: everything("b"), Expect: leases.AttrAll, To: everything("b"), Set: leases.AttrCounter}))
+	l, err = s.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Leases, 2)
+}
+
+// TestL30UnknownAttributesSurvive: whatever is written to a row, the fields that
+// this version does not know stay.
+func TestL30UnknownAttributesSurvive(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), lease("a")))
+	srv.HSet(rowKey+"a", "future", "x\x00y", "goFuture", "")
+	for bit := leases.Attr(1); leases.AttrAll.Has(bit); bit <<= 1 {
+		for _, to := range []leases.Lease{everything("a"), lease("a")} {
+			read, err := s.Get(t.Context(), "a")
+			require.NoError(t, err)
+			require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: to, Set: bit}))
+		}
+	}
+	row := hash(t, srv, rowKey+"a")
+	require.Equal(t, "x\x00y", row["future"])
+	require.Contains(t, row, "goFuture")
+}
+
+// TestEmptyIsAbsent: an operator who releases a lease by hand leaves an empty
+// owner, and the next worker takes it.
+func TestEmptyIsAbsent(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), everything("a")))
+	optional := []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState", "parentShardId", "childShardIds", "startingHashKey", "endingHashKey", "throughputKBps", "goOwner", "goPinnedAt", "goStreamCreated"}
+	for _, name := range optional {
+		srv.HSet(rowKey+"a", name, "")
+	}
+	read, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	want := lease("a").With(leases.AttrCounter|leases.AttrOwnerSwitches|leases.AttrCheckpoint, everything("a"))
+	require.Equal(t, want, read)
+	require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll}))
+	read, err = s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.True(t, everything("a").Same(leases.AttrAll, read))
+}
+
+// TestManyApplications: applications, prefixes and another library's leases
+// share a Redis and do not notice each other.
+func TestManyApplications(t *testing.T) {
+	t.Parallel()
+	srv := miniredis.NewMiniRedis()
+	t.Cleanup(srv.Close)
+	// The keys that go-kcl writes for a table of this name, also of one in braces.
+	for _, name := range []string{"orders", "{orders}"} {
+		srv.HSet("kcl:"+name+":shard:shardId-000000000000", "ShardID", "shardId-000000000000", "AssignedTo", "w", "Checkpoint", "1")
+		_, err := srv.SAdd("kcl:"+name+":shards", "shardId-000000000000")
+		require.NoError(t, err)
+	}
+	foreign := srv.Keys()
+	var stores []*redis.Store
+	for _, prefix := range []string{"", "kcl:orders", "x"} {
+		for _, name := range []string{"orders", "bills", "orders.2", "leases"} {
+			s := storeOn(t, srv, func(c *redis.Config) { c.KeyPrefix, c.Application = prefix, name })
+			require.NoError(t, s.Init(t.Context()))
+			row := lease("shardId-000000000000")
+			row.Owner = prefix + "/" + name
+			require.NoError(t, s.Create(t.Context(), row))
+			stores = append(stores, s)
+		}
+	}
+	owners := map[string]bool{}
+	for _, s := range stores {
+		l, err := s.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, l.Leases, 1)
+		owners[l.Leases[0].Owner] = true
+		require.NoError(t, s.Delete(t.Context(), l.Leases[0], leases.AttrAll))
+	}
+	require.Len(t, owners, 12)
+	for _, key := range foreign {
+		require.True(t, srv.Exists(key))
+	}
+	// Of each application the table's key is left; all its keys were in one slot.
+	require.Len(t, srv.Keys(), len(foreign)+12)
+}
+
+// TestOneSlot: what stands in braces decides about the slot, and it is the same
+// for all keys of an application.
+func TestOneSlot(t *testing.T) {
+	t.Parallel()
+	srv, s := serve(t)
+	require.NoError(t, s.Init(t.Context()))
+	for _, key := range []string{"a", "{x}", "}{", "a:b:c"} {
+		require.NoError(t, s.Create(t.Context(), lease(key)))
+	}
+	for _, key := range srv.Keys() {
+		_, rest, _ := strings.Cut(key, "{")
+		tag, _, _ := strings.Cut(rest, "}")
+		require.Equal(t, application, tag, key)
+	}
+}
+
+func TestConcurrentInit(t *testing.T) {
+	t.Parallel()
+	srv := miniredis.NewMiniRedis()
+	t.Cleanup(srv.Close)
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		s := storeOn(t, srv)
+		wg.Go(func() { errs[i] = s.Init(t.Context()) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{tableKey}, srv.Keys())
 }

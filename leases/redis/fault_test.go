@@ -1,0 +1,284 @@
+package redis_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	sdk "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/redis"
+)
+
+var errInjected = errors.New("injected")
+
+// silence is a logger for the client's own messages, which are about the
+// failures that tests make.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+func TestMain(m *testing.M) {
+	sdk.SetLogger(silence{})
+	m.Run()
+}
+
+// recorder stands between a client and its server: it counts commands, makes
+// some fail, and sends some twice, as a client does when an answer is lost.
+type recorder struct {
+	mu     sync.Mutex // guards the fields below
+	count  map[string]int
+	after  int // commands until one fails; 0 means never
+	double bool
+}
+
+func (r *recorder) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count = map[string]int{}
+}
+
+func (r *recorder) counts() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
+func (r *recorder) fail(after int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.after = after
+}
+
+func (r *recorder) DialHook(next sdk.DialHook) sdk.DialHook { return next }
+
+func (r *recorder) ProcessPipelineHook(next sdk.ProcessPipelineHook) sdk.ProcessPipelineHook {
+	return next
+}
+
+func (r *recorder) ProcessHook(next sdk.ProcessHook) sdk.ProcessHook {
+	return func(ctx context.Context, cmd sdk.Cmder) error {
+		r.mu.Lock()
+		if r.count == nil {
+			r.count = map[string]int{}
+		}
+		r.count[cmd.Name()]++
+		failed := r.after == 1
+		r.after = max(0, r.after-1)
+		double := r.double
+		r.mu.Unlock()
+		if failed {
+			cmd.SetErr(errInjected)
+			return errInjected
+		}
+		if double {
+			_ = next(ctx, cmd) // the answer is lost
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// TestRepeatedWrites: a write that the client sent again, after its answer was
+// lost, is accepted and not taken for another worker's.
+func TestRepeatedWrites(t *testing.T) {
+	t.Parallel()
+	srv, other := serve(t)
+	client := clientOf(t, srv)
+	client.AddHook(&recorder{double: true})
+	s := storeOn(t, srv, func(c *redis.Config) { c.Client = client })
+	require.NoError(t, s.Init(t.Context()))
+	require.NoError(t, s.Create(t.Context(), lease("a")))
+	row := lease("a")
+	for range 3 {
+		to := row
+		to.Counter, to.Owner = row.Counter+1, "w"
+		require.NoError(t, s.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter | leases.AttrOwner, To: to, Set: leases.AttrCounter | leases.AttrOwner}))
+		row = to
+	}
+	got, err := s.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, row, got, "once each")
+
+	// The same write by another call is a conflict.
+	var conflict *leases.ConflictError
+	require.ErrorAs(t, other.Create(t.Context(), lease("a")), &conflict)
+	require.ErrorAs(t, other.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter}), &conflict)
+	require.NoError(t, s.Delete(t.Context(), row, leases.AttrAll))
+	_, err = s.Get(t.Context(), "a")
+	require.ErrorIs(t, err, leases.ErrNotFound)
+}
+
+// TestScriptsAreSentAgain: a server that has lost its scripts gets them whole.
+func TestScriptsAreSentAgain(t *testing.T) {
+	t.Parallel()
+	srv := miniredis.NewMiniRedis()
+	t.Cleanup(srv.Close)
+	client := clientOf(t, srv)
+	seen := &recorder{}
+	client.AddHook(seen)
+	s := storeOn(t, srv, func(c *redis.Config) { c.Client = client })
+	require.NoError(t, s.Init(t.Context()))
+	for range 2 {
+		seen.reset()
+		for range 3 {
+			_, err := s.List(t.Context())
+			require.NoError(t, err)
+		}
+		require.Equal(t, map[string]int{"evalsha": 3, "eval": 1}, seen.counts())
+		require.NoError(t, client.ScriptFlush(t.Context()).Err())
+	}
+}
+
+// TestSilentServer: a server that never answers costs a call its time limit, or
+// less when the caller's ends, whatever the client's own limits are.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var conns []net.Conn
+		client := sdk.NewClient(&sdk.Options{
+			ReadTimeout: time.Minute, MaxRetries: 5,
+			Dialer: func(context.Context, string, string) (net.Conn, error) {
+				near, far := net.Pipe()
+				conns = append(conns, far)
+				go func() { // ends when far is closed
+					for b := make([]byte, 512); ; {
+						if _, err := far.Read(b); err != nil {
+							return
+						}
+					}
+				}()
+				return near, nil
+			},
+		})
+		defer func() {
+			_ = client.Close()
+			for _, c := range conns {
+				_ = c.Close()
+			}
+		}()
+		s := redis.New(redis.Config{Client: client, Application: application, RequestTimeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+		start := time.Now()
+		_, err := s.Get(t.Context(), "a")
+		require.Equal(t, 2*time.Second, time.Since(start))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "get in kcl:{orders}:table: no answer in time after 2s")
+
+		start = time.Now()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(kcl.ErrLeaseLost) })
+		err = s.Update(ctx, leases.Update{Read: lease("a"), To: lease("a"), Set: leases.AttrAll})
+		require.Equal(t, time.Second, time.Since(start))
+		require.ErrorIs(t, err, kcl.ErrLeaseLost)
+
+		start = time.Now()
+		_, err = s.List(ctx)
+		require.Zero(t, time.Since(start))
+		require.ErrorIs(t, err, kcl.ErrLeaseLost)
+	})
+}
+
+// TestErrors: what Redis refuses is named together with the call, the table and
+// what to do.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		answer string
+		is     error
+		want   string
+	}{
+		{"NOPERM User x has no permissions to run the 'hset' command script: 1", kcl.ErrAccessDenied, "lists the commands and keys that a user needs"},
+		{"ERR Error running script (call to f_1): @user_script:12: @user_script: 12: -NOPERM this user has no permissions to run the 'hset' command", kcl.ErrAccessDenied, "get in kcl:{orders}:table"},
+		{"ERR Error running script: The user executing the script can't run this command or subcommand", kcl.ErrAccessDenied, ""},
+		{"NOAUTH Authentication required.", kcl.ErrAccessDenied, ""},
+		{"WRONGPASS invalid username-password pair or user is disabled.", kcl.ErrAccessDenied, ""},
+		{"OOM command not allowed when used memory > 'maxmemory'.", nil, "Redis is at maxmemory"},
+		{"ERR unknown command 'evalsha', with args beginning with: 'secret' ", nil, "Redis 6 or later is needed"},
+	} {
+		srv, s := serve(t)
+		require.NoError(t, s.Init(t.Context()))
+		srv.SetError(tt.answer)
+		_, err := s.Get(t.Context(), "a")
+		require.ErrorContains(t, err, tt.want)
+		require.NotContains(t, err.Error(), "secret")
+		if tt.is != nil {
+			require.ErrorIs(t, err, tt.is)
+		} else {
+			require.NotErrorIs(t, err, kcl.ErrAccessDenied)
+		}
+		srv.SetError("")
+		_, err = s.Get(t.Context(), "a")
+		require.ErrorIs(t, err, leases.ErrNotFound)
+	}
+}
+
+// TestInitWaits: a server that loads its data, or a cluster without a master, is
+// waited for, but not for ever; other refusals are not waited for.
+func TestInitWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, s := serve(t)
+		for _, answer := range []string{"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down", "MASTERDOWN Link with MASTER is down"} {
+			srv.SetError(answer)
+			time.AfterFunc(20*time.Second, func() { srv.SetError("") })
+			start := time.Now()
+			require.NoError(t, s.Init(t.Context()))
+			require.GreaterOrEqual(t, time.Since(start), 20*time.Second)
+			require.Less(t, time.Since(start), 25*time.Second)
+		}
+		srv.SetError("LOADING Redis is loading the dataset in memory")
+		start := time.Now()
+		err := s.Init(t.Context())
+		require.ErrorContains(t, err, "LOADING")
+		require.ErrorContains(t, err, "no usable Redis after 1m0s")
+		require.LessOrEqual(t, time.Since(start), time.Minute)
+
+		srv.SetError("NOAUTH Authentication required.")
+		start = time.Now()
+		require.ErrorIs(t, s.Init(t.Context()), kcl.ErrAccessDenied)
+		require.Less(t, time.Since(start), 10*time.Second, "no more than the client's own attempts")
+	})
+}
+
+// TestEvictionPolicy: Init warns of a policy that drops rows.
+func TestEvictionPolicy(t *testing.T) {
+	t.Parallel()
+	for policy, warns := range map[string]bool{"noeviction": false, "volatile-lru": false, "allkeys-lru": true, "allkeys-random": true} {
+		srv := miniredis.NewMiniRedis()
+		t.Cleanup(srv.Close)
+		client := clientOf(t, srv)
+		client.AddHook(infoHook{recorder: &recorder{}, answer: "# Memory\r\nused_memory:1\r\nmaxmemory_policy:" + policy + "\r\n"})
+		var log bytes.Buffer
+		s := storeOn(t, srv, func(c *redis.Config) {
+			c.Client = client
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		require.NoError(t, s.Init(t.Context()))
+		require.Equal(t, warns, bytes.Contains(log.Bytes(), []byte("set maxmemory-policy to noeviction")), policy)
+	}
+}
+
+// infoHook answers INFO, of which the server in this process knows little.
+type infoHook struct {
+	*recorder
+	answer string
+}
+
+func (h infoHook) ProcessHook(next sdk.ProcessHook) sdk.ProcessHook {
+	return func(ctx context.Context, cmd sdk.Cmder) error {
+		if info, ok := cmd.(*sdk.StringCmd); ok && cmd.Name() == "info" {
+			info.SetVal(h.answer)
+			return nil
+		}
+		return next(ctx, cmd)
+	}
+}
