@@ -2,15 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
-
-	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -99,48 +94,4 @@ func adoption(rows []leases.Lease, at time.Time) ([]change, error) {
 		})
 	}
 	return changes, nil
-}
-
-// described is a stream as Kinesis knows it.
-type described struct {
-	id      kcl.StreamIdentifier
-	created time.Time
-}
-
-// streamInput names a stream for the service, by name or ARN.
-func streamInput(nameOrARN string) (name, arn *string, err error) {
-	if _, err := kcl.ParseStreamARN(nameOrARN); err == nil {
-		return nil, &nameOrARN, nil
-	}
-	if !kcl.ValidStreamName(nameOrARN) {
-		return nil, nil, usagef("-stream %q is neither the name of a stream nor its ARN", nameOrARN)
-	}
-	return &nameOrARN, nil, nil
-}
-
-// describe asks Kinesis about a stream.
-func (s *source) describe(ctx context.Context, nameOrARN string) (described, error) {
-	name, arn, err := streamInput(nameOrARN)
-	if err != nil {
-		return described{}, err
-	}
-	client, err := s.kinesis(ctx)
-	if err != nil {
-		return described{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	out, err := client.DescribeStreamSummary(ctx, &sdk.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
-	if err != nil {
-		return described{}, fmt.Errorf("ask Kinesis about stream %s: %w", nameOrARN, err)
-	}
-	d := out.StreamDescriptionSummary
-	if d == nil || aws.ToTime(d.StreamCreationTimestamp).IsZero() {
-		return described{}, errors.New("kinesis does not say when the stream was created: give -created TIME")
-	}
-	id, err := kcl.ParseStreamARN(aws.ToString(d.StreamARN))
-	if err != nil {
-		return described{}, fmt.Errorf("stream %s: %w", nameOrARN, err)
-	}
-	return described{id: id, created: *d.StreamCreationTimestamp}, nil
 }

@@ -64,11 +64,15 @@ func (s *source) open(ctx context.Context, t *terminal) (leases.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := dynamostore.Config{Client: client, Table: s.name(), RequestTimeout: 10 * time.Second, ConsistentList: true, Logger: t.logger()}
+	cfg := s.dynamoConfig(t, client, s.name())
 	if err := cfg.Validate(); err != nil {
 		return nil, usagef("-table %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", s.name())
 	}
 	return dynamostore.New(cfg), nil
+}
+
+func (s *source) dynamoConfig(t *terminal, client *dynamodb.Client, table string) dynamostore.Config {
+	return dynamostore.Config{Client: client, Table: table, RequestTimeout: 10 * time.Second, ConsistentList: true, Logger: t.logger()}
 }
 
 func (s *source) aws(ctx context.Context) (aws.Config, error) {

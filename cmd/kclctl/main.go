@@ -62,6 +62,7 @@ func commands() []command {
 	return []command{
 		listCommand, showCommand, auditCommand,
 		releaseCommand, setCheckpointCommand, deleteCommand, adoptCommand,
+		importCommand, exportCommand,
 	}
 }
 

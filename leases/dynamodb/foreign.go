@@ -121,6 +121,25 @@ func decodeGoKCL(it item) (gokcl.Row, *leases.RowError) {
 	return r, nil
 }
 
+// Get returns one row as it is now. The error wraps [leases.ErrNotFound] when
+// there is none, and is a [*leases.RowError] when it cannot be read.
+func (g *GoKCLTable) Get(ctx context.Context, shardID string) (gokcl.Row, error) {
+	out, err := call(ctx, g.store, "dynamodb:GetItem", g.store.cfg.Client.GetItem, &sdk.GetItemInput{
+		TableName: &g.store.cfg.Table, Key: item{gokcl.FieldShardID: str(shardID)}, ConsistentRead: aws.Bool(true),
+	}, g.store.soon)
+	switch {
+	case err != nil:
+		return gokcl.Row{}, err
+	case len(out.Item) == 0:
+		return gokcl.Row{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, shardID, g.store.cfg.Table)
+	}
+	r, bad := decodeGoKCL(out.Item)
+	if bad != nil {
+		return gokcl.Row{}, bad
+	}
+	return r, nil
+}
+
 // Create makes a row. When there is one with its shard id, that one is left as
 // it is and returned.
 func (g *GoKCLTable) Create(ctx context.Context, r gokcl.Row) (existing *gokcl.Row, err error) {
@@ -138,18 +157,12 @@ func (g *GoKCLTable) Create(ctx context.Context, r gokcl.Row) (existing *gokcl.R
 	if !ok {
 		return nil, err
 	}
-	old := failed.Item
-	if len(old) == 0 { // a server that does not return it
-		out, err := call(ctx, g.store, "dynamodb:GetItem", g.store.cfg.Client.GetItem, &sdk.GetItemInput{
-			TableName: &g.store.cfg.Table, Key: item{gokcl.FieldShardID: str(r.ShardID)}, ConsistentRead: aws.Bool(true),
-		}, g.store.soon)
-		if err != nil {
+	row, bad := decodeGoKCL(failed.Item)
+	if len(failed.Item) == 0 { // a server that does not return it
+		if row, err = g.Get(ctx, r.ShardID); err != nil {
 			return nil, err
 		}
-		old = out.Item
-	}
-	row, bad := decodeGoKCL(old)
-	if bad != nil {
+	} else if bad != nil {
 		return nil, bad
 	}
 	return &row, nil

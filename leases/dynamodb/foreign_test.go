@@ -59,6 +59,14 @@ func TestGoKCLTable(t *testing.T) {
 	_, err = old.Create(t.Context(), gokcl.Row{ShardID: "c"})
 	require.ErrorContains(t, err, `row "c"`)
 
+	got, err := old.Get(t.Context(), "b")
+	require.NoError(t, err)
+	require.Equal(t, want[1], got)
+	_, err = old.Get(t.Context(), "d")
+	require.ErrorIs(t, err, leases.ErrNotFound)
+	_, err = old.Get(t.Context(), "c")
+	require.ErrorContains(t, err, `row "c"`)
+
 	// One is never taken for the other.
 	require.NoError(t, store.Init(t.Context()))
 	ours := oldTable(t, srv, table)

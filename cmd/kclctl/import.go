@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/gokcl"
+)
+
+var importCommand = command{
+	name: "import", summary: "take over the checkpoints of a table of vmware-go-kcl or a fork of it",
+	help: `Reads a lease table of vmware-go-kcl (v1, v2) or a fork of it and creates the leases of
+this library from it, in a table of its own, which it makes if need be. The old table is
+only read. Tables of the Java KCL need no import: they are used as they are.
+
+Stop the old workers first. While both run, every record is processed twice, and what the
+old workers checkpoint after the import is lost on the new ones. So import refuses when a
+lease of the old table has not expired yet (-force does it all the same), and looks at
+the old table again at the end.
+
+It can be repeated: leases that are there with the same checkpoint are left alone. When
+one is there with another checkpoint, nothing at all is written. Everything written is
+read back and compared.
+
+With -stream, Kinesis is asked for hash keys, parents and creation time of the stream, so
+that the table is as if this library had made it; shards that Kinesis does not list any
+more are left out. With -multi, too, the leases get the keys of an application that reads
+several streams: import one old table after the other into the same one.
+
+Examples:
+  kclctl leases import -from orders-old -table orders -stream orders -dry-run
+  kclctl leases import -from orders-old -table orders -stream orders -yes
+  kclctl leases import -from orders-old -table orders -json -yes`,
+	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
+		var w writer
+		var o importOptions
+		w.register(flags)
+		w.src.registerKinesis(flags)
+		o.from.register(flags, "from")
+		flags.StringVar(&o.stream, "stream", "", "`name` or ARN of the stream; Kinesis is asked about its shards")
+		flags.BoolVar(&o.multi, "multi", false, "for an application that reads several streams; needs -stream")
+		flags.StringVar(&o.start, "no-checkpoint", kcl.SentinelTrimHorizon, "`position` of shards without a checkpoint: the initial position of the old application, TRIM_HORIZON, LATEST or AT_TIMESTAMP")
+		flags.BoolVar(&o.force, "force", false, "even if old workers run")
+		flags.BoolVar(&o.skipBad, "skip-bad", false, "leave rows out that cannot be read")
+		return func(ctx context.Context, t *terminal, args []string) error {
+			if len(args) > 0 {
+				return usagef("unexpected argument %q: import works on the whole table", args[0])
+			}
+			if o.multi && o.stream == "" {
+				return usagef("-multi needs -stream: the keys contain the stream")
+			}
+			position, err := parsePosition(o.start)
+			if err != nil || !position.IsSentinel() || position.IsShardEnd() {
+				return usagef("-no-checkpoint %q: use TRIM_HORIZON, LATEST or AT_TIMESTAMP", o.start)
+			}
+			o.position = position
+			return runImport(ctx, t, &w, &o)
+		}
+	},
+}
+
+type importOptions struct {
+	from           oldSource
+	stream         string
+	multi          bool
+	start          string
+	position       kcl.ExtendedSequenceNumber
+	force, skipBad bool
+}
+
+func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) error {
+	store, err := w.src.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	old, err := o.from.open(ctx, t, &w.src, "from")
+	if err != nil {
+		return err
+	}
+	rows, bad, err := old.List(ctx)
+	if errors.Is(err, leases.ErrTableNotFound) {
+		return fmt.Errorf("there is no table %s here: check -from, the region and the account", o.from.table)
+	}
+	if err != nil {
+		return err
+	}
+	have, err := store.List(ctx)
+	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
+		return err
+	}
+	now := time.Now()
+	known, err := o.ask(ctx, &w.src)
+	if err != nil {
+		return err
+	}
+	x := &transfers{From: o.from.String(), To: "table " + w.src.name(), Rows: []transfer{}, Refused: []string{}, Notes: []string{}, prepare: store.Init}
+	x.damaged(bad, o.skipBad, "their shards are then read from TRIM_HORIZON, or not at all if their children have leases")
+	planImport(x, rows, have, known, o, now)
+	for i := range x.Rows {
+		x.Rows[i].bind(store)
+	}
+	x.again = func(ctx context.Context) ([]string, error) {
+		later, _, err := old.List(ctx)
+		return moved(rows, later), err
+	}
+	return w.transfer(ctx, t, x)
+}
+
+// stream is what Kinesis knows about the stream of an import; the zero value is
+// nothing.
+type knownStream struct {
+	id      kcl.StreamIdentifier
+	created time.Time
+	shards  map[string]kcl.Shard
+}
+
+// planned is the lease that a row of the old table becomes.
+func (o *importOptions) lease(r gokcl.Row, known knownStream, now time.Time) leases.Lease {
+	l := r.Lease(o.position)
+	if l.Checkpoint.SequenceNumber == kcl.SentinelLatest {
+		l.PinnedAt = now.UTC().Truncate(time.Millisecond)
+	}
+	if known.shards == nil {
+		return l
+	}
+	s := known.shards[r.ShardID]
+	l.Parents, l.HashKeyRange, l.StreamCreated = s.Parents(), s.HashKeyRange, known.created.UTC()
+	if l.Finished() {
+		for _, child := range known.shards {
+			if child.ParentID == s.ID || child.AdjacentParentID == s.ID {
+				l.Children = append(l.Children, child.ID)
+			}
+		}
+	}
+	if o.multi {
+		l.Stream, l.Key = known.id.String(), leases.Key(known.id, s.ID, true)
+	}
+	return l
+}
+
+// planImport decides what becomes of each row. It is pure.
+func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known knownStream, o *importOptions, now time.Time) {
+	there := map[string]leases.Lease{}
+	otherForm := false
+	for _, l := range have.Leases {
+		there[l.Key] = l
+		otherForm = otherForm || (l.Stream != "") != o.multi
+	}
+	for _, e := range have.Bad {
+		x.Refused = append(x.Refused, fmt.Sprintf("%s has a row that cannot be read: %v", x.To, e))
+	}
+	if otherForm {
+		x.Refused = append(x.Refused, x.To+" is of an application with the other form of keys (one stream, or several): give another -table, or -multi")
+	}
+	var live, unlisted []string
+	for _, r := range rows {
+		if r.Live(now) {
+			live = append(live, fmt.Sprintf("%s by %s until %s", r.ShardID, r.Owner, r.Until.Format(time.RFC3339)))
+		}
+		if _, listed := known.shards[r.ShardID]; known.shards != nil && !listed {
+			unlisted = append(unlisted, r.ShardID)
+			x.Rows = append(x.Rows, transfer{Key: r.ShardID, Checkpoint: r.Checkpoint, Action: actionLeave, Note: "Kinesis does not list the shard any more"})
+			continue
+		}
+		l := o.lease(r, known, now)
+		row := transfer{Key: l.Key, Checkpoint: l.Checkpoint.String(), Action: actionCreate, lease: l}
+		if r.Checkpoint == "" {
+			row.Note = "had no checkpoint"
+		}
+		if current, ok := there[l.Key]; ok {
+			if row.Action = actionSame; !alike(current, l) {
+				row.Action, row.Note = actionDiffer, "checkpoint there is "+current.Checkpoint.String()
+			}
+		}
+		x.Rows = append(x.Rows, row)
+	}
+	if len(live) > 0 {
+		text := "old workers hold leases of " + x.From + " (" + joined(live) + "): while both run every record is processed twice, and what they checkpoint from now on is lost"
+		if o.force {
+			x.Notes = append(x.Notes, text)
+		} else {
+			x.Refused = append(x.Refused, text+"; stop them, or give -force")
+		}
+	}
+	if len(unlisted) > 0 && len(unlisted) == len(rows) {
+		x.Refused = append(x.Refused, "Kinesis lists none of the shards of "+x.From+": it is a table of another stream")
+	}
+	if known.shards == nil {
+		x.Notes = append(x.Notes, "without -stream the leases do not say which hash keys they cover, nor when the stream was created")
+	}
+}
+
+// alike tells whether the lease that is there goes on where the import would.
+func alike(current, l leases.Lease) bool {
+	return current.Same(leases.AttrCheckpoint|leases.AttrPending, l)
+}
+
+// bind says how the row is written and read back.
+func (r *transfer) bind(store leases.Store) {
+	l := r.lease
+	r.create = func(ctx context.Context) error { return store.Create(ctx, l) }
+	created := r.Action == actionCreate
+	r.verify = func(ctx context.Context) error {
+		current, err := store.Get(ctx, l.Key)
+		switch {
+		case err != nil:
+			return fmt.Errorf("read back: %w", err)
+		case !alike(current, l):
+			return fmt.Errorf("read back: the checkpoint is %s, not %s: is a worker running already?", current.Checkpoint, l.Checkpoint)
+		case created && !current.Same(leases.AttrParents|leases.AttrHashKeyRange|leases.AttrStreamCreated, l):
+			return errors.New("read back: parents, hash keys or creation time are not as written")
+		}
+		return nil
+	}
+}
+
+// moved says which rows of the old table are not as they were.
+func moved(before, after []gokcl.Row) []string {
+	was := map[string]gokcl.Row{}
+	for _, r := range before {
+		was[r.ShardID] = r
+	}
+	var texts []string
+	for _, r := range after {
+		old, ok := was[r.ShardID]
+		switch {
+		case !ok:
+			texts = append(texts, r.ShardID+" is new")
+		case old.Checkpoint != r.Checkpoint:
+			texts = append(texts, fmt.Sprintf("%s was checkpointed at %s by an old worker: stop the old workers, delete the imported leases and import again", r.ShardID, r.Checkpoint))
+		case old.Owner != r.Owner || !old.Until.Equal(r.Until):
+			texts = append(texts, fmt.Sprintf("%s was taken or renewed by the old worker %s: stop the old workers", r.ShardID, r.Owner))
+		}
+	}
+	return texts
+}

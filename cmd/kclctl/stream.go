@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// described is a stream as Kinesis knows it.
+type described struct {
+	id      kcl.StreamIdentifier
+	created time.Time
+}
+
+// streamInput names a stream for the service, by name or ARN.
+func streamInput(nameOrARN string) (name, arn *string, err error) {
+	if _, err := kcl.ParseStreamARN(nameOrARN); err == nil {
+		return nil, &nameOrARN, nil
+	}
+	if !kcl.ValidStreamName(nameOrARN) {
+		return nil, nil, usagef("-stream %q is neither the name of a stream nor its ARN", nameOrARN)
+	}
+	return &nameOrARN, nil, nil
+}
+
+// describe asks Kinesis about a stream.
+func (s *source) describe(ctx context.Context, nameOrARN string) (described, error) {
+	name, arn, err := streamInput(nameOrARN)
+	if err != nil {
+		return described{}, err
+	}
+	client, err := s.kinesis(ctx)
+	if err != nil {
+		return described{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	out, err := client.DescribeStreamSummary(ctx, &sdk.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
+	if err != nil {
+		return described{}, fmt.Errorf("ask Kinesis about stream %s: %w", nameOrARN, err)
+	}
+	d := out.StreamDescriptionSummary
+	if d == nil || aws.ToTime(d.StreamCreationTimestamp).IsZero() {
+		return described{}, errors.New("kinesis does not say when the stream was created: give -created TIME")
+	}
+	id, err := kcl.ParseStreamARN(aws.ToString(d.StreamARN))
+	if err != nil {
+		return described{}, fmt.Errorf("stream %s: %w", nameOrARN, err)
+	}
+	return described{id: id, created: *d.StreamCreationTimestamp}, nil
+}
+
+// ask lists the shards of the stream of an import; without -stream nothing is known.
+func (o *importOptions) ask(ctx context.Context, src *source) (knownStream, error) {
+	if o.stream == "" {
+		return knownStream{}, nil
+	}
+	d, err := src.describe(ctx, o.stream)
+	if err != nil {
+		return knownStream{}, err
+	}
+	client, err := src.kinesis(ctx)
+	if err != nil {
+		return knownStream{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	known := knownStream{id: d.id, created: d.created, shards: map[string]kcl.Shard{}}
+	known.id.CreationEpoch = d.created.Unix()
+	in := &sdk.ListShardsInput{StreamARN: &d.id.ARN}
+	for {
+		out, err := client.ListShards(ctx, in)
+		if err != nil {
+			return knownStream{}, fmt.Errorf("list the shards of stream %s: %w", o.stream, err)
+		}
+		for _, s := range out.Shards {
+			known.shards[aws.ToString(s.ShardId)] = shardOf(s)
+		}
+		if out.NextToken == nil {
+			return known, nil
+		}
+		in = &sdk.ListShardsInput{NextToken: out.NextToken}
+	}
+}
+
+func shardOf(s types.Shard) kcl.Shard {
+	shard := kcl.Shard{ID: aws.ToString(s.ShardId), ParentID: aws.ToString(s.ParentShardId), AdjacentParentID: aws.ToString(s.AdjacentParentShardId)}
+	if r := s.HashKeyRange; r != nil {
+		shard.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
+	}
+	return shard
+}
