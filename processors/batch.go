@@ -1,0 +1,301 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// The defaults of BatchOptions.
+const (
+	DefaultBatchRecords = 500
+	DefaultBatchBytes   = 4 << 20
+	DefaultBatchAge     = time.Second
+)
+
+// BatchOptions say when [Batch] hands on what it has collected: as soon as one
+// of the limits is reached. Values of zero and less are the defaults.
+type BatchOptions struct {
+	// MaxRecords is the most records in one batch. Defaults to 500
+	// (DefaultBatchRecords).
+	MaxRecords int
+	// MaxBytes is the most data in one batch; a larger record comes alone.
+	// Defaults to 4 MiB (DefaultBatchBytes).
+	MaxBytes int64
+	// MaxAge is how long a record waits for others. Defaults to 1s
+	// (DefaultBatchAge).
+	MaxAge time.Duration
+	// Logger gets the errors of batches that were handed on by age. Defaults to
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Batch collects records over several calls and hands them to p in batches of
+// its own size. Its ProcessRecords returns at once while a batch fills, and
+// calls p when one is full.
+//
+// A batch that does not fill is handed on by a timer, on a goroutine that ends
+// with that call: calls of ProcessRecords come only when there are records, so
+// that an idle shard has no other moment. p is never called twice at a time. A
+// call of Batch that finds the timer's at work waits for it, which is how p
+// slows the shard down.
+//
+// When p fails, the records stay, in order, see [HeldError]. If the batch was
+// handed on by age, and no call comes, the timer tries again after a backoff.
+//
+// What is held is handed on when the worker stops, the shard is handed over or
+// ends. After a lost lease or a crash it comes again, because p cannot
+// checkpoint what it has not got.
+func Batch(p kcl.Processor, o BatchOptions) kcl.Processor {
+	if o.MaxRecords <= 0 {
+		o.MaxRecords = DefaultBatchRecords
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultBatchBytes
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = DefaultBatchAge
+	}
+	o.Logger = orDefault(o.Logger)
+	return &batching{inner: p, o: o, turn: make(chan struct{}, 1), backoff: retry.New(firstBackoff, maxBackoff)}
+}
+
+// The waits between attempts that Batch and Concurrent make by themselves.
+const (
+	firstBackoff = 200 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+)
+
+type batching struct {
+	inner kcl.Processor
+	o     BatchOptions
+	ck    limited
+	turn  chan struct{} // whoever has put the token in calls inner and uses the fields below
+
+	held     []kcl.Record // not handed on, or not processed
+	bytes    int64        // of held
+	accepted kcl.ExtendedSequenceNumber
+	done     kcl.ExtendedSequenceNumber // the last one that inner has processed
+	in       kcl.ProcessRecordsInput    // the last one
+	received time.Time                  // ReceivedAt of the first record held
+	since    time.Time                  // when it came
+	width    int                        // after a failure: how many records are handed on; 0 for all
+	failed   error
+	backoff  *retry.Backoff
+	timer    *time.Timer
+	armed    bool
+	closed   bool
+
+	mu   sync.Mutex                 // guards drop
+	drop kcl.ExtendedSequenceNumber // the first record held, which somebody has taken care of
+}
+
+// lock takes the turn, unless ctx ends first.
+func (b *batching) lock(ctx context.Context) error {
+	select {
+	case b.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (b *batching) unlock() { <-b.turn }
+
+func (b *batching) Initialize(ctx context.Context, in kcl.InitializeInput) error {
+	b.ck.begin(in.Checkpoint)
+	b.accepted, b.done = in.Checkpoint, in.Checkpoint
+	return b.inner.Initialize(ctx, in)
+}
+
+func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
+	if err := b.lock(ctx); err != nil {
+		return err
+	}
+	defer b.unlock()
+	b.ck.use(in.Checkpointer)
+	hold(in.Checkpointer)
+	if b.failed != nil {
+		if err := b.handOn(ctx, false); err != nil {
+			return err
+		}
+	}
+	b.in = in
+	b.in.Records = nil
+	records := after(in.Records, b.accepted)
+	for i := range records {
+		n := int64(len(records[i].Data()))
+		if len(b.held) == b.o.MaxRecords || len(b.held) > 0 && b.bytes+n > b.o.MaxBytes {
+			if err := b.handOn(ctx, false); err != nil {
+				return err
+			}
+		}
+		if len(b.held) == 0 {
+			b.held = make([]kcl.Record, 0, min(b.o.MaxRecords, len(records)-i))
+			b.received, b.since = in.ReceivedAt, time.Now()
+		}
+		b.held = append(b.held, records[i])
+		b.bytes += n
+		b.accepted = records[i].Position()
+	}
+	if len(b.held) == b.o.MaxRecords || b.bytes >= b.o.MaxBytes || in.AtShardEnd {
+		return b.handOn(ctx, in.AtShardEnd)
+	}
+	b.arm(ctx, b.o.MaxAge)
+	return nil
+}
+
+// handOn gives what is held to the inside.
+func (b *batching) handOn(ctx context.Context, end bool) error {
+	for len(b.held) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := len(b.held)
+		if b.width > 0 {
+			n = min(n, b.width)
+		}
+		chunk := b.held[:n:n]
+		if b.dropped(ctx, chunk) {
+			continue
+		}
+		in := part(b.in, chunk, end && n == len(b.held), &b.ck)
+		in.ReceivedAt, in.DeliveredAt = b.received, time.Now()
+		b.ck.deliver(last(chunk))
+		if err := contain(func() error { return b.inner.ProcessRecords(ctx, in) }); err != nil {
+			return b.fail(chunk, err)
+		}
+		b.done = last(chunk)
+		b.remove(n)
+		b.width *= 2
+	}
+	b.failed, b.width = nil, 0
+	b.backoff.Reset()
+	return nil
+}
+
+// remove forgets the first n records held. Their memory stays: the inside may
+// have kept the slice.
+func (b *batching) remove(n int) {
+	b.bytes -= size(b.held[:n])
+	if b.held = b.held[n:]; len(b.held) == 0 {
+		b.held = nil
+	}
+}
+
+// fail notes that the inside has failed with chunk.
+func (b *batching) fail(chunk []kcl.Record, err error) error {
+	b.ck.settle(b.done)
+	b.failed = err
+	if _, ok := errors.AsType[*HeldError](err); ok {
+		return err // about records that the inside holds: the chunk is not at fault
+	}
+	b.width = max(1, len(chunk)/2)
+	first := chunk[0].Position()
+	b.failed = &HeldError{Records: chunk, Err: err, drop: func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.drop = first
+	}}
+	return b.failed
+}
+
+// dropped removes a record that somebody has taken care of.
+func (b *batching) dropped(ctx context.Context, chunk []kcl.Record) bool {
+	b.mu.Lock()
+	drop := b.drop
+	b.drop = kcl.ExtendedSequenceNumber{}
+	b.mu.Unlock()
+	pos := chunk[0].Position()
+	if len(chunk) > 1 || pos != drop {
+		return false
+	}
+	if err := b.ck.skip(ctx, b.done, pos); err != nil && ctx.Err() == nil && !errors.Is(err, kcl.ErrLeaseLost) {
+		b.o.Logger.WarnContext(ctx, "checkpoint failed, a later one passes the record", "position", pos, "err", err)
+	}
+	b.done = pos
+	b.remove(1)
+	b.width *= 2
+	return true
+}
+
+// arm starts the timer, whose goroutine ends after one attempt, or with ctx.
+func (b *batching) arm(ctx context.Context, wait time.Duration) {
+	if b.armed || b.closed || len(b.held) == 0 {
+		return
+	}
+	b.armed = true
+	b.timer = time.AfterFunc(wait, func() { b.expire(ctx) })
+}
+
+// expire hands on what has waited for long enough.
+func (b *batching) expire(ctx context.Context) {
+	if b.lock(ctx) != nil {
+		return
+	}
+	defer b.unlock()
+	b.armed = false
+	if b.closed || len(b.held) == 0 {
+		return
+	}
+	if left := b.o.MaxAge - time.Since(b.since); left > 0 && b.failed == nil {
+		b.arm(ctx, left)
+		return
+	}
+	if err := b.handOn(ctx, false); err != nil && ctx.Err() == nil {
+		wait := b.backoff.Next()
+		b.o.Logger.WarnContext(ctx, "batch failed, it is tried again", "err", err, "wait", wait)
+		b.arm(ctx, wait)
+	}
+}
+
+func (b *batching) close() {
+	b.closed = true
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}
+
+func (b *batching) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
+	if b.lock(ctx) != nil {
+		return // the inside is still at work, and must not be called twice at a time
+	}
+	defer b.unlock()
+	b.close()
+	b.inner.LeaseLost(ctx, in)
+}
+
+func (b *batching) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error {
+	if err := b.lock(ctx); err != nil {
+		return err
+	}
+	defer b.unlock()
+	b.ck.use(in.Checkpointer)
+	b.in.Children = in.Children
+	b.in.AtShardEnd = true
+	if err := b.handOn(ctx, true); err != nil {
+		return err
+	}
+	b.close()
+	in.Checkpointer = &b.ck
+	return b.inner.ShardEnded(ctx, in)
+}
+
+// ShutdownRequested lets the inside checkpoint even if it fails with what is
+// held.
+func (b *batching) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
+	if err := b.lock(ctx); err != nil {
+		return err
+	}
+	defer b.unlock()
+	b.ck.use(in.Checkpointer)
+	err := b.handOn(ctx, false)
+	b.close()
+	in.Checkpointer = &b.ck
+	return errors.Join(err, b.inner.ShutdownRequested(ctx, in))
+}

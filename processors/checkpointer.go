@@ -1,0 +1,158 @@
+package processors
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// holder is a checkpointer that wants to know that records are kept beyond the
+// call that brought them: those of a lane.
+type holder interface{ hold() }
+
+func hold(ck kcl.Checkpointer) {
+	if h, ok := ck.(holder); ok {
+		h.hold()
+	}
+}
+
+// skip is a record that somebody else has taken care of: it is behind before,
+// the record delivered to the inside right before it.
+type skip struct{ before, at kcl.ExtendedSequenceNumber }
+
+// limited is the checkpointer that a decorator gives to the inside. Checkpoint
+// there means what the inside got, not what the decorator did, and a position
+// right before skipped records means those too.
+type limited struct {
+	mu        sync.Mutex // guards the fields below
+	outer     kcl.Checkpointer
+	delivered kcl.ExtendedSequenceNumber // the last record that the inside was given
+	all       kcl.ExtendedSequenceNumber // delivered, but for what failed
+	last      kcl.ExtendedSequenceNumber // the last position recorded, or the start
+	skips     []skip
+}
+
+var _ kcl.Checkpointer = (*limited)(nil)
+
+// begin is called at Initialize.
+func (l *limited) begin(start kcl.ExtendedSequenceNumber) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delivered, l.all, l.last = start, start, start
+}
+
+func (l *limited) use(outer kcl.Checkpointer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outer = outer
+}
+
+// deliver is called before the inside gets records up to pos, and settle after
+// it has failed with them, with the last position that it has not failed with.
+func (l *limited) deliver(pos kcl.ExtendedSequenceNumber) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = pos
+	l.delivered = later(l.delivered, pos)
+}
+
+func (l *limited) settle(done kcl.ExtendedSequenceNumber) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = later(done, l.last)
+}
+
+// skip counts the record at pos, behind before, as processed, and records that
+// at once if nothing before it is open.
+func (l *limited) skip(ctx context.Context, before, pos kcl.ExtendedSequenceNumber) error {
+	l.mu.Lock()
+	if n := len(l.skips); n > 0 && l.skips[n-1].at == before {
+		l.skips[n-1].at = pos
+	} else {
+		l.skips = append(l.skips, skip{before, pos})
+	}
+	l.all = pos
+	l.delivered = later(l.delivered, pos)
+	at := l.last
+	raised := l.raiseLocked(at)
+	l.mu.Unlock()
+	if raised == at {
+		return nil
+	}
+	return l.CheckpointAt(ctx, at)
+}
+
+func (l *limited) raiseLocked(pos kcl.ExtendedSequenceNumber) kcl.ExtendedSequenceNumber {
+	for _, s := range l.skips {
+		if s.before.Compare(pos) <= 0 {
+			pos = later(pos, s.at)
+		}
+	}
+	return pos
+}
+
+func (l *limited) hold() {
+	l.mu.Lock()
+	outer := l.outer
+	l.mu.Unlock()
+	hold(outer)
+}
+
+func (l *limited) Checkpoint(ctx context.Context) error {
+	l.mu.Lock()
+	pos := l.all
+	l.mu.Unlock()
+	if pos.IsZero() || pos.IsSentinel() {
+		return nil
+	}
+	return l.CheckpointAt(ctx, pos)
+}
+
+func (l *limited) CheckpointAt(ctx context.Context, pos kcl.ExtendedSequenceNumber) error {
+	raised, outer, err := l.check(pos)
+	if err != nil {
+		return err
+	}
+	if err := outer.CheckpointAt(ctx, raised); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = later(l.last, raised)
+	// The skip that ends at last stays: the inside may repeat the position before it.
+	for len(l.skips) > 0 && l.skips[0].at.Compare(l.last) < 0 {
+		l.skips = l.skips[1:]
+	}
+	return nil
+}
+
+func (l *limited) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) (kcl.PreparedCheckpointer, error) {
+	if pos.IsZero() {
+		l.mu.Lock()
+		pos = l.all
+		l.mu.Unlock()
+	}
+	raised, outer, err := l.check(pos)
+	if err != nil {
+		return nil, err
+	}
+	return outer.Prepare(ctx, raised, state)
+}
+
+func (l *limited) check(pos kcl.ExtendedSequenceNumber) (kcl.ExtendedSequenceNumber, kcl.Checkpointer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pos.Compare(l.delivered) > 0 {
+		return pos, nil, fmt.Errorf("%w: %s is behind %s, the last record delivered to this processor", kcl.ErrInvalidCheckpoint, pos, l.delivered)
+	}
+	return l.raiseLocked(pos), l.outer, nil
+}
+
+func later(a, b kcl.ExtendedSequenceNumber) kcl.ExtendedSequenceNumber {
+	if b.Compare(a) > 0 {
+		return b
+	}
+	return a
+}

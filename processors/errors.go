@@ -1,0 +1,67 @@
+package processors
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// HeldError is the error of [Batch] and [Concurrent]: the processor inside has
+// failed with records that they hold, perhaps since an earlier call. They keep
+// them, try them again at the next call, and by themselves when none comes, and
+// accept no new record before that succeeds. After a failure they hand on half
+// as many records, so that Records shrinks to the one that is at fault.
+type HeldError struct {
+	// Records are the records that failed, in order; at least one.
+	Records []kcl.Record
+	// Err is what the processor inside returned.
+	Err error
+
+	drop func()
+}
+
+// Error names the records and the cause.
+func (e *HeldError) Error() string {
+	first := e.Records[0].Position()
+	if n := len(e.Records); n > 1 {
+		return fmt.Sprintf("processors: %d held records from %s to %s failed: %v", n, first, e.Records[n-1].Position(), e.Err)
+	}
+	return fmt.Sprintf("processors: held record %s failed: %v", first, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *HeldError) Unwrap() error { return e.Err }
+
+// Drop says that the records are taken care of elsewhere, such as in a
+// dead-letter queue. They count as processed, unless their number has shrunk
+// meanwhile, and the next call goes on behind them. [Retry] uses it. It is safe
+// for concurrent use.
+func (e *HeldError) Drop() { e.drop() }
+
+// PanicError is a panic of a processor or of a handler, contained.
+type PanicError struct {
+	// Value is what was given to panic.
+	Value any
+	// Stack is that of the goroutine that panicked.
+	Stack []byte
+}
+
+// Error gives the value, without the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value, if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// contain turns a panic of the user's code into an error.
+func contain(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return f()
+}

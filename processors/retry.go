@@ -1,0 +1,284 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// The defaults of RetryOptions.
+const (
+	DefaultAttempts     = 5
+	DefaultFirstBackoff = 100 * time.Millisecond
+	DefaultMaxBackoff   = 5 * time.Second
+)
+
+// RetryOptions change what [Retry] does. The zero value tries five times and
+// then returns the error: nothing is skipped without a DeadLetter handler.
+type RetryOptions struct {
+	// Attempts is how often the same records are tried before the batch is
+	// bisected, how often the one that is at fault is then tried alone, and how
+	// often the dead-letter handler is. Defaults to 5 (DefaultAttempts); below 1
+	// is the default, too. All of it happens within one call: a stop of the
+	// worker waits for it, see scheduler.Config.ShutdownTimeout.
+	Attempts int
+	// FirstBackoff and MaxBackoff bound the waits between attempts, which double
+	// and vary by half. They default to 100ms (DefaultFirstBackoff) and 5s
+	// (DefaultMaxBackoff).
+	FirstBackoff, MaxBackoff time.Duration
+	// Transient tells errors that say nothing about the records, such as a
+	// database that is away. After Attempts they are returned: nothing is
+	// bisected or dead-lettered for them, and the caller tries again after its
+	// own backoff. nil means that no error is transient.
+	Transient func(err error) bool
+	// DeadLetter takes a record that cannot be processed. Returning nil means
+	// that the record is safe: it then counts as processed, and checkpoints pass
+	// it. After an error, or a panic, it is asked again, and finally the error
+	// is returned, and record and batch stay where they are. A record can come
+	// more than once, after a crash. nil means that there is no such handler:
+	// the error is returned.
+	DeadLetter func(ctx context.Context, d DeadLetter) error
+	// Logger gets a line for each record that is dead-lettered, without its
+	// content. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// DeadLetter is a record that could not be processed.
+type DeadLetter struct {
+	Stream kcl.StreamIdentifier
+	Shard  kcl.Shard
+	// Record is the record; its Position is the place in the shard.
+	Record kcl.Record
+	// Attempts is how many calls in a row failed with the record among theirs.
+	Attempts int
+	// Err is what the last one returned.
+	Err error
+}
+
+// Retry makes p.ProcessRecords try again after an error or a panic, and finds
+// the record that is at fault:
+//
+//	the batch fails Attempts times, with a backoff between
+//	halves are tried, without a wait, until one record is left: log2(batch) calls
+//	that record fails Attempts times, with a backoff between
+//	DeadLetter takes it, and the batch goes on behind it
+//
+// Records before the one at fault are handed to p in smaller batches, in order;
+// records may come again that p has seen in a larger one. When an error is
+// returned, the records that were processed do not come to p again.
+//
+// The records in a [HeldError] are those that are tried, narrowed down and
+// dead-lettered, wherever they came from, at the end of the shard too.
+func Retry(p kcl.Processor, o RetryOptions) kcl.Processor {
+	if o.Attempts < 1 {
+		o.Attempts = DefaultAttempts
+	}
+	if o.FirstBackoff <= 0 {
+		o.FirstBackoff = DefaultFirstBackoff
+	}
+	if o.MaxBackoff <= 0 {
+		o.MaxBackoff = max(DefaultMaxBackoff, o.FirstBackoff)
+	}
+	o.Logger = orDefault(o.Logger)
+	return &retrying{inner: p, o: o, backoff: retry.New(o.FirstBackoff, o.MaxBackoff)}
+}
+
+type retrying struct {
+	inner   kcl.Processor
+	o       RetryOptions
+	backoff *retry.Backoff
+	ck      limited
+	stream  kcl.StreamIdentifier
+	shard   kcl.Shard
+
+	done     kcl.ExtendedSequenceNumber         // processed, or taken by the dead-letter handler
+	isolated kcl.ExtendedSequenceNumber         // the record that an earlier call found, and could not get rid of
+	failures int                                // of calls with isolated among theirs
+	alone    map[kcl.ExtendedSequenceNumber]int // how often a held record has failed alone
+}
+
+func (p *retrying) Initialize(ctx context.Context, in kcl.InitializeInput) error {
+	p.stream, p.shard, p.done = in.Stream, in.Shard, in.Checkpoint
+	p.ck.begin(in.Checkpoint)
+	return p.inner.Initialize(ctx, in)
+}
+
+func (p *retrying) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
+	p.ck.use(in.Checkpointer)
+	records := after(in.Records, p.done)
+	for len(records) > 0 {
+		bad, failures, err := p.search(ctx, in, records)
+		if err == nil {
+			return nil
+		}
+		records = after(records, p.done)
+		if !bad {
+			return err
+		}
+		p.isolated, p.failures = records[0].Position(), failures
+		if err := p.deadLetter(ctx, records[0], failures, err); err != nil {
+			return err
+		}
+		p.skip(ctx, records[0])
+		records = records[1:]
+	}
+	return nil
+}
+
+// search hands on the records until all are processed, or one alone has failed
+// often enough: then that is the first one behind p.done, and bad is set.
+//
+// [lo, limit) holds a record that fails, if limit is set; [lo, hi) is tried.
+func (p *retrying) search(ctx context.Context, in kcl.ProcessRecordsInput, records []kcl.Record) (bad bool, failures int, err error) {
+	p.backoff.Reset()
+	lo, hi, limit, tries := 0, len(records), 0, 0
+	if records[0].Position() == p.isolated {
+		hi, limit, failures, tries = 1, 1, p.failures, p.o.Attempts-1
+	}
+	for lo < len(records) {
+		final, err := p.handOn(ctx, in, records[lo:hi], hi == len(records))
+		if err == nil {
+			p.done = records[hi-1].Position()
+			lo, tries = hi, 0
+			if lo >= limit {
+				hi, limit, failures = len(records), 0, 0
+			} else {
+				hi = lo + (limit-lo+1)/2
+			}
+			continue
+		}
+		if final || ctx.Err() != nil {
+			return false, 0, err
+		}
+		failures++
+		tries++
+		transient := p.o.Transient != nil && p.o.Transient(err)
+		alone := hi-lo == 1
+		switch {
+		case tries >= p.o.Attempts && (transient || p.o.DeadLetter == nil):
+			return false, failures, fmt.Errorf("processors: after %d attempts: %w", failures, err)
+		case tries >= p.o.Attempts && alone:
+			return true, failures, err
+		case !transient && !alone && (limit > 0 || tries >= p.o.Attempts):
+			limit = hi
+			hi = lo + (limit-lo)/2
+			tries = 0
+			continue
+		}
+		if err := p.backoff.Wait(ctx); err != nil {
+			return false, 0, err
+		}
+	}
+	return false, 0, nil
+}
+
+// handOn makes one call of the inside, for which errors about held records are
+// settled first. final says that the error is not about these records.
+func (p *retrying) handOn(ctx context.Context, in kcl.ProcessRecordsInput, records []kcl.Record, end bool) (final bool, err error) {
+	p.ck.deliver(last(records))
+	final, err = p.settleHeld(ctx, func() error {
+		return p.inner.ProcessRecords(ctx, part(in, records[:len(records):len(records)], end, &p.ck))
+	})
+	if err != nil {
+		p.ck.settle(p.done)
+	}
+	return final, err
+}
+
+// settleHeld calls f again for as long as it fails with records that the inside
+// holds, and the dead-letter handler takes those that are at fault. held says
+// that it could not go on because of such records.
+func (p *retrying) settleHeld(ctx context.Context, f func() error) (held bool, err error) {
+	for tries, width := 1, 0; ; tries++ {
+		err := contain(f)
+		e, ok := errors.AsType[*HeldError](err)
+		if !ok {
+			p.alone = nil
+			return false, err
+		}
+		if ctx.Err() != nil {
+			return true, context.Cause(ctx)
+		}
+		transient := p.o.Transient != nil && p.o.Transient(err)
+		if tries >= p.o.Attempts && (transient || p.o.DeadLetter == nil) {
+			return true, fmt.Errorf("processors: after %d attempts: %w", tries, err)
+		}
+		if len(e.Records) == 1 && !transient {
+			r := e.Records[0]
+			if p.alone == nil {
+				p.alone = map[kcl.ExtendedSequenceNumber]int{}
+			}
+			p.alone[r.Position()]++
+			if n := p.alone[r.Position()]; n >= p.o.Attempts && p.o.DeadLetter != nil {
+				if err := p.deadLetter(ctx, r, n, e.Err); err != nil {
+					return true, err
+				}
+				e.Drop()
+				delete(p.alone, r.Position())
+				continue
+			}
+		}
+		narrower := len(e.Records) < width
+		width = len(e.Records)
+		if narrower {
+			continue
+		}
+		if err := p.backoff.Wait(ctx); err != nil {
+			return true, err
+		}
+	}
+}
+
+// deadLetter hands one record to the handler, until that takes it or has failed
+// often enough.
+func (p *retrying) deadLetter(ctx context.Context, r kcl.Record, failures int, cause error) error {
+	d := DeadLetter{Stream: p.stream, Shard: p.shard, Record: r, Attempts: failures, Err: cause}
+	p.backoff.Reset()
+	for tries := 1; ; tries++ {
+		err := contain(func() error { return p.o.DeadLetter(ctx, d) })
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if tries >= p.o.Attempts {
+			return fmt.Errorf("processors: dead-letter handler does not take record %s: %w; the record failed with: %w", r.Position(), err, cause)
+		}
+		if err := p.backoff.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	p.o.Logger.WarnContext(ctx, "record dead-lettered", "stream", p.stream.Name, "shard", p.shard.ID, "position", r.Position(), "attempts", failures, "err", cause)
+	return nil
+}
+
+// skip counts the record behind p.done as processed.
+func (p *retrying) skip(ctx context.Context, r kcl.Record) {
+	err := p.ck.skip(ctx, p.done, r.Position())
+	if err != nil && ctx.Err() == nil && !errors.Is(err, kcl.ErrLeaseLost) {
+		p.o.Logger.WarnContext(ctx, "checkpoint failed, a later one passes the record", "position", r.Position(), "err", err)
+	}
+	p.done, p.isolated = r.Position(), kcl.ExtendedSequenceNumber{}
+}
+
+func (p *retrying) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) { p.inner.LeaseLost(ctx, in) }
+
+func (p *retrying) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error {
+	p.ck.use(in.Checkpointer)
+	in.Checkpointer = &p.ck
+	p.backoff.Reset()
+	_, err := p.settleHeld(ctx, func() error { return p.inner.ShardEnded(ctx, in) })
+	return err
+}
+
+func (p *retrying) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
+	p.ck.use(in.Checkpointer)
+	in.Checkpointer = &p.ck
+	return p.inner.ShutdownRequested(ctx, in)
+}

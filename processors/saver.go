@@ -1,0 +1,171 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// DefaultInterval is the default of Checkpoints.Interval.
+const DefaultInterval = 5 * time.Second
+
+// Checkpoints says when [Func], [Each] and [Concurrent] checkpoint by
+// themselves: when one of the limits is reached, and when the worker stops, the
+// shard is handed over or ends. A checkpoint covers only records that are
+// processed. One that fails is logged and tried again when the next is due; the
+// last one's error is returned.
+type Checkpoints struct {
+	// Records is after how many records. Defaults to 0, no limit.
+	Records int
+	// Bytes is after how many bytes of data. Defaults to 0, no limit.
+	Bytes int64
+	// Interval is the longest time that a processed record goes without a
+	// checkpoint, on an idle shard too. Defaults to 5s (DefaultInterval);
+	// negative means no limit.
+	Interval time.Duration
+}
+
+// saver writes the automatic checkpoints of one shard. It is safe for
+// concurrent use.
+type saver struct {
+	limits Checkpoints
+	log    *slog.Logger
+	slot   chan struct{} // holds a token while a write is under way
+
+	mu      sync.Mutex // guards the fields below
+	ck      kcl.Checkpointer
+	pos     kcl.ExtendedSequenceNumber // of the last record that is processed, like all before it
+	saved   kcl.ExtendedSequenceNumber
+	records int   // since the last checkpoint by number or size
+	bytes   int64 // likewise
+	timer   *time.Timer
+	armed   bool
+	stopped bool
+}
+
+func newSaver(limits Checkpoints, log *slog.Logger) *saver {
+	if limits.Interval == 0 {
+		limits.Interval = DefaultInterval
+	}
+	return &saver{limits: limits, log: orDefault(log), slot: make(chan struct{}, 1)}
+}
+
+func orDefault(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.Default()
+	}
+	return log
+}
+
+func (s *saver) use(ck kcl.Checkpointer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ck = ck
+}
+
+// add says that everything up to pos is processed: that many records and bytes
+// more. It writes a checkpoint if that is due by number or size. ctx must live
+// as long as the lease.
+func (s *saver) add(ctx context.Context, pos kcl.ExtendedSequenceNumber, records int, bytes int64) {
+	s.mu.Lock()
+	s.pos = later(s.pos, pos) // two lanes may come here in the wrong order
+	s.records += records
+	s.bytes += bytes
+	due := s.limits.Records > 0 && s.records >= s.limits.Records || s.limits.Bytes > 0 && s.bytes >= s.limits.Bytes
+	if due {
+		s.records, s.bytes = 0, 0
+	}
+	s.armLocked(ctx)
+	s.mu.Unlock()
+	if due {
+		s.try(ctx)
+	}
+}
+
+// armLocked starts the timer of Interval. Its goroutine ends when it has
+// written one checkpoint, or with ctx.
+func (s *saver) armLocked(ctx context.Context) {
+	if s.armed || s.stopped || s.limits.Interval < 0 {
+		return
+	}
+	s.armed = true
+	s.timer = time.AfterFunc(s.limits.Interval, func() {
+		s.mu.Lock()
+		s.armed = false
+		idle := s.stopped || s.pos == s.saved
+		s.mu.Unlock()
+		if !idle {
+			s.try(ctx)
+		}
+	})
+}
+
+// try writes a checkpoint, or says why not and tries again after Interval.
+func (s *saver) try(ctx context.Context) {
+	err := s.write(ctx, false)
+	if err == nil || ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
+		return
+	}
+	s.log.WarnContext(ctx, "automatic checkpoint failed, it is tried again", "err", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armLocked(ctx)
+}
+
+// write records pos. final says that this is the last time: the timer stops,
+// and the checkpointer is asked even if it has the position, because it may
+// know of records behind it that were skipped.
+func (s *saver) write(ctx context.Context, final bool) error {
+	select {
+	case s.slot <- struct{}{}:
+		defer func() { <-s.slot }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	if final {
+		s.stopLocked()
+	}
+	ck, pos, known := s.ck, s.pos, s.pos == s.saved
+	stopped := s.stopped
+	s.mu.Unlock()
+	if pos.IsZero() || !final && (known || stopped) {
+		return nil
+	}
+	if err := ck.CheckpointAt(ctx, pos); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saved = later(s.saved, pos)
+	return nil
+}
+
+// finish writes the last checkpoint, by ck.
+func (s *saver) finish(ctx context.Context, ck kcl.Checkpointer) error {
+	s.use(ck)
+	return s.write(ctx, true)
+}
+
+// stop ends the timer, and waits for a write that is under way.
+func (s *saver) stop(ctx context.Context) {
+	s.mu.Lock()
+	s.stopLocked()
+	s.mu.Unlock()
+	select {
+	case s.slot <- struct{}{}:
+		<-s.slot
+	case <-ctx.Done():
+	}
+}
+
+func (s *saver) stopLocked() {
+	s.stopped = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
