@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -99,6 +100,7 @@ func TestK05FilterNeverDropsInDoubt(t *testing.T) {
 		"hash key is negative":      {"-1", nothing},
 		"hash key is 2^128":         {power(128, 0), nothing},
 		"hash key is 2^129":         {power(129, 0), nothing},
+		"hash key of 39 nines":      {strings.Repeat("9", 39), nothing},
 		"hash key is very long":     {power(1000, 0), nothing},
 		"range start is no number":  {"5", kcl.HashKeyRange{Start: "x", End: "1"}},
 		"range end is unknown":      {"5", kcl.HashKeyRange{Start: "0"}},
