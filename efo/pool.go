@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,6 +17,8 @@ const (
 	// settleTime is how long the others wait for the first answer on a new
 	// connection, which tells how many streams the peer allows.
 	settleTime = time.Second
+	// idleTime is how long a connection may carry nothing.
+	idleTime = 90 * time.Second
 )
 
 // pool puts subscriptions on few HTTP/2 connections. A plain http.Transport
@@ -43,7 +46,8 @@ func newPool(tr *http.Transport) *pool { return &pool{tr: tr, hosts: map[string]
 // RoundTrip sends a request on a connection with room for it, or makes one.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
-		h, cc, dial, wait := p.reserve(req)
+		h, cc, dial, wait, surplus := p.reserve(req)
+		closeAll(surplus)
 		switch {
 		case h == nil:
 			return p.tr.RoundTrip(req)
@@ -61,13 +65,14 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // reserve says how a request goes: the transport's own way (h is nil), on cc,
-// on a connection that the caller has to dial, or after waiting.
-func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, dial bool, wait <-chan struct{}) {
+// on a connection that the caller has to dial, or after waiting. The surplus is
+// for the caller to close, because that may take time.
+func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, dial bool, wait <-chan struct{}, surplus []*http.ClientConn) {
+	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
+		return nil, nil, false, nil, nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
-		return nil, nil, false, nil
-	}
 	key := req.URL.Scheme + "://" + req.URL.Host
 	h = p.hosts[key]
 	if h == nil {
@@ -75,37 +80,32 @@ func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, dial bo
 		p.hosts[key] = h
 	}
 	if h.http1 {
-		return nil, nil, false, nil
+		return nil, nil, false, nil, nil
 	}
-	if cc := h.reserve(); cc != nil {
-		return h, cc, false, nil
-	}
-	if h.dialing == nil {
+	cc, surplus = h.reserveLocked()
+	if cc == nil && h.dialing == nil {
 		h.dialing = make(chan struct{})
-		return h, nil, true, nil
+		dial = true
 	}
-	return h, nil, false, h.dialing
+	return h, cc, dial, h.dialing, surplus
 }
 
-// reserve takes a place on the first connection that has one, drops the dead
-// ones, and closes those that are empty when another was chosen.
-func (h *host) reserve() (chosen *http.ClientConn) {
-	kept := h.conns[:0]
-	for _, cc := range h.conns {
+// reserveLocked takes a place on the first connection that has one, drops the
+// dead ones, and gives up those that are empty when another was chosen.
+func (h *host) reserveLocked() (chosen *http.ClientConn, surplus []*http.ClientConn) {
+	h.conns = slices.DeleteFunc(h.conns, func(cc *http.ClientConn) bool {
 		switch {
 		case cc.Err() != nil:
-			continue
+			return true
 		case chosen == nil && cc.InFlight() < streamsPerConn && cc.Available() > 0 && cc.Reserve() == nil:
 			chosen = cc
 		case chosen != nil && cc.InFlight() == 0:
-			_ = cc.Close()
-			continue
+			surplus = append(surplus, cc)
+			return true
 		}
-		kept = append(kept, cc)
-	}
-	clear(h.conns[len(kept):])
-	h.conns = kept
-	return chosen
+		return false
+	})
+	return chosen, surplus
 }
 
 // dial makes a connection and sends the request on it. Others may use it when
@@ -130,6 +130,11 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 	h.conns = append(h.conns, cc)
 	p.mu.Unlock()
 	defer time.AfterFunc(settleTime, settled).Stop()
+	cc.SetStateHook(func(cc *http.ClientConn) {
+		if cc.InFlight() == 0 && cc.Err() == nil {
+			time.AfterFunc(idleTime, func() { closeAll(p.takeIdle(cc)) })
+		}
+	})
 
 	resp, err := cc.RoundTrip(req)
 	if err != nil || resp.ProtoMajor >= 2 {
@@ -169,18 +174,28 @@ func address(req *http.Request) string {
 // CloseIdleConnections closes the connections that carry nothing; http.Client calls it.
 func (p *pool) CloseIdleConnections() {
 	p.tr.CloseIdleConnections()
+	closeAll(p.takeIdle(nil))
+}
+
+// takeIdle takes one connection out of the pool if it carries nothing, or with
+// nil all such.
+func (p *pool) takeIdle(only *http.ClientConn) (idle []*http.ClientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.hosts {
-		kept := h.conns[:0]
-		for _, cc := range h.conns {
-			if cc.InFlight() == 0 || cc.Err() != nil {
-				_ = cc.Close()
-				continue
+		h.conns = slices.DeleteFunc(h.conns, func(cc *http.ClientConn) bool {
+			if (only != nil && cc != only) || cc.InFlight() > 0 {
+				return false
 			}
-			kept = append(kept, cc)
-		}
-		clear(h.conns[len(kept):])
-		h.conns = kept
+			idle = append(idle, cc)
+			return true
+		})
+	}
+	return idle
+}
+
+func closeAll(conns []*http.ClientConn) {
+	for _, cc := range conns {
+		_ = cc.Close()
 	}
 }

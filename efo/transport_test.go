@@ -193,3 +193,33 @@ func TestE01PingsNoticeADeadConnection(t *testing.T) {
 		require.Less(t, time.Since(begin), efo.DefaultSilenceTimeout)
 	})
 }
+
+// Connections that carry nothing do not stay.
+func TestTransportClosesIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newNetwork(t)
+		w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 3}}, Network: network, MaxConcurrentStreams: 1})
+		client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true})
+		var readings []*reading
+		for i := range 3 {
+			cfg := w.config()
+			cfg.HTTPClient = client
+			readings = append(readings, w.start(cfg, shardID(i), kcl.Position{}))
+		}
+		link := network.Link("kinesis.test", "")
+		time.Sleep(20 * time.Second)
+		require.Equal(t, 3, link.Conns())
+		for _, r := range readings {
+			r.wait()
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, 3, link.Conns())
+		time.Sleep(time.Minute)
+		require.Equal(t, 0, link.Conns())
+
+		w.write(1)
+		cfg := w.config()
+		cfg.HTTPClient = client
+		require.Equal(t, numbers(0, 1), w.read(t.Context(), cfg, shard0, kcl.Position{}, 1).data)
+	})
+}
