@@ -1,0 +1,121 @@
+package leases_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+var seed = flag.Uint64("seed", 0, "run TestChaos with this seed only")
+
+// TestChaos lets workers come, go and die on a table that fails in all ways,
+// for ten minutes, and then demands that everything is in order soon. The fleet
+// checks all the while that no record is skipped, that no worker reads a shard
+// twice, and that none delivers what another one has gone beyond.
+func TestChaos(t *testing.T) {
+	seeds := []uint64{*seed}
+	if *seed == 0 {
+		seeds = nil
+		for s := range uint64(20) {
+			seeds = append(seeds, s+1)
+		}
+	}
+	for _, s := range seeds {
+		t.Run(fmt.Sprintf("seed %d", s), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { chaos(t, rand.New(rand.NewPCG(s, 0))) })
+		})
+	}
+}
+
+func chaos(t *testing.T, rng *rand.Rand) {
+	f := newFleet(t, 12)
+	f.store.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
+	var alive []*worker
+	for i := range 100 {
+		fault := func() memory.Fault {
+			switch rng.IntN(6) {
+			case 0:
+				return lossy(rng.Float64(), rng.Uint64())
+			case 1:
+				return memory.Slow(time.Duration(rng.Int64N(int64(4 * time.Second))))
+			case 2:
+				return memory.Failing(errStore)
+			}
+			return nil
+		}
+		switch {
+		case len(alive) < 2 || (len(alive) < 5 && rng.IntN(4) == 0):
+			w := f.start(fmt.Sprintf("w%d", i))
+			w.client.SetFault(fault())
+			alive = append(alive, w)
+		case rng.IntN(6) == 0:
+			at := rng.IntN(len(alive))
+			if rng.IntN(2) == 0 {
+				alive[at].kill()
+			} else {
+				alive[at].client.SetFault(nil)
+				alive[at].stop()
+			}
+			alive = append(alive[:at], alive[at+1:]...)
+		default:
+			alive[rng.IntN(len(alive))].client.SetFault(fault())
+		}
+		time.Sleep(time.Duration(rng.Int64N(int64(12 * time.Second))))
+	}
+	var ids []string
+	for _, w := range alive {
+		w.client.SetFault(nil)
+		ids = append(ids, w.id)
+	}
+	time.Sleep(time.Minute)
+	f.requireBalance(ids...)
+	f.reset()
+	time.Sleep(time.Minute)
+	require.Zero(t, f.moves())
+	require.Zero(t, f.repeats())
+	require.Less(t, f.longestGap(), time.Second)
+}
+
+// TestTrustWindow kills an idle owner right after a renewal, and checks that
+// the lease is taken neither too early nor too late.
+func TestTrustWindow(t *testing.T) {
+	for i := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			idle := func(c *leases.Config) {
+				c.Consume = func(ctx context.Context, h *leases.Holder) {
+					select {
+					case <-h.Stopping():
+					case <-ctx.Done():
+					}
+				}
+			}
+			f := newFleet(t, 1)
+			a := f.start("a", idle)
+			time.Sleep(time.Second)
+			f.start("b", idle)
+			time.Sleep(time.Hour)
+			require.Equal(t, map[string]int{"a": 1}, f.load(), "renewals alone keep it")
+			row := f.row()
+			for f.row().Counter == row.Counter {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
+			a.kill()
+			begun := time.Now().Add(-time.Duration(i) * 30 * time.Millisecond)
+			for f.row().Owner == "a" {
+				time.Sleep(time.Millisecond)
+			}
+			require.Greater(t, time.Since(begun), 10490*time.Millisecond)
+			require.Less(t, time.Since(begun), failover)
+		})
+	}
+}
