@@ -24,7 +24,7 @@ test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
 
 race: ## run the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
 
 lint: ## gofumpt, go vet, golangci-lint, go mod tidy
 	@out=$$($(GOFUMPT) -l .) || exit 1; \
