@@ -19,6 +19,7 @@ import (
 
 	"github.com/kinesis-go/kcl/leases"
 	dynamostore "github.com/kinesis-go/kcl/leases/dynamodb"
+	redisstore "github.com/kinesis-go/kcl/leases/redis"
 )
 
 // source says which table is meant, and where it is.
@@ -28,6 +29,7 @@ type source struct {
 	region             string
 	endpoint           string
 	kinesisEndpoint    string
+	redis              redisSource
 	json               bool
 }
 
@@ -35,7 +37,8 @@ type source struct {
 func (s *source) register(flags *flag.FlagSet) {
 	flags.StringVar(&s.table, "table", "", "`name` of the lease table")
 	flags.StringVar(&s.application, "application", "", "`name` of the application, which is also that of its table")
-	flags.StringVar(&s.store, "store", "dynamodb", "`kind` of store the table is in: dynamodb")
+	flags.StringVar(&s.store, "store", "", "`kind` of store the table is in: dynamodb, or redis (default: redis with -redis, else dynamodb)")
+	s.redis.register(flags, "redis", "REDIS_URL")
 	flags.StringVar(&s.region, "region", "", "AWS `region` (default: as in the AWS environment)")
 	flags.StringVar(&s.endpoint, "endpoint", "", "`URL` of DynamoDB (default: as in the AWS environment)")
 	flags.BoolVar(&s.json, "json", false, "print JSON")
@@ -57,18 +60,36 @@ func (s *source) open(ctx context.Context, t *terminal) (leases.Store, error) {
 	if s.table != "" && s.application != "" && s.table != s.application {
 		return nil, usagef("-table and -application name different tables: give one")
 	}
-	if s.store != "dynamodb" {
-		return nil, usagef("-store %q: use dynamodb", s.store)
+	switch s.kind() {
+	case "dynamodb":
+		client, err := s.dynamo(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cfg := s.dynamoConfig(t, client, s.name())
+		if err := cfg.Validate(); err != nil {
+			return nil, usagef("-table %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", s.name())
+		}
+		return dynamostore.New(cfg), nil
+	case "redis":
+		cfg, err := s.redis.config(t, "redis", s.name())
+		if err != nil {
+			return nil, err
+		}
+		return redisstore.New(cfg), nil
 	}
-	client, err := s.dynamo(ctx)
-	if err != nil {
-		return nil, err
+	return nil, usagef("-store %q: use dynamodb or redis", s.store)
+}
+
+// kind is that of the store.
+func (s *source) kind() string {
+	switch {
+	case s.store != "":
+		return s.store
+	case s.redis.url != "":
+		return "redis"
 	}
-	cfg := s.dynamoConfig(t, client, s.name())
-	if err := cfg.Validate(); err != nil {
-		return nil, usagef("-table %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", s.name())
-	}
-	return dynamostore.New(cfg), nil
+	return "dynamodb"
 }
 
 func (s *source) dynamoConfig(t *terminal, client *dynamodb.Client, table string) dynamostore.Config {
@@ -158,7 +179,11 @@ func (s *source) list(ctx context.Context, store leases.Store) (leases.Listing, 
 // explain says what to do about the errors of a store that only the caller can judge.
 func (s *source) explain(err error) error {
 	if errors.Is(err, leases.ErrTableNotFound) {
-		return fmt.Errorf("there is no table %s here: check -table, the region and the account: %w", s.name(), leases.ErrTableNotFound)
+		where := "the region and the account"
+		if s.kind() == "redis" {
+			where = "-redis and -redis-prefix"
+		}
+		return fmt.Errorf("there is no table %s here: check -table, %s: %w", s.name(), where, leases.ErrTableNotFound)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ several streams: import one old table after the other into the same one.
 Examples:
   kclctl leases import -from orders-old -table orders -stream orders -dry-run
   kclctl leases import -from orders-old -table orders -stream orders -yes
-  kclctl leases import -from orders-old -table orders -json -yes`,
+  kclctl leases import -from orders-old -from-store redis -from-redis redis://10.0.0.7:6379 -table orders -json -yes`,
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		var o importOptions
@@ -84,7 +84,7 @@ func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) er
 	}
 	rows, bad, err := old.List(ctx)
 	if errors.Is(err, leases.ErrTableNotFound) {
-		return fmt.Errorf("there is no table %s here: check -from, the region and the account", o.from.table)
+		return fmt.Errorf("there is no table %s here: check -from, and where it is: %w", o.from.table, err)
 	}
 	if err != nil {
 		return err

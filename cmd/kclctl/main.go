@@ -7,7 +7,7 @@
 // -json prints for programs. `kclctl leases help COMMAND` says more, with examples.
 //
 // Credentials, region and endpoint are those of the AWS environment (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so
-// on). It ends with status 0, with 1 when something failed, was not confirmed or was found wrong, and with 2 when the
+// on); those of a Redis are in its URL. It ends with status 0, with 1 when something failed, was not confirmed or was found wrong, and with 2 when the
 // command line is wrong.
 package main
 
@@ -71,6 +71,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	out := bufio.NewWriter(stdout)
 	t := &terminal{in: bufio.NewReader(stdin), out: out, err: stderr}
 	err := dispatch(ctx, t, args)
+	for _, c := range t.closers {
+		_ = c.Close()
+	}
 	if flushed := out.Flush(); err == nil && flushed != nil {
 		err = fmt.Errorf("write to standard output: %w", flushed)
 	}

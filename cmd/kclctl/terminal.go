@@ -21,6 +21,8 @@ type terminal struct {
 	in  *bufio.Reader
 	out *bufio.Writer
 	err io.Writer
+	// closers are closed when the command has ended.
+	closers []io.Closer
 }
 
 // line prints to standard output.

@@ -11,6 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 	dynamostore "github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/leases/gokcl"
+	redisstore "github.com/kinesis-go/kcl/leases/redis"
 )
 
 // What becomes of a row of the other table.
@@ -175,17 +176,22 @@ type oldTable interface {
 	Create(ctx context.Context, r gokcl.Row) (existing *gokcl.Row, err error)
 }
 
-var _ oldTable = (*dynamostore.GoKCLTable)(nil)
+var (
+	_ oldTable = (*dynamostore.GoKCLTable)(nil)
+	_ oldTable = (*redisstore.GoKCLTable)(nil)
+)
 
 // oldSource says where a table of go-kcl is.
 type oldSource struct {
 	table string
 	store string
+	redis redisSource
 }
 
 func (o *oldSource) register(flags *flag.FlagSet, direction string) {
 	flags.StringVar(&o.table, direction, "", "`name` of the table of go-kcl")
-	flags.StringVar(&o.store, direction+"-store", "dynamodb", "`kind` of store that table is in: dynamodb")
+	flags.StringVar(&o.store, direction+"-store", "dynamodb", "`kind` of store that table is in: dynamodb or redis")
+	o.redis.register(flags, direction+"-redis", "REDIS_URL")
 }
 
 func (o *oldSource) open(ctx context.Context, t *terminal, src *source, direction string) (oldTable, error) {
@@ -202,12 +208,18 @@ func (o *oldSource) open(ctx context.Context, t *terminal, src *source, directio
 		if cfg.Validate() != nil {
 			return nil, usagef("-%s %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", direction, o.table)
 		}
-		if src.store == "dynamodb" && o.table == src.name() {
+		if src.kind() == "dynamodb" && o.table == src.name() {
 			return nil, usagef("-%s and -table are the same table: the layouts cannot share one", direction)
 		}
 		return dynamostore.NewGoKCLTable(cfg), nil
+	case "redis":
+		cfg, err := o.redis.config(t, direction+"-redis", o.table)
+		if err != nil {
+			return nil, err
+		}
+		return redisstore.NewGoKCLTable(cfg), nil
 	}
-	return nil, usagef("-%s-store %q: use dynamodb", direction, o.store)
+	return nil, usagef("-%s-store %q: use dynamodb or redis", direction, o.store)
 }
 
 func (o *oldSource) String() string { return "table " + o.table }

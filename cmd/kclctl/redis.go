@@ -1,0 +1,69 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"time"
+
+	sdk "github.com/redis/go-redis/v9"
+
+	"github.com/kinesis-go/kcl/leases/redis"
+)
+
+// redisSource says where a Redis is, and which of its keys are meant.
+type redisSource struct {
+	url, mode, prefix string
+}
+
+// register adds the flags, whose names start with name.
+func (r *redisSource) register(flags *flag.FlagSet, name, usual string) {
+	flags.StringVar(&r.url, name, "", "`URL` of the Redis, such as rediss://user@host:6379/0 (default: "+usual+", which also keeps its password out of the list of processes)")
+	flags.StringVar(&r.mode, name+"-mode", "single", "`kind` of Redis at the URL: single, cluster or sentinel (with ?master_name=NAME in the URL)")
+	flags.StringVar(&r.prefix, name+"-prefix", redis.DefaultKeyPrefix, "how the names of keys start: `text` before the first colon")
+}
+
+// config returns the configuration of a table called name. It calls nobody, and
+// its errors repeat nothing of the URL, which may hold a password.
+func (r *redisSource) config(t *terminal, flagName, name string) (redis.Config, error) {
+	url := r.url
+	if url == "" {
+		url = os.Getenv("REDIS_URL")
+	}
+	if url == "" {
+		return redis.Config{}, usagef("-%s is missing: give the URL of the Redis, or set REDIS_URL", flagName)
+	}
+	client, err := r.client(url, flagName)
+	if err != nil {
+		return redis.Config{}, err
+	}
+	t.closers = append(t.closers, client)
+	cfg := redis.Config{Client: client, Application: name, KeyPrefix: r.prefix, RequestTimeout: 10 * time.Second, Logger: t.logger()}
+	if err := cfg.Validate(); err != nil {
+		return cfg, usageError{err}
+	}
+	return cfg, nil
+}
+
+func (r *redisSource) client(url, flagName string) (sdk.UniversalClient, error) {
+	switch r.mode {
+	case "single":
+		if o, err := sdk.ParseURL(url); err == nil {
+			o.ContextTimeoutEnabled = true
+			return sdk.NewClient(o), nil
+		}
+	case "cluster":
+		if o, err := sdk.ParseClusterURL(url); err == nil {
+			o.ContextTimeoutEnabled = true
+			return sdk.NewClusterClient(o), nil
+		}
+	case "sentinel":
+		if o, err := sdk.ParseFailoverURL(url); err == nil && o.MasterName != "" {
+			o.ContextTimeoutEnabled = true
+			return sdk.NewFailoverClient(o), nil
+		}
+		return nil, usagef("-%s is not a URL such as redis://host:26379?master_name=orders&addr=host2:26379", flagName)
+	default:
+		return nil, usagef("-%s-mode %q: use single, cluster or sentinel", flagName, r.mode)
+	}
+	return nil, usagef("-%s is not a URL such as redis://host:6379/0, or rediss:// for TLS", flagName)
+}
