@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"os"
 	"time"
@@ -67,3 +68,9 @@ func (r *redisSource) client(url, flagName string) (sdk.UniversalClient, error) 
 	}
 	return nil, usagef("-%s is not a URL such as redis://host:6379/0, or rediss:// for TLS", flagName)
 }
+
+// silent takes the place of the Redis client's own log: what matters comes back
+// as an error.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// TestAgainstAWorker moves the checkpoint of a lease that a worker holds: the
+// worker lets go, and starts again where it was told.
+func TestAgainstAWorker(t *testing.T) {
+	r := newRig(t, lease(held, at(seq2, 0)))
+	started, lost := make(chan leases.Lease), make(chan error)
+	worker := leases.NewCoordinator(leases.Config{
+		Store: r.store, WorkerID: "worker-1", ScanInterval: 50 * time.Millisecond, RenewInterval: 300 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
+		Consume: func(ctx context.Context, h *leases.Holder) {
+			started <- h.Lease()
+			select {
+			case <-ctx.Done():
+				lost <- context.Cause(ctx)
+			case <-h.Stopping():
+			}
+		},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = worker.Run(ctx) }) // ends with ctx
+	defer wg.Wait()
+	defer stop()
+	require.Equal(t, seq2, (<-started).Checkpoint.SequenceNumber)
+
+	for {
+		got := r.leases("set-checkpoint", held, seq1, "-yes")
+		if got.status == statusOK {
+			break // else the worker renewed between the reading and the write
+		}
+		require.Contains(t, got.errors, "the lease is not as shown any more")
+	}
+	require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
+	require.Equal(t, seq1, (<-started).Checkpoint.SequenceNumber)
+
+	for {
+		got := r.leases("release", "-owner", "worker-1", "-yes")
+		if got.status == statusOK {
+			break
+		}
+		require.Contains(t, got.errors, "the lease is not as shown any more")
+	}
+	require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
+	require.Equal(t, seq1, (<-started).Checkpoint.SequenceNumber)
+}
