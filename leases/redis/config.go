@@ -49,7 +49,7 @@ type Config struct {
 
 var (
 	applicationName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,255}$`)
-	keyPrefix       = regexp.MustCompile(`^[!-z|~]{1,255}$`) // printable ASCII but braces and spaces
+	keyPrefix       = regexp.MustCompile(`^[^{}[:space:][:cntrl:][:^ascii:]]{1,255}$`)
 )
 
 // Validate reports everything that is wrong, naming the fields.

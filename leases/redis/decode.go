@@ -87,10 +87,8 @@ func (r *reader) throughput(name string) float64 {
 	if s == "" {
 		return -1
 	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err == nil {
-		var again string
-		if again, err = formatThroughput(f); again == s {
+	if f, err := strconv.ParseFloat(s, 64); err == nil {
+		if again, err := formatThroughput(f); err == nil && again == s {
 			return f
 		}
 	}
@@ -103,10 +101,8 @@ func (r *reader) moment(name string) time.Time {
 	if s == "" {
 		return time.Time{}
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err == nil {
-		var again string
-		if again, err = formatTime(t); err == nil && again == s {
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		if again, err := formatTime(t); err == nil && again == s {
 			return t.UTC()
 		}
 	}

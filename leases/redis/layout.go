@@ -1,7 +1,8 @@
 package redis
 
 // The fields of a lease's hash. They are the attributes of the DynamoDB table,
-// with their names; all values are text.
+// with their names; all values are text. Scripts add lastWrite, the random mark
+// of the last write.
 const (
 	fieldKey             = "leaseKey"
 	fieldStream          = "streamName"                         // account:stream:epoch, with several streams only
@@ -23,8 +24,6 @@ const (
 	fieldNativeOwner     = "goOwner"                            // worker that took the lease last
 	fieldPinnedAt        = "goPinnedAt"                         // RFC 3339 in UTC: where LATEST was pinned
 	fieldStreamCreated   = "goStreamCreated"                    // RFC 3339 in UTC: when the stream was created
-
-	fieldLastWrite = "lastWrite" // random mark of the last write, see the scripts
 )
 
 // The fields of the table's hash.

@@ -418,7 +418,7 @@ func TestManyApplications(t *testing.T) {
 	for _, key := range foreign {
 		require.True(t, srv.Exists(key))
 	}
-	// Of each application the table's key is left; all its keys were in one slot.
+	// Of each application the table's key is left.
 	require.Len(t, srv.Keys(), len(foreign)+12)
 }
 
