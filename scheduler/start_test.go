@@ -231,6 +231,22 @@ func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {
 	})
 }
 
+// And when nothing was read yet, so that no sequence number gives it away but
+// those in the list of shards.
+func TestR18IdleStreamCreatedAgain(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", mode).start()
+		r.eventually(10*time.Second, "both shards are read", func() bool { return r.owned() == 2 })
+		heal := r.srv.Partition("a")
+		r.recreate(2)
+		heal()
+		r.eventually(3*time.Minute, "Run has ended", func() bool { return isDone(w) })
+		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
+	})
+}
+
 // the stream is deleted under a running worker. Its rows stay, and say
 // nothing of an end.
 func TestR09StreamDeleted(t *testing.T) {
