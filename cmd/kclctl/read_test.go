@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -137,22 +138,32 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// examples in the help must be command lines that parse.
-func TestHelpExamplesParse(t *testing.T) {
+// TestExamplesParse: the command lines of the help and of the document are
+// right, and fail only because nobody is there.
+func TestExamplesParse(t *testing.T) {
 	t.Parallel()
+	var lines []string
 	for _, c := range commands() {
 		_, examples, _ := strings.Cut(c.help, "Examples:\n")
 		for line := range strings.Lines(examples) {
-			line, _, _ = strings.Cut(strings.TrimSpace(line), " |")
-			args := strings.Fields(line)
-			require.Equal(t, []string{"kclctl", "leases", c.name}, args[:3])
-			got := kclctl(t, strings.NewReader(""), append(args[1:], "-endpoint", "http://127.0.0.1:1", "-kinesis-endpoint", "http://127.0.0.1:1")...)
-			if got.status == statusUsage {
-				require.Contains(t, got.errors, "-kinesis-endpoint", line)
-				got = kclctl(t, strings.NewReader(""), append(args[1:], "-endpoint", "http://127.0.0.1:1")...)
-			}
-			require.Equal(t, statusFailed, got.status, "%s: %s", line, got.errors)
+			require.Contains(t, line, "kclctl leases "+c.name)
+			lines = append(lines, line)
 		}
+	}
+	text, err := os.ReadFile("../../docs/migration.md")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "kclctl ") {
+			lines = append(lines, line)
+		}
+	}
+	require.Greater(t, len(lines), 30)
+	nowhere := strings.NewReplacer("-from-store redis", "-from-store redis -from-redis redis://127.0.0.1:1", "-store redis -t", "-redis redis://127.0.0.1:1 -t", "redis://10.0.0.7:6379", "redis://127.0.0.1:1")
+	for _, line := range lines {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " |")
+		got := kclctl(t, strings.NewReader(""), strings.Fields(nowhere.Replace(line))[1:]...)
+		require.Equal(t, statusFailed, got.status, "%s: %s", line, got.errors)
+		require.Contains(t, got.errors, "refused", line)
 	}
 }
 
