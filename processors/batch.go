@@ -174,6 +174,9 @@ func (b *batching) handOn(ctx context.Context, end bool) error {
 		b.remove(n)
 		b.width *= 2
 	}
+	if b.failed != nil {
+		b.ck.report(nil)
+	}
 	b.failed, b.width = nil, 0
 	b.backoff.Reset()
 	return nil
@@ -248,6 +251,10 @@ func (b *batching) expire(ctx context.Context) {
 		return
 	}
 	if err := b.handOn(ctx, false); err != nil && ctx.Err() == nil {
+		b.ck.report(err)
+		if b.width > 1 {
+			b.backoff.Reset() // half as many are next; the waits grow with the one at fault
+		}
 		wait := b.backoff.Next()
 		b.o.Logger.WarnContext(ctx, "batch failed, it is tried again", "err", err, "wait", wait)
 		b.arm(ctx, wait)

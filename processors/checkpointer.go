@@ -8,13 +8,25 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// holder is a checkpointer that wants to know that records are kept beyond the
-// call that brought them: those of a lane.
-type holder interface{ hold() }
+// holder is the checkpointer of a lane, which wants to know what its processor
+// does between the calls: lanes wait for each other, and for no call.
+type holder interface {
+	// hold says that records are kept beyond the call that brought them.
+	hold()
+	// report says that the processor has failed with them, or, with nil, that
+	// it does not any more.
+	report(err error)
+}
 
 func hold(ck kcl.Checkpointer) {
 	if h, ok := ck.(holder); ok {
 		h.hold()
+	}
+}
+
+func report(ck kcl.Checkpointer, err error) {
+	if h, ok := ck.(holder); ok {
+		h.report(err)
 	}
 }
 
@@ -93,11 +105,14 @@ func (l *limited) raiseLocked(pos kcl.ExtendedSequenceNumber) kcl.ExtendedSequen
 	return pos
 }
 
-func (l *limited) hold() {
+func (l *limited) hold() { hold(l.outside()) }
+
+func (l *limited) report(err error) { report(l.outside(), err) }
+
+func (l *limited) outside() kcl.Checkpointer {
 	l.mu.Lock()
-	outer := l.outer
-	l.mu.Unlock()
-	hold(outer)
+	defer l.mu.Unlock()
+	return l.outer
 }
 
 func (l *limited) Checkpoint(ctx context.Context) error {

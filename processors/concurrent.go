@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/kinesis-go/kcl"
 )
@@ -14,8 +15,11 @@ import (
 // The defaults of ConcurrentOptions.
 const (
 	DefaultLanes      = 8
+	DefaultMaxBatch   = 100
 	DefaultMaxRecords = 10_000
 	DefaultMaxBytes   = 16 << 20
+
+	DefaultDrainTimeout = 20 * time.Second
 )
 
 // ConcurrentOptions change what [Concurrent] does. Values of zero and less are
@@ -24,6 +28,11 @@ type ConcurrentOptions struct {
 	// Lanes is how many keys can be processed at a time. There is one lane more,
 	// for the records without a key. Defaults to 8 (DefaultLanes).
 	Lanes int
+	// MaxBatch is the most records in one call of a lane's processor. Records
+	// are finished together with the others of their call, so that a smaller
+	// number makes checkpoints more exact and a larger one fewer calls. Defaults
+	// to 100 (DefaultMaxBatch).
+	MaxBatch int
 	// MaxRecords and MaxBytes bound what is in flight: the records behind the
 	// first one that is not processed, whether they are or not. That is also how
 	// much comes again after a crash, besides what Checkpoints allows. A larger
@@ -31,6 +40,11 @@ type ConcurrentOptions struct {
 	// (DefaultMaxBytes).
 	MaxRecords int
 	MaxBytes   int64
+	// DrainTimeout is how long a stop waits for the lanes to process what they
+	// have; then their context ends, and what they have processed is
+	// checkpointed. Keep it below scheduler.Config.ShutdownTimeout, after which
+	// nothing can be checkpointed. Defaults to 20s (DefaultDrainTimeout).
+	DrainTimeout time.Duration
 	// Key returns what a record is ordered by, and false if it has no key. All
 	// records without one share a lane, and stay in order among themselves: on a
 	// stream that distributes records automatically, none has a partition key,
@@ -50,9 +64,9 @@ type ConcurrentOptions struct {
 // same time. What the processors share must be safe for concurrent use.
 //
 // ProcessRecords returns when there is room for the records, not when they are
-// processed. A record counts as processed when its lane's ProcessRecords has
-// returned nil; if the lane itself holds records, as [Batch] does, when the
-// lane has checkpointed it. Concurrent checkpoints the last record before which
+// processed. A record counts as processed when its lane has checkpointed it or
+// its lane's ProcessRecords has returned nil; but that says nothing if the lane
+// itself holds records, as [Batch] does. Concurrent checkpoints the last record before which
 // all are processed:
 //
 //	lane 0   1  .  .  4  .  6       1, 4 and 2 are processed, 3 is not:
@@ -69,18 +83,24 @@ type ConcurrentOptions struct {
 // in a lane is an error.
 //
 // When the worker stops, the shard is handed over or ends, the lanes finish
-// what they have, before the last checkpoint. When the lease is lost, or time
-// runs out, their context ends. A lane has a goroutine only while it has
+// what they have, before the last checkpoint. When the lease is lost, or the
+// time for a stop runs out, their context ends. A lane has a goroutine only while it has
 // records.
 func Concurrent(lane func(number int) kcl.Processor, o ConcurrentOptions) kcl.Processor {
 	if o.Lanes <= 0 {
 		o.Lanes = DefaultLanes
+	}
+	if o.MaxBatch <= 0 {
+		o.MaxBatch = DefaultMaxBatch
 	}
 	if o.MaxRecords <= 0 {
 		o.MaxRecords = DefaultMaxRecords
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.DrainTimeout <= 0 {
+		o.DrainTimeout = DefaultDrainTimeout
 	}
 	if o.Key == nil {
 		o.Key = kcl.Record.PartitionKey
@@ -137,7 +157,7 @@ func (c *concurrent) Initialize(ctx context.Context, in kcl.InitializeInput) err
 	}
 	for c.initialized < len(c.lanes) {
 		l := c.lanes[c.initialized]
-		l.delivered = in.Checkpoint
+		l.delivered, l.done = in.Checkpoint, in.Checkpoint
 		if err := l.processor.Initialize(ctx, in); err != nil {
 			return fmt.Errorf("lane %d: %w", c.initialized, err)
 		}
@@ -196,6 +216,20 @@ func (c *concurrent) room(ctx context.Context, records []kcl.Record) (n int, err
 	err = c.wait(ctx, func() bool {
 		if failed = c.failedLocked(); failed != nil {
 			return true
+		}
+		blocked := false
+		for _, l := range c.lanes {
+			if l.trouble == nil {
+				continue
+			}
+			if !l.told { // once; nothing is accepted until it is over
+				l.told, failed = true, l.trouble
+				return true
+			}
+			blocked = true
+		}
+		if blocked {
+			return false
 		}
 		left, bytes := min(c.o.MaxRecords-c.records, len(records)), c.o.MaxBytes-c.bytes
 		for n = 0; n < left; n++ {
@@ -427,7 +461,9 @@ func (c *concurrent) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) err
 
 func (c *concurrent) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
 	c.saver.use(in.Checkpointer)
-	errs := []error{c.drain(ctx)}
+	draining, cancel := context.WithTimeoutCause(ctx, c.o.DrainTimeout, errStopped)
+	defer cancel()
+	errs := []error{c.drain(draining)}
 	c.cancel(errStopped)
 	if err := c.stopped(ctx); err != nil {
 		return errors.Join(errs[0], err)

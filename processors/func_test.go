@@ -67,7 +67,7 @@ func TestX10FuncCheckpointsByTime(t *testing.T) {
 func TestFuncTriesAFailedCheckpointAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, processors.Func(ignore, processors.FuncOptions{}))
+		s := open(t, processors.Func(ignore, processors.FuncOptions{Logger: quiet}))
 		s.row.setFail(errBoom)
 		require.NoError(t, s.deliver(recs(1, 3)...))
 		time.Sleep(time.Minute)

@@ -26,6 +26,15 @@ func (ch chunk) cut(n int) (first, rest chunk) {
 	return first, rest
 }
 
+// split cuts a chunk behind pos.
+func (ch chunk) split(pos kcl.ExtendedSequenceNumber) (first, rest chunk) {
+	n := 0
+	for n < len(ch.records) && ch.records[n].Position().Compare(pos) <= 0 {
+		n++
+	}
+	return ch.cut(n)
+}
+
 // lane is one of the lanes of a concurrent, and the checkpointer that its
 // processor gets. Its fields are guarded by the mutex of the concurrent.
 //
@@ -46,10 +55,12 @@ type lane struct {
 	delivered kcl.ExtendedSequenceNumber // the last one that the processor was given
 	done      kcl.ExtendedSequenceNumber // the last one of a call that succeeded
 
-	// Of a lane that holds records beyond the call.
-	holds bool
-	upto  kcl.ExtendedSequenceNumber // what it has checkpointed
-	open  []chunk                    // what it was given and has not checkpointed
+	upto    kcl.ExtendedSequenceNumber // what the processor has checkpointed
+	current chunk                      // what it was given last, without that
+	holds   bool                       // it keeps records beyond the call
+	open    []chunk                    // those
+	trouble error                      // what it says of them, between the calls
+	told    bool                       // trouble has been returned
 }
 
 var _ kcl.Checkpointer = (*lane)(nil)
@@ -82,7 +93,7 @@ func (l *lane) run(ctx context.Context) {
 			continue
 		}
 		l.fail(ctx, ch, err)
-		if backoff == nil {
+		if backoff == nil || len(ch.records) > 1 { // half as many are next; the waits grow with the one at fault
 			backoff = retry.New(firstBackoff, maxBackoff)
 		}
 		timer := time.NewTimer(backoff.Next())
@@ -105,7 +116,7 @@ func (l *lane) next(ctx context.Context) (chunk, bool) {
 			l.c.signal()
 			return chunk{}, false
 		}
-		n := len(l.queue[0].records)
+		n := min(len(l.queue[0].records), l.c.o.MaxBatch)
 		if l.width > 0 {
 			n = min(n, l.width)
 		}
@@ -114,7 +125,7 @@ func (l *lane) next(ctx context.Context) (chunk, bool) {
 		dropped := n == 1 && first == l.drop
 		l.drop = kcl.ExtendedSequenceNumber{}
 		if !dropped {
-			l.delivered = last(ch.records)
+			l.delivered, l.current = last(ch.records), ch
 			l.c.mu.Unlock()
 			return ch, true
 		}
@@ -143,12 +154,14 @@ func (l *lane) succeeded(ctx context.Context, ch chunk) {
 	was := l.failed
 	l.popLocked(len(ch.records))
 	holds := l.holds
-	if holds {
-		l.open = append(l.open, ch)
+	if holds && len(l.current.records) > 0 {
+		l.open = append(l.open, l.current)
 	}
+	l.current = chunk{}
 	l.c.mu.Unlock()
 	if was != nil {
 		l.c.signal()
+		report(l.c.saver.checkpointer(), nil)
 	}
 	if holds {
 		l.settle(ctx)
@@ -177,6 +190,7 @@ func (l *lane) fail(ctx context.Context, ch chunk, err error) {
 	}
 	l.c.mu.Unlock()
 	l.c.signal()
+	report(l.c.saver.checkpointer(), held)
 	if p, ok := errors.AsType[*PanicError](err); ok && ctx.Err() == nil {
 		l.c.o.Logger.WarnContext(ctx, "lane panicked", "err", err, "stack", string(p.Stack))
 	}
@@ -188,27 +202,29 @@ func (l *lane) hold() {
 	l.c.mu.Unlock()
 }
 
+func (l *lane) report(err error) {
+	l.c.mu.Lock()
+	l.trouble, l.told = err, false
+	l.c.mu.Unlock()
+	l.c.signal()
+}
+
 // settle finishes what the lane has checkpointed.
 func (l *lane) settle(ctx context.Context) {
 	l.c.mu.Lock()
 	var closed []chunk
 	for len(l.open) > 0 {
-		ch, n := l.open[0], 0
-		for n < len(ch.records) && ch.records[n].Position().Compare(l.upto) <= 0 {
-			n++
-		}
-		if n == 0 {
-			break
-		}
-		first, rest := ch.cut(n)
+		first, rest := l.open[0].split(l.upto)
 		closed = append(closed, first)
 		if l.open[0] = rest; len(rest.records) > 0 {
 			break
 		}
 		l.open = l.open[1:]
 	}
+	first, rest := l.current.split(l.upto)
+	l.current = rest
 	l.c.mu.Unlock()
-	l.c.finish(ctx, closed...)
+	l.c.finish(ctx, append(closed, first)...)
 }
 
 // finishAll is called when the processor has agreed to the end of the shard.

@@ -67,6 +67,12 @@ func (s *saver) use(ck kcl.Checkpointer) {
 	s.ck = ck
 }
 
+func (s *saver) checkpointer() kcl.Checkpointer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ck
+}
+
 // add says that everything up to pos is processed: that many records and bytes
 // more. It writes a checkpoint if that is due by number or size. ctx must live
 // as long as the lease.
