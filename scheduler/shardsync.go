@@ -203,7 +203,7 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
 		was := st.created
 		s.stopStream(ctx, st, fmt.Errorf("%w: stream %s was deleted and created again: it was created at %s, and is now one created at %s; "+
-			"delete its rows from the lease table, or use another table, and start again", kcl.ErrStreamRecreated, st.id.Name,
+			"delete its rows from the lease table (`kclctl leases delete -all -table TABLE`), or use another table, and start again", kcl.ErrStreamRecreated, st.id.Name,
 			was.UTC().Format(time.RFC3339), d.StreamCreationTimestamp.UTC().Format(time.RFC3339)))
 	}
 }
