@@ -69,6 +69,16 @@ func (c *collector) text() string {
 	return strings.Join(out, " ")
 }
 
+// last is the payload delivered last.
+func (c *collector) last() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.records) == 0 {
+		return ""
+	}
+	return string(c.records[len(c.records)-1].Data())
+}
+
 // collect makes the worker gather records, and then do something. Nothing is
 // checkpointed at its stop.
 func (w *worker) collect(then func(ctx context.Context, in kcl.ProcessRecordsInput) error) *collector {
@@ -115,7 +125,8 @@ func (c *counts) get(d *metrics.Desc) int {
 
 // TestK07ResumeAtEverySubSequenceNumber checkpoints inside an aggregate, at one
 // user record after the other, and starts again each time: exactly the rest is
-// delivered.
+// delivered. Where to start is decided behind the source, so that for one of the
+// two every tenth will do.
 func TestK07ResumeAtEverySubSequenceNumber(t *testing.T) {
 	t.Parallel()
 	const n = 1000
@@ -130,7 +141,14 @@ func TestK07ResumeAtEverySubSequenceNumber(t *testing.T) {
 		r.putRaw([]byte("after"))
 		want := "before " + strings.Join(payloads, " ") + " after"
 
-		for sub := range n {
+		var cfg scheduler.Config
+		mode(&cfg)
+		step := 1
+		if cfg.RetrievalMode == scheduler.EFO {
+			step = 10
+		}
+		first := 0 // of the rest
+		for sub := step - 1; sub < n; sub += step {
 			w := r.worker("w"+strconv.Itoa(sub), mode)
 			at := kcl.ExtendedSequenceNumber{SequenceNumber: seq, SubSequenceNumber: int64(sub)}
 			got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
@@ -142,11 +160,12 @@ func TestK07ResumeAtEverySubSequenceNumber(t *testing.T) {
 				return nil
 			})
 			w.start()
-			r.eventually(time.Minute, fmt.Sprintf("the rest after %d", sub-1), func() bool { return strings.HasSuffix(got.text(), "after") })
+			r.eventually(time.Minute, fmt.Sprintf("the rest from %d", first), func() bool { return got.last() == "after" })
 			require.NoError(t, w.stop())
 			require.Equal(t, want, got.text())
 			require.Equal(t, at, r.row(r.open()[0]).Checkpoint)
-			want = strings.Join(payloads[sub+1:], " ") + " after"
+			first = sub + 1
+			want = strings.Join(append(payloads[first:n:n], "after"), " ")
 		}
 		w := r.worker("last", mode)
 		got := w.collect(nothing)
@@ -408,7 +427,9 @@ func TestK09LargeBatchComesInPieces(t *testing.T) {
 			calls++
 			if in.AtShardEnd {
 				require.Len(t, in.Children, 2)
-				end = calls
+				if end == 0 {
+					end = calls
+				}
 			}
 			size := 0
 			for _, rec := range in.Records {
