@@ -125,7 +125,7 @@ func TestUnreadShardIsNamed(t *testing.T) {
 			stalls := w.stalls()
 			require.Len(t, stalls, 1)
 			require.Equal(t, scheduler.LayerLease, stalls[0].Layer)
-			require.ErrorContains(t, stalls[0], "start more workers, or raise MaxLeasesForWorker")
+			require.ErrorContains(t, stalls[0], "or start more workers, or raise MaxLeasesForWorker")
 		}
 		c := r.worker("c", one).start()
 		time.Sleep(time.Minute)

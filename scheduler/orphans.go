@@ -74,7 +74,7 @@ func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*co
 		if held[key] != nil || now.Sub(r.since) < limit || r.stream.err() != nil {
 			continue
 		}
-		err := errors.New("no worker takes the lease: start more workers, or raise MaxLeasesForWorker")
+		err := errors.New("no worker takes the lease: look in the log for writes that the lease table refused, or start more workers, or raise MaxLeasesForWorker")
 		if owner := r.row.ActualOwner(); owner != "" {
 			err = errors.New("worker " + owner + " does not renew the lease, and no other takes it")
 		}

@@ -12,8 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -177,6 +180,38 @@ func TestLeaseTableAtStart(t *testing.T) {
 		<-w.done
 		require.ErrorIs(t, w.err, leases.ErrForeignTable)
 	})
+}
+
+// Each permission on the lease table that the start needs is named when it is
+// missing; without the one that only taking leases needs, health turns red.
+func TestAccessDeniedOnTheLeaseTable(t *testing.T) {
+	t.Parallel()
+	for _, operation := range []string{"DescribeTable", "CreateTable", "Scan", "PutItem", "UpdateItem"} {
+		t.Run(operation, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, oneStream(1))
+				ddb := dynamotest.Start(dynamotest.Config{})
+				t.Cleanup(ddb.Close)
+				ddb.Inject(dynamotest.Fault{
+					When: func(c dynamotest.Call) bool { return c.Operation == operation },
+					Do:   []dynamotest.Action{dynamotest.Deny()},
+				})
+				table := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, ddb), Table: "app", Logger: r.log})
+				w := r.worker("a", func(c *scheduler.Config) { c.Leases = table }).start()
+				if operation != "UpdateItem" {
+					r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
+					require.ErrorIs(t, w.err, kcl.ErrAccessDenied)
+					require.ErrorContains(t, w.err, "dynamodb:"+operation)
+					require.ErrorContains(t, w.err, "app")
+					return
+				}
+				r.eventually(5*time.Minute, "red", func() bool { return len(w.stalls()) > 0 })
+				require.Equal(t, scheduler.LayerLease, w.stalls()[0].Layer)
+				require.NoError(t, w.stop())
+			})
+		})
+	}
 }
 
 // the stream was deleted and created again under its name while the
