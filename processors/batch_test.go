@@ -153,6 +153,7 @@ func TestBatchPanicByAge(t *testing.T) {
 		}, processors.FuncOptions{}), processors.BatchOptions{Logger: quiet}))
 		require.NoError(t, s.deliver(rec(1, "k")))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, 2, calls)
 		require.NoError(t, s.shutdown())
 		require.Equal(t, "1", s.row.last())

@@ -98,6 +98,11 @@ func TestNesting(t *testing.T) {
 		"concurrent of batch of retry": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
 			return processors.Concurrent(func(int) kcl.Processor { return processors.Batch(retrying(leaf(h), dlq), batch) }, conc)
 		},
+		"retry of concurrent of concurrent": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+			return retrying(processors.Concurrent(func(int) kcl.Processor {
+				return processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc)
+			}, conc), dlq)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

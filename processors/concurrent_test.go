@@ -500,6 +500,6 @@ func TestX08ConcurrentThroughTheLibrary(t *testing.T) {
 		eventually(t, "the end of the shard", func() bool { return w.checkpoint() == kcl.SentinelShardEnd })
 		w.stop()
 		require.Equal(t, 300, count(), "nothing comes twice")
-		require.Greater(t, most, 3)
+		require.Greater(t, most, 1)
 	})
 }

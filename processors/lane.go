@@ -47,10 +47,11 @@ type lane struct {
 	wake      chan struct{} // ends the wait after a failure; holds one token
 
 	queue     []chunk
-	running   bool // there is a goroutine
-	failed    error
-	tries     uint64 // calls that failed
-	width     int    // after a failure: how many records are handed on; 0 for all
+	running   bool                       // there is a goroutine
+	failed    error                      // until everything that failed has succeeded
+	failedTo  kcl.ExtendedSequenceNumber // the last record of that
+	tries     uint64                     // calls that failed
+	width     int                        // after a failure: how many records are handed on; 0 for all
 	drop      kcl.ExtendedSequenceNumber
 	delivered kcl.ExtendedSequenceNumber // the last one that the processor was given
 	done      kcl.ExtendedSequenceNumber // the last one of a call that succeeded
@@ -130,13 +131,15 @@ func (l *lane) next(ctx context.Context) (chunk, bool) {
 			return ch, true
 		}
 		l.popLocked(n)
+		recovered := l.failed == nil
 		l.c.mu.Unlock()
 		l.c.finish(ctx, ch)
-		l.c.signal()
+		l.recovered(recovered)
 	}
 }
 
-// popLocked removes the first n records from the queue, and the failure.
+// popLocked removes the first n records from the queue, and the failure if they
+// were the last of it.
 func (l *lane) popLocked(n int) {
 	first, rest := l.queue[0].cut(n)
 	l.done = last(first.records)
@@ -146,27 +149,35 @@ func (l *lane) popLocked(n int) {
 		l.width = 0
 	}
 	l.width *= 2
-	l.failed = nil
+	if l.done.Compare(l.failedTo) >= 0 {
+		l.failed = nil
+	}
 }
 
 func (l *lane) succeeded(ctx context.Context, ch chunk) {
 	l.c.mu.Lock()
-	was := l.failed
+	recovered := l.failed != nil
 	l.popLocked(len(ch.records))
+	recovered = recovered && l.failed == nil
 	holds := l.holds
 	if holds && len(l.current.records) > 0 {
 		l.open = append(l.open, l.current)
 	}
 	l.current = chunk{}
 	l.c.mu.Unlock()
-	if was != nil {
-		l.c.signal()
-		report(l.c.saver.checkpointer(), nil)
-	}
+	l.recovered(recovered)
 	if holds {
 		l.settle(ctx)
 	} else {
 		l.c.finish(ctx, ch)
+	}
+}
+
+// recovered tells those who wait that the lane does not fail any more.
+func (l *lane) recovered(yes bool) {
+	if yes {
+		l.c.signal()
+		report(l.c.saver.checkpointer(), nil)
 	}
 }
 
@@ -183,7 +194,7 @@ func (l *lane) fail(ctx context.Context, ch chunk, err error) {
 		}}
 	}
 	l.c.mu.Lock()
-	l.failed = held
+	l.failed, l.failedTo = held, later(l.failedTo, last(ch.records))
 	l.tries++
 	if !isHeld {
 		l.width = max(1, len(ch.records)/2)
