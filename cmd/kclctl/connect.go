@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go/logging"
 	"github.com/lmittmann/tint"
 
 	"github.com/kinesis-go/kcl/leases"
@@ -97,7 +98,7 @@ func (s *source) dynamoConfig(t *terminal, client *dynamodb.Client, table string
 }
 
 func (s *source) aws(ctx context.Context) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region), config.WithLogger(logging.Nop{})) // what matters comes back as an error
 	if err != nil {
 		return cfg, fmt.Errorf("read the AWS environment: %w", err)
 	}

@@ -161,9 +161,13 @@ func TestExamplesParse(t *testing.T) {
 	nowhere := strings.NewReplacer("-from-store redis", "-from-store redis -from-redis redis://127.0.0.1:1", "-store redis -t", "-redis redis://127.0.0.1:1 -t", "redis://10.0.0.7:6379", "redis://127.0.0.1:1")
 	for _, line := range lines {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " |")
-		got := kclctl(t, strings.NewReader(""), strings.Fields(nowhere.Replace(line))[1:]...)
-		require.Equal(t, statusFailed, got.status, "%s: %s", line, got.errors)
-		require.Contains(t, got.errors, "refused", line)
+		args := strings.Fields(nowhere.Replace(line))[1:]
+		t.Run(args[1], func(t *testing.T) {
+			t.Parallel()
+			got := kclctl(t, strings.NewReader(""), args...)
+			require.Equal(t, statusFailed, got.status, "%s: %s", line, got.errors)
+			require.Contains(t, got.errors, "refused", line)
+		})
 	}
 }
 

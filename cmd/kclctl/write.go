@@ -230,6 +230,9 @@ func warnings(changes []change) []string {
 // it took effect.
 func (w *writer) apply(ctx context.Context, store leases.Store, c change) (leases.Lease, error) {
 	to := c.read.With(c.set, c.to)
+	if ctx.Err() != nil {
+		return to, fmt.Errorf("not changed: %w", context.Cause(ctx))
+	}
 	var err error
 	if c.remove {
 		err = store.Delete(ctx, c.read, c.expects())

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -241,4 +244,72 @@ func TestAdoptOfSeveralStreams(t *testing.T) {
 	got = r.leases("delete", "-all", "-stream", stream, "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Empty(t, r.srv.Items(table))
+}
+
+// TestStopped: after an interrupt, what was not written is said not to be.
+func TestStopped(t *testing.T) {
+	r := newRig(t, fleet()...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	defer r.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Times: 1, When: func(dynamotest.Call) bool { cancel(); return false }})()
+	var out, errors bytes.Buffer
+	status := run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, "-yes", held, pending}, strings.NewReader(""), &out, &errors)
+	require.Equal(t, statusFailed, status)
+	require.Contains(t, errors.String(), pending+": not changed: context canceled")
+	require.Equal(t, "worker-1", r.get(pending).CheckpointOwner)
+
+	// While it waits for an answer, too.
+	ctx, cancel = context.WithCancel(t.Context())
+	in, hold := io.Pipe()
+	defer hold.Close()
+	errors.Reset()
+	status = run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, pending}, &answer{cancel, in}, &out, &errors)
+	require.Equal(t, statusFailed, status)
+	require.Contains(t, errors.String(), "not confirmed, nothing was changed")
+}
+
+// TestOnATableOfTheKCL: other libraries' attributes survive, and what is no
+// lease is not touched.
+func TestOnATableOfTheKCL(t *testing.T) {
+	r := newRig(t)
+	text, err := os.ReadFile("../../leases/dynamodb/testdata/java-items.json")
+	require.NoError(t, err)
+	var items []struct {
+		Name  string
+		Lease bool
+		Item  dynamotest.Item
+	}
+	require.NoError(t, json.Unmarshal(text, &items))
+	others := 0
+	for _, it := range items {
+		if it.Name != "3.5 held" && (it.Lease || it.Item["entityType"].Type == "") {
+			continue
+		}
+		if it.Lease {
+			it.Item["future"] = dynamotest.S("unknown")
+		} else {
+			others++
+		}
+		r.srv.Put(table, it.Item)
+	}
+	require.Greater(t, others, 3)
+	got := r.leases("list")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out, "1 lease: 1 held\n")
+	for _, args := range [][]string{{"adopt", "-created", "2026-02-01T00:00:00Z"}, {"set-checkpoint", finished, seq1}} {
+		got = r.leases(append(args, "-yes")...)
+		require.Equal(t, statusOK, got.status, got.errors)
+	}
+	for _, it := range r.srv.Items(table) {
+		if it["leaseKey"].Text == finished {
+			require.Equal(t, dynamotest.S("unknown"), it["future"])
+			require.Equal(t, dynamotest.S("LEASE"), it["entityType"])
+			require.Equal(t, dynamotest.N("31"), it["leaseCounter"])
+			require.Equal(t, dynamotest.S(seq1), it["checkpoint"])
+			require.NotContains(t, it, "leaseOwner")
+		}
+	}
+	got = r.leases("delete", "-all", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Len(t, r.srv.Items(table), others, "the leader lock and its like stay")
 }
