@@ -30,8 +30,9 @@ func (c *collector) ProcessRecords(_ context.Context, in kcl.ProcessRecordsInput
 	}
 	return nil
 }
-func (c *collector) LeaseLost(context.Context, kcl.LeaseLostInput)                       {}
-func (c *collector) ShardEnded(context.Context, kcl.ShardEndedInput) error               { return nil }
+func (c *collector) LeaseLost(context.Context, kcl.LeaseLostInput) {}
+func (c *collector) ShardEnded(context.Context, kcl.ShardEndedInput) error { return nil }
+
 func (c *collector) ShutdownRequested(context.Context, kcl.ShutdownRequestedInput) error { return nil }
 
 // TestSwapInPlace: an old fleet stopped in the middle of its stream, its table
