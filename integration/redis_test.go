@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,6 +93,90 @@ func TestRedisClusterUsesAllNodes(t *testing.T) {
 	}))
 	require.EqualValues(t, 3, nodes.Load())
 	require.EqualValues(t, 90, keys.Load())
+}
+
+// TestRedisClusterMovesSlot: while the slot of an application moves to another
+// node, calls may be refused; before and after it, and half-way, no row is lost
+// or written by anybody who had not read it.
+func TestRedisClusterMovesSlot(t *testing.T) {
+	t.Parallel()
+	client, ctx := redisCluster(t), within(t, time.Minute)
+	application := unique("moving")
+	s := redisStore(t, client, func(c *redis.Config) { c.Application = application })
+	require.NoError(t, s.Init(ctx))
+	const rows = 20
+	for i := range rows {
+		require.NoError(t, s.Create(ctx, redisLease(fmt.Sprint(i))))
+	}
+	row := redisLease("0")
+	renew := func() error {
+		to := row
+		to.Counter++
+		err := s.Update(ctx, leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+		if err == nil {
+			row = to
+		}
+		return err
+	}
+	require.NoError(t, renew())
+
+	key := "kcl:{" + application + "}:table"
+	slot, err := client.ClusterKeySlot(ctx, key).Result()
+	require.NoError(t, err)
+	from, err := client.MasterForKey(ctx, key)
+	require.NoError(t, err)
+	var mu sync.Mutex // guards to
+	var to *sdk.Client
+	require.NoError(t, client.ForEachMaster(ctx, func(_ context.Context, node *sdk.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if node.Options().Addr != from.Options().Addr {
+			to = node
+		}
+		return nil
+	}))
+	id := func(node *sdk.Client) string {
+		name, err := node.Do(ctx, "CLUSTER", "MYID").Text()
+		require.NoError(t, err)
+		return name
+	}
+	fromID, toID := id(from), id(to)
+	require.NoError(t, to.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID).Err())
+	require.NoError(t, from.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID).Err())
+	host, port, err := net.SplitHostPort(to.Options().Addr)
+	require.NoError(t, err)
+	refused := 0
+	for {
+		some, err := from.ClusterGetKeysInSlot(ctx, int(slot), 7).Result()
+		require.NoError(t, err)
+		if len(some) == 0 {
+			break
+		}
+		args := []any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}
+		for _, k := range some {
+			args = append(args, k)
+		}
+		require.NoError(t, from.Do(ctx, args...).Err())
+		err = renew()
+		var conflict *leases.ConflictError
+		require.False(t, errors.As(err, &conflict), "%v", err)
+		require.NotErrorIs(t, err, leases.ErrTableNotFound)
+		if err != nil {
+			refused++
+		}
+	}
+	for _, node := range []*sdk.Client{to, from} {
+		require.NoError(t, node.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", toID).Err())
+	}
+	t.Logf("%d calls refused half-way", refused)
+	require.NoError(t, renew())
+	got, err := s.Get(ctx, "0")
+	require.NoError(t, err)
+	require.Equal(t, row.Counter, got.Counter)
+	l, err := s.List(ctx)
+	require.NoError(t, err)
+	require.Len(t, l.Leases, rows)
+	require.Empty(t, l.Bad)
 }
 
 func redisLease(key string) leases.Lease {
@@ -181,34 +267,70 @@ func TestStoreOnRedisWithTLSAndUser(t *testing.T) {
 	require.ErrorAs(t, err, &unknown, "a certificate of an unknown authority")
 }
 
+// replicated is a master and a replica behind sentinels, one failover at a time.
+type replicated struct {
+	t         *testing.T
+	sentinels []string
+	sentinel  *sdk.SentinelClient
+}
+
+func newReplicated(t *testing.T) *replicated {
+	t.Helper()
+	sentinels := strings.Split(endpoint(t, "KCL_REDIS_SENTINELS"), ",")
+	return &replicated{t: t, sentinels: sentinels, sentinel: closed(t, sdk.NewSentinelClient(&sdk.Options{Addr: sentinels[0]}))}
+}
+
+func (r *replicated) client() *sdk.Client {
+	return closed(r.t, sdk.NewFailoverClient(&sdk.FailoverOptions{MasterName: "kcl", SentinelAddrs: r.sentinels}))
+}
+
+// master is the address of the master by the sentinels; empty when they do not say.
+func (r *replicated) master(ctx context.Context) string {
+	address, err := r.sentinel.GetMasterAddrByName(ctx, "kcl").Result()
+	if err != nil || len(address) != 2 {
+		return ""
+	}
+	return address[0] + ":" + address[1]
+}
+
+// stop ends a server. It is asked on a connection without retries: a client of
+// the sentinels would stop the next master too.
+func (r *replicated) stop(ctx context.Context, address string) {
+	_ = closed(r.t, sdk.NewClient(&sdk.Options{Addr: address, MaxRetries: -1})).Do(ctx, "SHUTDOWN", "NOSAVE").Err() // the connection breaks
+}
+
+// whole waits until the master has a replica in step: then the next failover is possible.
+func (r *replicated) whole(ctx context.Context) {
+	r.t.Helper()
+	client := r.client()
+	until(ctx, r.t, func() string { return "the stopped server has not come back as a replica" }, func() bool {
+		info, err := client.Info(ctx, "replication").Result()
+		if err != nil || !strings.Contains(info, "state=online") {
+			return false
+		}
+		replicas, err := r.sentinel.Replicas(ctx, "kcl").Result()
+		return err == nil && len(replicas) == 1 && replicas[0]["flags"] == "slave" && replicas[0]["master-link-status"] == "ok"
+	})
+}
+
+// The two tests of failover take turns, so they do not run in parallel.
+
 // TestS11RedisFailover: a master that is stopped is replaced, and the store
 // goes on. Acknowledged writes may be lost at that, and if so the last ones.
 func TestS11RedisFailover(t *testing.T) {
-	t.Parallel()
-	sentinels := strings.Split(endpoint(t, "KCL_REDIS_SENTINELS"), ",")
-	ctx := within(t, 2*time.Minute)
-	client := closed(t, sdk.NewFailoverClient(&sdk.FailoverOptions{MasterName: "kcl", SentinelAddrs: sentinels}))
-	s := redisStore(t, client, func(c *redis.Config) { c.RequestTimeout = time.Second })
+	r, ctx := newReplicated(t), within(t, 2*time.Minute)
+	r.whole(ctx)
+	s := redisStore(t, r.client(), func(c *redis.Config) { c.RequestTimeout = time.Second })
 	require.NoError(t, s.Init(ctx))
 	row := redisLease("a")
 	row.Owner = "worker"
 	require.NoError(t, s.Create(ctx, row))
-
-	sentinel := closed(t, sdk.NewSentinelClient(&sdk.Options{Addr: sentinels[0]}))
-	master := func() string {
-		address, err := sentinel.GetMasterAddrByName(ctx, "kcl").Result()
-		if err != nil || len(address) != 2 {
-			return ""
-		}
-		return address[0] + ":" + address[1]
-	}
-	before := master()
+	before := r.master(ctx)
 	require.NotEmpty(t, before)
 
-	direct := closed(t, sdk.NewClient(&sdk.Options{Addr: before, MaxRetries: -1})) // or the new master would be stopped too
-	accepted, failures, back, stopped := int64(0), 0, 0, false
+	accepted, failures, back, stopped := 0, 0, 0, false
 	until(ctx, t, func() string {
-		return fmt.Sprintf("master %s (before %s), %d writes accepted, %d failed", master(), before, accepted, failures)
+		return fmt.Sprintf("master %s (before %s), %d writes accepted, %d failed", r.master(ctx), before, accepted, failures)
 	}, func() bool {
 		to := row
 		to.Counter++
@@ -230,19 +352,121 @@ func TestS11RedisFailover(t *testing.T) {
 		}
 		if accepted == 10 && !stopped {
 			stopped = true
-			_ = direct.Do(ctx, "SHUTDOWN", "NOSAVE").Err() // the connection breaks
+			r.stop(ctx, before)
 		}
-		now := master()
+		now := r.master(ctx)
 		return stopped && accepted >= 20 && now != "" && now != before
 	})
 	t.Logf("%d writes failed; the row went back %d times", failures, back)
 	got, err := s.Get(ctx, "a")
 	require.NoError(t, err)
 	require.True(t, row.Same(leases.AttrAll, got))
+	r.whole(ctx)
+}
 
-	// The stopped server comes back as a replica: then the next failover is possible.
-	until(ctx, t, func() string { return "the stopped server has not come back as a replica" }, func() bool {
-		info, err := client.Info(ctx, "replication").Result()
-		return err == nil && strings.Contains(info, "state=online")
+// TestS11RedisFleetFailover: two workers go on through a failover. No lease has
+// two readers for longer than the failover time, and in the end each has one,
+// the one that the table names.
+func TestS11RedisFleetFailover(t *testing.T) {
+	const shards, failover = 8, 5 * time.Second
+	r, ctx := newReplicated(t), within(t, 3*time.Minute)
+	r.whole(ctx)
+	table := unique("fleet")
+	store := func() *redis.Store {
+		return redisStore(t, r.client(), func(c *redis.Config) { c.Application, c.RequestTimeout = table, time.Second })
+	}
+	s := store()
+	require.NoError(t, s.Init(ctx))
+	for i := range shards {
+		require.NoError(t, s.Create(ctx, redisLease(fmt.Sprintf("shardId-%012d", i))))
+	}
+
+	var mu sync.Mutex // guards the two maps
+	readers, twice := map[string]map[string]bool{}, map[string]time.Time{}
+	longest := time.Duration(0)
+	note := func(key, worker string, reads bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if readers[key] == nil {
+			readers[key] = map[string]bool{}
+		}
+		delete(readers[key], worker)
+		if reads {
+			readers[key][worker] = true
+		}
+		since, was := twice[key]
+		switch {
+		case len(readers[key]) > 1 && !was:
+			twice[key] = time.Now()
+		case len(readers[key]) < 2 && was:
+			longest = max(longest, time.Since(since))
+			delete(twice, key)
+		}
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, id := range []string{"a", "b"} {
+		c := leases.NewCoordinator(leases.Config{
+			Store: store(), WorkerID: id, FailoverTime: failover, ScanInterval: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Consume: func(ctx context.Context, h *leases.Holder) {
+				key := h.Lease().Key
+				note(key, id, true)
+				defer note(key, id, false)
+				for n := int64(1); ; n++ {
+					select {
+					case <-ctx.Done():
+						return
+					case <-h.Stopping():
+						return
+					case <-time.After(200 * time.Millisecond):
+						_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: fmt.Sprint(n)})
+					}
+				}
+			},
+		})
+		wg.Go(func() { _ = c.Run(running) }) // ends with stop
+	}
+	settled := func() bool {
+		l, err := s.List(ctx)
+		if err != nil || len(l.Leases) != shards || len(l.Bad) > 0 {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		count := map[string]int{}
+		for _, row := range l.Leases {
+			if len(readers[row.Key]) != 1 || !readers[row.Key][row.Owner] {
+				return false
+			}
+			count[row.Owner]++
+		}
+		return count["a"] == shards/2 && count["b"] == shards/2
+	}
+	show := func() string { mu.Lock(); defer mu.Unlock(); return fmt.Sprint("readers: ", readers) }
+	until(ctx, t, show, settled)
+	before := r.master(ctx)
+	require.NotEmpty(t, before)
+	r.stop(ctx, before)
+	until(ctx, t, func() string { return "no new master" }, func() bool { now := r.master(ctx); return now != "" && now != before })
+	replaced := time.Now()
+	old, err := s.List(ctx)
+	require.NoError(t, err)
+	until(ctx, t, show, func() bool { // every lease is renewed on the new master
+		for _, row := range old.Leases {
+			now, err := s.Get(ctx, row.Key)
+			if err != nil || now.Counter < row.Counter+3 {
+				return false
+			}
+		}
+		return settled()
 	})
+	t.Logf("settled %v after the new master was named; two readers for at most %v", time.Since(replaced).Round(time.Millisecond), longest)
+	mu.Lock()
+	require.LessOrEqual(t, longest, failover)
+	mu.Unlock()
+	stop()
+	wg.Wait()
+	r.whole(ctx)
 }

@@ -23,7 +23,8 @@ type Config struct {
 	// Client is a *redis.Client (of one server, or from NewFailoverClient for
 	// sentinels) or a *redis.ClusterClient, and is used as it is: addresses,
 	// TLS, user and password, database and pool are its options. It may serve
-	// other purposes too, and is not closed here. A *redis.Ring is refused,
+	// other purposes too, and is not closed here. What it logs by itself, about
+	// connections, goes where redis.SetLogger says. A *redis.Ring is refused,
 	// because it looks for rows on another server when one is down. Required.
 	Client sdk.UniversalClient
 

@@ -38,7 +38,8 @@
 // consistent in itself. What that means:
 //
 //   - A checkpoint may go back: records after it are processed again. None is
-//     skipped.
+//     skipped. Of a shard that had been finished, they may be processed again
+//     while its children are read.
 //   - A lease may be back with an earlier owner, or with none. Its holder notices
 //     at its next renewal, which conflicts, and stops; until then, for less than
 //     FailoverTime, two workers may process the same records.
@@ -46,12 +47,14 @@
 //     themselves are lost before any checkpoint was written, they are made again
 //     at a later LATEST. Start at TRIM_HORIZON or AT_TIMESTAMP where this matters.
 //
-// To keep that moment short, set min-replicas-to-write 1 and
-// min-replicas-max-lag, so that a master without replicas refuses writes; set
-// appendonly yes, so that a server which starts again has its rows; and
-// maxmemory-policy noeviction, so that no row is ever dropped. A table that is
-// gone as a whole is leases.ErrTableNotFound, and is not made again while
-// workers run.
+// A master that is cut off from its replicas, but not from all workers, goes on
+// accepting writes that will be thrown away, and for as long two workers may
+// process the same records. So set min-replicas-to-write 1, and
+// min-replicas-max-lag to a few seconds: such a master then refuses writes, and
+// its workers stop. Set appendonly yes, so that a server which starts again has
+// its rows, and maxmemory-policy noeviction, so that no row is ever dropped. A
+// table that is gone as a whole is leases.ErrTableNotFound, and is not made
+// again while workers run.
 //
 // # Rights
 //
