@@ -159,7 +159,7 @@ func TestRedisClusterMovesSlot(t *testing.T) {
 		require.NoError(t, from.Do(ctx, args...).Err())
 		err = renew()
 		var conflict *leases.ConflictError
-		require.False(t, errors.As(err, &conflict), "%v", err)
+		require.NotErrorAs(t, err, &conflict)
 		require.NotErrorIs(t, err, leases.ErrTableNotFound)
 		if err != nil {
 			refused++
