@@ -71,8 +71,8 @@ func (r Record) Aggregated() bool { return r.f.Aggregated }
 
 // PartitionKey returns the key that the producer chose. The second result is
 // false when the record has none: on streams with automatic record
-// distribution Kinesis returns no partition key, and the key, even where there
-// is one, does not decide the shard.
+// distribution a producer need not give a partition key, and the key, even where
+// there is one, does not decide the shard.
 func (r Record) PartitionKey() (key string, ok bool) {
 	if r.f.PartitionKey == nil {
 		return "", false

@@ -108,7 +108,7 @@
 //	  PutRecords: throttled record by record                            API       TestPutThroughput
 //	  1000 records and 1 MiB a second and shard                         API       TestPutThroughput
 //	  bursts of a large record                                          large     TestPutLargeRecords
-//	  AUTO distribution: no partition key                               API       TestPutAutoDistribution
+//	  AUTO distribution: the partition key decides nothing, may be absent API       TestPutAutoDistribution
 //	Streams
 //	  CREATING, ACTIVE, UPDATING, DELETING                              API       TestStreamLife TestSplitShard
 //	  a stream CREATING or DELETING has no data                         API       TestStreamLife

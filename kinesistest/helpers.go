@@ -35,7 +35,7 @@ func (s *Server) put(stream string, e putEntry) (string, string, error) {
 		return "", "", err
 	}
 	sh := st.placeLocked(e)
-	return sh.id, sh.appendLocked(time.Now(), st.keptKey(e), e.Data).SequenceNumber, nil
+	return sh.id, sh.appendLocked(time.Now(), e.PartitionKey, e.Data).SequenceNumber, nil
 }
 
 // PutToShard writes a record to a shard, whatever its partition key hashes to, and returns its sequence number. data is kept.
@@ -44,7 +44,7 @@ func (s *Server) PutToShard(streamName, shardID, partitionKey string, data []byt
 		if !sh.open() {
 			return fmt.Errorf("kinesistest: shard %s of stream %s is closed", shardID, streamName)
 		}
-		sequenceNumber = sh.appendLocked(now, st.keptKey(putEntry{PartitionKey: &partitionKey}), data).SequenceNumber
+		sequenceNumber = sh.appendLocked(now, &partitionKey, data).SequenceNumber
 		return nil
 	})
 	return sequenceNumber, err

@@ -58,7 +58,7 @@ func putRecord(b *backend, now time.Time, in *putRecordInput) (any, error) {
 	if err := b.takeWriteLocked(now, sh, in.size()); err != nil {
 		return nil, err
 	}
-	rec := sh.appendLocked(now, st.keptKey(in.putEntry), in.Data)
+	rec := sh.appendLocked(now, in.PartitionKey, in.Data)
 	return putRecordOutput{ShardID: sh.id, SequenceNumber: rec.SequenceNumber, EncryptionType: rec.EncryptionType}, nil
 }
 
@@ -116,7 +116,7 @@ func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
 			out.Records = append(out.Records, putResult{ErrorCode: err.code, ErrorMessage: err.message})
 			continue
 		}
-		rec := sh.appendLocked(now, st.keptKey(e), e.Data)
+		rec := sh.appendLocked(now, e.PartitionKey, e.Data)
 		out.Records = append(out.Records, putResult{ShardID: sh.id, SequenceNumber: rec.SequenceNumber})
 	}
 	return out, nil
@@ -181,14 +181,6 @@ func (st *stream) placeLocked(e putEntry) *shard {
 		return st.routeLocked(k)
 	}
 	return st.routeLocked(hashOf(*e.PartitionKey))
-}
-
-// keptKey is the key that readers will see.
-func (st *stream) keptKey(e putEntry) *string {
-	if st.distribution == distributionAuto {
-		return nil
-	}
-	return e.PartitionKey
 }
 
 // takeWriteLocked counts a record against the shard's throughput.

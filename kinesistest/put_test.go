@@ -168,7 +168,7 @@ func TestPutLargeRecords(t *testing.T) {
 	})
 }
 
-// TestPutAutoDistribution: with AUTO a partition key may be absent, and is dropped.
+// TestPutAutoDistribution: with AUTO a partition key may be absent, decides nothing, and is kept where there is one.
 func TestPutAutoDistribution(t *testing.T) {
 	withConfig(t, kinesistest.Config{
 		Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2, OnDemand: true, AutoDistribution: true}},
@@ -180,10 +180,16 @@ func TestPutAutoDistribution(t *testing.T) {
 			shards[*out.ShardId]++
 		}
 		require.Equal(t, map[string]int{shardID(0): 2, shardID(1): 2}, shards)
-		got := e.getRecords(e.iterator(shardID(0), trimHorizon))
-		require.Len(t, got.Records, 2)
-		for _, r := range got.Records {
-			require.Nil(t, r.PartitionKey)
+		keys := map[string]int{}
+		for i := range 2 {
+			for _, r := range e.getRecords(e.iterator(shardID(i), trimHorizon)).Records {
+				key := "absent"
+				if r.PartitionKey != nil {
+					key = *r.PartitionKey
+				}
+				keys[key]++
+			}
 		}
+		require.Equal(t, map[string]int{"absent": 2, "k": 2}, keys)
 	})
 }

@@ -113,7 +113,7 @@ func TestPrograms(t *testing.T) {
 			binary := build(t, name)
 			args := []string{"-stream", stream, "-application", "printer", "-worker", "w1"}
 
-			put(t, client, 0, 20)
+			put(t, client, keys, 0, 20)
 			p := start(t, binary, env, args...)
 			seen := make(map[string]bool)
 			for range 20 {
@@ -128,7 +128,7 @@ func TestPrograms(t *testing.T) {
 			}
 			p.terminate(t, syscall.SIGTERM)
 
-			put(t, client, 20, 5)
+			put(t, client, keys, 20, 5)
 			p = start(t, binary, env, args...)
 			for range 5 {
 				line := p.next(t)
@@ -171,11 +171,15 @@ func TestProgramMistakes(t *testing.T) {
 	}
 }
 
-func put(t *testing.T, client *kinesis.Client, first, n int) {
+func put(t *testing.T, client *kinesis.Client, keys bool, first, n int) {
 	t.Helper()
 	var entries []types.PutRecordsRequestEntry
 	for i := range n {
-		entries = append(entries, types.PutRecordsRequestEntry{Data: fmt.Appendf(nil, "record %d", first+i), PartitionKey: aws.String(strconv.Itoa(i))})
+		entry := types.PutRecordsRequestEntry{Data: fmt.Appendf(nil, "record %d", first+i)}
+		if keys {
+			entry.PartitionKey = aws.String(strconv.Itoa(i))
+		}
+		entries = append(entries, entry)
 	}
 	out, err := client.PutRecords(t.Context(), &kinesis.PutRecordsInput{StreamName: aws.String(stream), Records: entries})
 	require.NoError(t, err)
