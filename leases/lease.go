@@ -73,6 +73,12 @@ func (l Lease) ActualOwner() string {
 // Finished tells whether the shard has been processed to its end.
 func (l Lease) Finished() bool { return l.Checkpoint.IsShardEnd() }
 
+// Started tells whether the shard has been read from: the checkpoint is a
+// sequence number, or SHARD_END.
+func (l Lease) Started() bool {
+	return l.Finished() || (!l.Checkpoint.IsZero() && !l.Checkpoint.IsSentinel())
+}
+
 // Attr is a set of attributes of a Lease. Attributes that belong together are
 // one bit.
 type Attr uint32

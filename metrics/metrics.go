@@ -57,6 +57,11 @@ func (m *Metrics) SetLeaseRowsInvalid(n int) { m.record(LeaseRowsInvalid, float6
 // ShardSyncError counts a failed synchronisation with the stream's shards.
 func (m *Metrics) ShardSyncError(stream string) { m.record(ShardSyncErrors, 1, stream) }
 
+// SetHashRangeHoles says how many ranges of hash keys of a stream nobody reads.
+func (m *Metrics) SetHashRangeHoles(stream string, n int) {
+	m.record(HashRangeHoles, float64(n), stream)
+}
+
 // Shard resolves the handles of one shard, once per lease. Close it at the end.
 func (m *Metrics) Shard(stream, shard string) *Shard {
 	if m == nil {

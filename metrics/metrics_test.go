@@ -22,6 +22,7 @@ func TestNilIsNoOp(t *testing.T) {
 	m.LeaseStoreError("update")
 	m.SetLeaseRowsInvalid(1)
 	m.ShardSyncError("orders")
+	m.SetHashRangeHoles("orders", 1)
 
 	s := m.Shard("orders", "shardId-000000000000")
 	require.Nil(t, s)

@@ -79,6 +79,7 @@ var (
 	LeaseStoreErrors = &Desc{Name: "kcl_lease_store_errors_total", Help: "Calls of the lease store that failed, by operation.", Labels: []string{"operation"}}
 	LeaseRowsInvalid = &Desc{Name: "kcl_lease_rows_invalid", Help: "Rows of the lease table that could not be read and are left alone.", Kind: KindGauge}
 	ShardSyncErrors  = &Desc{Name: "kcl_shard_sync_errors_total", Help: "Shard synchronisations that failed, by stream.", Labels: []string{"stream"}}
+	HashRangeHoles   = &Desc{Name: "kcl_hash_range_holes", Help: "Ranges of hash keys that no lease of the stream has covered for two minutes: records there are read by nobody.", Kind: KindGauge, Labels: []string{"stream"}}
 )
 
 // All returns the description of every metric, in the order of this file.
@@ -88,6 +89,6 @@ func All() []*Desc {
 		AggregatesCorrupt, RecordsDropped,
 		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode,
 		Checkpoints, CheckpointTime, Stalled,
-		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, ShardSyncErrors,
+		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, ShardSyncErrors, HashRangeHoles,
 	}
 }
