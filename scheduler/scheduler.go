@@ -153,7 +153,7 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 	return nil
 }
 
-// work runs the coordinator and the two loops beside it, and joins them.
+// work runs the coordinator and the loops beside it, and joins them.
 func (s *Scheduler) work(ctx context.Context) error {
 	streams, coord := s.parts()
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -161,6 +161,7 @@ func (s *Scheduler) work(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { s.syncLoop(ctx, streams) }) // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.tendLoop(ctx, streams) }) // ends with ctx, and deletes none either
 	wg.Go(func() { s.watch(loops) })           // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")

@@ -1,0 +1,174 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	tendInterval = time.Minute // give or take a fifth (leaseCleanupIntervalMillis in the KCL)
+	maxRemovals  = 500         // what is left waits for the next round
+)
+
+// tendLoop looks after the rows of the streams: it deletes those that nobody
+// needs any more, and looks for hash keys that nobody reads. Every worker does
+// it; that several do the same at once does no harm. It ends with ctx.
+func (s *Scheduler) tendLoop(ctx context.Context, streams []*stream) {
+	tenders := make([]*tender, len(streams))
+	for i, st := range streams {
+		tenders[i] = &tender{s: s, st: st}
+	}
+	for {
+		timer := time.NewTimer(tendInterval - tendInterval/5 + rand.N(2*tendInterval/5+1))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		for _, t := range tenders {
+			if t.st.err() != nil {
+				continue
+			}
+			if err := t.tend(ctx); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", t.st.id.Name, "err", err)
+			}
+		}
+	}
+}
+
+// tender looks after the rows of one stream. It belongs to the goroutine of
+// tendLoop.
+type tender struct {
+	s       *Scheduler
+	st      *stream
+	history leases.CleanupHistory
+	holes   leases.HoleWatch
+}
+
+// tend looks at the rows of the last scan, which is at most seconds old, or as
+// old as an outage of the table: every deletion is conditional.
+func (t *tender) tend(ctx context.Context) error {
+	list, err := t.st.lineage.get(ctx, tendInterval)
+	if err != nil {
+		return err
+	}
+	_, coord := t.s.parts()
+	var rows []leases.Lease
+	for _, row := range coord.Leases() {
+		if !t.st.owns(row) {
+			continue
+		}
+		if !t.st.sameCreation(row.StreamCreated) {
+			return nil // of another stream of this name, which the shard sync reports
+		}
+		rows = append(rows, row)
+	}
+	t.audit(ctx, rows, list)
+	var removals []leases.Removal
+	removals, t.history = leases.PlanCleanup(leases.Survey{
+		At: time.Now(), ListedAt: list.asked, Shards: list.shards, Rows: rows,
+		Initial: t.st.cfg.InitialPosition,
+		Options: leases.SyncOptions{Stream: t.st.id, Multi: t.st.multi, PinnedAt: list.pin, StreamCreated: t.st.created},
+	}, t.history)
+	return t.remove(ctx, removals[:min(len(removals), maxRemovals)])
+}
+
+// audit asks the shard sync to repair what nobody reads.
+func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList) {
+	coverage := leases.Audit(rows, list.shards)
+	if len(coverage.Unknown) > 0 {
+		return
+	}
+	holes, repair := t.holes.Note(time.Now(), coverage)
+	t.s.cfg.Metrics.SetHashRangeHoles(t.st.id.Name, len(holes))
+	if repair {
+		for _, h := range holes {
+			t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.id.Name,
+				"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
+		}
+	}
+	if repair || len(rows) == 0 {
+		t.s.syncSoon()
+	}
+}
+
+// remove deletes rows, until something goes wrong.
+func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
+	same := false // the stream is the one that the rows were made for, as far as this round knows
+	for _, r := range removals {
+		if r.Gone && !same {
+			if err := t.sameStream(ctx); err != nil {
+				return err
+			}
+			same = true
+		}
+		needed, err := t.needed(ctx, r)
+		if err != nil {
+			return err
+		}
+		if needed {
+			continue
+		}
+		const expect = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren
+		err = t.s.cfg.Leases.Delete(ctx, r.Lease, expect)
+		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
+			continue // somebody has just written to it
+		}
+		if err != nil {
+			t.s.cfg.Metrics.LeaseStoreError("delete")
+			return fmt.Errorf("delete lease %s: %w", r.Lease.Key, err)
+		}
+		log := t.s.log.With("stream", t.st.id.Name, "shard", r.Lease.ShardID)
+		if r.Lease.Finished() {
+			log.InfoContext(ctx, "lease of a finished shard deleted", "expired", r.Gone)
+		} else {
+			log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost; its lease, which nobody held, was deleted",
+				"checkpoint", r.Lease.Checkpoint, "range_start", r.Lease.HashKeyRange.Start, "range_end", r.Lease.HashKeyRange.End)
+		}
+	}
+	return nil
+}
+
+// needed looks once more, at the table and the service themselves, whether a
+// row must stay.
+func (t *tender) needed(ctx context.Context, r leases.Removal) (bool, error) {
+	if r.Gone {
+		gone, err := t.s.shardGone(ctx, t.st, r.Lease.ShardID)
+		return !gone, err
+	}
+	for _, key := range r.Children {
+		child, err := t.s.cfg.Leases.Get(ctx, key)
+		if errors.Is(err, leases.ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return true, fmt.Errorf("read lease %s: %w", key, err)
+		}
+		if !child.Started() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// sameStream fails when the stream is not known to be the one that the worker
+// started with: one of the same name has none of the old shards.
+func (t *tender) sameStream(ctx context.Context) error {
+	d, err := t.s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &t.st.id.ARN})
+	switch {
+	case err != nil:
+		return awserr.Explain(err, "kinesis:DescribeStreamSummary", t.st.id.ARN)
+	case d.StreamCreationTimestamp == nil || !t.st.sameCreation(*d.StreamCreationTimestamp):
+		return errors.New("the service does not say that the stream is still the one that the leases were made for")
+	}
+	return nil
+}
