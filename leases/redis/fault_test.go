@@ -199,6 +199,7 @@ func TestErrors(t *testing.T) {
 		{"NOPERM User x has no permissions to run the 'hset' command script: 1", kcl.ErrAccessDenied, "lists the commands and keys that a user needs"},
 		{"ERR Error running script (call to f_1): @user_script:12: @user_script: 12: -NOPERM this user has no permissions to run the 'hset' command", kcl.ErrAccessDenied, "get in kcl:{orders}:table"},
 		{"ERR Error running script: The user executing the script can't run this command or subcommand", kcl.ErrAccessDenied, ""},
+		{"ERR ACL failure in script: User x has no permissions to run the 'hset' command script: on @user_script:27.", kcl.ErrAccessDenied, ""},
 		{"NOAUTH Authentication required.", kcl.ErrAccessDenied, ""},
 		{"WRONGPASS invalid username-password pair or user is disabled.", kcl.ErrAccessDenied, ""},
 		{"OOM command not allowed when used memory > 'maxmemory'.", nil, "Redis is at maxmemory"},
