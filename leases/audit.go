@@ -41,13 +41,7 @@ type Hole struct {
 // for one that covers all of its keys; see [HoleWatch] for what to make of a
 // hole.
 func Audit(rows []Lease, shards []kcl.Shard) Coverage {
-	a := auditor{shards: map[string]kcl.Shard{}, rows: map[string]Lease{}}
-	for _, s := range shards {
-		a.shards[s.ID] = s
-	}
-	for _, l := range rows {
-		a.rows[l.ShardID] = l
-	}
+	a := newAuditor(rows, shards)
 	var c Coverage
 	var spans []span
 	for _, l := range rows {
@@ -84,6 +78,17 @@ type auditor struct {
 	rows   map[string]Lease // by shard
 }
 
+func newAuditor(rows []Lease, shards []kcl.Shard) *auditor {
+	a := &auditor{shards: map[string]kcl.Shard{}, rows: map[string]Lease{}}
+	for _, s := range shards {
+		a.shards[s.ID] = s
+	}
+	for _, l := range rows {
+		a.rows[l.ShardID] = l
+	}
+	return a
+}
+
 // waits tells whether a parent is still to be read.
 func (a *auditor) waits(l Lease) bool {
 	return slices.ContainsFunc(l.Parents, func(p string) bool {
@@ -92,17 +97,23 @@ func (a *auditor) waits(l Lease) bool {
 	})
 }
 
+// lost tells whether a parent of a child that waits should have a row and has
+// none. A parent that is listed and has no row may have been cleaned up, but
+// only after the child was read, or was never asked for; a child at
+// TRIM_HORIZON says that it was.
+func (a *auditor) lost(child Lease, parent string) bool {
+	_, found := a.rows[parent]
+	_, listed := a.shards[parent]
+	return !found && listed && child.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon
+}
+
 // inherited is what a child that waits covers: all but what it will have from
-// parents that are still to be read. A parent that is listed and has no row may
-// have been cleaned up, but only after the child was read, or was never asked
-// for; a child at TRIM_HORIZON says that it was.
+// parents that are still to be read.
 func (a *auditor) inherited(l Lease, whole span) []span {
 	var others []span
 	for _, p := range l.Parents {
 		row, ok := a.rows[p]
-		_, listed := a.shards[p]
-		lost := !ok && listed && l.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon
-		if part, known := a.span(p); known && (lost || (ok && !row.Finished())) {
+		if part, known := a.span(p); known && (a.lost(l, p) || (ok && !row.Finished())) {
 			others = append(others, part)
 		}
 	}
@@ -121,6 +132,37 @@ func (a *auditor) span(id string) (span, bool) {
 		return s, true
 	}
 	return newSpan(row.Key, a.shards[id].HashKeyRange)
+}
+
+// PlanRepair returns the rows to make for holes that [PlanSync] does not see:
+// the lease of a shard that was merged was lost, and its child, which waits for
+// the other parent, has a row already. For PlanSync such a shard is finished
+// and cleaned up. Where it had been read up to is lost with the row: it starts
+// at TRIM_HORIZON. holes must have been confirmed by a [HoleWatch]; rows and
+// shards are those of the audit. It is pure.
+func PlanRepair(holes []Hole, rows []Lease, shards []kcl.Shard, opt SyncOptions) []Lease {
+	a := newAuditor(rows, shards)
+	var torn []span
+	for _, h := range holes {
+		if s, ok := newSpan("", h.HashKeyRange); ok {
+			torn = append(torn, s)
+		}
+	}
+	var plan []Lease
+	for _, l := range rows {
+		if l.Finished() || !a.waits(l) {
+			continue
+		}
+		for _, p := range l.Parents {
+			part, known := a.span(p)
+			if !known || !a.lost(l, p) || len(clip(torn, part)) == 0 {
+				continue
+			}
+			row := newLease(a.shards[p], opt)
+			plan, a.rows[p] = append(plan, row), row
+		}
+	}
+	return plan
 }
 
 // span is the hash keys of one lease or shard.

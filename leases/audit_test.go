@@ -110,21 +110,34 @@ func TestAuditOfAMerge(t *testing.T) {
 		name, rows string
 		trimmed    int
 		want       string
+		repaired   bool // by more than PlanSync
 	}{
-		{"both parents are read", "0=5 1=5 2=T", 0, ""},
-		{"one parent is finished", "0=5 1=E 2=T", 0, ""},
-		{"one parent was lost", "0=5 2=T", 0, part(8, 16).Start + "-MAX"},
-		{"one parent was not asked for", "0=5 2=L", 0, ""},
-		{"one parent is trimmed", "0=5 2=T", 2, ""},
-		{"both are finished", "0=E 1=E 2=T", 0, ""},
-		{"one was cleaned up", "0=E 2=5", 0, ""},
-		{"the child was lost", "0=E 1=5", 0, "0-" + part(0, 8).End},
+		{"both parents are read", "0=5 1=5 2=T", 0, "", false},
+		{"one parent is finished", "0=5 1=E 2=T", 0, "", false},
+		{"one parent was lost", "0=5 2=T", 0, part(8, 16).Start + "-MAX", true},
+		{"one parent was not asked for", "0=5 2=L", 0, "", false},
+		{"one parent is trimmed", "0=5 2=T", 2, "", false},
+		{"both are finished", "0=E 1=E 2=T", 0, "", false},
+		{"one was cleaned up", "0=E 2=5", 0, "", false},
+		{"the child was lost", "0=E 1=5", 0, "0-" + part(0, 8).End, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := Audit(rowsOf(tt.rows, list), list[tt.trimmed:])
 			require.Equal(t, tt.want, holesOf(c))
 			require.Empty(t, c.Overlaps)
+
+			rows := rowsOf(tt.rows, list)
+			require.Empty(t, PlanRepair(nil, rows, list, SyncOptions{}))
+			plan := PlanRepair(c.Holes, rows, list[tt.trimmed:], SyncOptions{})
+			if tt.repaired {
+				require.Len(t, plan, 1)
+				require.Equal(t, "1:T", planned(plan, nil))
+				require.Equal(t, part(8, 16), plan[0].HashKeyRange)
+				require.Empty(t, Audit(append(rows, plan...), list).Holes)
+			} else {
+				require.Empty(t, plan)
+			}
 		})
 	}
 }

@@ -76,14 +76,7 @@ func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt
 		if g.known[s.ID] || g.older[s.ID] {
 			continue
 		}
-		l := Lease{
-			Key: Key(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
-			Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
-			Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
-		}
-		if opt.Multi {
-			l.Stream = opt.Stream.String()
-		}
+		l := newLease(s, opt)
 		if !g.younger(s) {
 			if !start.takes(s) {
 				continue
@@ -98,6 +91,19 @@ func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt
 		plan = append(plan, l)
 	}
 	return plan
+}
+
+// newLease returns the row for a shard that is read from its beginning.
+func newLease(s kcl.Shard, opt SyncOptions) Lease {
+	l := Lease{
+		Key: Key(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
+		Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+		Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
+	}
+	if opt.Multi {
+		l.Stream = opt.Stream.String()
+	}
+	return l
 }
 
 // graph is the family of a stream's shards.

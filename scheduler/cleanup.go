@@ -72,33 +72,44 @@ func (t *tender) tend(ctx context.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	t.audit(ctx, rows, list)
+	opt := leases.SyncOptions{Stream: t.st.id, Multi: t.st.multi, PinnedAt: list.pin, StreamCreated: t.st.created}
+	if err := t.audit(ctx, rows, list, opt); err != nil {
+		return err
+	}
 	var removals []leases.Removal
 	removals, t.history = leases.PlanCleanup(leases.Survey{
 		At: time.Now(), ListedAt: list.asked, Shards: list.shards, Rows: rows,
-		Initial: t.st.cfg.InitialPosition,
-		Options: leases.SyncOptions{Stream: t.st.id, Multi: t.st.multi, PinnedAt: list.pin, StreamCreated: t.st.created},
+		Initial: t.st.cfg.InitialPosition, Options: opt,
 	}, t.history)
 	return t.remove(ctx, removals[:min(len(removals), maxRemovals)])
 }
 
-// audit asks the shard sync to repair what nobody reads.
-func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList) {
+// audit looks for hash keys that nobody reads. The shard sync makes rows for
+// them, but for those that it takes for finished.
+func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList, opt leases.SyncOptions) error {
 	coverage := leases.Audit(rows, list.shards)
 	if len(coverage.Unknown) > 0 {
-		return
+		return nil
 	}
 	holes, repair := t.holes.Note(time.Now(), coverage)
 	t.s.cfg.Metrics.SetHashRangeHoles(t.st.id.Name, len(holes))
-	if repair {
-		for _, h := range holes {
-			t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.id.Name,
-				"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
-		}
-	}
-	if repair || len(rows) == 0 {
+	if len(rows) == 0 {
 		t.s.syncSoon()
 	}
+	if !repair {
+		return nil
+	}
+	for _, h := range holes {
+		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.id.Name,
+			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
+	}
+	for _, row := range leases.PlanRepair(holes, rows, list.shards, opt) {
+		if _, err := t.s.create(ctx, row); err != nil {
+			return err
+		}
+	}
+	t.s.syncSoon()
+	return nil
 }
 
 // remove deletes rows, until something goes wrong.

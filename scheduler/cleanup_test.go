@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -161,6 +162,43 @@ func TestR11HoleIsFoundAndRepaired(t *testing.T) {
 		r.eventually(2*time.Minute, "the hole is closed", func() bool { return holes.last.Load() == 0 })
 		require.NoError(t, w.stop())
 		r.audit.check(40) // the row says where to begin, and it was deleted
+	})
+}
+
+// the row of a shard that was merged is deleted before it was read to its
+// end, while its child has a row already. For the shard sync it is finished.
+func TestR11LostParentOfAMergeIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		parents := r.open()
+		release := make(chan struct{})
+		w := r.worker("a", mode)
+		w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			if slices.Contains(parents, p.shard.ID) {
+				select {
+				case <-release:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			p.take(in)
+			return p.checkpoint(ctx, in.Checkpointer)
+		}
+		w.start()
+		ks := keys(20)
+		r.produce(2, time.Second, ks)
+		child := r.merge(parents[0], parents[1])
+		r.put(ks...)
+		r.eventually(2*time.Minute, "the child has a row", func() bool { return r.has(child) })
+		require.Equal(t, parents, r.row(child).Parents)
+		require.NoError(t, r.store.Delete(t.Context(), r.row(parents[1]), 0))
+		r.eventually(6*time.Minute, "the row is back", func() bool { return r.has(parents[1]) })
+		r.eventually(time.Minute, "both parents are read", func() bool { return r.owned() == 2 })
+		close(release)
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
 	})
 }
 
