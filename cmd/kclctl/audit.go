@@ -5,7 +5,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -20,8 +19,8 @@ var auditCommand = command{
   bad-row         a row cannot be read
   hole            no unfinished lease covers a part of the hash keys: records there are
                   read by nobody, unless a reshard is being noticed right now
-  overlap         two unfinished leases, none a descendant of the other, cover the same
-                  hash keys
+  overlap         two unfinished leases, none of them waiting for its parents, cover the
+                  same hash keys
   missing-child   a finished lease names a child that has no lease
   order           a child has been read although its parent is not finished
   stream-mix      leases of one stream and of several, or of different creation times
@@ -205,97 +204,31 @@ func (a *auditor) relatives() {
 	}
 }
 
-// span is what an unfinished lease covers.
-type span struct {
-	row        leases.Lease
-	start, end *big.Int
-}
-
-var (
-	one        = big.NewInt(1)
-	maxHashKey = new(big.Int).Sub(new(big.Int).Lsh(one, 128), one)
-)
-
 // coverage looks for holes and overlaps of the unfinished leases.
 func (a *auditor) coverage() {
-	var spans []span
-	var unknown []leases.Lease
-	for _, l := range a.rows {
-		if l.Finished() {
-			continue
-		}
-		start, ok1 := new(big.Int).SetString(l.HashKeyRange.Start, 10)
-		end, ok2 := new(big.Int).SetString(l.HashKeyRange.End, 10)
-		if !ok1 || !ok2 {
-			unknown = append(unknown, l)
-			continue
-		}
-		spans = append(spans, span{l, start, end})
-	}
-	slices.SortStableFunc(spans, func(x, y span) int { return cmp.Or(x.start.Cmp(y.start), x.end.Cmp(y.end)) })
-	if len(unknown) > 0 {
-		a.note("no-hash-keys", keysOf(unknown), "%s without hash keys, so holes cannot be seen", plural(len(unknown), "unfinished lease"))
+	c := leases.Audit(a.rows, nil)
+	if n := len(c.Unknown); n > 0 {
+		a.note("no-hash-keys", c.Unknown, "%s without hash keys, so holes cannot be seen", plural(n, "unfinished lease"))
 	} else {
-		a.holes(spans)
-	}
-	a.overlaps(spans)
-}
-
-func (a *auditor) holes(spans []span) {
-	next, last := new(big.Int), leases.Lease{}
-	for _, s := range spans {
-		if s.start.Cmp(next) > 0 {
-			a.hole(next, new(big.Int).Sub(s.start, one), last.Key, s.row.Key)
-		}
-		if s.end.Cmp(next) >= 0 {
-			next, last = new(big.Int).Add(s.end, one), s.row
+		for _, h := range c.Holes {
+			a.hole(h)
 		}
 	}
-	if next.Cmp(maxHashKey) <= 0 {
-		a.hole(next, maxHashKey, last.Key, "")
+	for _, o := range c.Overlaps {
+		a.find("overlap", o[:], "%s and %s cover the same hash keys", o[0], o[1])
 	}
 }
 
-func (a *auditor) hole(from, to *big.Int, left, right string) {
-	var keys, around []string
-	for _, n := range []struct{ word, key string }{{"after", left}, {"before", right}} {
+func (a *auditor) hole(h leases.Hole) {
+	keys, where := []string{}, []string{}
+	for _, n := range []struct{ word, key string }{{"after", h.After}, {"before", h.Before}} {
 		if n.key != "" {
-			keys, around = append(keys, n.key), append(around, n.word+" "+n.key)
+			keys, where = append(keys, n.key), append(where, n.word+" "+n.key)
 		}
 	}
-	where := ""
-	if len(around) > 0 {
-		where = " (" + strings.Join(around, ", ") + ")"
+	around := ""
+	if len(where) > 0 {
+		around = " (" + strings.Join(where, ", ") + ")"
 	}
-	a.find("hole", append([]string{}, keys...), "no unfinished lease covers hash keys %s to %s%s", from, to, where)
-}
-
-func (a *auditor) overlaps(spans []span) {
-	for i, s := range spans {
-		for _, o := range spans[i+1:] {
-			if o.start.Cmp(s.end) > 0 {
-				break
-			}
-			if !a.descends(s.row.ShardID, o.row.ShardID, nil) && !a.descends(o.row.ShardID, s.row.ShardID, nil) {
-				a.find("overlap", []string{s.row.Key, o.row.Key}, "%s and %s cover the same hash keys from %s", s.row.Key, o.row.Key, o.start)
-			}
-		}
-	}
-}
-
-// descends tells whether a shard comes from another, as far as the table knows.
-func (a *auditor) descends(id, from string, seen map[string]bool) bool {
-	if seen == nil {
-		seen = map[string]bool{}
-	}
-	if seen[id] {
-		return false
-	}
-	seen[id] = true
-	for _, p := range a.byShard[id].Parents {
-		if p == from || a.descends(p, from, seen) {
-			return true
-		}
-	}
-	return false
+	a.find("hole", keys, "no unfinished lease covers hash keys %s to %s%s", h.Start, h.End, around)
 }
