@@ -275,3 +275,23 @@ func TestS15CleanupIsFinal(t *testing.T) {
 		}
 	})
 }
+
+// In an application with several streams the keys carry the stream.
+func TestCleanupOfOneOfSeveralStreams(t *testing.T) {
+	t.Parallel()
+	list := ranged("0..16:0- 0..8:1(0) 8..16:2(0)")
+	opt := SyncOptions{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}, Multi: true}
+	rows := rowsOf("0=E>1,2 1=5 2=5", list)
+	for i := range rows {
+		rows[i].Stream = opt.Stream.String()
+		rows[i].Key = Key(opt.Stream, rows[i].ShardID, true)
+	}
+	var past CleanupHistory
+	var plan []Removal
+	at := time.Unix(10000, 0)
+	for range 6 {
+		plan, past = PlanCleanup(Survey{At: at, ListedAt: at, Shards: list, Rows: rows, Options: opt}, past)
+		at = at.Add(time.Minute)
+	}
+	require.Equal(t, []Removal{{Lease: rows[0], Children: []string{rows[1].Key, rows[2].Key}}}, plan)
+}

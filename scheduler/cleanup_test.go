@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -162,6 +163,44 @@ func TestR11HoleIsFoundAndRepaired(t *testing.T) {
 		r.eventually(2*time.Minute, "the hole is closed", func() bool { return holes.last.Load() == 0 })
 		require.NoError(t, w.stop())
 		r.audit.check(40) // the row says where to begin, and it was deleted
+	})
+}
+
+// A table that fails deletions, or loses the answers, costs nothing but time.
+func TestCleanupIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		log := r.capture()
+		w := r.worker("a")
+		var deletions atomic.Int32
+		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+			if call.Op != "delete" {
+				return apply()
+			}
+			switch deletions.Add(1) {
+			case 1:
+				return errors.New("table is away")
+			case 2:
+				_ = apply()
+				return errors.New("answer is lost")
+			}
+			return apply()
+		})
+		w.start()
+		ks := keys(20)
+		r.produce(2, time.Second, ks)
+		parent := r.open()[0]
+		left, right := r.split(parent)
+		r.put(ks...)
+		r.finished(time.Minute)
+		r.eventually(10*time.Minute, "the parent's row is gone", func() bool { return !r.has(parent) })
+		time.Sleep(10 * time.Minute)
+		require.EqualValues(t, 2, deletions.Load())
+		require.Equal(t, 2, log.count("leases cannot be looked after"))
+		require.Equal(t, []string{left, right}, r.rows())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
 	})
 }
 
