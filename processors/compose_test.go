@@ -58,6 +58,17 @@ func retrying(p kcl.Processor, dlq func(context.Context, processors.DeadLetter) 
 	return processors.Retry(p, processors.RetryOptions{Attempts: 3, DeadLetter: dlq, Logger: quiet})
 }
 
+// patiently calls again after an error, as the scheduler does.
+func patiently(t *testing.T, f func() error) {
+	t.Helper()
+	err := f()
+	for tries := 0; err != nil && tries < 100; tries++ {
+		time.Sleep(time.Second)
+		err = f()
+	}
+	require.NoError(t, err)
+}
+
 // Every nesting delivers all records, dead-letters the bad ones once, and ends
 // with the checkpoint at the last record.
 func TestNesting(t *testing.T) {
@@ -118,9 +129,7 @@ func TestNesting(t *testing.T) {
 						require.Equal(t, strings.Join(numbers(1, n), " "), strings.Join(all[:n], " "), "all before the checkpoint is processed")
 					}
 					for from := 1; from <= n; from += 37 {
-						for s.deliver(recs(from, min(from+36, n), "a", "b", "c", "d", "e", "")...) != nil {
-							time.Sleep(time.Second)
-						}
+						patiently(t, func() error { return s.deliver(recs(from, min(from+36, n), "a", "b", "c", "d", "e", "")...) })
 						checkCheckpoint()
 					}
 					if stop {
@@ -132,9 +141,7 @@ func TestNesting(t *testing.T) {
 						checkCheckpoint()
 						return
 					}
-					for s.end() != nil {
-						time.Sleep(time.Second)
-					}
+					patiently(t, s.end)
 					require.Equal(t, bad, sorted(dlq.list()))
 					require.Equal(t, without(numbers(1, n), bad...), sorted(got.list()))
 					require.Equal(t, "300", s.row.last())

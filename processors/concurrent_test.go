@@ -299,6 +299,69 @@ func TestX01FailedLaneStopsTheShard(t *testing.T) {
 	})
 }
 
+// Half of what failed succeeds at the next attempt; the lane has failed until
+// the rest has, too.
+func TestFailedLaneHasFailedUntilAllSucceeds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fussy{bad: map[string]error{"3": errBoom}}
+		s := open(t, processors.Concurrent(func(int) kcl.Processor {
+			return processors.Func(func(ctx context.Context, records []kcl.Record) error {
+				time.Sleep(time.Second)
+				return f.handle(ctx, records)
+			}, processors.FuncOptions{})
+		}, processors.ConcurrentOptions{}))
+		require.NoError(t, s.deliver(recs(1, 3)...))
+		time.Sleep(1001 * time.Millisecond)
+		start := time.Now()
+		require.ErrorIs(t, s.deliver(rec(4, "k")), errBoom)
+		require.GreaterOrEqual(t, time.Since(start), 1999*time.Millisecond, "1 is tried alone, and succeeds; then 2 and 3")
+		require.Equal(t, []string{"1"}, f.good.list())
+		require.ErrorIs(t, s.shutdown(), errBoom)
+	})
+}
+
+// A lane's processor that asks for a checkpoint of everything gets one of what
+// it has processed.
+func TestCheckpointInsideALaneIsLimited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &impolite{f: &fussy{bad: map[string]error{"4": errBoom}}}
+		s := open(t, processors.Concurrent(func(n int) kcl.Processor {
+			if n == 1 {
+				return p
+			}
+			return processors.Func(ignore, processors.FuncOptions{})
+		}, processors.ConcurrentOptions{Lanes: 1}))
+		require.NoError(t, s.deliver(recs(1, 3, "")...))
+		synctest.Wait()
+		require.NoError(t, s.deliver(recs(4, 6, "")...))
+		synctest.Wait()
+		require.ErrorIs(t, s.shutdown(), errBoom)
+		require.ErrorIs(t, p.own, kcl.ErrInvalidCheckpoint)
+		require.Equal(t, []string{"3"}, s.row.all())
+	})
+}
+
+func TestLaneCannotPrepare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, processors.Concurrent(func(int) kcl.Processor { return &preparing{} }, processors.ConcurrentOptions{Lanes: 1}))
+		require.NoError(t, s.deliver(rec(1, "")))
+		require.ErrorIs(t, s.shutdown(), errors.ErrUnsupported)
+	})
+}
+
+// preparing prepares a checkpoint for each batch.
+type preparing struct{ impolite }
+
+func (*preparing) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
+	_, err := in.Checkpointer.Prepare(ctx, kcl.ExtendedSequenceNumber{}, nil)
+	return err
+}
+
+func (*preparing) ShutdownRequested(context.Context, kcl.ShutdownRequestedInput) error { return nil }
+
 func TestX03PanicInALaneIsAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -416,11 +479,16 @@ func TestX15LeaseLossCancelsTheLanes(t *testing.T) {
 func TestLeaseLostCancelsByItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := &gates{}
-		s := open(t, processors.Concurrent(each(g.handle), processors.ConcurrentOptions{}))
+		var cause error
+		s := open(t, processors.Concurrent(each(func(ctx context.Context, _ kcl.Record) error {
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return cause
+		}), processors.ConcurrentOptions{}))
 		require.NoError(t, s.deliver(recs(1, 4)...))
 		synctest.Wait()
 		s.p.LeaseLost(context.Background(), kcl.LeaseLostInput{})
+		require.ErrorIs(t, cause, kcl.ErrLeaseLost)
 		s.cancel(nil)
 	})
 }

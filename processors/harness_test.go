@@ -41,7 +41,12 @@ func (r *row) Checkpoint(_ context.Context, pos kcl.ExtendedSequenceNumber) erro
 	return nil
 }
 
-func (r *row) Prepare(context.Context, kcl.ExtendedSequenceNumber, []byte) error { return nil }
+func (r *row) Prepare(_ context.Context, pos kcl.ExtendedSequenceNumber, _ []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written = append(r.written, "prepared "+pos.String())
+	return nil
+}
 
 func (r *row) setFail(err error) {
 	r.mu.Lock()

@@ -57,7 +57,6 @@ type lane struct {
 	done      kcl.ExtendedSequenceNumber // the last one of a call that succeeded
 
 	upto    kcl.ExtendedSequenceNumber // what the processor has checkpointed
-	current chunk                      // what it was given last, without that
 	holds   bool                       // it keeps records beyond the call
 	open    []chunk                    // those
 	trouble error                      // what it says of them, between the calls
@@ -126,7 +125,7 @@ func (l *lane) next(ctx context.Context) (chunk, bool) {
 		dropped := n == 1 && first == l.drop
 		l.drop = kcl.ExtendedSequenceNumber{}
 		if !dropped {
-			l.delivered, l.current = last(ch.records), ch
+			l.delivered = later(l.delivered, last(ch.records))
 			l.c.mu.Unlock()
 			return ch, true
 		}
@@ -160,10 +159,9 @@ func (l *lane) succeeded(ctx context.Context, ch chunk) {
 	l.popLocked(len(ch.records))
 	recovered = recovered && l.failed == nil
 	holds := l.holds
-	if holds && len(l.current.records) > 0 {
-		l.open = append(l.open, l.current)
+	if holds {
+		l.open = append(l.open, ch)
 	}
-	l.current = chunk{}
 	l.c.mu.Unlock()
 	l.recovered(recovered)
 	if holds {
@@ -232,10 +230,14 @@ func (l *lane) settle(ctx context.Context) {
 		}
 		l.open = l.open[1:]
 	}
-	first, rest := l.current.split(l.upto)
-	l.current = rest
+	if len(l.queue) > 0 {
+		// In the middle of a call, or of what has failed: finished now, though
+		// they stay in the queue and may be finished again.
+		first, _ := l.queue[0].split(l.upto)
+		closed = append(closed, first)
+	}
 	l.c.mu.Unlock()
-	l.c.finish(ctx, append(closed, first)...)
+	l.c.finish(ctx, closed...)
 }
 
 // finishAll is called when the processor has agreed to the end of the shard.

@@ -241,14 +241,39 @@ func (p *impolite) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequest
 // processed, and none before.
 func TestCheckpointInsideIsLimited(t *testing.T) {
 	t.Parallel()
+	for name, decorate := range map[string]func(kcl.Processor) kcl.Processor{
+		"retry": func(p kcl.Processor) kcl.Processor {
+			return processors.Retry(p, processors.RetryOptions{Attempts: 1})
+		},
+		"batch": func(p kcl.Processor) kcl.Processor {
+			return processors.Batch(p, processors.BatchOptions{MaxRecords: 3})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := &impolite{f: &fussy{bad: map[string]error{"4": errBoom}}}
+				s := open(t, decorate(p))
+				require.NoError(t, s.deliver(recs(1, 3)...))
+				require.ErrorIs(t, s.deliver(recs(4, 6)...), errBoom)
+				if err := s.shutdown(); err != nil {
+					require.ErrorIs(t, err, errBoom)
+				}
+				require.ErrorIs(t, p.own, kcl.ErrInvalidCheckpoint)
+				require.Equal(t, []string{"3"}, s.row.all())
+			})
+		})
+	}
+}
+
+// Prepare inside reaches the lease's row with the position that the inside means.
+func TestPrepareInside(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &impolite{f: &fussy{bad: map[string]error{"4": errBoom}}}
-		s := open(t, processors.Retry(p, processors.RetryOptions{Attempts: 1}))
+		s := open(t, processors.Batch(&preparing{}, processors.BatchOptions{MaxRecords: 2}))
 		require.NoError(t, s.deliver(recs(1, 3)...))
-		require.ErrorIs(t, s.deliver(recs(4, 6)...), errBoom)
-		require.NoError(t, s.shutdown())
-		require.ErrorIs(t, p.own, kcl.ErrInvalidCheckpoint)
-		require.Equal(t, []string{"3"}, s.row.all())
+		require.Equal(t, []string{"prepared 2"}, s.row.all())
+		s.lose()
 	})
 }
 
