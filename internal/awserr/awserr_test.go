@@ -1,0 +1,66 @@
+package awserr_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+)
+
+func answer(code string) error {
+	return fmt.Errorf("operation error: %w", &smithy.GenericAPIError{Code: code, Message: "m"})
+}
+
+// TestCodeIsBounded: nothing that a server sends can make a new label value.
+func TestCodeIsBounded(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"":                         nil,
+		"ResourceInUseException":   answer("ResourceInUseException"),
+		"other":                    answer("Ünknown\nException"),
+		"timeout":                  fmt.Errorf("x: %w", context.DeadlineExceeded),
+		"canceled":                 fmt.Errorf("x: %w", context.Canceled),
+		"transport":                errors.New("connection reset by peer"),
+		"AccessDeniedException":    answer("AccessDeniedException"),
+		"KMSThrottlingException":   answer("KMSThrottlingException"),
+		"InternalFailureException": answer("InternalFailureException"),
+	} {
+		require.Equal(t, want, awserr.Code(err))
+	}
+}
+
+func TestDistinctions(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]struct{ throttled, denied bool }{
+		"ProvisionedThroughputExceededException": {throttled: true},
+		"LimitExceededException":                 {throttled: true},
+		"KMSThrottlingException":                 {throttled: true},
+		"AccessDeniedException":                  {denied: true},
+		"UnrecognizedClientException":            {denied: true},
+		"ResourceNotFoundException":              {},
+	} {
+		require.Equal(t, want.throttled, awserr.Throttled(answer(code)), code)
+		require.Equal(t, want.denied, awserr.Denied(answer(code)), code)
+		require.True(t, awserr.Is(answer(code), "x", code))
+		require.False(t, awserr.Is(answer(code), "x"))
+	}
+	require.False(t, awserr.Throttled(errors.New("LimitExceededException")), "the text of an error says nothing")
+}
+
+func TestExplainNamesActionAndResource(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, awserr.Explain(nil, "kinesis:ListShards", "arn"))
+	denied := awserr.Explain(answer("AccessDeniedException"), "kinesis:ListShards", "arn:x")
+	require.ErrorIs(t, denied, kcl.ErrAccessDenied)
+	require.ErrorContains(t, denied, "allow kinesis:ListShards on arn:x")
+	other := awserr.Explain(answer("InternalFailure"), "kinesis:ListShards", "arn:x")
+	require.NotErrorIs(t, other, kcl.ErrAccessDenied)
+	require.ErrorContains(t, other, "kinesis:ListShards arn:x")
+	require.True(t, awserr.Is(other, "InternalFailure"), "the cause stays")
+}
