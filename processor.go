@@ -107,7 +107,8 @@ type ShutdownRequestedInput struct {
 // after which the call can be repeated.
 type Checkpointer interface {
 	// Checkpoint records everything that was delivered so far, the batch of a
-	// running ProcessRecords included.
+	// running ProcessRecords included. A batch that ProcessRecords failed with
+	// is left out until it is delivered again.
 	Checkpoint(ctx context.Context) error
 
 	// CheckpointAt records everything up to and including position.

@@ -11,6 +11,9 @@
 //
 //	last checkpoint ........ accepted ........ last delivered
 //
+// "Everything delivered so far" is the last delivered, unless the processor
+// failed with that batch: then it is what was delivered before.
+//
 // Writes are serialised, so that a slow write of an early position cannot land
 // on top of a later one. A write whose outcome is not known counts as if it
 // might have happened: nothing before it is accepted any more, and it can be
@@ -54,9 +57,12 @@ type Checkpointer struct {
 	last      kcl.ExtendedSequenceNumber
 	lastAt    time.Time
 	floor     kcl.ExtendedSequenceNumber // last, or a later write whose outcome is not known
-	delivered kcl.ExtendedSequenceNumber
-	open      time.Time // since when something is delivered and not checkpointed; moved on by every checkpoint
-	pending   bool      // a pending checkpoint may stand in the row
+	delivered kcl.ExtendedSequenceNumber // the last record handed to the processor
+	all       kcl.ExtendedSequenceNumber // what "everything" means: delivered, less a batch that failed
+	done      kcl.ExtendedSequenceNumber // all before the batch in hand
+	failed    bool                       // the batch in hand has failed, and is delivered again
+	open      time.Time                  // since when something is delivered and not checkpointed; moved on by every checkpoint
+	pending   bool                       // a pending checkpoint may stand in the row
 	ended     bool
 	closed    error
 	since     time.Time // when the write under way began; zero when there is none
@@ -71,32 +77,55 @@ var _ kcl.Checkpointer = (*Checkpointer)(nil)
 func New(writer Writer, start kcl.ExtendedSequenceNumber, m *metrics.Shard) *Checkpointer {
 	return &Checkpointer{
 		writer: writer, metrics: m, slot: make(chan struct{}, 1),
-		last: start, lastAt: time.Now(), floor: start, delivered: start,
+		last: start, lastAt: time.Now(), floor: start, delivered: start, all: start, done: start,
 	}
 }
 
 // Delivered raises what may be checkpointed to pos, the position of the last
 // record that is about to be handed to the processor. A lower pos changes
-// nothing.
+// nothing, but for a batch that is delivered again after [Checkpointer.Failed].
 func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.failed {
+		c.done = c.all
+	}
+	c.failed = false
 	if pos.Compare(c.delivered) > 0 {
 		c.delivered = pos
 		if c.open.IsZero() {
 			c.open = time.Now()
 		}
 	}
+	c.all = c.delivered
 }
 
-// Checkpoint records everything that was delivered so far. Before the first
-// record it does nothing.
+// Failed says that the processor did not process the batch that was delivered
+// last. Until it is delivered again, "everything delivered so far" leaves it
+// out; its single positions are accepted all the same, as the processor may
+// have done a part of it.
+func (c *Checkpointer) Failed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all, c.failed = c.done, true
+}
+
+// everythingLocked is what a checkpoint without a position records.
+func (c *Checkpointer) everythingLocked() kcl.ExtendedSequenceNumber {
+	if c.all.Compare(c.floor) < 0 {
+		return c.floor // the processor itself has recorded a part of a failed batch
+	}
+	return c.all
+}
+
+// Checkpoint records everything that was delivered so far, except a batch that
+// failed. Before the first record it does nothing.
 func (c *Checkpointer) Checkpoint(ctx context.Context) error {
 	return c.write(ctx, "checkpoint", func() (kcl.ExtendedSequenceNumber, error) {
 		if c.ended {
 			return kcl.ExtendedSequenceNumber{}, errEnded
 		}
-		return c.delivered, nil
+		return c.everythingLocked(), nil
 	}, c.writer.Checkpoint)
 }
 
@@ -115,7 +144,7 @@ func (c *Checkpointer) Prepare(ctx context.Context, position kcl.ExtendedSequenc
 	p := &prepared{c: c}
 	err := c.write(ctx, "prepare", func() (kcl.ExtendedSequenceNumber, error) {
 		if position.IsZero() {
-			position = c.delivered
+			position = c.everythingLocked()
 		}
 		p.pos = position
 		if len(state) > MaxState {

@@ -290,3 +290,35 @@ func TestAcceptedPositionsAreMonotone(t *testing.T) {
 		})
 	})
 }
+
+// a batch that failed is not part of everything, until it is delivered
+// again or the processor itself names positions in it.
+func TestX01FailedBatchIsLeftOut(t *testing.T) {
+	t.Parallel()
+	var r row
+	ctx := t.Context()
+	c := checkpoint.New(&r, trimHorizon, nil)
+	c.Delivered(at(10))
+	c.Failed()
+	require.NoError(t, c.Checkpoint(ctx))
+	require.Empty(t, r.written, "nothing has been processed")
+
+	c.Delivered(at(10))
+	c.Delivered(at(20))
+	c.Failed()
+	require.NoError(t, c.Checkpoint(ctx))
+	require.Equal(t, at(10), c.Report().Last)
+	c.Delivered(at(20))
+	c.Failed()
+	p, err := c.Prepare(ctx, kcl.ExtendedSequenceNumber{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, at(10), p.Pending())
+
+	require.NoError(t, c.CheckpointAt(ctx, at(15)), "a part of the batch is done")
+	require.NoError(t, c.Checkpoint(ctx))
+	require.Equal(t, at(15), c.Report().Last, "and is not taken back")
+
+	c.Delivered(at(20))
+	require.NoError(t, c.Checkpoint(ctx), "from inside ProcessRecords")
+	require.Equal(t, at(20), c.Report().Last)
+}

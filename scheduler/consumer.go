@@ -350,8 +350,15 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	out := c.repeat(ctx, "process_records", func() error {
 		in.DeliveredAt = time.Now()
 		c.checkpointer.Delivered(c.last)
+		failed := true // also when the processor panics
+		defer func() {
+			c.metrics.Processed(time.Since(in.DeliveredAt))
+			if failed {
+				c.checkpointer.Failed()
+			}
+		}()
 		err := c.processor.ProcessRecords(ctx, in)
-		c.metrics.Processed(time.Since(in.DeliveredAt))
+		failed = err != nil
 		return err
 	})
 	if out != done {

@@ -175,6 +175,41 @@ func TestX01FailingProcessorGetsTheSameBatchAgain(t *testing.T) {
 	})
 }
 
+// X-01: a stop while a failed batch waits to be delivered again. "Everything
+// delivered so far" is then what was delivered with success.
+func TestX01StopAfterAFailureKeepsTheBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		shard := r.open()[0]
+		var failing atomic.Bool
+		w := r.worker("a")
+		w.do = func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			if failing.Load() {
+				return errors.New("never")
+			}
+			p.take(in)
+			return nil
+		}
+		w.shutdown = func(ctx context.Context, _ *processor, in kcl.ShutdownRequestedInput) error {
+			return in.Checkpointer.Checkpoint(ctx)
+		}
+		w.start()
+		r.put("k")
+		r.eventually(10*time.Second, "the first record is processed", func() bool { return r.audit.count() == 1 })
+		processed := w.shard(shard).Position
+		failing.Store(true)
+		r.put(keys(5)...)
+		r.eventually(10*time.Second, "the next batch fails", func() bool { return w.shard(shard).Err != nil })
+		require.NoError(t, w.stop())
+		require.Equal(t, processed, r.row(shard).Checkpoint)
+		w = r.worker("b").start()
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
 // A processor that never succeeds does not hold up a stop, and its batch
 // belongs to the next worker.
 func TestStopWhileTheProcessorFails(t *testing.T) {
