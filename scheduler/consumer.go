@@ -128,16 +128,14 @@ func (c *consumer) become(ctx context.Context, next State) {
 // waitForParents returns when every parent has been processed to its end, see
 // parentFinished.
 func (c *consumer) waitForParents(ctx context.Context) outcome {
-	for _, parent := range c.start.Parents {
-		for {
-			finished, err := c.parentFinished(ctx, parent)
-			c.progress.stored(err)
-			if finished {
-				break
-			}
-			if out := c.pause(ctx, parentPoll); out != done {
-				return out
-			}
+	for {
+		finished, err := c.parentsFinished(ctx)
+		c.progress.stored(err)
+		if finished {
+			break
+		}
+		if out := c.pause(ctx, parentPoll); out != done {
+			return out
 		}
 	}
 	if len(c.start.Parents) > 0 && c.start.Checkpoint.SequenceNumber == kcl.SentinelLatest {

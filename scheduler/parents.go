@@ -17,6 +17,18 @@ import (
 // has no row.
 const absentAge = 5 * time.Second
 
+// parentsFinished tells whether no parent holds this shard back any more. All
+// of them are asked each time: one whose row was missing can have got it back
+// while the shard waited for the other.
+func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
+	for _, parent := range c.start.Parents {
+		if finished, err := c.parentFinished(ctx, parent); err != nil || !finished {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // parentFinished tells whether a parent no longer holds this shard back: its
 // row says SHARD_END, or it has no row and will not get one.
 //
