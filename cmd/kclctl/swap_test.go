@@ -30,7 +30,7 @@ func (c *collector) ProcessRecords(_ context.Context, in kcl.ProcessRecordsInput
 	}
 	return nil
 }
-func (c *collector) LeaseLost(context.Context, kcl.LeaseLostInput) {}
+func (c *collector) LeaseLost(context.Context, kcl.LeaseLostInput)         {}
 func (c *collector) ShardEnded(context.Context, kcl.ShardEndedInput) error { return nil }
 
 func (c *collector) ShutdownRequested(context.Context, kcl.ShutdownRequestedInput) error { return nil }
