@@ -19,8 +19,8 @@ func TestWaitsGrowToTheLimitAndStartAgain(t *testing.T) {
 		t.Helper()
 		require.InDelta(t, middle, d, float64(middle/2)+1)
 	}
-	for _, middle := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
-		within(b.Next(), middle*time.Millisecond)
+	for _, ms := range []int{100, 200, 400, 800, 1000, 1000} {
+		within(b.Next(), time.Duration(ms)*time.Millisecond)
 	}
 	b.Reset()
 	within(b.Next(), 100*time.Millisecond)
