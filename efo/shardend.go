@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -132,16 +133,16 @@ func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error 
 		default:
 			return err
 		}
-		records, size, err := convert(out.Records)
+		records, size, _, err := fromsdk.Records(out.Records)
 		if err != nil {
 			return err
 		}
-		b := kcl.Batch{Records: records, Next: r.next, BehindLatest: behind(out.MillisBehindLatest), ReceivedAt: time.Now()}
+		b := kcl.Batch{Records: records, Next: r.next, BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: time.Now()}
 		if len(records) > 0 {
 			b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 		}
 		if aws.ToString(out.NextShardIterator) == "" {
-			if named := convertChildren(out.ChildShards); len(named) > 0 {
+			if named := fromsdk.Children(out.ChildShards); len(named) > 0 {
 				children = named
 			}
 			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
 )
 
 // subscription opens one subscription and follows it to its end. However it is
@@ -166,12 +167,12 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 
 // event delivers one event. It returns true when the subscription is over.
 func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
-	records, size, err := convert(ev.Records)
+	records, size, _, err := fromsdk.Records(ev.Records)
 	if err != nil {
 		e.reason, e.err = awserr.Code(err), err
 		return true
 	}
-	b := kcl.Batch{Records: records, Next: r.next, BehindLatest: behind(ev.MillisBehindLatest), ReceivedAt: time.Now()}
+	b := kcl.Batch{Records: records, Next: r.next, BehindLatest: fromsdk.Behind(ev.MillisBehindLatest), ReceivedAt: time.Now()}
 	switch {
 	case isPosition(ev.ContinuationSequenceNumber):
 		// With children as well it is not the end: there is more to read.
@@ -180,7 +181,7 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 	}
 	if ev.ContinuationSequenceNumber == nil {
-		if children := convertChildren(ev.ChildShards); len(children) > 0 {
+		if children := fromsdk.Children(ev.ChildShards); len(children) > 0 {
 			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
 			e.reason = ReasonShardEnd
 			r.deliver(b, size)
@@ -232,4 +233,10 @@ func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEven
 		tag = u.Tag
 	}
 	r.log.LogAttrs(ctx, slog.LevelWarn, "unknown event ignored", slog.String("event", tag))
+}
+
+// isPosition tells whether a continuation can be gone on from. Some servers
+// send "0" until the shard has had a record, and fail when asked to go on after it.
+func isPosition(continuation *string) bool {
+	return continuation != nil && *continuation != "" && *continuation != "0"
 }

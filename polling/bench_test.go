@@ -66,18 +66,3 @@ func BenchmarkFetch(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkConvert is our own part of it.
-func BenchmarkConvert(b *testing.B) {
-	in := make([]types.Record, 10000)
-	for i := range in {
-		seq := strconv.Itoa(i + 1)
-		in[i] = types.Record{Data: make([]byte, 100), PartitionKey: &seq, SequenceNumber: &seq, ApproximateArrivalTimestamp: aws.Time(time.Now())}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if records, _, _, err := convert(in); err != nil || len(records) != len(in) {
-			b.Fatal(err)
-		}
-	}
-}

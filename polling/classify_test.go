@@ -93,21 +93,3 @@ func TestPace(t *testing.T) {
 		})
 	}
 }
-
-func TestConvertRefusesWhatHasNoPlace(t *testing.T) {
-	t.Parallel()
-	_, _, _, err := convert([]types.Record{{Data: []byte("x")}})
-	require.ErrorContains(t, err, "without a sequence number")
-	require.Nil(t, convertChildren([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}))
-	id := "shardId-2"
-	require.Nil(t, convertChildren([]types.ChildShard{{ShardId: &id}}), "a child that names no parents fits nowhere")
-
-	seq := "1"
-	records, payload, total, err := convert([]types.Record{{SequenceNumber: &seq, Data: []byte("abc")}})
-	require.NoError(t, err)
-	_, ok := records[0].PartitionKey()
-	require.False(t, ok)
-	require.True(t, records[0].ApproximateArrival().IsZero())
-	require.Equal(t, 3, payload)
-	require.Equal(t, 3, total)
-}

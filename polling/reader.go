@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -151,13 +152,13 @@ func (r *reader) read(ctx context.Context) (kcl.Batch, error) {
 	if err != nil {
 		return kcl.Batch{}, err
 	}
-	records, payload, total, err := convert(out.Records)
+	records, payload, total, err := fromsdk.Records(out.Records)
 	if err != nil {
 		return kcl.Batch{}, err
 	}
 	now := time.Now()
 	r.Observer.Received()
-	b := kcl.Batch{Records: records, Next: r.position, BehindLatest: behind(out.MillisBehindLatest), ReceivedAt: now}
+	b := kcl.Batch{Records: records, Next: r.position, BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: now}
 	if len(records) > 0 {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 	}
@@ -169,7 +170,7 @@ func (r *reader) read(ctx context.Context) (kcl.Batch, error) {
 	r.pace.answered(sent, now, total, idle)
 	if aws.ToString(r.iterator) == "" {
 		r.iterator = nil
-		if children := convertChildren(out.ChildShards); len(children) > 0 {
+		if children := fromsdk.Children(out.ChildShards); len(children) > 0 {
 			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
 		} else {
 			r.atEnd = true // this answer's records are delivered first

@@ -1,4 +1,6 @@
-package polling
+// Package fromsdk turns what the AWS SDK read into the words of package kcl.
+// Both readers, efo and polling, use it.
+package fromsdk
 
 import (
 	"errors"
@@ -10,10 +12,10 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// convert turns the SDK's records into ours, sharing their memory: one slice
+// Records turns the SDK's records into ours, sharing their memory: one slice
 // for the whole batch. It returns their payload bytes, and those with the
-// partition keys, which the read limit counts.
-func convert(in []types.Record) (records []kcl.Record, payload, total int, err error) {
+// partition keys, which the service's read limit counts.
+func Records(in []types.Record) (records []kcl.Record, payload, total int, err error) {
 	if len(in) == 0 {
 		return nil, 0, 0, nil
 	}
@@ -36,10 +38,10 @@ func convert(in []types.Record) (records []kcl.Record, payload, total int, err e
 	return records, payload, total, nil
 }
 
-// convertChildren returns nil unless every child names itself and its parents;
+// Children returns nil unless every child names itself and its parents;
 // without parents a child cannot be put into the lineage, and the caller asks
 // ListShards.
-func convertChildren(in []types.ChildShard) []kcl.ChildShard {
+func Children(in []types.ChildShard) []kcl.ChildShard {
 	var children []kcl.ChildShard
 	for _, c := range in {
 		if aws.ToString(c.ShardId) == "" || len(c.ParentShards) == 0 {
@@ -54,6 +56,7 @@ func convertChildren(in []types.ChildShard) []kcl.ChildShard {
 	return children
 }
 
-func behind(millis *int64) time.Duration {
+// Behind is MillisBehindLatest as a duration; absent counts as 0.
+func Behind(millis *int64) time.Duration {
 	return time.Duration(aws.ToInt64(millis)) * time.Millisecond
 }
