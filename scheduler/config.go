@@ -22,6 +22,7 @@ const (
 	DefaultShutdownTimeout   = 30 * time.Second
 	DefaultShardSyncInterval = time.Minute
 	DefaultStallTimeout      = 2 * time.Minute
+	DefaultFallbackAfter     = time.Minute
 )
 
 // Bounds of [Config].
@@ -29,6 +30,7 @@ const (
 	minFailoverTime      = time.Second
 	minShardSyncInterval = time.Second
 	minStallTimeout      = 10 * time.Second
+	minFallbackAfter     = 10 * time.Second
 )
 
 // RetrievalMode is how records are read.
@@ -85,6 +87,22 @@ type Config struct {
 
 	// RetrievalMode is EFO (the default) or Polling.
 	RetrievalMode RetrievalMode
+
+	// Fallback says what becomes of a shard that enhanced fan-out cannot read for
+	// a reason that polling avoids: no stream consumer can be registered, a
+	// permission is missing, another application holds the shard, or
+	// subscriptions bring nothing. FallbackPolling (the default) polls it, from
+	// exactly where fan-out stopped, once that has lasted for FallbackAfter, or
+	// at once when it cannot pass by itself; and tries fan-out again after 5
+	// minutes, then twice as late each time, up to an hour. ShardStatus.Mode,
+	// kcl_retrieval_mode and the log say so. FallbackOff makes it an error.
+	// Has no effect with Polling.
+	Fallback Fallback
+
+	// FallbackAfter is how long fan-out must fail without a break before a
+	// shard is polled instead, and how long the registration of the stream
+	// consumer may take. Defaults to 1m (DefaultFallbackAfter); at least 10s.
+	FallbackAfter time.Duration
 
 	// Aggregates says what becomes of records that the Kinesis Producer Library
 	// aggregated. Defaults to SplitAggregates, which delivers every user record.
@@ -182,6 +200,9 @@ func (c Config) Validate() error {
 	if c.RetrievalMode != EFO && c.RetrievalMode != Polling {
 		bad("RetrievalMode is %d: use scheduler.EFO or scheduler.Polling", int(c.RetrievalMode))
 	}
+	if c.Fallback != FallbackPolling && c.Fallback != FallbackOff {
+		bad("Fallback is %d: use scheduler.FallbackPolling or scheduler.FallbackOff", int(c.Fallback))
+	}
 	if c.Aggregates < SplitAggregates || c.Aggregates > KeepAggregates {
 		bad("Aggregates is %d: use scheduler.SplitAggregates, scheduler.SplitAggregatesInRange or scheduler.KeepAggregates", int(c.Aggregates))
 	}
@@ -196,6 +217,7 @@ func (c Config) Validate() error {
 	atLeast("FailoverTime", c.FailoverTime, minFailoverTime)
 	atLeast("ShardSyncInterval", c.ShardSyncInterval, minShardSyncInterval)
 	atLeast("StallTimeout", c.StallTimeout, minStallTimeout)
+	atLeast("FallbackAfter", c.FallbackAfter, minFallbackAfter)
 	atLeast("ShutdownTimeout", c.ShutdownTimeout, time.Millisecond)
 	if c.CheckpointInterval < 0 {
 		bad("CheckpointInterval is %s: use a positive duration, or 0 to leave checkpoints to the processor", c.CheckpointInterval)
@@ -289,6 +311,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.StallTimeout == 0 {
 		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.FallbackAfter == 0 {
+		c.FallbackAfter = DefaultFallbackAfter
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -40,6 +40,8 @@ func TestValidate(t *testing.T) {
 		"store missing":           {func(c *scheduler.Config) { c.Leases = nil }, []string{"Config.Leases is missing", "memory.New()"}},
 		"no streams":              {func(c *scheduler.Config) { c.Streams = nil }, []string{"Config.Streams is empty"}},
 		"mode":                    {func(c *scheduler.Config) { c.RetrievalMode = 7 }, []string{"Config.RetrievalMode is 7", "scheduler.Polling"}},
+		"fallback":                {func(c *scheduler.Config) { c.Fallback = 2 }, []string{"Config.Fallback is 2", "scheduler.FallbackOff"}},
+		"fallback after":          {func(c *scheduler.Config) { c.FallbackAfter = time.Second }, []string{"Config.FallbackAfter is 1s", "at least 10s"}},
 		"aggregates":              {func(c *scheduler.Config) { c.Aggregates = 3 }, []string{"Config.Aggregates is 3", "scheduler.SplitAggregates,"}},
 		"failover time":           {func(c *scheduler.Config) { c.FailoverTime = time.Millisecond }, []string{"Config.FailoverTime is 1ms", "at least 1s"}},
 		"negative failover time":  {func(c *scheduler.Config) { c.FailoverTime = -time.Second }, []string{"Config.FailoverTime is -1s"}},

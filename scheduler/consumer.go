@@ -79,7 +79,7 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 	c := &consumer{
 		s: s, stream: st, holder: h, key: row.Key, start: row,
 		shard:    st.lineage.known(row),
-		progress: newProgress(),
+		progress: newProgress(s.cfg.RetrievalMode),
 		metrics:  s.cfg.Metrics.Shard(st.id.Name, row.ShardID),
 		log:      s.log.With("stream", st.id.Name, "shard", row.ShardID),
 	}
@@ -231,11 +231,8 @@ func (c *consumer) process(ctx context.Context) outcome {
 	})
 
 	backoff := retry.New(firstBackoff, maxBackoff)
-	src, consumerARN := source(nil), ""
+	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	for expired := 0; ; {
-		if arn := c.stream.consumer(); src == nil || arn != consumerARN {
-			src, consumerARN = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid), arn
-		}
 		before := c.next
 		out, err := c.read(ctx, reading, src)
 		if err == nil {

@@ -86,7 +86,7 @@ func TestStallIsNamed(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, oneStream(1))
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
+				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
 				r.produce(3, time.Second, keys(4))
 				r.finished(10 * time.Second)
 				require.NoError(t, w.Healthy())

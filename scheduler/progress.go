@@ -16,6 +16,8 @@ type progress struct {
 	mu sync.Mutex // guards the fields below
 
 	state    State
+	mode     RetrievalMode
+	polled   error // why, when the mode is not the configured one
 	records  uint64
 	position kcl.ExtendedSequenceNumber
 	behind   time.Duration
@@ -46,9 +48,9 @@ func (s *streak) failed(err error) {
 	s.err = err
 }
 
-func newProgress() *progress {
+func newProgress(mode RetrievalMode) *progress {
 	now := time.Now()
-	return &progress{moved: now, heard: now}
+	return &progress{mode: mode, moved: now, heard: now}
 }
 
 // become moves to the next state. A transition that is not in the table is a
@@ -67,6 +69,14 @@ func (p *progress) stateNow() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
+}
+
+// reads says how the shard is read from now on, and why, when that is not how
+// it should be.
+func (p *progress) reads(mode RetrievalMode, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode, p.polled = mode, why
 }
 
 // Opened says that the source may read now. It proves nothing yet about what
@@ -146,6 +156,7 @@ func (p *progress) fill(out *ShardStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out.State, out.Records, out.Position = p.state, p.records, p.position
+	out.Mode, out.ModeErr = p.mode, p.polled
 	out.BehindLatest, out.LastProgress = p.behind, p.moved
 	for _, s := range []streak{p.processor, p.storing, p.refusal, p.reading} {
 		if s.err != nil {

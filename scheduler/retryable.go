@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
@@ -32,7 +33,8 @@ const (
 func retryable(err error) retryability {
 	switch {
 	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied), errors.Is(err, kcl.ErrStreamNotFound),
-		errors.Is(err, kcl.ErrStreamRecreated), errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost):
+		errors.Is(err, kcl.ErrStreamRecreated), errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost),
+		errors.Is(err, efo.ErrTooManyConsumers): // which wraps a LimitExceeded
 		return giveUp
 	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException", "ExpiredTokenException"):
 		return giveUp

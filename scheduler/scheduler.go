@@ -160,9 +160,10 @@ func (s *Scheduler) work(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { s.syncLoop(ctx, streams) }) // ends with ctx: a worker that stops makes no more rows
-	wg.Go(func() { s.tendLoop(ctx, streams) }) // ends with ctx, and deletes none either
-	wg.Go(func() { s.watch(loops) })           // ends after the coordinator, so that a stop is watched too
+	wg.Go(func() { s.syncLoop(ctx, streams) })     // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.tendLoop(ctx, streams) })     // ends with ctx, and deletes none either
+	wg.Go(func() { s.registerLoop(ctx, streams) }) // ends with ctx
+	wg.Go(func() { s.watch(loops) })               // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {

@@ -17,38 +17,42 @@ type source interface {
 	Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error]
 }
 
-// newSource is the one place that chooses how a shard is read. (A fallback from
-// enhanced fan-out to polling belongs here.)
-func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool) source {
+// newSource is the one place that chooses how a shard is read.
+func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) source {
 	m.SetFanOut(s.cfg.RetrievalMode == EFO)
 	if s.cfg.RetrievalMode == Polling {
-		return polling.NewFetcher(polling.Config{
-			Client:    s.cfg.Kinesis,
-			StreamARN: st.id.ARN,
-			Lineage:   st.lineage,
-			Metrics:   m,
-			Observer:  p,
-			Logger:    s.log, // both add stream and shard
-		})
+		return s.newFetcher(st, p, m)
 	}
+	return s.newFallback(st, p, m, owned, shardID)
+}
+
+func (s *Scheduler) newFetcher(st *stream, o polling.Observer, m *metrics.Shard) *polling.Fetcher {
+	return polling.NewFetcher(polling.Config{
+		Client:    s.cfg.Kinesis,
+		StreamARN: st.id.ARN,
+		Lineage:   st.lineage,
+		Metrics:   m,
+		Observer:  o,
+		Logger:    s.log, // both add stream and shard
+	})
+}
+
+func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o efo.Observer, m *metrics.Shard, owned func() bool) *efo.Subscriber {
 	return efo.NewSubscriber(efo.Config{
 		Client:      s.cfg.Kinesis,
 		HTTPClient:  s.http,
 		StreamARN:   st.id.ARN,
-		ConsumerARN: st.consumer(),
+		ConsumerARN: consumerARN,
 		Lineage:     st.lineage,
 		Owned:       owned,
 		Metrics:     m,
-		Observer:    p,
+		Observer:    o,
 		Logger:      s.log,
 	})
 }
 
-// register finds or makes the stream consumer, unless its ARN was given.
-func (s *Scheduler) register(ctx context.Context, st *stream) error {
-	if s.cfg.RetrievalMode != EFO {
-		return nil
-	}
+// registerNow finds or makes the stream consumer, unless its ARN was given.
+func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
 	if arn := st.cfg.ConsumerARN; arn != "" {
 		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
 			return fmt.Errorf("scheduler: Config.Streams[%d].ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", st.index, arn, st.id.ARN)

@@ -71,7 +71,7 @@ func TestAccessDenied(t *testing.T) {
 				cfg := oneStream(1)
 				cfg.Deny = func(operation, _ string) bool { return operation == tc.operation }
 				r := newRig(t, cfg)
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
+				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
 				<-w.done
 				require.ErrorIs(t, w.err, kcl.ErrAccessDenied)
 				require.ErrorContains(t, w.err, "allow kinesis:"+tc.operation+" on ")
@@ -91,7 +91,7 @@ func TestAccessDenied(t *testing.T) {
 				cfg.Deny = func(operation, _ string) bool { return !allowed.Load() && operation == tc.operation }
 				r := newRig(t, cfg)
 				r.put(keys(3)...)
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = tc.mode }).start()
+				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
 				time.Sleep(10 * time.Second)
 				err := w.Healthy()
 				require.ErrorIs(t, err, kcl.ErrAccessDenied)

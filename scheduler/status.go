@@ -24,7 +24,7 @@ type Status struct {
 // StreamStatus is one stream of a [Status].
 type StreamStatus struct {
 	Stream kcl.StreamIdentifier
-	// Mode is how records are read.
+	// Mode is the configured way to read records.
 	Mode RetrievalMode
 	// ConsumerARN is the stream consumer of enhanced fan-out.
 	ConsumerARN string
@@ -48,6 +48,12 @@ type ShardStatus struct {
 	Owner string
 	// State of this worker's consumer; StateNone for shards of others.
 	State State
+	// Mode is how this worker reads the shard now: Polling (POLLING) instead of
+	// the configured EFO (FANOUT) after a fallback. The configured one for
+	// shards of others.
+	Mode RetrievalMode
+	// ModeErr is what made the shard fall back to polling; nil unless it has.
+	ModeErr error
 	// Checkpoint is the last one in the lease table.
 	Checkpoint kcl.ExtendedSequenceNumber
 	// Position is that of the last record that this worker has processed.
@@ -90,12 +96,12 @@ func (s *Scheduler) Status() Status {
 		for _, row := range rows {
 			if st.owns(row) {
 				seen[row.Key] = true
-				ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key]))
+				ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key], ss.Mode))
 			}
 		}
 		for key, c := range consumers { // taken since the last scan
 			if c.stream == st && !seen[key] {
-				ss.Shards = append(ss.Shards, shardStatus(c.holder.Lease(), c))
+				ss.Shards = append(ss.Shards, shardStatus(c.holder.Lease(), c, ss.Mode))
 			}
 		}
 		for i := range ss.Shards {
@@ -107,13 +113,13 @@ func (s *Scheduler) Status() Status {
 	return out
 }
 
-func shardStatus(row leases.Lease, c *consumer) ShardStatus {
+func shardStatus(row leases.Lease, c *consumer, mode RetrievalMode) ShardStatus {
 	if c != nil {
 		row = c.holder.Lease() // never behind the scan
 	}
 	out := ShardStatus{
 		ShardID: row.ShardID, LeaseKey: row.Key, Parents: row.Parents,
-		Owner: row.ActualOwner(), Checkpoint: row.Checkpoint,
+		Owner: row.ActualOwner(), Mode: mode, Checkpoint: row.Checkpoint,
 	}
 	if c != nil {
 		c.progress.fill(&out)

@@ -31,6 +31,8 @@ type stream struct {
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
 	consumerARN string
+	refused     error     // why there is no consumer
+	register    schedule  // of trying to register it again
 	synced      time.Time // last synchronisation without an error
 	syncing     streak
 	bad         []*leases.RowError // rows that cannot be read
@@ -45,7 +47,7 @@ func (st *stream) consumer() string {
 func (st *stream) setConsumer(arn string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.consumerARN = arn
+	st.consumerARN, st.refused, st.register = arn, nil, schedule{}
 }
 
 // err says why the stream is not read any more; nil while it is.
