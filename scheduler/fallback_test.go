@@ -41,10 +41,10 @@ func (g *modeGauge) Series(d *metrics.Desc, labels ...string) metrics.Series {
 
 func (g *modeGauge) Remove(*metrics.Desc, ...string) {}
 
-func (g *modeGauge) get(shard string) float64 {
+func (g *modeGauge) get(shard string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.of[shard]
+	return int(g.of[shard])
 }
 
 type modeOf struct {
@@ -176,7 +176,7 @@ func TestFallback(t *testing.T) {
 				require.NoError(t, w.Healthy())
 				for _, id := range r.open() {
 					require.NoError(t, w.shard(id).ModeErr)
-					require.EqualValues(t, 1, gauge.get(id))
+					require.Equal(t, 1, gauge.get(id))
 				}
 				require.Equal(t, 2, log.count(fellBack))
 				require.Equal(t, 2, log.count(returned))
