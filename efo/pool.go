@@ -17,6 +17,9 @@ const (
 	// settleTime is how long the others wait for the first answer on a new
 	// connection, which tells how many streams the peer allows.
 	settleTime = time.Second
+	// dialTime is how long the others wait for a connection to be made. After
+	// that one of them dials as well: a single address may swallow packets.
+	dialTime = 5 * time.Second
 	// idleTime is how long a connection may carry nothing.
 	idleTime = 90 * time.Second
 )
@@ -118,6 +121,7 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 		h.dialing = nil
 	})
 	defer settled()
+	defer time.AfterFunc(dialTime, settled).Stop()
 	cc, err := p.tr.NewClientConn(req.Context(), req.URL.Scheme, address(req))
 	if err != nil {
 		return nil, err
