@@ -529,10 +529,6 @@ func TestFinalErrors(t *testing.T) {
 			is:     kcl.ErrAccessDenied, says: []string{"allow kinesis:DescribeStreamSummary", "shardId-000000000009"},
 		},
 		"position": {from: kcl.After("49590338271490256608559692538361571095921575989136588898"), is: polling.ErrInvalidPosition, says: []string{shard0, "AFTER_SEQUENCE_NUMBER"}},
-		"future": {
-			from: kcl.Position{Kind: kcl.AtTimestamp, Timestamp: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)},
-			is:   polling.ErrInvalidPosition, says: []string{"2001-01-01"},
-		},
 		"refused iterators": {
 			fault: kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "no")}},
 			says:  []string{"in a row were refused", "InvalidArgumentException"},
@@ -574,6 +570,22 @@ func TestFinalErrors(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A start in the future waits for its time, as with enhanced fan-out.
+func TestTimestampInTheFuture(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 1)
+		r.put(0, 1, 10, shard0)
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		writing.Go(func() {
+			time.Sleep(2 * time.Minute)
+			r.put(1, 1, 10, shard0)
+		})
+		read(t, r.fetcher(), shard0, kcl.Position{Kind: kcl.AtTimestamp, Timestamp: time.Now().Add(time.Minute)}, 1, 1, nil)
+	})
 }
 
 func TestConfigMistakes(t *testing.T) {

@@ -214,6 +214,10 @@ func (r *reader) failed(ctx context.Context, op string, err error) (time.Duratio
 	case actSlow:
 		wait = slowBackoff/2 + rand.N(slowBackoff)
 	case actRenew:
+		if op == opIterator && r.position.Kind == kcl.AtTimestamp {
+			wait = r.backoff.Next() // a time in the future becomes valid by waiting
+			break
+		}
 		if op == opIterator {
 			return 0, fmt.Errorf("%w: %s on shard %s of %s: %w", ErrInvalidPosition, r.position, r.shardID, r.resource(), err)
 		}
