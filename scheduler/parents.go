@@ -53,7 +53,7 @@ func (c *consumer) parentFinished(ctx context.Context, parent string) (bool, err
 	if !c.start.Checkpoint.IsSentinel() {
 		return true, nil // this shard has begun, so its parents had ended, and were cleaned up since
 	}
-	comes, err := c.comes(ctx, parent)
+	comes, err := c.comes(ctx, parent, map[string]bool{})
 	if err != nil || comes {
 		return false, err
 	}
@@ -82,8 +82,10 @@ func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, boo
 
 // comes tells whether a shard without a row will get one: an ancestor of it is
 // still being read. If none is, the shard was never part of what the
-// application reads, or was finished and its row removed.
-func (c *consumer) comes(ctx context.Context, shardID string) (bool, error) {
+// application reads, or was finished and its row removed. seen are shards that
+// were looked at already: each split that was merged again doubles the number
+// of ways to an ancestor.
+func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bool) (bool, error) {
 	list, err := c.stream.lineage.get(ctx, absentAge)
 	if err != nil {
 		return false, err
@@ -95,6 +97,10 @@ func (c *consumer) comes(ctx context.Context, shardID string) (bool, error) {
 		return !gone, err
 	}
 	for _, parent := range shard.Parents() {
+		if seen[parent] {
+			continue
+		}
+		seen[parent] = true
 		row, found, err := c.rowOf(ctx, parent)
 		switch {
 		case err != nil:
@@ -108,7 +114,7 @@ func (c *consumer) comes(ctx context.Context, shardID string) (bool, error) {
 		if _, listed := list.byID[parent]; !listed {
 			continue // expired without ever having been read
 		}
-		if comes, err := c.comes(ctx, parent); err != nil || comes {
+		if comes, err := c.comes(ctx, parent, seen); err != nil || comes {
 			return comes, err
 		}
 	}

@@ -201,6 +201,34 @@ func TestChildWaitsForAParentWithoutARow(t *testing.T) {
 	})
 }
 
+// A stream that was split and merged many times before the application came:
+// from one ancestor to the open shard there are thousands of ways.
+func TestManyGenerationsWithoutRowsAreLookedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		for range 12 {
+			r.merge(r.split(r.open()[0]))
+			time.Sleep(time.Second) // so often is allowed
+		}
+		w := r.worker("a", from(kcl.InitialPosition{Kind: kcl.Latest}))
+		var gets atomic.Int32
+		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+			if call.Op == "get" {
+				gets.Add(1)
+			}
+			return apply()
+		})
+		w.start()
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		require.Less(t, int(gets.Load()), 3*len(r.shards()))
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
 // with LATEST, what is written before the start is not read, and nothing
 // that is written to children of a split is missed.
 func TestR03LatestThenSplitLosesNothing(t *testing.T) {
