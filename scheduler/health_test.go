@@ -136,6 +136,28 @@ func TestUnreadShardIsNamed(t *testing.T) {
 	})
 }
 
+// A row that is deleted is nobody's trouble any more.
+func TestDeletedRowIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", func(c *scheduler.Config) { c.MaxLeasesForWorker = 1 }).start()
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		row := r.row(r.open()[0])
+		gone := leases.Lease{
+			Key: "shardId-000000000099", ShardID: "shardId-000000000099", ThroughputKBps: -1, StreamCreated: row.StreamCreated,
+			Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+		}
+		require.NoError(t, r.store.Create(t.Context(), gone))
+		time.Sleep(3 * time.Minute)
+		require.Len(t, w.stalls(), 1)
+		require.NoError(t, r.store.Delete(t.Context(), gone, 0))
+		time.Sleep(time.Minute)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+	})
+}
+
 // The lease table is away: red while it is, and everything is read again after.
 func TestLeaseTableAway(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -38,6 +39,13 @@ func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
 		o.rows = map[string]orphan{}
 	}
 	o.rows[row.Key] = orphan{stream: st, row: row, since: now}
+}
+
+// keep forgets the rows that are not among keys: they have been deleted.
+func (o *orphans) keep(keys map[string]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.rows, func(key string, _ orphan) bool { return !keys[key] })
 }
 
 // readable takes in whether the table could be listed. While it could not,

@@ -221,11 +221,14 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 		return // the view is old and says nothing
 	}
 	rows := coord.Leases()
-	for _, st := range streams {
-		for _, row := range rows {
+	keys := make(map[string]bool, len(rows))
+	for _, row := range rows {
+		keys[row.Key] = true
+		for _, st := range streams {
 			if st.owns(row) {
 				s.orphans.note(now, st, row)
 			}
 		}
 	}
+	s.orphans.keep(keys)
 }
