@@ -87,8 +87,8 @@ func (s *Scheduler) run(ctx context.Context) error {
 		return err
 	}
 	err := s.work(work)
-	if cause := context.Cause(work); ctx.Err() == nil && cause != nil {
-		return errors.Join(cause, err)
+	if f, ok := errors.AsType[*failure](context.Cause(work)); ok {
+		return errors.Join(f.error, err) // also when ctx has ended since
 	}
 	return err
 }
@@ -188,8 +188,11 @@ func (s *Scheduler) fail(err error) {
 	s.mu.Lock()
 	fail := s.failed
 	s.mu.Unlock()
-	fail(err)
+	fail(&failure{err})
 }
+
+// failure is a reason to stop that does not come from Run's caller.
+type failure struct{ error }
 
 // streamOf returns the stream that a row belongs to, or nil.
 func (s *Scheduler) streamOf(row leases.Lease) *stream {

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -302,6 +303,25 @@ func TestR09StreamDeleted(t *testing.T) {
 			require.Empty(t, l.Owner)
 		}
 		r.audit.check(0)
+	})
+}
+
+// What made Run stop is not forgotten because a stop is asked for meanwhile.
+func TestStopAfterAFailureKeepsTheError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a")
+		w.shutdown = func(ctx context.Context, _ *processor, in kcl.ShutdownRequestedInput) error {
+			time.Sleep(10 * time.Second)
+			return in.Checkpointer.Checkpoint(ctx)
+		}
+		w.start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		r.deleteStream()
+		r.eventually(5*time.Minute, "Run stops", func() bool { return w.Status().Phase == "stopping" })
+		require.ErrorIs(t, w.stop(), kcl.ErrStreamNotFound)
 	})
 }
 
