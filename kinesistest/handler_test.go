@@ -75,6 +75,22 @@ func TestHandlerRequestTooLarge(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
 }
 
+// TestHandlerManyElements: a body of the size that is allowed does not become gigabytes in memory.
+func TestHandlerManyElements(t *testing.T) {
+	t.Parallel()
+	s := New(t, Config{})
+	w := s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", `{"StreamName":"s","Records":[`+strings.Repeat("{},", maxElements)+`{}]}`)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "SerializationException")
+	w = s.request(t, contentTypeCBOR, "Kinesis_20131202.PutRecords", "\xa1\x67Records\x9f"+strings.Repeat("\xa0", maxElements+1)+"\xff")
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "SerializationException")
+
+	full := `{"PartitionKey":"` + strings.Repeat(",", maxPartitionKey) + `","Data":"AA==","ExplicitHashKey":"0"}`
+	w = s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", `{"StreamName":"s","Records":[`+strings.Repeat(full+",", maxRecords-1)+full+`]}`)
+	require.Contains(t, w.Body.String(), "ResourceNotFoundException", "as many commas as a good request can have")
+}
+
 // TestHandlerDate: the Date of an answer is the server's clock, virtual or not.
 func TestHandlerDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
