@@ -117,7 +117,7 @@ func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
 	same := false // the stream is the one that the rows were made for, as far as this round knows
 	for _, r := range removals {
 		if r.Gone && !same {
-			if err := t.sameStream(ctx); err != nil {
+			if err := t.s.sameStream(ctx, t.st); err != nil {
 				return err
 			}
 			same = true
@@ -173,12 +173,12 @@ func (t *tender) needed(ctx context.Context, r leases.Removal) (bool, error) {
 
 // sameStream fails when the stream is not known to be the one that the worker
 // started with: one of the same name has none of the old shards.
-func (t *tender) sameStream(ctx context.Context) error {
-	d, err := t.s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &t.st.id.ARN})
+func (s *Scheduler) sameStream(ctx context.Context, st *stream) error {
+	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
 	switch {
 	case err != nil:
-		return awserr.Explain(err, "kinesis:DescribeStreamSummary", t.st.id.ARN)
-	case d.StreamCreationTimestamp == nil || !t.st.sameCreation(*d.StreamCreationTimestamp):
+		return awserr.Explain(err, "kinesis:DescribeStreamSummary", st.id.ARN)
+	case d.StreamCreationTimestamp == nil || !st.sameCreation(*d.StreamCreationTimestamp):
 		return errors.New("the service does not say that the stream is still the one that the leases were made for")
 	}
 	return nil

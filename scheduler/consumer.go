@@ -275,13 +275,16 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) ou
 	if expired < expiryAttempts || c.stream.err() != nil {
 		return done
 	}
-	// The stream is the one that we know, and has not had the shard for a while.
+	// The stream has not had the shard for a while.
 	list, err := c.stream.lineage.get(ctx, 0)
 	if err != nil {
 		return done
 	}
 	if _, listed := list.byID[c.shard.ID]; listed {
 		return done
+	}
+	if !c.stream.created.IsZero() && c.s.sameStream(ctx, c.stream) != nil {
+		return done // examine may not have got an answer
 	}
 	c.children = list.children[c.shard.ID]
 	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,

@@ -191,7 +191,7 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	case errors.Is(cause, kcl.ErrStreamRecreated):
 		s.stopStream(ctx, st, cause)
 		return
-	case errors.Is(cause, kcl.ErrAccessDenied):
+	case errors.Is(cause, kcl.ErrAccessDenied) && !isShardGone(cause): // fan-out can be denied, and polling find no shard
 		return
 	}
 	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})

@@ -267,6 +267,31 @@ func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {
 	})
 }
 
+// And when fan-out is denied at the same time: that does not explain why a shard
+// cannot be polled.
+func TestR18StreamCreatedAgainWhileFanOutIsDenied(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", func(c *scheduler.Config) { c.ShardSyncInterval = time.Hour }).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		denies("SubscribeToShard")(r)
+		r.srv.ResetConnections() // ends the subscriptions
+		heal := r.srv.Partition("a")
+		time.Sleep(time.Second)
+		r.recreate(1)
+		heal()
+		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
+		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		for _, l := range listing.Leases {
+			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
+		}
+	})
+}
+
 // And when nothing was read yet, so that no sequence number gives it away but
 // those in the list of shards.
 func TestR18IdleStreamCreatedAgain(t *testing.T) {
