@@ -51,13 +51,16 @@ type ProcessorFactory func(stream StreamIdentifier, shard Shard) Processor
 
 // InitializeInput comes with [Processor.Initialize].
 type InitializeInput struct {
+	// Stream that the shard belongs to, with its ARN.
 	Stream StreamIdentifier
-	Shard  Shard
+	// Shard that the processor is for.
+	Shard Shard
 	// Checkpoint is where reading starts: the last checkpoint, or a sentinel.
 	Checkpoint ExtendedSequenceNumber
 	// Pending is the position of a checkpoint that was prepared and not
-	// committed, or the zero value, and PendingState what was prepared with it.
-	Pending      ExtendedSequenceNumber
+	// committed, or the zero value.
+	Pending ExtendedSequenceNumber
+	// PendingState is what was prepared with it, up to 1 KiB; nil without one.
 	PendingState []byte
 }
 
@@ -85,12 +88,18 @@ type LeaseLostInput struct{}
 
 // ShardEndedInput comes with [Processor.ShardEnded].
 type ShardEndedInput struct {
-	Children     []ChildShard
+	// Children are the shards that continue this one, as the service named
+	// them: two after a split, one after a merge.
+	Children []ChildShard
+	// Checkpointer still takes positions of records. SHARD_END is none of them:
+	// the library writes it once ShardEnded has returned nil.
 	Checkpointer Checkpointer
 }
 
 // ShutdownRequestedInput comes with [Processor.ShutdownRequested].
 type ShutdownRequestedInput struct {
+	// Checkpointer takes positions until ShutdownRequested has returned; then
+	// the lease is released.
 	Checkpointer Checkpointer
 }
 

@@ -12,8 +12,10 @@ import (
 // HashKeyRange is the part of the 128-bit hash key space that a shard covers,
 // both ends included, as decimal numbers.
 type HashKeyRange struct {
+	// Start is the lowest hash key of the range, from 0.
 	Start string
-	End   string
+	// End is the highest one, up to 2^128-1.
+	End string
 }
 
 // IsZero tells whether the range is unknown.
@@ -68,8 +70,11 @@ func (s Shard) Closed() bool { return s.EndingSequenceNumber != "" }
 
 // ChildShard is a shard as its parent's end names it.
 type ChildShard struct {
-	ID           string
-	Parents      []string
+	// ID such as shardId-000000000000.
+	ID string
+	// Parents are the ids of its parents: one after a split, two after a merge.
+	Parents []string
+	// HashKeyRange is the range of keys that the shard takes.
 	HashKeyRange HashKeyRange
 }
 
