@@ -1,6 +1,9 @@
 package fence_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +48,40 @@ func TestDocumentsNameTests(t *testing.T) {
 		}
 	}
 	require.NotZero(t, found)
+}
+
+// TestConfigurationTableIsComplete: README.md lists every field of the
+// configuration, and none that does not exist.
+func TestConfigurationTableIsComplete(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(text), "\n| field | default |")
+	require.True(t, ok)
+	table, _, ok = strings.Cut(table, "\n\n")
+	require.True(t, ok)
+	var listed []string
+	for _, row := range strings.Split(table, "\n")[2:] {
+		for _, m := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+			listed = append(listed, m[1])
+		}
+	}
+	var fields []string
+	file, err := parser.ParseFile(token.NewFileSet(), "../../scheduler/config.go", nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok || spec.Name.Name != "Config" && spec.Name.Name != "StreamConfig" {
+			return true
+		}
+		for _, field := range spec.Type.(*ast.StructType).Fields.List {
+			for _, name := range field.Names {
+				fields = append(fields, name.Name)
+			}
+		}
+		return false
+	})
+	require.ElementsMatch(t, fields, listed)
 }
 
 // TestQuickstartCompiles builds the program in README.md.
