@@ -1,6 +1,6 @@
 // Package dynamotest is a fake DynamoDB on the real wire (JSON 1.0), in memory:
 // what the lease store needs, and no more. There is no KCL counterpart; the
-// tests of leases/dynamodb, of the scheduler and internal/sim use it, through
+// tests of leases/dynamodb, of the scheduler and of kclctl use it, through
 // an SDK client made by internal/awstest.
 //
 // It runs inside a testing/synctest bubble: [Start] serves on a
