@@ -93,8 +93,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var tooLarge *http.MaxBytesError
 		if errors.As(readErr, &tooLarge) {
 			fail(&apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", message: "Request size exceeded the limit"})
+			return
 		}
-		return // else the client has gone away
+		fail(errf(codeSerialization, "cannot read the request: %s", readErr)) // if the client has not gone away
+		return
 	case !ok, !isTarget, !known:
 		fail(errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", r.Header.Get("X-Amz-Target"), r.Header.Get("Content-Type")))
 		return

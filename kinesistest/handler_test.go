@@ -2,6 +2,7 @@ package kinesistest
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -73,6 +75,18 @@ func TestHandlerRequestTooLarge(t *testing.T) {
 	t.Parallel()
 	w := New(t, Config{}).request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", strings.Repeat(" ", maxRequestBytes+1))
 	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
+}
+
+// TestHandlerBrokenBody: a body that cannot be read to its end is no success.
+func TestHandlerBrokenBody(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", iotest.ErrReader(errors.New("malformed chunk")))
+	r.Header.Set("Content-Type", contentTypeJSON)
+	r.Header.Set("X-Amz-Target", "Kinesis_20131202.ListStreams")
+	w := httptest.NewRecorder()
+	New(t, Config{}).ServeHTTP(w, r)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "malformed chunk")
 }
 
 // TestHandlerManyElements: a body of the size that is allowed does not become gigabytes in memory.
