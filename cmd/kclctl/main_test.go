@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -26,14 +27,24 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
+// nowhere is a loopback address where nobody listens.
+var nowhere = func() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}()
+
 // TestMain sets the AWS environment that kclctl reads. No test may meet the
-// credentials of whoever runs it.
+// credentials or the endpoints of whoever runs it.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1", "REDIS_URL": "",
+		"AWS_ENDPOINT_URL": "http://" + nowhere, "AWS_ENDPOINT_URL_DYNAMODB": "", "AWS_ENDPOINT_URL_KINESIS": "", "AWS_MAX_ATTEMPTS": "1", "REDIS_URL": "",
 	} {
 		_ = os.Setenv(name, value)
 	}
