@@ -147,9 +147,6 @@ func (s *Server) Put(table string, items ...Item) {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
-	if err != nil {
-		return // the client has gone
-	}
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	call := describeCall(operation, body)
 	call.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
@@ -158,6 +155,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	failure, answer := p.fail, any(nil)
 	switch {
 	case failure != nil:
+	case err != nil:
+		failure = &apiError{code: "SerializationException", message: "cannot read the request: " + err.Error()}
 	case r.Method != http.MethodPost || service != "DynamoDB_20120810":
 		failure = &apiError{code: "UnknownOperationException", message: "want POST with X-Amz-Target DynamoDB_20120810.Operation"}
 	default:

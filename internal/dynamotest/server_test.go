@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,6 +38,17 @@ func serve(t *testing.T, cfg dynamotest.Config) (*dynamotest.Server, *dynamodb.C
 	client := awstest.DynamoDB(t, srv, func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} })
 	create(t, client)
 	return srv, client
+}
+
+// A request that cannot be read to its end is no success.
+func TestRequestTooLarge(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", 16<<20+1)))
+	r.Header.Set("X-Amz-Target", "DynamoDB_20120810.PutItem")
+	w := httptest.NewRecorder()
+	dynamotest.New(dynamotest.Config{}).ServeHTTP(w, r)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "too large")
 }
 
 func create(t *testing.T, client *dynamodb.Client) {
