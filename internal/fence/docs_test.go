@@ -50,6 +50,23 @@ func TestDocumentsNameTests(t *testing.T) {
 	require.NotZero(t, found)
 }
 
+// TestSectionsSaySomething: no document has a heading without a text.
+func TestSectionsSaySomething(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("../../*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, documents)
+	empty := regexp.MustCompile(`(?m)^(#+) .*\n+(\z|#+ )`)
+	for _, document := range documents {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		for _, m := range empty.FindAllStringSubmatch(string(text), -1) {
+			deeper := len(m[2]) > len(m[1])+1 // a section that begins with a subsection
+			require.True(t, deeper, "%s: an empty section: %q", document, m[0])
+		}
+	}
+}
+
 // TestConfigurationTableIsComplete: README.md lists every field of the
 // configuration, and none that does not exist.
 func TestConfigurationTableIsComplete(t *testing.T) {
