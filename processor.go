@@ -11,6 +11,9 @@ import (
 //
 //	Initialize ProcessRecords* ShutdownRequested? (LeaseLost | ShardEnded)?
 //
+// A ShardEnded that has failed is repeated, unless the worker stops meanwhile:
+// then ShutdownRequested follows it. Nothing follows one that succeeded.
+//
 // The context that the methods get is cancelled, with [ErrLeaseLost] as its
 // cause, when the shard belongs to another worker, and with
 // [ErrShutdownTimeout] when a shutdown takes too long; it is not cancelled

@@ -108,7 +108,9 @@ func (c *consumer) run(ctx context.Context) {
 	}
 	if out == ended {
 		c.become(ctx, StateShuttingDown)
-		c.shardEnded(ctx)
+		if c.shardEnded(ctx) == stopped {
+			c.shutdownRequested(ctx) // it has not agreed to the end: its last chance to checkpoint
+		}
 	}
 	c.checkpointer.Close(kcl.ErrLeaseLost)
 	if errors.Is(context.Cause(ctx), kcl.ErrLeaseLost) && !c.finished {
@@ -439,10 +441,11 @@ func (c *consumer) leaseLost(ctx context.Context) {
 
 // shardEnded tells the processor, until it agrees, and then records the end:
 // the children's leases first, so that nobody can miss them, and SHARD_END last.
-func (c *consumer) shardEnded(ctx context.Context) {
+// It returns something else than done when the processor did not agree.
+func (c *consumer) shardEnded(ctx context.Context) outcome {
 	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.checkpointer}
-	if c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }) != done {
-		return
+	if out := c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }); out != done {
+		return out
 	}
 	c.finished = true
 	backoff := retry.New(firstBackoff, maxBackoff)
@@ -453,12 +456,12 @@ func (c *consumer) shardEnded(ctx context.Context) {
 			break
 		}
 		if ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
-			return
+			return done
 		}
 		wait := backoff.Next()
 		c.log.WarnContext(ctx, "end of the shard cannot be recorded yet", "err", err, "wait", wait)
 		if c.pause(ctx, wait) != done {
-			return
+			return done
 		}
 	}
 	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
@@ -466,6 +469,7 @@ func (c *consumer) shardEnded(ctx context.Context) {
 		coord.Nudge()
 	}
 	c.s.syncSoon()
+	return done
 }
 
 func (c *consumer) recordEnd(ctx context.Context) error {

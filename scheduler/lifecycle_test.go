@@ -210,6 +210,40 @@ func TestX01StopAfterAFailureKeepsTheBatch(t *testing.T) {
 	})
 }
 
+// A stop while the processor does not agree to the end of its shard: it is asked
+// to shut down all the same, and can checkpoint what it has.
+func TestStopWhileTheShardsEndFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		parent := r.open()[0]
+		w := r.worker("a")
+		w.do = func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error { p.take(in); return nil }
+		var refused, asked atomic.Int32
+		w.shardEnded = func(context.Context, *processor, kcl.ShardEndedInput) error {
+			refused.Add(1)
+			return errors.New("not yet")
+		}
+		w.shutdown = func(ctx context.Context, _ *processor, in kcl.ShutdownRequestedInput) error {
+			asked.Add(1)
+			return in.Checkpointer.Checkpoint(ctx)
+		}
+		w.start()
+		r.put(keys(5)...)
+		r.eventually(10*time.Second, "the records are processed", func() bool { return r.audit.count() == 5 })
+		r.split(parent)
+		r.eventually(time.Minute, "the end is refused", func() bool { return refused.Load() >= 2 })
+		require.NoError(t, w.stop())
+		require.EqualValues(t, 1, asked.Load())
+		require.False(t, r.row(parent).Finished())
+		require.False(t, r.row(parent).Checkpoint.IsSentinel(), "what was processed is checkpointed")
+		w = r.worker("b").start()
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
 // A processor that never succeeds does not hold up a stop, and its batch
 // belongs to the next worker.
 func TestStopWhileTheProcessorFails(t *testing.T) {
