@@ -23,6 +23,7 @@ type Status struct {
 
 // StreamStatus is one stream of a [Status].
 type StreamStatus struct {
+	// Stream as the service knows it, with its ARN.
 	Stream kcl.StreamIdentifier
 	// Mode is the configured way to read records.
 	Mode RetrievalMode
@@ -41,9 +42,13 @@ type StreamStatus struct {
 // ShardStatus is one shard of a [StreamStatus]. Shards of other workers have
 // only what the lease table says.
 type ShardStatus struct {
-	ShardID  string
+	// ShardID such as shardId-000000000000.
+	ShardID string
+	// LeaseKey is the key of the shard's row in the lease table: the shard id, or
+	// account:stream:epoch:shardId when the application reads several streams.
 	LeaseKey string
-	Parents  []string
+	// Parents are the ids of the shards that this one continues: none, one or two.
+	Parents []string
 	// Owner is the worker that reads the shard; empty when nobody does.
 	Owner string
 	// State of this worker's consumer; StateNone for shards of others.

@@ -38,11 +38,15 @@ const (
 // StallError says that a shard makes no progress. [Scheduler.Healthy] returns
 // one for each such shard.
 type StallError struct {
-	Stream   kcl.StreamIdentifier
-	ShardID  string
+	// Stream that the shard belongs to.
+	Stream kcl.StreamIdentifier
+	// ShardID such as shardId-000000000000.
+	ShardID string
+	// LeaseKey is the key of the shard's row in the lease table.
 	LeaseKey string
-	// Layer that is stuck, and since when.
+	// Layer that is stuck.
 	Layer Layer
+	// Since is when it got stuck, by the local clock.
 	Since time.Time
 	// Err is what the layer says, if it says anything.
 	Err error
