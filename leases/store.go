@@ -42,8 +42,10 @@ type Store interface {
 
 // Listing is what [Store.List] found.
 type Listing struct {
+	// Leases are the rows that could be read, in no order.
 	Leases []Lease
-	Bad    []*RowError
+	// Bad are the others, with what is wrong with each. They are left alone.
+	Bad []*RowError
 }
 
 // Update is a conditional write: set the attributes Set to their values in To,
