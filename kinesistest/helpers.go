@@ -192,13 +192,13 @@ func (s *Server) DeleteConsumer(stream, consumer string) error {
 
 // ShardInfo is a shard as [Server.Shards] shows it.
 type ShardInfo struct {
-	ID               string
+	ID               string // such as shardId-000000000000
 	ParentID         string // empty for a shard without a parent
 	AdjacentParentID string // the second parent of a merge, else empty
-	StartingHashKey  string
-	EndingHashKey    string
-	Open             bool
-	Records          int // that are kept
+	StartingHashKey  string // the lowest that the shard takes, decimal
+	EndingHashKey    string // the highest
+	Open             bool   // it takes records; false after a split or merge
+	Records          int    // that are kept
 }
 
 // Shards returns the shards of a stream in order of id, closed ones included, and nil when there is no such stream.
@@ -222,10 +222,10 @@ func (s *Server) Shards(stream string) []ShardInfo {
 
 // Record is a record as [Server.Records] shows it.
 type Record struct {
-	SequenceNumber string
-	PartitionKey   string // empty with AUTO distribution
-	Data           []byte // shared: do not change it
-	Arrival        time.Time
+	SequenceNumber string    // decimal
+	PartitionKey   string    // empty with AUTO distribution
+	Data           []byte    // shared: do not change it
+	Arrival        time.Time // by the server's clock
 }
 
 // Records returns the records that a shard keeps, oldest first, and nil when there is no such shard.
