@@ -42,8 +42,8 @@ func TestForeignARN(t *testing.T) {
 			c.Streams = []scheduler.StreamConfig{{ARN: "arn:aws:kinesis:us-east-1:111111111111:stream/orders"}}
 		}).start()
 		<-w.done
-		require.Error(t, w.err)
-		require.ErrorContains(t, w.err, "111111111111")
+		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
+		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: create it, or correct name and region")
 		listing, err := r.store.List(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, listing.Leases)
