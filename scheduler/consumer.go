@@ -86,7 +86,7 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 	s.consumers.add(c)
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
-	s.adopt(ctx, st, row)
+	c.adopt(ctx)
 	c.run(ctx)
 }
 
@@ -146,7 +146,9 @@ func (c *consumer) waitForParents(ctx context.Context) outcome {
 			row, err := c.s.cfg.Leases.Get(ctx, c.key)
 			c.progress.stored(err)
 			if err == nil {
-				c.start.PinnedAt = row.PinnedAt
+				if !row.PinnedAt.IsZero() {
+					c.start.PinnedAt = row.PinnedAt
+				}
 				break
 			}
 			if out := c.pause(ctx, parentPoll); out != done {
@@ -526,18 +528,25 @@ func (c *consumer) share(ctx context.Context, key string) error {
 	return nil
 }
 
-// adopt writes the stream's creation time to a row that has none, because
-// another library made it.
-func (s *Scheduler) adopt(ctx context.Context, st *stream, row leases.Lease) {
-	if !row.StreamCreated.IsZero() || st.created.IsZero() {
+// adopt writes to a row that another library made what is missing in it: the
+// stream's creation time, and the service's time from which LATEST counts. The
+// latter holds for this consumer even if it cannot be written.
+func (c *consumer) adopt(ctx context.Context) {
+	to, set := c.start, leases.Attr(0)
+	if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
+		to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
+	}
+	if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
+		to.PinnedAt, set = pin, set|leases.AttrPinnedAt
+	}
+	if set == 0 {
 		return
 	}
-	to := row
-	to.StreamCreated = st.created
-	err := s.cfg.Leases.Update(ctx, leases.Update{Read: row, Expect: leases.AttrStreamCreated, To: to, Set: leases.AttrStreamCreated})
+	err := c.s.cfg.Leases.Update(ctx, leases.Update{Read: c.start, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
 	if err != nil {
-		s.log.WarnContext(ctx, "stream creation time cannot be written to the lease", "stream", st.id.Name, "shard", row.ShardID, "err", err)
+		c.log.WarnContext(ctx, "lease of another library cannot be completed", "err", err)
 	}
+	c.start.PinnedAt = to.PinnedAt
 }
 
 func (c *consumer) report() checkpoint.Report {

@@ -65,6 +65,17 @@ func (l *lineage) Shard(ctx context.Context, shardID string) (kcl.Shard, []kcl.C
 	return shard, list.children[shardID], ok, nil
 }
 
+// pin returns the service's time of the last listing, less clockBackdate; zero
+// when there is none, or it did not say.
+func (l *lineage) pin() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		return time.Time{}
+	}
+	return l.last.pin
+}
+
 // known returns what is known of a row's shard without asking anybody.
 func (l *lineage) known(row leases.Lease) kcl.Shard {
 	l.mu.Lock()

@@ -80,7 +80,7 @@ func startPosition(l leases.Lease, configured kcl.InitialPosition) kcl.Position 
 	switch l.Checkpoint.SequenceNumber {
 	case kcl.SentinelLatest:
 		if l.PinnedAt.IsZero() {
-			// A row that another library wrote: there is no time to start from.
+			// Another library wrote the row, and the service's time is not known, see adopt.
 			return kcl.Position{Kind: kcl.Latest}
 		}
 		return kcl.Position{Kind: kcl.AtTimestamp, Timestamp: l.PinnedAt}

@@ -448,3 +448,33 @@ func TestRowsOfAnotherLibraryAreAdopted(t *testing.T) {
 		r.audit.check(0)
 	})
 }
+
+// A row at LATEST that another library made gets the service's time, from which
+// every later owner starts until there is a checkpoint: a record that arrives
+// between two owners is not skipped.
+func TestLatestOfAnotherLibraryIsPinned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		r.put("before")
+		time.Sleep(time.Minute)
+		r.audit = newAudit(t) // what was written before LATEST does not count
+		shard := r.open()[0]
+		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
+			Key: shard, ShardID: shard, ThroughputKBps: -1,
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+		}))
+		w := r.worker("a").start()
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		pin := r.row(shard).PinnedAt
+		require.WithinDuration(t, time.Now(), pin, time.Minute)
+		require.NoError(t, w.stop())
+
+		r.put(keys(3)...)
+		w = r.worker("b").start()
+		r.finished(time.Minute)
+		require.Equal(t, pin, r.row(shard).PinnedAt)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
