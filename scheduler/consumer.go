@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -88,6 +87,27 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 	defer c.metrics.Close()
 	c.adopt(ctx)
 	c.run(ctx)
+}
+
+// adopt writes to a row that another library made what is missing in it: the
+// stream's creation time, and the service's time from which LATEST counts. The
+// latter holds for this consumer even if it cannot be written.
+func (c *consumer) adopt(ctx context.Context) {
+	to, set := c.start, leases.Attr(0)
+	if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
+		to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
+	}
+	if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
+		to.PinnedAt, set = pin, set|leases.AttrPinnedAt
+	}
+	if set == 0 {
+		return
+	}
+	err := c.s.cfg.Leases.Update(ctx, leases.Update{Read: c.start, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
+	if err != nil {
+		c.log.WarnContext(ctx, "lease of another library cannot be completed", "err", err)
+	}
+	c.start.PinnedAt = to.PinnedAt
 }
 
 // run is the life of the consumer, one state after the other.
@@ -439,114 +459,6 @@ func (c *consumer) leaseLost(ctx context.Context) {
 	if err != nil {
 		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 0)
 	}
-}
-
-// shardEnded tells the processor, until it agrees, and then records the end:
-// the children's leases first, so that nobody can miss them, and SHARD_END last.
-// It returns something else than done when the processor did not agree.
-func (c *consumer) shardEnded(ctx context.Context) outcome {
-	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.checkpointer}
-	if out := c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }); out != done {
-		return out
-	}
-	c.finished = true
-	backoff := retry.New(firstBackoff, maxBackoff)
-	for {
-		err := c.recordEnd(ctx)
-		c.progress.stored(err)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
-			return done
-		}
-		wait := backoff.Next()
-		c.log.WarnContext(ctx, "end of the shard cannot be recorded yet", "err", err, "wait", wait)
-		if c.pause(ctx, wait) != done {
-			return done
-		}
-	}
-	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
-	if _, coord := c.s.parts(); coord != nil {
-		coord.Nudge()
-	}
-	c.s.syncSoon()
-	return done
-}
-
-func (c *consumer) recordEnd(ctx context.Context) error {
-	parent := c.holder.Lease()
-	ids := make([]string, 0, len(c.children))
-	for _, child := range c.children {
-		ids = append(ids, child.ID)
-		row := leases.ChildLease(parent, child)
-		if row.StreamCreated.IsZero() {
-			row.StreamCreated = c.stream.created
-		}
-		made, err := c.s.create(ctx, row)
-		if err == nil && !made {
-			err = c.share(ctx, row.Key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.writer().SetChildren(ctx, ids); err != nil {
-		return fmt.Errorf("record the children: %w", err)
-	}
-	return c.checkpointer.End(ctx)
-}
-
-// share gives a child that was to start at LATEST the pin of this shard, if
-// that is the earlier one. Two workers that start an application together can
-// see the stream before and after a reshard, and pin parent and child at
-// different times; what lies between would be lost. The child has not been
-// read yet: it waits for this shard.
-func (c *consumer) share(ctx context.Context, key string) error {
-	pin := c.start.PinnedAt
-	if pin.IsZero() {
-		return nil
-	}
-	row, err := c.s.cfg.Leases.Get(ctx, key)
-	if errors.Is(err, leases.ErrNotFound) {
-		return nil // finished and cleaned up
-	}
-	if err != nil {
-		return fmt.Errorf("read lease %s: %w", key, err)
-	}
-	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.After(pin) {
-		return nil
-	}
-	to := row
-	to.PinnedAt = pin
-	err = c.s.cfg.Leases.Update(ctx, leases.Update{
-		Read: row, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt, To: to, Set: leases.AttrPinnedAt,
-	})
-	if err != nil {
-		return fmt.Errorf("move the start of lease %s: %w", key, err)
-	}
-	return nil
-}
-
-// adopt writes to a row that another library made what is missing in it: the
-// stream's creation time, and the service's time from which LATEST counts. The
-// latter holds for this consumer even if it cannot be written.
-func (c *consumer) adopt(ctx context.Context) {
-	to, set := c.start, leases.Attr(0)
-	if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
-		to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
-	}
-	if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
-		to.PinnedAt, set = pin, set|leases.AttrPinnedAt
-	}
-	if set == 0 {
-		return
-	}
-	err := c.s.cfg.Leases.Update(ctx, leases.Update{Read: c.start, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
-	if err != nil {
-		c.log.WarnContext(ctx, "lease of another library cannot be completed", "err", err)
-	}
-	c.start.PinnedAt = to.PinnedAt
 }
 
 func (c *consumer) report() checkpoint.Report {

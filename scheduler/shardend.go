@@ -1,0 +1,98 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// shardEnded tells the processor, until it agrees, and then records the end:
+// the children's leases first, so that nobody can miss them, and SHARD_END last.
+// It returns something else than done when the processor did not agree.
+func (c *consumer) shardEnded(ctx context.Context) outcome {
+	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.checkpointer}
+	if out := c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }); out != done {
+		return out
+	}
+	c.finished = true
+	backoff := retry.New(firstBackoff, maxBackoff)
+	for {
+		err := c.recordEnd(ctx)
+		c.progress.stored(err)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
+			return done
+		}
+		wait := backoff.Next()
+		c.log.WarnContext(ctx, "end of the shard cannot be recorded yet", "err", err, "wait", wait)
+		if c.pause(ctx, wait) != done {
+			return done
+		}
+	}
+	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
+	if _, coord := c.s.parts(); coord != nil {
+		coord.Nudge()
+	}
+	c.s.syncSoon()
+	return done
+}
+
+func (c *consumer) recordEnd(ctx context.Context) error {
+	parent := c.holder.Lease()
+	ids := make([]string, 0, len(c.children))
+	for _, child := range c.children {
+		ids = append(ids, child.ID)
+		row := leases.ChildLease(parent, child)
+		if row.StreamCreated.IsZero() {
+			row.StreamCreated = c.stream.created
+		}
+		made, err := c.s.create(ctx, row)
+		if err == nil && !made {
+			err = c.share(ctx, row.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.writer().SetChildren(ctx, ids); err != nil {
+		return fmt.Errorf("record the children: %w", err)
+	}
+	return c.checkpointer.End(ctx)
+}
+
+// share gives a child that was to start at LATEST the pin of this shard, if
+// that is the earlier one. Two workers that start an application together can
+// see the stream before and after a reshard, and pin parent and child at
+// different times; what lies between would be lost. The child has not been
+// read yet: it waits for this shard.
+func (c *consumer) share(ctx context.Context, key string) error {
+	pin := c.start.PinnedAt
+	if pin.IsZero() {
+		return nil
+	}
+	row, err := c.s.cfg.Leases.Get(ctx, key)
+	if errors.Is(err, leases.ErrNotFound) {
+		return nil // finished and cleaned up
+	}
+	if err != nil {
+		return fmt.Errorf("read lease %s: %w", key, err)
+	}
+	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.After(pin) {
+		return nil
+	}
+	to := row
+	to.PinnedAt = pin
+	err = c.s.cfg.Leases.Update(ctx, leases.Update{
+		Read: row, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt, To: to, Set: leases.AttrPinnedAt,
+	})
+	if err != nil {
+		return fmt.Errorf("move the start of lease %s: %w", key, err)
+	}
+	return nil
+}
