@@ -58,8 +58,7 @@ type Checkpointer struct {
 	lastAt    time.Time
 	floor     kcl.ExtendedSequenceNumber // last, or a later write whose outcome is not known
 	delivered kcl.ExtendedSequenceNumber // the last record handed to the processor
-	all       kcl.ExtendedSequenceNumber // what "everything" means: delivered, less a batch that failed
-	done      kcl.ExtendedSequenceNumber // all before the batch in hand
+	done      kcl.ExtendedSequenceNumber // delivered, less the batch in hand
 	failed    bool                       // the batch in hand has failed, and is delivered again
 	open      time.Time                  // since when something is delivered and not checkpointed; moved on by every checkpoint
 	pending   bool                       // a pending checkpoint may stand in the row
@@ -77,7 +76,7 @@ var _ kcl.Checkpointer = (*Checkpointer)(nil)
 func New(writer Writer, start kcl.ExtendedSequenceNumber, m *metrics.Shard) *Checkpointer {
 	return &Checkpointer{
 		writer: writer, metrics: m, slot: make(chan struct{}, 1),
-		last: start, lastAt: time.Now(), floor: start, delivered: start, all: start, done: start,
+		last: start, lastAt: time.Now(), floor: start, delivered: start, done: start,
 	}
 }
 
@@ -88,7 +87,7 @@ func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.failed {
-		c.done = c.all
+		c.done = c.delivered
 	}
 	c.failed = false
 	if pos.Compare(c.delivered) > 0 {
@@ -97,7 +96,6 @@ func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 			c.open = time.Now()
 		}
 	}
-	c.all = c.delivered
 }
 
 // Failed says that the processor did not process the batch that was delivered
@@ -107,15 +105,18 @@ func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 func (c *Checkpointer) Failed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all, c.failed = c.done, true
+	c.failed = true
 }
 
 // everythingLocked is what a checkpoint without a position records.
 func (c *Checkpointer) everythingLocked() kcl.ExtendedSequenceNumber {
-	if c.all.Compare(c.floor) < 0 {
-		return c.floor // the processor itself has recorded a part of a failed batch
+	if !c.failed {
+		return c.delivered
 	}
-	return c.all
+	if c.done.Compare(c.floor) < 0 {
+		return c.floor // the processor itself has recorded a part of the batch
+	}
+	return c.done
 }
 
 // Checkpoint records everything that was delivered so far, except a batch that
