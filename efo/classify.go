@@ -31,7 +31,7 @@ func classify(err error) action {
 		return actLookup
 	case awserr.Is(err, "InvalidArgumentException"):
 		return actPosition
-	case awserr.Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired"):
+	case awserr.KeyUnusable(err):
 		return actSlow
 	case awserr.Denied(err):
 		return actDenied

@@ -50,7 +50,7 @@ func classify(err error) action {
 		return actRenew
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return actLookup
-	case awserr.Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired"):
+	case awserr.KeyUnusable(err):
 		return actSlow
 	case awserr.Denied(err):
 		return actDenied

@@ -59,6 +59,13 @@ func Throttled(err error) bool {
 	return Is(err, "ProvisionedThroughputExceededException", "LimitExceededException", "ThrottlingException", "RequestLimitExceeded", "KMSThrottlingException")
 }
 
+// KeyUnusable tells whether the key that encrypts the stream cannot be used,
+// which stays so until a person changes it. A key that is merely throttled is
+// not meant.
+func KeyUnusable(err error) bool {
+	return Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired")
+}
+
 // Denied tells whether the credentials are wrong or lack a permission.
 func Denied(err error) bool {
 	return Is(err, "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",

@@ -37,16 +37,19 @@ func TestCodeIsBounded(t *testing.T) {
 
 func TestDistinctions(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[string]struct{ throttled, denied bool }{
+	for code, want := range map[string]struct{ throttled, denied, key bool }{
 		"ProvisionedThroughputExceededException": {throttled: true},
 		"LimitExceededException":                 {throttled: true},
 		"KMSThrottlingException":                 {throttled: true},
 		"AccessDeniedException":                  {denied: true},
 		"UnrecognizedClientException":            {denied: true},
+		"KMSDisabledException":                   {key: true},
+		"KMSAccessDeniedException":               {key: true},
 		"ResourceNotFoundException":              {},
 	} {
 		require.Equal(t, want.throttled, awserr.Throttled(answer(code)), code)
 		require.Equal(t, want.denied, awserr.Denied(answer(code)), code)
+		require.Equal(t, want.key, awserr.KeyUnusable(answer(code)), code)
 		require.True(t, awserr.Is(answer(code), "x", code))
 		require.False(t, awserr.Is(answer(code), "x"))
 	}
