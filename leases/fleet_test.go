@@ -118,10 +118,11 @@ func (w *worker) stop() {
 
 // kill is the end of a process without warning, as far as others can tell.
 func (w *worker) kill() {
+	// The table first: a record that no longer counts must not be checkpointed.
+	w.client.Kill()
 	w.f.mu.Lock()
 	w.killed = true
 	w.f.mu.Unlock()
-	w.client.Kill()
 }
 
 // consume is the consumer of a well-behaved scheduler.

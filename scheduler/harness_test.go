@@ -135,9 +135,10 @@ func (w *worker) stop() error {
 // kill is what kill -9 looks like inside one process: network and table fall
 // silent for ever, and what the processor still does no longer counts.
 func (w *worker) kill() {
-	w.dead.Store(true)
-	w.r.srv.Kill(w.name)
+	// The fence last: a record that no longer counts must not be checkpointed.
 	w.store.Kill()
+	w.r.srv.Kill(w.name)
+	w.dead.Store(true)
 }
 
 func (r *rig) stopAll() {

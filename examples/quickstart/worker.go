@@ -98,9 +98,10 @@ func (w *worker) stop() error {
 // can do that to a part of itself: nothing that it does has an effect any more,
 // and nothing reaches it. Nobody is told.
 func (w *worker) kill(srv *kinesistest.Server, audit *Audit) {
-	audit.Fence(w.name)
-	srv.Kill(w.name)
+	// The output last: a record whose output no longer counts must not be checkpointed.
 	w.leases.Kill()
+	srv.Kill(w.name)
+	audit.Fence(w.name)
 	w.gone.Store("killed")
 }
 
