@@ -10,12 +10,15 @@
 //
 //	CreateTable       CREATING for Config.SettleTime; ResourceInUseException when the table exists
 //	DescribeTable     ResourceNotFoundException when it does not
-//	UpdateTable       creation and deletion of secondary indexes (described, not kept), deletion protection
+//	UpdateTable       one secondary index (KEYS_ONLY) made, CREATING for Config.SettleTime, or deleted; deletion protection
 //	DeleteTable       DELETING for Config.SettleTime; refused under deletion protection
 //	PutItem           conditions; ReturnValues NONE, ALL_OLD
 //	UpdateItem        SET #a = :v, REMOVE #a; conditions; upsert; ReturnValues NONE, ALL_OLD, ALL_NEW
 //	DeleteItem        conditions; ReturnValues NONE, ALL_OLD
 //	GetItem, Scan     ConsistentRead or up to Config.Lag behind; pages of 1 MB or Config.PageRows rows; segments
+//	Query             of an index, #hash = :value, Config.IndexLag behind; refused while the index is CREATING
+//	TransactWriteItems ConditionCheck, Put, Update, Delete in several tables, all or none; TransactionCanceledException
+//	                  with a reason for each; one that is repeated with its token is applied once
 //	continuous backups and tags: as far as creation of a table goes
 //
 // Expressions: #name = :value, AND, OR, NOT, parentheses, attribute_exists,

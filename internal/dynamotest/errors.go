@@ -9,7 +9,8 @@ import (
 type apiError struct {
 	code    string
 	message string
-	item    Item // the old item of a failed condition
+	item    Item     // the old item of a failed condition
+	reasons []reason // of a cancelled transaction, one for each of its items
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }

@@ -43,6 +43,14 @@ func (r itemRequest) answer(old, fresh Item) any {
 	return struct{}{}
 }
 
+// fits tells whether an item can be kept.
+func (t *table) fits(item Item) *apiError {
+	if item.size() > maxItemSize {
+		return validation("Item size has exceeded the maximum allowed size")
+	}
+	return t.fitsIndexes(item)
+}
+
 func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
 	t, err := s.readyLocked(r.TableName, now)
 	if err != nil {
@@ -52,8 +60,8 @@ func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Item.size() > maxItemSize {
-		return nil, validation("Item size has exceeded the maximum allowed size")
+	if err := t.fits(r.Item); err != nil {
+		return nil, err
 	}
 	cond, _, err := r.parse()
 	if err != nil {
@@ -66,6 +74,23 @@ func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
 	}
 	t.put(p, r.Item, now)
 	return r.answer(old, nil), nil
+}
+
+// updated returns old with its changes; a row that was not there is made.
+func updated(key, old Item, changes []change) (Item, *apiError) {
+	fresh := maps.Clone(key)
+	maps.Copy(fresh, old)
+	for _, c := range changes {
+		if _, ok := key[c.attribute]; ok {
+			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", c.attribute)
+		}
+		if c.remove {
+			delete(fresh, c.attribute)
+		} else {
+			fresh[c.attribute] = c.value
+		}
+	}
+	return fresh, nil
 }
 
 func (s *Server) updateItem(r itemRequest, now time.Time) (any, *apiError) {
@@ -86,20 +111,15 @@ func (s *Server) updateItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err := r.check(cond, old); err != nil {
 		return nil, err
 	}
-	fresh := maps.Clone(key)
-	maps.Copy(fresh, old)
-	for _, c := range changes {
-		if _, ok := key[c.attribute]; ok {
-			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", c.attribute)
-		}
-		if c.remove {
-			delete(fresh, c.attribute)
-		} else {
-			fresh[c.attribute] = c.value
-		}
+	fresh, err := updated(key, old, changes)
+	if err != nil {
+		return nil, err
 	}
 	if fresh.size() > maxItemSize {
 		return nil, validation("Item size to update has exceeded the maximum allowed size")
+	}
+	if err := t.fitsIndexes(fresh); err != nil {
+		return nil, err
 	}
 	t.put(p, fresh, now)
 	return r.answer(old, fresh), nil

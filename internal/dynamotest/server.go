@@ -28,7 +28,9 @@ type Config struct {
 	SettleTime time.Duration
 	// Lag is how far reads without ConsistentRead are behind.
 	Lag time.Duration
-	// PageRows is the most rows of one page of a Scan; 0 means as many as fit in 1 MB.
+	// IndexLag is how far indexes are behind.
+	IndexLag time.Duration
+	// PageRows is the most rows of one page of a Scan or Query; 0 means as many as fit in 1 MB.
 	PageRows int
 	// EmptyPages puts an empty page, with a key to go on from, between any two pages of a Scan.
 	EmptyPages bool
@@ -51,11 +53,12 @@ type Server struct {
 	mu     sync.Mutex // guards the fields below
 	tables map[string]*table
 	calls  map[string]int
+	tokens map[string]spent // of transactions, by client request token
 }
 
 // New returns a server without tables.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, faults: faults{closed: make(chan struct{})}, tables: make(map[string]*table), calls: make(map[string]int)}
+	return &Server{cfg: cfg, faults: faults{closed: make(chan struct{})}, tables: make(map[string]*table), calls: make(map[string]int), tokens: make(map[string]spent)}
 }
 
 // Start returns a server that serves on an in-memory network, until Close.
@@ -170,6 +173,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if failure.item != nil {
 			m["Item"] = failure.item
 		}
+		if failure.reasons != nil {
+			m["CancellationReasons"] = failure.reasons
+		}
 		answer = m
 	}
 	out, err := json.Marshal(answer)
@@ -231,6 +237,10 @@ func (s *Server) apply(operation string, body []byte) (any, *apiError) {
 		return apply(s, body, s.deleteItem)
 	case "Scan":
 		return apply(s, body, s.scan)
+	case "Query":
+		return apply(s, body, s.query)
+	case "TransactWriteItems":
+		return apply(s, body, s.transactWriteItems)
 	}
 	return nil, &apiError{code: "UnknownOperationException", message: "dynamotest does not know " + operation}
 }

@@ -251,8 +251,8 @@ func TestRefusals(t *testing.T) {
 		require.Error(t, err, name)
 		requireCode(t, err, "ValidationException", tt.want)
 	}
-	_, err := client.Query(t.Context(), &dynamodb.QueryInput{TableName: table})
-	requireCode(t, err, "UnknownOperationException", "Query")
+	_, err := client.BatchGetItem(t.Context(), &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{*table: {Keys: []map[string]types.AttributeValue{{"leaseKey": str("a")}}}}})
+	requireCode(t, err, "UnknownOperationException", "BatchGetItem")
 	_, err = client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: table, Key: item{"leaseKey": str("a")}, ProjectionExpression: aws.String("a")})
 	requireCode(t, err, "SerializationException", "ProjectionExpression")
 }

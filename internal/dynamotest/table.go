@@ -17,14 +17,9 @@ type table struct {
 	goneAt  time.Time // zero, or when it is deleted
 	indexes []*index
 	pitr    bool
-	rows    []*row // sorted by place
-	scans   int    // Scan requests that continue, for Config.EmptyPages
-	lag     time.Duration
-}
-
-type index struct {
-	globalIndex
-	readyAt time.Time
+	rows    []*row        // sorted by place
+	scans   int           // Scan requests that continue, for Config.EmptyPages
+	lag     time.Duration // how far back reads may look
 }
 
 // row keeps its versions as long as an eventually consistent read may see them.

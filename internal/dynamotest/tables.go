@@ -19,11 +19,11 @@ type (
 		ReadCapacityUnits  int64
 		WriteCapacityUnits int64
 	}
-	// globalIndex is described, but not kept.
 	globalIndex struct {
-		IndexName  string
-		KeySchema  []keySchemaElement
-		Projection struct{ ProjectionType string }
+		IndexName             string
+		KeySchema             []keySchemaElement
+		Projection            struct{ ProjectionType string }
+		ProvisionedThroughput *throughput `json:",omitempty"`
 	}
 	tag struct {
 		Key   string
@@ -125,7 +125,7 @@ func (s *Server) createTable(req createTableRequest, now time.Time) (any, *apiEr
 	case req.BillingMode != "PAY_PER_REQUEST" && req.ProvisionedThroughput == nil:
 		return nil, validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
 	}
-	t := &table{createTableRequest: req, arn: "arn:aws:dynamodb:us-east-1:000000000000:table/" + req.TableName, created: now, readyAt: now.Add(s.cfg.SettleTime), lag: s.cfg.Lag}
+	t := &table{createTableRequest: req, arn: "arn:aws:dynamodb:us-east-1:000000000000:table/" + req.TableName, created: now, readyAt: now.Add(s.cfg.SettleTime), lag: max(s.cfg.Lag, s.cfg.IndexLag)}
 	for _, k := range req.KeySchema {
 		if t.attributeType(k.AttributeName) == "" {
 			return nil, validation("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [" + k.AttributeName + "]")
@@ -164,20 +164,20 @@ func (s *Server) updateTable(req updateTableRequest, now time.Time) (any, *apiEr
 	if req.DeletionProtectionEnabled != nil {
 		t.DeletionProtectionEnabled = *req.DeletionProtectionEnabled
 	}
+	if len(req.GlobalSecondaryIndexUpdates) > 1 {
+		return nil, &apiError{code: "LimitExceededException", message: "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"}
+	}
 	for _, u := range req.GlobalSecondaryIndexUpdates {
-		named := func(name string) func(*index) bool { return func(x *index) bool { return x.IndexName == name } }
 		switch {
-		case u.Create != nil && slices.ContainsFunc(t.indexes, named(u.Create.IndexName)):
-			return nil, validation("One or more parameter values were invalid: Duplicate index name: " + u.Create.IndexName)
 		case u.Create != nil:
-			t.indexes = append(t.indexes, &index{globalIndex: *u.Create, readyAt: now.Add(s.cfg.SettleTime)})
-			for _, a := range req.AttributeDefinitions {
-				if t.attributeType(a.AttributeName) == "" {
-					t.AttributeDefinitions = append(t.AttributeDefinitions, a)
-				}
+			if err := t.addIndex(*u.Create, req.AttributeDefinitions, now.Add(s.cfg.SettleTime)); err != nil {
+				return nil, err
 			}
 		case u.Delete != nil:
-			t.indexes = slices.DeleteFunc(t.indexes, named(u.Delete.IndexName))
+			if t.index(u.Delete.IndexName) == nil {
+				return nil, &apiError{code: "ResourceNotFoundException", message: "Requested resource not found"}
+			}
+			t.indexes = slices.DeleteFunc(t.indexes, func(x *index) bool { return x.IndexName == u.Delete.IndexName })
 		}
 	}
 	return map[string]any{"TableDescription": t.describe(now)}, nil
