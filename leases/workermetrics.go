@@ -1,0 +1,120 @@
+package leases
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The times of the workers' metrics.
+const (
+	// Without a report for workerSilence a worker is not given leases (those of
+	// the KCL report every 30 s), and after workerForgotten its metrics are deleted.
+	workerSilence   = time.Minute
+	workerForgotten = 24 * time.Hour
+	// averageWeight is that of the newest of several samples.
+	averageWeight = 0.5
+)
+
+// validate tells what keeps the leader from making sense of m. The metrics of a
+// worker that has no sensor are empty, and valid.
+func (m WorkerMetrics) validate() error {
+	if m.Worker == "" {
+		return errors.New("no worker")
+	}
+	if m.Updated.IsZero() {
+		return errors.New("no time of the report")
+	}
+	if _, old := m.Stats["THROUGHPUT"]; old {
+		return nil // written by an early version, in the place of none
+	}
+	for name := range m.Stats {
+		if r := m.Range[name]; len(r) == 0 || r[0] == 0 {
+			return fmt.Errorf("no operating range of metric %s", name)
+		}
+	}
+	for name, r := range m.Range {
+		if len(r) == 0 || r[0] == 0 {
+			return fmt.Errorf("empty operating range of metric %s", name)
+		}
+	}
+	return nil
+}
+
+// plain tells whether the worker has no sensor: its load is the throughput of
+// its leases.
+func (m WorkerMetrics) plain() bool {
+	_, old := m.Stats["THROUGHPUT"]
+	return old || len(m.Stats) == 0
+}
+
+// failing tells whether a sensor failed at the last report. Such a worker gets
+// no leases.
+func (m WorkerMetrics) failing() bool {
+	if m.plain() {
+		return false
+	}
+	for _, samples := range m.Stats {
+		if n := len(samples); n > 0 && samples[n-1] < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// stale tells whether the metrics are to be deleted.
+func (m WorkerMetrics) stale(now time.Time) bool { return now.Sub(m.Updated) > workerForgotten }
+
+// value is the moving average of the samples of one metric. ok is false when
+// there is none; a sample that could not be taken counts for nothing.
+func (m WorkerMetrics) value(metric string) (v float64, ok bool) {
+	for _, s := range m.Stats[metric] {
+		switch {
+		case s < 0:
+		case !ok:
+			v, ok = s, true
+		default:
+			v = averageWeight*s + (1-averageWeight)*v
+		}
+	}
+	return v, ok
+}
+
+// workerWatch tells which workers live, from one look at their metrics to the
+// next. The zero value has seen nobody.
+type workerWatch struct {
+	seen map[string]workerSight
+}
+
+// workerSight is a report and when it was seen first.
+type workerSight struct {
+	updated time.Time
+	since   time.Duration
+}
+
+// active returns those of the metrics whose workers may be given leases: valid,
+// not failing, and reported lately. now is the wall clock and at the monotonic
+// one. The wall clock decides only about a worker that is seen for the first
+// time; after that, a report is as old as it has been seen. So a worker whose
+// clock is wrong is counted on from its next report on, and one that died with
+// a clock that is ahead is not counted on for ever. (The KCL compares wall
+// clocks.)
+func (w *workerWatch) active(now time.Time, at time.Duration, all []WorkerMetrics) []WorkerMetrics {
+	seen := make(map[string]workerSight, len(all))
+	var active []WorkerMetrics
+	for _, m := range all {
+		s, known := w.seen[m.Worker]
+		switch {
+		case !known:
+			s = workerSight{m.Updated, at - max(0, now.Sub(m.Updated))}
+		case !s.updated.Equal(m.Updated):
+			s = workerSight{m.Updated, at}
+		}
+		seen[m.Worker] = s
+		if at-s.since <= workerSilence && m.validate() == nil && !m.failing() {
+			active = append(active, m)
+		}
+	}
+	w.seen = seen
+	return active
+}
