@@ -60,6 +60,21 @@ type Config struct {
 	// Tags are put on a table that Init makes.
 	Tags map[string]string
 
+	// CoordinatorTable and WorkerMetricsTable name the side tables in which KCL
+	// 3.0 to 3.4 keeps what is no lease. They are used where they exist, and never
+	// made. Default to Table with "-CoordinatorState" and "-WorkerMetricStats", as
+	// in the KCL (tableName of CoordinatorStateTableConfig and
+	// WorkerMetricsTableConfig).
+	CoordinatorTable   string
+	WorkerMetricsTable string
+
+	// MigrateToLeaseTable lets workers write into the lease table what KCL 3.0 to
+	// 3.4 keeps in the side tables, once all workers of the fleet know how
+	// (migrateAllEntitiesToLeaseTable in the KCL). From then on no worker of KCL
+	// 3.0 to 3.4 can be started any more. Defaults to false; of no effect where
+	// there are no side tables.
+	MigrateToLeaseTable bool
+
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -75,6 +90,11 @@ func (c Config) Validate() error {
 	if !tableName.MatchString(c.Table) {
 		problems = append(problems, fmt.Errorf("Config.Table is %q: a table name has 3 to 255 letters, digits, '_', '.' or '-'", c.Table))
 	}
+	for _, t := range []struct{ field, name string }{{"CoordinatorTable", c.CoordinatorTable}, {"WorkerMetricsTable", c.WorkerMetricsTable}} {
+		if t.name != "" && (!tableName.MatchString(t.name) || t.name == c.Table) {
+			problems = append(problems, fmt.Errorf("Config.%s is %q: it must be the name of another table than Config.Table, of 3 to 255 letters, digits, '_', '.' or '-'", t.field, t.name))
+		}
+	}
 	if c.RequestTimeout < 0 {
 		problems = append(problems, fmt.Errorf("Config.RequestTimeout is %v: it must not be negative", c.RequestTimeout))
 	}
@@ -85,13 +105,15 @@ func (c Config) Validate() error {
 }
 
 // Store is a lease table in DynamoDB. It is safe for concurrent use and holds
-// no state but its Config.
+// no state but its Config and, for a minute, which side tables exist.
 type Store struct {
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	routes *routes
+	side   bool // it stands for a side table
 }
 
-var _ leases.Store = (*Store)(nil)
+var _ leases.FleetStore = (*Store)(nil)
 
 // New returns a Store. It calls nobody; Init says what is wrong with cfg.
 func New(cfg Config) *Store {
@@ -101,7 +123,7 @@ func New(cfg Config) *Store {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Store{cfg: cfg, log: log.With("table", cfg.Table)}
+	return &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}}
 }
 
 // once switches the SDK's retries off.
@@ -134,6 +156,8 @@ func (s *Store) explain(ctx, timed context.Context, action string, err error) er
 		return fmt.Errorf("%s %s: %w", action, resource, context.Cause(ctx))
 	case timed.Err() != nil:
 		return fmt.Errorf("%s %s: %w after %v: %w", action, resource, errNoAnswer, s.cfg.RequestTimeout, context.DeadlineExceeded)
+	case awserr.Is(err, "ResourceNotFoundException") && s.side:
+		return fmt.Errorf("%w: %s: %s: %w", leases.ErrTableNotFound, action, s.cfg.Table, err)
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position: %w", leases.ErrTableNotFound, action, s.cfg.Table, err)
 	}
@@ -144,28 +168,20 @@ func (s *Store) explain(ctx, timed context.Context, action string, err error) er
 // KCL 3.5 keeps in the table are left out.
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing
-	in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &s.cfg.ConsistentList}
-	for {
-		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in, s.soon)
-		if err != nil {
-			return leases.Listing{}, err
+	err := s.scan(ctx, s.cfg.ConsistentList, func(it item) {
+		if !isLease(it) {
+			return
 		}
-		for _, it := range page.Items {
-			if !isLease(it) {
-				continue
-			}
-			if l, bad := decode(it); bad != nil {
-				out.Bad = append(out.Bad, bad)
-			} else {
-				out.Leases = append(out.Leases, l)
-			}
+		if l, bad := decode(it); bad != nil {
+			out.Bad = append(out.Bad, bad)
+		} else {
+			out.Leases = append(out.Leases, l)
 		}
-		// A page may be empty although more follow.
-		if len(page.LastEvaluatedKey) == 0 {
-			return out, nil
-		}
-		in.ExclusiveStartKey = page.LastEvaluatedKey
+	})
+	if err != nil {
+		return leases.Listing{}, err
 	}
+	return out, nil
 }
 
 // Get implements [leases.Store] with a consistent read.

@@ -1,0 +1,183 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// moveBatch is how many items one transaction moves, as in the KCL.
+const moveBatch = 25
+
+// transaction collects writes that happen together or not at all.
+type transaction struct {
+	items []types.TransactWriteItem
+	keys  []string // of the items, for errors
+}
+
+func (t *transaction) add(key string, it types.TransactWriteItem) {
+	t.items, t.keys = append(t.items, it), append(t.keys, key)
+}
+
+// leading is the condition that a worker has the lock of the side table.
+func (t *transaction) leading(p place, worker string) {
+	e := newExpression()
+	t.add(keyLeader, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+		TableName: &p.cfg.Table, Key: p.id(keyLeader), ConditionExpression: aws.String(e.equals(item{attrLockOwner: str(worker)}, attrLockOwner)),
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
+	}})
+}
+
+func (t *transaction) put(p place, it item, e *expression, condition string) {
+	t.add(textOf(it, p.key), types.TransactWriteItem{Put: &types.Put{
+		TableName: &p.cfg.Table, Item: it, ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
+	}})
+}
+
+func (t *transaction) remove(p place, id string, e *expression, condition string) {
+	t.add(id, types.TransactWriteItem{Delete: &types.Delete{
+		TableName: &p.cfg.Table, Key: p.id(id), ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
+	}})
+}
+
+// commit makes the writes. The SDK gives them a token, so that they happen once
+// although it repeats them.
+func (t *transaction) commit(ctx context.Context, s *Store) error {
+	_, err := call(ctx, s, "dynamodb:TransactWriteItems", s.cfg.Client.TransactWriteItems, &sdk.TransactWriteItemsInput{TransactItems: t.items}, s.soon)
+	if cancelled, ok := errors.AsType[*types.TransactionCanceledException](err); ok {
+		for i, r := range cancelled.CancellationReasons {
+			if aws.ToString(r.Code) == "ConditionalCheckFailed" && i < len(t.keys) {
+				return &leases.ConflictError{Key: t.keys[i]}
+			}
+		}
+	}
+	return err
+}
+
+// complete ends the migration to a single table.
+func (s *Store) complete(ctx context.Context, old item, to leases.MigrationState) error {
+	side, own := s.coordinatorTable(), s.leaseTable()
+	it, err := state(attrTableMigration, to)
+	if err != nil {
+		return err
+	}
+	withHistory(it, old, attrTableMigration)
+	var t transaction
+	t.leading(side, to.By)
+	whole := own.entity(keyTableMigration, entityTableMigration)
+	maps.Copy(whole, it)
+	e := newExpression()
+	t.put(own, whole, e, e.absent(own))
+	whole = maps.Clone(old)
+	maps.Copy(whole, it)
+	e = newExpression()
+	t.put(side, whole, e, side.unchanged(e, old, attrTableMigration))
+	if err := t.commit(ctx, s); err != nil {
+		return err
+	}
+	e = newExpression()
+	if err := side.remove(ctx, keyLeader, e, e.equals(item{attrLockOwner: str(to.By)}, attrLockOwner)); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "lock of the leader stays in the side table, where it does no harm", slog.Any("err", err))
+	}
+	return nil
+}
+
+// MoveToLeaseTable implements [leases.FleetStore]. It moves the items of the
+// table <Table>-CoordinatorState, 25 in a transaction. The metrics in
+// <Table>-WorkerMetricStats are not moved: living workers have written theirs
+// into the lease table before, and those of others are of no use.
+func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) error {
+	r, err := s.route(ctx, true)
+	switch {
+	case err != nil:
+		return err
+	case !r.coordinator || r.status == leases.TableMigrationComplete:
+		return nil
+	case r.status != leases.TableMigrationDeployed && r.status != leases.TableMigrationPending:
+		return fmt.Errorf("items cannot be moved into table %s in state %q of the migration: workers of KCL 3.0 to 3.4 may be running, which cannot read them there", s.cfg.Table, r.status)
+	}
+	rest, err := s.movable(ctx)
+	if err != nil {
+		return err
+	}
+	side, own := s.coordinatorTable(), s.leaseTable()
+	for batch := range slices.Chunk(rest, moveBatch) {
+		var t transaction
+		t.leading(side, mine.Owner)
+		for _, m := range batch {
+			e := newExpression()
+			t.put(own, m.item, e, e.absent(own))
+			e = newExpression()
+			t.remove(side, m.id, e, m.unchanged(e))
+		}
+		if err := t.commit(ctx, s); err != nil {
+			return err
+		}
+	}
+	if rest, err = s.movable(ctx); err == nil && len(rest) > 0 {
+		err = fmt.Errorf("table %s got new items while it was emptied (%s and others): move them again", side.cfg.Table, rest[0].id)
+	}
+	return err
+}
+
+// movable is an item of the side table, and what it becomes.
+type movable struct {
+	id        string
+	old, item item
+	side      place
+}
+
+// unchanged is the condition that the item is as it was read, as far as its
+// strings and numbers tell.
+func (m movable) unchanged(e *expression) string {
+	condition := e.exists(m.side)
+	for _, name := range sortedNames(m.old) {
+		switch m.old[name].(type) {
+		case *types.AttributeValueMemberS, *types.AttributeValueMemberN:
+			if name != m.side.key {
+				condition += " AND " + e.equals(m.old, name)
+			}
+		}
+	}
+	return condition
+}
+
+// movable returns what is to be moved, or which items nobody knows.
+func (s *Store) movable(ctx context.Context) ([]movable, error) {
+	side := s.coordinatorTable()
+	var out []movable
+	var problems []error
+	err := side.scan(ctx, true, func(it item) {
+		id := textOf(it, side.key)
+		if id == keyLeader || id == keyTableMigration {
+			return
+		}
+		kind := textOf(it, attrEntityType)
+		switch {
+		case kind != "":
+		case id == keyClientVersion:
+			kind = entityClientVersion
+		case it[attrStreamID] != nil:
+			kind = entityStream
+		default:
+			problems = append(problems, &leases.RowError{Key: id, Err: fmt.Errorf("item of table %s is of an unknown kind: delete it, or the table cannot be migrated", side.cfg.Table)})
+			return
+		}
+		fresh := maps.Clone(it)
+		delete(fresh, side.key)
+		fresh[attrKey], fresh[attrEntityType] = str(id), str(kind)
+		out = append(out, movable{id: id, old: it, item: fresh, side: side})
+	})
+	return out, errors.Join(err, errors.Join(problems...))
+}

@@ -1,0 +1,278 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+func sortedNames(it item) []string { return slices.Sorted(maps.Keys(it)) }
+
+// isWorker tells whether an item of the lease table is a worker's metrics.
+func isWorker(it item) bool {
+	if it[attrEntityType] != nil {
+		return textOf(it, attrEntityType) == entityWorker
+	}
+	return !isLease(it) && it[attrMetricsLastUpdated] != nil
+}
+
+// seconds is a time in whole seconds.
+func seconds(t time.Time) (types.AttributeValue, error) {
+	if _, err := formatSeconds(t); err != nil {
+		return nil, err
+	}
+	return integer(t.Unix()), nil
+}
+
+// lists encodes a map of lists of numbers.
+func lists(m map[string][]float64, limit int, format func(float64) (string, error)) (types.AttributeValue, error) {
+	out := item{}
+	for name, values := range m {
+		if name == "" || len(values) == 0 || len(values) > limit {
+			return nil, fmt.Errorf("metric %q has %d values, want 1 to %d", name, len(values), limit)
+		}
+		list := make([]types.AttributeValue, len(values))
+		for i, v := range values {
+			s, err := format(v)
+			if err != nil {
+				return nil, fmt.Errorf("metric %q: %w", name, err)
+			}
+			list[i] = num(s)
+		}
+		out[name] = &types.AttributeValueMemberL{Value: list}
+	}
+	return &types.AttributeValueMemberM{Value: out}, nil
+}
+
+// formatSample writes a sample as Java writes a double.
+func formatSample(f float64) (string, error) {
+	switch {
+	case math.IsNaN(f) || f < -1 || f > 1e9:
+		return "", fmt.Errorf("%v is not a sample", f)
+	case f < 0:
+		return "-" + formatThroughput(-f), nil
+	case f < 1e-9:
+		return formatThroughput(0), nil
+	}
+	return formatThroughput(f), nil
+}
+
+// formatRange writes an element of an operating range. Java reads whole numbers.
+func formatRange(f float64) (string, error) {
+	if math.IsNaN(f) || f < 0 || f > 1e9 || f != math.Trunc(f) {
+		return "", fmt.Errorf("%v is not a whole percentage", f)
+	}
+	return strconv.FormatInt(int64(f), 10), nil
+}
+
+// encodeWorker returns the attributes of a worker's metrics and the names of
+// those that are to be absent.
+func (p place) encodeWorker(m leases.WorkerMetrics) (it item, absent []string, err error) {
+	it = p.entity(m.Worker, entityWorker)
+	var problems []error
+	keep := func(name string, v types.AttributeValue, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+			return
+		}
+		it[name] = v
+	}
+	if m.Worker == "" {
+		problems = append(problems, errors.New("the worker has no id"))
+	}
+	v, err := seconds(m.Updated)
+	keep(attrMetricsLastUpdated, v, err)
+	v, err = lists(m.Stats, maxSamples, formatSample)
+	keep(attrMetricsStats, v, err)
+	v, err = lists(m.Range, maxSamples, formatRange)
+	keep(attrMetricsRange, v, err)
+	switch {
+	case m.Support < 0:
+		problems = append(problems, fmt.Errorf("%s: %d is negative", attrMetricsSupport, m.Support))
+	case m.Support == 0:
+		absent = append(absent, attrMetricsSupport)
+	default:
+		it[attrMetricsSupport] = integer(int64(m.Support))
+	}
+	if m.SupportUpdated.IsZero() {
+		absent = append(absent, attrMetricsSupportAt)
+	} else {
+		v, err = seconds(m.SupportUpdated)
+		keep(attrMetricsSupportAt, v, err)
+	}
+	if m.Native {
+		it[attrNativeWorker] = &types.AttributeValueMemberBOOL{Value: true}
+	} else {
+		absent = append(absent, attrNativeWorker)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, nil, fmt.Errorf("metrics of worker %q cannot be written: %w", m.Worker, err)
+	}
+	return it, absent, nil
+}
+
+// lists reads a map of lists of numbers; nil when it is absent.
+func (r *reader) lists(name string) map[string][]float64 {
+	const want = "a map (M) of lists (L) of numbers (N)"
+	var m item
+	switch v := r.item[name].(type) {
+	case nil:
+		return nil
+	case *types.AttributeValueMemberM:
+		m = v.Value
+	default:
+		r.wrong(name, want)
+		return nil
+	}
+	out := map[string][]float64{}
+	for metric, v := range m {
+		list, ok := v.(*types.AttributeValueMemberL)
+		if !ok {
+			r.wrong(name, want)
+			return nil
+		}
+		values := make([]float64, len(list.Value))
+		for i, v := range list.Value {
+			n, ok := v.(*types.AttributeValueMemberN)
+			if !ok {
+				r.wrong(name, want)
+				return nil
+			}
+			f, err := parseDecimal(n.Value)
+			if err != nil {
+				r.wrong(name, want)
+				return nil
+			}
+			values[i], _ = f.Float64()
+		}
+		out[metric] = values
+	}
+	return out
+}
+
+// decodeWorker reads a worker's metrics. Whether they make sense the leader
+// decides; here they need only be of the right types.
+func (p place) decodeWorker(it item) (leases.WorkerMetrics, *leases.RowError) {
+	r := &reader{item: it}
+	m := leases.WorkerMetrics{
+		Worker:         r.text(p.key),
+		Updated:        r.seconds(attrMetricsLastUpdated).Truncate(time.Second),
+		Stats:          r.lists(attrMetricsStats),
+		Range:          r.lists(attrMetricsRange),
+		Support:        int(r.integer(attrMetricsSupport, math.MaxInt32, false)),
+		SupportUpdated: r.seconds(attrMetricsSupportAt).Truncate(time.Second),
+		InSideTable:    p.side,
+	}
+	if v, ok := it[attrNativeWorker].(*types.AttributeValueMemberBOOL); ok {
+		m.Native = v.Value
+	}
+	if m.Worker == "" {
+		r.wrong(p.key, "a string (S)")
+	}
+	if err := errors.Join(r.problems...); err != nil {
+		return m, &leases.RowError{Key: m.Worker, Err: fmt.Errorf("%w; the worker's metrics cannot be read: it gets no leases until it has written them again; delete the item if that worker is gone", err)}
+	}
+	return m, nil
+}
+
+// Workers implements [leases.FleetStore] with scans of the lease table and,
+// while that may hold metrics, of the side table.
+func (s *Store) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.RowError, error) {
+	r, err := s.route(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	var workers []leases.WorkerMetrics
+	var damaged []*leases.RowError
+	add := func(p place) func(item) {
+		return func(it item) {
+			if !p.side && !isWorker(it) {
+				return
+			}
+			if m, bad := p.decodeWorker(it); bad != nil {
+				damaged = append(damaged, bad)
+			} else {
+				workers = append(workers, m)
+			}
+		}
+	}
+	if r.metrics && !r.single() {
+		side := s.metricsTable()
+		if err := side.scan(ctx, true, add(side)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := s.scan(ctx, s.cfg.ConsistentList, add(s.leaseTable())); err != nil {
+		return nil, nil, err
+	}
+	return workers, damaged, nil
+}
+
+// ReportWorker implements [leases.FleetStore] with one UpdateItem, so that
+// attributes which another library keeps there survive. A lease whose key is the
+// worker's id is not touched.
+func (s *Store) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error {
+	r, err := s.route(ctx, false)
+	if err != nil {
+		return err
+	}
+	p := s.metricsTable()
+	if r.writesToLeaseTable(s.cfg.MigrateToLeaseTable) {
+		p = s.leaseTable()
+	}
+	it, absent, err := p.encodeWorker(m)
+	if err != nil {
+		return err
+	}
+	e := newExpression()
+	condition := e.absent(p) + " OR " + e.exists(p)
+	if !p.side {
+		condition = e.absent(p) + " OR " + e.equals(it, attrEntityType)
+	}
+	return p.update(ctx, it, e, condition, absent...)
+}
+
+// ForgetWorker implements [leases.FleetStore] with one conditional DeleteItem;
+// metrics that this worker has written may be in either table.
+func (s *Store) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) error {
+	r, err := s.route(ctx, false)
+	if err != nil {
+		return err
+	}
+	var places []place
+	if r.metrics {
+		places = append(places, s.metricsTable())
+	}
+	if !read.InSideTable {
+		places = append(places, s.leaseTable())
+	}
+	err = &leases.ConflictError{Key: read.Worker}
+	for _, p := range places {
+		e := newExpression()
+		condition := e.exists(p)
+		if read.Updated.IsZero() {
+			condition += " AND attribute_not_exists(" + e.name(attrMetricsLastUpdated) + ")"
+		} else {
+			condition += " AND " + e.equals(item{attrMetricsLastUpdated: integer(read.Updated.Unix())}, attrMetricsLastUpdated)
+		}
+		if !p.side {
+			condition += " AND " + e.equals(item{attrEntityType: str(entityWorker)}, attrEntityType)
+		}
+		if err = p.remove(ctx, read.Worker, e, condition); err == nil {
+			return nil
+		}
+		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,98 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// equals is the condition that the attributes are so.
+func (e *expression) equals(it item, attributes ...string) string {
+	terms := make([]string, len(attributes))
+	for i, a := range attributes {
+		terms[i] = e.name(a) + " = " + e.value("is_", a, it[a])
+	}
+	return strings.Join(terms, " AND ")
+}
+
+// exists is the condition that the item is there.
+func (e *expression) exists(p place) string { return "attribute_exists(" + e.name(p.key) + ")" }
+
+// absent is the condition that it is not.
+func (e *expression) absent(p place) string { return "attribute_not_exists(" + e.name(p.key) + ")" }
+
+// change sets the attributes of it that are not its key, and removes others.
+func (e *expression) change(p place, it item, remove ...string) string {
+	var sets, removes, clauses []string
+	for _, name := range sortedNames(it) {
+		if name != p.key {
+			sets = append(sets, e.name(name)+" = "+e.value("to_", name, it[name]))
+		}
+	}
+	for _, name := range remove {
+		removes = append(removes, e.name(name))
+	}
+	if len(sets) > 0 {
+		clauses = append(clauses, "SET "+strings.Join(sets, ", "))
+	}
+	if len(removes) > 0 {
+		clauses = append(clauses, "REMOVE "+strings.Join(removes, ", "))
+	}
+	return strings.Join(clauses, " ")
+}
+
+func (e *expression) valuesOrNil() item {
+	if len(e.values) == 0 {
+		return nil
+	}
+	return e.values
+}
+
+// put writes a whole item if the condition holds.
+func (p place) put(ctx context.Context, it item, e *expression, condition string) error {
+	_, err := call(ctx, p.Store, "dynamodb:PutItem", p.cfg.Client.PutItem, &sdk.PutItemInput{
+		TableName: &p.cfg.Table, Item: it, ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
+	}, once)
+	return p.differs(it, err)
+}
+
+// update sets the attributes of it, and removes others, if the condition holds.
+func (p place) update(ctx context.Context, it item, e *expression, condition string, remove ...string) error {
+	change := e.change(p, it, remove...)
+	_, err := call(ctx, p.Store, "dynamodb:UpdateItem", p.cfg.Client.UpdateItem, &sdk.UpdateItemInput{
+		TableName: &p.cfg.Table, Key: item{p.key: it[p.key]}, UpdateExpression: &change, ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
+	}, once)
+	return p.differs(it, err)
+}
+
+// remove deletes an item if the condition holds.
+func (p place) remove(ctx context.Context, id string, e *expression, condition string) error {
+	_, err := call(ctx, p.Store, "dynamodb:DeleteItem", p.cfg.Client.DeleteItem, &sdk.DeleteItemInput{
+		TableName: &p.cfg.Table, Key: p.id(id), ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
+	}, once)
+	return p.differs(p.id(id), err)
+}
+
+// differs turns a failed condition into a [*leases.ConflictError].
+func (p place) differs(it item, err error) error {
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return &leases.ConflictError{Key: textOf(it, p.key)}
+	}
+	return err
+}
+
+// textOf returns a string attribute, or nothing.
+func textOf(it item, name string) string {
+	if v, ok := it[name].(*types.AttributeValueMemberS); ok {
+		return v.Value
+	}
+	return ""
+}
