@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
 )
 
 // Holder is one lease that this worker holds. A goroutine of its own renews it,
@@ -33,8 +34,11 @@ type Holder struct {
 	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
 	cancelIO context.CancelCauseFunc
 
-	unknown []attempt // of the holder's goroutine: writes whose outcome is not known
-	writes  int       // of the holder's goroutine: numbers the calls of write
+	// Of the holder's goroutine.
+	unknown []attempt // writes whose outcome is not known
+	failing bool      // the last write failed
+	renewal change
+	backoff *retry.Backoff // of the renewals
 
 	mu       sync.Mutex // guards the fields below
 	row      Lease
@@ -47,11 +51,17 @@ type Holder struct {
 	deadline *time.Timer
 }
 
-// request asks the holder's goroutine for a write.
+// request asks the holder's goroutine to try a write once.
 type request struct {
 	ctx    context.Context //nolint:containedctx // of the call that the request stands for
-	change change
-	answer chan<- error
+	change *change
+	answer chan<- answer
+}
+
+// answer is what came of it.
+type answer struct {
+	err   error
+	again bool // the store failed: the caller may try again
 }
 
 func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
@@ -59,7 +69,8 @@ func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
 		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
 		requests: make(chan request), poke: make(chan struct{}, 1),
 		stopping: make(chan struct{}), abandon: make(chan struct{}), ended: make(chan struct{}), consumed: make(chan struct{}),
-		row: row, sent: sent,
+		row: row, sent: sent, backoff: cfg.newBackoff(),
+		renewal: change{name: "renew", apply: func(row Lease) (Lease, Attr) { return row, 0 }},
 	}
 	// Neither ends because Run's context does: a consumer is asked to finish,
 	// and its last writes must still be possible.
@@ -109,7 +120,7 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 	if err := h.validate(pos); err != nil {
 		return err
 	}
-	return h.submit(ctx, change{
+	return h.submit(ctx, &change{
 		name: "checkpoint",
 		done: func(row Lease) bool {
 			// An earlier write, whose answer was lost, turns out to have gone further.
@@ -130,7 +141,7 @@ func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, st
 	if err := h.validate(pos); err != nil {
 		return err
 	}
-	return h.submit(ctx, change{name: "prepare", apply: func(row Lease) (Lease, Attr) {
+	return h.submit(ctx, &change{name: "prepare", apply: func(row Lease) (Lease, Attr) {
 		row.Pending, row.PendingState = pos, state
 		return row, AttrPending
 	}})
@@ -139,7 +150,7 @@ func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, st
 // SetChildren records the shards that continue this one. Errors are those of
 // Checkpoint.
 func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
-	return h.submit(ctx, change{name: "children", apply: func(row Lease) (Lease, Attr) {
+	return h.submit(ctx, &change{name: "children", apply: func(row Lease) (Lease, Attr) {
 		row.Children = ids
 		return row, AttrChildren
 	}})
@@ -156,20 +167,35 @@ func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {
 }
 
 // submit lets the holder's goroutine make a write and waits for the outcome.
-func (h *Holder) submit(ctx context.Context, c change) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	answer := make(chan error, 1)
-	select {
-	case h.requests <- request{ctx, c, answer}:
-		return <-answer
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-h.io.Done():
-		return kcl.ErrLeaseLost
-	case <-h.ended:
-		return kcl.ErrLeaseLost
+// Between two attempts it waits here, so that the holder is free to renew:
+//
+//	checkpoint:  attempt, fails, pause, attempt, fails, pause, ... while ctx lives
+//	renewal:                       renew                  renew
+//
+// A table that refuses checkpoints and takes renewals does not cost the lease.
+func (h *Holder) submit(ctx context.Context, c *change) error {
+	backoff := h.cfg.newBackoff()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		answers := make(chan answer, 1)
+		select {
+		case h.requests <- request{ctx, c, answers}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-h.io.Done():
+			return kcl.ErrLeaseLost
+		case <-h.ended:
+			return kcl.ErrLeaseLost
+		}
+		a := <-answers // within the deadline of a call, or when ctx ends
+		if !a.again {
+			return a.err
+		}
+		if err := h.pause(ctx, backoff.Next()); err != nil {
+			return err
+		}
 	}
 }
 
@@ -203,22 +229,40 @@ func (h *Holder) run() {
 			}
 			return
 		case r := <-h.requests:
-			r.answer <- h.write(r.ctx, r.change)
+			h.serve(r)
 		case <-h.poke:
 			h.renew()
 		case <-timer.C:
-			h.renew()
+			select {
+			case r := <-h.requests:
+				h.serve(r)
+			default:
+				h.renew()
+			}
 		}
 		timer.Reset(h.renewWait())
 	}
 }
 
+// serve tries the write of r. When a renewal is due as well, the write is that
+// too, unless the table is in trouble: then the renewal goes first, alone.
+func (h *Holder) serve(r request) {
+	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
+		h.renew()
+	}
+	again, err := h.try(r.ctx, r.change)
+	r.answer <- answer{err, again}
+}
+
 // renewWait is the time until the next renewal: counted from when the last one
 // was sent, a little less than RenewInterval, so that the leases of a worker
-// spread out.
+// spread out. When it is late, because the table fails, it is the backoff's.
 func (h *Holder) renewWait() time.Duration {
 	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
-	return max(every-h.clock.now().since(h.lastSent()), h.cfg.RenewInterval/10)
+	if wait := every - h.clock.now().since(h.lastSent()); wait > 0 {
+		return wait
+	}
+	return h.backoff.Next()
 }
 
 func (h *Holder) lastSent() instant {
@@ -230,7 +274,7 @@ func (h *Holder) lastSent() instant {
 // renew bumps the counter.
 func (h *Holder) renew() {
 	begun := time.Now()
-	if err := h.write(h.io, change{name: "renew", apply: func(row Lease) (Lease, Attr) { return row, 0 }}); err == nil {
+	if _, err := h.try(h.io, &h.renewal); err == nil {
 		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
 	}
 }

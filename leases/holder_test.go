@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -345,4 +346,60 @@ func TestAttrAndLease(t *testing.T) {
 	}
 	require.Contains(t, strings.Join(lines, "\n"), `"k"`)
 	require.ErrorIs(t, &leases.RowError{Err: errStore}, errStore)
+}
+
+// TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse checkpoints, or
+// swallow them, and take renewals. A caller that gives up is released at once.
+func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
+	for name, fault := range map[string]memory.Fault{"refused": memory.Failing(errStore), "swallowed": memory.Silent} {
+		t.Run(name, func(t *testing.T) {
+			held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+				refuse := func(ctx context.Context, call memory.Call, apply func() error) error {
+					if call.Op == "update" && call.Update.Set&leases.AttrCheckpoint != 0 {
+						return fault(ctx, call, apply)
+					}
+					return apply()
+				}
+				a.client.SetFault(refuse)
+				for _, patience := range []time.Duration{10 * time.Millisecond, 7 * time.Second, time.Hour} {
+					begun := time.Now()
+					short, cancel := context.WithTimeout(ctx, patience)
+					require.ErrorIs(t, h.Checkpoint(short, number(5)), context.DeadlineExceeded)
+					cancel()
+					require.Equal(t, patience, time.Since(begun))
+					require.True(t, h.Valid())
+				}
+				// Several callers at once do not crowd the renewals out.
+				var wg sync.WaitGroup
+				for i := range 4 {
+					wg.Go(func() {
+						short, cancel := context.WithTimeout(ctx, 10*time.Minute)
+						defer cancel()
+						require.ErrorIs(t, h.Checkpoint(short, number(6+i)), context.DeadlineExceeded)
+					})
+				}
+				wg.Wait()
+				require.True(t, h.Valid())
+				require.NoError(t, ctx.Err())
+				a.client.SetFault(nil)
+				require.NoError(t, h.Checkpoint(ctx, number(10)))
+				require.Equal(t, number(10), f.row().Checkpoint)
+			})
+		})
+	}
+}
+
+// TestRenewalAndCheckpointShareAWrite counts the writes of a lease that is
+// checkpointed just when it would be renewed, or more often.
+func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 2990 * time.Millisecond} {
+		held(t, func(ctx context.Context, f *fleet, _ *worker, h *leases.Holder) {
+			before := f.row().Counter
+			for n := range 1000 {
+				time.Sleep(every)
+				require.NoError(t, h.Checkpoint(ctx, number(n)))
+			}
+			require.EqualValues(t, 1000, f.row().Counter-before, "every %s", every)
+		})
+	}
 }

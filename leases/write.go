@@ -27,14 +27,16 @@ type change struct {
 	// last says that the lease ends with the write: when the row turns out to
 	// be somebody else's, there is nothing left to do.
 	last bool
+
+	failures int // attempts that the store failed
 }
 
 // attempt is a write that was sent.
 type attempt struct {
-	write int // the call of write that sent it
-	to    Lease
-	set   Attr
-	sent  instant
+	of   *change
+	to   Lease
+	set  Attr
+	sent instant
 }
 
 // wrote tells whether row shows that a took effect: its counter, this worker as
@@ -44,8 +46,9 @@ func (a attempt) wrote(row Lease, worker string) bool {
 	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^handoverAttrs, a.to)
 }
 
-// write makes one change, and bumps the counter with it. It tries again while
-// the store fails, until it is accepted, ctx ends or the lease does.
+// try makes one change, and bumps the counter with it, in one write; a conflict
+// may take a second one. The error is nil, [kcl.ErrLeaseLost], or the cause of
+// ctx; again says that the store failed, and the change may be tried anew.
 //
 // An answer may get lost after the write took effect; then the row conflicts
 // with the next attempt, which expects the old counter. So every attempt whose
@@ -58,42 +61,35 @@ func (a attempt) wrote(row Lease, worker string) bool {
 //
 // As every attempt expects the counter that the last accepted one left, at most
 // one of them can ever take effect.
-func (h *Holder) write(ctx context.Context, c change) error {
-	h.writes++
-	backoff := retry.New(min(100*time.Millisecond, h.cfg.FailoverTime/50), h.cfg.FailoverTime/10)
-	for notes, failures := 0, 0; ; {
+func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
+	for notes := 0; ; {
 		if !h.Valid() {
-			return kcl.ErrLeaseLost
+			return false, kcl.ErrLeaseLost
 		}
 		row := h.Lease()
 		if c.done != nil && c.done(row) {
-			return nil
+			return false, nil
 		}
-		a := attempt{write: h.writes, sent: h.clock.now()}
+		a := attempt{of: c, sent: h.clock.now()}
 		a.to, a.set = c.apply(row)
 		a.to.Counter, a.set = row.Counter+1, a.set|AttrCounter
 
 		err := h.send(ctx, row, a)
 		if err == nil {
 			h.accept(a.to, a.sent)
-			return nil
+			return false, nil
 		}
 		conflict, ok := errors.AsType[*ConflictError](err)
 		if !ok {
 			h.keep(a)
-			failures++
-			h.cfg.Metrics.LeaseStoreError("update")
-			h.logFailure(c, failures, err)
-			if err := h.pause(ctx, backoff.Next()); err != nil {
-				return err
-			}
-			continue
+			h.failed(c, err)
+			return true, err
 		}
 		current := conflict.Current
 		if mine, ok := h.mine(current, a); ok {
 			h.accept(*current, mine.sent)
-			if mine.write == a.write {
-				return nil
+			if mine.of == c {
+				return false, nil
 			}
 			continue
 		}
@@ -105,14 +101,14 @@ func (h *Holder) write(ctx context.Context, c change) error {
 			continue
 		}
 		if c.last {
-			return nil
+			return false, nil
 		}
 		if current == nil {
 			h.lose("deleted")
 		} else {
 			h.lose("taken")
 		}
-		return kcl.ErrLeaseLost
+		return false, kcl.ErrLeaseLost
 	}
 }
 
@@ -149,6 +145,8 @@ func (h *Holder) pause(ctx context.Context, d time.Duration) error {
 // accept takes row as the row that is in the table now.
 func (h *Holder) accept(row Lease, sent instant) {
 	h.unknown = nil // they expect an older counter, and can never take effect
+	h.failing, h.renewal.failures = false, 0
+	h.backoff.Reset()
 	h.mu.Lock()
 	h.row, h.sent = row, sent
 	if left := h.remainingLocked(); left > 0 {
@@ -165,7 +163,7 @@ func (h *Holder) accept(row Lease, sent instant) {
 func (h *Holder) keep(a attempt) {
 	for i, b := range h.unknown {
 		if b.set == a.set && b.to.Same(AttrAll, a.to) {
-			h.unknown[i].write = a.write
+			h.unknown[i].of = a.of
 			return
 		}
 	}
@@ -210,7 +208,7 @@ func (h *Holder) note(current Lease) {
 // otherwise removes the owner.
 func (h *Holder) release() {
 	reason := "released"
-	err := h.write(h.io, change{name: "release", last: true, apply: func(row Lease) (Lease, Attr) {
+	c := &change{name: "release", last: true, apply: func(row Lease) (Lease, Attr) {
 		if row.CheckpointOwner != "" {
 			reason = "handover"
 			row.CheckpointOwner = ""
@@ -219,20 +217,32 @@ func (h *Holder) release() {
 		reason = "released"
 		row.Owner = ""
 		return row, AttrOwner
-	}})
+	}}
+	again, err := h.try(h.io, c)
+	for backoff := h.cfg.newBackoff(); again && h.pause(h.io, backoff.Next()) == nil; {
+		again, err = h.try(h.io, c)
+	}
 	if err != nil {
 		h.log.Warn("lease was not released, and will expire", "err", err)
 	}
 	h.settle(reason)
 }
 
-func (h *Holder) logFailure(c change, failures int, err error) {
-	if h.io.Err() != nil {
-		return
-	}
-	if failures == 1 {
+// newBackoff returns the waits between attempts to write one row.
+func (c Config) newBackoff() *retry.Backoff {
+	return retry.New(min(100*time.Millisecond, c.FailoverTime/50), c.FailoverTime/10)
+}
+
+// failed keeps and reports a write that the store failed.
+func (h *Holder) failed(c *change, err error) {
+	h.failing = true
+	c.failures++
+	h.cfg.Metrics.LeaseStoreError("update")
+	switch {
+	case h.io.Err() != nil:
+	case c.failures == 1:
 		h.log.Warn("lease write failed, trying again", "operation", c.name, "err", err)
-		return
+	default:
+		h.log.Debug("lease write failed again", "operation", c.name, "attempt", c.failures, "err", err)
 	}
-	h.log.Debug("lease write failed again", "operation", c.name, "attempt", failures, "err", err)
 }

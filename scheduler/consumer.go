@@ -210,7 +210,7 @@ func (c *consumer) stopping() bool {
 
 // initialize makes the processor and calls Initialize until it succeeds.
 func (c *consumer) initialize(ctx context.Context) outcome {
-	ck := checkpoint.New(c.writer(), c.start.Checkpoint, c.metrics)
+	ck := checkpoint.New(c.holder, c.start.Checkpoint, c.metrics)
 	c.mu.Lock()
 	c.checkpointer = ck
 	c.mu.Unlock()

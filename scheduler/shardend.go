@@ -60,7 +60,7 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.writer().SetChildren(ctx, ids); err != nil {
+	if err := c.holder.SetChildren(ctx, ids); err != nil {
 		return fmt.Errorf("record the children: %w", err)
 	}
 	return c.checkpointer.End(ctx)
