@@ -33,6 +33,9 @@ var build = sync.OnceValue(func() (err error) {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv("WORKER") != "" {
+		os.Exit(goWorker())
+	}
 	code := m.Run()
 	if bin != "" {
 		_ = os.RemoveAll(bin)
@@ -40,17 +43,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is a main of ours that runs for a test. Its standard error goes to the test's log.
+// process is a program that runs for a test. Its standard error goes to the test's log.
 type process struct {
 	cmd    *exec.Cmd
 	lines  chan string   // its standard output, closed at its end
 	exited chan struct{} // closed when it has been waited for
 }
 
+// launch runs a main of ours.
 func launch(t *testing.T, environment []string, name string, arguments ...string) *process {
 	t.Helper()
 	require.NoError(t, build())
-	p := &process{cmd: exec.Command(filepath.Join(bin, name), arguments...), lines: make(chan string, 100000), exited: make(chan struct{})}
+	return spawn(t, environment, filepath.Join(bin, name), arguments...)
+}
+
+func spawn(t *testing.T, environment []string, path string, arguments ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, arguments...), lines: make(chan string, 100000), exited: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), environment...)
 	p.cmd.Stderr = t.Output()
 	stdout, err := p.cmd.StdoutPipe()

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 files=$here/servers
 cache=${KCL_INTEGRATION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcl-integration}
 run=$cache/run
-all=(localstack dynamodb kinesislocal redis rediscluster redissentinel)
+all=(localstack dynamodb kinesislocal redis rediscluster redissentinel javakcl)
 
 localstack_port=${KCL_LOCALSTACK_PORT:-14566}
 dynamodb_port=${KCL_DYNAMODB_PORT:-18000}
@@ -102,6 +102,10 @@ tree() {
 
 running() {
   local first
+  if declare -F "running_$1" >/dev/null; then # no process: it is installed, or not
+    "running_$1"
+    return
+  fi
   [ -f "$run/$1.pids" ] && read -r first <"$run/$1.pids" && alive "$first"
 }
 
@@ -338,6 +342,7 @@ ready_localstack() {
 env_localstack() { echo "export KCL_LOCALSTACK_URL=http://127.0.0.1:$localstack_port"; }
 
 . "$files/redis.sh"
+. "$files/java.sh"
 
 # --- commands ------------------------------------------------------------------
 
@@ -375,7 +380,7 @@ main() {
       ;;
     status)
       for name in "${names[@]}"; do
-        if running "$name"; then echo "$name running $("env_$name" | cut -d= -f2)"; else echo "$name stopped"; fi
+        if running "$name"; then echo "$name running $("env_$name" | cut -d= -f2 | paste -sd ' ')"; else echo "$name stopped"; fi
       done
       ;;
     stop)
