@@ -37,7 +37,24 @@ func (m *Metrics) record(d *Desc, v float64, labels ...string) {
 // SetLeasesHeld says how many leases the worker holds.
 func (m *Metrics) SetLeasesHeld(n int) { m.record(LeasesHeld, float64(n)) }
 
-// LeaseTaken counts a lease taken; reason is free, expired, balance or handover.
+// SetAssignmentMode records how leases are assigned: 0 is native, 1 native
+// during an upgrade from KCL 2.x, 2 by the leader of a KCL 3.x fleet.
+func (m *Metrics) SetAssignmentMode(mode int) { m.record(AssignmentMode, float64(mode)) }
+
+// SetLeader records whether this worker is the leader of a KCL 3.x fleet.
+func (m *Metrics) SetLeader(leads bool) {
+	v := 0.0
+	if leads {
+		v = 1
+	}
+	m.record(Leader, v)
+}
+
+// SetLeasesUnassigned records how many leases the leader can give to nobody.
+func (m *Metrics) SetLeasesUnassigned(n int) { m.record(LeasesUnassigned, float64(n)) }
+
+// LeaseTaken counts a lease taken; reason is free, expired, balance,
+// handover or assigned.
 func (m *Metrics) LeaseTaken(reason string) { m.record(LeasesTaken, 1, reason) }
 
 // LeaseLost counts a lease that the worker no longer holds; reason is taken,
@@ -61,6 +78,25 @@ func (m *Metrics) ShardSyncError(stream string) { m.record(ShardSyncErrors, 1, s
 func (m *Metrics) SetHashRangeHoles(stream string, n int) {
 	m.record(HashRangeHoles, float64(n), stream)
 }
+
+// CloseStream removes the series of a stream that is not read any more; those of
+// its shards end with their consumers.
+func (m *Metrics) CloseStream(stream string) {
+	if m == nil {
+		return
+	}
+	for _, d := range All() {
+		if len(d.Labels) == 1 && d.Labels[0] == "stream" {
+			m.sink.Remove(d, stream)
+		}
+	}
+}
+
+// SetStreams says how many streams the worker reads.
+func (m *Metrics) SetStreams(n int) { m.record(Streams, float64(n)) }
+
+// SetFormerStreams says how many streams have leases that wait to be deleted.
+func (m *Metrics) SetFormerStreams(n int) { m.record(FormerStreams, float64(n)) }
 
 // Shard resolves the handles of one shard, once per lease. Close it at the end.
 func (m *Metrics) Shard(stream, shard string) *Shard {

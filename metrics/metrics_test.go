@@ -23,6 +23,12 @@ func TestNilIsNoOp(t *testing.T) {
 	m.SetLeaseRowsInvalid(1)
 	m.ShardSyncError("orders")
 	m.SetHashRangeHoles("orders", 1)
+	m.SetAssignmentMode(2)
+	m.SetLeader(true)
+	m.SetLeasesUnassigned(1)
+	m.CloseStream("orders")
+	m.SetStreams(1)
+	m.SetFormerStreams(1)
 
 	s := m.Shard("orders", "shardId-000000000000")
 	require.Nil(t, s)
