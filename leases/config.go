@@ -40,6 +40,9 @@ type Config struct {
 	// by two processes: the scheduler appends a random suffix
 	// (workerIdentifier).
 	WorkerID string
+	// Assignment says who decides which worker reads which shard. Defaults to
+	// AssignmentAuto: as the table says.
+	Assignment Assignment
 	// FailoverTime is how long a lease may go unrenewed before others take it.
 	// It must be the same in all workers. Defaults to 10s (failoverTimeMillis).
 	FailoverTime time.Duration

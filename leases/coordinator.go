@@ -2,6 +2,7 @@ package leases
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -25,13 +26,33 @@ type Coordinator struct {
 
 	// Of the goroutine in Run.
 	sightings map[string]sighting
-	watched   time.Duration     // when the table was listed last, monotonic
-	waited    map[string]int    // see row.waited
-	warned    map[string]string // what was said about unreadable rows
-	pending   []string          // leases that others are to hand over to this worker
-	starved   bool
+	watched   time.Duration // when the table was listed last, monotonic
+	// watchBegan is since when it has been listed without a long break.
+	watchBegan time.Duration
+	waited     map[string]int    // see row.waited
+	warned     map[string]string // what was said about unreadable rows
+	pending    []string          // leases that others are to hand over to this worker
+	starved    bool
+	scans      bool // a scan was asked for
+
+	fleet    FleetStore // nil when the store is none
+	reporter *reporter
+	elector  *elector
+
+	// Of the goroutine in Run, for the assignment by a leader.
+	modeDue    time.Duration // when the table is asked for the mode again, monotonic
+	mixed      bool          // others do not fit to Config.Assignment
+	migrations Migrations    // as read last
+	reporting  loop
+	electing   loop
+	duty       *duty
+	index      indexState
+	neglect    neglect
+	handovers  handoverWatch
+	rescues    map[string]int // for how many scans in a row the leader has neglected a lease too long
 
 	mu     sync.Mutex // guards the fields below
+	mode   mode       // changed by the goroutine in Run only
 	rows   map[string]Lease
 	active map[string]*Holder // until the consumer has returned
 	rests  map[string]*rest
@@ -54,28 +75,37 @@ type rest struct {
 // starts nothing and calls nothing.
 func NewCoordinator(cfg Config) *Coordinator {
 	cfg = cfg.withDefaults()
-	return &Coordinator{
+	c := &Coordinator{
 		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1),
 		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
 		rows: map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
 	}
+	if fleet, ok := cfg.Store.(FleetStore); ok {
+		c.fleet, c.reporter, c.elector = fleet, newReporter(c, fleet), newElector(c, fleet)
+	}
+	return c
 }
 
 // Run works until ctx ends. Then it takes nothing any more, asks all consumers
 // to finish, waits for them and releases their leases. It returns nil, or an
 // [*AbandonedError] when consumers did not return in time. A table that cannot
 // be reached, or that was deleted, does not end Run: the leases end by
-// themselves, Err says why, and work goes on once the table answers. Run may be
-// called once.
+// themselves, Err says why, and work goes on once the table answers. An error
+// that wraps [ErrMixedAssignment] says that it has not begun. Run may be called
+// once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, c.stopHolders)() // at once, also in the middle of a round
 	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, 5*time.Second))
 	for ctx.Err() == nil {
 		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
-		if err := c.round(ctx); err != nil {
+		err := c.round(ctx)
+		switch {
+		case errors.Is(err, ErrMixedAssignment):
+			return errors.Join(err, c.stop())
+		case err != nil:
 			c.failed(ctx, err)
 			wait = backoff.Next()
-		} else {
+		default:
 			backoff.Reset()
 			if c.watching() {
 				wait = c.cfg.ScanInterval / 2
@@ -116,6 +146,7 @@ func (c *Coordinator) idle(ctx context.Context, wait time.Duration) {
 			c.watchPending(ctx)
 		case <-c.nudge:
 			// Many nudges make one scan.
+			c.scans = true
 			due.Reset(min(wait-time.Since(begun), max(0, c.cfg.ScanInterval/8-time.Since(begun))))
 		}
 	}
@@ -251,6 +282,7 @@ func (c *Coordinator) stop() error {
 	c.stopHolders() // also those that a round under way has started since
 	c.takeBackRequests()
 	c.wg.Wait()
+	c.leaveFleet()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.active) == 0 {

@@ -9,20 +9,38 @@ import (
 	"time"
 )
 
-// round lists the table, plans and acts.
+// round sees which leases this worker can have, and gets them.
 func (c *Coordinator) round(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
-	listing, err := c.cfg.Store.List(call)
-	cancel()
+	if err := c.followMode(ctx); err != nil {
+		return err
+	}
+	if c.mode == modeKCL3 {
+		return c.roundKCL3(ctx)
+	}
+	v, err := c.look(ctx)
 	if err != nil {
 		return err
 	}
-	c.reportBad(listing.Bad)
-	v := c.judge(listing.Leases)
-	c.act(ctx, &v)
+	c.act(ctx, &v, plan)
+	if c.mode == modeUpgrade {
+		c.upgrade(ctx, v)
+	}
 	c.note(v)
 	c.countHeld()
 	return nil
+}
+
+// look lists the table.
+func (c *Coordinator) look(ctx context.Context) (view, error) {
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
+	listing, err := c.cfg.Store.List(call)
+	if err != nil {
+		return view{}, err
+	}
+	c.reportBad(listing.Bad)
+	c.scans = false
+	return c.judge(listing.Leases), nil
 }
 
 // failed keeps and reports a scan that failed.
@@ -76,6 +94,9 @@ func (c *Coordinator) judge(listed []Lease) view {
 	// After an outage everybody is late. Whoever lists the table first must not
 	// take what the others are just about to renew.
 	unwatched := now-c.watched > c.cfg.FailoverTime
+	if unwatched || c.watched == 0 {
+		c.watchBegan = now
+	}
 	c.watched = now
 	for _, l := range listed {
 		h := c.active[l.Key]
@@ -123,7 +144,7 @@ func (c *Coordinator) judge(listed []Lease) view {
 // act carries out plans until nothing is left to do. After some writes it plans
 // anew: a conflict tells of a worker that was not known before, or that a lease
 // is held already.
-func (c *Coordinator) act(ctx context.Context, v *view) {
+func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action) {
 	for ctx.Err() == nil {
 		actions := plan(*v)
 		if len(actions) == 0 {
@@ -199,6 +220,12 @@ func (c *Coordinator) watchPending(ctx context.Context) {
 	}
 	rows := c.getAll(ctx, c.pending)
 	c.pending = nil
+	c.begin(ctx, rows, "handover")
+}
+
+// begin starts with those of rows, as they are now, that are this worker's, and
+// waits for those that are being handed over to it.
+func (c *Coordinator) begin(ctx context.Context, rows []Lease, reason string) {
 	var ready []action
 	for _, l := range rows {
 		switch {
@@ -206,7 +233,7 @@ func (c *Coordinator) watchPending(ctx context.Context) {
 		case l.CheckpointOwner != "":
 			c.pending = append(c.pending, l.Key)
 		default:
-			ready = append(ready, action{verb: take, row: l, reason: "handover"})
+			ready = append(ready, action{verb: take, row: l, reason: reason})
 		}
 	}
 	parallel(len(ready), func(i int) { c.do(ctx, ready[i]) })

@@ -1,0 +1,314 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// Assignment says who decides which worker reads which shard.
+type Assignment int
+
+// The ways to assign leases.
+const (
+	// AssignmentAuto, the default, does as the table says: native, unless the
+	// table is one of the Java KCL 3.x that its workers, or the operator of a
+	// migration from 2.x, have switched to the assignment by a leader. The table
+	// is asked every minute, and followed while the worker runs.
+	AssignmentAuto Assignment = iota
+	// AssignmentNative lets every worker take its share by itself, without a
+	// leader. It goes with workers of this library and of KCL 1.x and 2.x, but not
+	// with running workers of KCL 3.x.
+	AssignmentNative
+	// AssignmentKCL3 is the assignment by a leader, as KCL 3.x has it, also in a
+	// table that does not say so. All workers of the application need it then.
+	AssignmentKCL3
+)
+
+// String returns auto, native or kcl3.
+func (a Assignment) String() string {
+	switch a {
+	case AssignmentAuto:
+		return "auto"
+	case AssignmentNative:
+		return "native"
+	case AssignmentKCL3:
+		return "kcl3"
+	}
+	return fmt.Sprintf("Assignment(%d)", int(a))
+}
+
+// ErrMixedAssignment says that other workers use the lease table in a way that
+// does not go together with Config.Assignment. The message tells which ones, and
+// what to do.
+var ErrMixedAssignment = errors.New("leases: workers that assign leases in different ways cannot share a table")
+
+// mode is how leases are assigned now.
+type mode int
+
+const (
+	modeUnknown mode = iota
+	// modeNative: every worker takes by itself.
+	modeNative
+	// modeUpgrade is the same while an application moves from KCL 2.x to 3.x:
+	// workers report as well, and there is the index, so that the leader can see
+	// when all are ready.
+	modeUpgrade
+	// modeKCL3: the leader assigns.
+	modeKCL3
+)
+
+// String returns what logs and the status show.
+func (m mode) String() string {
+	return [...]string{"unknown", "native", "native (upgrade from KCL 2.x)", "KCL 3.x"}[m]
+}
+
+// modeInterval is how often the table is asked for the mode, less up to a
+// sixth. Java's workers do it as often, so the fleet flips within a minute.
+const modeInterval = time.Minute
+
+// modeOf says what the states of the migrations mean for a worker.
+func modeOf(a Assignment, m Migrations) mode {
+	status := ""
+	if m.ClientVersion != nil {
+		status = m.ClientVersion.Status
+	}
+	switch {
+	case a == AssignmentNative:
+		return modeNative
+	case status == ClientVersion3x || status == ClientVersion3xRollback:
+		return modeKCL3
+	case status == ClientVersionUpgradeFrom2x:
+		return modeUpgrade
+	case status == "" && a == AssignmentKCL3:
+		return modeKCL3
+	}
+	return modeNative
+}
+
+// AssignmentState is how a worker gets its leases at present.
+type AssignmentState struct {
+	// Mode is native, native (upgrade from KCL 2.x), KCL 3.x, or unknown before
+	// the table has been asked.
+	Mode string
+	// Leader is the worker that assigns leases, as far as it is known. Empty in
+	// native mode.
+	Leader string
+	// Leading says that it is this worker.
+	Leading bool
+}
+
+// Assignment tells how this worker gets its leases at present.
+func (c *Coordinator) Assignment() AssignmentState {
+	c.mu.Lock()
+	m := c.mode
+	c.mu.Unlock()
+	s := AssignmentState{Mode: m.String()}
+	if m == modeKCL3 {
+		s.Leader = c.elector.who()
+		_, s.Leading = c.elector.leads()
+	}
+	return s
+}
+
+// followMode asks the table how leases are assigned, when that is due, and
+// changes over. Until that is known nothing may be taken, so the first failure
+// is an error; later the worker goes on as it did.
+func (c *Coordinator) followMode(ctx context.Context) error {
+	now := c.clock.now().mono
+	if c.mode != modeUnknown && (c.fleet == nil || now < c.modeDue) {
+		return nil
+	}
+	if c.fleet == nil {
+		if c.cfg.Assignment == AssignmentKCL3 {
+			return fmt.Errorf("%w: the lease store cannot do what AssignmentKCL3 needs: use leases/dynamodb", ErrMixedAssignment)
+		}
+		c.become(ctx, modeNative)
+		return nil
+	}
+	first := c.mode == modeUnknown
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	m, err := c.fleet.Migrations(call)
+	cancel()
+	switch {
+	case errors.Is(err, kcl.ErrAccessDenied) && c.cfg.Assignment != AssignmentKCL3:
+		// What older policies do not allow cannot have been in use.
+		if first {
+			c.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", err)
+			c.become(ctx, modeNative)
+		}
+	case err != nil:
+		if ctx.Err() == nil {
+			c.cfg.Metrics.LeaseStoreError("migrations")
+		}
+		if first {
+			return err
+		}
+		c.log.Debug("mode of assignment cannot be read, going on as before", "err", err)
+	default:
+		to := modeOf(c.cfg.Assignment, m)
+		if err := c.fits(ctx, m, first); err != nil {
+			return err
+		}
+		c.migrations = m
+		c.become(ctx, to)
+	}
+	c.modeDue = c.clock.now().mono + modeInterval - jitter(modeInterval/6)
+	return nil
+}
+
+// become changes over to another mode. Leases that are held stay: all modes
+// agree on who owns a row, and on how it is handed over.
+func (c *Coordinator) become(ctx context.Context, to mode) {
+	from := c.mode
+	if from == to {
+		return
+	}
+	if to == modeKCL3 {
+		c.duty = newDuty(c)
+	}
+	c.mu.Lock()
+	c.mode = to
+	c.mu.Unlock()
+	c.waited = map[string]int{}
+	c.cfg.Metrics.SetAssignmentMode(int(to - modeNative))
+	if from != modeUnknown || to != modeNative {
+		c.log.Info("leases are assigned in another way", "mode", to.String(), "before", from.String())
+	}
+	c.reporting.set(ctx, to != modeNative, c.reporter)
+	c.electing.set(ctx, to == modeKCL3, c.elector)
+}
+
+// loop is a goroutine that is started and stopped.
+type loop struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// set starts or stops l, unless it runs or stands still already. It waits for
+// the end, which takes a call to the store at most.
+func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Context) }) {
+	if on == (l.cancel != nil) {
+		return
+	}
+	if !on {
+		l.cancel()
+		<-l.done
+		*l = loop{}
+		return
+	}
+	ctx, l.cancel = context.WithCancel(ctx)
+	done := make(chan struct{})
+	l.done = done
+	go func() { // ends with ctx; set or wait waits for it
+		defer close(done)
+		r.run(ctx)
+	}()
+}
+
+// wait waits until the loop has ended with the context that it was started with.
+func (l *loop) wait() {
+	if l.cancel != nil {
+		<-l.done
+		l.cancel()
+	}
+}
+
+// fits tells whether others use the table in a way that does not go together
+// with the mode that this worker is to be in. Only at the start is that an error:
+// a worker that came later must not end the work of those that are running.
+func (c *Coordinator) fits(ctx context.Context, m Migrations, first bool) error {
+	var err error
+	switch {
+	case c.cfg.Assignment == AssignmentNative:
+		err = c.fitsNative(ctx, m)
+	case c.cfg.Assignment == AssignmentKCL3 && m.ClientVersion == nil && first:
+		err = c.fitsKCL3(ctx)
+	}
+	mixed := errors.Is(err, ErrMixedAssignment)
+	if mixed && !first {
+		if !c.mixed {
+			c.log.Error("workers of another kind have joined", "err", err)
+		}
+		c.mixed = true
+		return nil
+	}
+	c.mixed = mixed
+	return err
+}
+
+// fitsNative looks for running workers of KCL 3.x.
+func (c *Coordinator) fitsNative(ctx context.Context, m Migrations) error {
+	if modeOf(AssignmentAuto, m) != modeKCL3 {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
+	workers, _, err := c.fleet.Workers(call)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		if !w.Native && time.Since(w.Updated) < workerSilence {
+			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative goes only with KCL 1.x and 2.x: leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
+				ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
+		}
+	}
+	return nil
+}
+
+// fitsKCL3 looks for running workers of KCL 1.x and 2.x, which would take leases
+// by themselves, and fail at the items that only KCL 3.x knows. Who they are can
+// only be seen by watching.
+func (c *Coordinator) fitsKCL3(ctx context.Context) error {
+	first, err := c.foreign(ctx)
+	begun := c.clock.now().mono
+	for err == nil && len(first) > 0 && c.clock.now().mono-begun < c.cfg.respect() {
+		if err := sleep(ctx, c.cfg.ScanInterval); err != nil {
+			return err
+		}
+		var now map[string]Lease
+		now, err = c.foreign(ctx)
+		for key, l := range now {
+			if old, ok := first[key]; ok && old.Counter != l.Counter && old.Owner == l.Owner {
+				return fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", ErrMixedAssignment, l.Owner)
+			}
+		}
+	}
+	return err
+}
+
+// foreign lists the leases whose owners are not of this library and do not
+// report.
+func (c *Coordinator) foreign(ctx context.Context) (map[string]Lease, error) {
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
+	listing, err := c.fleet.List(call)
+	if err != nil {
+		return nil, err
+	}
+	foreign := map[string]Lease{}
+	for _, l := range listing.Leases {
+		if l.Owner != "" && l.NativeOwner != l.Owner && l.CheckpointOwner == "" && !l.Finished() {
+			foreign[l.Key] = l
+		}
+	}
+	if len(foreign) == 0 {
+		return nil, nil
+	}
+	workers, _, err := c.fleet.Workers(call)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range workers {
+		for key, l := range foreign {
+			if l.Owner == w.Worker {
+				delete(foreign, key)
+			}
+		}
+	}
+	return foreign, nil
+}

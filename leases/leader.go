@@ -1,0 +1,293 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// workersInterval is how often the leader reads the workers' metrics; at each
+	// scan while there are leases that nobody has.
+	workersInterval = 10 * time.Second
+	// choresInterval is how often the leader looks after migrations and metrics of
+	// workers that are long gone.
+	choresInterval = time.Minute
+	// patienceWithStore is after how many rounds in a row that failed the leader
+	// gives up the lead.
+	patienceWithStore = 3
+)
+
+// duty is what the leader of a KCL 3.x fleet does besides what every worker
+// does: it assigns leases that nobody has, evens out the load, and sees to the
+// migrations. It stands where the KCL has LeaseAssignmentManager. All of it is
+// on the goroutine of the coordinator; what is to be done is decided in
+// assign.go and migration.go.
+//
+// Somebody who believes to be the leader for too long does no harm: each of its
+// writes is conditional on the owners that it read, and where it ends a lease,
+// on the counter.
+type duty struct {
+	c     *Coordinator
+	store FleetStore
+	log   *slog.Logger
+	watch workerWatch
+
+	// Of this worker's present term as the leader.
+	term      int
+	began     time.Duration
+	failures  int // rounds in a row
+	workers   []WorkerMetrics
+	active    []WorkerMetrics // of workers, those that may be given leases
+	readAt    time.Duration   // when workers were read
+	cadence   cadence
+	balanceAt time.Duration   // when the cadence was asked last
+	counted   map[string]bool // the active workers at that time
+	choresDue time.Duration
+	spilt     bool // it was said that leases can be given to nobody
+}
+
+func newDuty(c *Coordinator) *duty {
+	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
+}
+
+// run does what is due, given the rows of a scan, and which of them have been
+// handed over for too long. (Every worker watches that, so that a new leader
+// need not begin anew.)
+func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
+	term, ok := d.c.elector.leads()
+	if !ok {
+		return
+	}
+	now := d.c.clock.now().mono
+	if term != d.term {
+		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now}
+	}
+	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
+	if d.workers == nil || idle || now-d.readAt >= workersInterval {
+		if err := d.readWorkers(ctx); err != nil {
+			d.failed(ctx, err)
+			return
+		}
+	}
+	d.failures = 0
+	if d.tooSoon(now, v.rows) {
+		d.c.scans = true
+		return
+	}
+	d.assign(ctx, v, overdue)
+	if now >= d.choresDue && ctx.Err() == nil {
+		d.choresDue = now + choresInterval
+		d.chores(ctx, v)
+	}
+}
+
+// tooSoon tells whether the other workers of an application that starts for the
+// first time deserve a moment to say that they are there.
+func (d *duty) tooSoon(now time.Duration, rows []row) bool {
+	return now-d.began < d.c.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
+}
+
+// readWorkers reads the metrics of all workers.
+func (d *duty) readWorkers(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	workers, bad, err := d.store.Workers(call)
+	if err != nil {
+		return err
+	}
+	for _, e := range bad {
+		d.log.Debug("metrics of a worker cannot be read", "err", e)
+	}
+	me := d.c.cfg.WorkerID
+	if !slices.ContainsFunc(workers, func(m WorkerMetrics) bool { return m.Worker == me }) {
+		workers = append(workers, ownMetrics(me, time.Now())) // on its way
+	}
+	d.workers, d.readAt = workers, d.c.clock.now().mono
+	d.active = d.watch.active(time.Now(), d.readAt, newest(workers))
+	return nil
+}
+
+// newest leaves the later one of two reports of the same worker, which there
+// are while side tables are merged.
+func newest(workers []WorkerMetrics) []WorkerMetrics {
+	at := map[string]int{}
+	var list []WorkerMetrics
+	for _, m := range workers {
+		i, known := at[m.Worker]
+		switch {
+		case !known:
+			at[m.Worker] = len(list)
+			list = append(list, m)
+		case m.Updated.After(list[i].Updated):
+			list[i] = m
+		}
+	}
+	return list
+}
+
+// failed counts rounds of the leader that failed. After some it lets others try.
+func (d *duty) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	d.c.cfg.Metrics.LeaseStoreError("workers")
+	if d.failures++; d.failures >= patienceWithStore {
+		d.failures = 0
+		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
+		d.c.elector.resign()
+	}
+}
+
+// assign gives leases to workers.
+func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
+	f := fleetView{workers: d.active, balance: d.balance(), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
+	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
+	for _, r := range v.rows {
+		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
+	}
+	moves, spillover := assign(f)
+	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)
+	if spillover > 0 && !d.spilt {
+		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
+	}
+	d.spilt = spillover > 0
+	moves = d.elsewhere(f, moves, v)
+
+	known := make([]*Lease, len(moves))
+	var done atomic.Int64
+	parallel(len(moves), func(i int) {
+		row, ok := d.move(ctx, moves[i], overdue[moves[i].lease.Key])
+		known[i] = row
+		if ok {
+			done.Add(1)
+		}
+	})
+	for i, m := range moves {
+		at, _ := slices.BinarySearchFunc(v.rows, m.lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+		if r := &v.rows[at]; known[i] != nil {
+			r.Lease, r.expired, r.quiet = *known[i], false, false
+		}
+	}
+	if len(moves) > 0 {
+		d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
+	}
+}
+
+// balance tells whether leases may be moved to even out the load: every few
+// assignments as the KCL counts them, and when workers have come.
+func (d *duty) balance() bool {
+	now, failover := d.c.clock.now().mono, d.c.cfg.FailoverTime
+	came := slices.ContainsFunc(d.active, func(m WorkerMetrics) bool { return !d.counted[m.Worker] })
+	watched := now - d.c.watchBegan
+	switch {
+	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
+		d.cadence = cadence{}
+	case now-d.balanceAt < 2*failover:
+		return false
+	}
+	d.balanceAt = now
+	if !d.cadence.next(watched, failover) {
+		return false
+	}
+	d.counted = map[string]bool{}
+	for _, m := range d.active {
+		d.counted[m.Worker] = true
+	}
+	return true
+}
+
+// elsewhere finds other workers for leases that this one has just failed with.
+func (d *duty) elsewhere(f fleetView, moves []move, v *view) []move {
+	me := d.c.cfg.WorkerID
+	busy := map[string]bool{}
+	for _, r := range v.rows {
+		busy[r.Key] = r.busy
+	}
+	mine := func(m move) bool { return m.to == me && !m.graceful && busy[m.lease.Key] }
+	failed := map[string]bool{}
+	for _, m := range moves {
+		failed[m.lease.Key] = mine(m)
+	}
+	f.workers = slices.DeleteFunc(slices.Clone(f.workers), func(m WorkerMetrics) bool { return m.Worker == me })
+	f.leases = slices.DeleteFunc(slices.Clone(f.leases), func(l fleetLease) bool { return !failed[l.Key] })
+	f.balance = false
+	moves = slices.DeleteFunc(moves, mine)
+	if len(f.leases) == 0 {
+		return moves
+	}
+	others, _ := assign(f)
+	return append(moves, others...)
+}
+
+// move carries out one move and returns the row as it is known afterwards.
+func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
+	c := d.c
+	if term, ok := c.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
+		return nil, false
+	}
+	if m.graceful {
+		// The counter stays out of it: the owner goes on renewing.
+		to := m.lease
+		to.Owner, to.CheckpointOwner = m.to, m.lease.Owner
+		return c.update(ctx, Update{Read: m.lease, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+	}
+	if m.to == c.cfg.WorkerID && !overdue {
+		row := c.take(ctx, action{verb: take, row: m.lease, reason: m.reason})
+		return row, row != nil && row.ActualOwner() == m.to
+	}
+	read := m.lease
+	for range 5 {
+		to := read
+		to.Owner, to.CheckpointOwner = m.to, ""
+		// The KCL adds one to whatever is there. Here the counter is expected as
+		// read, so that nobody loses a lease that was renewed in between.
+		to.Counter++
+		if (read.Owner != "" && read.Owner != m.to) || read.CheckpointOwner == m.to {
+			to.OwnerSwitchesSinceCheckpoint++
+		}
+		const set = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrOwnerSwitches
+		row, ok := c.update(ctx, Update{Read: read, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: set})
+		if ok || row == nil || !overdue || !row.Same(handoverAttrs, read) {
+			return row, ok
+		}
+		read = *row // an owner that renews, and does not hand over
+	}
+	return nil, false
+}
+
+// chores are what the leader does once in a while.
+func (d *duty) chores(ctx context.Context, v *view) {
+	now := time.Now()
+	for _, m := range d.workers {
+		if !m.stale(now) || slices.ContainsFunc(d.active, func(a WorkerMetrics) bool { return a.Worker == m.Worker }) {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, d.c.rowTimeout())
+		err := d.store.ForgetWorker(call, m)
+		cancel()
+		if _, conflict := errors.AsType[*ConflictError](err); err != nil && !conflict {
+			d.log.Debug("metrics of a former worker cannot be deleted", "former_worker", m.Worker, "err", err)
+		}
+	}
+}
+
+// leases are the rows of v.
+func (v view) leases() []Lease {
+	list := make([]Lease, 0, len(v.rows))
+	for _, r := range v.rows {
+		list = append(list, r.Lease)
+	}
+	return list
+}
+
+// upgrade does what a worker has to while an application moves from KCL 2.x to
+// 3.x.
+func (c *Coordinator) upgrade(ctx context.Context, _ view) {
+	c.ensureIndex(ctx)
+}

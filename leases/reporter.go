@@ -1,0 +1,107 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// reportPeriod is how often a worker reports, less up to a tenth. A leader of
+// the KCL gives nothing to a worker that has not for 60 s.
+const reportPeriod = 20 * time.Second
+
+// newestFeature is what a worker of this library supports: the migration to a
+// single table.
+const newestFeature = 1
+
+// reporter tells the leader of a KCL 3.x fleet that this worker is there. It
+// has no sensors: whoever reports none is judged by the throughput of its
+// leases. It stands where the KCL has WorkerMetricStatsReporter.
+type reporter struct {
+	store    FleetStore
+	me       string
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+	timeout  time.Duration
+	reported func() // the first report was accepted
+
+	written []WorkerMetrics // accepted last, and all since whose outcome is not known
+}
+
+func newReporter(c *Coordinator, store FleetStore) *reporter {
+	return &reporter{
+		store: store, me: c.cfg.WorkerID, log: c.log, metrics: c.cfg.Metrics,
+		timeout: c.cfg.FailoverTime, reported: c.Nudge,
+	}
+}
+
+// run reports until ctx ends, and takes the report back then: the leader is not
+// to count with a worker that has left.
+func (r *reporter) run(ctx context.Context) {
+	backoff := retry.New(time.Second, reportPeriod/2)
+	first, failing := true, false
+	for ctx.Err() == nil {
+		err := r.report(ctx)
+		switch {
+		case err == nil && first:
+			first = false
+			r.reported()
+			fallthrough
+		case err == nil:
+			failing = false
+			backoff.Reset()
+			_ = retry.Sleep(ctx, reportPeriod-jitter(reportPeriod/10))
+		default:
+			if !failing && ctx.Err() == nil {
+				r.log.Warn("worker cannot report to the leader, trying again", "err", err)
+			}
+			failing = true
+			_ = backoff.Wait(ctx)
+		}
+	}
+	r.forget(context.WithoutCancel(ctx))
+}
+
+func (r *reporter) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	m := ownMetrics(r.me, time.Now())
+	err := r.store.ReportWorker(ctx, m)
+	if err == nil {
+		r.written = nil
+	} else {
+		r.metrics.LeaseStoreError("report")
+	}
+	r.written = append(r.written, m)
+	return err
+}
+
+// ownMetrics is what a worker of this library reports.
+func ownMetrics(worker string, now time.Time) WorkerMetrics {
+	now = now.Truncate(time.Second)
+	return WorkerMetrics{
+		Worker: worker, Updated: now, Stats: map[string][]float64{}, Range: map[string][]float64{},
+		Support: newestFeature, SupportUpdated: now, Native: true,
+	}
+}
+
+// forget removes the report.
+func (r *reporter) forget(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	for _, m := range slices.Backward(r.written) {
+		err := r.store.ForgetWorker(ctx, m)
+		if err == nil {
+			return
+		}
+		if _, conflict := errors.AsType[*ConflictError](err); !conflict {
+			r.log.Warn("worker's report to the leader was not removed, and will be out of date in a minute", "err", err)
+			return
+		}
+	}
+}
