@@ -24,6 +24,9 @@ type FleetStore interface {
 	OwnedBy(ctx context.Context, worker string) ([]string, error)
 
 	// Workers returns the metrics of all workers, and those that cannot be read.
+	// While the tables are being merged a worker may be there twice, once from
+	// each table. It reads the whole lease table, as List does; where there are
+	// no side tables, Listing.Workers has the same for nothing.
 	Workers(ctx context.Context) ([]WorkerMetrics, []*RowError, error)
 	// ReportWorker writes the metrics of one worker, whatever was there before.
 	ReportWorker(ctx context.Context, m WorkerMetrics) error
@@ -48,12 +51,16 @@ type FleetStore interface {
 	// SetClientVersion writes to, if the state is as read (nil: absent), and
 	// adds it to the history. Otherwise the error is a [*ConflictError].
 	SetClientVersion(ctx context.Context, read *MigrationState, to MigrationState) error
-	// SetTableMigration does the same for the migration to a single table. An
-	// empty to.Status removes the state.
+	// SetTableMigration does the same for the migration to a single table, where
+	// there are side tables. An empty to.Status removes the state.
+	// TableMigrationComplete is written only while to.By has the lock, which is
+	// gone then: it has to be acquired anew, in the lease table.
 	SetTableMigration(ctx context.Context, read *MigrationState, to MigrationState) error
-	// MoveToLeaseTable moves what the side tables hold, but for the lock and
-	// this migration's own state, into the lease table, in transactions that
-	// hold only while the lock is mine. It may be repeated.
+	// MoveToLeaseTable moves what the side table of the coordinator holds, but
+	// for the lock and this migration's own state, into the lease table, in
+	// transactions that hold only while mine.Owner has the lock; otherwise the
+	// error is a [*ConflictError]. Metrics of workers are not moved: each worker
+	// writes its own. It may be repeated.
 	MoveToLeaseTable(ctx context.Context, mine LeaderLock) error
 }
 

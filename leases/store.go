@@ -46,6 +46,9 @@ type Listing struct {
 	Leases []Lease
 	// Bad are the others, with what is wrong with each. They are left alone.
 	Bad []*RowError
+	// Workers are the metrics of workers that were in the same table, as far as
+	// they can be read; see [FleetStore].
+	Workers []WorkerMetrics
 }
 
 // Update is a conditional write: set the attributes Set to their values in To,
@@ -73,14 +76,15 @@ var (
 type ConflictError struct {
 	// Key of the row.
 	Key string
-	// Current is the row as the store found it; nil when there is none.
+	// Current is the row as the store found it; nil when there is none, or it is
+	// no lease.
 	Current *Lease
 }
 
 // Error implements error.
 func (e *ConflictError) Error() string {
 	if e.Current == nil {
-		return fmt.Sprintf("leases: lease %q does not exist any more", e.Key)
+		return fmt.Sprintf("leases: row %q does not exist any more, or is not as expected", e.Key)
 	}
 	return fmt.Sprintf("leases: lease %q was changed meanwhile (owner %q, counter %d)", e.Key, e.Current.ActualOwner(), e.Current.Counter)
 }

@@ -142,7 +142,7 @@ type movable struct {
 // strings and numbers tell.
 func (m movable) unchanged(e *expression) string {
 	condition := e.exists(m.side)
-	for _, name := range sortedNames(m.old) {
+	for _, name := range slices.Sorted(maps.Keys(m.old)) {
 		switch m.old[name].(type) {
 		case *types.AttributeValueMemberS, *types.AttributeValueMemberN:
 			if name != m.side.key {

@@ -170,6 +170,11 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing
 	err := s.scan(ctx, s.cfg.ConsistentList, func(it item) {
 		if !isLease(it) {
+			if isWorker(it) {
+				if m, bad := s.leaseTable().decodeWorker(it); bad == nil {
+					out.Workers = append(out.Workers, m)
+				}
+			}
 			return
 		}
 		if l, bad := decode(it); bad != nil {

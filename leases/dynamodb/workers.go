@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -14,8 +12,6 @@ import (
 
 	"github.com/kinesis-go/kcl/leases"
 )
-
-func sortedNames(it item) []string { return slices.Sorted(maps.Keys(it)) }
 
 // isWorker tells whether an item of the lease table is a worker's metrics.
 func isWorker(it item) bool {
@@ -234,7 +230,7 @@ func (s *Store) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error 
 		return err
 	}
 	e := newExpression()
-	condition := e.absent(p) + " OR " + e.exists(p)
+	condition := ""
 	if !p.side {
 		condition = e.absent(p) + " OR " + e.equals(it, attrEntityType)
 	}

@@ -3,6 +3,8 @@ package dynamodb
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -29,7 +31,7 @@ func (e *expression) absent(p place) string { return "attribute_not_exists(" + e
 // change sets the attributes of it that are not its key, and removes others.
 func (e *expression) change(p place, it item, remove ...string) string {
 	var sets, removes, clauses []string
-	for _, name := range sortedNames(it) {
+	for _, name := range slices.Sorted(maps.Keys(it)) {
 		if name != p.key {
 			sets = append(sets, e.name(name)+" = "+e.value("to_", name, it[name]))
 		}
@@ -62,13 +64,18 @@ func (p place) put(ctx context.Context, it item, e *expression, condition string
 	return p.differs(it, err)
 }
 
-// update sets the attributes of it, and removes others, if the condition holds.
+// update sets the attributes of it, and removes others, if the condition holds;
+// an empty one always does.
 func (p place) update(ctx context.Context, it item, e *expression, condition string, remove ...string) error {
 	change := e.change(p, it, remove...)
-	_, err := call(ctx, p.Store, "dynamodb:UpdateItem", p.cfg.Client.UpdateItem, &sdk.UpdateItemInput{
-		TableName: &p.cfg.Table, Key: item{p.key: it[p.key]}, UpdateExpression: &change, ConditionExpression: &condition,
+	in := &sdk.UpdateItemInput{
+		TableName: &p.cfg.Table, Key: item{p.key: it[p.key]}, UpdateExpression: &change,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
-	}, once)
+	}
+	if condition != "" {
+		in.ConditionExpression = &condition
+	}
+	_, err := call(ctx, p.Store, "dynamodb:UpdateItem", p.cfg.Client.UpdateItem, in, once)
 	return p.differs(it, err)
 }
 
