@@ -88,8 +88,53 @@ func TestPace(t *testing.T) {
 			require.Zero(t, p.wait(begin), "the first call need not wait")
 			p.sent(begin)
 			require.Equal(t, callFloor, p.wait(begin), "a call that fails counts as well")
-			p.answered(begin, at(test.took), test.bytes, test.idle)
+			p.answered(begin, at(test.took), test.bytes, false, test.idle > 0, test.idle)
 			require.Equal(t, test.want, p.wait(at(test.now)))
 		})
 	}
+}
+
+// A busy tip is asked as often as the service allows, a quiet one as rarely as IdleInterval says.
+func TestPaceAtTheTip(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Now()
+	rest := func(records, tip bool) time.Duration {
+		p.answered(now, now, 0, records, tip, time.Second)
+		return p.wait(now)
+	}
+	const ms = time.Millisecond
+	require.Equal(t, time.Second, rest(false, true), "nothing is known yet")
+	require.Equal(t, 500*ms, rest(true, true))
+	require.Equal(t, 250*ms, rest(true, true))
+	require.Equal(t, 200*ms, rest(true, true))
+	require.Equal(t, 200*ms, rest(true, true))
+	require.Equal(t, 400*ms, rest(false, true))
+	require.Equal(t, 800*ms, rest(false, true))
+	require.Equal(t, time.Second, rest(false, true))
+	require.Equal(t, time.Second, rest(false, true))
+	require.Equal(t, 200*ms, rest(false, false), "behind the tip an empty answer is no reason to rest")
+	require.Equal(t, 200*ms, rest(true, true), "a shard that was behind is busy")
+}
+
+// The part that a reader claims falls when others want theirs, and grows again.
+func TestPaceShare(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Now()
+	require.InDelta(t, 1, p.share(now), 0)
+	p.refused(now)
+	require.InDelta(t, 0.5, p.share(now), 1e-9)
+	p.sent(now)
+	require.Equal(t, 400*time.Millisecond, p.wait(now))
+	p.answered(now, now, 2<<20, true, false, time.Second)
+	require.Equal(t, 2*time.Second, p.wait(now))
+	require.InDelta(t, 0.75, p.share(now.Add(15*time.Second)), 1e-9)
+	require.InDelta(t, 1, p.share(now.Add(31*time.Second)), 0)
+	for range 20 {
+		p.refused(now)
+	}
+	require.InDelta(t, leastShare, p.share(now), 0)
+	p.sent(now)
+	require.Equal(t, time.Second, p.wait(now))
 }

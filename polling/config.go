@@ -18,10 +18,13 @@ const (
 	DefaultIdleInterval = time.Second
 	DefaultMaxRecords   = 10000
 	DefaultCallTimeout  = 30 * time.Second
+
+	DefaultPrefetchBytes = 2 << 20
 )
 
 // Observer is told how reading goes, for status and health. Its methods are
-// called on the reader's goroutine and must return at once.
+// called on the goroutine of the loop over Batches, between two runs of its
+// body, and must return at once.
 type Observer interface {
 	// Opened says that a shard iterator was obtained.
 	Opened()
@@ -54,13 +57,23 @@ type Config struct {
 	// them, some emulators do not.
 	Lineage Lineage
 	// IdleInterval is the time between two calls once the reader has caught up
-	// (idleTimeBetweenReadsInMillis in the KCL). Defaults to 1s
-	// (DefaultIdleInterval). Below 200ms the service's limit of five calls a
-	// second holds.
+	// and no records come (idleTimeBetweenReadsInMillis in the KCL). Each answer
+	// with records halves the time, down to 200ms, and each one without doubles
+	// it again. Defaults to 1s (DefaultIdleInterval). Below 200ms the service's
+	// limit of five calls a second holds.
 	IdleInterval time.Duration
 	// MaxRecords is the most records that one call may bring, 1 to 10000.
 	// Defaults to 10000 (DefaultMaxRecords).
 	MaxRecords int
+	// PrefetchBytes is about how many bytes are read ahead while the loop body
+	// has a batch: one more answer, with as many records as came to that size in
+	// the last one, and at least one (maxByteSize in the KCL). Below 0 nothing is
+	// read ahead. Defaults to 2 MiB (DefaultPrefetchBytes), a second of what a
+	// shard gives; more has no effect. One answer has at most 10 MiB.
+	PrefetchBytes int
+	// Memory bounds what this and other Fetchers hold together. Defaults to nil:
+	// no bound but two answers each.
+	Memory *Memory
 	// CallTimeout is how long one call may take, its answer included. Defaults
 	// to 30s (DefaultCallTimeout).
 	CallTimeout time.Duration
@@ -108,6 +121,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxRecords == 0 {
 		c.MaxRecords = DefaultMaxRecords
+	}
+	if c.PrefetchBytes == 0 {
+		c.PrefetchBytes = DefaultPrefetchBytes
 	}
 	if c.CallTimeout == 0 {
 		c.CallTimeout = DefaultCallTimeout

@@ -27,7 +27,11 @@ func NewFetcher(cfg Config) *Fetcher { return &Fetcher{cfg: cfg.withDefaults()} 
 // go on once it has been processed, and coming back for more says that it has
 // been. The loop body runs on the caller's goroutine and may take as long as it
 // likes: a shard iterator that expired meanwhile is renewed after the last
-// record delivered.
+// record read.
+//
+// While the loop body has a batch, the next one is read, and no more than that
+// one; see Config.PrefetchBytes. It is handed over when the loop body comes
+// back, and forgotten when the loop is left or ctx has ended.
 //
 // The last batch of a shard carries End, and then the loop ends. That happens
 // only when the service gave no further iterator and the children are named, in
@@ -58,14 +62,19 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 			position: from,
 			backoff:  retry.New(firstBackoff, maxBackoff),
 			throttle: retry.New(firstThrottle, maxThrottle),
+			behind:   true,
 			log:      f.cfg.Logger.With(slog.String("stream", f.cfg.name()), slog.String("shard", shardID)),
 		}
 		r.Metrics.SetFanOut(false)
+		defer r.abandon()
 		for {
 			b, err := r.next(ctx)
 			if err != nil {
 				yield(kcl.Batch{}, err)
 				return
+			}
+			if b.End == nil {
+				r.readAhead(ctx)
 			}
 			if !yield(b, nil) || b.End != nil {
 				return

@@ -210,8 +210,9 @@ func TestP01ExpiredIterator(t *testing.T) {
 		var watch observer
 		f := r.fetcher(func(c *polling.Config) { c.MaxRecords = 10; c.Observer = &watch })
 		read(t, f, shard0, kcl.Position{}, 0, 100, func(kcl.Batch) { time.Sleep(6 * time.Minute) })
-		require.Len(t, r.called("GetShardIterator", shard0), 10)
-		require.Len(t, watch.retried, 9)
+		// Every other batch was read ahead, while the iterator was young.
+		require.Len(t, r.called("GetShardIterator", shard0), 5)
+		require.Len(t, watch.retried, 4)
 		var expired *types.ExpiredIteratorException
 		require.ErrorAs(t, watch.retried[0], &expired)
 		require.Zero(t, watch.waits[0], "an iterator that expired is renewed at once")

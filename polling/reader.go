@@ -47,64 +47,91 @@ type reader struct {
 	throttle *retry.Backoff
 	log      *slog.Logger
 
-	position kcl.Position // where to go on: after the last batch handed over
-	iterator *string      // of the position; nil when there is none
-	atEnd    bool         // the service gave no further iterator, and the children are not known
-	failures int          // in a row
-	refusals int          // iterators that were of no use, in a row
+	position   kcl.Position // where to go on: after the last batch read
+	iterator   *string      // of the position; nil when there is none
+	atEnd      bool         // the service gave no further iterator, and the children are not known
+	recordSize int          // bytes, the average of the last answer with records
+	behind     bool         // the last answer was not the tip, or there is none yet
+	failures   int          // in a row
+	refusals   int          // iterators that were of no use, in a row
+
+	grant grant  // of the batch in the loop body
+	ahead *ahead // what is being read meanwhile; nil when nothing is
 }
 
-// next returns the next batch, or an error that is final.
+// next returns the next batch, or an error that is final. What it returned
+// before has been processed.
 func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
+	r.grant.free()
 	for {
-		b, op, err := r.attempt(ctx)
+		out := r.attempted(ctx)
 		if ctx.Err() != nil {
+			out.grant.free()
 			return kcl.Batch{}, context.Cause(ctx) // an answer that came too late moves nothing
 		}
-		if err == nil {
+		if out.opened {
+			r.Observer.Opened()
+		}
+		if out.received {
+			r.Observer.Received()
+		}
+		if out.err == nil {
 			r.failures, r.refusals = 0, 0
 			r.backoff.Reset()
 			r.throttle.Reset()
-			r.position = b.Next
-			return b, nil
+			r.grant = out.grant
+			if out.received {
+				r.Metrics.Batch(len(out.batch.Records), out.payload, out.batch.BehindLatest)
+			}
+			return out.batch, nil
 		}
-		wait, err := r.failed(ctx, op, err)
+		wait, err := r.failed(ctx, out)
 		if ctx.Err() != nil {
 			return kcl.Batch{}, context.Cause(ctx)
 		}
 		if err != nil {
 			return kcl.Batch{}, err
 		}
-		if err := retry.Sleep(ctx, wait); err != nil {
+		if err := retry.Sleep(ctx, wait-time.Since(out.at)); err != nil {
 			return kcl.Batch{}, err
 		}
 	}
 }
 
-// attempt makes the calls that the next batch needs. On an error it names the
-// operation that failed.
-func (r *reader) attempt(ctx context.Context) (b kcl.Batch, op string, err error) {
+// attempt makes the calls that the next batch needs, once. limit is the most
+// records to ask for.
+func (r *reader) attempt(ctx context.Context, limit int) (out outcome) {
+	out.grant.m = r.Memory
+	defer func() {
+		out.at = time.Now()
+		if out.err != nil {
+			out.grant.free()
+		}
+	}()
 	if r.atEnd {
-		return r.end(ctx)
+		r.end(ctx, &out)
+		return out
 	}
 	if r.iterator == nil {
-		if err := r.open(ctx); err != nil {
-			return b, opIterator, err
+		out.op = opIterator
+		if out.err = r.open(ctx); out.err != nil {
+			return out
 		}
+		out.opened = true
 	}
-	if err := retry.Sleep(ctx, r.pace.wait(time.Now())); err != nil {
-		return b, opRecords, err
+	out.op = opRecords
+	if out.err = retry.Sleep(ctx, r.pace.wait(time.Now())); out.err != nil {
+		return out
 	}
-	b, err = r.read(ctx)
-	if err == nil && r.atEnd && len(b.Records) == 0 {
-		return r.end(ctx)
+	if r.read(ctx, limit, &out); out.err == nil && r.atEnd && len(out.batch.Records) == 0 {
+		r.end(ctx, &out)
 	}
-	return b, opRecords, err
+	return out
 }
 
 // open gets an iterator for the position.
 func (r *reader) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
+	ctx, _, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	in := &kinesis.GetShardIteratorInput{
 		StreamARN:         optional(r.StreamARN),
@@ -121,7 +148,7 @@ func (r *reader) open(ctx context.Context) error {
 	}
 	out, err := r.Client.GetShardIterator(ctx, in, noRetries)
 	if err != nil {
-		return err
+		return timedOut(ctx, err)
 	}
 	if aws.ToString(out.ShardIterator) == "" {
 		return errors.New("the service sent no shard iterator")
@@ -134,75 +161,82 @@ func (r *reader) open(ctx context.Context) error {
 		}
 	}
 	r.iterator = out.ShardIterator
-	r.Observer.Opened()
 	return nil
 }
 
 // read calls GetRecords once.
-func (r *reader) read(ctx context.Context) (kcl.Batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
+func (r *reader) read(ctx context.Context, limit int, out *outcome) {
+	if r.behind || r.recordSize*limit > largeAnswer {
+		if out.err = out.grant.call(ctx); out.err != nil {
+			return
+		}
+	}
+	ctx, timeout, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	sent := time.Now()
 	r.pace.sent(sent)
-	out, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
+	answer, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
 		StreamARN:     optional(r.StreamARN),
 		ShardIterator: r.iterator,
-		Limit:         aws.Int32(int32(r.MaxRecords)), // Validate bounds it
-	}, noRetries)
+		Limit:         aws.Int32(int32(limit)), // Validate bounds it
+	}, noRetries, out.headed(timeout))
 	if err != nil {
-		return kcl.Batch{}, err
+		out.err = timedOut(ctx, err)
+		return
 	}
-	records, payload, total, err := fromsdk.Records(out.Records)
+	records, payload, total, err := fromsdk.Records(answer.Records)
 	if err != nil {
-		return kcl.Batch{}, err
+		out.err = err
+		return
 	}
+	out.grant.keep(int64(total) + recordBytes*int64(len(records)))
 	now := time.Now()
-	r.Observer.Received()
-	b := kcl.Batch{Records: records, Next: r.position, BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: now}
+	b := kcl.Batch{Records: records, Next: r.position, BehindLatest: fromsdk.Behind(answer.MillisBehindLatest), ReceivedAt: now}
 	if len(records) > 0 {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
+		r.recordSize = total/len(records) + 1
 	}
-	r.iterator = out.NextShardIterator
-	idle := r.IdleInterval
-	if b.BehindLatest > 0 || len(records) >= r.MaxRecords {
-		idle = 0 // an empty answer is no sign of the tip: the shard may be sparse here
-	}
-	r.pace.answered(sent, now, total, idle)
+	r.iterator = answer.NextShardIterator
+	r.behind = b.BehindLatest > 0 || len(records) >= limit
+	r.pace.answered(sent, out.headers, total, len(records) > 0, !r.behind, r.IdleInterval)
+	r.position = b.Next
 	if aws.ToString(r.iterator) == "" {
 		r.iterator = nil
-		if children := fromsdk.Children(out.ChildShards); len(children) > 0 {
+		if children := fromsdk.Children(answer.ChildShards); len(children) > 0 {
 			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
 		} else {
 			r.atEnd = true // this answer's records are delivered first
 		}
 	}
-	r.Metrics.Batch(len(records), payload, b.BehindLatest)
-	return b, nil
+	out.batch, out.payload, out.received = b, payload, true
 }
 
 // end asks Lineage for the children that the last answer did not name. Until
 // it knows them the shard is read on: a nil iterator alone is no end.
-func (r *reader) end(ctx context.Context) (b kcl.Batch, op string, err error) {
-	const opList = "ListShards"
+func (r *reader) end(ctx context.Context, out *outcome) {
+	out.op = "ListShards"
 	r.atEnd = false
 	if r.Lineage == nil {
-		return b, opList, errNoLineage
+		out.err = errNoLineage
+		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
+	ctx, _, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	_, children, _, err := r.Lineage.Shard(ctx, r.shardID)
-	if err != nil {
-		return b, opList, err
+	switch {
+	case err != nil:
+		out.err = timedOut(ctx, err)
+	case len(children) == 0:
+		out.err = errNoChildren
+	default:
+		out.batch = kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}
 	}
-	if len(children) == 0 {
-		return b, opList, errNoChildren
-	}
-	return kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}, opList, nil
 }
 
 // failed decides what follows from an error: how long to wait before the next
 // attempt, or an error that is final.
-func (r *reader) failed(ctx context.Context, op string, err error) (time.Duration, error) {
+func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error) {
+	op, err := out.op, out.err
 	r.failures++
 	wait := time.Duration(0)
 	act := classify(err)
@@ -211,6 +245,9 @@ func (r *reader) failed(ctx context.Context, op string, err error) (time.Duratio
 		wait = r.backoff.Next()
 	case actThrottle:
 		wait = r.throttle.Next()
+		if r.failures == 1 && op == opRecords {
+			r.pace.refused(out.at)
+		}
 	case actSlow:
 		wait = slowBackoff/2 + rand.N(slowBackoff)
 	case actRenew:
@@ -247,7 +284,7 @@ func (r *reader) failed(ctx context.Context, op string, err error) (time.Duratio
 // lookup finds out what is gone: the stream, the shard, or nothing at all.
 // It returns nil when reading may succeed later.
 func (r *reader) lookup(ctx context.Context, notFound error) error {
-	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
+	ctx, _, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	out, err := r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{
 		StreamARN: optional(r.StreamARN), StreamName: optional(r.StreamName),

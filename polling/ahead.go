@@ -1,0 +1,109 @@
+package polling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// outcome is what one attempt to get a batch came to.
+type outcome struct {
+	batch    kcl.Batch
+	payload  int // bytes
+	op       string
+	err      error
+	at       time.Time // when it ended
+	opened   bool      // an iterator was obtained
+	received bool      // GetRecords was answered
+	grant    grant
+	headers  time.Time // when the answer began to arrive
+}
+
+// ahead is an attempt that is made while the loop body has the last batch. It
+// is one attempt and no more: what follows from an error is decided on the
+// goroutine of the reader, when the loop body comes back.
+type ahead struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when out is there
+	out    outcome
+}
+
+// readAhead begins to read the next batch, if there is room for it. Until the
+// attempt has been joined, by attempted or abandon, the reader's state belongs
+// to its goroutine.
+func (r *reader) readAhead(ctx context.Context) {
+	if r.PrefetchBytes < 0 || r.atEnd || !r.Memory.roomAhead() {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &ahead{cancel: cancel, done: make(chan struct{})}
+	r.ahead = a
+	go func() { // ends with its one attempt, or when that is cancelled; joined before the reader goes on
+		defer close(a.done)
+		a.out = r.attempt(ctx, r.limit(min(answerBytes, r.PrefetchBytes)))
+	}()
+}
+
+// limit is how many records to ask for, to get about that many bytes.
+func (r *reader) limit(bytes int) int {
+	if r.recordSize == 0 {
+		return r.MaxRecords
+	}
+	return min(r.MaxRecords, max(1, bytes/r.recordSize))
+}
+
+// attempted returns what was read ahead, or makes an attempt now.
+func (r *reader) attempted(ctx context.Context) outcome {
+	a := r.ahead
+	if a == nil {
+		return r.attempt(ctx, r.limit(answerBytes))
+	}
+	<-a.done
+	a.cancel()
+	r.ahead = nil
+	return a.out
+}
+
+// abandon joins what reads ahead, and moves nothing.
+func (r *reader) abandon() {
+	if a := r.ahead; a != nil {
+		a.cancel()
+		<-a.done
+		a.out.grant.free()
+		r.ahead = nil
+	}
+	r.grant.free()
+}
+
+// errNoAnswer is the cause when a call has taken CallTimeout.
+var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+
+// stopwatch ends a call after a while, and can be paused.
+type stopwatch struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+// deadline returns a context that ends after limit.
+func deadline(ctx context.Context, limit time.Duration) (context.Context, *stopwatch, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &stopwatch{timer: time.AfterFunc(limit, func() { cancel(errNoAnswer) }), limit: limit}
+	return ctx, s, func() {
+		s.timer.Stop()
+		cancel(nil)
+	}
+}
+
+func (s *stopwatch) pause()  { s.timer.Stop() }
+func (s *stopwatch) resume() { s.timer.Reset(s.limit) }
+
+// timedOut says that an error comes from the deadline of ctx, if it does.
+func timedOut(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package polling_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/polling"
+)
+
+// endless answers every GetRecords with one record of size bytes. It takes no memory of its own, as a server elsewhere would not.
+type endless struct{ iterator, records []byte }
+
+func newEndless(size int) *endless {
+	data := base64.StdEncoding.EncodeToString(make([]byte, size))
+	return &endless{
+		iterator: []byte(`{"ShardIterator":"i"}`),
+		records:  []byte(`{"MillisBehindLatest":1,"NextShardIterator":"i","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`),
+	}
+}
+
+func (e *endless) Do(req *http.Request) (*http.Response, error) {
+	body := e.iterator
+	if req.Header.Get("X-Amz-Target") == "Kinesis_20131202.GetRecords" {
+		body = e.records
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+	}, nil
+}
+
+// peakHeap is the most memory in use while f runs, above what was before.
+func peakHeap(f func()) int64 {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	measure := func() int64 {
+		runtime.GC()
+		metrics.Read(live)
+		return int64(live[0].Value.Uint64())
+	}
+	before, peak := measure(), int64(0)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends with f
+		for !stop.Load() {
+			peak = max(peak, measure()-before)
+		}
+	})
+	f()
+	stop.Store(true)
+	wg.Wait()
+	return peak
+}
+
+// TestP07MemoryIsBounded: a hundred shards of large records stay within the memory they are given, each gets its turn, and a
+// record larger than all of it passes nevertheless. It runs alone: the heap is everybody's.
+func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
+	for _, test := range []struct {
+		shards, size int
+		budget       int64
+		want         int64 // the most memory
+	}{
+		{shards: 100, size: 1 << 20, budget: 64 << 20, want: 64 << 20 * 12 / 10},
+		{shards: 8, size: 10 << 20, budget: 128 << 20, want: 128 << 20 * 12 / 10},
+		{shards: 4, size: 10 << 20, budget: 4 << 20, want: 72 << 20}, // one answer at a time
+	} {
+		t.Run(fmt.Sprintf("%d x %d in %d", test.shards, test.size, test.budget), func(t *testing.T) {
+			client := kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), HTTPClient: newEndless(test.size), Retryer: aws.NopRetryer{}})
+			peak := peakHeap(func() {
+				synctest.Test(t, func(t *testing.T) {
+					memory := polling.NewMemory(test.budget)
+					var wg sync.WaitGroup
+					for i := range test.shards {
+						wg.Go(func() {
+							batches := 0
+							f := polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)})
+							for b, err := range f.Batches(t.Context(), fmt.Sprintf("shardId-%012d", i), kcl.Position{}) {
+								require.NoError(t, err)
+								require.Len(t, b.Records[0].Data(), test.size)
+								time.Sleep(time.Second)
+								if batches++; batches == 2 {
+									break
+								}
+							}
+						})
+					}
+					wg.Wait()
+				})
+			})
+			t.Logf("peak %.1f MiB", float64(peak)/(1<<20))
+			require.Less(t, peak, test.want)
+		})
+	}
+}
+
+// TestP07BlockedProcessor: a shard whose processor blocks holds its batch and one that was read ahead; the others go on in what is left.
+func TestP07BlockedProcessor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 2)
+		const calm = "shardId-000000000001"
+		r.put(0, 40, 100<<10, shard0)
+		r.put(0, 40, 100<<10, calm)
+		memory := polling.NewMemory(32 << 20)
+		release := make(chan struct{})
+		var wg sync.WaitGroup
+		share := func(c *polling.Config) { c.MaxRecords, c.Memory = 10, memory }
+		wg.Go(func() {
+			for range r.fetcher(share).Batches(t.Context(), shard0, kcl.Position{}) {
+				<-release
+				return
+			}
+		})
+		began := time.Now()
+		read(t, r.fetcher(share), calm, kcl.Position{}, 0, 40, nil)
+		require.Less(t, time.Since(began), 5*time.Second)
+		close(release)
+		wg.Wait()
+	})
+}
