@@ -180,7 +180,7 @@ func (s *Scheduler) placedByService(ctx context.Context, st *stream) bool {
 	}
 	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
 	if err != nil {
-		s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.id.Name, "err", err)
+		s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
 		return true
 	}
 	return st.placing.note(d, now)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -21,11 +23,8 @@ const (
 // tendLoop looks after the rows of the streams: it deletes those that nobody
 // needs any more, and looks for hash keys that nobody reads. Every worker does
 // it; that several do the same at once does no harm. It ends with ctx.
-func (s *Scheduler) tendLoop(ctx context.Context, streams []*stream) {
-	tenders := make([]*tender, len(streams))
-	for i, st := range streams {
-		tenders[i] = &tender{s: s, st: st}
-	}
+func (s *Scheduler) tendLoop(ctx context.Context) {
+	tenders := map[*stream]*tender{}
 	for {
 		timer := time.NewTimer(tendInterval - tendInterval/5 + rand.N(2*tendInterval/5+1))
 		select {
@@ -34,12 +33,19 @@ func (s *Scheduler) tendLoop(ctx context.Context, streams []*stream) {
 			return
 		case <-timer.C:
 		}
-		for _, t := range tenders {
-			if t.st.err() != nil {
+		streams, _ := s.parts()
+		maps.DeleteFunc(tenders, func(st *stream, _ *tender) bool { return !slices.Contains(streams, st) })
+		for _, st := range streams {
+			if st.err() != nil {
 				continue
 			}
+			t := tenders[st]
+			if t == nil {
+				t = &tender{s: s, st: st}
+				tenders[st] = t
+			}
 			if err := t.tend(ctx); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", t.st.id.Name, "err", err)
+				s.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", st.label, "err", err)
 			}
 		}
 	}
@@ -58,7 +64,7 @@ type tender struct {
 // old as an outage of the table: every deletion is conditional.
 func (t *tender) tend(ctx context.Context) error {
 	list, err := t.st.lineage.get(ctx, tendInterval)
-	if err != nil {
+	if err != nil || t.st.err() != nil {
 		return err
 	}
 	_, coord := t.s.parts()
@@ -92,15 +98,15 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 		return nil
 	}
 	holes, repair := t.holes.Note(time.Now(), coverage)
-	t.s.cfg.Metrics.SetHashRangeHoles(t.st.id.Name, len(holes))
+	t.s.cfg.Metrics.SetHashRangeHoles(t.st.label, len(holes))
 	if len(rows) == 0 {
-		t.s.syncSoon()
+		t.s.syncSoon(t.st)
 	}
 	if !repair {
 		return nil
 	}
 	for _, h := range holes {
-		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.id.Name,
+		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.label,
 			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
 	}
 	for _, row := range leases.PlanRepair(holes, rows, list.shards, opt) {
@@ -108,7 +114,7 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 			return err
 		}
 	}
-	t.s.syncSoon()
+	t.s.syncSoon(t.st)
 	return nil
 }
 
@@ -138,7 +144,7 @@ func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
 			t.s.cfg.Metrics.LeaseStoreError("delete")
 			return fmt.Errorf("delete lease %s: %w", r.Lease.Key, err)
 		}
-		log := t.s.log.With("stream", t.st.id.Name, "shard", r.Lease.ShardID)
+		log := t.s.log.With("stream", t.st.label, "shard", r.Lease.ShardID)
 		if r.Lease.Finished() {
 			log.InfoContext(ctx, "lease of a finished shard deleted", "expired", r.Gone)
 		} else {

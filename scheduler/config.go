@@ -23,6 +23,8 @@ const (
 	DefaultShardSyncInterval = time.Minute
 	DefaultStallTimeout      = 2 * time.Minute
 	DefaultFallbackAfter     = time.Minute
+	DefaultStreamRefresh     = time.Minute
+	DefaultFormerStreamsWait = time.Hour
 )
 
 // Bounds of [Config].
@@ -31,6 +33,8 @@ const (
 	minShardSyncInterval = time.Second
 	minStallTimeout      = 10 * time.Second
 	minFallbackAfter     = 10 * time.Second
+	minStreamRefresh     = time.Second
+	minFormerStreamsWait = time.Minute
 )
 
 // RetrievalMode is how records are read.
@@ -57,8 +61,9 @@ func (m RetrievalMode) String() string {
 	return fmt.Sprintf("RetrievalMode(%d)", int(m))
 }
 
-// Config says what a [Scheduler] does. Application, Streams, Kinesis and Leases
-// are required; the zero value of every other field is a working default.
+// Config says what a [Scheduler] does. Application, Streams (or StreamTracker),
+// Kinesis and Leases are required; the zero value of every other field is a
+// working default.
 type Config struct {
 	// Application names the group of workers that share the work. It is the
 	// name under which enhanced fan-out registers, so it must be a valid
@@ -74,8 +79,25 @@ type Config struct {
 	// Streams are the streams to read, at least one. With one stream the lease
 	// keys are plain shard ids; with several they are
 	// account:stream:epoch:shardId, as in the KCL. An application cannot change
-	// from the one form to the other on one lease table. Required.
+	// from the one form to the other on one lease table. Required, unless
+	// StreamTracker is set.
 	Streams []StreamConfig
+
+	// StreamTracker names the streams to read in place of Streams, while the
+	// worker runs; see [StreamTracker]. The lease keys are those of several
+	// streams, however many it names (MultiStreamTracker in the KCL). Defaults to
+	// nil: the streams are those of Streams.
+	StreamTracker StreamTracker
+
+	// StreamRefreshInterval is how often StreamTracker is asked, give or take a
+	// fifth. With several Streams it is how often one that was deleted is looked
+	// for again. Defaults to 1m (DefaultStreamRefresh); at least 1s.
+	StreamRefreshInterval time.Duration
+
+	// FormerStreams says what becomes of the leases of streams that the
+	// application does not read any more. Defaults to keeping them. Has no effect
+	// with one stream and no StreamTracker.
+	FormerStreams FormerStreams
 
 	// Kinesis calls the service. Its region and credentials are used as they
 	// are. Required.
@@ -159,7 +181,8 @@ type StreamConfig struct {
 	// Name of the stream. Name or ARN is required; when both are given they must
 	// agree.
 	Name string
-	// ARN of the stream; needed for a stream of another account.
+	// ARN of the stream; needed for a stream of another account. Its account is
+	// the one in the lease keys, and all calls name the stream by it.
 	ARN string
 
 	// ConsumerName is the name under which enhanced fan-out registers with the
@@ -218,27 +241,37 @@ func (c Config) Validate() error {
 	atLeast("ShardSyncInterval", c.ShardSyncInterval, minShardSyncInterval)
 	atLeast("StallTimeout", c.StallTimeout, minStallTimeout)
 	atLeast("FallbackAfter", c.FallbackAfter, minFallbackAfter)
+	atLeast("StreamRefreshInterval", c.StreamRefreshInterval, minStreamRefresh)
+	atLeast("FormerStreams.Wait", c.FormerStreams.Wait, minFormerStreamsWait)
 	atLeast("ShutdownTimeout", c.ShutdownTimeout, time.Millisecond)
 	if c.CheckpointInterval < 0 {
 		bad("CheckpointInterval is %s: use a positive duration, or 0 to leave checkpoints to the processor", c.CheckpointInterval)
 	}
-	errs = append(errs, c.validateStreams()...)
+	if err := c.FormerStreams.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	switch {
+	case c.StreamTracker != nil && len(c.Streams) > 0:
+		bad("Streams and StreamTracker are both set: leave one of them out")
+	case c.StreamTracker == nil && len(c.Streams) == 0:
+		bad("Streams is empty: name at least one stream, or set StreamTracker")
+	default:
+		errs = append(errs, c.validateStreams("Config.Streams", c.Streams)...)
+	}
 	return errors.Join(errs...)
 }
 
-func (c Config) validateStreams() []error {
-	if len(c.Streams) == 0 {
-		return []error{errors.New("scheduler: Config.Streams is empty: name at least one stream")}
-	}
+// validateStreams checks a list of streams; where names it.
+func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 	var errs []error
 	region := ""
 	if c.Kinesis != nil {
 		region = c.Kinesis.Options().Region
 	}
-	seen := map[string]int{}
-	for i, s := range c.Streams {
+	first := map[string]int{} // by ARN, and by name when a stream is not named by ARN
+	for i, s := range streams {
 		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("scheduler: Config.Streams[%d]."+format, append([]any{i}, args...)...))
+			errs = append(errs, fmt.Errorf("scheduler: %s[%d]."+format, append([]any{where, i}, args...)...))
 		}
 		if s.Name == "" && s.ARN == "" {
 			bad("Name is missing: give Name or ARN")
@@ -261,10 +294,18 @@ func (c Config) validateStreams() []error {
 				}
 			}
 		}
-		if first, ok := seen[name]; ok && name != "" {
-			bad("Name %q is that of Streams[%d] too: name each stream once", name, first)
-		} else {
-			seen[name] = i
+		// Streams of several accounts may have the same name.
+		for _, key := range []string{s.ARN, name} {
+			if key == "" {
+				continue
+			}
+			at, ok := first[key]
+			if !ok {
+				first[key] = i
+			} else if s.ARN == "" || streams[at].ARN == "" || s.ARN == streams[at].ARN {
+				bad("Name %q is that of %s[%d] too: name each stream once, and streams of several accounts by ARN", name, where, at)
+				break
+			}
 		}
 		if s.ConsumerName != "" && !kcl.ValidStreamName(s.ConsumerName) {
 			bad("ConsumerName is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", s.ConsumerName)
@@ -314,6 +355,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FallbackAfter == 0 {
 		c.FallbackAfter = DefaultFallbackAfter
+	}
+	if c.StreamRefreshInterval == 0 {
+		c.StreamRefreshInterval = DefaultStreamRefresh
+	}
+	if c.FormerStreams.Wait == 0 {
+		c.FormerStreams.Wait = DefaultFormerStreamsWait
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,17 @@ func TestValidate(t *testing.T) {
 		"consumer name":           {stream(scheduler.StreamConfig{Name: "orders", ConsumerName: "a b"}), []string{`Config.Streams[0].ConsumerName is "a b"`}},
 		"position without a time": {stream(scheduler.StreamConfig{Name: "orders", InitialPosition: kcl.InitialPosition{Kind: kcl.AtTimestamp}}), []string{"Config.Streams[0].InitialPosition.Timestamp is missing"}},
 		"position of one shard":   {stream(scheduler.StreamConfig{Name: "orders", InitialPosition: kcl.InitialPosition{Kind: kcl.AtSequenceNumber}}), []string{"Config.Streams[0].InitialPosition.Kind is AT_SEQUENCE_NUMBER"}},
-		"stream twice":            {func(c *scheduler.Config) { c.Streams = append(c.Streams, scheduler.StreamConfig{ARN: arn}) }, []string{`Config.Streams[1].Name "orders" is that of Streams[0]`}},
+		"stream twice":            {func(c *scheduler.Config) { c.Streams = append(c.Streams, scheduler.StreamConfig{ARN: arn}) }, []string{`Config.Streams[1].Name "orders" is that of Config.Streams[0]`, "by ARN"}},
+		"streams and tracker":     {func(c *scheduler.Config) { c.StreamTracker = noStreams }, []string{"Config.Streams and StreamTracker are both set"}},
+		"refresh interval":        {func(c *scheduler.Config) { c.StreamRefreshInterval = time.Millisecond }, []string{"Config.StreamRefreshInterval is 1ms", "at least 1s"}},
+		"former streams":          {func(c *scheduler.Config) { c.FormerStreams.Deletion = 3 }, []string{"Config.FormerStreams.Deletion is 3", "scheduler.NoDeletion"}},
+		"former streams wait":     {func(c *scheduler.Config) { c.FormerStreams.Wait = time.Second }, []string{"Config.FormerStreams.Wait is 1s", "at least 1m"}},
+		"former streams not provided": {func(c *scheduler.Config) {
+			c.FormerStreams.Deletion = scheduler.ProvidedListDeferredDeletion
+		}, []string{"Config.FormerStreams.Provided is missing"}},
+		"former streams provided": {func(c *scheduler.Config) {
+			c.FormerStreams.Provided = func(context.Context) ([]kcl.StreamIdentifier, error) { return nil, nil }
+		}, []string{"Config.FormerStreams.Provided is set, but Deletion is NO_STREAMS_LEASES_DELETION"}},
 		"consumer while polling": {func(c *scheduler.Config) {
 			c.RetrievalMode = scheduler.Polling
 			c.Streams[0].ConsumerARN = arn + "/consumer/app:1"
@@ -79,6 +90,19 @@ func TestValidate(t *testing.T) {
 			require.Len(t, strings.Split(err.Error(), "\n"), 1, "one mistake, one line: %v", err)
 		})
 	}
+}
+
+func noStreams(context.Context) ([]scheduler.StreamConfig, error) { return nil, nil }
+
+// Streams of several accounts may have the same name, when both are named by ARN.
+func TestSameNameInTwoAccounts(t *testing.T) {
+	t.Parallel()
+	c := valid()
+	c.Streams = []scheduler.StreamConfig{{ARN: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"}, {ARN: "arn:aws:kinesis:eu-west-1:210987654321:stream/orders"}}
+	require.NoError(t, c.Validate())
+	c.Streams = nil
+	c.StreamTracker = noStreams
+	require.NoError(t, c.Validate())
 }
 
 func TestValidateReportsEverythingAtOnce(t *testing.T) {

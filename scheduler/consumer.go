@@ -79,41 +79,54 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 		s: s, stream: st, holder: h, key: row.Key, start: row,
 		shard:    st.lineage.known(row),
 		progress: newProgress(s.cfg.RetrievalMode),
-		metrics:  s.cfg.Metrics.Shard(st.id.Name, row.ShardID),
-		log:      s.log.With("stream", st.id.Name, "shard", row.ShardID),
+		metrics:  s.cfg.Metrics.Shard(st.label, row.ShardID),
+		log:      s.log.With("stream", st.label, "shard", row.ShardID),
 	}
 	s.consumers.add(c)
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
-	c.adopt(ctx)
 	c.run(ctx)
 }
 
 // adopt writes to a row that another library made what is missing in it: the
-// stream's creation time, and the service's time from which LATEST counts. The
-// latter holds for this consumer even if it cannot be written.
-func (c *consumer) adopt(ctx context.Context) {
-	to, set := c.start, leases.Attr(0)
-	if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
-		to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
+// stream's creation time, and the service's time from which LATEST counts. It
+// tries until the row has it: were a record of the shard processed before LATEST
+// is pinned, and the lease lost before a checkpoint, the next owner would start
+// later.
+func (c *consumer) adopt(ctx context.Context) outcome {
+	backoff := retry.New(firstBackoff, maxBackoff)
+	for row := c.start; ; {
+		to, set := row, leases.Attr(0)
+		if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
+			to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
+		}
+		if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
+			to.PinnedAt, set = pin, set|leases.AttrPinnedAt
+		}
+		var err error
+		if set != 0 {
+			err = c.s.cfg.Leases.Update(ctx, leases.Update{Read: row, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
+		}
+		c.progress.stored(err)
+		if err == nil {
+			c.start.StreamCreated, c.start.PinnedAt = to.StreamCreated, to.PinnedAt
+			return done
+		}
+		if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {
+			row = *conflict.Current // a parent or another worker has completed it, see share
+		} else {
+			c.log.WarnContext(ctx, "lease of another library cannot be completed yet", "err", err)
+		}
+		if out := c.pause(ctx, backoff.Next()); out != done {
+			return out
+		}
 	}
-	if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
-		to.PinnedAt, set = pin, set|leases.AttrPinnedAt
-	}
-	if set == 0 {
-		return
-	}
-	err := c.s.cfg.Leases.Update(ctx, leases.Update{Read: c.start, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
-	if err != nil {
-		c.log.WarnContext(ctx, "lease of another library cannot be completed", "err", err)
-	}
-	c.start.PinnedAt = to.PinnedAt
 }
 
 // run is the life of the consumer, one state after the other.
 func (c *consumer) run(ctx context.Context) {
 	c.become(ctx, StateWaitingOnParents)
-	if c.waitForParents(ctx) != done {
+	if c.adopt(ctx) != done || c.waitForParents(ctx) != done {
 		c.become(ctx, StateShutdownComplete)
 		return
 	}
@@ -241,17 +254,32 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 // process reads the shard and hands its records to the processor, until the
 // shard ends, the consumer shall finish or the lease is lost.
 func (c *consumer) process(ctx context.Context) outcome {
+	ctx, end := context.WithCancelCause(ctx)
 	reading, cancel := context.WithCancelCause(ctx)
+	returned := make(chan struct{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer cancel(nil)
-	wg.Go(func() { // ends when reading does, at the latest on return
+	defer end(nil)
+	defer close(returned)
+	wg.Go(func() { // ends on return, at the latest
 		select {
 		case <-c.holder.Stopping():
 		case <-c.stream.stopped:
-		case <-reading.Done():
+		case <-returned:
 		}
 		cancel(errStopping)
+		select {
+		case <-c.stream.stopped: // for which the holder keeps no time
+		case <-returned:
+			return
+		}
+		timer := time.NewTimer(c.s.cfg.ShutdownTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end(kcl.ErrShutdownTimeout)
+		case <-returned:
+		}
 	})
 
 	backoff := retry.New(firstBackoff, maxBackoff)
@@ -430,6 +458,13 @@ func (c *consumer) autoCheckpoint(ctx context.Context) {
 func (c *consumer) shutdownRequested(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
+	}
+	select {
+	case <-c.stream.stopped: // for which the holder keeps no time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.s.cfg.ShutdownTimeout, kcl.ErrShutdownTimeout)
+		defer cancel()
+	default:
 	}
 	err := c.call("shutdown_requested", func() error {
 		return c.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: c.checkpointer})

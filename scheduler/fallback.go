@@ -103,7 +103,7 @@ type fallback struct {
 func (s *Scheduler) newFallback(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) *fallback {
 	f := &fallback{
 		s: s, stream: st, progress: p, metrics: m, owned: owned,
-		log: s.log.With("stream", st.id.Name, "shard", shardID), since: time.Now(),
+		log: s.log.With("stream", st.label, "shard", shardID), since: time.Now(),
 	}
 	f.fetcher = s.newFetcher(st, pollObserver{f}, m)
 	return f
@@ -335,7 +335,7 @@ func (s *Scheduler) register(ctx context.Context, st *stream) error {
 		return err
 	}
 	if st.refuse(before, err) {
-		s.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.id.Name, "err", err, "next_try", st.registerDue())
+		s.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.registerDue())
 	}
 	return nil
 }
@@ -350,18 +350,19 @@ func registrationAvoidable(err error) bool {
 // registerLoop registers the consumers of streams that are polled for the want
 // of one, until ctx ends. Their shards change to fan-out when their own probes
 // are due.
-func (s *Scheduler) registerLoop(ctx context.Context, streams []*stream) {
+func (s *Scheduler) registerLoop(ctx context.Context) {
 	if s.cfg.RetrievalMode != EFO || s.cfg.Fallback == FallbackOff {
 		return
 	}
 	for retry.Sleep(ctx, trialTime) == nil {
+		streams, _ := s.parts()
 		for _, st := range streams {
 			if st.refusal() == nil || st.err() != nil || time.Now().Before(st.registerDue()) {
 				continue
 			}
 			if err := s.register(ctx, st); err != nil && ctx.Err() == nil {
 				st.refuse("", err)
-				s.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.id.Name, "err", err)
+				s.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.label, "err", err)
 			}
 		}
 	}

@@ -21,7 +21,7 @@ type orphans struct {
 type orphan struct {
 	stream *stream
 	row    leases.Lease
-	since  time.Time // when the row was first seen with this owner and counter
+	since  time.Time // when the row of this stream was first seen with this owner and counter
 }
 
 func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
@@ -32,7 +32,7 @@ func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
 		return
 	}
 	old, ok := o.rows[row.Key]
-	if ok && old.row.Counter == row.Counter && old.row.ActualOwner() == row.ActualOwner() {
+	if ok && old.stream == st && old.row.Counter == row.Counter && old.row.ActualOwner() == row.ActualOwner() {
 		return
 	}
 	if o.rows == nil {
@@ -41,7 +41,8 @@ func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
 	o.rows[row.Key] = orphan{stream: st, row: row, since: now}
 }
 
-// keep forgets the rows that are not among keys: they have been deleted.
+// keep forgets the rows that are not among keys: they have been deleted, or their
+// stream is not read any more.
 func (o *orphans) keep(keys map[string]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -28,10 +28,12 @@ type Scheduler struct {
 	status    phases
 	consumers registry
 	orphans   orphans
+	tracked   tracked
 	resync    chan struct{} // asks the shard sync to run; holds one request
+	retrack   chan struct{} // asks for the list of streams; holds one request
 
 	mu      sync.Mutex // guards the fields below
-	streams []*stream
+	streams []*stream  // in no order; the slice is not changed, but replaced
 	coord   *leases.Coordinator
 	failed  context.CancelCauseFunc // ends Run with an error
 }
@@ -44,7 +46,7 @@ var ErrStarted = errors.New("scheduler: Run can be called once; make another Sch
 // nothing and starts nothing: mistakes are what Run returns.
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
-	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1)}
+	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
 	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
 	return s
 }
@@ -80,13 +82,14 @@ func (s *Scheduler) run(ctx context.Context) error {
 	s.mu.Unlock()
 
 	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
-	if err := s.prepare(work); err != nil {
+	t := newTracker(s)
+	if err := s.prepare(work, t); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it was ready
 		}
 		return err
 	}
-	err := s.work(work)
+	err := s.work(work, t)
 	if f, ok := errors.AsType[*failure](context.Cause(work)); ok {
 		return errors.Join(f.error, err) // also when ctx has ended since
 	}
@@ -101,15 +104,16 @@ func (s *Scheduler) validate() error {
 	return err
 }
 
-// prepare does everything that must succeed before work begins.
-func (s *Scheduler) prepare(ctx context.Context) error {
+// prepare does everything that must succeed before work begins. The streams that
+// a tracker names are opened later, each as it can.
+func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if s.cfg.RetrievalMode == EFO {
 		s.http = efo.NewHTTPClient(s.cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
 	}
 	var streams []*stream
 	for i := range s.cfg.Streams {
 		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
-			st, err := s.describe(ctx, i)
+			st, err := s.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), s.cfg.Streams[i])
 			if err == nil {
 				streams = append(streams, st)
 			}
@@ -118,6 +122,9 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.persist(ctx, "ask the stream tracker", t.ask); err != nil {
+		return err
 	}
 	if err := s.persist(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
 		return fmt.Errorf("prepare the lease table: %w", err)
@@ -154,16 +161,17 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 }
 
 // work runs the coordinator and the loops beside it, and joins them.
-func (s *Scheduler) work(ctx context.Context) error {
-	streams, coord := s.parts()
+func (s *Scheduler) work(ctx context.Context, t *tracker) error {
+	_, coord := s.parts()
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { s.syncLoop(ctx, streams) })     // ends with ctx: a worker that stops makes no more rows
-	wg.Go(func() { s.tendLoop(ctx, streams) })     // ends with ctx, and deletes none either
-	wg.Go(func() { s.registerLoop(ctx, streams) }) // ends with ctx
-	wg.Go(func() { s.watch(loops) })               // ends after the coordinator, so that a stop is watched too
+	wg.Go(func() { s.syncLoop(ctx) })     // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.tendLoop(ctx) })     // ends with ctx, and deletes none either
+	wg.Go(func() { s.registerLoop(ctx) }) // ends with ctx
+	wg.Go(func() { s.trackLoop(ctx, t) }) // ends with ctx
+	wg.Go(func() { s.watch(loops) })      // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {
@@ -176,7 +184,7 @@ func (s *Scheduler) work(ctx context.Context) error {
 	return err
 }
 
-// parts returns what prepare has made; nothing before.
+// parts returns what prepare has made; nothing before. Nobody changes the slice.
 func (s *Scheduler) parts() ([]*stream, *leases.Coordinator) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

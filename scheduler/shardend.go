@@ -39,7 +39,7 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	if _, coord := c.s.parts(); coord != nil {
 		coord.Nudge()
 	}
-	c.s.syncSoon()
+	c.s.syncSoon(c.stream)
 	return done
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -16,13 +18,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// syncLoop compares the lease table with the streams' shards: periodically,
-// and when a shard has ended. It ends with ctx.
-func (s *Scheduler) syncLoop(ctx context.Context, streams []*stream) {
-	backoff := retry.New(firstBackoff, maxBackoff)
-	wait := s.syncWait()
+// syncers is how many streams are listed at the same time.
+const syncers = 8
+
+// syncLoop compares the lease table with the streams' shards: periodically all
+// of them, and one when a shard of it has ended, when it has just been opened,
+// or when the last attempt failed. It ends with ctx.
+func (s *Scheduler) syncLoop(ctx context.Context) {
+	next := time.Now().Add(s.syncWait())
+	again := map[*stream]*syncRetry{}
 	for {
-		timer := time.NewTimer(wait)
+		due := next
+		for _, r := range again {
+			if r.at.Before(due) {
+				due = r.at
+			}
+		}
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -31,28 +43,52 @@ func (s *Scheduler) syncLoop(ctx context.Context, streams []*stream) {
 		case <-s.resync:
 			timer.Stop()
 		}
-		wait = s.syncWait()
+		now := time.Now()
+		all := !now.Before(next)
+		if all {
+			next = now.Add(s.syncWait())
+		}
+		streams, _ := s.parts()
+		var batch []*stream
 		for _, st := range streams {
-			if st.err() != nil {
-				continue
+			r := again[st]
+			if st.err() == nil && (st.takeSync() || all || (r != nil && !now.Before(r.at))) {
+				batch = append(batch, st)
 			}
-			err := s.sync(ctx, st)
+		}
+		for st := range again {
+			if !slices.Contains(streams, st) || st.err() != nil {
+				delete(again, st)
+			}
+		}
+		for st, err := range s.syncAll(ctx, batch) {
 			if ctx.Err() != nil {
 				return
 			}
-			if err != nil {
-				s.cfg.Metrics.ShardSyncError(st.id.Name)
-				s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.id.Name, "err", err)
-				if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
-					s.examine(ctx, st, err)
-				}
-				wait = min(wait, backoff.Next())
+			if err == nil {
+				delete(again, st)
+				continue
 			}
-		}
-		if wait > maxBackoff {
-			backoff.Reset()
+			if st.err() != nil { // its series are gone
+				continue
+			}
+			s.cfg.Metrics.ShardSyncError(st.label)
+			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
+			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
+				s.examine(ctx, st, err)
+			}
+			if again[st] == nil {
+				again[st] = &syncRetry{backoff: retry.New(firstBackoff, maxBackoff)}
+			}
+			again[st].at = time.Now().Add(again[st].backoff.Next())
 		}
 	}
+}
+
+// syncRetry is when a synchronisation that failed is tried again.
+type syncRetry struct {
+	at      time.Time
+	backoff *retry.Backoff
 }
 
 func (s *Scheduler) syncWait() time.Duration {
@@ -60,45 +96,88 @@ func (s *Scheduler) syncWait() time.Duration {
 	return d - d/5 + rand.N(2*d/5+1)
 }
 
-// syncSoon asks for a synchronisation; one that waits already is enough.
-func (s *Scheduler) syncSoon() {
+// syncSoon asks for a synchronisation of a stream; one that waits already is enough.
+func (s *Scheduler) syncSoon(st *stream) {
+	st.wantSync()
 	select {
 	case s.resync <- struct{}{}:
 	default:
 	}
 }
 
-// sync creates the rows that are missing for a stream's shards. The shards are
-// listed before the rows are, so that a shard whose row another worker makes
-// meanwhile is not planned a second time with a different start.
-func (s *Scheduler) sync(ctx context.Context, st *stream) (err error) {
+// sync creates the rows that are missing for a stream's shards.
+func (s *Scheduler) sync(ctx context.Context, st *stream) error {
+	return s.syncAll(ctx, []*stream{st})[st]
+}
+
+// syncAll creates the rows that are missing for the shards of some streams, and
+// returns what went wrong with each, nil included. The shards are listed before
+// the rows are, so that a shard whose row another worker makes meanwhile is not
+// planned a second time with a different start. One listing of the rows, which
+// is a scan of the table, does for all streams.
+func (s *Scheduler) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
+	lists := make([]*shardList, len(streams))
+	errs := make([]error, len(streams))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, syncers)
+	for i, st := range streams {
+		slots <- struct{}{}
+		wg.Go(func() { // ends with the listing
+			defer func() { <-slots }()
+			lists[i], errs[i] = st.listShards(ctx)
+		})
+	}
+	wg.Wait()
 	var listing leases.Listing
-	defer func() {
-		if ctx.Err() == nil {
-			st.setSynced(err, listing.Bad)
+	var listErr error
+	if len(streams) > 0 {
+		if listing, listErr = s.cfg.Leases.List(ctx); listErr != nil {
+			listErr = fmt.Errorf("list the lease table: %w", listErr)
 		}
-	}()
+	}
+	results := make(map[*stream]error, len(streams))
+	for i, st := range streams {
+		bad, err := listing.Bad, errs[i]
+		if err == nil {
+			err = listErr
+		}
+		if err == nil {
+			bad, err = s.syncRows(ctx, st, lists[i], listing)
+		}
+		if ctx.Err() == nil {
+			st.setSynced(err, bad)
+		}
+		results[st] = err
+	}
+	return results
+}
+
+// listShards lists a stream's shards for a synchronisation. Only one is under
+// way for a stream at a time.
+func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	list, err := st.lineage.get(ctx, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if list.contradicts(st.first) {
-		return errContradiction
+		return nil, errContradiction
 	}
 	if st.first == nil {
 		st.first = list
 	}
+	return list, nil
+}
+
+// syncRows creates the rows that listing lacks. It returns the rows that cannot
+// be read.
+func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, listing leases.Listing) ([]*leases.RowError, error) {
 	created := 0
 	for round := 1; ; round++ {
-		listing, err = s.cfg.Leases.List(ctx)
-		if err != nil {
-			return fmt.Errorf("list the lease table: %w", err)
-		}
 		yield := round < yieldRounds && len(listing.Bad) == 0
 		n, complete, err := s.createMissing(ctx, st, list, listing.Leases, yield)
 		created += n
 		if err != nil {
-			return err
+			return listing.Bad, err
 		}
 		if complete {
 			break
@@ -106,16 +185,19 @@ func (s *Scheduler) sync(ctx context.Context, st *stream) (err error) {
 		// Another worker is making the same rows. Let it go ahead, so that a
 		// fleet that starts together does not write every row many times.
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
-			return err
+			return listing.Bad, err
+		}
+		if listing, err = s.cfg.Leases.List(ctx); err != nil {
+			return nil, fmt.Errorf("list the lease table: %w", err)
 		}
 	}
 	if created > 0 {
-		s.log.InfoContext(ctx, "leases created", "stream", st.id.Name, "count", created, "listed", len(list.shards))
+		s.log.InfoContext(ctx, "leases created", "stream", st.label, "count", created, "listed", len(list.shards))
 		if _, coord := s.parts(); coord != nil {
 			coord.Nudge()
 		}
 	}
-	return nil
+	return listing.Bad, nil
 }
 
 // yieldRounds is how often a sync gives way to another worker that makes the
@@ -129,8 +211,14 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	shards := list.shards
-	if initial := st.cfg.InitialPosition; initial.Kind == kcl.AtTimestamp && !st.hasRows(rows) {
+	shards, initial := list.shards, st.cfg.InitialPosition
+	first := !st.hasRows(rows)
+	if first && initial.Kind == kcl.Latest && st.replaces(rows) {
+		// The stream was created again under its name, while the application read
+		// the one before: everything in it was written since.
+		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
+	}
+	if first && initial.Kind == kcl.AtTimestamp {
 		// Only the shards that were open at that time or later: reading starts with those.
 		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
 		if err != nil {
@@ -138,12 +226,12 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 		}
 		shards = from.shards
 	}
-	plan := leases.PlanSync(shards, rows, st.cfg.InitialPosition, leases.SyncOptions{
+	plan := leases.PlanSync(shards, rows, initial, leases.SyncOptions{
 		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
 	})
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return created, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.id.Name)
+			return created, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)
 		}
 		made, err := s.create(ctx, row)
 		if err != nil || (!made && yield) {
@@ -208,18 +296,25 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	}
 }
 
-// stopStream ends reading a stream for good; when it was the last, Run ends
-// with the error.
+// stopStream ends reading a stream; when it was the last of Config.Streams, Run
+// ends with the error. Of several streams one that is created again is opened
+// again, see tracker.
 func (s *Scheduler) stopStream(ctx context.Context, st *stream, err error) {
 	if !st.stop(err) {
 		return
 	}
-	s.log.ErrorContext(ctx, "stream is not read any more", "stream", st.id.Name, "err", err)
+	s.log.ErrorContext(ctx, "stream is not read any more", "stream", st.label, "err", err)
+	if s.multi() {
+		s.retrackSoon() // it may have been created again
+	}
+	if s.cfg.StreamTracker != nil {
+		return // others may come
+	}
 	streams, _ := s.parts()
 	var errs []error
 	for _, other := range streams {
 		e := other.err()
-		if e == nil {
+		if e == nil || (s.multi() && errors.Is(e, kcl.ErrStreamRecreated)) {
 			return
 		}
 		errs = append(errs, e)

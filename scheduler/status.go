@@ -17,7 +17,8 @@ type Status struct {
 	Phase string
 	// Detail says what a start waits for, or why Run ended.
 	Detail string
-	// Streams in the order of Config.Streams, as far as they are known.
+	// Streams that are read, ordered by name, and after them those that shall be
+	// and cannot be yet, as far as they are known.
 	Streams []StreamStatus
 }
 
@@ -32,8 +33,8 @@ type StreamStatus struct {
 	// LastSync is when the lease table was last compared with the stream's
 	// shards without an error.
 	LastSync time.Time
-	// Err says why the stream is not read any more, or why its last
-	// synchronisation failed; nil otherwise.
+	// Err says why the stream is not read any more or cannot be yet, or why its
+	// last synchronisation failed; nil otherwise.
 	Err error
 	// Shards are the rows of the lease table, in the order of their ids.
 	Shards []ShardStatus
@@ -83,6 +84,7 @@ func (s *Scheduler) Status() Status {
 	out.Phase, out.Detail = s.status.phase()
 	streams, coord := s.parts()
 	if len(streams) == 0 {
+		out.Streams = s.tracked.status(s.cfg.RetrievalMode)
 		return out
 	}
 	var rows []leases.Lease
@@ -115,6 +117,10 @@ func (s *Scheduler) Status() Status {
 		slices.SortFunc(ss.Shards, func(a, b ShardStatus) int { return cmp.Compare(a.ShardID, b.ShardID) })
 		out.Streams = append(out.Streams, ss)
 	}
+	slices.SortFunc(out.Streams, func(a, b StreamStatus) int {
+		return cmp.Or(cmp.Compare(a.Stream.Name, b.Stream.Name), cmp.Compare(a.Stream.String(), b.Stream.String()))
+	})
+	out.Streams = append(out.Streams, s.tracked.status(s.cfg.RetrievalMode)...)
 	return out
 }
 

@@ -16,13 +16,14 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// stream is one stream of the configuration, as the service knows it.
+// stream is one stream that is read, as the service knows it.
 type stream struct {
-	index   int // in Config.Streams
+	where   string // in the configuration, for errors
 	cfg     StreamConfig
 	id      kcl.StreamIdentifier
+	label   string    // names it in logs and metrics; with several streams as the rows do
 	created time.Time // zero when the service does not say
-	multi   bool      // the application reads several streams
+	multi   bool      // the lease keys carry the stream
 	lineage *lineage
 	placing placing
 	stopped chan struct{} // closed when the stream is not read any more
@@ -35,6 +36,7 @@ type stream struct {
 	register    schedule  // of trying to register it again
 	synced      time.Time // last synchronisation without an error
 	syncing     streak
+	syncWanted  bool               // out of turn
 	bad         []*leases.RowError // rows that cannot be read
 }
 
@@ -57,7 +59,7 @@ func (st *stream) err() error {
 	return st.stopErr
 }
 
-// stop ends reading the stream. Its rows stay.
+// stop ends reading the stream: its consumers are asked to finish. Its rows stay.
 func (st *stream) stop(err error) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -67,6 +69,22 @@ func (st *stream) stop(err error) bool {
 	st.stopErr = err
 	close(st.stopped)
 	return true
+}
+
+// wantSync asks for a synchronisation out of turn.
+func (st *stream) wantSync() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.syncWanted = true
+}
+
+// takeSync tells whether one was asked for since the last call.
+func (st *stream) takeSync() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	wanted := st.syncWanted
+	st.syncWanted = false
+	return wanted
 }
 
 func (st *stream) setSynced(err error, bad []*leases.RowError) {
@@ -95,9 +113,9 @@ func (st *stream) trouble(now time.Time, limit time.Duration) error {
 	defer st.mu.Unlock()
 	switch {
 	case st.stopErr != nil:
-		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.id.Name, st.stopErr)
+		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.label, st.stopErr)
 	case st.syncing.err != nil && now.Sub(st.syncing.since) >= limit:
-		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s: %w", st.id.Name, st.syncing.since.UTC().Format(time.RFC3339), st.syncing.err)
+		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s: %w", st.label, st.syncing.since.UTC().Format(time.RFC3339), st.syncing.err)
 	case len(st.bad) > 0:
 		return fmt.Errorf("scheduler: %d row(s) of the lease table cannot be read, and their shards are not: %w", len(st.bad), st.bad[0])
 	}
@@ -109,7 +127,7 @@ func (st *stream) owns(row leases.Lease) bool {
 	if !st.multi {
 		return row.Stream == ""
 	}
-	return row.Stream == st.id.String()
+	return row.Stream == st.label
 }
 
 // accepts tells whether a row may be taken: the stream is being read, and is
@@ -124,39 +142,45 @@ func (st *stream) sameCreation(created time.Time) bool {
 	return created.IsZero() || st.created.IsZero() || created.Unix() == st.created.Unix()
 }
 
-// describe asks the service for the stream of a configuration.
-func (s *Scheduler) describe(ctx context.Context, i int) (*stream, error) {
-	cfg := s.cfg.Streams[i]
+// resource names the stream of a configuration for people.
+func (c StreamConfig) resource() string {
+	if c.ARN != "" {
+		return c.ARN
+	}
+	return "stream " + c.Name
+}
+
+// describe asks the service for the stream of a configuration; where is its
+// place there.
+func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig) (*stream, error) {
 	in := &kinesis.DescribeStreamSummaryInput{}
-	resource := cfg.ARN
 	if cfg.ARN != "" {
 		in.StreamARN = &cfg.ARN
 	} else {
 		in.StreamName = &cfg.Name
-		resource = "stream " + cfg.Name
 	}
 	d, err := s.summary(ctx, in)
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
-		return nil, fmt.Errorf("%w: Config.Streams[%d]: there is no %s in region %s: create it, or correct name and region: %w",
-			kcl.ErrStreamNotFound, i, resource, s.cfg.Kinesis.Options().Region, err)
+		return nil, fmt.Errorf("%w: %s: there is no %s in region %s: create it, or correct name and region: %w",
+			kcl.ErrStreamNotFound, where, cfg.resource(), s.cfg.Kinesis.Options().Region, err)
 	case err != nil:
-		return nil, awserr.Explain(err, "kinesis:DescribeStreamSummary", resource)
+		return nil, awserr.Explain(err, "kinesis:DescribeStreamSummary", cfg.resource())
 	case d.StreamStatus == types.StreamStatusDeleting:
-		return nil, fmt.Errorf("%w: Config.Streams[%d]: %s is being deleted", kcl.ErrStreamNotFound, i, resource)
+		return nil, fmt.Errorf("%w: %s: %s is being deleted", kcl.ErrStreamNotFound, where, cfg.resource())
 	case d.StreamStatus == types.StreamStatusCreating:
 		return nil, errCreating
 	}
 	arn := aws.ToString(d.StreamARN)
 	id, err := kcl.ParseStreamARN(arn)
 	if err != nil {
-		return nil, fmt.Errorf("Config.Streams[%d]: the service's ARN of %s: %w", i, resource, err)
+		return nil, fmt.Errorf("%s: the service's ARN of %s: %w", where, cfg.resource(), err)
 	}
 	if cfg.ARN != "" && arn != cfg.ARN || cfg.Name != "" && id.Name != cfg.Name {
-		return nil, fmt.Errorf("%w: Config.Streams[%d]: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, i, resource, arn)
+		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where, cfg.resource(), arn)
 	}
 	st := &stream{
-		index: i, cfg: cfg, id: id, created: aws.ToTime(d.StreamCreationTimestamp), multi: len(s.cfg.Streams) > 1,
+		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
 		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
 		stopped: make(chan struct{}),
 	}
@@ -164,7 +188,12 @@ func (s *Scheduler) describe(ctx context.Context, i int) (*stream, error) {
 	if !st.created.IsZero() {
 		st.id.CreationEpoch = st.created.Unix()
 	} else if st.multi {
-		return nil, fmt.Errorf("%w: Config.Streams[%d]: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, i, resource)
+		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, where, cfg.resource())
+	}
+	if st.multi {
+		// Names are not unique: there are other accounts, and another stream had
+		// the name before it was created.
+		st.label = st.id.String()
 	}
 	return st, nil
 }
@@ -193,6 +222,9 @@ func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
 	if err != nil {
 		return fmt.Errorf("list the lease table: %w", err)
 	}
+	if err := checkForm(s.multi(), listing.Leases); err != nil {
+		return err
+	}
 	for _, st := range streams {
 		if err := st.checkRows(listing.Leases); err != nil {
 			return err
@@ -201,32 +233,55 @@ func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
 	return nil
 }
 
-func (st *stream) checkRows(rows []leases.Lease) error {
-	var old *kcl.StreamIdentifier
-	current := false
+// checkForm tells whether rows have the keys of an application with several
+// streams, or of one with one stream. The other form's checkpoints would be
+// taken for none at all, and everything read again from the initial position.
+func checkForm(multi bool, rows []leases.Lease) error {
 	for _, row := range rows {
-		if st.multi != (row.Stream != "") {
-			form := "one stream, whose keys are plain shard ids"
-			if !st.multi {
-				form = "several streams, whose keys are account:stream:epoch:shardId"
-			}
-			return fmt.Errorf("%w: row %q belongs to an application with %s: use another table, or configure that form", leases.ErrForeignTable, row.Key, form)
+		switch {
+		case multi && row.Stream == "":
+			return fmt.Errorf("%w: row %q belongs to an application with one stream, whose keys are plain shard ids, and this one has several, whose keys are account:stream:epoch:shardId: "+
+				"give it a lease table of its own (checkpoints are not carried over), or read that one stream, named in Config.Streams", leases.ErrForeignTable, row.Key)
+		case !multi && row.Stream != "":
+			return fmt.Errorf("%w: row %q belongs to an application with several streams, whose keys are account:stream:epoch:shardId, and this one has one stream, whose keys are plain shard ids: "+
+				"give it a lease table of its own (checkpoints are not carried over), or name the stream by Config.StreamTracker, which has keys of that form for one stream too", leases.ErrForeignTable, row.Key)
 		}
-		if st.owns(row) {
-			current = true
-			if !st.sameCreation(row.StreamCreated) {
-				return st.recreated(row.StreamCreated)
-			}
-			continue
-		}
-		if id, err := kcl.ParseStreamIdentifier(row.Stream); err == nil && id.Name == st.id.Name && id.AccountID == st.id.AccountID {
-			old = &id
-		}
-	}
-	if old != nil && !current {
-		return st.recreated(time.Unix(old.CreationEpoch, 0))
 	}
 	return nil
+}
+
+// checkRows finds rows that were made for another stream of this name. With
+// several streams those have keys of their own, see replaces.
+func (st *stream) checkRows(rows []leases.Lease) error {
+	if err := checkForm(st.multi, rows); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if st.owns(row) && !st.sameCreation(row.StreamCreated) {
+			return st.recreated(row.StreamCreated)
+		}
+	}
+	return nil
+}
+
+// replaces tells whether there are rows of an earlier stream with this one's
+// account and name, which was deleted.
+func (st *stream) replaces(rows []leases.Lease) bool {
+	if !st.multi {
+		return false
+	}
+	last := "" // rows of one stream come in groups
+	for _, row := range rows {
+		if row.Stream == last || st.owns(row) {
+			continue
+		}
+		last = row.Stream
+		id, err := kcl.ParseStreamIdentifier(row.Stream)
+		if err == nil && id.Name == st.id.Name && id.AccountID == st.id.AccountID && id.CreationEpoch < st.id.CreationEpoch {
+			return true
+		}
+	}
+	return false
 }
 
 func (st *stream) recreated(was time.Time) error {

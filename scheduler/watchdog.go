@@ -66,9 +66,10 @@ func (e *StallError) Unwrap() error { return e.Err }
 
 // Healthy returns nil while this worker does its work, and otherwise every
 // reason why not, joined: Run has not started or has ended, the lease store
-// cannot be reached, a stream has gone or cannot be listed, or a shard with data
-// makes no progress (a [*StallError], which names the layer). It is cheap and
-// calls nothing remote; give it to a readiness probe.
+// cannot be reached, a stream has gone or cannot be listed or opened, the stream
+// tracker fails, or a shard with data makes no progress (a [*StallError], which
+// names the layer). It is cheap and calls nothing remote; give it to a readiness
+// probe.
 func (s *Scheduler) Healthy() error {
 	phase, detail := s.status.phase()
 	if phase != phaseRunning {
@@ -85,6 +86,7 @@ func (s *Scheduler) Healthy() error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.tracked.trouble(now, s.cfg.StallTimeout)...)
 	for _, stall := range s.stalls(now) {
 		errs = append(errs, stall)
 	}
@@ -227,10 +229,11 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	rows := coord.Leases()
 	keys := make(map[string]bool, len(rows))
 	for _, row := range rows {
-		keys[row.Key] = true
 		for _, st := range streams {
 			if st.owns(row) {
+				keys[row.Key] = true
 				s.orphans.note(now, st, row)
+				break
 			}
 		}
 	}

@@ -1,0 +1,432 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// StreamTracker returns the streams that the application reads now
+// (MultiStreamTracker in the KCL). Every worker asks its own, at the start and
+// then every Config.StreamRefreshInterval, from one goroutine; an answer may take
+// 30 seconds. Workers whose lists differ for a while do each other no harm.
+//
+// A stream that appears is read without a restart, from its InitialPosition
+// unless the lease table has its checkpoints. A stream that is not in the list
+// any more is left: its processors get ShutdownRequested, its leases are released
+// and stay, and reading goes on from there when the stream comes back; see
+// [FormerStreams]. (The KCL goes on reading it until its leases are deleted, and
+// reads every other stream that the table knows too; here only what the list
+// names is read.) A change of ConsumerName or ConsumerARN makes the stream's
+// consumers start again; InitialPosition counts only when a stream appears. An
+// empty list is a list: nothing is read.
+//
+// An error, a panic, or a list that is not valid changes nothing: the last list
+// counts, a warning is logged, and Healthy tells when it lasts.
+type StreamTracker func(ctx context.Context) ([]StreamConfig, error)
+
+const (
+	trackTimeout   = 30 * time.Second // an answer of the tracker
+	openers        = 8                // streams that are opened at the same time
+	openAttempts   = 4                // before a stream is left to the next refresh
+	openingBackoff = 2 * time.Second  // at most between two of those
+)
+
+// errFormer stops a stream that is not in the list any more.
+var errFormer = errors.New("the stream is not among the streams to read any more")
+
+// multi tells whether the application has the keys of several streams.
+func (s *Scheduler) multi() bool { return s.cfg.StreamTracker != nil || len(s.cfg.Streams) > 1 }
+
+// key tells the streams of a list apart.
+func (c StreamConfig) key() string {
+	if c.ARN != "" {
+		return c.ARN
+	}
+	return c.Name
+}
+
+// tracked is what is known about the list of streams beside those that are read.
+type tracked struct {
+	mu     sync.Mutex // guards the fields below
+	asking streak     // failures of the tracker
+	absent []*absentee
+}
+
+// absentee is a stream of the list that could not be opened yet.
+type absentee struct {
+	cfg StreamConfig
+	old *stream // that has stopped and says so itself, or nil
+	streak
+}
+
+// trouble is what Healthy tells about the list.
+func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	if t.asking.err != nil && now.Sub(t.asking.since) >= limit {
+		errs = append(errs, fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w", t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
+	}
+	for _, a := range t.absent {
+		if a.old == nil && a.err != nil && (retryable(a.err) == giveUp || now.Sub(a.since) >= limit) {
+			errs = append(errs, fmt.Errorf("scheduler: %s is not read yet: %w", a.cfg.resource(), a.err))
+		}
+	}
+	return errs
+}
+
+// status returns the streams of the list that are not read yet.
+func (t *tracked) status(mode RetrievalMode) []StreamStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []StreamStatus
+	for _, a := range t.absent {
+		if a.old != nil {
+			continue
+		}
+		id := kcl.StreamIdentifier{Name: a.cfg.Name, ARN: a.cfg.ARN}
+		if parsed, err := kcl.ParseStreamARN(a.cfg.ARN); err == nil {
+			id = parsed
+		}
+		out = append(out, StreamStatus{Stream: id, Mode: mode, ConsumerARN: a.cfg.ConsumerARN, Err: a.err})
+	}
+	return out
+}
+
+// tracker keeps the streams that are read in step with the list. It belongs to
+// the goroutine of trackLoop.
+type tracker struct {
+	s      *Scheduler
+	list   []StreamConfig
+	where  string // the list's name in errors
+	fresh  bool   // list is what the tracker said last
+	former leases.FormerWatch
+}
+
+func newTracker(s *Scheduler) *tracker {
+	t := &tracker{s: s, list: s.cfg.Streams, where: "Config.Streams", fresh: true}
+	if s.cfg.StreamTracker != nil {
+		t.where = "Config.StreamTracker"
+	}
+	return t
+}
+
+// trackLoop follows the list of streams: it opens those that appear, stops those
+// that vanish, looks again for those that were deleted, and deletes the leases of
+// former streams if it shall. It ends with ctx. t has the first list.
+func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
+	if !s.multi() {
+		return
+	}
+	for {
+		t.apply(ctx)
+		every := s.cfg.StreamRefreshInterval
+		timer := time.NewTimer(every - every/5 + rand.N(2*every/5+1))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-s.retrack:
+			timer.Stop()
+		}
+		if err := t.ask(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "the streams to read are not known now, the last list counts", "err", err)
+		}
+	}
+}
+
+// ask gets a new list.
+func (t *tracker) ask(ctx context.Context) error {
+	if t.s.cfg.StreamTracker == nil {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, trackTimeout)
+	defer cancel()
+	var list []StreamConfig
+	err := contain(func() (err error) {
+		list, err = t.s.cfg.StreamTracker(call)
+		return err
+	})
+	if err == nil {
+		if bad := errors.Join(t.s.cfg.validateStreams(t.where, list)...); bad != nil {
+			err = fmt.Errorf("%w: %w", kcl.ErrInvalidStream, bad)
+		}
+	}
+	t.fresh = err == nil
+	t.s.tracked.mu.Lock()
+	defer t.s.tracked.mu.Unlock()
+	if err != nil {
+		t.s.tracked.asking.failed(err)
+		return fmt.Errorf("ask Config.StreamTracker: %w", err)
+	}
+	t.s.tracked.asking = streak{}
+	t.list = slices.Clone(list)
+	return nil
+}
+
+// apply brings the streams that are read in step with the list.
+func (t *tracker) apply(ctx context.Context) {
+	t.drop(ctx)
+	t.open(ctx)
+	t.cleanUp(ctx)
+	streams, _ := t.s.parts()
+	t.s.cfg.Metrics.SetStreams(len(streams))
+}
+
+// drop stops the streams that are not in the list any more, or are to be read
+// with another consumer.
+func (t *tracker) drop(ctx context.Context) {
+	wanted := map[string]StreamConfig{}
+	for _, cfg := range t.list {
+		wanted[cfg.key()] = cfg
+	}
+	streams, _ := t.s.parts()
+	for _, st := range streams {
+		cfg, ok := wanted[st.cfg.key()]
+		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName
+		if same {
+			continue
+		}
+		t.s.exchange(st, nil)
+		st.stop(errFormer)
+		t.s.cfg.Metrics.CloseStream(st.label)
+		if ok {
+			t.s.log.InfoContext(ctx, "stream is to be read with another consumer, its shards start again", "stream", st.label)
+		} else {
+			t.s.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
+		}
+	}
+}
+
+// open opens the streams of the list that are not read, some at a time.
+func (t *tracker) open(ctx context.Context) {
+	streams, coord := t.s.parts()
+	running := map[string]*stream{}
+	for _, st := range streams {
+		running[st.cfg.key()] = st
+	}
+	var todo []*absentee
+	t.s.tracked.mu.Lock()
+	known := map[string]streak{}
+	for _, a := range t.s.tracked.absent {
+		known[a.cfg.key()] = a.streak
+	}
+	for _, cfg := range t.list {
+		if st := running[cfg.key()]; st == nil || st.err() != nil {
+			todo = append(todo, &absentee{cfg: cfg, old: st, streak: known[cfg.key()]})
+		}
+	}
+	t.s.tracked.absent = todo
+	t.s.tracked.mu.Unlock()
+	if len(todo) == 0 {
+		return
+	}
+	listing, err := t.s.cfg.Leases.List(ctx)
+	if err != nil {
+		err = fmt.Errorf("list the lease table: %w", err)
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, openers)
+	for _, a := range todo {
+		slots <- struct{}{}
+		wg.Go(func() { // ends when the stream is open, or cannot be opened now
+			defer func() { <-slots }()
+			err := err
+			if err == nil {
+				err = t.openOne(ctx, a.cfg, a.old, listing.Leases)
+			}
+			if err != nil {
+				t.failed(ctx, a, err)
+				return
+			}
+			t.s.tracked.mu.Lock()
+			t.s.tracked.absent = slices.DeleteFunc(slices.Clone(t.s.tracked.absent), func(b *absentee) bool { return a == b })
+			t.s.tracked.mu.Unlock()
+		})
+	}
+	wg.Wait()
+	coord.Nudge()
+}
+
+// failed notes that a stream could not be opened.
+func (t *tracker) failed(ctx context.Context, a *absentee, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	t.s.tracked.mu.Lock()
+	first := a.err == nil
+	a.streak.failed(err)
+	t.s.tracked.mu.Unlock()
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelWarn
+	}
+	t.s.log.LogAttrs(ctx, level, "stream cannot be read yet, trying again", slog.String("stream", a.cfg.resource()), slog.Any("err", err))
+}
+
+// openOne opens a stream in place of old, which has stopped, or nil.
+func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, rows []leases.Lease) error {
+	var st *stream
+	backoff := retry.New(firstBackoff, openingBackoff)
+	for attempt := 1; ; attempt++ {
+		var err error
+		if st, err = t.s.describe(ctx, t.where, cfg); err == nil {
+			break
+		}
+		if attempt == openAttempts || retryable(err) == giveUp {
+			return err
+		}
+		if err := backoff.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if err := st.checkRows(rows); err != nil {
+		return err
+	}
+	if st.replaces(rows) {
+		t.s.log.WarnContext(ctx, "a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream", "stream", st.label)
+	}
+	if err := t.s.register(ctx, st); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if other := t.s.exchange(old, st); other != nil {
+		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where, cfg.resource(), other.cfg.resource())
+	}
+	if old != nil && old.label != st.label {
+		t.s.cfg.Metrics.CloseStream(old.label)
+	}
+	t.s.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
+	t.s.syncSoon(st)
+	return nil
+}
+
+// exchange puts a stream in the place of another; one of them may be nil. It
+// does not when the new one is there already under another name, and returns that.
+func (s *Scheduler) exchange(old, st *stream) (twin *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var streams []*stream // others may have the old slice
+	for _, other := range s.streams {
+		switch {
+		case other == old && st != nil:
+			streams, st = append(streams, st), nil
+		case other == old:
+		case st != nil && other.label == st.label:
+			return other
+		default:
+			streams = append(streams, other)
+		}
+	}
+	if st != nil {
+		streams = append(streams, st)
+	}
+	s.streams = streams
+	return nil
+}
+
+// cleanUp deletes the leases of former streams, if that is the policy.
+func (t *tracker) cleanUp(ctx context.Context) {
+	policy := t.s.cfg.FormerStreams
+	_, coord := t.s.parts()
+	// Nothing is deleted on the word of an old list or view, nor of an empty
+	// list, which is a mistake more often than not.
+	if policy.Deletion == NoDeletion || !t.fresh || len(t.list) == 0 || coord.Err() != nil {
+		return
+	}
+	former, err := t.formerRows(ctx, coord.Leases())
+	if err != nil {
+		if ctx.Err() == nil {
+			t.s.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
+		}
+		return
+	}
+	due := t.former.Note(time.Now(), former, max(policy.Wait, 3*t.s.cfg.FailoverTime))
+	for _, rows := range due {
+		t.delete(ctx, rows)
+	}
+	t.s.cfg.Metrics.SetFormerStreams(t.former.Streams())
+}
+
+// formerRows picks the rows of streams that are not read any more.
+func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases.Lease, error) {
+	policy := t.s.cfg.FormerStreams
+	provided := map[string]bool{}
+	if policy.Deletion == ProvidedListDeferredDeletion {
+		call, cancel := context.WithTimeout(ctx, trackTimeout)
+		defer cancel()
+		err := contain(func() error {
+			ids, err := policy.Provided(call)
+			for _, id := range ids {
+				provided[id.String()] = true
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("ask Config.FormerStreams.Provided: %w", err)
+		}
+	}
+	current := map[string]bool{}
+	streams, _ := t.s.parts()
+	for _, st := range streams {
+		current[st.label] = true
+	}
+	// Which stream an absent one is, is not known yet: every one of its name may be.
+	unknown := map[string]bool{}
+	t.s.tracked.mu.Lock()
+	for _, a := range t.s.tracked.absent {
+		name := a.cfg.Name
+		if id, err := kcl.ParseStreamARN(a.cfg.ARN); err == nil {
+			name = id.Name
+		}
+		unknown[name] = true
+	}
+	t.s.tracked.mu.Unlock()
+	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
+		id, err := kcl.ParseStreamIdentifier(l.Stream)
+		return err != nil || current[l.Stream] || unknown[id.Name] || (policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
+	}), nil
+}
+
+// delete deletes the leases of one former stream until one turns out to have
+// changed: then somebody reads the stream after all.
+func (t *tracker) delete(ctx context.Context, rows []leases.Lease) {
+	log := t.s.log.With("stream", rows[0].Stream)
+	for i, row := range rows {
+		err := t.s.cfg.Leases.Delete(ctx, row, leases.AttrAll)
+		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
+			t.former.Forget(row.Stream)
+			log.InfoContext(ctx, "a lease of a former stream has changed, none is deleted now", "lease", row.Key, "deleted", i)
+			return
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				t.s.cfg.Metrics.LeaseStoreError("delete")
+				log.WarnContext(ctx, "leases of a former stream cannot be deleted, trying again", "lease", row.Key, "deleted", i, "err", err)
+			}
+			return
+		}
+	}
+	log.InfoContext(ctx, "leases of a former stream deleted", "count", len(rows))
+}
+
+// retrackSoon asks for another look at the list.
+func (s *Scheduler) retrackSoon() {
+	select {
+	case s.retrack <- struct{}{}:
+	default:
+	}
+}
