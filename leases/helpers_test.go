@@ -2,7 +2,11 @@ package leases_test
 
 import (
 	"context"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -55,4 +59,41 @@ func (f *fleet) client(id string, n int, d time.Duration) *atomic.Int64 {
 		}
 	}()
 	return &asked
+}
+
+// gapOf is the longest time that a shard of these workers went without a delivery.
+func (f *fleet) gapOf(workers ...string) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var gap time.Duration
+	for _, s := range f.shards {
+		if slices.Contains(workers, s.reader) {
+			gap = max(gap, s.gap, time.Since(s.at))
+		}
+	}
+	return gap
+}
+
+func mustList(t *testing.T, store leases.Store) []leases.Lease {
+	l, err := store.List(t.Context())
+	require.NoError(t, err)
+	return l.Leases
+}
+
+// logs collects what workers log.
+type logs struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
