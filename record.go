@@ -38,6 +38,8 @@ type RecordFields struct {
 	ApproximateArrival time.Time
 	// EncryptionType is how the record was stored.
 	EncryptionType EncryptionType
+	// Schema says what Data are, when a [Decoder] has decoded them; nil otherwise.
+	Schema *Schema
 }
 
 // Record is one user record (KinesisClientRecord in the KCL). It is immutable
@@ -96,6 +98,17 @@ func (r Record) ApproximateArrival() time.Time { return r.f.ApproximateArrival }
 
 // EncryptionType returns how Kinesis stored the record.
 func (r Record) EncryptionType() EncryptionType { return r.f.EncryptionType }
+
+// Schema returns what a [Decoder] said of the data, and nil for a record that
+// was not decoded. It is shared by many records: do not change it.
+func (r Record) Schema() *Schema { return r.f.Schema }
+
+// WithDecoded returns a record with other data and a schema, and everything
+// else as r has it. It shares the memory of data.
+func (r Record) WithDecoded(data []byte, schema *Schema) Record {
+	r.f.Data, r.f.Schema = data, schema
+	return r
+}
 
 // Clone returns a record that shares no memory with r's batch.
 func (r Record) Clone() Record {

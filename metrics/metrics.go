@@ -109,6 +109,6 @@ func (m *Metrics) Shard(stream, shard string) *Shard {
 		records: s(Records), bytes: s(Bytes), batches: s(Batches), behind: s(BehindLatest),
 		process: s(ProcessTime), opened: s(SubscriptionsOpened), mode: s(RetrievalMode),
 		checkpoint: s(CheckpointTime), stalled: s(Stalled),
-		corrupt: s(AggregatesCorrupt), dropped: s(RecordsDropped),
+		corrupt: s(AggregatesCorrupt), dropped: s(RecordsDropped), undecoded: s(DecodeErrors),
 	}
 }

@@ -66,6 +66,8 @@ var (
 	AggregatesCorrupt = &Desc{Name: "kcl_aggregates_corrupt_total", Help: "Records that begin like an aggregate of the Kinesis Producer Library and were delivered as they are, because they are none.", Labels: shardLabels}
 	RecordsDropped    = &Desc{Name: "kcl_records_dropped_total", Help: "User records of aggregates that were dropped, because their hash key is outside the range of the shard.", Labels: shardLabels}
 
+	DecodeErrors = &Desc{Name: "kcl_decode_errors_total", Help: "Records that the decoder failed at and that were delivered as they are.", Labels: shardLabels}
+
 	SubscriptionsOpened = &Desc{Name: "kcl_subscriptions_opened_total", Help: "SubscribeToShard calls that were accepted.", Labels: shardLabels}
 	SubscriptionsEnded  = &Desc{Name: "kcl_subscriptions_ended_total", Help: "Subscriptions that ended, by reason.", Labels: []string{"stream", "shard", "reason"}}
 	ReadRetries         = &Desc{Name: "kcl_read_retries_total", Help: "Reads that failed and are tried again, by operation and error code.", Labels: []string{"stream", "shard", "operation", "code"}}
@@ -93,7 +95,7 @@ var (
 func All() []*Desc {
 	return []*Desc{
 		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
-		AggregatesCorrupt, RecordsDropped,
+		AggregatesCorrupt, RecordsDropped, DecodeErrors,
 		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode,
 		Checkpoints, CheckpointTime, Stalled,
 		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, AssignmentMode, Leader, LeasesUnassigned, ShardSyncErrors, HashRangeHoles,

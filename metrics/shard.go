@@ -15,7 +15,7 @@ type Shard struct {
 	records, bytes, batches, behind Series
 	process, opened, mode           Series
 	checkpoint, stalled             Series
-	corrupt, dropped                Series
+	corrupt, dropped, undecoded     Series
 }
 
 // Batch counts one batch that was read.
@@ -43,6 +43,13 @@ func (s *Shard) AggregatesCorrupt(n int) {
 func (s *Shard) RecordsDropped(n int) {
 	if s != nil && n > 0 {
 		s.dropped.Record(float64(n))
+	}
+}
+
+// DecodeFailed counts records that the user's decoder failed at.
+func (s *Shard) DecodeFailed(n int) {
+	if s != nil && n > 0 {
+		s.undecoded.Record(float64(n))
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	DefaultShardSyncInterval = time.Minute
 	DefaultStallTimeout      = 2 * time.Minute
 	DefaultFallbackAfter     = time.Minute
+
+	DefaultPollingMemory = 256 << 20
 	DefaultStreamRefresh     = time.Minute
 	DefaultFormerStreamsWait = time.Hour
 )
@@ -130,6 +132,17 @@ type Config struct {
 	// aggregated. Defaults to SplitAggregates, which delivers every user record.
 	Aggregates Aggregates
 
+	// PollingMemory is about how many bytes polling may take for what it has read
+	// and the processors have not yet dealt with, in all shards together: see
+	// polling.Memory. Shards wait for each other rather than exceed it. Defaults
+	// to 256 MiB (DefaultPollingMemory).
+	PollingMemory int64
+
+	// Decoder decodes the records' data, as a schema registry wants it
+	// (glueSchemaRegistryDeserializer in the KCL). Defaults to nil: nothing is
+	// decoded.
+	Decoder kcl.Decoder
+
 	// FailoverTime is how long a lease may go unrenewed before others take it
 	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
 	// application. Defaults to 10s (DefaultFailoverTime); at least 1s.
@@ -228,6 +241,9 @@ func (c Config) Validate() error {
 	}
 	if c.Aggregates < SplitAggregates || c.Aggregates > KeepAggregates {
 		bad("Aggregates is %d: use scheduler.SplitAggregates, scheduler.SplitAggregatesInRange or scheduler.KeepAggregates", int(c.Aggregates))
+	}
+	if c.PollingMemory < 0 {
+		bad("PollingMemory is %d: use a number of bytes, or 0 for the default", c.PollingMemory)
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)
@@ -352,6 +368,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.StallTimeout == 0 {
 		c.StallTimeout = DefaultStallTimeout
+	}
+	if c.PollingMemory == 0 {
+		c.PollingMemory = DefaultPollingMemory
 	}
 	if c.FallbackAfter == 0 {
 		c.FallbackAfter = DefaultFallbackAfter

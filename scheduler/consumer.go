@@ -64,6 +64,9 @@ type consumer struct {
 	corrupt     int       // corrupt aggregates since the last time that any were told
 	corruptTold time.Time // when that was
 
+	undecodedCount int       // records that could not be decoded since the last time that any were told
+	undecodedTold  time.Time // when that was
+
 	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
 }
 
@@ -390,6 +393,7 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		return done
 	}
 	c.last = records[len(records)-1].Position()
+	records = c.decode(ctx, records)
 	in := kcl.ProcessRecordsInput{
 		Records: records, BehindLatest: batch.BehindLatest, AtShardEnd: batch.End != nil,
 		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,

@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/polling"
 )
 
 // Scheduler is one worker of an application. Make it with [New]; its methods
@@ -24,6 +25,7 @@ type Scheduler struct {
 	factory kcl.ProcessorFactory
 	log     *slog.Logger
 	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
+	memory  *polling.Memory
 
 	status    phases
 	consumers registry
@@ -48,6 +50,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
 	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
+	s.memory = polling.NewMemory(s.cfg.PollingMemory)
 	return s
 }
 

@@ -31,6 +31,7 @@ func (s *Scheduler) newFetcher(st *stream, o polling.Observer, m *metrics.Shard)
 		Client:    s.cfg.Kinesis,
 		StreamARN: st.id.ARN,
 		Lineage:   st.lineage,
+		Memory:    s.memory,
 		Metrics:   m,
 		Observer:  o,
 		Logger:    s.log, // both add stream and shard

@@ -25,7 +25,8 @@ const (
 	// LayerStream: the connection or the event stream brings nothing, or
 	// brings empty batches although the shard has data.
 	LayerStream Layer = "stream"
-	// LayerDecoder: what arrives cannot be decoded.
+	// LayerDecoder: what arrives cannot be decoded, or Config.Decoder does not
+	// return.
 	LayerDecoder Layer = "decoder"
 	// LayerProcessor: the processor does not return, or keeps failing.
 	LayerProcessor Layer = "processor"
@@ -123,6 +124,8 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 		return LayerCheckpointStore, ck.FailingSince, ck.Failure
 	case old(p.storing.since):
 		return LayerCheckpointStore, p.storing.since, p.storing.err
+	case old(p.callSince) && p.call == callDecode:
+		return LayerDecoder, p.callSince, errors.New("the Decoder has not returned")
 	case old(p.callSince):
 		return LayerProcessor, p.callSince, fmt.Errorf("%s has not returned", p.call)
 	case old(p.processor.since):
