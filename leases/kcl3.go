@@ -112,7 +112,7 @@ type Migrations struct {
 	// table has no such state.
 	ClientVersion *MigrationState
 	// Table is the move to a single table (TableMigration3.5); nil when there is
-	// no such state.
+	// no such state, or no side table of the coordinator.
 	Table *MigrationState
 	// SideTables says that a table of KCL 3.0 to 3.4 exists.
 	SideTables bool

@@ -30,6 +30,9 @@ type Config struct {
 	Lag time.Duration
 	// IndexLag is how far indexes are behind.
 	IndexLag time.Duration
+	// TableSize is what DescribeTable says of the size of every table, in bytes; 0
+	// means what its rows take.
+	TableSize int64
 	// PageRows is the most rows of one page of a Scan or Query; 0 means as many as fit in 1 MB.
 	PageRows int
 	// EmptyPages puts an empty page, with a key to go on from, between any two pages of a Scan.

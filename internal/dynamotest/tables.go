@@ -60,6 +60,7 @@ type tableDescription struct {
 	GlobalSecondaryIndexes    []indexDescription `json:",omitempty"`
 	DeletionProtectionEnabled bool
 	ItemCount                 int
+	TableSizeBytes            int64
 }
 
 func (t *table) describe(now time.Time) tableDescription {
@@ -67,6 +68,9 @@ func (t *table) describe(now time.Time) tableDescription {
 		TableName: t.TableName, TableArn: t.arn, TableStatus: t.status(now), CreationDateTime: float64(t.created.UnixMilli()) / 1000,
 		AttributeDefinitions: t.AttributeDefinitions, KeySchema: t.KeySchema,
 		DeletionProtectionEnabled: t.DeletionProtectionEnabled, ItemCount: len(t.rows),
+	}
+	for _, r := range t.rows {
+		d.TableSizeBytes += int64(r.at(time.Time{}).size())
 	}
 	if t.BillingMode == "PAY_PER_REQUEST" {
 		d.BillingModeSummary = &struct{ BillingMode string }{t.BillingMode}
@@ -140,7 +144,11 @@ func (s *Server) describeTable(req tableRequest, now time.Time) (any, *apiError)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"Table": t.describe(now)}, nil
+	d := t.describe(now)
+	if s.cfg.TableSize > 0 {
+		d.TableSizeBytes = s.cfg.TableSize
+	}
+	return map[string]any{"Table": d}, nil
 }
 
 type updateTableRequest struct {

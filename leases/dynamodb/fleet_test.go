@@ -162,7 +162,7 @@ func TestCostOfLeases(t *testing.T) {
 				t.Logf("%.3f writes a shard-second, %.3f scans and %.3f gets a worker-second", writes, scans, gets)
 				require.LessOrEqual(t, writes, tt.writes)
 				require.LessOrEqual(t, scans, 0.5)
-				require.Zero(t, gets, "reads of single rows")
+				require.LessOrEqual(t, gets, 0.025, "nothing but the state of the migration to KCL 3.x, once a minute")
 			})
 		})
 	}

@@ -106,21 +106,20 @@ func (s *Store) tableMigration(ctx context.Context) (item, place, route, error) 
 		}
 	}
 	var it item
-	where := s.leaseTable()
-	var err error
-	if r.coordinator {
-		where = s.coordinatorTable()
+	where := s.coordinatorTable()
+	if r.coordinator { // otherwise there is nothing to migrate, or not any more
+		var err error
 		if it, err = where.get(ctx, keyTableMigration); err != nil {
 			return none(err)
 		}
-	}
-	if it == nil || textOf(it, attrTableMigration) != leases.TableMigrationComplete {
-		own, err := s.leaseTable().get(ctx, keyTableMigration)
-		if err != nil {
-			return none(err)
-		}
-		if own != nil && (it == nil || textOf(own, attrTableMigration) == leases.TableMigrationComplete) {
-			it, where = own, s.leaseTable()
+		if textOf(it, attrTableMigration) != leases.TableMigrationComplete {
+			own, err := s.leaseTable().get(ctx, keyTableMigration)
+			if err != nil {
+				return none(err)
+			}
+			if own != nil && (it == nil || textOf(own, attrTableMigration) == leases.TableMigrationComplete) {
+				it, where = own, s.leaseTable()
+			}
 		}
 	}
 	if it != nil {

@@ -2,13 +2,110 @@ package dynamodb
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
-// scan calls each for every item of the table, page by page.
+const (
+	maxScanSegments     = 1000
+	unknownScanSegments = 10
+	derivedScanSegments = 32 // at most
+	sizeAge             = 2 * time.Hour
+	sizeUnknownAge      = time.Minute
+)
+
+// scanSegments is in how many segments a table of a size is read: one for each
+// 0.2 GB begun.
+func scanSegments(bytes int64) int {
+	const gb = 1 << 30
+	return int(min(max((bytes*5+gb-1)/gb, 1), derivedScanSegments))
+}
+
+// tableSize keeps in how many segments the table is read.
+type tableSize struct {
+	mu       sync.Mutex // guards the fields below
+	segments int
+	until    time.Time
+}
+
+// segments asks the service for the size of the table, unless it did so in the
+// last two hours.
+func (s *Store) segments(ctx context.Context) int {
+	switch {
+	case s.side:
+		return 1
+	case s.cfg.ScanSegments > 0:
+		return s.cfg.ScanSegments
+	}
+	s.size.mu.Lock()
+	n, until := s.size.segments, s.size.until
+	s.size.mu.Unlock()
+	if n > 0 && time.Now().Before(until) {
+		return n
+	}
+	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
+		return s.size.know(nil)
+	}
+	return s.size.know(out.Table.TableSizeBytes)
+}
+
+// know takes a size to be that of the table; nil when it is not known.
+func (t *tableSize) know(bytes *int64) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if bytes == nil {
+		t.segments, t.until = unknownScanSegments, time.Now().Add(sizeUnknownAge)
+	} else {
+		t.segments, t.until = scanSegments(*bytes), time.Now().Add(sizeAge)
+	}
+	return t.segments
+}
+
+// scan calls each for every item of the table, one at a time. Large tables are
+// read in several segments at once.
 func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) error {
-	in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &consistent}
+	n := s.segments(ctx)
+	if n == 1 {
+		return s.scanSegment(ctx, &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &consistent}, each)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex // guards what each does
+	locked := func(it item) {
+		mu.Lock()
+		defer mu.Unlock()
+		each(it)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &consistent, Segment: aws.Int32(int32(i)), TotalSegments: aws.Int32(int32(n))}
+		wg.Go(func() { // ends with its segment, or the first error of any
+			if errs[i] = s.scanSegment(ctx, in, locked); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	var first error
+	for _, err := range errs {
+		// What failed by itself says more than what was cancelled for it.
+		if first == nil || errors.Is(first, context.Canceled) && err != nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// scanSegment reads what one Scan is for, page by page.
+func (s *Store) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
 	for {
 		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in, s.soon)
 		if err != nil {

@@ -42,6 +42,12 @@ type Config struct {
 	// price. Defaults to false, as in the KCL; leases are safe either way.
 	ConsistentList bool
 
+	// ScanSegments is in how many segments List reads the table, all at the same
+	// time. Defaults to 0: one for each 0.2 GB of the table, 32 at most, so that a
+	// small table is read by one plain Scan; 10 when the size cannot be found out.
+	// At most 1000. The KCL's leaseTableScanTotalSegments.
+	ScanSegments int
+
 	// ReadCapacity and WriteCapacity are the capacity units of a table that
 	// Init makes (initialLeaseTableReadCapacity and ...WriteCapacity in the
 	// KCL). Both 0, the default, make it on demand (PAY_PER_REQUEST).
@@ -59,6 +65,12 @@ type Config struct {
 
 	// Tags are put on a table that Init makes.
 	Tags map[string]string
+
+	// OnCreate, if set, is called with Table when Init of this worker has made it
+	// and it is ACTIVE: the place to set up alarms, scaling or a resource policy.
+	// Its error is Init's; it is not called again then, as the table exists. The
+	// KCL's TableCreatorCallback.
+	OnCreate func(ctx context.Context, table string) error
 
 	// CoordinatorTable and WorkerMetricsTable name the side tables in which KCL
 	// 3.0 to 3.4 keeps what is no lease. They are used where they exist, and never
@@ -90,6 +102,9 @@ func (c Config) Validate() error {
 	if !tableName.MatchString(c.Table) {
 		problems = append(problems, fmt.Errorf("Config.Table is %q: a table name has 3 to 255 letters, digits, '_', '.' or '-'", c.Table))
 	}
+	if c.ScanSegments < 0 || c.ScanSegments > maxScanSegments {
+		problems = append(problems, fmt.Errorf("Config.ScanSegments is %d: it must be from 0 to %d", c.ScanSegments, maxScanSegments))
+	}
 	for _, t := range []struct{ field, name string }{{"CoordinatorTable", c.CoordinatorTable}, {"WorkerMetricsTable", c.WorkerMetricsTable}} {
 		if t.name != "" && (!tableName.MatchString(t.name) || t.name == c.Table) {
 			problems = append(problems, fmt.Errorf("Config.%s is %q: it must be the name of another table than Config.Table, of 3 to 255 letters, digits, '_', '.' or '-'", t.field, t.name))
@@ -105,11 +120,13 @@ func (c Config) Validate() error {
 }
 
 // Store is a lease table in DynamoDB. It is safe for concurrent use and holds
-// no state but its Config and, for a minute, which side tables exist.
+// no state but its Config and, for a while, which side tables exist and how
+// large the table is.
 type Store struct {
 	cfg    Config
 	log    *slog.Logger
 	routes *routes
+	size   *tableSize
 	side   bool // it stands for a side table
 }
 
@@ -123,7 +140,7 @@ func New(cfg Config) *Store {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}}
+	return &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}, size: &tableSize{}}
 }
 
 // once switches the SDK's retries off.
@@ -164,7 +181,7 @@ func (s *Store) explain(ctx, timed context.Context, action string, err error) er
 	return awserr.Explain(err, action, resource)
 }
 
-// List implements [leases.Store] with a paged Scan. Items of other kinds that
+// List implements [leases.Store] with a paged Scan of each segment. Items of other kinds that
 // KCL 3.5 keeps in the table are left out.
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing

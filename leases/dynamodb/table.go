@@ -34,10 +34,21 @@ func (s *Store) Init(ctx context.Context) error {
 	if err := s.cfg.Validate(); err != nil {
 		return fmt.Errorf("leases/dynamodb: %w", err)
 	}
+	created, err := s.init(ctx)
+	if err == nil && created && s.cfg.OnCreate != nil {
+		if err = s.cfg.OnCreate(ctx, s.cfg.Table); err != nil {
+			err = fmt.Errorf("Config.OnCreate for the new table %s: %w", s.cfg.Table, err)
+		}
+	}
+	return err
+}
+
+// init does that, and tells whether it was this call that made the table.
+func (s *Store) init(ctx context.Context) (created bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, tableTimeout, errTableTimeout)
 	defer cancel()
 	wait := retry.New(500*time.Millisecond, 5*time.Second)
-	created, status := false, types.TableStatus("")
+	var status types.TableStatus
 	for {
 		out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
 		switch {
@@ -46,7 +57,7 @@ func (s *Store) Init(ctx context.Context) error {
 			// yet; creating it again does no harm.
 			did, err := s.create(ctx)
 			if err != nil {
-				return err
+				return created, err
 			}
 			if did && !created {
 				created = true
@@ -55,24 +66,25 @@ func (s *Store) Init(ctx context.Context) error {
 		case awserr.Throttled(err):
 			s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be described yet", slog.Any("err", err))
 		case err != nil:
-			return err
+			return created, err
 		default:
 			if err := s.check(out.Table); err != nil {
-				return err
+				return created, err
 			}
 			status = out.Table.TableStatus
 			if status == types.TableStatusActive || status == types.TableStatusUpdating {
+				s.size.know(out.Table.TableSizeBytes)
 				if created {
 					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
 				}
-				return s.backups(ctx, wait)
+				return created, s.backups(ctx, wait)
 			}
 			if created || status != types.TableStatusCreating {
 				s.log.LogAttrs(ctx, slog.LevelDebug, "waiting for the lease table", slog.String("status", string(status)))
 			}
 		}
 		if err := wait.Wait(ctx); err != nil {
-			return fmt.Errorf("wait for table %s to become ACTIVE (it is %q): %w", s.cfg.Table, status, err)
+			return created, fmt.Errorf("wait for table %s to become ACTIVE (it is %q): %w", s.cfg.Table, status, err)
 		}
 	}
 }
