@@ -1,9 +1,11 @@
 package efo
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +16,9 @@ const (
 	// most; the peer's own limit counts as well. A lost connection or packet
 	// holds up all of them.
 	streamsPerConn = 64
+	// maxDials is how many connections to a host are made at a time, when the
+	// peer is known to allow so few streams on each that one is not enough.
+	maxDials = 8
 	// settleTime is how long the others wait for the first answer on a new
 	// connection, which tells how many streams the peer allows.
 	settleTime = time.Second
@@ -27,7 +32,8 @@ const (
 // pool puts subscriptions on few HTTP/2 connections. A plain http.Transport
 // cannot know that a peer speaks HTTP/2 until it has asked, and dials for every
 // request that finds no room: a thousand subscribes, a thousand handshakes.
-// Here one connection is dialled at a time, and the others wait for it.
+// Here one connection is dialled at a time, or as many as the requests that wait
+// will fill, and the others wait.
 //
 // Requests that cannot share a connection, to http endpoints without H2C or to
 // peers that turned out to speak HTTP/1.1, go the transport's own way.
@@ -40,57 +46,84 @@ type pool struct {
 
 type host struct {
 	conns   []*http.ClientConn
-	dialing chan struct{} // closed when the connection being made can be shared; nil when none is
+	room    int           // how many subscriptions the last new connection takes
+	dialing int           // connections being made that cannot be shared yet
+	waiting int           // requests that wait for one of them
+	changed chan struct{} // closed, and made anew, when those shall look again
 	http1   bool
 }
 
-func newPool(tr *http.Transport) *pool { return &pool{tr: tr, hosts: map[string]*host{}} }
+func newPool(tr *http.Transport) *pool {
+	if proxy := tr.Proxy; proxy != nil {
+		// NewClientConn asks for the proxy with a request of its own that has no
+		// port, which NO_PROXY may name.
+		tr.Proxy = func(req *http.Request) (*url.URL, error) {
+			if dialled, ok := req.Context().Value(dialledFor{}).(*http.Request); ok {
+				req = dialled
+			}
+			return proxy(req)
+		}
+	}
+	return &pool{tr: tr, hosts: map[string]*host{}}
+}
+
+// dialledFor is the key under which a dial's context holds the request.
+type dialledFor struct{}
 
 // RoundTrip sends a request on a connection with room for it, or makes one.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
-		h, cc, dial, wait, surplus := p.reserve(req)
+		h, cc, wait, surplus := p.reserve(req)
 		closeAll(surplus)
 		switch {
 		case h == nil:
 			return p.tr.RoundTrip(req)
 		case cc != nil:
 			return cc.RoundTrip(req)
-		case dial:
+		case wait == nil:
 			return p.dial(req, h)
 		}
 		select {
 		case <-wait:
 		case <-req.Context().Done():
-			return nil, req.Context().Err()
+		}
+		p.mu.Lock()
+		h.waiting--
+		p.mu.Unlock()
+		if err := req.Context().Err(); err != nil {
+			return nil, err
 		}
 	}
 }
 
 // reserve says how a request goes: the transport's own way (h is nil), on cc,
-// on a connection that the caller has to dial, or after waiting. The surplus is
-// for the caller to close, because that may take time.
-func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, dial bool, wait <-chan struct{}, surplus []*http.ClientConn) {
+// after waiting, or else on a connection that the caller has to dial. The surplus
+// is for the caller to close, because that may take time.
+func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, wait <-chan struct{}, surplus []*http.ClientConn) {
 	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
-		return nil, nil, false, nil, nil
+		return nil, nil, nil, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := req.URL.Scheme + "://" + req.URL.Host
 	h = p.hosts[key]
 	if h == nil {
-		h = &host{}
+		h = &host{room: streamsPerConn, changed: make(chan struct{})}
 		p.hosts[key] = h
 	}
 	if h.http1 {
-		return nil, nil, false, nil, nil
+		return nil, nil, nil, nil
 	}
 	cc, surplus = h.reserveLocked()
-	if cc == nil && h.dialing == nil {
-		h.dialing = make(chan struct{})
-		dial = true
+	switch {
+	case cc != nil:
+	case h.dialing < maxDials && h.dialing*(h.room-1) <= h.waiting:
+		h.dialing++ // those that are being made have no room for all
+	default:
+		h.waiting++
+		wait = h.changed
 	}
-	return h, cc, dial, h.dialing, surplus
+	return h, cc, wait, surplus
 }
 
 // reserveLocked takes a place on the first connection that has one, drops the
@@ -117,12 +150,14 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 	settled := sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		close(h.dialing)
-		h.dialing = nil
+		h.dialing--
+		close(h.changed)
+		h.changed = make(chan struct{})
 	})
 	defer settled()
 	defer time.AfterFunc(dialTime, settled).Stop()
-	cc, err := p.tr.NewClientConn(req.Context(), req.URL.Scheme, address(req))
+	ctx := context.WithValue(req.Context(), dialledFor{}, req)
+	cc, err := p.tr.NewClientConn(ctx, req.URL.Scheme, address(req))
 	if err != nil {
 		return nil, err
 	}
@@ -130,26 +165,39 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 		_ = cc.Close()
 		return nil, err
 	}
-	p.mu.Lock()
-	h.conns = append(h.conns, cc)
-	p.mu.Unlock()
-	defer time.AfterFunc(settleTime, settled).Stop()
 	cc.SetStateHook(func(cc *http.ClientConn) {
 		if cc.InFlight() == 0 && cc.Err() == nil {
 			time.AfterFunc(idleTime, func() { closeAll(p.takeIdle(cc)) })
 		}
 	})
+	share := sync.OnceFunc(func() {
+		p.mu.Lock()
+		h.conns = append(h.conns, cc)
+		if cc.Err() == nil {
+			h.room = max(1, min(streamsPerConn, cc.InFlight()+cc.Available()))
+		}
+		p.mu.Unlock()
+		settled()
+	})
+	defer time.AfterFunc(settleTime, share).Stop()
 
 	resp, err := cc.RoundTrip(req)
-	if err != nil || resp.ProtoMajor >= 2 {
-		return resp, err
+	if err == nil && resp.ProtoMajor < 2 {
+		resp.Body = &lastBody{resp.Body, cc}
+		p.keepToItself(h, cc)
+		return resp, nil
 	}
+	share()
+	return resp, err
+}
+
+// keepToItself is for a connection that turned out to speak HTTP/1.1. Where no
+// other one speaks HTTP/2, all requests to the host go the transport's own way.
+func (p *pool) keepToItself(h *host, cc *http.ClientConn) {
 	p.mu.Lock()
-	h.http1 = true
-	h.conns = nil
-	p.mu.Unlock()
-	resp.Body = &lastBody{resp.Body, cc}
-	return resp, nil
+	defer p.mu.Unlock()
+	h.conns = slices.DeleteFunc(h.conns, func(c *http.ClientConn) bool { return c == cc || c.Err() != nil })
+	h.http1 = len(h.conns) == 0
 }
 
 // lastBody closes the connection with the body: nothing else will use it.

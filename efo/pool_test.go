@@ -3,10 +3,13 @@ package efo_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,4 +95,117 @@ func TestProxy(t *testing.T) {
 		require.Equal(t, []int{2}, s.protocols())
 		require.Equal(t, int32(1), connects.Load())
 	})
+}
+
+// NO_PROXY and its kind see the port of the endpoint, which net/http leaves out
+// when a connection is made by hand.
+func TestProxyIsAskedWithThePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newNetwork(t)
+		w := newWorld(t, kinesistest.Config{Network: network})
+		var mu sync.Mutex
+		asked := map[string]bool{}
+		cfg := w.config()
+		cfg.HTTPClient = derived(t, buildable(t, network, nil, func(tr *http.Transport) {
+			tr.Proxy = func(req *http.Request) (*url.URL, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked[req.URL.Host] = true
+				return nil, nil
+			}
+		}), efo.TransportConfig{H2C: true})
+		r := w.start(cfg, shard0, kcl.Position{})
+		w.write(1)
+		time.Sleep(10 * time.Second)
+		require.Equal(t, numbers(0, 1), r.now().data)
+		mu.Lock()
+		defer mu.Unlock()
+		endpoint, err := url.Parse(w.srv.URL())
+		require.NoError(t, err)
+		require.NotEmpty(t, endpoint.Port())
+		require.Equal(t, map[string]bool{endpoint.Host: true}, asked)
+	})
+}
+
+// A host of which some addresses speak HTTP/1.1 only: the connections that
+// speak HTTP/2 go on being shared.
+func TestHTTP1BesidesHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const shards = 12
+		network := newNetwork(t)
+		w := newWorld(t, kinesistest.Config{
+			Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, TLS: true, Network: network, MaxConcurrentStreams: 4,
+		})
+		var dials atomic.Int32
+		base := buildable(t, network, w.srv.CertPEM(), func(tr *http.Transport) {
+			tr.DialTLSContext = func(ctx context.Context, netw, addr string) (net.Conn, error) {
+				conn, err := network.DialContext(ctx, netw, addr)
+				if err != nil {
+					return nil, err
+				}
+				cfg := tr.TLSClientConfig.Clone()
+				cfg.ServerName, cfg.NextProtos = "kinesis.test", []string{"h2"}
+				if dials.Add(1) == 2 {
+					cfg.NextProtos = []string{"http/1.1"}
+				}
+				return tls.Client(conn, cfg), nil
+			}
+		})
+		client := derived(t, base, efo.TransportConfig{Logger: w.log})
+		var readings []*reading
+		for i := range shards {
+			cfg := w.config()
+			cfg.HTTPClient = client
+			readings = append(readings, w.start(cfg, shardID(i), kcl.Position{}))
+			if i < 5 {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		for i := range shards {
+			_, err := w.srv.PutToShard("orders", shardID(i), "k", []byte("x"))
+			require.NoError(t, err)
+		}
+		time.Sleep(10 * time.Second)
+		for _, r := range readings {
+			require.Equal(t, []string{"x"}, r.now().data)
+		}
+		require.Equal(t, int32(4), dials.Load(), "four on the first connection, one on that of HTTP/1.1, four and three on two more")
+		for _, r := range readings {
+			r.wait()
+		}
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 0, network.Link("kinesis.test", "").Conns(), "none is forgotten")
+	})
+}
+
+// A peer that allows few streams on a connection makes us dial often, and then
+// not one connection after the other.
+func TestFewStreamsOnAConnection(t *testing.T) {
+	const shards = 64
+	for streams, within := range map[int]time.Duration{1: 5 * time.Second, 3: 3 * time.Second} {
+		t.Run(fmt.Sprint(streams), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := newNetwork(t)
+				w := newWorld(t, kinesistest.Config{
+					Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: streams, Network: network,
+				})
+				network.Link("kinesis.test", "").SetLatency(100 * time.Millisecond)
+				client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
+				begin := time.Now()
+				var watchers []*watcher
+				for i := range shards {
+					cfg := w.config()
+					cfg.HTTPClient = client
+					watchers = append(watchers, cfg.Observer.(*watcher))
+					w.start(cfg, shardID(i), kcl.Position{})
+				}
+				time.Sleep(20 * time.Second)
+				for _, o := range watchers {
+					require.Len(t, o.opens(), 1)
+					require.Less(t, o.opens()[0].Sub(begin), within)
+				}
+				require.Equal(t, (shards+streams-1)/streams, network.Link("kinesis.test", "").Conns())
+			})
+		})
+	}
 }
