@@ -110,6 +110,15 @@ func TestWorkersAreCountedOn(t *testing.T) {
 	failing := WorkerMetrics{Worker: "f", Updated: start, Stats: map[string][]float64{"C": {-1}}, Range: map[string][]float64{"C": {80}}}
 	require.Equal(t, []WorkerMetrics{good}, w.active(start, 0, []WorkerMetrics{{Worker: "no time"}, failing, good}))
 	require.Empty(t, w.active(start, sec, nil))
+	// The metrics of a worker are in two tables while that is being changed.
+	aside, here := WorkerMetrics{Worker: "w", Updated: start, InSideTable: true}, WorkerMetrics{Worker: "w", Updated: start.Add(sec)}
+	for _, all := range [][]WorkerMetrics{{aside, here}, {here, aside}} {
+		w = workerWatch{}
+		for at := time.Duration(0); at <= 60*sec; at += 10 * sec {
+			require.Equal(t, []WorkerMetrics{here}, w.active(start.Add(at), at, all))
+		}
+		require.Empty(t, w.active(start.Add(70*sec), 70*sec, all), "none of them is new")
+	}
 	require.False(t, good.stale(start.Add(24*time.Hour)))
 	require.True(t, good.stale(start.Add(24*time.Hour+sec)))
 }

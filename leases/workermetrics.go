@@ -92,17 +92,16 @@ type workerSight struct {
 	since   time.Duration
 }
 
-// active returns those of the metrics whose workers may be given leases: valid,
-// not failing, and reported lately. now is the wall clock and at the monotonic
-// one. The wall clock decides only about a worker that is seen for the first
-// time; after that, a report is as old as it has been seen. So a worker whose
-// clock is wrong is counted on from its next report on, and one that died with
-// a clock that is ahead is not counted on for ever. (The KCL compares wall
-// clocks.)
-func (w *workerWatch) active(now time.Time, at time.Duration, all []WorkerMetrics) []WorkerMetrics {
+// alive returns the workers that reported lately. now is the wall clock and at
+// the monotonic one. The wall clock decides only about a worker that is seen for
+// the first time; after that, a report is as old as it has been seen. So a
+// worker whose clock is wrong is counted on from its next report on, and one
+// that died with a clock that is ahead is not counted on for ever. (The KCL
+// compares wall clocks.)
+func (w *workerWatch) alive(now time.Time, at time.Duration, all []WorkerMetrics) map[string]bool {
 	seen := make(map[string]workerSight, len(all))
-	var active []WorkerMetrics
-	for _, m := range all {
+	alive := map[string]bool{}
+	for _, m := range newest(all) {
 		s, known := w.seen[m.Worker]
 		switch {
 		case !known:
@@ -111,10 +110,23 @@ func (w *workerWatch) active(now time.Time, at time.Duration, all []WorkerMetric
 			s = workerSight{m.Updated, at}
 		}
 		seen[m.Worker] = s
-		if at-s.since <= workerSilence && m.validate() == nil && !m.failing() {
-			active = append(active, m)
+		if at-s.since <= workerSilence {
+			alive[m.Worker] = true
 		}
 	}
 	w.seen = seen
+	return alive
+}
+
+// active returns the metrics of the workers that may be given leases: alive,
+// valid, and not failing.
+func (w *workerWatch) active(now time.Time, at time.Duration, all []WorkerMetrics) []WorkerMetrics {
+	alive := w.alive(now, at, all)
+	var active []WorkerMetrics
+	for _, m := range newest(all) {
+		if alive[m.Worker] && m.validate() == nil && !m.failing() {
+			active = append(active, m)
+		}
+	}
 	return active
 }
