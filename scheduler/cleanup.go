@@ -20,6 +20,9 @@ const (
 	maxRemovals  = 500         // what is left waits for the next round
 )
 
+// untouched is what every write of a worker that reads a shard changes one of.
+const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren
+
 // tendLoop looks after the rows of the streams: it deletes those that nobody
 // needs any more, and looks for hash keys that nobody reads. Every worker does
 // it; that several do the same at once does no harm. It ends with ctx.
@@ -135,8 +138,7 @@ func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
 		if needed {
 			continue
 		}
-		const expect = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren
-		err = t.s.cfg.Leases.Delete(ctx, r.Lease, expect)
+		err = t.s.cfg.Leases.Delete(ctx, r.Lease, untouched)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			continue // somebody has just written to it
 		}

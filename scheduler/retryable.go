@@ -38,6 +38,8 @@ func retryable(err error) retryability {
 		return giveUp
 	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException", "ExpiredTokenException"):
 		return giveUp
+	case errors.Is(err, errTracker):
+		return tryAgain // it is the user's, and not on the network for all we know
 	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain
 	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":

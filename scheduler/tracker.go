@@ -44,6 +44,9 @@ const (
 // errFormer stops a stream that is not in the list any more.
 var errFormer = errors.New("the stream is not among the streams to read any more")
 
+// errTracker is wrapped by what the tracker returns.
+var errTracker = errors.New("ask Config.StreamTracker")
+
 // multi tells whether the application has the keys of several streams.
 func (s *Scheduler) multi() bool { return s.cfg.StreamTracker != nil || len(s.cfg.Streams) > 1 }
 
@@ -168,7 +171,7 @@ func (t *tracker) ask(ctx context.Context) error {
 	defer t.s.tracked.mu.Unlock()
 	if err != nil {
 		t.s.tracked.asking.failed(err)
-		return fmt.Errorf("ask Config.StreamTracker: %w", err)
+		return fmt.Errorf("%w: %w", errTracker, err)
 	}
 	t.s.tracked.asking = streak{}
 	t.list = slices.Clone(list)
@@ -406,7 +409,7 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 func (t *tracker) delete(ctx context.Context, rows []leases.Lease) {
 	log := t.s.log.With("stream", rows[0].Stream)
 	for i, row := range rows {
-		err := t.s.cfg.Leases.Delete(ctx, row, leases.AttrAll)
+		err := t.s.cfg.Leases.Delete(ctx, row, untouched)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			t.former.Forget(row.Stream)
 			log.InfoContext(ctx, "a lease of a former stream has changed, none is deleted now", "lease", row.Key, "deleted", i)
