@@ -164,13 +164,8 @@ func (p place) proceed(ctx context.Context, id, attribute string, old item, read
 
 // isState tells whether an item holds a state.
 func isState(it item, attribute string, m leases.MigrationState) bool {
-	by, ok := it[attrModifiedAt].(*types.AttributeValueMemberN)
-	at := m.At.IsZero()
-	if ok {
-		ms, err := parseInt(by.Value, math.MaxInt64)
-		at = err == nil && ms == m.At.UnixMilli()
-	}
-	return it != nil && textOf(it, attribute) == m.Status && at
+	found, bad := decodeMigration(it, "", attribute)
+	return bad == nil && found.Status == m.Status && found.At.Equal(m.At)
 }
 
 // unchanged is the condition that a state is still the one of old.

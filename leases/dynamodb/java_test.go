@@ -1,0 +1,291 @@
+package dynamodb
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// recorded is an item as workers of the KCL 2.7.2, 3.4.2 and 3.5.1 wrote it.
+type recorded struct {
+	From string // fleet and moment
+	Side string // CoordinatorState, WorkerMetricStats, or empty: the lease table
+	Item json.RawMessage
+}
+
+func recordedItems(t testing.TB) []recorded {
+	t.Helper()
+	f, err := os.Open("testdata/java-fleets.jsonl")
+	require.NoError(t, err)
+	defer f.Close()
+	var out []recorded
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var r recorded
+		require.NoError(t, json.Unmarshal(s.Bytes(), &r))
+		out = append(out, r)
+	}
+	require.Len(t, out, 262)
+	return out
+}
+
+// exactly reads an item from JSON, digit by digit.
+func exactly(t testing.TB, raw []byte) item {
+	t.Helper()
+	var in map[string]map[string]any
+	require.NoError(t, json.Unmarshal(raw, &in))
+	out := item{}
+	for name, v := range in {
+		out[name] = exactValue(t, v)
+	}
+	return out
+}
+
+func exactValue(t testing.TB, typed map[string]any) types.AttributeValue {
+	t.Helper()
+	for kind, v := range typed {
+		switch kind {
+		case "S":
+			return str(v.(string))
+		case "N":
+			return num(v.(string))
+		case "BOOL":
+			return &types.AttributeValueMemberBOOL{Value: v.(bool)}
+		case "SS":
+			set := &types.AttributeValueMemberSS{}
+			for _, e := range v.([]any) {
+				set.Value = append(set.Value, e.(string))
+			}
+			return set
+		case "L":
+			list := &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
+			for _, e := range v.([]any) {
+				list.Value = append(list.Value, exactValue(t, e.(map[string]any)))
+			}
+			return list
+		case "M":
+			m := &types.AttributeValueMemberM{Value: item{}}
+			for name, e := range v.(map[string]any) {
+				m.Value[name] = exactValue(t, e.(map[string]any))
+			}
+			return m
+		}
+	}
+	require.Fail(t, "value of another type", "%v", typed)
+	return nil
+}
+
+// written shows an item in one way only, every character of it.
+func written(it item) string {
+	var show func(v types.AttributeValue) string
+	show = func(v types.AttributeValue) string {
+		switch v := v.(type) {
+		case *types.AttributeValueMemberS:
+			return "S:" + v.Value
+		case *types.AttributeValueMemberN:
+			return "N:" + v.Value
+		case *types.AttributeValueMemberB:
+			return "B:" + base64.StdEncoding.EncodeToString(v.Value)
+		case *types.AttributeValueMemberSS:
+			return "SS:" + strings.Join(slices.Sorted(slices.Values(v.Value)), ",")
+		case *types.AttributeValueMemberL:
+			var s []string
+			for _, e := range v.Value {
+				s = append(s, show(e))
+			}
+			return "[" + strings.Join(s, " ") + "]"
+		case *types.AttributeValueMemberM:
+			return "{" + written(v.Value) + "}"
+		}
+		return fmt.Sprintf("%T %v", v, v)
+	}
+	var s []string
+	for _, name := range slices.Sorted(maps.Keys(it)) {
+		s = append(s, name+"="+show(it[name]))
+	}
+	return strings.Join(s, "\n")
+}
+
+// TestRecordedItems: every item that a Java worker wrote is read as what it is,
+// and written again it is the same, character by character.
+func TestRecordedItems(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Table: "t"})
+	kinds := map[string]int{}
+	for _, r := range recordedItems(t) {
+		it := exactly(t, r.Item)
+		p := map[string]place{"": s.leaseTable(), "CoordinatorState": s.coordinatorTable(), "WorkerMetricStats": s.metricsTable()}[r.Side]
+		var again item
+		switch key := textOf(it, p.key); {
+		case r.Side == "" && isLease(it):
+			kinds["lease"]++
+			require.False(t, isWorker(it), r.From)
+			l, bad := decode(it)
+			require.Nil(t, bad, r.From)
+			var err error
+			again, err = encode(l)
+			require.NoError(t, err, r.From)
+			if it[attrEntityType] == nil { // before KCL 3.5
+				delete(again, attrEntityType)
+			}
+		case r.Side == "WorkerMetricStats", r.Side == "" && isWorker(it):
+			kinds["worker"]++
+			m, bad := p.decodeWorker(it)
+			require.Nil(t, bad, r.From)
+			require.Equal(t, r.Side != "", m.InSideTable)
+			require.False(t, m.Native)
+			var err error
+			again, _, err = p.encodeWorker(m)
+			require.NoError(t, err, r.From)
+		case key == keyLeader:
+			kinds["lock"]++
+			l, bad := decodeLock(it, p.key)
+			require.Nil(t, bad, r.From)
+			var err error
+			again, err = p.encodeLock(*l)
+			require.NoError(t, err, r.From)
+		case key == keyClientVersion:
+			kinds["migration"]++
+			m, bad := decodeMigration(it, p.key, attrClientVersion)
+			require.Nil(t, bad, r.From)
+			var err error
+			again, err = state(attrClientVersion, m)
+			require.NoError(t, err, r.From)
+			maps.Copy(again, p.entity(keyClientVersion, entityClientVersion))
+			// The history as it would have been written over the state before.
+			h := it[attrHistory].(*types.AttributeValueMemberL).Value
+			before := maps.Clone(h[0].(*types.AttributeValueMemberM).Value)
+			if len(h) > 1 {
+				before[attrHistory] = &types.AttributeValueMemberL{Value: h[1:]}
+			}
+			withHistory(again, before, attrClientVersion)
+		default:
+			require.Fail(t, "item of no kind", "%s %s", r.From, r.Item)
+		}
+		require.Equal(t, written(it), written(again), r.From)
+	}
+	require.Equal(t, map[string]int{"lease": 204, "worker": 37, "lock": 15, "migration": 6}, kinds)
+}
+
+// TestRecordedWorkerOnECS: what a worker that measures its processor reports.
+func TestRecordedWorkerOnECS(t *testing.T) {
+	t.Parallel()
+	var found []leases.WorkerMetrics
+	s := New(Config{Table: "t"})
+	for _, r := range recordedItems(t) {
+		if it := exactly(t, r.Item); r.From == "ecs-worker-metrics" && isWorker(it) {
+			m, bad := s.leaseTable().decodeWorker(it)
+			require.Nil(t, bad)
+			found = append(found, m)
+		}
+	}
+	require.Len(t, found, 1)
+	require.Equal(t, map[string][]float64{"C": {50, 50, 50, 50, 50}}, found[0].Stats)
+	require.Equal(t, map[string][]float64{"C": {100}}, found[0].Range)
+	require.Equal(t, int64(1795362479), found[0].Updated.Unix())
+	require.Equal(t, found[0].Updated, found[0].SupportUpdated)
+	require.Equal(t, 1, found[0].Support)
+}
+
+// FuzzFleetItems: any item is metrics, a lock or a state, or a RowError that
+// says why not, never a panic; what is read can be written and read again.
+func FuzzFleetItems(f *testing.F) {
+	for _, r := range recordedItems(f) {
+		f.Add([]byte(r.Item))
+	}
+	f.Add([]byte(`{"leaseKey":{"S":"w"},"lut":{"N":"1.5"},"sts":{"M":{"C":{"L":[{"N":"-1"},{"N":"1E100"}]}}},"opr":{"M":{"C":{"L":[{"N":"0.5"}]}}},"sup":{"N":"2147483648"},"goWorker":{"BOOL":true}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"Leader"},"isReleased":{"S":"1"},"leaseDuration":{"S":"-9223372036854775808"},"ownerName":{"NULL":true}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var raw map[string]fuzzValue
+		if json.Unmarshal(b, &raw) != nil {
+			return
+		}
+		it := item{}
+		for name, v := range raw {
+			if v.value != nil {
+				it[name] = v.value
+			}
+		}
+		s := New(Config{Table: "t"})
+		for _, p := range []place{s.leaseTable(), s.coordinatorTable(), s.metricsTable()} {
+			if m, bad := p.decodeWorker(it); bad == nil {
+				if fresh, _, err := p.encodeWorker(m); err == nil {
+					again, bad := p.decodeWorker(fresh)
+					require.Nil(t, bad)
+					require.Equal(t, m.Worker, again.Worker)
+					require.True(t, m.Updated.Equal(again.Updated))
+				}
+			} else {
+				require.NotEmpty(t, bad.Error())
+			}
+			if l, bad := decodeLock(it, p.key); bad == nil {
+				fresh, err := p.encodeLock(*l)
+				require.NoError(t, err)
+				again, bad := decodeLock(fresh, p.key)
+				require.Nil(t, bad)
+				require.Equal(t, l, again)
+			}
+			for _, attribute := range []string{attrClientVersion, attrTableMigration} {
+				if m, bad := decodeMigration(it, p.key, attribute); bad == nil {
+					require.True(t, isState(it, attribute, m))
+					fresh := item{}
+					withHistory(fresh, it, attribute)
+					require.LessOrEqual(t, len(fresh[attrHistory].(*types.AttributeValueMemberL).Value), maxHistory)
+				}
+			}
+		}
+		_ = isWorker(it)
+	})
+}
+
+// fuzzValue is a value of any type; what is none is left out.
+type fuzzValue struct{ value types.AttributeValue }
+
+func (v *fuzzValue) UnmarshalJSON(b []byte) error {
+	var m struct {
+		S, N *string
+		B    []byte
+		BOOL *bool
+		SS   []string
+		L    []fuzzValue
+		M    map[string]fuzzValue
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	switch {
+	case m.S != nil:
+		v.value = str(*m.S)
+	case m.N != nil:
+		v.value = num(*m.N)
+	case m.B != nil:
+		v.value = &types.AttributeValueMemberB{Value: m.B}
+	case m.BOOL != nil:
+		v.value = &types.AttributeValueMemberBOOL{Value: *m.BOOL}
+	case m.SS != nil:
+		v.value = &types.AttributeValueMemberSS{Value: m.SS}
+	case m.L != nil:
+		list := &types.AttributeValueMemberL{}
+		for _, e := range m.L {
+			list.Value = append(list.Value, e.value)
+		}
+		v.value = list
+	case m.M != nil:
+		out := item{}
+		for name, e := range m.M {
+			out[name] = e.value
+		}
+		v.value = &types.AttributeValueMemberM{Value: out}
+	}
+	return nil
+}
