@@ -24,7 +24,7 @@ const (
 	DefaultStallTimeout      = 2 * time.Minute
 	DefaultFallbackAfter     = time.Minute
 
-	DefaultPollingMemory = 256 << 20
+	DefaultPollingMemory     = 256 << 20
 	DefaultStreamRefresh     = time.Minute
 	DefaultFormerStreamsWait = time.Hour
 )

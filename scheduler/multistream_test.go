@@ -1,0 +1,491 @@
+package scheduler_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/metrics"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+// L-20: a lease table of the one form is refused by an application of the other,
+// before anything is written, with what to do about it.
+func TestL20FormOfTheKeys(t *testing.T) {
+	t.Parallel()
+	one := func(c *scheduler.Config) {}
+	two := func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "orders"}, {Name: "bills"}} }
+	tracker := tracked(list("orders"))
+	const ownTable = "give it a lease table of its own (checkpoints are not carried over), or "
+	type form struct {
+		name   string
+		config func(*scheduler.Config)
+		multi  bool
+	}
+	forms := []form{{"one stream", one, false}, {"two streams", two, true}, {"tracker of one", tracker, true}}
+	for _, first := range forms {
+		for _, second := range forms {
+			t.Run(first.name+" then "+second.name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, someStreams(1, "orders", "bills"))
+					w := r.worker("a", first.config).start()
+					r.produceTo(2, time.Second, "orders")
+					r.finished(time.Minute)
+					require.NoError(t, w.stop())
+					before, err := r.store.List(t.Context())
+					require.NoError(t, err)
+
+					w = r.worker("b", second.config).start()
+					if first.multi == second.multi {
+						r.produceTo(2, time.Second, "orders")
+						r.finished(time.Minute)
+						require.NoError(t, w.Healthy())
+						require.NoError(t, w.stop())
+						r.audit.check(0)
+						return
+					}
+					<-w.done
+					require.ErrorIs(t, w.err, leases.ErrForeignTable)
+					if second.multi {
+						require.ErrorContains(t, w.err, `row "shardId-000000000000" belongs to an application with one stream, whose keys are plain shard ids, and this one has several`)
+						require.ErrorContains(t, w.err, ownTable+"read that one stream, named in Config.Streams")
+					} else {
+						require.ErrorContains(t, w.err, `:shardId-000000000000" belongs to an application with several streams, whose keys are account:stream:epoch:shardId, and this one has one stream`)
+						require.ErrorContains(t, w.err, ownTable+"name the stream by Config.StreamTracker, which has keys of that form for one stream too")
+					}
+					after, err := r.store.List(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, before, after)
+				})
+			})
+		}
+	}
+}
+
+// twoAccounts sends each request to the account whose ARN it names, and those
+// without an ARN to the own one, as the service does.
+type twoAccounts struct {
+	own, foreign *http.Client
+	account      string // the foreign one
+	host         string // its server
+
+	mu    sync.Mutex // guards calls
+	calls []string   // to the foreign account
+}
+
+func (a *twoAccounts) Do(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	if !bytes.Contains(body, []byte(":"+a.account+":stream/")) {
+		return a.own.Do(req)
+	}
+	_, operation, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
+	a.mu.Lock()
+	a.calls = append(a.calls, operation)
+	a.mu.Unlock()
+	req.URL.Host = a.host
+	return a.foreign.Do(req)
+}
+
+func (a *twoAccounts) called(operation string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.calls, operation)
+}
+
+// S-03: a stream of another account is named by its ARN in every call, next to
+// one of the own account with the same name; a consumer is registered there, or
+// one that is there is used.
+func TestS03CrossAccount(t *testing.T) {
+	t.Parallel()
+	const account = "210987654321"
+	for _, tc := range []struct {
+		name     string
+		mode     scheduler.RetrievalMode
+		consumer bool // there is one
+	}{{"fan-out", scheduler.EFO, false}, {"fan-out with a consumer", scheduler.EFO, true}, {"polling", scheduler.Polling, false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, someStreams(2, "orders"))
+				cfg := someStreams(2, "orders")
+				cfg.AccountID = account
+				foreign := kinesistest.New(t, cfg)
+				foreignAdmin := awstest.Kinesis(t, foreign)
+				arn := foreign.StreamARN("orders")
+				require.Equal(t, "arn:aws:kinesis:us-east-1:"+account+":stream/orders", arn)
+				theirs := scheduler.StreamConfig{ARN: arn}
+				if tc.consumer {
+					out, err := foreignAdmin.RegisterStreamConsumer(t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: aws.String("given")})
+					require.NoError(t, err)
+					theirs.ConsumerARN = *out.Consumer.ConsumerARN
+					time.Sleep(time.Second)
+				}
+				accounts := &twoAccounts{
+					own: r.srv.HTTPClientFrom("a"), foreign: foreign.HTTPClientFrom("a"),
+					account: account, host: strings.TrimPrefix(foreign.URL(), "http://"),
+				}
+				client := awstest.Kinesis(t, r.srv, func(o *kinesis.Options) { o.HTTPClient = accounts })
+				w := r.worker("a", func(c *scheduler.Config) {
+					c.Kinesis, c.RetrievalMode = client, tc.mode
+					c.Streams = nil
+					c.StreamTracker = func(context.Context) ([]scheduler.StreamConfig, error) {
+						return []scheduler.StreamConfig{{ARN: r.srv.StreamARN("orders")}, theirs}, nil
+					}
+				}).start()
+				putTheirs := func() {
+					for i := range 10 {
+						key := fmt.Sprintf("theirs-%d", i)
+						r.mu.Lock()
+						n := r.sent[key]
+						r.sent[key]++
+						r.mu.Unlock()
+						data := fmt.Sprintf("%s/%d", key, n)
+						r.audit.produced(data)
+						_, _, err := foreign.Put("orders", key, []byte(data))
+						require.NoError(t, err)
+					}
+				}
+				for range 3 {
+					r.putTo("orders", 10)
+					putTheirs()
+					time.Sleep(time.Second)
+				}
+				r.finished(time.Minute)
+				_, _, err := foreign.SplitShard("orders", "shardId-000000000000")
+				require.NoError(t, err)
+				r.produceTo(2, time.Second, "orders")
+				putTheirs()
+				r.finished(2 * time.Minute)
+				require.NoError(t, w.Healthy())
+
+				listing, err := r.store.List(t.Context())
+				require.NoError(t, err)
+				of := map[string]int{}
+				for _, l := range listing.Leases {
+					of[l.Key[:12]]++
+				}
+				require.Equal(t, map[string]int{kinesistest.DefaultAccountID: 2, account: 4}, of)
+				require.Equal(t, tc.mode == scheduler.EFO && !tc.consumer, accounts.called("RegisterStreamConsumer"))
+				if tc.consumer {
+					i := slices.IndexFunc(w.Status().Streams, func(s scheduler.StreamStatus) bool { return s.Stream.AccountID == account })
+					require.Equal(t, theirs.ConsumerARN, w.Status().Streams[i].ConsumerARN)
+				}
+				require.NoError(t, w.stop())
+				r.audit.check(0)
+			})
+		})
+	}
+}
+
+// The same stream by name and by ARN is a mistake that only the service can tell.
+func TestStreamNamedTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		l := list("orders", "bills")
+		w := r.worker("a", tracked(l)).start()
+		r.produceTo(2, time.Second, "orders", "bills")
+		r.finished(time.Minute)
+		// From name to ARN: the same stream, which goes on where it was.
+		l.mu.Lock()
+		l.list[0] = scheduler.StreamConfig{ARN: r.srv.StreamARN("orders")}
+		l.mu.Unlock()
+		r.produceTo(3, time.Minute, "orders", "bills")
+		r.finished(time.Minute)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// A consumer that changes makes the stream's shards start again with it.
+func TestConsumerOfATrackedStreamChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(2, "orders"))
+		l := list("orders")
+		w := r.worker("a", tracked(l)).start()
+		r.produceTo(2, time.Second, "orders")
+		r.finished(time.Minute)
+		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/app:")
+		l.mu.Lock()
+		l.list = []scheduler.StreamConfig{{Name: "orders", ConsumerName: "other", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}}}
+		l.mu.Unlock()
+		r.produceTo(3, time.Minute, "orders")
+		r.finished(time.Minute)
+		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/other:")
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// series is a sink that knows which series there are.
+type series struct {
+	mu  sync.Mutex // guards all
+	all map[string]float64
+}
+
+type oneSeries struct {
+	s   *series
+	key string
+}
+
+func (o oneSeries) Record(v float64) {
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	if _, ok := o.s.all[o.key]; ok {
+		o.s.all[o.key] = v
+	}
+}
+
+func (s *series) Series(d *metrics.Desc, labels ...string) metrics.Series {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := d.Name + "{" + strings.Join(labels, ",")
+	if _, ok := s.all[key]; !ok {
+		s.all[key] = 0
+	}
+	return oneSeries{s, key}
+}
+
+func (s *series) Remove(d *metrics.Desc, labels ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	prefix := d.Name + "{" + strings.Join(labels, ",")
+	for key := range s.all {
+		if key == prefix || strings.HasPrefix(key, prefix+",") {
+			delete(s.all, key)
+		}
+	}
+}
+
+func (s *series) with(text string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for key := range s.all {
+		if strings.Contains(key, text) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (s *series) value(key string) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[key]
+}
+
+// The series of a stream, and of its shards, go with it.
+func TestSeriesOfAFormerStreamAreRemoved(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, someStreams(2, "orders", "bills"))
+		l := list("orders", "bills")
+		sink := &series{all: map[string]float64{}}
+		w := r.worker("a", mode, tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion), func(c *scheduler.Config) {
+			c.Metrics = metrics.New(sink)
+		}).start()
+		r.produceTo(3, time.Minute, "orders", "bills")
+		remove := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "oops")}})
+		time.Sleep(4 * time.Minute)
+		remove()
+		time.Sleep(4 * time.Minute)
+		require.Len(t, sink.with("kcl_records_total{000000000000:bills:"), 2)
+		require.Len(t, sink.with("kcl_shard_sync_errors_total{000000000000:bills:"), 1)
+		require.Len(t, sink.with("kcl_hash_range_holes{000000000000:bills:"), 1)
+		require.InDelta(t, 2, sink.value("kcl_streams{"), 0)
+		l.set("orders")
+		time.Sleep(4 * time.Minute)
+		require.Empty(t, sink.with("bills"))
+		require.NotEmpty(t, sink.with("kcl_records_total{000000000000:orders:"))
+		require.InDelta(t, 1, sink.value("kcl_streams{"), 0)
+		require.InDelta(t, 1, sink.value("kcl_former_streams{"), 0)
+		time.Sleep(time.Hour)
+		require.InDelta(t, 0, sink.value("kcl_former_streams{"), 0)
+		r.finished(time.Minute)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// A row that another library made, taken while the table does not accept writes
+// of metadata: no record is delivered before LATEST is pinned, and then from there.
+func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		summary, err := r.admin.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
+		require.NoError(t, err)
+		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
+		key := leases.Key(id, "shardId-000000000000", true)
+		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
+			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+		}))
+		w := r.worker("a", tracked(list("orders")))
+		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+			if call.Op == "update" && call.Update.Set.Has(leases.AttrPinnedAt) {
+				return context.DeadlineExceeded
+			}
+			return apply()
+		})
+		w.start()
+		time.Sleep(10 * time.Second)
+		r.putTo("orders", 5)
+		time.Sleep(5 * time.Minute)
+		require.Zero(t, r.audit.count())
+		require.ErrorContains(t, w.Healthy(), "checkpoint store")
+		w.store.SetFault(nil)
+		r.eventually(time.Minute, "the row is complete", func() bool {
+			row := r.row(key)
+			return !row.PinnedAt.IsZero() && row.StreamCreated.Unix() == id.CreationEpoch
+		})
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		require.NoError(t, w.stop())
+	})
+}
+
+// comingAndGoing is a fleet of two workers whose streams come and go, are
+// resharded and written to, on the table of the Java KCL.
+func comingAndGoing(t *testing.T, seed uint64) {
+	t.Logf("repeat with -run TestR01FleetOfComingAndGoingStreams -seed %d -seeds 1", seed)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	names := []string{"orders", "bills", "notes", "mails"}
+	r := newRig(t, someStreams(1+rnd.IntN(2), names...))
+	ddb := dynamotest.Start(dynamotest.Config{})
+	t.Cleanup(ddb.Close)
+	mode := scheduler.RetrievalMode(rnd.IntN(2))
+	l := list(names[:2]...)
+	born := 0
+	start := func() *worker {
+		name := fmt.Sprintf("w%d", born)
+		born++
+		table := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(t, ddb, name), Table: "app", Logger: r.log})
+		return r.worker(name, tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion), func(c *scheduler.Config) {
+			c.RetrievalMode, c.Leases = mode, table
+			c.StreamRefreshInterval = time.Duration(1+rnd.IntN(20)) * time.Second
+		}).start()
+	}
+	live := []*worker{start(), start()}
+	for range 25 {
+		switch n := rnd.IntN(10); {
+		case n < 5: // each stream is there, or not
+			var now []string
+			for _, name := range names {
+				if rnd.IntN(3) > 0 {
+					now = append(now, name)
+				}
+			}
+			l.set(now...)
+		case n < 7:
+			stream := names[rnd.IntN(len(names))]
+			out, err := r.admin.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: &stream})
+			require.NoError(t, err)
+			if len(out.Shards) < 12 {
+				_, _, err := r.srv.SplitShard(stream, *out.Shards[len(out.Shards)-1].ShardId)
+				require.NoError(t, err)
+			}
+		case n < 8:
+			at := rnd.IntN(2)
+			require.NoError(t, live[at].stop())
+			live[at] = start()
+		}
+		r.produceTo(rnd.IntN(3), time.Duration(rnd.IntN(20))*time.Second, names...)
+		time.Sleep(time.Duration(rnd.IntN(30)) * time.Second)
+	}
+	l.set(names...)
+	r.finished(5 * time.Minute)
+	time.Sleep(time.Minute)
+	for _, w := range live {
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+	}
+	r.audit.check(0)
+}
+
+// Two workers whose lists change at different moments lose nothing, repeat
+// nothing and break no order.
+func TestR01FleetOfComingAndGoingStreams(t *testing.T) {
+	t.Parallel()
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64N(1 << 32)
+	}
+	for i := range uint64(*seeds) {
+		t.Run(fmt.Sprintf("seed %d", first+i), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { comingAndGoing(t, first+i) })
+		})
+	}
+}
+
+// A hundred streams and three workers that start together: all are read soon, at
+// few calls, and one listing of the table does for all streams.
+func TestHundredStreams(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		for i := range 100 {
+			names = append(names, fmt.Sprintf("stream-%03d", i))
+		}
+		r := newRig(t, someStreams(1, names...))
+		l := list(names...)
+		begun := time.Now()
+		scans := map[string]*atomic.Int32{}
+		for i := range 3 {
+			w := r.worker(fmt.Sprintf("w%d", i), tracked(l))
+			n := new(atomic.Int32)
+			scans[w.name] = n
+			w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+				if call.Op == "list" {
+					n.Add(1)
+				}
+				return apply()
+			})
+			w.start()
+		}
+		r.eventually(2*time.Minute, "all are read", func() bool { return r.owned() == 100 })
+		t.Logf("100 streams are read after %s", time.Since(begun))
+		for _, n := range scans {
+			n.Store(0)
+		}
+		time.Sleep(10 * time.Minute)
+		for worker, n := range scans {
+			require.LessOrEqual(t, n.Load(), int32(10*60/2+10*2), "%s: the coordinator's scans, and one or so a minute", worker)
+		}
+		for _, w := range r.workers {
+			require.NoError(t, w.Healthy())
+			require.NoError(t, w.stop())
+		}
+		r.audit.check(0)
+	})
+}
