@@ -99,7 +99,7 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 	if !r.renewed {
 		// Subscriptions that were opened together end together, five minutes
 		// later and for ever after. One early renewal at random spreads them.
-		t := time.NewTimer(lifetime/5 + rand.N(lifetime*3/5))
+		t := time.NewTimer(lifetime/5 + rand.N(lifetime*3/4))
 		defer t.Stop()
 		renew = t.C
 	}
