@@ -205,6 +205,10 @@ func (g *graph) younger(s kcl.Shard) bool {
 	return heir
 }
 
+// twoReshards is less than what it takes to split or merge shards, and then the
+// outcome again.
+const twoReshards = 30 * time.Second
+
 // frontier is where shards without known relatives start.
 type frontier struct {
 	takes      func(kcl.Shard) bool
@@ -233,11 +237,13 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 			}
 		}
 		if !pinned.IsZero() {
-			// A closed parent of an open shard may have been closed since.
-			return frontier{
-				takes:      func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] },
-				checkpoint: initial.Sentinel(), pinnedAt: pinned,
+			// A closed shard may have been closed since: any, but a moment later
+			// only a parent of an open one.
+			takes := all
+			if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(pinned) < twoReshards {
+				takes = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
 			}
+			return frontier{takes: takes, checkpoint: initial.Sentinel(), pinnedAt: pinned}
 		}
 	}
 	return frontier{takes: all, checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()}

@@ -52,13 +52,14 @@ func planned(plan []Lease, pins map[time.Time]string) string {
 func TestPlanSync(t *testing.T) {
 	t.Parallel()
 	old, now := time.Unix(1000, 0), time.Unix(2000, 0)
-	pins := map[time.Time]string{old: "old", now: "now"}
+	moment := now.Add(-10 * time.Second)
+	pins := map[time.Time]string{old: "old", moment: "moment", now: "now"}
 	// The graph of the KCL's own tests: four merges and a split.
 	const graphA = "0- 1- 2- 3- 4 5- 6-(0,1) 7-(2,3) 8(6,7) 9(5) 10(5)"
 	tests := []struct {
 		name    string
 		shards  string
-		have    string // shard ids; with * pinned to old
+		have    string // shard ids; with * pinned to old, with ! to a moment ago
 		initial kcl.PositionKind
 		want    string
 	}{
@@ -75,7 +76,8 @@ func TestPlanSync(t *testing.T) {
 		{"parents are trimmed", "3(1) 4(1)", "1*", kcl.Latest, "3:T 4:T"},
 		{"LATEST was interrupted", "0 1 2", "0*", kcl.Latest, "1:L@old 2:L@old"},
 		{"LATEST was interrupted, then a split", "0 1- 2(1) 3(1)", "0*", kcl.Latest, "1:L@old 2:L@old 3:L@old"},
-		{"LATEST was interrupted on an old stream", "0- 1-(0) 2(1) 3(1) 4", "4*", kcl.Latest, "1:L@old 2:L@old 3:L@old"},
+		{"LATEST was interrupted on an old stream", "0- 1-(0) 2(1) 3(1) 4", "4!", kcl.Latest, "1:L@moment 2:L@moment 3:L@moment"},
+		{"LATEST was interrupted long ago", "0- 1-(0) 2(1) 3(1) 4", "4*", kcl.Latest, "0:L@old 1:L@old 2:L@old 3:L@old"},
 		{"TRIM_HORIZON was interrupted", graphA, "0 1 2", kcl.TrimHorizon, "3:T 4:T 5:T 6:T 7:T 8:T 9:T 10:T"},
 		{"a time was interrupted", "0 1 2", "0", kcl.AtTimestamp, "1:A 2:A"},
 		{"rows of another library at LATEST", "0 1 2", "0", kcl.Latest, "1:T 2:T"},
@@ -88,10 +90,13 @@ func TestPlanSync(t *testing.T) {
 			t.Parallel()
 			var have []Lease
 			for _, id := range strings.Fields(tt.have) {
-				id, pin := strings.CutSuffix(id, "*")
-				l := Lease{Key: id, ShardID: id}
-				if pin {
+				l := Lease{Key: strings.TrimRight(id, "*!")}
+				l.ShardID = l.Key
+				switch {
+				case strings.HasSuffix(id, "*"):
 					l.PinnedAt = old
+				case strings.HasSuffix(id, "!"):
+					l.PinnedAt = moment
 				}
 				have = append(have, l)
 			}
