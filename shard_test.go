@@ -23,6 +23,7 @@ func TestParseStreamIdentifierRefusesEverythingElse(t *testing.T) {
 		"", "orders", "123456789012:orders", "123456789012:orders:", "123456789012:orders:-1", "123456789012:orders:0",
 		"123456789012::1700000000", "12345678901:orders:1700000000", "x23456789012:orders:1700000000",
 		"123456789012:or ders:1700000000", "123456789012:orders:1700000000:x", "123456789012:orders:99999999999999999999",
+		":orders:1700000000", "123456789abc:orders:1700000000", "123456789012:orders:abc", "::", ":", "123456789012::",
 	} {
 		_, err := kcl.ParseStreamIdentifier(s)
 		require.ErrorIs(t, err, kcl.ErrInvalidStream, s)
@@ -46,6 +47,9 @@ func TestParseARNs(t *testing.T) {
 		"", "orders", "arn:aws:sqs:eu-central-1:123456789012:stream/orders", "arn:aws:kinesis:eu-central-1:1234:stream/orders",
 		"arn:aws:kinesis:eu-central-1:123456789012:table/orders", "arn:aws:kinesis:eu-central-1:123456789012:stream/",
 		"arn:aws:kinesis:eu-central-1:123456789012:stream/orders/consumer/billing:1700000000",
+		"arn:abc:kinesis:eu-central-1:123456789012:stream/orders", "arn:aws:dynamodb:eu-central-1:123456789012:stream/orders",
+		"arn:aws:kinesis:eu-central-1:123456789:stream/orders", "arn:aws:kinesis:eu-central-1:123456789abc:stream/orders",
+		"arn:aws:kinesis::123456789012:stream/orders", "arn:aws:kinesis:eu-central-1::stream/orders",
 	} {
 		_, err := kcl.ParseStreamARN(arn)
 		require.ErrorIs(t, err, kcl.ErrInvalidStream, arn)
