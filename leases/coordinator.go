@@ -46,9 +46,11 @@ type Coordinator struct {
 	reporting  loop
 	electing   loop
 	duty       *duty
+	upgrade    upgrade
 	index      indexState
 	neglect    neglect
 	handovers  handoverWatch
+	uneasy     bool           // there are leases that nobody seems to read
 	rescues    map[string]int // for how many scans in a row the leader has neglected a lease too long
 
 	mu     sync.Mutex // guards the fields below

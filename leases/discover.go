@@ -20,7 +20,7 @@ const indexInterval = 30 * time.Second
 type indexState struct {
 	ready  bool
 	due    time.Duration // when to look again, monotonic
-	said   bool          // that it cannot be used
+	fails  int           // how often in a row it could not be made
 	failed bool          // the last query
 }
 
@@ -58,7 +58,7 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 func (c *Coordinator) listDue() bool {
 	age := c.clock.now().mono - c.watched
 	switch {
-	case c.watched == 0 || c.scans || len(c.rescues) > 0:
+	case c.watched == 0 || c.scans || c.uneasy:
 		return true
 	default: // less than FailoverTime, after which a view is no use
 		return age >= c.cfg.FailoverTime*7/10-jitter(c.cfg.FailoverTime/10)
@@ -70,9 +70,11 @@ func (c *Coordinator) listDue() bool {
 func (c *Coordinator) neglected(v *view) map[string]bool {
 	rescue := c.neglect.note(c.clock.now().mono, v.rows, c.cfg.FailoverTime)
 	since := map[string]int{}
+	c.uneasy = false
 	for i := range v.rows {
 		r := &v.rows[i]
 		r.waited = c.rescues[r.Key]
+		c.uneasy = c.uneasy || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
 		if rescue[r.Key] {
 			since[r.Key] = r.waited + 1
 		}
@@ -116,9 +118,16 @@ func (c *Coordinator) ensureIndex(ctx context.Context) {
 	ready, err := c.fleet.EnsureIndex(call)
 	cancel()
 	c.index.ready, c.index.due = ready && err == nil, c.clock.now().mono+indexInterval
-	if err != nil && !c.index.said && ctx.Err() == nil {
-		c.log.Warn("index of the leases by owner cannot be made; the table is listed instead, which costs more", "err", err)
-		c.index.said = true
+	switch {
+	case err == nil:
+		c.index.fails = 0
+	case ctx.Err() == nil:
+		// The first time another worker may just have been faster.
+		if c.index.fails++; c.index.fails == 1 {
+			c.index.due = c.clock.now().mono + c.cfg.ScanInterval
+		} else if c.index.fails == 2 {
+			c.log.Warn("index of the leases by owner cannot be made; the table is listed instead, which costs more", "err", err)
+		}
 	}
 }
 

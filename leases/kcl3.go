@@ -116,6 +116,8 @@ type Migrations struct {
 	Table *MigrationState
 	// SideTables says that a table of KCL 3.0 to 3.4 exists.
 	SideTables bool
+	// Wanted says that the operator has asked for the move to a single table.
+	Wanted bool
 }
 
 // MigrationState is one state of a migration.

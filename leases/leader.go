@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -37,6 +38,9 @@ type duty struct {
 	store FleetStore
 	log   *slog.Logger
 	watch workerWatch
+	// suspects are workers of which a lease has expired, and what they had
+	// reported last by then.
+	suspects map[string]time.Time
 
 	// Of this worker's present term as the leader.
 	term      int
@@ -53,7 +57,7 @@ type duty struct {
 }
 
 func newDuty(c *Coordinator) *duty {
-	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
+	return &duty{c: c, store: c.fleet, log: c.log, suspects: map[string]time.Time{}, term: -1}
 }
 
 // run does what is due, given the rows of a scan, and which of them have been
@@ -66,7 +70,7 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 	}
 	now := d.c.clock.now().mono
 	if term != d.term {
-		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now}
+		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, suspects: d.suspects, term: term, began: now, choresDue: now}
 	}
 	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
@@ -83,7 +87,7 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 	d.assign(ctx, v, overdue)
 	if now >= d.choresDue && ctx.Err() == nil {
 		d.choresDue = now + choresInterval
-		d.chores(ctx, v)
+		d.chores(ctx)
 	}
 }
 
@@ -146,7 +150,7 @@ func (d *duty) failed(ctx context.Context, err error) {
 
 // assign gives leases to workers.
 func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
-	f := fleetView{workers: d.active, balance: d.balance(), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
+	f := fleetView{workers: d.trusted(v.rows), balance: d.balance(), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
 	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
 	for _, r := range v.rows {
 		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
@@ -177,6 +181,23 @@ func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
 	if len(moves) > 0 {
 		d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
 	}
+}
+
+// trusted are the active workers without those of which a lease has expired, until
+// they report again. The metrics of one that was killed look good for a minute,
+// in which it has fewer and fewer leases, and so would get more than any other.
+func (d *duty) trusted(rows []row) []WorkerMetrics {
+	reported := map[string]time.Time{}
+	for _, m := range d.active {
+		reported[m.Worker] = m.Updated
+	}
+	for _, r := range rows {
+		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != d.c.cfg.WorkerID {
+			d.suspects[owner] = reported[owner]
+		}
+	}
+	maps.DeleteFunc(d.suspects, func(w string, last time.Time) bool { return !reported[w].Equal(last) || reported[w].IsZero() })
+	return slices.DeleteFunc(slices.Clone(d.active), func(m WorkerMetrics) bool { _, is := d.suspects[m.Worker]; return is })
 }
 
 // balance tells whether leases may be moved to even out the load: every few
@@ -262,19 +283,67 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 }
 
 // chores are what the leader does once in a while.
-func (d *duty) chores(ctx context.Context, v *view) {
+func (d *duty) chores(ctx context.Context) {
 	now := time.Now()
+	alive := map[string]bool{}
+	for _, m := range d.active {
+		alive[m.Worker] = true
+	}
 	for _, m := range d.workers {
-		if !m.stale(now) || slices.ContainsFunc(d.active, func(a WorkerMetrics) bool { return a.Worker == m.Worker }) {
+		if !m.stale(now) || alive[m.Worker] {
 			continue
 		}
-		call, cancel := context.WithTimeout(ctx, d.c.rowTimeout())
-		err := d.store.ForgetWorker(call, m)
-		cancel()
-		if _, conflict := errors.AsType[*ConflictError](err); err != nil && !conflict {
+		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
+		if err != nil {
 			d.log.Debug("metrics of a former worker cannot be deleted", "former_worker", m.Worker, "err", err)
 		}
 	}
+	if err := d.migrate(ctx, alive); err != nil && ctx.Err() == nil {
+		d.log.Warn("migration to a single table does not proceed, trying again", "err", err)
+	}
+}
+
+// migrate makes the next step of the migration to a single table, if there is
+// one.
+func (d *duty) migrate(ctx context.Context, alive map[string]bool) error {
+	var m Migrations
+	err := d.call(ctx, func(ctx context.Context) (err error) {
+		m, err = d.store.Migrations(ctx)
+		return err
+	})
+	if err != nil || !m.SideTables {
+		return err
+	}
+	step, ok := nextTable(tableView{
+		stored: m.Table, sideTables: m.SideTables, migrate: m.Wanted,
+		leases: d.c.Leases(), workers: d.workers, alive: alive, me: d.c.cfg.WorkerID, now: time.Now(),
+	})
+	lock, lead := d.c.elector.lock()
+	if !ok || !lead {
+		return nil
+	}
+	if step.move {
+		if err := d.call(ctx, func(ctx context.Context) error { return d.store.MoveToLeaseTable(ctx, lock) }); err != nil {
+			return err
+		}
+	}
+	err = d.call(ctx, func(ctx context.Context) error { return d.store.SetTableMigration(ctx, m.Table, step.to) })
+	if err == nil {
+		d.log.Info("migration to a single table proceeds", "status", step.to.Status)
+	}
+	return err
+}
+
+// call makes one call of the store with a deadline. A conflict is no error: others
+// were faster.
+func (d *duty) call(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	err := f(ctx)
+	if _, conflict := errors.AsType[*ConflictError](err); conflict {
+		return nil
+	}
+	return err
 }
 
 // leases are the rows of v.
@@ -284,10 +353,4 @@ func (v view) leases() []Lease {
 		list = append(list, r.Lease)
 	}
 	return list
-}
-
-// upgrade does what a worker has to while an application moves from KCL 2.x to
-// 3.x.
-func (c *Coordinator) upgrade(ctx context.Context, _ view) {
-	c.ensureIndex(ctx)
 }

@@ -23,7 +23,7 @@ func (c *Coordinator) round(ctx context.Context) error {
 	}
 	c.act(ctx, &v, plan)
 	if c.mode == modeUpgrade {
-		c.upgrade(ctx, v)
+		c.prepareUpgrade(ctx)
 	}
 	c.note(v)
 	c.countHeld()

@@ -86,7 +86,7 @@ func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 	if err != nil {
 		return leases.Migrations{}, err
 	}
-	m := leases.Migrations{SideTables: r.coordinator || r.metrics}
+	m := leases.Migrations{SideTables: r.coordinator || r.metrics, Wanted: s.cfg.MigrateToLeaseTable}
 	if tm != nil {
 		state, bad := decodeMigration(tm, where.key, attrTableMigration)
 		if bad != nil {

@@ -1,0 +1,53 @@
+package leases
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// upgrade is what a worker knows while an application moves from KCL 2.x to 3.x.
+type upgrade struct {
+	due     time.Duration // when to look next, monotonic
+	workers workerWatch
+	ready   readyWatch
+}
+
+// prepareUpgrade does what a worker has to during the move: the index is to be
+// made, and once the fleet has been ready for long enough, whoever sees it first
+// switches it over to the assignment by a leader.
+func (c *Coordinator) prepareUpgrade(ctx context.Context) {
+	now := c.clock.now().mono
+	if now < c.upgrade.due {
+		return
+	}
+	c.upgrade.due = now + choresInterval
+	c.index.ready, c.index.due = false, 0 // an operator that goes back deletes it
+	c.ensureIndex(ctx)
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
+	workers, _, err := c.fleet.Workers(call)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.cfg.Metrics.LeaseStoreError("workers")
+			c.log.Debug("metrics of the workers cannot be read", "err", err)
+		}
+		return
+	}
+	alive := map[string]bool{}
+	for _, m := range c.upgrade.workers.active(time.Now(), c.clock.now().mono, newest(workers)) {
+		alive[m.Worker] = true
+	}
+	ready := c.upgrade.ready.note(c.clock.now().mono, c.index.ready, c.Leases(), alive)
+	to, ok := nextClientVersion(c.migrations.ClientVersion, ready, c.cfg.WorkerID, time.Now())
+	if !ok {
+		return
+	}
+	err = c.fleet.SetClientVersion(call, c.migrations.ClientVersion, to)
+	if _, conflict := errors.AsType[*ConflictError](err); err != nil && !conflict {
+		c.log.Warn("application cannot be switched over to KCL 3.x, trying again", "err", err)
+		return
+	}
+	c.log.Info("application is switched over from KCL 2.x to 3.x", "client_version", to.Status)
+	c.modeDue = 0
+}
