@@ -167,8 +167,12 @@ func (c *Coordinator) become(ctx context.Context, to mode) {
 	if from == to {
 		return
 	}
-	if to == modeKCL3 {
+	c.index = indexState{}
+	switch to {
+	case modeKCL3:
 		c.duty = newDuty(c)
+	case modeUpgrade:
+		c.upgrade = upgrade{}
 	}
 	c.mu.Lock()
 	c.mode = to
@@ -222,21 +226,24 @@ func (l *loop) wait() {
 // a worker that came later must not end the work of those that are running.
 func (c *Coordinator) fits(ctx context.Context, m Migrations, first bool) error {
 	var err error
+	if _, early := tableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
+		err = fmt.Errorf("%w: %w", ErrMixedAssignment, early)
+	}
 	switch {
+	case err != nil:
 	case c.cfg.Assignment == AssignmentNative:
 		err = c.fitsNative(ctx, m)
 	case c.cfg.Assignment == AssignmentKCL3 && m.ClientVersion == nil && first:
 		err = c.fitsKCL3(ctx)
 	}
 	mixed := errors.Is(err, ErrMixedAssignment)
-	if mixed && !first {
-		if !c.mixed {
-			c.log.Error("workers of another kind have joined", "err", err)
-		}
-		c.mixed = true
-		return nil
+	if mixed && !first && !c.mixed {
+		c.log.Error("workers of another kind have joined", "err", err)
 	}
 	c.mixed = mixed
+	if !first {
+		return nil
+	}
 	return err
 }
 
