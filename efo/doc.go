@@ -25,4 +25,15 @@
 //
 // There is no queue. A loop body that takes long does not read; HTTP/2's flow
 // control then stops the server on this stream and on no other.
+//
+// # Many shards in a process
+//
+// The client of [NewHTTPClient] puts up to 64 subscriptions on a connection,
+// dials one connection at a time (several where the peer allows few streams on
+// each), and lets 32 subscriptions open at a time: 2,000 are open within four
+// seconds at 40 ms of round trip. A resting subscription takes 5 goroutines, 13
+// KiB of heap and 20 KiB of stacks; one that is blocked, up to 512 KiB and two
+// events more. Every reader renews its first subscription once before its time,
+// at random, so that the renewals of thousands that were opened together spread
+// over the five minutes.
 package efo
