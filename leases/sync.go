@@ -51,8 +51,8 @@ func ChildLease(parent Lease, child kcl.ChildShard) Lease {
 }
 
 // PlanSync returns the rows that are missing for the listed shards of one
-// stream, parents before their children; create them in this order, one after
-// the other. have are the rows of the table; those of other streams are
+// stream, parents before their children; create them in this order, or one
+// generation after the other, see [Generations]. have are the rows of the table; those of other streams are
 // ignored. It is pure, and planning again with its result plans nothing.
 //
 // While the stream has no row, the initial position decides: TRIM_HORIZON
@@ -91,6 +91,40 @@ func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt
 		plan = append(plan, l)
 	}
 	return plan
+}
+
+// Generations splits a plan of [PlanSync] for the listed shards: no row of a
+// generation is an ancestor of another, so those of one can be created in any
+// order, or at the same time, once those before it are there. The result has the
+// rows of plan and no others.
+func Generations(plan []Lease, shards []kcl.Shard) [][]Lease {
+	parents := make(map[string][]string, len(shards))
+	for _, s := range shards {
+		parents[s.ID] = s.Parents()
+	}
+	depths := make(map[string]int, len(shards))
+	var depth func(id string) int
+	depth = func(id string) int {
+		if d, ok := depths[id]; ok {
+			return d
+		}
+		depths[id] = 0 // a family has no circles, but foreign data may
+		d := 0
+		for _, p := range parents[id] {
+			d = max(d, depth(p)+1)
+		}
+		depths[id] = d
+		return d
+	}
+	var all [][]Lease
+	for _, l := range plan {
+		d := depth(l.ShardID)
+		for len(all) <= d {
+			all = append(all, nil)
+		}
+		all[d] = append(all[d], l)
+	}
+	return slices.DeleteFunc(all, func(g []Lease) bool { return len(g) == 0 })
 }
 
 // newLease returns the row for a shard that is read from its beginning.

@@ -131,9 +131,7 @@ func (s *Scheduler) syncAll(ctx context.Context, streams []*stream) map[*stream]
 	var listing leases.Listing
 	var listErr error
 	if len(streams) > 0 {
-		if listing, listErr = s.cfg.Leases.List(ctx); listErr != nil {
-			listErr = fmt.Errorf("list the lease table: %w", listErr)
-		}
+		listing, listErr = s.listRows(ctx)
 	}
 	results := make(map[*stream]error, len(streams))
 	for i, st := range streams {
@@ -187,8 +185,8 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
-		if listing, err = s.cfg.Leases.List(ctx); err != nil {
-			return nil, fmt.Errorf("list the lease table: %w", err)
+		if listing, err = s.listRows(ctx); err != nil {
+			return nil, err
 		}
 	}
 	if created > 0 {
@@ -231,17 +229,39 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	})
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return created, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)
+			return 0, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)
 		}
-		made, err := s.create(ctx, row)
-		if err != nil || (!made && yield) {
-			return created, false, err
-		}
-		if made {
-			created++
+	}
+	for _, generation := range leases.Generations(plan, shards) {
+		for rows := range slices.Chunk(generation, creators) {
+			made, err := s.createAll(ctx, rows)
+			created += made
+			if err != nil || (made < len(rows) && yield) {
+				return created, false, err
+			}
 		}
 	}
 	return created, true, nil
+}
+
+// creators is how many rows are created at the same time.
+const creators = 10
+
+// createAll makes rows of one generation, but for those that are there already.
+func (s *Scheduler) createAll(ctx context.Context, rows []leases.Lease) (made int, err error) {
+	results, errs := make([]bool, len(rows)), make([]error, len(rows))
+	var wg sync.WaitGroup
+	for i, row := range rows {
+		wg.Go(func() { results[i], errs[i] = s.create(ctx, row) }) // ends with the call
+	}
+	wg.Wait()
+	for i, ok := range results {
+		if ok {
+			made++
+		}
+		err = cmpErr(err, errs[i]) // one is enough: it is the table that fails
+	}
+	return made, err
 }
 
 // errContradiction is followed by a look at the stream's creation time.
@@ -249,6 +269,8 @@ var errContradiction = errors.New("the shards of the stream have the names, but 
 
 // create makes a row unless it is there already.
 func (s *Scheduler) create(ctx context.Context, row leases.Lease) (made bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	err = s.cfg.Leases.Create(ctx, row)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return false, nil

@@ -218,9 +218,9 @@ func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSumma
 // read or written: rows of another form, and rows that were made for a stream
 // of the same name that was deleted meanwhile.
 func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
-	listing, err := s.cfg.Leases.List(ctx)
+	listing, err := s.listRows(ctx)
 	if err != nil {
-		return fmt.Errorf("list the lease table: %w", err)
+		return err
 	}
 	if err := checkForm(s.multi(), listing.Leases); err != nil {
 		return err
@@ -231,6 +231,17 @@ func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
 		}
 	}
 	return nil
+}
+
+// listRows reads the whole lease table.
+func (s *Scheduler) listRows(ctx context.Context) (leases.Listing, error) {
+	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	listing, err := s.cfg.Leases.List(ctx)
+	if err != nil {
+		return leases.Listing{}, fmt.Errorf("list the lease table: %w", err)
+	}
+	return listing, nil
 }
 
 // checkForm tells whether rows have the keys of an application with several

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,6 +43,58 @@ func TestR13PagesAndExpiredTokens(t *testing.T) {
 		r.eventually(10*time.Second, "all shards are read", func() bool { return r.owned() == 100 })
 		require.GreaterOrEqual(t, pages.Load(), int32(9+15))
 		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// ten thousand shards, in pages of a thousand; a page token expires in the
+// middle, a page is throttled, and the rows are complete all the same.
+func TestR13TenThousandShards(t *testing.T) {
+	t.Parallel()
+	const shards = 10_000
+	synctest.Test(t, func(t *testing.T) {
+		cfg := oneStream(shards)
+		r := newRig(t, cfg)
+		var pages atomic.Int32
+		r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+			if c.Operation != "ListShards" || !strings.Contains(string(c.Body), "NextToken") {
+				return nil
+			}
+			switch pages.Add(1) {
+			case 4:
+				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("ExpiredNextTokenException", "token expired")}}
+			case 12:
+				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}}
+			}
+			return nil
+		})
+		begun := time.Now()
+		for i := range 2 {
+			w := r.worker(fmt.Sprintf("w%d", i), func(c *scheduler.Config) {
+				c.RetrievalMode, c.MaxLeasesForWorker = scheduler.Polling, 5 // this is about the rows
+			})
+			w.store.SetFault(func(ctx context.Context, call memoryCall, apply func() error) error {
+				if call.Op == "create" {
+					time.Sleep(8 * time.Millisecond)
+				}
+				return apply()
+			})
+			w.start()
+		}
+		r.eventually(time.Minute, "all rows are there", func() bool {
+			listing, err := r.store.List(t.Context())
+			return err == nil && len(listing.Leases) == shards
+		})
+		t.Logf("%d rows are made after %s", shards, time.Since(begun))
+		require.Greater(t, pages.Load(), int32(2*9))
+		r.eventually(time.Minute, "some are read", func() bool { return r.owned() == 10 })
+		time.Sleep(90 * time.Second) // syncs, audits and clean-ups find nothing to do
+		listing, err := r.store.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, listing.Leases, shards)
+		for _, w := range r.workers {
+			require.NoError(t, w.stop())
+		}
 		r.audit.check(0)
 	})
 }

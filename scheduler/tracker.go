@@ -235,10 +235,7 @@ func (t *tracker) open(ctx context.Context) {
 	if len(todo) == 0 {
 		return
 	}
-	listing, err := t.s.cfg.Leases.List(ctx)
-	if err != nil {
-		err = fmt.Errorf("list the lease table: %w", err)
-	}
+	listing, err := t.s.listRows(ctx)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, openers)
 	for _, a := range todo {

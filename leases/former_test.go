@@ -1,0 +1,108 @@
+package leases
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+)
+
+func formerRow(stream, shard string, counter int64, parents ...string) Lease {
+	return Lease{Key: stream + ":" + shard, Stream: stream, ShardID: shard, Counter: counter, Parents: parents}
+}
+
+// keysOf returns the keys of rows, for comparisons.
+func keysOf(groups [][]Lease) [][]string {
+	var out [][]string
+	for _, rows := range groups {
+		var keys []string
+		for _, l := range rows {
+			keys = append(keys, l.Key)
+		}
+		out = append(out, keys)
+	}
+	return out
+}
+
+func TestFormerWatch(t *testing.T) {
+	t.Parallel()
+	var w FormerWatch
+	at := func(minute int) time.Time { return time.Unix(0, 0).Add(time.Duration(minute) * time.Minute) }
+	const wait = 10 * time.Minute
+	a1, a2, b := formerRow("a", "1", 5), formerRow("a", "2", 5), formerRow("b", "1", 5)
+
+	require.Empty(t, w.Note(at(0), []Lease{a1, b}, wait))
+	require.Equal(t, 2, w.Streams())
+	require.Empty(t, w.Note(at(9), []Lease{a1, b}, wait))
+	require.Equal(t, [][]string{{"a:1"}, {"b:1"}}, keysOf(w.Note(at(10), []Lease{b, a1}, wait)), "nobody has written for all of the wait")
+	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(11), []Lease{a1}, wait)), "what another worker has deleted is no sign of life")
+
+	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(12), []Lease{a1, b}, wait)), "b has come back")
+	require.Empty(t, w.Note(at(13), []Lease{a1, a2, b}, wait), "a row was added to a")
+	a2.Counter++
+	require.Empty(t, w.Note(at(20), []Lease{a1, a2, b}, wait), "one row is renewed")
+	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Note(at(29), []Lease{a1, a2, b}, wait)))
+	a1.Owner = "somebody"
+	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Note(at(29), []Lease{a1, a2, b}, wait)))
+	w.Forget("b")
+	require.Empty(t, w.Note(at(38), []Lease{a1, a2, b}, wait))
+	require.Equal(t, [][]string{{"a:2", "a:1"}}, keysOf(w.Note(at(39), []Lease{a1, a2, b}, wait)))
+	require.Empty(t, w.Note(at(40), nil, wait))
+	require.Zero(t, w.Streams())
+}
+
+// Whatever is left of a stream after some deletions, a later synchronisation
+// takes nothing for finished that was not.
+func TestFormerRowsGoChildrenFirst(t *testing.T) {
+	t.Parallel()
+	rows := []Lease{
+		formerRow("a", "0", 1), formerRow("a", "9", 1, "0"), formerRow("a", "1", 1),
+		formerRow("a", "3", 1, "9", "1"), formerRow("a", "2", 1, "3"), formerRow("a", "4", 1, "trimmed"),
+	}
+	var w FormerWatch
+	w.Note(time.Unix(0, 0), rows, time.Minute)
+	due := w.Note(time.Unix(60, 0), rows, time.Minute)
+	require.Len(t, due, 1)
+	require.Len(t, due[0], len(rows))
+	gone := map[string]bool{}
+	for _, l := range due[0] {
+		for _, p := range l.Parents {
+			require.False(t, gone[p], "%s before %s", p, l.ShardID)
+		}
+		gone[l.ShardID] = true
+	}
+}
+
+func TestFormerRowsInACircle(t *testing.T) {
+	t.Parallel()
+	var w FormerWatch
+	rows := []Lease{formerRow("a", "0", 1, "1"), formerRow("a", "1", 1, "0")}
+	w.Note(time.Unix(0, 0), rows, time.Minute)
+	require.Len(t, w.Note(time.Unix(60, 0), rows, time.Minute)[0], 2)
+}
+
+func TestGenerations(t *testing.T) {
+	t.Parallel()
+	shards := []kcl.Shard{
+		{ID: "0"}, {ID: "1"}, {ID: "2", ParentID: "0", AdjacentParentID: "1"}, {ID: "3", ParentID: "2"}, {ID: "4"},
+		{ID: "5", ParentID: "4"}, {ID: "6", ParentID: "trimmed"}, {ID: "7", ParentID: "8"}, {ID: "8", ParentID: "7"},
+	}
+	plan := func(ids ...string) []Lease {
+		var rows []Lease
+		for _, id := range ids {
+			rows = append(rows, Lease{Key: id, ShardID: id})
+		}
+		return rows
+	}
+	require.Empty(t, Generations(nil, shards))
+	require.Equal(t, [][]string{{"0", "1", "4"}, {"2", "5"}, {"3"}}, keysOf(Generations(plan("0", "1", "4", "2", "5", "3"), shards)))
+	require.Equal(t, [][]string{{"0"}, {"3"}}, keysOf(Generations(plan("0", "3"), shards)), "a generation between them is there already")
+	require.Equal(t, [][]string{{"0"}, {"6"}}, keysOf(Generations(plan("6", "0"), shards)))
+	var circle int
+	for _, g := range Generations(plan("7", "8"), shards) {
+		circle += len(g)
+	}
+	require.Equal(t, 2, circle)
+}
