@@ -19,11 +19,12 @@ import (
 
 // DiffDynamoDB makes the same random requests, drawn from seed, to two servers,
 // and fails at the first answer that differs: internal/dynamotest against a
-// DynamoDB that nobody here wrote. It makes the table and leaves it there.
+// DynamoDB that nobody here wrote. It makes the table, with an index by owner,
+// and leaves it there.
 func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, real *dynamodb.Client) {
 	tb.Helper()
 	tb.Logf("seed %d", seed)
-	d := differ{rand: rand.New(rand.NewPCG(seed, 0)), table: &table}
+	d := differ{rand: rand.New(rand.NewPCG(seed, 0)), table: &table, attributes: []string{"a", "b", "c", "owner"}}
 	servers := []*dynamodb.Client{fake, real}
 	for _, c := range servers {
 		_, err := c.CreateTable(tb.Context(), &dynamodb.CreateTableInput{
@@ -33,6 +34,7 @@ func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, rea
 		})
 		require.NoError(tb, err)
 		require.NoError(tb, dynamodb.NewTableExistsWaiter(c).Wait(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table}, 60e9))
+		addIndex(tb, table, c)
 	}
 	once := func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 	for step := range steps {
@@ -42,8 +44,9 @@ func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, rea
 }
 
 type differ struct {
-	rand  *rand.Rand
-	table *string
+	rand       *rand.Rand
+	table      *string
+	attributes []string // besides the key
 }
 
 // request draws a request; what is sent says its outcome as text.
@@ -62,7 +65,7 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 	if d.rand.IntN(3) > 0 {
 		onFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
-	switch d.rand.IntN(8) {
+	switch d.rand.IntN(10) {
 	case 0:
 		it := maps.Clone(key)
 		for range d.rand.IntN(4) {
@@ -101,7 +104,7 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 			return show(out.Item)
 		}
 	case 3:
-		limit := aws.Int32(d.rand.Int32N(3) + 1)
+		limit := d.limit()
 		return "Scan", func(c *dynamodb.Client) string {
 			in := &dynamodb.ScanInput{TableName: d.table, ConsistentRead: aws.Bool(true), Limit: limit}
 			var rows []string
@@ -120,8 +123,12 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 				in.ExclusiveStartKey = out.LastEvaluatedKey
 			}
 		}
+	case 4:
+		return d.query(tb, once)
+	case 5:
+		return d.transaction(tb, once)
 	}
-	if d.rand.IntN(8) > 0 {
+	if d.rand.IntN(8) > 0 { // everything else: UpdateItem
 		update = aws.String(d.update(e))
 	}
 	if returns == "" && d.rand.IntN(2) == 0 {
@@ -171,7 +178,7 @@ func (e *drawn) valuesOrNil() map[string]types.AttributeValue {
 	return e.values
 }
 
-func (d differ) attribute() string { return []string{"a", "b", "c", "owner"}[d.rand.IntN(4)] }
+func (d differ) attribute() string { return d.attributes[d.rand.IntN(len(d.attributes))] }
 
 func (d differ) value() types.AttributeValue {
 	switch d.rand.IntN(6) {

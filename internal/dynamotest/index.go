@@ -128,8 +128,11 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	if want.Type != t.attributeType(hash) {
+	switch {
+	case want.Type != t.attributeType(hash):
 		return nil, validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
+	case want.Text == "":
+		return nil, validationf("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", x.IndexName, hash)
 	}
 	asOf := s.asOf(false, now)
 	if s.cfg.IndexLag > 0 {

@@ -102,13 +102,13 @@ func (s *Server) transactWriteItems(r transactRequest, now time.Time) (any, *api
 				return nil, err
 			}
 		}
-		if err := t.fits(st.fresh); err != nil {
-			return nil, err
-		}
 		reasons[i] = reason{Code: "None"}
 		if failed := op.check(cond, old); failed != nil {
 			cancelled = true
 			reasons[i] = reason{Code: "ConditionalCheckFailed", Message: failed.message, Item: failed.item}
+		} else if failed := t.fits(st.fresh); failed != nil {
+			cancelled = true
+			reasons[i] = reason{Code: "ValidationError", Message: failed.message}
 		}
 		steps = append(steps, st)
 	}

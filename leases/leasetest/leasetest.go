@@ -21,36 +21,37 @@ import (
 // own; it is called once for every test, and what it makes is cleaned up with
 // t.Cleanup. Init is called by the suite.
 func TestStore(t *testing.T, newStore func(t *testing.T) leases.Store) {
-	tests := []struct {
-		name string
-		run  func(t *testing.T, s leases.Store)
-	}{
-		{"init is repeatable", testInit},
-		{"create and get", testCreateAndGet},
-		{"create never overwrites", testCreateConflict},
-		{"get of no row", testGetUnknown},
-		{"update of one attribute", testUpdateEach},
-		{"update of all attributes", testUpdateAll},
-		{"update removes attributes", testUpdateRemoves},
-		{"expectation of each attribute", testExpectEach},
-		{"expectation of absence", testExpectAbsent},
-		{"conflict carries the row", testConflictCurrent},
-		{"update never creates a row", testNoResurrection},
-		{"delete", testDelete},
-		{"list", testList},
-		{"concurrent writers", testConcurrentUpdates},
-		{"concurrent creators", testConcurrentCreates},
-		{"different attributes at once", testDisjointUpdates},
-		{"cancelled context", testCancelled},
-		{"extreme values", testExtremes},
-	}
-	for _, tt := range tests {
+	for _, tt := range storeTests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore(t)
 			require.NoError(t, s.Init(t.Context()))
 			tt.run(t, s)
 		})
 	}
+}
+
+var storeTests = []struct {
+	name string
+	run  func(t *testing.T, s leases.Store)
+}{
+	{"init is repeatable", testInit},
+	{"create and get", testCreateAndGet},
+	{"create never overwrites", testCreateConflict},
+	{"get of no row", testGetUnknown},
+	{"update of one attribute", testUpdateEach},
+	{"update of all attributes", testUpdateAll},
+	{"update removes attributes", testUpdateRemoves},
+	{"expectation of each attribute", testExpectEach},
+	{"expectation of absence", testExpectAbsent},
+	{"conflict carries the row", testConflictCurrent},
+	{"update never creates a row", testNoResurrection},
+	{"delete", testDelete},
+	{"list", testList},
+	{"concurrent writers", testConcurrentUpdates},
+	{"concurrent creators", testConcurrentCreates},
+	{"different attributes at once", testDisjointUpdates},
+	{"cancelled context", testCancelled},
+	{"extreme values", testExtremes},
 }
 
 // minimal is a row with nothing but what every row has.
