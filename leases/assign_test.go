@@ -279,6 +279,45 @@ func TestAssignSettles(t *testing.T) {
 	})
 }
 
+// TestAssignEvensOutLoad: with leases of one throughput, no worker keeps two
+// more than another one, but for what is within the threshold.
+func TestAssignEvensOutLoad(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawFleet(t)
+		for i := range v.workers {
+			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		}
+		v.balance = true
+		v.cfg = assignConfig{threshold: v.cfg.threshold, dampening: v.cfg.dampening}
+		for i := range v.leases {
+			v.leases[i].ThroughputKBps, v.leases[i].expired, v.leases[i].CheckpointOwner = 10, false, ""
+			v.leases[i].overdue = false
+		}
+		for moves, _ := assign(v); len(moves) > 0; moves, _ = assign(v) {
+			v = after(v, moves, true)
+		}
+		count := map[string]float64{}
+		for _, m := range v.workers {
+			count[m.Worker] = 0
+		}
+		total := 0.0
+		for _, l := range v.leases {
+			if _, ok := count[l.Owner]; ok && !l.Finished() {
+				count[l.Owner]++
+				total++
+			}
+		}
+		average := total / float64(len(count))
+		for _, most := range count {
+			for _, least := range count {
+				near := most <= average*(1+v.cfg.threshold)*rounding && least*rounding >= average*(1-v.cfg.threshold)
+				require.True(t, most-least < 2 || near, "%v", count)
+			}
+		}
+	})
+}
+
 // TestAssignIsCalm: while hand-overs are under way, nothing more is done about
 // them.
 func TestAssignIsCalm(t *testing.T) {
