@@ -67,7 +67,8 @@ func (c RegisterConfig) Validate() error {
 // minutes while the service says LimitExceeded.
 //
 // Errors wrap [kcl.ErrStreamNotFound], [kcl.ErrAccessDenied] (naming the action
-// to allow), [ErrTooManyConsumers] or [ErrConsumerNotReady], or are the cause of ctx.
+// to allow), [ErrTooManyConsumers], [ErrConsumerNotReady] or the cause of ctx, with
+// what the service said last.
 func Register(ctx context.Context, client *kinesis.Client, cfg RegisterConfig) (arn string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return "", err
@@ -89,6 +90,7 @@ type registration struct {
 	start   time.Time // of waiting for a state; moved on while the service limits us
 	limited time.Time // since when the service says LimitExceeded
 	state   string    // last seen, for the error
+	said    error     // what the service refused last
 }
 
 func (r *registration) run(ctx context.Context) (string, error) {
@@ -100,10 +102,18 @@ func (r *registration) run(ctx context.Context) (string, error) {
 		if time.Since(r.start) > r.Timeout {
 			return "", fmt.Errorf("%w: %s of %s is still %s after %s", ErrConsumerNotReady, r.ConsumerName, r.StreamARN, r.state, r.Timeout)
 		}
-		if err := r.wait.Wait(ctx); err != nil {
-			return "", err
+		if r.wait.Wait(ctx) != nil {
+			return "", r.ended(ctx)
 		}
 	}
+}
+
+// ended is the cause of ctx. An operator wants to know what it was waited for.
+func (r *registration) ended(ctx context.Context) error {
+	if r.said == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), r.said)
 }
 
 // step looks once and acts once. No ARN and no error means: wait and look again.
@@ -138,7 +148,7 @@ func (r *registration) register(ctx context.Context) error {
 	switch {
 	case err == nil:
 		r.Logger.LogAttrs(ctx, slog.LevelInfo, "stream consumer registered", slog.String("stream", streamName(r.StreamARN)), slog.String("consumer", r.ConsumerName))
-		r.state, r.start, r.limited = string(types.ConsumerStatusCreating), time.Now(), time.Time{}
+		r.state, r.start, r.limited, r.said = string(types.ConsumerStatusCreating), time.Now(), time.Time{}, nil
 		r.wait.Reset()
 		return nil
 	case awserr.Is(err, "ResourceInUseException"):
@@ -157,7 +167,7 @@ func (r *registration) register(ctx context.Context) error {
 // registered, or no room for another consumer; the list of consumers tells the
 // last from the others, which pass.
 func (r *registration) full(ctx context.Context, cause error) error {
-	r.state, r.start = "limited", time.Now()
+	r.state, r.start, r.said = "limited", time.Now(), cause
 	if r.limited.IsZero() {
 		r.limited = r.start
 	}
@@ -198,13 +208,13 @@ func (r *registration) consumers(ctx context.Context) (names []string, creating 
 func (r *registration) judge(ctx context.Context, err error, call string) error {
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return r.ended(ctx)
 	case awserr.Denied(err):
 		return awserr.Explain(err, call, r.StreamARN)
 	case awserr.Is(err, "InvalidArgumentException", "ValidationException", "UnknownOperationException"):
 		return fmt.Errorf("register consumer %s of %s: %w", r.ConsumerName, r.StreamARN, err)
 	}
-	r.state = "unknown (" + awserr.Code(err) + ")"
+	r.state, r.said = "unknown ("+awserr.Code(err)+")", err
 	r.Logger.LogAttrs(ctx, slog.LevelWarn, "stream consumer not available, trying again", slog.String("consumer", r.ConsumerName), slog.String("call", call), slog.Any("err", err))
 	return nil
 }

@@ -2,6 +2,7 @@ package efo_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -66,6 +67,21 @@ func TestE11LimitExceededForEver(t *testing.T) {
 		_, err := w.register("never")
 		require.ErrorContains(t, err, "five are being created")
 		require.InDelta(t, 305, time.Since(begin).Seconds(), 10)
+	})
+}
+
+// Who stops waiting is told what for.
+func TestE11LimitExceededAndGivenUp(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.srv.Inject(kinesistest.Fault{
+			Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
+		})
+		cause := errors.New("no more time")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, cause)
+		defer cancel()
+		_, err := efo.Register(ctx, w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "never"})
+		require.ErrorIs(t, err, cause)
+		require.ErrorContains(t, err, "five are being created")
 	})
 }
 
