@@ -143,6 +143,13 @@ type Config struct {
 	// decoded.
 	Decoder kcl.Decoder
 
+	// Assignment says who decides which worker reads which shard. Defaults to
+	// leases.AssignmentAuto: as the lease table says, which suits workers of this
+	// library alone and beside those of every Java KCL. Run returns
+	// leases.ErrMixedAssignment when other workers use the table in a way that does
+	// not go together with the setting.
+	Assignment leases.Assignment
+
 	// FailoverTime is how long a lease may go unrenewed before others take it
 	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
 	// application. Defaults to 10s (DefaultFailoverTime); at least 1s.
@@ -244,6 +251,12 @@ func (c Config) Validate() error {
 	}
 	if c.PollingMemory < 0 {
 		bad("PollingMemory is %d: use a number of bytes, or 0 for the default", c.PollingMemory)
+	}
+	switch _, fleet := c.Leases.(leases.FleetStore); {
+	case c.Assignment < leases.AssignmentAuto || c.Assignment > leases.AssignmentKCL3:
+		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
+	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !fleet:
+		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)

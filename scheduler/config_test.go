@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -51,6 +52,8 @@ func TestValidate(t *testing.T) {
 		"sync interval":           {func(c *scheduler.Config) { c.ShardSyncInterval = time.Millisecond }, []string{"Config.ShardSyncInterval"}},
 		"checkpoint interval":     {func(c *scheduler.Config) { c.CheckpointInterval = -time.Second }, []string{"Config.CheckpointInterval is -1s"}},
 		"max leases":              {func(c *scheduler.Config) { c.MaxLeasesForWorker = -1 }, []string{"Config.MaxLeasesForWorker is -1"}},
+		"assignment":              {func(c *scheduler.Config) { c.Assignment = 3 }, []string{"Config.Assignment is 3", "leases.AssignmentKCL3"}},
+		"assignment by a leader":  {func(c *scheduler.Config) { c.Assignment = leases.AssignmentKCL3 }, []string{"Config.Assignment is kcl3", "leases/dynamodb"}},
 		"stream without a name":   {stream(scheduler.StreamConfig{}), []string{"Config.Streams[0].Name is missing"}},
 		"stream name":             {stream(scheduler.StreamConfig{Name: "or/ders"}), []string{`Config.Streams[0].Name is "or/ders"`}},
 		"ARN":                     {stream(scheduler.StreamConfig{ARN: "arn:aws:s3:::orders"}), []string{"Config.Streams[0].ARN", "arn:aws:s3:::orders", "want arn:aws:kinesis:REGION"}},

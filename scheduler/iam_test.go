@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -124,4 +125,48 @@ func TestS01LeastPolicy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestS01LeastPolicyOfKCL3 needs docs/iam/kcl3.json besides, and no more, where
+// a leader assigns the leases.
+func TestS01LeastPolicyOfKCL3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		allowed := append(policy(t, "polling.json"), policy(t, "kcl3.json")...)
+		var mu sync.Mutex // guards the map below
+		refused := map[string]bool{}
+		r := newRig(t, oneStream(2))
+		table := dynamotest.Start(dynamotest.Config{})
+		t.Cleanup(table.Close)
+		table.Inject(dynamotest.Fault{
+			When: func(c dynamotest.Call) bool {
+				arn := "arn:aws:dynamodb:" + kinesistest.DefaultRegion + ":" + kinesistest.DefaultAccountID + ":table/" + c.Table
+				if c.Operation == "Query" {
+					arn += "/index/LeaseOwnerToLeaseKeyIndex"
+				}
+				if slices.ContainsFunc(allowed, func(s statement) bool { return s.allows("dynamodb:"+c.Operation, arn) }) {
+					return false
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				refused[c.Operation+" on "+arn] = true
+				return true
+			},
+			Do: []dynamotest.Action{dynamotest.Deny()},
+		})
+		store := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, table), Table: "app", Logger: r.log})
+		w := r.worker("w", func(c *scheduler.Config) {
+			c.Leases, c.RetrievalMode, c.Assignment = store, scheduler.Polling, leases.AssignmentKCL3
+		}).start()
+		r.eventually(10*time.Second, "both shards are read", func() bool { return r.owned() == 2 })
+		require.Equal(t, leases.AssignmentState{Mode: "KCL 3.x", Leader: w.Status().Worker, Leading: true}, w.Status().Assignment)
+		r.put(keys(50)...)
+		r.split(r.open()[0])
+		r.put(keys(50)...)
+		r.eventually(time.Minute, "everything is processed", r.audit.complete)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		mu.Lock()
+		defer mu.Unlock()
+		require.Empty(t, refused)
+	})
 }

@@ -61,7 +61,8 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 // Config.ShutdownTimeout. Any other error is what made it stop, or kept it from
 // starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
 // kcl.ErrStreamRecreated, kcl.ErrAccessDenied (naming the action to allow),
-// leases.ErrForeignTable. Services that are throttled or away are waited for.
+// leases.ErrForeignTable, leases.ErrMixedAssignment. Services that are throttled
+// or away are waited for.
 //
 // Run may be called once. Everything that it starts has ended when it returns,
 // but for abandoned processors.
@@ -146,6 +147,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	coord := leases.NewCoordinator(leases.Config{
 		Store:              s.cfg.Leases,
 		WorkerID:           s.cfg.WorkerID,
+		Assignment:         s.cfg.Assignment,
 		FailoverTime:       s.cfg.FailoverTime,
 		MaxLeasesForWorker: s.cfg.MaxLeasesForWorker,
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,

@@ -17,6 +17,8 @@ type Status struct {
 	Phase string
 	// Detail says what a start waits for, or why Run ended.
 	Detail string
+	// Assignment is how this worker gets its leases, and who leads the fleet.
+	Assignment leases.AssignmentState
 	// Streams that are read, ordered by name, and after them those that shall be
 	// and cannot be yet, as far as they are known.
 	Streams []StreamStatus
@@ -90,6 +92,7 @@ func (s *Scheduler) Status() Status {
 	var rows []leases.Lease
 	if coord != nil {
 		rows = coord.Leases()
+		out.Assignment = coord.Assignment()
 	}
 	consumers := s.consumers.all()
 	stalled := map[string]Layer{}
