@@ -76,7 +76,7 @@ func TestKinesisFakeEndsCleanly(t *testing.T) {
 
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"efo", "polling"} {
+	for _, name := range []string{"efo", "polling", "multistream"} {
 		t.Run(name+" on LocalStack", func(t *testing.T) {
 			t.Parallel()
 			url := localstackURL(t)

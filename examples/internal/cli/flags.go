@@ -1,4 +1,4 @@
-// Package cli is what the examples efo and polling share: their command line,
+// Package cli is what the examples efo, polling and multistream share: their command line,
 // their log, and a processor that prints records as JSON lines.
 package cli
 
@@ -35,7 +35,7 @@ func Parse(program string, args []string, usage io.Writer) (Flags, error) {
 	set.StringVar(&f.Application, "application", "", "`name` of the application: its workers share the work, and its lease table has this name (required)")
 	set.StringVar(&f.Worker, "worker", "", "`id` of this worker (default: the host's name)")
 	set.Func("from", "where to start without checkpoints: trim_horizon, latest or a `time` such as 2026-01-31T08:00:00Z (default trim_horizon)", func(s string) (err error) {
-		f.From, err = position(s)
+		f.From, err = Position(s)
 		return err
 	})
 	err := set.Parse(args)
@@ -62,7 +62,8 @@ func Parse(program string, args []string, usage io.Writer) (Flags, error) {
 	return f, errors.Join(errs...)
 }
 
-func position(s string) (kcl.InitialPosition, error) {
+// Position reads a position such as latest or 2026-01-31T08:00:00Z.
+func Position(s string) (kcl.InitialPosition, error) {
 	switch strings.ToLower(s) {
 	case "trim_horizon":
 		return kcl.InitialPosition{Kind: kcl.TrimHorizon}, nil

@@ -99,7 +99,7 @@ func (p *program) terminate(t *testing.T, signal os.Signal) {
 
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	for name, keys := range map[string]bool{"efo": true, "polling": false} {
+	for name, keys := range map[string]bool{"efo": true, "polling": false, "multistream": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := kinesistest.New(t, kinesistest.Config{

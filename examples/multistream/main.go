@@ -1,0 +1,80 @@
+// Command multistream prints the records of several streams as JSON lines. Which
+// streams those are may change while it runs:
+//
+//	multistream -streams FILE -application NAME [-worker ID] [-from trim_horizon|latest|TIME] [-refresh INTERVAL]
+//	multistream -stream NAME [-stream NAME]... -application NAME ...
+//	multistream -fake
+//
+// FILE names a stream per line, by name or, for a stream of another account, by
+// ARN; it is read again every INTERVAL. With -fake nothing else is needed: two
+// workers read a fake Kinesis in memory, while streams come and go, and an audit
+// tells whether every record was processed exactly once; the status is 1 if not.
+//
+// Otherwise region, credentials and endpoints come from the usual environment,
+// the log goes to standard error, and SIGINT and SIGTERM stop it gracefully, with
+// status 0; status 2 means a mistake in the command line, 1 any other error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/lmittmann/tint"
+
+	"github.com/kinesis-go/kcl/examples/internal/cli"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+func main() {
+	f, err := parse(os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "multistream: %v\ntry multistream -h\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	log := cli.Logger(os.Stderr)
+	if f.fake {
+		err = play(ctx, os.Stdout, slog.New(slog.DiscardHandler))
+	} else {
+		err = run(ctx, f, os.Stdout, log)
+	}
+	if err != nil {
+		log.Error("stopped by an error", tint.Err(err))
+		os.Exit(1)
+	}
+}
+
+// run reads the streams until ctx ends.
+func run(ctx context.Context, f flags, out io.Writer, log *slog.Logger) error {
+	aws, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	if aws.Region == "" {
+		return errors.New("no AWS region: set AWS_REGION, or region in the profile")
+	}
+	return scheduler.New(scheduler.Config{
+		Application:           f.application,
+		WorkerID:              f.worker,
+		StreamTracker:         f.tracker,
+		StreamRefreshInterval: f.refresh,
+		Kinesis:               kinesis.NewFromConfig(aws),
+		Leases:                dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: f.application, Logger: log}),
+		Logger:                log,
+	}, cli.NewPrinter(out).Processor).Run(ctx)
+}
