@@ -25,6 +25,11 @@ var (
 	// The wrapping error lists them: deregister one, or use its ARN.
 	ErrTooManyConsumers = errors.New("efo: no more consumers can be registered with the stream")
 
+	// ErrConsumerTaken says that another application made the stream consumer of
+	// that name. Two that share one take every shard from each other every few
+	// seconds: choose another name.
+	ErrConsumerTaken = errors.New("efo: stream consumer belongs to another application")
+
 	// ErrConsumerNotReady says that the consumer did not become ACTIVE in time.
 	ErrConsumerNotReady = errors.New("efo: stream consumer is not ready")
 )

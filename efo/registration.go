@@ -28,6 +28,11 @@ const (
 	// maxConsumers is how many consumers a stream may have (50 with On-demand
 	// Advantage, where the service refuses later).
 	maxConsumers = 20
+	// maxAsked is how often the tags of a consumer are asked for while that is throttled.
+	maxAsked = 5
+
+	// applicationTag is the key of the tag that names the application that made a consumer.
+	applicationTag = "kcl:application"
 )
 
 // RegisterConfig says which consumer [Register] is to find or make.
@@ -37,6 +42,12 @@ type RegisterConfig struct {
 	// ConsumerName is unique in the stream: 1 to 128 letters, digits,
 	// underscores, dots and hyphens. Required; the application's name is a good one.
 	ConsumerName string
+	// Application, unless empty, is written to the consumer as the tag
+	// kcl:application when Register makes it, and a consumer that another
+	// application made is [ErrConsumerTaken]. Without kinesis:TagResource there
+	// will be no tag, and without kinesis:ListTagsForResource no check. At most
+	// 256 characters.
+	Application string
 	// Timeout is how long the consumer may take to become ACTIVE, and a
 	// consumer of that name that is being deleted to be gone. Defaults to 2m
 	// (DefaultRegisterTimeout).
@@ -90,6 +101,9 @@ type registration struct {
 	start   time.Time // of waiting for a state; moved on while the service limits us
 	limited time.Time // since when the service says LimitExceeded
 	state   string    // last seen, for the error
+	made    bool      // the consumer is of our making
+	untag   bool      // tagging is not permitted
+	asked   int       // how often the tags were asked for
 	said    error     // what the service refused last
 }
 
@@ -121,7 +135,7 @@ func (r *registration) step(ctx context.Context) (string, error) {
 	c, err := r.describe(ctx)
 	switch {
 	case err == nil && c.ConsumerStatus == types.ConsumerStatusActive:
-		return aws.ToString(c.ConsumerARN), nil
+		return r.ours(ctx, aws.ToString(c.ConsumerARN))
 	case err == nil:
 		r.state = string(c.ConsumerStatus)
 		return "", nil
@@ -141,12 +155,45 @@ func (r *registration) describe(ctx context.Context) (*types.ConsumerDescription
 	return out.ConsumerDescription, nil
 }
 
+// ours returns the ARN unless another application made the consumer. A tag that
+// cannot be read is none.
+func (r *registration) ours(ctx context.Context, arn string) (string, error) {
+	if r.Application == "" || r.made {
+		return arn, nil
+	}
+	call, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	out, err := r.client.ListTagsForResource(call, &kinesis.ListTagsForResourceInput{ResourceARN: &arn}, noRetries)
+	switch {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case err != nil:
+		if r.asked++; awserr.Throttled(err) && r.asked < maxAsked {
+			return "", nil
+		}
+		r.Logger.LogAttrs(ctx, slog.LevelDebug, "whose the stream consumer is cannot be asked", slog.String("consumer", r.ConsumerName), slog.Any("err", err))
+		return arn, nil
+	}
+	for _, t := range out.Tags {
+		if owner := aws.ToString(t.Value); aws.ToString(t.Key) == applicationTag && owner != r.Application {
+			return "", fmt.Errorf("%w: %s was made by application %q, this is %q: choose another ConsumerName; "+
+				"if the application has been renamed, remove the tag %s from the consumer", ErrConsumerTaken, arn, owner, r.Application, applicationTag)
+		}
+	}
+	return arn, nil
+}
+
 func (r *registration) register(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err := r.client.RegisterStreamConsumer(call, &kinesis.RegisterStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, noRetries)
+	in := &kinesis.RegisterStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}
+	if r.Application != "" && !r.untag {
+		in.Tags = map[string]string{applicationTag: r.Application}
+	}
+	_, err := r.client.RegisterStreamConsumer(call, in, noRetries)
 	switch {
 	case err == nil:
+		r.made = true
 		r.Logger.LogAttrs(ctx, slog.LevelInfo, "stream consumer registered", slog.String("stream", streamName(r.StreamARN)), slog.String("consumer", r.ConsumerName))
 		r.state, r.start, r.limited, r.said = string(types.ConsumerStatusCreating), time.Now(), time.Time{}, nil
 		r.wait.Reset()
@@ -159,6 +206,11 @@ func (r *registration) register(ctx context.Context) error {
 		return r.full(ctx, err)
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
+	case in.Tags != nil && (awserr.Denied(err) || awserr.Is(err, "ValidationException", "SerializationException")):
+		// The permission for tags is one of its own, and small servers have none.
+		r.untag = true
+		r.Logger.LogAttrs(ctx, slog.LevelDebug, "registering the stream consumer without a tag", slog.String("consumer", r.ConsumerName), slog.Any("err", err))
+		return r.register(ctx)
 	}
 	return r.judge(ctx, err, "kinesis:RegisterStreamConsumer")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,81 @@ func TestE12NeverActive(t *testing.T) {
 		require.ErrorContains(t, err, "other")
 		require.InDelta(t, efo.DefaultRegisterTimeout.Seconds(), time.Since(begin).Seconds(), 15)
 	})
+}
+
+// Readers and registrations come and go: nobody but efo.Deregister removes the
+// consumer, under the others or after the last.
+func TestE14NobodyDeregisters(t *testing.T) {
+	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}}, func(t *testing.T, w *world) {
+		w.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Shard: shardID(0), Skip: 1, Do: []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "no")}})
+		leaver, stayer := w.start(w.config(), shardID(0), kcl.Position{}), w.start(w.config(), shardID(1), kcl.Position{})
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		_, err := efo.Register(ctx, w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "given-up", Logger: w.log})
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, leaver.wait().err, context.Canceled)
+		_, err = w.srv.PutToShard("orders", shardID(1), "k", []byte("x"))
+		require.NoError(t, err)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, []string{"x"}, stayer.wait().data)
+		require.Zero(t, w.srv.Calls("DeregisterStreamConsumer"))
+		arn, err := w.register("app")
+		require.NoError(t, err)
+		require.Equal(t, w.consumer, arn)
+	})
+}
+
+// A consumer of the same name that another application made is found out at
+// the start, as far as tags may be written and read.
+func TestE15ConsumerOfAnotherApplication(t *testing.T) {
+	for name, test := range map[string]struct {
+		deny  []string
+		fault kinesistest.Fault
+		taken bool
+	}{
+		"told":              {taken: true},
+		"throttled":         {taken: true, fault: kinesistest.Fault{Operation: "ListTagsForResource", Times: 3, Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}}},
+		"never answered":    {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Silence()}}},
+		"always throttled":  {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}}},
+		"tags not written":  {deny: []string{"TagResource"}},
+		"tags not read":     {deny: []string{"ListTagsForResource"}},
+		"tags not known":    {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Fail("UnknownOperationException", "no")}}},
+		"parameter refused": {fault: kinesistest.Fault{Operation: "RegisterStreamConsumer", Times: 1, Do: []kinesistest.Action{kinesistest.Fail("ValidationException", "no")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deny := func(op, _ string) bool { return slices.Contains(test.deny, op) }
+			inBubble(t, kinesistest.Config{Deny: deny}, func(t *testing.T, w *world) {
+				if test.fault.Operation != "" {
+					w.srv.Inject(test.fault)
+				}
+				as := func(application string) (string, error) {
+					return efo.Register(t.Context(), w.client, efo.RegisterConfig{
+						StreamARN: w.stream, ConsumerName: "shared", Application: application, Logger: w.log,
+					})
+				}
+				first, err := as("billing")
+				require.NoError(t, err)
+				again, err := as("billing")
+				require.NoError(t, err)
+				require.Equal(t, first, again)
+				arn, err := as("shipping")
+				if !test.taken {
+					require.NoError(t, err)
+					require.Equal(t, first, arn)
+					return
+				}
+				require.ErrorIs(t, err, efo.ErrConsumerTaken)
+				require.ErrorContains(t, err, first)
+				require.ErrorContains(t, err, `"billing"`)
+				require.ErrorContains(t, err, "kcl:application")
+
+				// A consumer that nobody has marked is anybody's.
+				_, err = efo.Register(t.Context(), w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Application: "shipping", Logger: w.log})
+				require.NoError(t, err)
+			})
+		})
+	}
 }
 
 func TestRegisterErrors(t *testing.T) {

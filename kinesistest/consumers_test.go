@@ -152,3 +152,37 @@ func TestListStreamConsumers(t *testing.T) {
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
+
+// TestConsumerTags: tags given at the registration are there at once, and need a permission of their own.
+func TestConsumerTags(t *testing.T) {
+	var denied []string
+	cfg := kinesistest.Config{
+		Streams: []kinesistest.StreamConfig{{Name: testStream}},
+		Deny: func(op, resource string) bool {
+			if op != "TagResource" || !strings.Contains(resource, "/consumer/refused:") {
+				return false
+			}
+			denied = append(denied, resource)
+			return true
+		},
+	}
+	withConfig(t, cfg, func(t *testing.T, e env) {
+		in := &kinesis.RegisterStreamConsumerInput{
+			StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("tagged"), Tags: map[string]string{"a": "b"},
+		}
+		c, err := e.cl.RegisterStreamConsumer(t.Context(), in)
+		require.NoError(t, err)
+		tags, err := e.cl.ListTagsForResource(t.Context(), &kinesis.ListTagsForResourceInput{ResourceARN: c.Consumer.ConsumerARN})
+		require.NoError(t, err)
+		require.Equal(t, []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}, tags.Tags)
+
+		in.ConsumerName = aws.String("refused")
+		_, err = e.cl.RegisterStreamConsumer(t.Context(), in)
+		requireCode(t, "AccessDeniedException", err)
+		require.ErrorContains(t, err, "kinesis:TagResource")
+		require.Len(t, denied, 1)
+		in.Tags = nil
+		_, err = e.cl.RegisterStreamConsumer(t.Context(), in)
+		require.NoError(t, err)
+	})
+}

@@ -64,6 +64,7 @@
 //	  by ARN, or by stream and name, or by both                         API       TestConsumerLife
 //	  five a second, five CREATING, twenty in all                       API       TestConsumerLimits
 //	  names of 1 to 128 letters, digits, dots, hyphens, underscores     API       TestConsumerRefused
+//	  tags from the start, which need kinesis:TagResource as well       API       TestConsumerTags
 //	  pages of 100, tokens for 300 s                                    API       TestListStreamConsumers
 //	  StreamCreationTimestamp tells streams apart                       API       TestListStreamConsumers
 //	Shards

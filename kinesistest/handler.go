@@ -127,7 +127,7 @@ func (s *Server) perform(w http.ResponseWriter, r *http.Request, started time.Ti
 	if v.answered(w) {
 		return
 	}
-	if err := s.backend.authorize(op.name, res); err != nil {
+	if err := s.backend.permit(op.name, res, req.in); err != nil {
 		fail(err)
 		return
 	}
@@ -250,6 +250,18 @@ func (b *backend) complete(res resource) resource {
 		res.streamARN = fmt.Sprintf("arn:aws:kinesis:%s:%s:stream/%s", b.cfg.Region, b.cfg.AccountID, res.stream)
 	}
 	return res
+}
+
+// permit asks for every action that the request needs.
+func (b *backend) permit(op string, res resource, in input) error {
+	if err := b.authorize(op, res); err != nil {
+		return err
+	}
+	if in, ok := in.(*registerStreamConsumerInput); ok && len(in.Tags) > 0 {
+		res.consumerARN = fmt.Sprintf("%s/consumer/%s:%d", res.streamARN, in.ConsumerName, seconds(time.Now()))
+		return b.authorize("TagResource", res)
+	}
+	return nil
 }
 
 // authorize asks Config.Deny.
