@@ -46,78 +46,110 @@ type RecordFields struct {
 // and may be kept for as long as the caller likes; keeping one keeps the
 // buffer of the whole batch alive, and [Record.Clone] detaches it. Records are
 // safe for concurrent use.
-type Record struct{ f RecordFields }
+type Record struct {
+	sequenceNumber    string
+	subSequenceNumber int64
+	aggregated        bool
+	encryption        *EncryptionType // nil for "": there are many records, and few types
+	partitionKey      *string
+	explicitHashKey   *string
+	data              []byte
+	arrival           time.Time
+	schema            *Schema
+}
+
+var encryptionNone, encryptionKMS = EncryptionNone, EncryptionKMS
 
 // NewRecord makes a record from its fields, for tests and for sources. The
 // record shares the memory of f.Data; the caller must not change it afterwards.
-func NewRecord(f RecordFields) Record { return Record{f: f} }
+func NewRecord(f RecordFields) Record {
+	r := Record{
+		sequenceNumber: f.SequenceNumber, subSequenceNumber: f.SubSequenceNumber, aggregated: f.Aggregated,
+		partitionKey: f.PartitionKey, explicitHashKey: f.ExplicitHashKey, data: f.Data, arrival: f.ApproximateArrival, schema: f.Schema,
+	}
+	switch f.EncryptionType {
+	case "":
+	case EncryptionNone:
+		r.encryption = &encryptionNone
+	case EncryptionKMS:
+		r.encryption = &encryptionKMS
+	default:
+		other := f.EncryptionType // f itself stays on the stack
+		r.encryption = &other
+	}
+	return r
+}
 
 // Data returns the payload. The bytes belong to the record: do not change them.
-func (r Record) Data() []byte { return r.f.Data }
+func (r Record) Data() []byte { return r.data }
 
 // SequenceNumber returns the decimal sequence number that Kinesis assigned.
-func (r Record) SequenceNumber() string { return r.f.SequenceNumber }
+func (r Record) SequenceNumber() string { return r.sequenceNumber }
 
 // SubSequenceNumber returns the place of the record inside the aggregated
 // record that it came from, and 0 for a record that was not aggregated.
-func (r Record) SubSequenceNumber() int64 { return r.f.SubSequenceNumber }
+func (r Record) SubSequenceNumber() int64 { return r.subSequenceNumber }
 
 // Position returns the record's place in its shard, as checkpoints name it.
 func (r Record) Position() ExtendedSequenceNumber {
-	return ExtendedSequenceNumber{SequenceNumber: r.f.SequenceNumber, SubSequenceNumber: r.f.SubSequenceNumber}
+	return ExtendedSequenceNumber{SequenceNumber: r.sequenceNumber, SubSequenceNumber: r.subSequenceNumber}
 }
 
 // Aggregated tells whether the record came out of a record that the Kinesis
 // Producer Library had aggregated.
-func (r Record) Aggregated() bool { return r.f.Aggregated }
+func (r Record) Aggregated() bool { return r.aggregated }
 
 // PartitionKey returns the key that the producer chose. The second result is
 // false when the record has none: on streams with automatic record
 // distribution a producer need not give a partition key, and the key, even where
 // there is one, does not decide the shard.
 func (r Record) PartitionKey() (key string, ok bool) {
-	if r.f.PartitionKey == nil {
+	if r.partitionKey == nil {
 		return "", false
 	}
-	return *r.f.PartitionKey, true
+	return *r.partitionKey, true
 }
 
 // ExplicitHashKey returns the hash key that overrides the partition key's
 // hash. Only records that were aggregated can carry one.
 func (r Record) ExplicitHashKey() (key string, ok bool) {
-	if r.f.ExplicitHashKey == nil {
+	if r.explicitHashKey == nil {
 		return "", false
 	}
-	return *r.f.ExplicitHashKey, true
+	return *r.explicitHashKey, true
 }
 
 // ApproximateArrival returns when Kinesis received the record. It is the
 // service's clock and not exact; records of one shard may disagree with their
 // order by it.
-func (r Record) ApproximateArrival() time.Time { return r.f.ApproximateArrival }
+func (r Record) ApproximateArrival() time.Time { return r.arrival }
 
 // EncryptionType returns how Kinesis stored the record.
-func (r Record) EncryptionType() EncryptionType { return r.f.EncryptionType }
+func (r Record) EncryptionType() EncryptionType {
+	if r.encryption == nil {
+		return ""
+	}
+	return *r.encryption
+}
 
 // Schema returns what a [Decoder] said of the data, and nil for a record that
 // was not decoded. It is shared by many records: do not change it.
-func (r Record) Schema() *Schema { return r.f.Schema }
+func (r Record) Schema() *Schema { return r.schema }
 
 // WithDecoded returns a record with other data and a schema, and everything
 // else as r has it. It shares the memory of data.
 func (r Record) WithDecoded(data []byte, schema *Schema) Record {
-	r.f.Data, r.f.Schema = data, schema
+	r.data, r.schema = data, schema
 	return r
 }
 
 // Clone returns a record that shares no memory with r's batch.
 func (r Record) Clone() Record {
-	f := r.f
-	f.Data = bytes.Clone(f.Data)
-	f.SequenceNumber = strings.Clone(f.SequenceNumber)
-	f.PartitionKey = cloneString(f.PartitionKey)
-	f.ExplicitHashKey = cloneString(f.ExplicitHashKey)
-	return Record{f: f}
+	r.data = bytes.Clone(r.data)
+	r.sequenceNumber = strings.Clone(r.sequenceNumber)
+	r.partitionKey = cloneString(r.partitionKey)
+	r.explicitHashKey = cloneString(r.explicitHashKey)
+	return r
 }
 
 func cloneString(s *string) *string {

@@ -22,6 +22,13 @@ func TestK11RecordWithoutPartitionKey(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestEncryptionType(t *testing.T) {
+	t.Parallel()
+	for _, e := range []kcl.EncryptionType{"", kcl.EncryptionNone, kcl.EncryptionKMS, "SOMETHING_NEW"} {
+		require.Equal(t, e, kcl.NewRecord(kcl.RecordFields{EncryptionType: e}).EncryptionType())
+	}
+}
+
 func TestCloneSharesNoMemory(t *testing.T) {
 	t.Parallel()
 	key, hash := "key", "17"

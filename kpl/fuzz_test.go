@@ -11,7 +11,8 @@ import (
 )
 
 // FuzzDeaggregateSigned fuzzes the protobuf: the checksum is made right, or
-// nothing behind it would ever be reached. See K-01.
+// nothing behind it would ever be reached. A general protobuf reader must see
+// the same in it. See K-01 and K-12.
 func FuzzDeaggregateSigned(f *testing.F) {
 	for _, c := range corrupt(f) {
 		if len(c.data) > 20 && len(c.data) < 1000 {
@@ -21,7 +22,9 @@ func FuzzDeaggregateSigned(f *testing.F) {
 	whole := aggregate(f, "a", "bb", "")
 	f.Add(whole[4:len(whole)-16], "", "")
 	f.Add([]byte(message(nil).text(1, "k").text(2, "17").message(3, message(nil).varint(1, 0).varint(2, 0).text(3, "x"))), "0", "16")
+	f.Add([]byte(message(nil).text(1, "k").message(3, user(0, "x").varint(1<<30, 1))), "", "")
 	f.Fuzz(func(t *testing.T, m []byte, start, end string) {
+		compare(t, m)
 		check(t, sign(m), kpl.Options{MaxRecords: 50})
 		check(t, sign(m), kpl.Options{HashKeyRange: kcl.HashKeyRange{Start: start, End: end}})
 	})
