@@ -1,0 +1,46 @@
+package scheduler_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/scheduler"
+)
+
+// TestE14WorkersLeaveTheConsumer: workers stop and are killed, down to the
+// last one. The stream consumer stays, because the others read through it.
+func TestE14WorkersLeaveTheConsumer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(4))
+		fanOut := func(c *scheduler.Config) { c.RetrievalMode = scheduler.EFO }
+		stops, dies, stays := r.worker("a", fanOut).start(), r.worker("b", fanOut).start(), r.worker("c", fanOut).start()
+		r.eventually(2*time.Minute, "all shards are read", func() bool { return r.owned() == 4 })
+		require.NoError(t, stops.stop())
+		dies.kill()
+		r.eventually(2*time.Minute, "one worker has all shards", func() bool { return r.owned() == 4 })
+		r.put(keys(50)...)
+		r.eventually(time.Minute, "everything is processed", r.audit.complete)
+		require.NoError(t, stays.stop())
+		require.Zero(t, r.srv.Calls("DeregisterStreamConsumer"))
+	})
+}
+
+// TestE15TwoApplicationsOneConsumerName: the second one is told at its start.
+func TestE15TwoApplicationsOneConsumerName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		fanOut := func(c *scheduler.Config) {
+			c.RetrievalMode = scheduler.EFO
+			c.Streams[0].ConsumerName = "shared"
+		}
+		first := r.worker("a", fanOut).start()
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		second := r.worker("b", fanOut, func(c *scheduler.Config) { c.Application = "another" })
+		require.ErrorIs(t, second.Run(t.Context()), efo.ErrConsumerTaken)
+		require.NoError(t, first.Healthy())
+	})
+}
