@@ -55,6 +55,9 @@ type Config struct {
 	// MaxLeasesForWorker bounds the leases that this worker holds
 	// (maxLeasesForWorker). 0, the default, is no limit.
 	MaxLeasesForWorker int
+	// Balance says what is evened out between workers. Defaults to
+	// BalanceLeaseCount. It must be the same in all workers.
+	Balance Balance
 	// ShutdownTimeout is how long a consumer may take to finish when the worker
 	// stops or hands a lease over. Defaults to 30s
 	// (gracefulLeaseHandoffTimeoutMillis).

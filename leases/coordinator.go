@@ -32,6 +32,7 @@ type Coordinator struct {
 	waited     map[string]int    // see row.waited
 	warned     map[string]string // what was said about unreadable rows
 	pending    []string          // leases that others are to hand over to this worker
+	scale      scale
 	starved    bool
 	scans      bool // a scan was asked for
 

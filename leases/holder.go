@@ -34,6 +34,8 @@ type Holder struct {
 	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
 	cancelIO context.CancelCauseFunc
 
+	meter meter
+
 	// Of the holder's goroutine.
 	unknown []attempt // writes whose outcome is not known
 	failing bool      // the last write failed
@@ -72,6 +74,8 @@ func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
 		row: row, sent: sent, backoff: cfg.newBackoff(),
 		renewal: change{name: "renew", apply: func(row Lease) (Lease, Attr) { return row, 0 }},
 	}
+	h.meter.since = clk.now().mono
+	h.meter.average.seed(row.ThroughputKBps)
 	// Neither ends because Run's context does: a consumer is asked to finish,
 	// and its last writes must still be possible.
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
@@ -108,6 +112,12 @@ func (h *Holder) Valid() bool {
 // Stopping is closed when the consumer shall finish, checkpoint and return:
 // because the worker stops, or because another worker asked for the lease.
 func (h *Holder) Stopping() <-chan struct{} { return h.stopping }
+
+// Delivered counts bytes that the record processor was given, for the lease's
+// throughput: a moving average that is written with the renewals and that leases
+// are balanced by, see [Config.Balance]. While it has not been called, not even
+// with 0, the row's throughput stays as it is. It matches LeaseStatsRecorder.
+func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
 // Checkpoint records that everything up to and including pos was processed;
 // SHARD_END says that the shard is finished. It removes a pending checkpoint.

@@ -403,3 +403,38 @@ func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
 		})
 	}
 }
+
+// TestThroughputIsWrittenWithRenewals delivers 10 KiB a second, with and without
+// checkpoints, and nothing at last.
+func TestThroughputIsWrittenWithRenewals(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *leases.Holder) {
+		require.Negative(t, f.row().ThroughputKBps)
+		time.Sleep(20 * time.Second)
+		require.Negative(t, f.row().ThroughputKBps, "nobody measures")
+		f.edit(func(l *leases.Lease) { l.ThroughputKBps = 3 })
+		var writes, values atomic.Int64
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			writes.Add(1)
+			if call.Op == "update" && call.Update.Set.Has(leases.AttrThroughput) {
+				values.Add(1)
+			}
+			return apply()
+		})
+		for range 60 {
+			time.Sleep(time.Second)
+			h.Delivered(10 << 10)
+		}
+		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.Less(t, values.Load(), writes.Load(), "scans are among the calls")
+		values.Store(0)
+		for n := range 60 {
+			time.Sleep(time.Second)
+			h.Delivered(10 << 10)
+			require.NoError(t, h.Checkpoint(ctx, number(n)))
+		}
+		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.LessOrEqual(t, values.Load(), int64(20), "not with each checkpoint")
+		time.Sleep(3 * time.Minute)
+		require.Less(t, f.row().ThroughputKBps, 0.001)
+	})
+}

@@ -18,6 +18,11 @@ type row struct {
 	// busy: this worker holds it, or its last consumer has not returned yet, or
 	// the worker has just failed with it. It cannot be taken now.
 	busy bool
+	// kbps is its throughput, averaged over a while; negative when not known.
+	// Only set for BalanceThroughput, like settling.
+	kbps float64
+	// settling: it has moved for balance a short while ago.
+	settling bool
 	// waited is for how many scans in a row it could have been taken.
 	waited int
 }
@@ -28,6 +33,8 @@ type view struct {
 	max  int   // leases that a worker may hold; 0 for no limit
 	asks int   // how many leases may be asked for; negative for no limit
 	rows []row // unfinished or not, sorted by key
+	by   Balance
+	calm bool // throughput has been watched, and nothing moved here, for a while
 }
 
 // verb is what an action does.
@@ -63,6 +70,8 @@ const patience = 2
 //   - While two workers differ by two or more, the lesser one gets a lease of
 //     the greater one, by asking for it; by force where the owner, of another
 //     library, cannot be asked.
+//     With BalanceThroughput what they deliver is evened out instead, see
+//     balanceThroughput.
 //   - A worker that has no lease yet is not seen by the others, so it gets just
 //     one that way, to be counted with from the next scan on.
 //   - Finished leases are left alone and count for nobody.
@@ -152,6 +161,10 @@ func (p *planner) takeable() {
 // balance moves leases from the worker that has most to the one that has least
 // until they differ by one at most.
 func (p *planner) balance() {
+	if p.by == BalanceThroughput {
+		p.balanceThroughput()
+		return
+	}
 	movable := map[string][]Lease{}
 	for _, r := range p.rows {
 		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) {
@@ -188,13 +201,18 @@ func (p *planner) balance() {
 		p.load[from]--
 		p.load[to]++
 		if to == p.me {
-			a := action{verb: ask, row: l, reason: "balance"}
-			if l.NativeOwner != l.Owner {
-				a.verb = take // it would not understand
-			}
-			p.actions = append(p.actions, a)
+			p.request(l)
 		}
 	}
+}
+
+// request gets this worker a lease that another one holds.
+func (p *planner) request(l Lease) {
+	a := action{verb: ask, row: l, reason: "balance"}
+	if l.NativeOwner != l.Owner {
+		a.verb = take // it would not understand
+	}
+	p.actions = append(p.actions, a)
 }
 
 // least returns the worker with the fewest leases among those that may get one

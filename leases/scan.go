@@ -138,6 +138,7 @@ func (c *Coordinator) judge(listed []Lease) view {
 	}
 	c.sightings, c.rows = sightings, rows
 	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
+	c.scale.weigh(&c.cfg, &v, now)
 	return v
 }
 

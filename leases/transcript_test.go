@@ -52,7 +52,7 @@ func TestPlanTranscripts(t *testing.T) {
 }
 
 func parseView(t *testing.T, text string) view {
-	v := view{asks: -1}
+	v := view{asks: -1, calm: true}
 	for line := range strings.SplitSeq(text, "\n") {
 		words := strings.Fields(line)
 		switch {
@@ -60,8 +60,15 @@ func parseView(t *testing.T, text string) view {
 		case words[0] == "me":
 			v.me = words[1]
 			for _, w := range words[2:] {
-				if w == "new" {
+				switch w {
+				case "new":
 					v.asks = 1
+					continue
+				case "busy":
+					v.calm = false
+					continue
+				case "by=throughput":
+					v.by = BalanceThroughput
 					continue
 				}
 				limit, err := strconv.Atoi(strings.TrimPrefix(w, "max="))
@@ -81,7 +88,7 @@ func parseView(t *testing.T, text string) view {
 
 func parseRow(t *testing.T, words []string) row {
 	owner := strings.Trim(words[1], "-")
-	r := row{Lease: Lease{Key: words[0], Owner: owner, NativeOwner: owner}}
+	r := row{Lease: Lease{Key: words[0], Owner: owner, NativeOwner: owner}, kbps: -1}
 	r.Checkpoint.SequenceNumber = "17"
 	for _, w := range words[2:] {
 		name, value, _ := strings.Cut(w, "=")
@@ -99,6 +106,12 @@ func parseRow(t *testing.T, words []string) row {
 		case "busy":
 			r.busy = true
 		case "idle": // no consumer of this worker; see parseView
+		case "settling":
+			r.settling = true
+		case "kbps":
+			kbps, err := strconv.ParseFloat(value, 64)
+			require.NoError(t, err)
+			r.kbps = kbps
 		case "waited":
 			n, err := strconv.Atoi(value)
 			require.NoError(t, err)

@@ -73,6 +73,9 @@ func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
 		a := attempt{of: c, sent: h.clock.now()}
 		a.to, a.set = c.apply(row)
 		a.to.Counter, a.set = row.Counter+1, a.set|AttrCounter
+		if kbps := h.meter.sample(a.sent.mono, h.cfg.RenewInterval*9/10); kbps != row.ThroughputKBps && kbps >= 0 {
+			a.to.ThroughputKBps, a.set = kbps, a.set|AttrThroughput
+		}
 
 		err := h.send(ctx, row, a)
 		if err == nil {

@@ -160,6 +160,12 @@ type Config struct {
 	// to 0, no limit.
 	MaxLeasesForWorker int
 
+	// Balance says what is evened out between the workers of an application:
+	// leases.BalanceLeaseCount (the default), or leases.BalanceThroughput for
+	// streams some of whose shards carry much more than others. It must be the
+	// same in all workers, and has no effect while a leader assigns the leases.
+	Balance leases.Balance
+
 	// ShutdownTimeout is how long processors may take to finish, when Run's
 	// context ends or a lease is handed over; then their context is cancelled
 	// with kcl.ErrShutdownTimeout. Defaults to 30s (DefaultShutdownTimeout).
@@ -257,6 +263,9 @@ func (c Config) Validate() error {
 		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
 	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !fleet:
 		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
+	}
+	if c.Balance != leases.BalanceLeaseCount && c.Balance != leases.BalanceThroughput {
+		bad("Balance is %d: use leases.BalanceLeaseCount or leases.BalanceThroughput", int(c.Balance))
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)

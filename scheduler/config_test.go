@@ -52,6 +52,7 @@ func TestValidate(t *testing.T) {
 		"sync interval":           {func(c *scheduler.Config) { c.ShardSyncInterval = time.Millisecond }, []string{"Config.ShardSyncInterval"}},
 		"checkpoint interval":     {func(c *scheduler.Config) { c.CheckpointInterval = -time.Second }, []string{"Config.CheckpointInterval is -1s"}},
 		"max leases":              {func(c *scheduler.Config) { c.MaxLeasesForWorker = -1 }, []string{"Config.MaxLeasesForWorker is -1"}},
+		"balance":                 {func(c *scheduler.Config) { c.Balance = 2 }, []string{"Config.Balance is 2"}},
 		"assignment":              {func(c *scheduler.Config) { c.Assignment = 3 }, []string{"Config.Assignment is 3", "leases.AssignmentKCL3"}},
 		"assignment by a leader":  {func(c *scheduler.Config) { c.Assignment = leases.AssignmentKCL3 }, []string{"Config.Assignment is kcl3", "leases/dynamodb"}},
 		"stream without a name":   {stream(scheduler.StreamConfig{}), []string{"Config.Streams[0].Name is missing"}},

@@ -287,6 +287,7 @@ func (c *consumer) process(ctx context.Context) outcome {
 
 	backoff := retry.New(firstBackoff, maxBackoff)
 	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+	c.holder.Delivered(0)
 	for expired := 0; ; {
 		before := c.next
 		out, err := c.read(ctx, reading, src)
@@ -419,6 +420,11 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		return out
 	}
 	c.processed = c.last
+	size := 0
+	for i := range records {
+		size += len(records[i].Data())
+	}
+	c.holder.Delivered(size)
 	c.progress.processed(len(records), c.processed, batch.BehindLatest)
 	c.checkpointInTime(ctx)
 	return done

@@ -150,6 +150,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		Assignment:         s.cfg.Assignment,
 		FailoverTime:       s.cfg.FailoverTime,
 		MaxLeasesForWorker: s.cfg.MaxLeasesForWorker,
+		Balance:            s.cfg.Balance,
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
 			st := s.streamOf(row)

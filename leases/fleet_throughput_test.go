@@ -1,0 +1,218 @@
+package leases_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// byThroughput is a fleet whose consumers only measure: shard i delivers
+// rate(i) bytes a second.
+type byThroughput struct {
+	t     *testing.T
+	store *memory.Store
+	log   *logged
+	rate  func(i int) int
+
+	mu     sync.Mutex // guards the fields below
+	reader map[string]string
+	moves  int
+	stops  map[string]func()
+}
+
+// logged counts what is logged as a warning or worse.
+type logged struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func newByThroughput(t *testing.T, shards int, rate func(i int) int) *byThroughput {
+	f := &byThroughput{t: t, store: memory.New(), log: &logged{}, rate: rate, reader: map[string]string{}, stops: map[string]func(){}}
+	for i := range shards {
+		require.NoError(t, f.store.Create(t.Context(), leases.Lease{Key: fmt.Sprintf("shard-%03d", i), ThroughputKBps: -1, Checkpoint: number(1)}))
+	}
+	t.Cleanup(func() {
+		for _, stop := range f.stops {
+			stop()
+		}
+	})
+	return f
+}
+
+func (f *byThroughput) start(id string, change ...func(*leases.Config)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cfg := leases.Config{
+		Store: f.store.Client(nil), WorkerID: id, Balance: leases.BalanceThroughput,
+		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Consume: func(ctx context.Context, h *leases.Holder) {
+			key := h.Lease().Key
+			f.mu.Lock()
+			if last := f.reader[key]; last != "" && last != id {
+				f.moves++
+			}
+			f.reader[key] = id
+			f.mu.Unlock()
+			var i int
+			_, _ = fmt.Sscanf(key, "shard-%d", &i)
+			for every := time.NewTicker(5 * time.Second); ; {
+				select {
+				case <-h.Stopping():
+					every.Stop()
+					return
+				case <-ctx.Done():
+					every.Stop()
+					return
+				case <-every.C:
+					h.Delivered(5 * f.rate(i))
+				}
+			}
+		},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	var wg sync.WaitGroup
+	c := leases.NewCoordinator(cfg)
+	wg.Go(func() { _ = c.Run(ctx) }) // ends with stop
+	f.stops[id] = func() { cancel(); wg.Wait() }
+}
+
+// loads returns what each worker delivers in KB/s, and how many moves there have
+// been since the last call.
+func (f *byThroughput) loads() (load map[string]int, moves int) {
+	l, err := f.store.List(f.t.Context())
+	require.NoError(f.t, err)
+	load = map[string]int{}
+	for _, row := range l.Leases {
+		var i int
+		_, _ = fmt.Sscanf(row.Key, "shard-%d", &i)
+		load[row.Owner] += f.rate(i) / 1024
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	moves, f.moves = f.moves, 0
+	return load, moves
+}
+
+func (f *byThroughput) spread(load map[string]int) float64 {
+	all := slices.Sorted(maps.Values(load))
+	sum := 0
+	for _, n := range all {
+		sum += n
+	}
+	return float64(all[len(all)-1]-all[0]) / (float64(sum) / float64(len(all)))
+}
+
+// TestL02SkewedShardsEvenOut: a few shards carry most of the data. The workers
+// even out what they deliver, a worker that joins gets its share, and then there
+// are six hours in which nothing moves.
+func TestL02SkewedShardsEvenOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newByThroughput(t, 20, func(i int) int { return 1024 * 1000 / (i + 1) }) // 1000, 500, 333, ... KB/s
+		for _, id := range []string{"a", "b", "c"} {
+			f.start(id)
+		}
+		time.Sleep(time.Minute)
+		before, _ := f.loads() // shared out by number
+		time.Sleep(29 * time.Minute)
+		load, moves := f.loads()
+		t.Logf("from %v to %v in %d moves", before, load, moves)
+		require.Less(t, f.spread(load), 0.4, "%v: leases without data count a little, too", load)
+		require.LessOrEqual(t, moves, 10)
+		time.Sleep(6 * time.Hour)
+		_, moves = f.loads()
+		require.Zero(t, moves)
+
+		f.start("d")
+		time.Sleep(30 * time.Second)
+		load, moves = f.loads()
+		t.Logf("with d after 30 s: %v in %d moves", load, moves)
+		require.Positive(t, load["d"], "%v", load)
+		time.Sleep(30 * time.Minute)
+		load, moves = f.loads()
+		t.Logf("with d: %v in %d moves", load, moves)
+		require.Len(t, load, 4)
+		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100, "no worker has more than its heaviest shard and a little")
+		time.Sleep(6 * time.Hour)
+		_, moves = f.loads()
+		require.Zero(t, moves)
+		require.Empty(t, strings.Join(f.log.lines, ""))
+	})
+}
+
+// TestL02ThroughputKeepsMaxLeases: a worker with little to do takes no more
+// leases than it may.
+func TestL02ThroughputKeepsMaxLeases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newByThroughput(t, 12, func(i int) int {
+			if i == 0 {
+				return 1 << 20
+			}
+			return 100
+		})
+		for _, id := range []string{"a", "b"} {
+			f.start(id, func(c *leases.Config) { c.MaxLeasesForWorker = 8 })
+		}
+		for range 120 {
+			time.Sleep(time.Minute)
+			l, err := f.store.List(t.Context())
+			require.NoError(t, err)
+			n := map[string]int{}
+			for _, row := range l.Leases {
+				n[row.Owner]++
+			}
+			require.LessOrEqual(t, max(n["a"], n["b"]), 8, "%v", n)
+		}
+		_, moves := f.loads()
+		require.LessOrEqual(t, moves, 4)
+	})
+}
+
+// TestL02LoadThatWanders lets another quarter of the shards carry the data each
+// half hour: leases follow, but none moves more than once in five minutes.
+func TestL02LoadThatWanders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		f := newByThroughput(t, 16, func(i int) int {
+			if i%4 == int(time.Since(begun)/(30*time.Minute))%4 {
+				return 200 << 10
+			}
+			return 5 << 10
+		})
+		for _, id := range []string{"a", "b", "c", "d"} {
+			f.start(id)
+		}
+		total := 0
+		for hour := range 6 {
+			time.Sleep(58 * time.Minute)
+			load, moves := f.loads()
+			total += moves
+			t.Logf("hour %d: %v after %d moves", hour, load, moves)
+			require.Less(t, f.spread(load), 0.5, "%v", load)
+			time.Sleep(2 * time.Minute)
+		}
+		require.LessOrEqual(t, total, 12*8, "eight moves each half hour")
+	})
+}

@@ -1,0 +1,258 @@
+package leases
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl"
+)
+
+var workerNames = []string{"a", "b", "c", "d", "e", "f"}
+
+// drawLoads makes a healthy table of leases with some throughput each.
+func drawLoads(t *rapid.T, workers []string) []row {
+	n := rapid.IntRange(0, 60).Draw(t, "leases")
+	most := rapid.SampledFrom([]float64{0, 1, 100, 1e6}).Draw(t, "most")
+	rows := make([]row, n)
+	for i := range rows {
+		o := rapid.SampledFrom(workers).Draw(t, "owner")
+		rows[i] = row{Lease: Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+		rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
+		rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, most / 100, most / 3, most}).Draw(t, "kbps")
+		rows[i].ThroughputKBps = rows[i].kbps
+	}
+	return rows
+}
+
+// evenOut lets every worker carry out its plan, hands over at once, and returns
+// the keys of the leases that moved.
+func evenOut(truth []row, workers []string, limit int) (moved []string) {
+	listed := slices.Clone(truth)
+	for _, w := range workers {
+		v := view{me: w, rows: slices.Clone(listed), asks: 1, by: BalanceThroughput, calm: true, max: limit}
+		for i := range v.rows {
+			v.rows[i].busy = v.rows[i].Owner == w
+			if v.rows[i].busy {
+				v.asks = -1
+			}
+		}
+		for actions := plan(v); len(actions) > 0; actions = plan(v) {
+			for _, a := range actions {
+				i := slices.IndexFunc(truth, func(r row) bool { return r.Key == a.row.Key })
+				if truth[i].Owner == a.row.Owner { // no conflict
+					truth[i].Owner, truth[i].NativeOwner = w, w
+					moved = append(moved, a.row.Key)
+					if v.asks > 0 {
+						v.asks--
+					}
+				}
+				v.rows[i] = truth[i]
+				v.rows[i].busy = true
+			}
+		}
+	}
+	return moved
+}
+
+// TestPlanThroughputEvensOut: whatever the leases deliver, the workers come to
+// rest soon, with loads that differ little or by less than one lease, and no
+// lease travels.
+func TestPlanThroughputEvensOut(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		workers := workerNames[:rapid.IntRange(1, 6).Draw(t, "workers")]
+		rows := drawLoads(t, workers[:rapid.IntRange(1, len(workers)).Draw(t, "old")])
+		limit := rapid.SampledFrom([]int{0, 0, 100}).Draw(t, "max")
+		moves, rounds := 0, 0
+		for ; rounds < 10; rounds++ {
+			moved := evenOut(rows, workers, limit)
+			if len(moved) == 0 {
+				break
+			}
+			moves += len(moved)
+		}
+		require.Less(t, rounds, 10, "comes to rest")
+		require.LessOrEqual(t, moves, 2*len(rows))
+		weight, load, least, total := weights(rows), map[string]float64{}, map[string]float64{}, 0.0
+		for _, r := range rows {
+			load[r.Owner] += weight[r.Key]
+			total += weight[r.Key]
+			if l, ok := least[r.Owner]; !ok || weight[r.Key] < l {
+				least[r.Owner] = weight[r.Key]
+			}
+		}
+		low := math.Inf(1)
+		for _, w := range workers {
+			low = min(low, load[w])
+		}
+		if len(rows) == 0 {
+			return
+		}
+		known := min(len(load)+1, len(workers)) // one without leases is known to itself only
+		for _, w := range workers {
+			gap := load[w] - low
+			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviest)*(1+1e-9), "%s of %v: less than its least lease would even out", w, load)
+		}
+	})
+}
+
+func TestPlanThroughputKeepsTheCap(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawLoads(t, workerNames[:3])
+		limit := rapid.IntRange(1, 30).Draw(t, "max")
+		count := func() map[string]int {
+			n := map[string]int{}
+			for _, r := range rows {
+				n[r.Owner]++
+			}
+			return n
+		}
+		before := count()
+		evenOut(rows, workerNames[:4], limit)
+		for w, n := range count() {
+			require.LessOrEqual(t, n, max(limit, before[w]))
+		}
+	})
+}
+
+// TestPlanThroughputWithoutData shares out by number what delivers nothing.
+func TestPlanThroughputWithoutData(t *testing.T) {
+	t.Parallel()
+	for _, kbps := range []float64{-1, 0, 7} {
+		rows := make([]row, 40)
+		for i := range rows {
+			rows[i] = row{Lease: Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: "a", NativeOwner: "a"}, kbps: kbps}
+		}
+		for range 3 {
+			evenOut(rows, workerNames[:4], 0)
+		}
+		n := map[string]int{}
+		for _, r := range rows {
+			n[r.Owner]++
+		}
+		for _, w := range workerNames[:4] {
+			require.InDelta(t, 10, n[w], 1, "%v", n)
+		}
+	}
+}
+
+// TestPlansAreDisjoint: workers that all know of each other and see the same
+// rows never want the same lease.
+func TestPlansAreDisjoint(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawRows(t)
+		workers := []string{"a", "b", "c", "d", "e"}
+		for i, w := range workers { // each is seen
+			l := Lease{Key: fmt.Sprintf("known-%d", i), Owner: w, NativeOwner: w}
+			l.Checkpoint.SequenceNumber = "17"
+			rows = append([]row{{Lease: l}}, rows...)
+		}
+		slices.SortFunc(rows, func(a, b row) int { return compareKeys(a, b) })
+		by := rapid.SampledFrom([]Balance{BalanceLeaseCount, BalanceThroughput}).Draw(t, "by")
+		limit := rapid.SampledFrom([]int{0, 8}).Draw(t, "max")
+		for i := range rows {
+			rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, 1, 50}).Draw(t, "kbps")
+			rows[i].waited, rows[i].busy = 0, false
+			if rows[i].expired { // the holders of a living worker know better
+				rows[i].Owner, rows[i].CheckpointOwner = "z", ""
+			}
+		}
+		wanted := map[string]string{}
+		for _, w := range workers {
+			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: by, calm: true, max: limit}
+			for i := range v.rows {
+				v.rows[i].busy = v.rows[i].ActualOwner() == w
+			}
+			for _, a := range plan(v) {
+				require.Empty(t, wanted[a.row.Key], "%s and %s want %s (%s)", wanted[a.row.Key], w, a.row.Key, a.reason)
+				wanted[a.row.Key] = w
+			}
+		}
+	})
+}
+
+func compareKeys(a, b row) int {
+	switch {
+	case a.Key < b.Key:
+		return -1
+	case a.Key > b.Key:
+		return 1
+	}
+	return 0
+}
+
+// TestThroughputThatVaries lets the measured throughput of every lease jump
+// about, and counts moves over six hours, with workers that see the table at
+// different moments.
+func TestThroughputThatVaries(t *testing.T) {
+	t.Parallel()
+	const scan, hours = 2 * time.Second, 6
+	for _, tt := range []struct {
+		name  string
+		noise func(rng *rand.Rand, tick int) float64
+		most  int // moves, after the first ten minutes
+	}{
+		{"steady", func(*rand.Rand, int) float64 { return 1 }, 0},
+		{"half as much or half as much again", func(rng *rand.Rand, _ int) float64 { return 0.5 + rng.Float64() }, 0},
+		{"bursts: nothing, then everything", func(rng *rand.Rand, _ int) float64 { return 5 * float64(rng.IntN(5)/4) }, 12},
+		{"day and night", func(_ *rand.Rand, tick int) float64 { return 1 + 0.9*math.Sin(float64(tick)/1000) }, 0},
+		{"all new each quarter of an hour", nil, hours * 4 * 12},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(7, 7))
+			cfg := Config{Balance: BalanceThroughput}.withDefaults()
+			workers := workerNames[:3]
+			rows := make([]Lease, 24)
+			usual := make([]float64, len(rows))
+			for i := range rows {
+				w := workers[i%3]
+				rows[i] = Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: w, NativeOwner: w}
+				rows[i].Checkpoint.SequenceNumber = "17"
+				usual[i] = 10 + 90*rng.Float64()
+			}
+			scales := make([]scale, len(workers))
+			moves, last := 0, make([]int, len(rows))
+			for tick := range int(hours * time.Hour / scan) {
+				now := time.Duration(tick) * scan
+				for i := range rows {
+					if tt.noise == nil {
+						if tick%450 == 0 {
+							usual[i] = 100 * rng.Float64()
+						}
+						rows[i].ThroughputKBps = usual[i]
+						continue
+					}
+					rows[i].ThroughputKBps = usual[i] * tt.noise(rng, tick)
+				}
+				for k, w := range workers {
+					v := view{me: w, asks: -1}
+					for _, l := range rows {
+						v.rows = append(v.rows, row{Lease: l, busy: l.Owner == w})
+					}
+					scales[k].weigh(&cfg, &v, now+time.Duration(k)*time.Millisecond)
+					for _, a := range plan(v) {
+						i := slices.IndexFunc(rows, func(l Lease) bool { return l.Key == a.row.Key })
+						rows[i].Owner, rows[i].NativeOwner = w, w
+						if now > 10*time.Minute {
+							moves++
+						}
+						require.True(t, last[i] == 0 || tick-last[i] >= int(cfg.settling()/scan), "%s moves too often", a.row.Key)
+						last[i] = tick
+					}
+				}
+			}
+			t.Logf("%d moves", moves)
+			require.LessOrEqual(t, moves, tt.most)
+		})
+	}
+}
