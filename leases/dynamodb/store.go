@@ -105,9 +105,9 @@ func (c Config) Validate() error {
 	if c.ScanSegments < 0 || c.ScanSegments > maxScanSegments {
 		problems = append(problems, fmt.Errorf("Config.ScanSegments is %d: it must be from 0 to %d", c.ScanSegments, maxScanSegments))
 	}
-	for _, t := range []struct{ field, name string }{{"CoordinatorTable", c.CoordinatorTable}, {"WorkerMetricsTable", c.WorkerMetricsTable}} {
+	for _, t := range []struct{ field, name string }{{"Config.CoordinatorTable", c.CoordinatorTable}, {"Config.WorkerMetricsTable", c.WorkerMetricsTable}} {
 		if t.name != "" && (!tableName.MatchString(t.name) || t.name == c.Table) {
-			problems = append(problems, fmt.Errorf("Config.%s is %q: it must be the name of another table than Config.Table, of 3 to 255 letters, digits, '_', '.' or '-'", t.field, t.name))
+			problems = append(problems, fmt.Errorf("%s is %q: it must be the name of another table than Config.Table, of 3 to 255 letters, digits, '_', '.' or '-'", t.field, t.name))
 		}
 	}
 	if c.RequestTimeout < 0 {
