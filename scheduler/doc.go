@@ -28,5 +28,6 @@
 //
 // Run itself is the lease coordinator. It starts, and joins, one goroutine that
 // synchronises the lease table with the streams' shards, one that watches
-// progress, and per lease the consumer above and one that renews.
+// progress, one that follows the list of streams when there are several, and per
+// lease the consumer above and one that renews.
 package scheduler

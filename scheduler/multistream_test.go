@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
@@ -374,6 +376,66 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 	})
 }
 
+// The item of a shard has what the KCL's has: the stream's identifier and the
+// shard beside the key. An item of the KCL, which knows nothing of ours, is gone on with.
+func TestItemsOfSeveralStreams(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		ddb := dynamotest.Start(dynamotest.Config{})
+		t.Cleanup(ddb.Close)
+		client := awstest.DynamoDB(t, ddb)
+		table := func(c *scheduler.Config) {
+			c.Leases = dynamodb.New(dynamodb.Config{Client: client, Table: "app", Logger: r.log})
+		}
+		l := list("orders")
+		w := r.worker("a", tracked(l), table).start()
+		r.produceTo(2, time.Second, "orders", "bills")
+		r.eventually(time.Minute, "orders is read", func() bool { return r.owned() == 1 })
+		name := w.Status().Streams[0].Stream.String()
+		require.Regexp(t, `^000000000000:orders:\d+$`, name)
+		item := func(key string) map[string]ddbtypes.AttributeValue {
+			out, err := client.GetItem(t.Context(), &awsdynamodb.GetItemInput{
+				TableName: aws.String("app"), Key: map[string]ddbtypes.AttributeValue{"leaseKey": &ddbtypes.AttributeValueMemberS{Value: key}},
+			})
+			require.NoError(t, err)
+			return out.Item
+		}
+		text := func(v ddbtypes.AttributeValue) string {
+			s, ok := v.(*ddbtypes.AttributeValueMemberS)
+			require.True(t, ok)
+			return s.Value
+		}
+		of := item(name + ":shardId-000000000000")
+		require.Equal(t, name, text(of["streamName"]))
+		require.Equal(t, "shardId-000000000000", text(of["shardId"]))
+		require.Contains(t, of, "goStreamCreated")
+
+		bills := strings.Replace(name, "orders", "bills", 1)
+		number := func(n string) ddbtypes.AttributeValue { return &ddbtypes.AttributeValueMemberN{Value: n} }
+		_, err := client.PutItem(t.Context(), &awsdynamodb.PutItemInput{TableName: aws.String("app"), Item: map[string]ddbtypes.AttributeValue{
+			"leaseKey":                     &ddbtypes.AttributeValueMemberS{Value: bills + ":shardId-000000000000"},
+			"streamName":                   &ddbtypes.AttributeValueMemberS{Value: bills},
+			"shardId":                      &ddbtypes.AttributeValueMemberS{Value: "shardId-000000000000"},
+			"checkpoint":                   &ddbtypes.AttributeValueMemberS{Value: "TRIM_HORIZON"},
+			"leaseCounter":                 number("7"),
+			"ownerSwitchesSinceCheckpoint": number("0"),
+			"checkpointSubSequenceNumber":  number("0"),
+			"startingHashKey":              &ddbtypes.AttributeValueMemberS{Value: "0"},
+			"endingHashKey":                &ddbtypes.AttributeValueMemberS{Value: "340282366920938463463374607431768211455"},
+		}})
+		require.NoError(t, err)
+		l.set("orders", "bills")
+		r.finished(2 * time.Minute)
+		of = item(bills + ":shardId-000000000000")
+		require.Contains(t, of, "goStreamCreated")
+		require.NotEqual(t, "TRIM_HORIZON", text(of["checkpoint"]))
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
 // comingAndGoing is a fleet of two workers whose streams come and go, are
 // resharded and written to, on the table of the Java KCL.
 func comingAndGoing(t *testing.T, seed uint64) {
@@ -475,6 +537,7 @@ func TestHundredStreams(t *testing.T) {
 		}
 		r.eventually(2*time.Minute, "all are read", func() bool { return r.owned() == 100 })
 		t.Logf("100 streams are read after %s", time.Since(begun))
+		time.Sleep(2 * time.Minute) // until every worker has opened every stream
 		for _, n := range scans {
 			n.Store(0)
 		}

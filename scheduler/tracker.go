@@ -131,17 +131,28 @@ func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
 	if !s.multi() {
 		return
 	}
+	backoff := retry.New(openingBackoff, maxBackoff)
 	for {
-		t.apply(ctx)
 		every := s.cfg.StreamRefreshInterval
-		timer := time.NewTimer(every - every/5 + rand.N(2*every/5+1))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		case <-s.retrack:
-			timer.Stop()
+		refresh := time.Now().Add(every - every/5 + rand.N(2*every/5+1))
+		for asked := false; !asked; {
+			wait := time.Until(refresh)
+			if t.apply(ctx) {
+				backoff.Reset()
+			} else {
+				wait = min(time.Until(refresh), backoff.Next())
+			}
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+				asked = !time.Now().Before(refresh)
+			case <-s.retrack:
+				timer.Stop()
+				asked = true
+			}
 		}
 		if err := t.ask(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "the streams to read are not known now, the last list counts", "err", err)
@@ -178,13 +189,15 @@ func (t *tracker) ask(ctx context.Context) error {
 	return nil
 }
 
-// apply brings the streams that are read in step with the list.
-func (t *tracker) apply(ctx context.Context) {
+// apply brings the streams that are read in step with the list. It tells whether
+// it is done: false when a stream could not be opened for a reason that passes.
+func (t *tracker) apply(ctx context.Context) (done bool) {
 	t.drop(ctx)
-	t.open(ctx)
+	done = t.open(ctx)
 	t.cleanUp(ctx)
 	streams, _ := t.s.parts()
 	t.s.cfg.Metrics.SetStreams(len(streams))
+	return done
 }
 
 // drop stops the streams that are not in the list any more, or are to be read
@@ -212,8 +225,9 @@ func (t *tracker) drop(ctx context.Context) {
 	}
 }
 
-// open opens the streams of the list that are not read, some at a time.
-func (t *tracker) open(ctx context.Context) {
+// open opens the streams of the list that are not read, some at a time. It tells
+// whether no failure was one that passes.
+func (t *tracker) open(ctx context.Context) bool {
 	streams, coord := t.s.parts()
 	running := map[string]*stream{}
 	for _, st := range streams {
@@ -233,7 +247,7 @@ func (t *tracker) open(ctx context.Context) {
 	t.s.tracked.absent = todo
 	t.s.tracked.mu.Unlock()
 	if len(todo) == 0 {
-		return
+		return true
 	}
 	listing, err := t.s.listRows(ctx)
 	var wg sync.WaitGroup
@@ -257,6 +271,9 @@ func (t *tracker) open(ctx context.Context) {
 	}
 	wg.Wait()
 	coord.Nudge()
+	t.s.tracked.mu.Lock()
+	defer t.s.tracked.mu.Unlock()
+	return !slices.ContainsFunc(t.s.tracked.absent, func(a *absentee) bool { return retryable(a.err) != giveUp })
 }
 
 // failed notes that a stream could not be opened.
