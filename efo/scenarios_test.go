@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -736,6 +737,42 @@ func TestE23BackPressure(t *testing.T) {
 	})
 }
 
+// Six hours of a loop body that is now faster and now slower than the records
+// come: nothing is lost or repeated, and nothing is reconnected for its slowness.
+func TestE23RandomSpeed(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		const n = 2 * 3600
+		rng := rand.New(rand.NewPCG(23, 0))
+		cfg := w.config()
+		cfg.Logger = slog.New(slog.DiscardHandler)
+		counted := measured(&cfg)
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		writing.Go(func() { // ends after its records
+			for range n {
+				w.write(1)
+				time.Sleep(3 * time.Second)
+			}
+		})
+		seen := 0
+		for b, err := range efo.NewSubscriber(cfg).Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			for _, r := range b.Records {
+				require.Equal(t, fmt.Sprint(seen), string(r.Data()))
+				seen++
+			}
+			if seen == n {
+				break
+			}
+			time.Sleep(time.Duration(300+rng.IntN(30_000)) * time.Millisecond / 10 * time.Duration(1+9*rng.IntN(2)))
+		}
+		require.Empty(t, cfg.Observer.(*watcher).retries())
+		opens := float64(len(cfg.Observer.(*watcher).opens()))
+		ended := counted.get("kcl_subscriptions_ended_total", efo.ReasonExpired) + counted.get("kcl_subscriptions_ended_total", efo.ReasonRenewed)
+		require.InDelta(t, opens-1, ended, 0, "all but the last ended in their time")
+	})
+}
+
 // The end of a shard meets cuts in every order and comes exactly once.
 func TestE24ShardEndMeetsCuts(t *testing.T) {
 	for name, do := range map[string][]kinesistest.Action{
@@ -768,6 +805,7 @@ func TestE25UnknownEvent(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.srv.Inject(onSubscribe(1, kinesistest.SendUnknownEvent(1), kinesistest.EndStream(kinesistest.AfterEvents(1))))
 		cfg := w.config()
+		counted := measured(&cfg)
 		w.write(1)
 		r := w.start(cfg, shard0, kcl.Position{})
 		time.Sleep(10 * time.Second)
@@ -775,6 +813,7 @@ func TestE25UnknownEvent(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Equal(t, numbers(0, 2), r.wait().data)
 		require.Len(t, cfg.Observer.(*watcher).opens(), 2)
+		require.InDelta(t, 1, counted.get("kcl_unknown_events_total"), 0)
 	})
 }
 

@@ -224,6 +224,7 @@ func (r *reader) ended(ctx context.Context, stream *kinesis.SubscribeToShardEven
 
 // unknownEvent is an event of a kind that this version does not know. It moves nothing.
 func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEventStream) {
+	r.Metrics.UnknownEvent()
 	if r.unknown {
 		return
 	}

@@ -72,6 +72,8 @@ var (
 	SubscriptionsEnded  = &Desc{Name: "kcl_subscriptions_ended_total", Help: "Subscriptions that ended, by reason.", Labels: []string{"stream", "shard", "reason"}}
 	ReadRetries         = &Desc{Name: "kcl_read_retries_total", Help: "Reads that failed and are tried again, by operation and error code.", Labels: []string{"stream", "shard", "operation", "code"}}
 	RetrievalMode       = &Desc{Name: "kcl_retrieval_mode", Help: "How the shard is read: 1 for enhanced fan-out, 0 for polling.", Kind: KindGauge, Labels: shardLabels}
+	ModeChanges         = &Desc{Name: "kcl_retrieval_mode_changes_total", Help: "Changes of how the shard is read, by what it is read by from then on (efo, polling).", Labels: []string{"stream", "shard", "mode"}}
+	UnknownEvents       = &Desc{Name: "kcl_unknown_events_total", Help: "Events of subscriptions that are of a kind this version does not know, and are passed over.", Labels: shardLabels}
 
 	Checkpoints      = &Desc{Name: "kcl_checkpoints_total", Help: "Checkpoints, by result (ok, lost, rejected, error).", Labels: []string{"stream", "shard", "result"}}
 	CheckpointTime   = &Desc{Name: "kcl_checkpoint_seconds", Help: "Time until the lease store had taken a checkpoint.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
@@ -96,7 +98,7 @@ func All() []*Desc {
 	return []*Desc{
 		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
 		AggregatesCorrupt, RecordsDropped, DecodeErrors,
-		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode,
+		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode, ModeChanges, UnknownEvents,
 		Checkpoints, CheckpointTime, Stalled,
 		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, AssignmentMode, Leader, LeasesUnassigned, ShardSyncErrors, HashRangeHoles,
 		Streams, FormerStreams,

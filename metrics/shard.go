@@ -92,6 +92,16 @@ func (s *Shard) SetFanOut(efo bool) {
 	}
 }
 
+// ModeChanged counts a change of how the shard is read; mode is efo or polling.
+func (s *Shard) ModeChanged(mode string) {
+	s.count(ModeChanges, mode)
+}
+
+// UnknownEvent counts an event that was passed over.
+func (s *Shard) UnknownEvent() {
+	s.count(UnknownEvents)
+}
+
 // SetStalled says whether the shard has data and makes no progress.
 func (s *Shard) SetStalled(stalled bool) {
 	if s != nil {
@@ -121,7 +131,7 @@ func (s *Shard) Close() {
 	}
 }
 
-// count adds one to a counter with more labels than stream and shard.
+// count adds one to a counter that is rare or has more labels than stream and shard.
 func (s *Shard) count(d *Desc, labels ...string) {
 	if s != nil && !s.closed.Load() {
 		s.m.record(d, 1, append([]string{s.stream, s.shard}, labels...)...)

@@ -26,7 +26,7 @@ const (
 	returned = "enhanced fan-out works again"
 )
 
-// modeGauge keeps kcl_retrieval_mode of each shard.
+// modeGauge keeps kcl_retrieval_mode of each shard, and kcl_retrieval_mode_changes_total of each shard and mode.
 type modeGauge struct {
 	mu sync.Mutex // guards of
 	of map[string]float64
@@ -35,6 +35,9 @@ type modeGauge struct {
 func (g *modeGauge) Series(d *metrics.Desc, labels ...string) metrics.Series {
 	if d == metrics.RetrievalMode {
 		return modeOf{g, labels[1]}
+	}
+	if d == metrics.ModeChanges {
+		return changesOf{g, labels[1] + " " + labels[2]}
 	}
 	return nowhere{}
 }
@@ -56,6 +59,17 @@ func (m modeOf) Record(v float64) {
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
 	m.g.of[m.shard] = v
+}
+
+type changesOf struct {
+	g   *modeGauge
+	key string
+}
+
+func (c changesOf) Record(v float64) {
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	c.g.of[c.key] += v
 }
 
 // reads tells whether the worker reads every open shard that it processes in a mode.
@@ -177,6 +191,8 @@ func TestFallback(t *testing.T) {
 				for _, id := range r.open() {
 					require.NoError(t, w.shard(id).ModeErr)
 					require.Equal(t, 1, gauge.get(id))
+					require.Equal(t, 1, gauge.get(id+" polling"))
+					require.Equal(t, 1, gauge.get(id+" efo"))
 				}
 				require.Equal(t, 2, log.count(fellBack))
 				require.Equal(t, 2, log.count(returned))
