@@ -150,8 +150,12 @@ func (d *duty) failed(ctx context.Context, err error) {
 
 // assign gives leases to workers.
 func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
-	f := fleetView{workers: d.trusted(v.rows), balance: d.balance(), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
+	balance, came := d.balance()
+	f := fleetView{workers: d.trusted(v.rows), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
 	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
+	if came {
+		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
+	}
 	for _, r := range v.rows {
 		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
 	}
@@ -202,25 +206,25 @@ func (d *duty) trusted(rows []row) []WorkerMetrics {
 
 // balance tells whether leases may be moved to even out the load: every few
 // assignments as the KCL counts them, and when workers have come.
-func (d *duty) balance() bool {
+func (d *duty) balance() (due, came bool) {
 	now, failover := d.c.clock.now().mono, d.c.cfg.FailoverTime
-	came := slices.ContainsFunc(d.active, func(m WorkerMetrics) bool { return !d.counted[m.Worker] })
+	came = slices.ContainsFunc(d.active, func(m WorkerMetrics) bool { return !d.counted[m.Worker] })
 	watched := now - d.c.watchBegan
 	switch {
 	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
 		d.cadence = cadence{}
 	case now-d.balanceAt < 2*failover:
-		return false
+		return false, false
 	}
 	d.balanceAt = now
 	if !d.cadence.next(watched, failover) {
-		return false
+		return false, false
 	}
 	d.counted = map[string]bool{}
 	for _, m := range d.active {
 		d.counted[m.Worker] = true
 	}
-	return true
+	return true, came
 }
 
 // elsewhere finds other workers for leases that this one has just failed with.
