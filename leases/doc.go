@@ -11,8 +11,8 @@
 // was too late, however wrong its idea of the time may be. The actual owner is
 // CheckpointOwner while a lease is handed over, and Owner otherwise.
 //
-// No worker is special. Each lists the table by itself, comes to the same
-// distribution as the others, and carries out its part of it; see plan.go.
+// Natively no worker is special. Each lists the table by itself, comes to the
+// same distribution as the others, and carries out its part of it; see plan.go.
 //
 // # Trust
 //
@@ -45,4 +45,22 @@
 //
 // If A dies, its counter stands still and B takes the lease; if B dies, so does
 // A's hand-over end in a lease that expires.
+//
+// # A leader
+//
+// Workers of the KCL 3.x do not take leases: one of them, the leader, assigns
+// them. On a table that says so (see [Assignment]) workers of this library do the
+// same, as followers and as leaders. Trust and hand-over stay as they are; only
+// who writes "B asks" and who finds an owner for a free lease is another one:
+//
+//	every worker   reports that it lives (reporter.go), watches the lock of the
+//	               leader (election.go), starts with the leases that have its
+//	               name (discover.go), and hands over those that are asked for
+//	the leader     assigns leases that are free or expired, asks busy workers for
+//	               leases on behalf of idle ones (leader.go, assign.go), and
+//	               carries on two migrations (migration.go)
+//	any worker     takes what the leader has neglected for three failover times
+//
+// A leader that is dead, or of the KCL and slow, therefore delays work, but does
+// not stop it.
 package leases
