@@ -203,9 +203,14 @@ func TestWritesBesideJava(t *testing.T) {
 			"UpdateItem set childShardIds leaseCounter if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
-			"ask for a lease, as a leader does: also it must be a worker of ours that is asked",
+			"ask for a lease, which in the KCL only the leader does: also it must be a worker of ours that is asked",
 			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
 			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent goOwner = leaseKey = leaseOwner =",
+		},
+		{
+			"have a lease handed over, as the leader",
+			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
+			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
 		},
 		{
 			"hand over: the next owner stays as it is, and the counter must be as held",
@@ -278,7 +283,8 @@ func TestWritesBesideJava(t *testing.T) {
 	}
 }
 
-// writeEverything has two workers do all that workers do.
+// writeEverything has two workers do all that workers do, with and without a
+// leader.
 func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 	for i := range 4 {
 		l := lease(fmt.Sprintf("shardId-%012d", i))
@@ -288,10 +294,10 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 		}
 		require.NoError(t, s.Create(t.Context(), l))
 	}
-	start := func(id string) (stop func()) {
+	start := func(id string, assignment leases.Assignment) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := leases.NewCoordinator(leases.Config{
-			Store: s, WorkerID: id, Logger: slog.New(slog.DiscardHandler),
+			Store: s, WorkerID: id, Logger: slog.New(slog.DiscardHandler), Assignment: assignment,
 			Consume: func(ctx context.Context, h *leases.Holder) {
 				_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "1"})
 				_ = h.SetChildren(ctx, []string{"shardId-000000000003"})
@@ -303,12 +309,14 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 		wg.Go(func() { _ = c.Run(ctx) })
 		return func() { cancel(); wg.Wait() }
 	}
-	stopA := start("a")
-	time.Sleep(20 * time.Second)
-	stopB := start("b")
-	time.Sleep(time.Minute)
-	stopA()
-	stopB()
+	for _, assignment := range []leases.Assignment{leases.AssignmentNative, leases.AssignmentKCL3} {
+		stopA := start("a", assignment)
+		time.Sleep(20 * time.Second)
+		stopB := start("b", assignment)
+		time.Sleep(2 * time.Minute)
+		stopA()
+		stopB()
+	}
 
 	read, err := s.Get(t.Context(), "shardId-000000000003")
 	require.NoError(t, err)
