@@ -90,6 +90,10 @@ type script struct {
 	// send writes the answer to the attempt-th subscribe; out is what a healthy
 	// server would send. It may panic with http.ErrAbortHandler.
 	send func(attempt int, w http.ResponseWriter, r *http.Request, from int, out []byte)
+	// raw, if set, is send for any position, which it gets as type and number.
+	raw func(attempt int, w http.ResponseWriter, r *http.Request, position string)
+
+	handlers sync.WaitGroup
 
 	mu    sync.Mutex // guards the field below
 	asked []int      // index of the first frame that each subscribe asked for
@@ -113,7 +117,7 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 		Region: "us-east-1", BaseEndpoint: aws.String("http://script.test"), HTTPClient: hc, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 	})
-	tb.Cleanup(func() { _ = srv.Close(); <-done })
+	tb.Cleanup(func() { _ = srv.Close(); <-done; s.handlers.Wait() })
 	return s
 }
 
@@ -135,6 +139,8 @@ func (s *script) positions() []int {
 }
 
 func (s *script) serve(w http.ResponseWriter, r *http.Request) {
+	s.handlers.Add(1)
+	defer s.handlers.Done()
 	if r.Header.Get("X-Amz-Target") != "Kinesis_20131202.SubscribeToShard" {
 		// What else a reader may ask is not known here, as on a server that is small.
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -149,7 +155,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 		s.tb.Error(err)
 	}
 	from := 0
-	if in.StartingPosition.Type != "TRIM_HORIZON" {
+	if s.raw == nil && in.StartingPosition.Type != "TRIM_HORIZON" {
 		from = s.after(in.StartingPosition.SequenceNumber)
 		if in.StartingPosition.Type != "AFTER_SEQUENCE_NUMBER" || from < 0 {
 			s.tb.Errorf("subscribe asks for %+v, which was never given", in.StartingPosition)
@@ -167,6 +173,10 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush()
+	if s.raw != nil {
+		s.raw(attempt, w, r, in.StartingPosition.Type+" "+in.StartingPosition.SequenceNumber)
+		return
+	}
 	send(attempt, w, r, from, out)
 }
 

@@ -239,5 +239,5 @@ func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEven
 // isPosition tells whether a continuation can be gone on from. Some servers
 // send "0" until the shard has had a record, and fail when asked to go on after it.
 func isPosition(continuation *string) bool {
-	return continuation != nil && *continuation != "" && *continuation != "0"
+	return fromsdk.IsNumber(continuation) && *continuation != "0"
 }

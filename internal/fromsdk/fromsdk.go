@@ -3,7 +3,7 @@
 package fromsdk
 
 import (
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,8 +22,8 @@ func Records(in []types.Record) (records []kcl.Record, payload, total int, err e
 	records = make([]kcl.Record, len(in))
 	for i := range in {
 		r := &in[i]
-		if aws.ToString(r.SequenceNumber) == "" {
-			return nil, 0, 0, errors.New("the service sent a record without a sequence number")
+		if !IsNumber(r.SequenceNumber) {
+			return nil, 0, 0, fmt.Errorf("the service sent a record without a sequence number: %.150q", aws.ToString(r.SequenceNumber))
 		}
 		records[i] = kcl.NewRecord(kcl.RecordFields{
 			SequenceNumber:     *r.SequenceNumber,
@@ -36,6 +36,20 @@ func Records(in []types.Record) (records []kcl.Record, payload, total int, err e
 		total += len(r.Data) + len(aws.ToString(r.PartitionKey))
 	}
 	return records, payload, total, nil
+}
+
+// IsNumber tells whether the service sent a sequence number that reading can go
+// on from.
+func IsNumber(s *string) bool {
+	if s == nil || *s == "" || len(*s) > 129 || (*s)[0] == '0' && len(*s) > 1 {
+		return false
+	}
+	for _, c := range []byte(*s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // Children returns nil unless every child names itself and its parents;

@@ -2,6 +2,7 @@ package fromsdk_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,10 @@ func TestRefusesWhatHasNoPlace(t *testing.T) {
 	t.Parallel()
 	_, _, _, err := fromsdk.Records([]types.Record{{Data: []byte("x")}})
 	require.ErrorContains(t, err, "without a sequence number")
+	for _, number := range []string{"", "abc", "TRIM_HORIZON", "-1", "1.5", "012", "1 ", strings.Repeat("1", 130)} {
+		_, _, _, err := fromsdk.Records([]types.Record{{Data: []byte("x"), SequenceNumber: &number}})
+		require.Error(t, err, number)
+	}
 	require.Nil(t, fromsdk.Children([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}))
 	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}), "a child that names no parents fits nowhere")
 }
