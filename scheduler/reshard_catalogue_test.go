@@ -6,15 +6,19 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -325,5 +329,76 @@ func TestL31SameWorkerID(t *testing.T) {
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
 		r.audit.check(0)
+	})
+}
+
+// L-19: a worker of another application, which reads another stream, is given
+// the lease table of this one. It refuses to start, and writes nothing.
+func TestL19TableOfAnotherApplication(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		cfg := oneStream(2)
+		r := newRig(t, cfg)
+		a := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		_, err := r.admin.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("payments"), ShardCount: aws.Int32(2)})
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		rows := r.rows()
+		var writes atomic.Int32
+		b := r.worker("b", mode, func(c *scheduler.Config) {
+			c.Application, c.Streams = "billing", []scheduler.StreamConfig{{Name: "payments"}}
+		})
+		b.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+			if call.Op == "create" || call.Op == "update" || call.Op == "delete" {
+				writes.Add(1)
+			}
+			return apply()
+		})
+		b.start()
+		<-b.done
+		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
+		require.ErrorContains(t, b.err, "use another table")
+		require.Zero(t, writes.Load())
+		require.Equal(t, rows, r.rows())
+		r.put(keys(10)...)
+		r.finished(time.Minute)
+		require.NoError(t, a.stop())
+		r.audit.check(0)
+	})
+}
+
+// the audit of the hash ranges gives no false alarm, whatever the stream
+// and its workers go through.
+func TestR23NoFalseHoles(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		log := r.capture()
+		holes := &gauge{}
+		audited := func(c *scheduler.Config) { c.Metrics = metrics.New(holes) }
+		a := r.worker("a", mode, audited).start()
+		b := r.worker("b", mode, audited).start()
+		rng := rand.New(rand.NewPCG(23, 1))
+		ks := keys(20)
+		for range 12 {
+			r.put(ks...)
+			switch open := r.open(); {
+			case len(open) < 3 || rng.IntN(2) == 0:
+				r.split(open[rng.IntN(len(open))])
+			default:
+				i := rng.IntN(len(open) - 1)
+				r.merge(open[i], open[i+1])
+			}
+			time.Sleep(time.Duration(rng.Int64N(int64(8 * time.Minute)))) // some shards are cleaned up meanwhile, some are not
+		}
+		require.NoError(t, b.stop())
+		time.Sleep(20 * time.Minute)
+		r.finished(time.Minute)
+		require.NoError(t, a.stop())
+		r.audit.check(0)
+		require.Zero(t, holes.most.Load())
+		require.Zero(t, log.count("no lease covers a range of hash keys"))
 	})
 }
