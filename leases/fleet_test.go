@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -28,6 +29,7 @@ type fleet struct {
 	log   *slog.Logger
 	// period is how often a shard delivers a record.
 	period time.Duration
+	warned *logged
 
 	mu       sync.Mutex // guards the fields below
 	workers  map[string]*worker
@@ -58,10 +60,11 @@ type worker struct {
 }
 
 func newFleet(t *testing.T, leaseCount int) *fleet {
+	warned := &logged{}
 	f := &fleet{
 		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{},
-		period: 200 * time.Millisecond,
-		log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		period: 200 * time.Millisecond, warned: warned,
+		log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), warned), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	for i := range leaseCount {
 		f.create(fmt.Sprintf("shardId-%012d", i))
@@ -277,6 +280,28 @@ func (f *fleet) longestGap() time.Duration {
 		gap = max(gap, s.gap, time.Since(s.at))
 	}
 	return gap
+}
+
+// logged keeps what is logged as a warning or worse.
+type logged struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+// take returns what was logged since the last call.
+func (l *logged) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := l.lines
+	l.lines = nil
+	return lines
 }
 
 // requireBalance demands that the workers hold all leases, evenly.

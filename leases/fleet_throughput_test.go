@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,19 +29,6 @@ type byThroughput struct {
 	reader map[string]string
 	moves  int
 	stops  map[string]func()
-}
-
-// logged counts what is logged as a warning or worse.
-type logged struct {
-	mu    sync.Mutex // guards lines
-	lines []string
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(p))
-	return len(p), nil
 }
 
 func newByThroughput(t *testing.T, shards int, rate func(i int) int) *byThroughput {
@@ -156,7 +142,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		time.Sleep(6 * time.Hour)
 		_, moves = f.loads()
 		require.Zero(t, moves)
-		require.Empty(t, strings.Join(f.log.lines, ""))
+		require.Empty(t, f.log.take())
 	})
 }
 
