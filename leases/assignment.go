@@ -259,7 +259,7 @@ func (c *Coordinator) fitsNative(ctx context.Context, m Migrations) error {
 		return err
 	}
 	for _, w := range workers {
-		if !w.Native && time.Since(w.Updated) < workerSilence {
+		if !w.Native && c.clock.wall().Sub(w.Updated) < workerSilence {
 			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative goes only with KCL 1.x and 2.x: leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
 				ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
 		}

@@ -51,6 +51,7 @@ type Coordinator struct {
 	index      indexState
 	neglect    neglect
 	handovers  handoverWatch
+	suspects   map[string]suspect
 	uneasy     bool           // there are leases that nobody seems to read
 	rescues    map[string]int // for how many scans in a row the leader has neglected a lease too long
 
@@ -81,7 +82,8 @@ func NewCoordinator(cfg Config) *Coordinator {
 	c := &Coordinator{
 		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1),
 		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
-		rows: map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
+		suspects: map[string]suspect{},
+		rows:     map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
 	}
 	if fleet, ok := cfg.Store.(FleetStore); ok {
 		c.fleet, c.reporter, c.elector = fleet, newReporter(c, fleet), newElector(c, fleet)

@@ -42,6 +42,7 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 		}
 		return err
 	}
+	c.suspectOwners(v.rows)
 	rescue := c.neglected(&v)
 	overdue := c.handovers.note(c.watched, v.leases(), c.cfg.FailoverTime)
 	c.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })

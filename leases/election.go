@@ -26,7 +26,7 @@ import (
 type elector struct {
 	store   FleetStore
 	me      string
-	clock   clock
+	clock   *clock
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	timeout time.Duration // of one call
@@ -48,7 +48,7 @@ const lockRest = 3 * lockHeartbeat
 
 func newElector(c *Coordinator, store FleetStore) *elector {
 	return &elector{
-		store: store, me: c.cfg.WorkerID, clock: c.clock, log: c.log, metrics: c.cfg.Metrics,
+		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
 		timeout: min(c.cfg.callTimeout(), lockHeartbeat/2), changed: c.Nudge, resigned: make(chan struct{}, 1),
 	}
 }

@@ -73,6 +73,12 @@ func (f *kcl3Fleet) clientVersion(status string) {
 
 // start runs a worker of this library.
 func (f *kcl3Fleet) start(id string, change ...func(*leases.Config)) *worker {
+	w := f.prepare(id, change...)
+	w.run()
+	return w
+}
+
+func (f *kcl3Fleet) prepare(id string, change ...func(*leases.Config)) *worker {
 	w := &worker{f: f.fleet, id: id, done: make(chan struct{})}
 	cfg := leases.Config{Store: f.open(id), WorkerID: id, Consume: w.consume, Logger: f.log.With("worker", id)}
 	for _, c := range change {
@@ -82,7 +88,6 @@ func (f *kcl3Fleet) start(id string, change ...func(*leases.Config)) *worker {
 	f.mu.Lock()
 	f.workers[id] = w
 	f.mu.Unlock()
-	w.run()
 	return w
 }
 

@@ -38,15 +38,13 @@ type duty struct {
 	store FleetStore
 	log   *slog.Logger
 	watch workerWatch
-	// suspects are workers of which a lease has expired, and what they had
-	// reported last by then.
-	suspects map[string]time.Time
 
 	// Of this worker's present term as the leader.
 	term      int
 	began     time.Duration
 	failures  int // rounds in a row
 	workers   []WorkerMetrics
+	alive     map[string]bool
 	active    []WorkerMetrics // of workers, those that may be given leases
 	readAt    time.Duration   // when workers were read
 	cadence   cadence
@@ -57,7 +55,7 @@ type duty struct {
 }
 
 func newDuty(c *Coordinator) *duty {
-	return &duty{c: c, store: c.fleet, log: c.log, suspects: map[string]time.Time{}, term: -1}
+	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
 }
 
 // run does what is due, given the rows of a scan, and which of them have been
@@ -70,7 +68,7 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 	}
 	now := d.c.clock.now().mono
 	if term != d.term {
-		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, suspects: d.suspects, term: term, began: now, choresDue: now}
+		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now}
 	}
 	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
@@ -79,12 +77,15 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 			return
 		}
 	}
-	d.failures = 0
 	if d.tooSoon(now, v.rows) {
 		d.c.scans = true
 		return
 	}
-	d.assign(ctx, v, overdue)
+	if err := d.assign(ctx, v, overdue); err != nil {
+		d.failed(ctx, err)
+		return
+	}
+	d.failures = 0
 	if now >= d.choresDue && ctx.Err() == nil {
 		d.choresDue = now + choresInterval
 		d.chores(ctx)
@@ -103,6 +104,9 @@ func (d *duty) readWorkers(ctx context.Context) error {
 	defer cancel()
 	workers, bad, err := d.store.Workers(call)
 	if err != nil {
+		if ctx.Err() == nil {
+			d.c.cfg.Metrics.LeaseStoreError("workers")
+		}
 		return err
 	}
 	for _, e := range bad {
@@ -110,10 +114,11 @@ func (d *duty) readWorkers(ctx context.Context) error {
 	}
 	me := d.c.cfg.WorkerID
 	if !slices.ContainsFunc(workers, func(m WorkerMetrics) bool { return m.Worker == me }) {
-		workers = append(workers, ownMetrics(me, time.Now())) // on its way
+		workers = append(workers, ownMetrics(me, d.c.clock.wall())) // on its way
 	}
 	d.workers, d.readAt = workers, d.c.clock.now().mono
-	d.active = d.watch.active(time.Now(), d.readAt, newest(workers))
+	d.alive = d.watch.alive(d.c.clock.wall(), d.readAt, workers)
+	d.active = d.watch.active(d.c.clock.wall(), d.readAt, workers)
 	return nil
 }
 
@@ -140,7 +145,6 @@ func (d *duty) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	d.c.cfg.Metrics.LeaseStoreError("workers")
 	if d.failures++; d.failures >= patienceWithStore {
 		d.failures = 0
 		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
@@ -148,10 +152,11 @@ func (d *duty) failed(ctx context.Context, err error) {
 	}
 }
 
-// assign gives leases to workers.
-func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
+// assign gives leases to workers. That none of several got where it was to go is
+// an error.
+func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) error {
 	balance, came := d.balance()
-	f := fleetView{workers: d.trusted(v.rows), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
+	f := fleetView{workers: d.trusted(), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
 	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
 	if came {
 		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
@@ -182,26 +187,55 @@ func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) {
 			r.Lease, r.expired, r.quiet = *known[i], false, false
 		}
 	}
-	if len(moves) > 0 {
-		d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
+	if len(moves) == 0 {
+		return nil
 	}
+	d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
+	if done.Load() == 0 {
+		return errors.New("no lease could be assigned")
+	}
+	return nil
 }
 
 // trusted are the active workers without those of which a lease has expired, until
-// they report again. The metrics of one that was killed look good for a minute,
-// in which it has fewer and fewer leases, and so would get more than any other.
-func (d *duty) trusted(rows []row) []WorkerMetrics {
-	reported := map[string]time.Time{}
-	for _, m := range d.active {
-		reported[m.Worker] = m.Updated
-	}
+// they report again.
+func (d *duty) trusted() []WorkerMetrics {
+	return slices.DeleteFunc(slices.Clone(d.active), func(m WorkerMetrics) bool {
+		s, is := d.c.suspects[m.Worker]
+		switch {
+		case !is:
+			return false
+		case s.reported.IsZero():
+			s.reported = m.Updated
+			d.c.suspects[m.Worker] = s
+		case !m.Updated.Equal(s.reported):
+			delete(d.c.suspects, m.Worker)
+			return false
+		}
+		return true
+	})
+}
+
+// suspect is a worker of which a lease has expired. The report of one that was
+// killed looks good for a minute, in which it has fewer and fewer leases, and so
+// would be given more than any other.
+type suspect struct {
+	since    time.Duration // when that was seen last
+	reported time.Time     // what it had reported by then; zero: not known yet
+}
+
+// suspectOwners notes the owners of expired leases. Every worker does that at its
+// scans, so that a new leader knows.
+func (c *Coordinator) suspectOwners(rows []row) {
+	now := c.clock.now().mono
 	for _, r := range rows {
-		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != d.c.cfg.WorkerID {
-			d.suspects[owner] = reported[owner]
+		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != c.cfg.WorkerID {
+			s := c.suspects[owner]
+			s.since = now
+			c.suspects[owner] = s
 		}
 	}
-	maps.DeleteFunc(d.suspects, func(w string, last time.Time) bool { return !reported[w].Equal(last) || reported[w].IsZero() })
-	return slices.DeleteFunc(slices.Clone(d.active), func(m WorkerMetrics) bool { _, is := d.suspects[m.Worker]; return is })
+	maps.DeleteFunc(c.suspects, func(_ string, s suspect) bool { return now-s.since > workerSilence })
 }
 
 // balance tells whether leases may be moved to even out the load: every few
@@ -288,13 +322,8 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 
 // chores are what the leader does once in a while.
 func (d *duty) chores(ctx context.Context) {
-	now := time.Now()
-	alive := map[string]bool{}
-	for _, m := range d.active {
-		alive[m.Worker] = true
-	}
 	for _, m := range d.workers {
-		if !m.stale(now) || alive[m.Worker] {
+		if !m.stale(d.c.clock.wall()) || d.alive[m.Worker] {
 			continue
 		}
 		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
@@ -302,14 +331,14 @@ func (d *duty) chores(ctx context.Context) {
 			d.log.Debug("metrics of a former worker cannot be deleted", "former_worker", m.Worker, "err", err)
 		}
 	}
-	if err := d.migrate(ctx, alive); err != nil && ctx.Err() == nil {
+	if err := d.migrate(ctx); err != nil && ctx.Err() == nil {
 		d.log.Warn("migration to a single table does not proceed, trying again", "err", err)
 	}
 }
 
 // migrate makes the next step of the migration to a single table, if there is
 // one.
-func (d *duty) migrate(ctx context.Context, alive map[string]bool) error {
+func (d *duty) migrate(ctx context.Context) error {
 	var m Migrations
 	err := d.call(ctx, func(ctx context.Context) (err error) {
 		m, err = d.store.Migrations(ctx)
@@ -320,7 +349,7 @@ func (d *duty) migrate(ctx context.Context, alive map[string]bool) error {
 	}
 	step, ok := nextTable(tableView{
 		stored: m.Table, sideTables: m.SideTables, migrate: m.Wanted,
-		leases: d.c.Leases(), workers: d.workers, alive: alive, me: d.c.cfg.WorkerID, now: time.Now(),
+		leases: d.c.Leases(), workers: d.workers, alive: d.alive, me: d.c.cfg.WorkerID, now: d.c.clock.wall(),
 	})
 	lock, lead := d.c.elector.lock()
 	if !ok || !lead {

@@ -358,3 +358,120 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	require.Zero(t, f.moves())
 	require.Less(t, f.longestGap(), 3*time.Second)
 }
+
+// TestL24LeaderIsKilledAtAnyMoment kills leader after leader. Each time another
+// one assigns leases within the bound: the lock's duration, a look every 5 s, and
+// a scan; from the first look on the lock was seen.
+func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 0))
+			f := newKCL3Fleet(t, 8)
+			f.is3x()
+			for _, id := range []string{"a", "b", "c"} {
+				f.start(id)
+			}
+			time.Sleep(20 * time.Second)
+			for i := range 25 {
+				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Second))))
+				leader := f.leader()
+				f.kill(f.workers[leader])
+				f.start(fmt.Sprintf("w%d", i))
+				time.Sleep(28 * time.Second)
+				require.NotEqual(t, leader, f.leader())
+				require.NotContains(t, f.load(), leader)
+				require.Less(t, f.longestGap(), 33*time.Second)
+				f.reset()
+			}
+		})
+	}
+}
+
+// TestL25ZombieLeader has a leader that keeps its lock and cannot do its work.
+// It gives up, or others take over, within a bound.
+func TestL25ZombieLeader(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		fault dynamotest.Fault
+		leads bool // still
+	}{
+		{"cannot list", dynamotest.Fault{Operation: "Scan", Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "")}}, false},
+		{"list hangs", dynamotest.Fault{Operation: "Scan", Do: []dynamotest.Action{dynamotest.Silence()}}, false},
+		{"cannot assign", dynamotest.Fault{Operation: "UpdateItem", When: func(c dynamotest.Call) bool {
+			return c.Key == "shardId-000000000009"
+		}, Do: []dynamotest.Action{dynamotest.Deny()}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newKCL3Fleet(t, 4)
+				f.is3x()
+				f.start("a")
+				time.Sleep(3 * time.Second)
+				f.start("b")
+				f.start("c")
+				time.Sleep(time.Minute)
+				require.Equal(t, "a", f.leader())
+				tt.fault.Client = "a"
+				f.srv.Inject(tt.fault)
+				f.create("shardId-000000000009")
+				begun := time.Now()
+				for f.rows()["shardId-000000000009"].Owner == "" {
+					time.Sleep(time.Second)
+				}
+				t.Logf("assigned after %s, led by %q", time.Since(begun), f.leader())
+				require.Less(t, time.Since(begun), 50*time.Second)
+				time.Sleep(time.Minute)
+				require.Less(t, f.longestGap(), 10*time.Second, "hand-overs to even out the load")
+			})
+		})
+	}
+}
+
+// TestL08ClocksOfKCL3 sets the clocks of workers ten minutes apart: reports are
+// judged by when they were seen.
+func TestL08ClocksOfKCL3(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 6)
+		f.is3x()
+		for id, offset := range map[string]time.Duration{"a": -10 * time.Minute, "b": 10 * time.Minute, "c": 0} {
+			w := f.prepare(id)
+			w.coord.SetWallClock(func() time.Duration { return offset })
+			w.run()
+		}
+		time.Sleep(2 * time.Minute)
+		f.requireBalance("a", "b", "c")
+		f.kill(f.workers["b"])
+		time.Sleep(45 * time.Second)
+		require.NotContains(t, f.load(), "b")
+		f.reset()
+		time.Sleep(5 * time.Minute)
+		require.NotContains(t, f.load(), "b")
+		require.LessOrEqual(t, f.moves(), 1)
+	})
+}
+
+func TestTenWorkersOfKCL3(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 200)
+		f.period = 20 * time.Second
+		begun := time.Now()
+		var ids []string
+		for i := range 10 {
+			ids = append(ids, fmt.Sprintf("w%d", i))
+			f.start(ids[i], kcl3)
+			time.Sleep(500 * time.Millisecond)
+		}
+		require.NotContains(t, f.load(), "")
+		for len(f.load()) < 10 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(3 * time.Second)
+		require.Less(t, time.Since(begun), 30*time.Second)
+		f.requireBalance(ids...)
+	})
+}

@@ -25,6 +25,7 @@ const newestFeature = 1
 type reporter struct {
 	store    FleetStore
 	me       string
+	clock    *clock
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 	timeout  time.Duration
@@ -35,7 +36,7 @@ type reporter struct {
 
 func newReporter(c *Coordinator, store FleetStore) *reporter {
 	return &reporter{
-		store: store, me: c.cfg.WorkerID, log: c.log, metrics: c.cfg.Metrics,
+		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
 		timeout: c.cfg.FailoverTime, reported: c.Nudge,
 	}
 }
@@ -70,7 +71,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	m := ownMetrics(r.me, time.Now())
+	m := ownMetrics(r.me, r.clock.wall())
 	err := r.store.ReportWorker(ctx, m)
 	if err == nil {
 		r.written = nil

@@ -34,12 +34,9 @@ func (c *Coordinator) prepareUpgrade(ctx context.Context) {
 		}
 		return
 	}
-	alive := map[string]bool{}
-	for _, m := range c.upgrade.workers.active(time.Now(), c.clock.now().mono, newest(workers)) {
-		alive[m.Worker] = true
-	}
+	alive := c.upgrade.workers.alive(c.clock.wall(), c.clock.now().mono, workers)
 	ready := c.upgrade.ready.note(c.clock.now().mono, c.index.ready, c.Leases(), alive)
-	to, ok := nextClientVersion(c.migrations.ClientVersion, ready, c.cfg.WorkerID, time.Now())
+	to, ok := nextClientVersion(c.migrations.ClientVersion, ready, c.cfg.WorkerID, c.clock.wall())
 	if !ok {
 		return
 	}

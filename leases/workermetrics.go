@@ -90,6 +90,20 @@ type workerWatch struct {
 type workerSight struct {
 	updated time.Time
 	since   time.Duration
+	again   bool // it reported again since it was seen first
+}
+
+// silence is for how long a report counts. Workers of this library report more
+// often. Of one that was never seen to report again, a report that is older than
+// the time between two says that it may have died since.
+func (s workerSight) silence(m WorkerMetrics) time.Duration {
+	switch {
+	case !m.Native:
+		return workerSilence
+	case !s.again:
+		return reportPeriod * 5 / 4
+	}
+	return reportPeriod * 9 / 4
 }
 
 // alive returns the workers that reported lately. now is the wall clock and at
@@ -105,12 +119,12 @@ func (w *workerWatch) alive(now time.Time, at time.Duration, all []WorkerMetrics
 		s, known := w.seen[m.Worker]
 		switch {
 		case !known:
-			s = workerSight{m.Updated, at - max(0, now.Sub(m.Updated))}
+			s = workerSight{updated: m.Updated, since: at - max(0, now.Sub(m.Updated))}
 		case !s.updated.Equal(m.Updated):
-			s = workerSight{m.Updated, at}
+			s = workerSight{m.Updated, at, true}
 		}
 		seen[m.Worker] = s
-		if at-s.since <= workerSilence {
+		if at-s.since <= s.silence(m) {
 			alive[m.Worker] = true
 		}
 	}
