@@ -3,6 +3,7 @@ package efo_test
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -67,6 +68,49 @@ func TestE06TwoThousandShards(t *testing.T) {
 		require.Less(t, last, 30*time.Second)
 		require.Equal(t, (shards+63)/64, conns(), "64 subscriptions on each")
 		t.Logf("the last of %d subscriptions is open after %s", shards, last)
+	})
+}
+
+// TestE03FiveHundredStreams: the service closes the connections of 500
+// subscriptions, some of which are opening or being renewed; every one of them
+// has another within two seconds of each time.
+func TestE03FiveHundredStreams(t *testing.T) {
+	const shards = 500
+	synctest.Test(t, func(t *testing.T) {
+		w, config, conns := manyShards(t, shards, 100)
+		noted := &renewals{ended: map[string][]time.Time{}}
+		all := metrics.New(noted)
+		var watchers []*watcher
+		for i := range shards {
+			cfg := config(i)
+			cfg.Metrics = all.Shard("orders", shardID(i))
+			watchers = append(watchers, cfg.Observer.(*watcher))
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		rng := rand.New(rand.NewPCG(3, 0))
+		time.Sleep(10 * time.Second)
+		for range 8 {
+			time.Sleep(10*time.Second + time.Duration(rng.Int64N(int64(20*time.Second))))
+			w.srv.GoAway()
+			if rng.IntN(2) == 0 {
+				time.Sleep(50 * time.Millisecond)
+				w.srv.CloseConnections()
+			}
+		}
+		time.Sleep(10 * time.Second)
+		require.Equal(t, shards, w.srv.Subscriptions())
+		require.LessOrEqual(t, conns(), 2*(shards+63)/64, "those that went away and still carry streams, and new ones")
+		noted.mu.Lock()
+		defer noted.mu.Unlock()
+		var longest time.Duration
+		for i, o := range watchers {
+			opens := o.opens()
+			for n, at := range opens[1:] {
+				longest = max(longest, at.Sub(noted.ended[shardID(i)][n]))
+			}
+		}
+		t.Logf("longest gap %s", longest)
+		require.LessOrEqual(t, longest, 2*time.Second)
 	})
 }
 
