@@ -64,7 +64,7 @@ func newFleet(t *testing.T, leaseCount int) *fleet {
 	f := &fleet{
 		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{},
 		period: 200 * time.Millisecond, warned: warned,
-		log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), warned), &slog.HandlerOptions{Level: slog.LevelInfo})),
+		log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), warned), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for i := range leaseCount {
 		f.create(fmt.Sprintf("shardId-%012d", i))
