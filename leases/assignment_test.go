@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -439,5 +441,24 @@ func TestThreeTables(t *testing.T) {
 		for _, it := range f.srv.Items("app-CoordinatorState") {
 			require.Equal(t, "TableMigration3.5", it["key"].Text)
 		}
+	})
+}
+
+// A policy of old does not allow to see whether there is a fleet of KCL 3.x.
+func TestModeThatCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 4)
+		f.srv.Inject(dynamotest.Fault{Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
+		f.start("a")
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "native", f.workers["a"].coord.Assignment().Mode)
+		require.Equal(t, map[string]int{"a": 4}, f.load())
+
+		w := f.start("b", kcl3)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "unknown", w.coord.Assignment().Mode)
+		require.ErrorIs(t, w.coord.Err(), kcl.ErrAccessDenied)
+		require.Equal(t, map[string]int{"a": 4}, f.load(), "it takes nothing before it knows")
 	})
 }

@@ -41,19 +41,20 @@ type Coordinator struct {
 	elector  *elector
 
 	// Of the goroutine in Run, for the assignment by a leader.
-	modeDue    time.Duration // when the table is asked for the mode again, monotonic
-	mixed      bool          // others do not fit to Config.Assignment
-	migrations Migrations    // as read last
-	reporting  loop
-	electing   loop
-	duty       *duty
-	upgrade    upgrade
-	index      indexState
-	neglect    neglect
-	handovers  handoverWatch
-	suspects   map[string]suspect
-	uneasy     bool           // there are leases that nobody seems to read
-	rescues    map[string]int // for how many scans in a row the leader has neglected a lease too long
+	modeDue     time.Duration // when the table is asked for the mode again, monotonic
+	mixed       bool          // others do not fit to Config.Assignment
+	migrations  Migrations    // as read last
+	reporting   loop
+	electing    loop
+	duty        *duty
+	upgrade     upgrade
+	index       indexState
+	neglect     neglect
+	handovers   handoverWatch
+	suspects    map[string]suspect
+	uneasy      bool           // there are leases that nobody seems to read,
+	uneasySince time.Duration  // and this long
+	rescues     map[string]int // for how many scans in a row the leader has neglected a lease too long
 
 	mu     sync.Mutex // guards the fields below
 	mode   mode       // changed by the goroutine in Run only
@@ -112,7 +113,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			wait = backoff.Next()
 		default:
 			backoff.Reset()
-			if c.watching() {
+			if c.mode != modeKCL3 && c.watching() {
 				wait = c.cfg.ScanInterval / 2
 			}
 		}

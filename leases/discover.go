@@ -16,6 +16,10 @@ import (
 // cannot.
 const indexInterval = 30 * time.Second
 
+// alarm is for how long the table is listed often while there are leases that
+// nobody seems to read. Those that are left then fit nowhere.
+const alarm = time.Minute
+
 // indexState is what is known about the index of leases by owner.
 type indexState struct {
 	ready  bool
@@ -59,7 +63,9 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 func (c *Coordinator) listDue() bool {
 	age := c.clock.now().mono - c.watched
 	switch {
-	case c.watched == 0 || c.scans || c.uneasy:
+	case c.watched == 0 || c.scans:
+		return true
+	case c.uneasy && c.clock.now().mono-c.uneasySince < alarm:
 		return true
 	default: // less than FailoverTime, after which a view is no use
 		return age >= c.cfg.FailoverTime*7/10-jitter(c.cfg.FailoverTime/10)
@@ -71,6 +77,7 @@ func (c *Coordinator) listDue() bool {
 func (c *Coordinator) neglected(v *view) map[string]bool {
 	rescue := c.neglect.note(c.clock.now().mono, v.rows, c.cfg.FailoverTime)
 	since := map[string]int{}
+	before := c.uneasy
 	c.uneasy = false
 	for i := range v.rows {
 		r := &v.rows[i]
@@ -79,6 +86,9 @@ func (c *Coordinator) neglected(v *view) map[string]bool {
 		if rescue[r.Key] {
 			since[r.Key] = r.waited + 1
 		}
+	}
+	if c.uneasy && !before {
+		c.uneasySince = c.watched
 	}
 	if len(rescue) > 0 && len(c.rescues) == 0 {
 		c.log.Warn("leases are taken that the leader of the fleet has neglected", "leases", len(rescue), "leader", c.elector.who())

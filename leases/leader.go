@@ -156,7 +156,7 @@ func (d *duty) failed(ctx context.Context, err error) {
 // an error.
 func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) error {
 	balance, came := d.balance()
-	f := fleetView{workers: d.trusted(), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))} //nolint:gosec // nothing secret
+	f := fleetView{workers: d.trusted(), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
 	if came {
 		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate

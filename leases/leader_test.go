@@ -236,6 +236,9 @@ func TestLeaderKeepsToMaxLeases(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, map[string]int{"a": 3, "b": 3, "": 4}, f.load())
+		before := f.srv.AllCalls()["Scan"]
+		time.Sleep(time.Minute)
+		require.LessOrEqual(t, f.srv.AllCalls()["Scan"]-before, 3*35, "the leader lists, and reads reports; the other one does so no more often than else")
 		f.start("c", kcl3, maxLeases(3))
 		f.start("d", kcl3, maxLeases(3))
 		time.Sleep(15 * time.Second)
