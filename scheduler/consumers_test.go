@@ -40,7 +40,9 @@ func TestE15TwoApplicationsOneConsumerName(t *testing.T) {
 		first := r.worker("a", fanOut).start()
 		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
 		second := r.worker("b", fanOut, func(c *scheduler.Config) { c.Application = "another" })
+		began := time.Now()
 		require.ErrorIs(t, second.Run(t.Context()), efo.ErrConsumerTaken)
+		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")
 		require.NoError(t, first.Healthy())
 	})
 }

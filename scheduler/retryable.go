@@ -35,6 +35,7 @@ func retryable(err error) retryability {
 	switch {
 	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied), errors.Is(err, kcl.ErrStreamNotFound),
 		errors.Is(err, kcl.ErrStreamRecreated), errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost),
+		errors.Is(err, efo.ErrConsumerTaken),
 		errors.Is(err, efo.ErrTooManyConsumers): // which wraps a LimitExceeded
 		return giveUp
 	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException", "ExpiredTokenException"):
