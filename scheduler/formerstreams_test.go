@@ -15,8 +15,12 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
+// formerWait is shorter than the default: quiet hours of a fleet are long in
+// real time too.
+const formerWait = 10 * time.Minute
+
 func deleting(d scheduler.FormerStreamsDeletion) func(*scheduler.Config) {
-	return func(c *scheduler.Config) { c.FormerStreams.Deletion = d }
+	return func(c *scheduler.Config) { c.FormerStreams = scheduler.FormerStreams{Deletion: d, Wait: formerWait} }
 }
 
 // The leases of a stream that is gone from the list are deleted after the wait,
@@ -27,7 +31,9 @@ func TestFormerStreamsAreDeletedAfterTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(2, "orders", "bills"))
 		l := list("orders", "bills")
-		w := r.worker("a", tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
+		w := r.worker("a", tracked(l), func(c *scheduler.Config) { // the default is an hour
+			c.FormerStreams.Deletion = scheduler.AutoDetectionAndDeferredDeletion
+		}).start()
 		r.produceTo(2, time.Second, "orders", "bills")
 		r.finished(2 * time.Minute)
 
@@ -65,7 +71,7 @@ func TestFormerStreamIsReadByAnotherWorker(t *testing.T) {
 		b := r.worker("b", tracked(list("orders", "bills")), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
 		for range 4 {
 			r.produceTo(3, time.Second, "orders", "bills")
-			time.Sleep(time.Hour)
+			time.Sleep(formerWait)
 		}
 		r.finished(time.Minute)
 		require.NoError(t, a.Healthy())
@@ -73,9 +79,9 @@ func TestFormerStreamIsReadByAnotherWorker(t *testing.T) {
 
 		// Killed: nobody renews, and its name stays in the rows.
 		b.kill()
-		time.Sleep(50 * time.Minute)
+		time.Sleep(formerWait - 2*time.Minute)
 		require.Len(t, r.rowsOf("bills"), 1)
-		time.Sleep(15 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		require.Empty(t, r.rowsOf("bills"))
 		require.NoError(t, a.stop())
 		r.audit.check(0)
@@ -104,12 +110,12 @@ func TestFormerStreamIsTakenAtTheLastMoment(t *testing.T) {
 		r.produceTo(2, time.Second, "orders", "bills")
 		r.finished(2 * time.Minute)
 		l.set("orders")
-		time.Sleep(time.Hour + 10*time.Minute)
+		time.Sleep(formerWait + 5*time.Minute)
 		for _, rows := range r.rowsOf("bills") {
 			require.Len(t, rows, 2, "the first is deleted, the second has changed, the third stays")
 		}
 		require.EqualValues(t, 2, deletions.Load())
-		time.Sleep(time.Hour)
+		time.Sleep(formerWait)
 		require.Empty(t, r.rowsOf("bills"))
 		require.NoError(t, w.stop())
 		r.audit.check(0)
@@ -134,11 +140,11 @@ func TestFormerStreamsStayWhenInDoubt(t *testing.T) {
 				r.produceTo(2, time.Second, "orders", "bills")
 				r.finished(2 * time.Minute)
 				doubt(r, l)
-				time.Sleep(3 * time.Hour)
+				time.Sleep(3 * formerWait)
 				require.Len(t, r.rowsOf("bills"), 1)
 				require.NoError(t, w.stop())
 				w = r.worker("b", tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
-				time.Sleep(3 * time.Hour)
+				time.Sleep(3 * formerWait)
 				require.Len(t, r.rowsOf("bills"), 1)
 				require.NoError(t, w.stop())
 				r.audit.check(0)
@@ -155,7 +161,6 @@ func TestFormerStreamsAreProvided(t *testing.T) {
 		l := list("orders", "bills", "notes")
 		var provided atomic.Pointer[[]kcl.StreamIdentifier]
 		w := r.worker("a", tracked(l), deleting(scheduler.ProvidedListDeferredDeletion), func(c *scheduler.Config) {
-			c.FormerStreams.Wait = 10 * time.Minute
 			c.FormerStreams.Provided = func(context.Context) ([]kcl.StreamIdentifier, error) {
 				if p := provided.Load(); p != nil {
 					return *p, nil
@@ -173,7 +178,7 @@ func TestFormerStreamsAreProvided(t *testing.T) {
 		}
 		require.Len(t, ids, 2)
 		l.set("orders")
-		time.Sleep(time.Hour)
+		time.Sleep(2 * formerWait)
 		require.Len(t, r.rowsOf("bills"), 1, "the provided list is not known")
 		provided.Store(&ids)
 		time.Sleep(15 * time.Minute)
