@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,7 +30,7 @@ func goWorker() int {
 		slog.Error("FAILOVER_MILLIS is no number", "error", err)
 		return 2
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("worker", os.Getenv("WORKER"))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	mode := scheduler.EFO
 	if os.Getenv("RETRIEVAL") == scheduler.Polling.String() {
 		mode = scheduler.Polling
@@ -79,7 +80,7 @@ func (p *printingProcessor) Initialize(_ context.Context, in kcl.InitializeInput
 func (p *printingProcessor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
 	for _, record := range in.Records {
 		p.last = record.SequenceNumber()
-		p.print("record", p.shard, p.last, string(record.Data()))
+		p.print("record", p.shard, p.last, strings.TrimSpace(string(record.Data())))
 	}
 	if len(in.Records) == 0 {
 		return nil
@@ -87,7 +88,9 @@ func (p *printingProcessor) ProcessRecords(ctx context.Context, in kcl.ProcessRe
 	return p.checkpoint(ctx, in.Checkpointer)
 }
 
-func (p *printingProcessor) LeaseLost(context.Context, kcl.LeaseLostInput) { p.print("lost", p.shard, "", "") }
+func (p *printingProcessor) LeaseLost(context.Context, kcl.LeaseLostInput) {
+	p.print("lost", p.shard, "", "")
+}
 
 func (p *printingProcessor) ShardEnded(context.Context, kcl.ShardEndedInput) error {
 	p.print("ended", p.shard, "", "")

@@ -22,38 +22,36 @@ type event struct {
 type journal struct {
 	*ledger // what was put; what was processed is filled in by replay only
 
-	mu     sync.Mutex // guards the fields below
-	events []event
-	seen   map[string]int    // records by data: how often
-	by     map[string]string // the worker that processed a partition key last
-	counts map[string]int    // events by "worker kind"
+	mu      sync.Mutex // guards the fields below
+	events  []event
+	seen    map[string]int    // records by data: how often
+	in      map[string]string // the shard in which a partition key was last
+	counts  map[string]int    // events by "worker kind"
+	foreign []string          // lines that are none of ours
 }
 
 func newJournal() *journal {
-	return &journal{ledger: newLedger(), seen: map[string]int{}, by: map[string]string{}, counts: map[string]int{}}
+	return &journal{ledger: newLedger(), seen: map[string]int{}, in: map[string]string{}, counts: map[string]int{}}
 }
 
 // note adds one line of a worker.
-func (j *journal) note(worker, text string) error {
+func (j *journal) note(worker, text string) {
 	fields := strings.SplitN(text, "\t", 5)
-	if len(fields) != 5 {
-		return fmt.Errorf("%s printed %q", worker, text)
-	}
 	micros, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil {
-		return fmt.Errorf("%s printed %q: %w", worker, text, err)
-	}
-	e := event{micros, worker, fields[1], fields[2], fields[3], fields[4]}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err != nil || len(fields) != 5 {
+		j.foreign = append(j.foreign, fmt.Sprintf("%s printed %q", worker, text))
+		return
+	}
+	e := event{micros, worker, fields[1], fields[2], fields[3], fields[4]}
 	j.events = append(j.events, e)
 	j.counts[worker+" "+e.kind]++
 	if e.kind == "record" {
 		key, _, _ := strings.Cut(e.data, " ")
 		j.seen[e.data]++
-		j.by[key] = worker
+		j.in[key] = e.shard
 	}
-	return nil
 }
 
 // missing is how many of the records put so far no worker has printed, and duplicates how many
@@ -84,12 +82,12 @@ func (j *journal) count(worker, kind string) int {
 	return j.counts[worker+" "+kind]
 }
 
-// keysOf are the partition keys whose last record went to the worker.
-func (j *journal) keysOf(worker string) (keys []string) {
+// keysIn are the partition keys whose last record was in one of the shards.
+func (j *journal) keysIn(shards []string) (keys []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for key, by := range j.by {
-		if by == worker {
+	for key, shard := range j.in {
+		if slices.Contains(shards, shard) {
 			keys = append(keys, key)
 		}
 	}
@@ -98,27 +96,31 @@ func (j *journal) keysOf(worker string) (keys []string) {
 }
 
 // replay goes through all events in the order in which they happened. It returns what must not
-// be: a record out of order within its key, a record delivered again though a checkpoint behind it
-// had been acknowledged before, a record of a shard that had ended.
+// be: a record out of order within its key; a record delivered again by a worker that began with the
+// shard after a checkpoint behind that record; likewise a record of a shard that had ended. (A
+// worker from which a lease was taken may deliver a little more before it knows.)
 func (j *journal) replay() (wrong []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	slices.SortStableFunc(j.events, func(a, b event) int { return cmp.Compare(a.micros, b.micros) })
 	l := newLedger()
 	checkpoints := map[string]event{}
+	began := map[string]int64{}      // by worker and shard
 	delivered := map[string]string{} // by worker and shard: the last sequence number
 	ended := map[string]event{}
 	for _, e := range j.events {
 		from := e.worker + " " + e.shard
 		switch e.kind {
+		case "initialize":
+			began[from] = e.micros
 		case "record":
 			if err := l.process(e.worker, e.shard, e.data); err != nil {
 				wrong = append(wrong, err.Error())
 			}
-			if c, ok := checkpoints[e.shard]; ok && compareSequence(e.sequence, c.sequence) <= 0 {
+			if c, ok := checkpoints[e.shard]; ok && c.micros < began[from] && compareSequence(e.sequence, c.sequence) <= 0 {
 				wrong = append(wrong, fmt.Sprintf("%v was checkpointed before: %v", e, c))
 			}
-			if end, ok := ended[e.shard]; ok {
+			if end, ok := ended[e.shard]; ok && end.micros < began[from] {
 				wrong = append(wrong, fmt.Sprintf("%v came after %v", e, end))
 			}
 			delivered[from] = e.sequence
@@ -133,7 +135,7 @@ func (j *journal) replay() (wrong []string) {
 			wrong = append(wrong, fmt.Sprint(e))
 		}
 	}
-	return append(wrong, l.disorder...)
+	return slices.Concat(wrong, j.foreign, l.disorder)
 }
 
 // compareSequence compares two sequence numbers, which are decimal numbers without leading zeros.

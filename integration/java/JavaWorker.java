@@ -90,6 +90,7 @@ public final class JavaWorker {
             .leaseManagementConfig()
             .failoverTimeMillis(failover)
             .shardSyncIntervalMillis(1000)
+            .maxLeasesToStealAtOneTime(4)
             .leasesRecoveryAuditorExecutionFrequencyMillis(5000);
     Field cleanup = LeaseManagementConfig.class.getDeclaredField("leaseCleanupConfig");
     cleanup.setAccessible(true); // it has no setter
@@ -211,7 +212,8 @@ public final class JavaWorker {
     public void processRecords(ProcessRecordsInput in) {
       for (KinesisClientRecord record : in.records()) {
         last = record.sequenceNumber();
-        print("record", shard, last, StandardCharsets.UTF_8.decode(record.data()).toString());
+        String data = StandardCharsets.UTF_8.decode(record.data()).toString();
+        print("record", shard, last, data.trim());
       }
       if (!in.records().isEmpty()) {
         checkpoint(in.checkpointer(), last);
