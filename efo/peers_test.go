@@ -3,6 +3,7 @@ package efo_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,34 +89,37 @@ func TestPE17RestartsRegisterNothingNew(t *testing.T) {
 func TestPE18StopInABusyStream(t *testing.T) {
 	inBubble(t, kinesistest.Config{DisableLimits: true}, func(t *testing.T, w *world) {
 		for stop := 1; stop <= 20; stop++ {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			batches := 0
-			var last error
-			writing := make(chan struct{})
-			go func() { // ends after its records
-				defer close(writing)
-				for i := range 60 {
-					w.writeData(fmt.Sprint(i))
-					time.Sleep(10 * time.Millisecond)
-				}
-			}()
-			for b, err := range efo.NewSubscriber(w.config()).Batches(ctx, shard0, kcl.Position{}) {
-				if last = err; err != nil {
-					break
-				}
-				if len(b.Records) == 0 {
-					continue
-				}
-				if batches++; batches == stop {
-					time.Sleep(100 * time.Millisecond) // ten more have come
-					cancel(kcl.ErrLeaseLost)
-				}
-			}
-			<-writing
-			require.Equal(t, kcl.ErrLeaseLost, last)
-			require.Equal(t, stop, batches)
+			require.Equal(t, stop, w.readUntilLost(t, stop))
 			time.Sleep(6 * time.Second)
 		}
 	})
+}
+
+// readUntilLost reads while records come every 10 ms, loses its lease inside
+// the n-th batch and returns how many batches it got.
+func (w *world) readUntilLost(t *testing.T, n int) (batches int) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() { // ends after its records
+		for i := range 60 {
+			w.writeData(fmt.Sprint(i))
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	for b, err := range efo.NewSubscriber(w.config()).Batches(ctx, shard0, kcl.Position{}) {
+		if err != nil {
+			require.Equal(t, kcl.ErrLeaseLost, err)
+			break
+		}
+		if len(b.Records) == 0 {
+			continue
+		}
+		if batches++; batches == n {
+			time.Sleep(100 * time.Millisecond) // ten more have come
+			cancel(kcl.ErrLeaseLost)
+		}
+	}
+	return batches
 }

@@ -104,7 +104,7 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 	s := &script{tb: tb, network: newNetwork(tb), frames: frames, send: healthy}
 	l, err := s.network.Listen("script.test:80")
 	require.NoError(tb, err)
-	srv := &http.Server{Handler: http.HandlerFunc(s.serve), Protocols: new(http.Protocols)} //nolint:gosec // in memory
+	srv := &http.Server{Handler: http.HandlerFunc(s.serve), Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	done := make(chan struct{})

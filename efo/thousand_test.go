@@ -169,7 +169,7 @@ func serve() {
 // startServer runs serve in a process of its own.
 func startServer(tb testing.TB) (url string, cert []byte) {
 	tb.Helper()
-	cmd := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(context.Background(), os.Args[0])
 	cmd.Env = append(os.Environ(), serverVariable+"=1")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
