@@ -34,8 +34,9 @@ type Scheduler struct {
 	resync    chan struct{} // asks the shard sync to run; holds one request
 	retrack   chan struct{} // asks for the list of streams; holds one request
 
-	mu      sync.Mutex // guards the fields below
-	streams []*stream  // in no order; the slice is not changed, but replaced
+	mu      sync.Mutex         // guards the fields below
+	streams []*stream          // in no order; the slice is not changed, but replaced
+	byRow   map[string]*stream // the same, by what their rows say
 	coord   *leases.Coordinator
 	failed  context.CancelCauseFunc // ends Run with an error
 }
@@ -161,7 +162,8 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		Metrics: s.cfg.Metrics,
 	})
 	s.mu.Lock()
-	s.streams, s.coord = streams, coord
+	s.setStreamsLocked(streams)
+	s.coord = coord
 	s.mu.Unlock()
 	return nil
 }
@@ -208,15 +210,23 @@ func (s *Scheduler) fail(err error) {
 // failure is a reason to stop that does not come from Run's caller.
 type failure struct{ error }
 
+// setStreamsLocked replaces the streams that are read.
+func (s *Scheduler) setStreamsLocked(streams []*stream) {
+	s.streams, s.byRow = streams, make(map[string]*stream, len(streams))
+	for _, st := range streams {
+		name := ""
+		if st.multi {
+			name = st.label
+		}
+		s.byRow[name] = st
+	}
+}
+
 // streamOf returns the stream that a row belongs to, or nil.
 func (s *Scheduler) streamOf(row leases.Lease) *stream {
-	streams, _ := s.parts()
-	for _, st := range streams {
-		if st.owns(row) {
-			return st
-		}
-	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byRow[row.Stream]
 }
 
 // The phases of Run.

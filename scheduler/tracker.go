@@ -17,8 +17,9 @@ import (
 
 // StreamTracker returns the streams that the application reads now
 // (MultiStreamTracker in the KCL). Every worker asks its own, at the start and
-// then every Config.StreamRefreshInterval, from one goroutine; an answer may take
-// 30 seconds. Workers whose lists differ for a while do each other no harm.
+// then every Config.StreamRefreshInterval, from one goroutine. It must return when
+// ctx ends, which it does after 30 seconds. Workers whose lists differ for a while
+// do each other no harm.
 //
 // A stream that appears is read without a restart, from its InitialPosition
 // unless the lease table has its checkpoints. A stream that is not in the list
@@ -351,7 +352,7 @@ func (s *Scheduler) exchange(old, st *stream) (twin *stream) {
 	if st != nil {
 		streams = append(streams, st)
 	}
-	s.streams = streams
+	s.setStreamsLocked(streams)
 	return nil
 }
 

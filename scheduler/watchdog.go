@@ -225,19 +225,16 @@ func (s *Scheduler) watch(ctx context.Context) {
 // lookForOrphans notes which leases nobody renews, and whether the table can be
 // read at all.
 func (s *Scheduler) lookForOrphans(now time.Time) {
-	streams, coord := s.parts()
+	_, coord := s.parts()
 	if !s.orphans.readable(now, coord.Err()) {
 		return // the view is old and says nothing
 	}
 	rows := coord.Leases()
 	keys := make(map[string]bool, len(rows))
 	for _, row := range rows {
-		for _, st := range streams {
-			if st.owns(row) {
-				keys[row.Key] = true
-				s.orphans.note(now, st, row)
-				break
-			}
+		if st := s.streamOf(row); st != nil {
+			keys[row.Key] = true
+			s.orphans.note(now, st, row)
 		}
 	}
 	s.orphans.keep(keys)
