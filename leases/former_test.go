@@ -86,8 +86,15 @@ func TestFormerRowsInACircle(t *testing.T) {
 func TestGenerations(t *testing.T) {
 	t.Parallel()
 	shards := []kcl.Shard{
-		{ID: "0"}, {ID: "1"}, {ID: "2", ParentID: "0", AdjacentParentID: "1"}, {ID: "3", ParentID: "2"}, {ID: "4"},
-		{ID: "5", ParentID: "4"}, {ID: "6", ParentID: "trimmed"}, {ID: "7", ParentID: "8"}, {ID: "8", ParentID: "7"},
+		{ID: "0"},
+		{ID: "1"},
+		{ID: "2", ParentID: "0", AdjacentParentID: "1"},
+		{ID: "3", ParentID: "2"},
+		{ID: "4"},
+		{ID: "5", ParentID: "4"},
+		{ID: "6", ParentID: "trimmed"},
+		{ID: "7", ParentID: "8"},
+		{ID: "8", ParentID: "7"},
 	}
 	plan := func(ids ...string) []Lease {
 		var rows []Lease

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -95,7 +94,7 @@ func TestParse(t *testing.T) {
 			t.Parallel()
 			_, err := parse(tc.args, io.Discard)
 			require.ErrorContains(t, err, tc.says)
-			require.False(t, errors.Is(err, flag.ErrHelp))
+			require.NotErrorIs(t, err, flag.ErrHelp)
 		})
 	}
 }

@@ -97,7 +97,7 @@ func play(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	}
 	cancel()
 	wg.Wait()
-	return errors.Join(append(results, s.audit(out))...)
+	return errors.Join(results[0], results[1], s.audit(out))
 }
 
 // worker is one worker of the fleet. In earnest each is a process of its own,
