@@ -44,7 +44,7 @@ type mixed struct {
 	workers   map[string]*process
 	dead      map[string]bool // workers that were killed
 	rows      []leases.Lease  // of the table, as last seen
-	wrong     []string        // shards that were given to dead workers
+	wrong     []string        // shards that were given to dead workers, rows that cannot be read
 }
 
 func newMixed(ctx context.Context, t *testing.T, retrieval string, shards int32) *mixed {
@@ -182,6 +182,9 @@ func (m *mixed) look(ctx context.Context) {
 		living[row.Key] = !m.dead[name(row.ActualOwner())]
 	}
 	m.rows = listing.Leases
+	for _, row := range listing.Bad {
+		m.wrong = append(m.wrong, row.Error())
+	}
 	for _, row := range m.rows {
 		if living[row.Key] && !row.Checkpoint.IsShardEnd() && m.dead[name(row.ActualOwner())] {
 			m.wrong = append(m.wrong, row.Key+" to "+row.ActualOwner())
@@ -296,7 +299,8 @@ func (m *mixed) reshard(ctx context.Context, t *testing.T, limit time.Duration, 
 	m.awaitAll(ctx, t, limit, 1, names...)
 }
 
-// TestMixedSwapInPlace replaces Java by Go and Go by Java on one table, with nobody in between.
+// TestMixedSwapInPlace replaces Java by Go and Go by Java on one table: first with nobody in between, then
+// with both at work.
 func TestMixedSwapInPlace(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 4*time.Minute)
@@ -312,7 +316,19 @@ func TestMixedSwapInPlace(t *testing.T) {
 	m.startJava3(ctx, t, "j1")
 	m.awaitAll(ctx, t, 45*time.Second, 1, "j1")
 	require.Zero(t, m.settled(ctx, t, 10*time.Second), "records twice")
+
+	m.start(ctx, t, "g2", "")
+	m.awaitAll(ctx, t, 45*time.Second, 1, "g2", "j1")
+	m.stop(ctx, t, "g2")
+	m.awaitAll(ctx, t, 30*time.Second, 1, "j1")
+	m.start(ctx, t, "g3", "")
+	m.awaitAll(ctx, t, 45*time.Second, 1, "g3", "j1")
 	m.stop(ctx, t, "j1")
+	m.awaitAll(ctx, t, 30*time.Second, 1, "g3")
+	require.Zero(t, m.settled(ctx, t, 10*time.Second), "records twice")
+	m.awaitLeader(ctx, t, 10*time.Second, "g3")
+	m.stop(ctx, t, "g3")
+	require.Empty(t, m.wrong)
 }
 
 // TestMixedWithJava2 has a worker of KCL 2.x and Go workers on one table: each takes its share, each
@@ -375,7 +391,7 @@ func TestMixedWithJava3(t *testing.T) {
 	require.Greater(t, m.count("g1", "requested"), asked, "shards moved without asking")
 	m.awaitHandOff(ctx, t, 60*time.Second, "j2", "g1")
 	require.Equal(t, before, m.settled(ctx, t, 15*time.Second), "records twice")
-	require.Empty(t, m.wrong, "the Go leader gave shards to a dead worker")
+	require.Empty(t, m.wrong)
 
 	m.kill(ctx, t, "g1")
 	m.awaitAll(ctx, t, 90*time.Second, 1, "j2") // the Java leader gives shards to dead workers for up to a minute
