@@ -212,8 +212,9 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 		failing = false
 		backoff.Reset()
 		e.sent = nil // they expect an older version
+		held := term
 		e.mu.Lock()
-		e.term = &term
+		e.term = &held
 		e.mu.Unlock()
 		wait = term.due(e.clock.now())
 	}
