@@ -1,6 +1,9 @@
 package polling
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 const (
 	// callFloor is the service's limit: five GetRecords per second and shard.
@@ -75,6 +78,17 @@ func (p *pace) answered(sent, now time.Time, bytes int, records, tip bool, idle 
 
 // wait is how long until the next call.
 func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }
+
+// turn is wait, and now and then a moment more. A poller that came back at
+// exactly the pace of the service would never be refused, and others never
+// served.
+func (p *pace) turn(now time.Time) time.Duration {
+	wait := p.wait(now)
+	if wait > 0 {
+		wait += rand.N(callFloor / 20)
+	}
+	return wait
+}
 
 func scaled(d time.Duration, share float64) time.Duration { return time.Duration(float64(d) / share) }
 

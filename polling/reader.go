@@ -120,7 +120,7 @@ func (r *reader) attempt(ctx context.Context, limit int) (out outcome) {
 		out.opened = true
 	}
 	out.op = opRecords
-	if out.err = retry.Sleep(ctx, r.pace.wait(time.Now())); out.err != nil {
+	if out.err = retry.Sleep(ctx, r.pace.turn(time.Now())); out.err != nil {
 		return out
 	}
 	if r.read(ctx, limit, &out); out.err == nil && r.atEnd && len(out.batch.Records) == 0 {
