@@ -1,10 +1,12 @@
 package leases
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/kinesis-go/kcl"
 )
@@ -53,26 +55,35 @@ func TestFormerWatch(t *testing.T) {
 	require.Zero(t, w.Streams())
 }
 
-// Whatever is left of a stream after some deletions, a later synchronisation
-// takes nothing for finished that was not.
+// Whatever is left of a stream after some deletions, a synchronisation finds
+// every deleted shard that was not finished: none looks as if it had been.
 func TestFormerRowsGoChildrenFirst(t *testing.T) {
 	t.Parallel()
-	rows := []Lease{
-		formerRow("a", "0", 1), formerRow("a", "9", 1, "0"), formerRow("a", "1", 1),
-		formerRow("a", "3", 1, "9", "1"), formerRow("a", "2", 1, "3"), formerRow("a", "4", 1, "trimmed"),
-	}
-	var w FormerWatch
-	w.Note(time.Unix(0, 0), rows, time.Minute)
-	due := w.Note(time.Unix(60, 0), rows, time.Minute)
-	require.Len(t, due, 1)
-	require.Len(t, due[0], len(rows))
-	gone := map[string]bool{}
-	for _, l := range due[0] {
-		for _, p := range l.Parents {
-			require.False(t, gone[p], "%s before %s", p, l.ShardID)
+	rapid.Check(t, func(t *rapid.T) {
+		list := drawStream(t)
+		opt := SyncOptions{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}, Multi: true}
+		rows := PlanSync(list, nil, kcl.InitialPosition{}, opt)
+		finished := map[string]bool{}
+		for i, l := range rows { // parents before children
+			if rapid.Bool().Draw(t, "finished") && !slices.ContainsFunc(l.Parents, func(p string) bool { return !finished[p] }) {
+				finished[l.ShardID] = true
+				rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}
+			}
 		}
-		gone[l.ShardID] = true
-	}
+		var w FormerWatch
+		require.Empty(t, w.Note(time.Unix(0, 0), rows, time.Minute))
+		due := w.Note(time.Unix(60, 0), rows, time.Minute)
+		require.Len(t, due, 1)
+		require.ElementsMatch(t, rows, due[0])
+		gone := rapid.IntRange(0, len(rows)).Draw(t, "gone")
+		planned := map[string]bool{}
+		for _, l := range PlanSync(list, due[0][gone:], kcl.InitialPosition{}, opt) {
+			planned[l.ShardID] = true
+		}
+		for _, l := range due[0][:gone] {
+			require.True(t, planned[l.ShardID] || finished[l.ShardID], "%s would not be read again", l.ShardID)
+		}
+	})
 }
 
 func TestFormerRowsInACircle(t *testing.T) {
@@ -81,6 +92,29 @@ func TestFormerRowsInACircle(t *testing.T) {
 	rows := []Lease{formerRow("a", "0", 1, "1"), formerRow("a", "1", 1, "0")}
 	w.Note(time.Unix(0, 0), rows, time.Minute)
 	require.Len(t, w.Note(time.Unix(60, 0), rows, time.Minute)[0], 2)
+}
+
+// No row of a generation descends from another, and none is before an ancestor.
+func TestGenerationsOfRandomStreams(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		list := drawStream(t)
+		plan := PlanSync(list, nil, kcl.InitialPosition{}, SyncOptions{})
+		made := map[string]bool{}
+		count := 0
+		for _, generation := range Generations(plan, list) {
+			for _, l := range generation {
+				for _, p := range l.Parents {
+					require.True(t, made[p])
+				}
+			}
+			for _, l := range generation {
+				made[l.ShardID] = true
+				count++
+			}
+		}
+		require.Equal(t, len(plan), count)
+	})
 }
 
 func TestGenerations(t *testing.T) {

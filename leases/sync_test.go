@@ -108,6 +108,23 @@ func TestPlanSync(t *testing.T) {
 				require.Equal(t, old, l.StreamCreated)
 			}
 			require.Empty(t, PlanSync(shards(tt.shards), append(have, plan...), initial, opt), "again")
+
+			// The same beside another stream with shards of the same names.
+			opt.Multi, opt.Stream = true, kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}
+			var rows []Lease
+			for _, l := range have {
+				l.Stream = opt.Stream.String()
+				l.Key = l.Stream + ":" + l.ShardID
+				rows = append(rows, l)
+			}
+			for _, s := range shards(tt.shards) {
+				rows = append(rows, Lease{Key: "123456789012:orders:1600000000:" + s.ID, Stream: "123456789012:orders:1600000000", ShardID: s.ID, PinnedAt: old.Add(-time.Hour)})
+			}
+			twin := PlanSync(shards(tt.shards), rows, initial, opt)
+			require.Equal(t, tt.want, planned(twin, pins), "of several streams")
+			for _, l := range twin {
+				require.Equal(t, "123456789012:orders:1700000000:"+l.ShardID, l.Key)
+			}
 		})
 	}
 }
