@@ -286,12 +286,14 @@ func TestMixedAssignment(t *testing.T) {
 				tt.prepare(f)
 				before := f.load()
 				w := f.start("a", func(c *leases.Config) { c.Assignment = tt.assignment })
-				time.Sleep(15 * time.Second)
+				begun := time.Now()
+				<-w.done
+				require.Less(t, time.Since(begun), 15*time.Second)
 				require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
 				require.ErrorContains(t, w.err, tt.says)
 				require.Equal(t, before, f.load())
 				require.NotContains(t, f.reports(), "a")
-				time.Sleep(10 * time.Second)
+				time.Sleep(25 * time.Second) // until the old worker has ended
 			})
 		})
 	}
