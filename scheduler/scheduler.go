@@ -66,7 +66,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 // or away are waited for.
 //
 // Run may be called once. Everything that it starts has ended when it returns,
-// but for abandoned processors.
+// but for abandoned processors, and a stream tracker that does not return.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if !s.status.begin() {
 		return ErrStarted

@@ -18,8 +18,9 @@ import (
 // StreamTracker returns the streams that the application reads now
 // (MultiStreamTracker in the KCL). Every worker asks its own, at the start and
 // then every Config.StreamRefreshInterval, from one goroutine. It must return when
-// ctx ends, which it does after 30 seconds. Workers whose lists differ for a while
-// do each other no harm.
+// ctx ends, which it does after 30 seconds; one that does not is an error too, and
+// left behind at a stop. Workers whose lists differ for a while do each other no
+// harm.
 //
 // A stream that appears is read without a restart, from its InitialPosition
 // unless the lease table has its checkpoints. A stream that is not in the list
@@ -115,6 +116,46 @@ type tracker struct {
 	where  string // the list's name in errors
 	fresh  bool   // list is what the tracker said last
 	former leases.FormerWatch
+
+	asking, providing question
+}
+
+// question is a function of the user's that tells something.
+type question struct{ running chan struct{} } // closed when a call that was left behind has returned
+
+// errNoAnswer says that a function was left behind and has not returned yet.
+var errNoAnswer = fmt.Errorf("it has not returned in %s: %w", trackTimeout, context.DeadlineExceeded)
+
+// answer calls f, for trackTimeout at most. A call that does not heed its
+// context is left behind, so that health can tell and a stop needs not wait;
+// until it returns, there is no other one.
+func (q *question) answer(ctx context.Context, f func(ctx context.Context) error) error {
+	if q.running != nil {
+		select {
+		case <-q.running:
+			q.running = nil
+		default:
+			return errNoAnswer
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, trackTimeout)
+	done := make(chan struct{})
+	var err error
+	go func() { // ends when f returns; waited for, unless it is left behind
+		defer close(done)
+		defer cancel()
+		err = contain(func() error { return f(call) })
+	}()
+	<-call.Done()
+	grace := time.NewTimer(time.Second)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return err
+	case <-grace.C:
+		q.running = done
+		return errNoAnswer
+	}
 }
 
 func newTracker(s *Scheduler) *tracker {
@@ -166,11 +207,9 @@ func (t *tracker) ask(ctx context.Context) error {
 	if t.s.cfg.StreamTracker == nil {
 		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, trackTimeout)
-	defer cancel()
 	var list []StreamConfig
-	err := contain(func() (err error) {
-		list, err = t.s.cfg.StreamTracker(call)
+	err := t.asking.answer(ctx, func(ctx context.Context) (err error) {
+		list, err = t.s.cfg.StreamTracker(ctx)
 		return err
 	})
 	if err == nil {
@@ -384,17 +423,16 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 	policy := t.s.cfg.FormerStreams
 	provided := map[string]bool{}
 	if policy.Deletion == ProvidedListDeferredDeletion {
-		call, cancel := context.WithTimeout(ctx, trackTimeout)
-		defer cancel()
-		err := contain(func() error {
-			ids, err := policy.Provided(call)
-			for _, id := range ids {
-				provided[id.String()] = true
-			}
+		var ids []kcl.StreamIdentifier
+		err := t.providing.answer(ctx, func(ctx context.Context) (err error) {
+			ids, err = policy.Provided(ctx)
 			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("ask Config.FormerStreams.Provided: %w", err)
+		}
+		for _, id := range ids {
+			provided[id.String()] = true
 		}
 	}
 	current := map[string]bool{}

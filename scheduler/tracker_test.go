@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,6 +261,50 @@ func TestTrackerFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A tracker that does not return is left behind: health tells, the streams are
+// read on, and it is asked again once it has returned. A stop does not wait for it.
+func TestTrackerDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		l := list("orders")
+		var hangs atomic.Bool
+		release := make(chan struct{})
+		w := r.worker("a", func(c *scheduler.Config) {
+			c.Streams = nil
+			c.StreamTracker = func(ctx context.Context) ([]scheduler.StreamConfig, error) {
+				if hangs.Load() {
+					<-release
+				}
+				return l.track(ctx)
+			}
+		}).start()
+		r.produceTo(2, time.Second, "orders")
+		r.finished(time.Minute)
+
+		hangs.Store(true)
+		r.produceTo(6, time.Minute, "orders")
+		r.finished(time.Minute)
+		require.ErrorContains(t, w.Healthy(), "Config.StreamTracker fails since")
+		hangs.Store(false)
+		close(release)
+		l.set("orders", "bills")
+		r.produceTo(2, time.Minute, "orders", "bills")
+		r.finished(time.Minute)
+		require.NoError(t, w.Healthy())
+
+		release = make(chan struct{})
+		hangs.Store(true)
+		time.Sleep(5 * time.Minute)
+		stopping := time.Now()
+		time.AfterFunc(time.Hour, func() { close(release) })
+		require.NoError(t, w.stop())
+		require.Less(t, time.Since(stopping), time.Minute)
+		time.Sleep(2 * time.Hour)
+		r.audit.check(0)
+	})
 }
 
 // At the start there is no last list: an error is waited for, one that will not
