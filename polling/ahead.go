@@ -20,6 +20,7 @@ type outcome struct {
 	received bool      // GetRecords was answered
 	grant    grant
 	headers  time.Time // when the answer began to arrive
+	length   int64     // of that answer; below 0 it is not known
 }
 
 // ahead is an attempt that is made while the loop body has the last batch. It
@@ -43,7 +44,7 @@ func (r *reader) readAhead(ctx context.Context) {
 	r.ahead = a
 	go func() { // ends with its one attempt, or when that is cancelled; joined before the reader goes on
 		defer close(a.done)
-		a.out = r.attempt(ctx, r.limit(min(answerBytes, r.PrefetchBytes)))
+		a.out = r.attempt(ctx, r.limit(min(answerBytes, r.PrefetchBytes)), true)
 	}()
 }
 
@@ -57,14 +58,15 @@ func (r *reader) limit(bytes int) int {
 
 // attempted returns what was read ahead, or makes an attempt now.
 func (r *reader) attempted(ctx context.Context) outcome {
-	a := r.ahead
-	if a == nil {
-		return r.attempt(ctx, r.limit(answerBytes))
+	if a := r.ahead; a != nil {
+		<-a.done
+		a.cancel()
+		r.ahead = nil
+		if !errors.Is(a.out.err, errNoRoom) {
+			return a.out
+		}
 	}
-	<-a.done
-	a.cancel()
-	r.ahead = nil
-	return a.out
+	return r.attempt(ctx, r.limit(answerBytes), false)
 }
 
 // abandon joins what reads ahead, and moves nothing.

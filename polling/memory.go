@@ -54,10 +54,14 @@ func (m *Memory) roomAhead() bool {
 
 // grant is what one call and its batch hold of a Memory.
 type grant struct {
-	m    *Memory
-	turn bool
-	held int64
+	m     *Memory
+	ahead bool // of reading ahead, which waits for no memory: who has to would stop those behind it, for as long as loop bodies keep what they have
+	turn  bool
+	held  int64
 }
+
+// errNoRoom ends reading ahead: the loop body comes back first.
+var errNoRoom = errors.New("no memory to read ahead")
 
 // call waits for the turn of a call whose answer may be large.
 func (g *grant) call(ctx context.Context) error {
@@ -71,6 +75,20 @@ func (g *grant) call(ctx context.Context) error {
 	return nil
 }
 
+// expect takes what an answer with so many bytes of records will need, before
+// it is asked for: one that cannot be read then has used up the shard's limits.
+func (g *grant) expect(bytes int) error {
+	if g.m == nil || !g.ahead {
+		return nil
+	}
+	n := min(int64(bytes)*4/3, largestAnswer) * decoding // base64
+	if !g.m.bytes.try(n) {
+		return errNoRoom
+	}
+	g.held = n
+	return nil
+}
+
 // answer waits until an answer of that length may be read; below 0 it is not known.
 func (g *grant) answer(ctx context.Context, length int64) error {
 	if g.m == nil {
@@ -80,8 +98,15 @@ func (g *grant) answer(ctx context.Context, length int64) error {
 		length = largestAnswer
 	}
 	n := min(length*decoding, g.m.bytes.limit)
-	if err := g.m.bytes.acquire(ctx, n); err != nil {
-		return err
+	switch {
+	case n <= g.held:
+		g.m.bytes.release(g.held - n)
+	case !g.ahead:
+		if err := g.m.bytes.acquire(ctx, n-g.held); err != nil {
+			return err
+		}
+	case !g.m.bytes.try(n - g.held):
+		return errNoRoom
 	}
 	g.held = n
 	g.endTurn()
@@ -118,7 +143,8 @@ func (o *outcome) headed(timeout *stopwatch) func(*kinesis.Options) {
 		o.headers = time.Now()
 		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil {
 			timeout.pause()
-			err = o.grant.answer(ctx, response.ContentLength)
+			o.length = response.ContentLength
+			err = o.grant.answer(ctx, o.length)
 			timeout.resume()
 		}
 		return out, md, err
@@ -145,6 +171,17 @@ type ticket struct {
 }
 
 var errLimit = errors.New("more than there is")
+
+// try takes n units if they are there, and nobody waits for any.
+func (g *gate) try(n int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) > 0 || g.used+n > g.limit {
+		return false
+	}
+	g.used += n
+	return true
+}
 
 // acquire takes n units, which is at most the limit.
 func (g *gate) acquire(ctx context.Context, n int64) error {

@@ -99,9 +99,9 @@ func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 }
 
 // attempt makes the calls that the next batch needs, once. limit is the most
-// records to ask for.
-func (r *reader) attempt(ctx context.Context, limit int) (out outcome) {
-	out.grant.m = r.Memory
+// records to ask for; ahead says that the loop body has a batch meanwhile.
+func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcome) {
+	out.grant.m, out.grant.ahead = r.Memory, ahead
 	defer func() {
 		out.at = time.Now()
 		if out.err != nil {
@@ -171,6 +171,11 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 			return
 		}
 	}
+	if r.behind { // as large as it can be, as far as we know
+		if out.err = out.grant.expect(r.recordSize * limit); out.err != nil {
+			return
+		}
+	}
 	ctx, timeout, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	sent := time.Now()
@@ -182,6 +187,9 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 	}, noRetries, out.headed(timeout))
 	if err != nil {
 		out.err = timedOut(ctx, err)
+		if errors.Is(err, errNoRoom) { // the service has given it all the same
+			r.pace.answered(sent, out.headers, int(max(0, out.length)*3/4), true, !r.behind, r.IdleInterval)
+		}
 		return
 	}
 	records, payload, total, err := fromsdk.Records(answer.Records)
