@@ -78,12 +78,12 @@ func TestP04SharedBytes(t *testing.T) {
 // TestP04SharedCalls: applications at the tip of a busy shard come to equal parts of its five calls a second.
 func TestP04SharedCalls(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{2, 3, 5, 8} {
+	for _, n := range []int{2, 3} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := start(t, 1)
-				const lasting = 3 * time.Minute
+				const lasting = 2 * time.Minute
 				key := r.hashKey(shard0)
 				var writing sync.WaitGroup
 				writing.Go(func() {
