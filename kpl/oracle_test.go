@@ -1,6 +1,7 @@
 package kpl_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -66,18 +67,18 @@ func general(m []byte) (out []string, ok bool) {
 		r := records.Get(i).Message()
 		of := r.Descriptor().Fields()
 		key := r.Get(of.ByNumber(1)).Uint()
-		if key >= uint64(keys.Len()) { //nolint:gosec // a length
+		if key >= uint64(keys.Len()) {
 			return nil, false
 		}
 		hash := "-"
 		if r.Has(of.ByNumber(2)) {
 			n := r.Get(of.ByNumber(2)).Uint()
-			if n >= uint64(hashes.Len()) { //nolint:gosec // a length
+			if n >= uint64(hashes.Len()) {
 				return nil, false
 			}
-			hash = fmt.Sprintf("%q", hashes.Get(int(n)).Bytes()) //nolint:gosec // below a length
+			hash = fmt.Sprintf("%q", hashes.Get(int(n)).Bytes())
 		}
-		out = append(out, fmt.Sprintf("%q %s %q", keys.Get(int(key)).Bytes(), hash, r.Get(of.ByNumber(3)).Bytes())) //nolint:gosec // below a length
+		out = append(out, fmt.Sprintf("%q %s %q", keys.Get(int(key)).Bytes(), hash, r.Get(of.ByNumber(3)).Bytes()))
 	}
 	return out, true
 }
@@ -145,7 +146,7 @@ func TestGeneralReaderAgrees(t *testing.T) {
 	_, ok = general([]byte("\xff"))
 	require.False(t, ok)
 	for name, c := range corrupt(t) {
-		if len(c.data) > 20 && len(c.data) < 100_000 && string(c.data) == string(sign(c.data[4:len(c.data)-16])) {
+		if len(c.data) > 20 && len(c.data) < 100_000 && bytes.Equal(c.data, sign(c.data[4:len(c.data)-16])) {
 			t.Run(name, func(t *testing.T) { compare(t, c.data[4:len(c.data)-16]) })
 		}
 	}
