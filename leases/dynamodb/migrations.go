@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -83,6 +84,9 @@ func (s *Store) clientVersion(ctx context.Context, r route) (item, place, error)
 // 3.0 to 3.4, and reads consistently.
 func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 	tm, where, r, err := s.tableMigration(ctx)
+	if errors.Is(err, kcl.ErrAccessDenied) {
+		err = s.denied(ctx, err)
+	}
 	if err != nil {
 		return leases.Migrations{}, err
 	}
@@ -106,6 +110,18 @@ func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 		m.ClientVersion = &state
 	}
 	return m, nil
+}
+
+// denied says what it means that the side tables cannot be seen: nothing, where
+// nobody uses KCL 3.x; but in a table of KCL 3.5 a leader assigns the leases, and
+// a worker that did not know would work against it.
+func (s *Store) denied(ctx context.Context, err error) error {
+	it, _ := s.leaseTable().get(ctx, keyClientVersion)
+	switch status := textOf(it, attrClientVersion); status {
+	case leases.ClientVersion3x, leases.ClientVersion3xRollback:
+		return fmt.Errorf("%w: table %s is one of KCL 3.x (%s), and this worker may not see what that takes; it needs the rights of docs/iam/kcl3.json: %v", leases.ErrMixedAssignment, s.cfg.Table, status, err) //nolint:errorlint // not what a caller is to see
+	}
+	return err
 }
 
 // SetClientVersion implements [leases.FleetStore] with one conditional write. A
