@@ -447,7 +447,7 @@ func comingAndGoing(t *testing.T, seed uint64) {
 	t.Cleanup(ddb.Close)
 	mode := scheduler.RetrievalMode(rnd.IntN(2))
 	l := list(names[:2]...)
-	born := 0
+	born, kills, deaths := 0, 0, rnd.IntN(2) > 0
 	start := func() *worker {
 		name := fmt.Sprintf("w%d", born)
 		born++
@@ -480,6 +480,13 @@ func comingAndGoing(t *testing.T, seed uint64) {
 			at := rnd.IntN(2)
 			require.NoError(t, live[at].stop())
 			live[at] = start()
+		case n < 9 && deaths:
+			at := rnd.IntN(2)
+			ddb.Network().Host(live[at].name).Kill()
+			r.srv.Kill(live[at].name)
+			live[at].dead.Store(true)
+			live[at] = start()
+			kills++
 		}
 		r.produceTo(rnd.IntN(3), time.Duration(rnd.IntN(20))*time.Second, names...)
 		time.Sleep(time.Duration(rnd.IntN(30)) * time.Second)
@@ -491,11 +498,11 @@ func comingAndGoing(t *testing.T, seed uint64) {
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
 	}
-	r.audit.check(0)
+	r.audit.check(kills * 1000)
 }
 
-// Two workers whose lists change at different moments lose nothing, repeat
-// nothing and break no order.
+// Two workers whose lists change at different moments lose nothing and break no
+// order; only deaths make duplicates.
 func TestR01FleetOfComingAndGoingStreams(t *testing.T) {
 	t.Parallel()
 	first := *seed
