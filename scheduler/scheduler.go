@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
@@ -87,6 +88,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 	s.mu.Unlock()
 
 	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
+	defer s.closeConnections()
 	t := newTracker(s)
 	if err := s.prepare(work, t); err != nil {
 		if ctx.Err() != nil {
@@ -99,6 +101,17 @@ func (s *Scheduler) run(ctx context.Context) error {
 		return errors.Join(f.error, err) // also when ctx has ended since
 	}
 	return err
+}
+
+// closeConnections closes those that carried the subscriptions. A client of the
+// user's own, which carries them itself then, is left alone.
+func (s *Scheduler) closeConnections() {
+	switch s.cfg.Kinesis.Options().HTTPClient.(type) {
+	case nil, *awshttp.BuildableClient:
+		if c, ok := s.http.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	}
 }
 
 func (s *Scheduler) validate() error {
