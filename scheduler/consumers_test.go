@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -44,5 +45,23 @@ func TestE15TwoApplicationsOneConsumerName(t *testing.T) {
 		require.ErrorIs(t, second.Run(t.Context()), efo.ErrConsumerTaken)
 		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")
 		require.NoError(t, first.Healthy())
+	})
+}
+
+// A ConsumerARN of another stream, which only the service can tell when the stream is given by name.
+func TestConsumerOfAnotherStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, streamName, "bills"))
+		arn, err := r.srv.RegisterConsumer("bills", "app")
+		require.NoError(t, err)
+		w := r.worker("a", func(c *scheduler.Config) {
+			c.RetrievalMode = scheduler.EFO
+			c.Streams[0].ConsumerARN = arn
+		})
+		began := time.Now()
+		err = w.Run(t.Context())
+		require.ErrorIs(t, err, kcl.ErrInvalidStream)
+		require.ErrorContains(t, err, "is not a consumer of arn:aws:kinesis:us-east-1:000000000000:stream/orders")
+		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")
 	})
 }

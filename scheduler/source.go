@@ -56,7 +56,7 @@ func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o efo.Observer
 func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
 	if arn := st.cfg.ConsumerARN; arn != "" {
 		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
-			return fmt.Errorf("scheduler: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", st.where, arn, st.id.ARN)
+			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
 		}
 		st.setConsumer(arn)
 		return nil
