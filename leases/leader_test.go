@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -476,5 +477,58 @@ func TestTenWorkersOfKCL3(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		require.Less(t, time.Since(begun), 30*time.Second)
 		f.requireBalance(ids...)
+	})
+}
+
+// An owner comes back with a renewal just when the leader, which took it for
+// dead, assigns its lease: the renewal was first, so the lease stays.
+func TestLeaderIsLaterThanARenewal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 1)
+		f.is3x()
+		renew := func() {
+			row := f.rows()[first]
+			to := row
+			to.Owner = "java"
+			to.Counter++
+			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+		}
+		renew()
+		f.start("a")
+		var late atomic.Bool
+		f.srv.Inject(dynamotest.Fault{Client: "a", Key: first, Operation: "UpdateItem", When: func(dynamotest.Call) bool {
+			return !late.Swap(true)
+		}, Do: []dynamotest.Action{dynamotest.Delay(time.Second)}})
+		for !late.Load() { // it does not renew until the leader has written
+			time.Sleep(10 * time.Millisecond)
+		}
+		renew()
+		for range 10 {
+			time.Sleep(3 * time.Second)
+			require.Equal(t, "java", f.rows()[first].Owner)
+			renew()
+		}
+	})
+}
+
+// What is assigned to a worker that is about to stop is given back at the end.
+func TestWorkerIsGivenALeaseWhileItStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 1)
+		w := f.start("a", kcl3, takesLong(10*time.Second, make(chan error, 1)))
+		time.Sleep(5 * time.Second)
+		go w.stop() // ends after ten seconds
+		time.Sleep(5 * time.Second)
+		const late = "shardId-000000000001"
+		f.create(late)
+		row := f.rows()[late]
+		to := row
+		to.Owner = "a"
+		require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner}))
+		<-w.done
+		require.NoError(t, w.err)
+		require.Equal(t, map[string]int{"": 2}, f.load())
 	})
 }
