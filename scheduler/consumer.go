@@ -89,6 +89,10 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
 	c.run(ctx)
+	if s.cfg.RetrievalMode == EFO && !c.finished {
+		// Whoever gets the lease next would subscribe too soon.
+		_ = retry.Sleep(ctx, c.progress.untilNextSubscription())
+	}
 }
 
 // adopt writes to a row that another library made what is missing in it: the
@@ -288,6 +292,7 @@ func (c *consumer) process(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	c.holder.Delivered(0)
+	c.progress.begins()
 	for expired := 0; ; {
 		before := c.next
 		out, err := c.read(ctx, reading, src)

@@ -26,6 +26,9 @@ type progress struct {
 	// heard is when the source last heard anything, or was last free to listen.
 	heard time.Time
 
+	begun  bool      // reading
+	opened time.Time // the subscription that reading goes on with; zero when there is none
+
 	call      string    // method of the processor that runs now; empty when none does
 	callSince time.Time // when it was called
 
@@ -79,9 +82,39 @@ func (p *progress) reads(mode RetrievalMode, why error) {
 	p.mode, p.polled = mode, why
 }
 
+// subscribeEvery is how often SubscribeToShard may be called for a shard, by all
+// workers together.
+const subscribeEvery = time.Second
+
+// begins says that a source begins to read.
+func (p *progress) begins() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = true
+}
+
 // Opened says that the source may read now. It proves nothing yet about what
 // it will hear.
-func (p *progress) Opened() {}
+func (p *progress) Opened() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opened = time.Now()
+}
+
+// untilNextSubscription is when another worker may subscribe to the shard: a
+// second after this one was accepted, or from now on, when this one was still at
+// it a moment ago.
+func (p *progress) untilNextSubscription() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !p.begun:
+		return 0
+	case p.opened.IsZero():
+		return subscribeEvery
+	}
+	return time.Until(p.opened.Add(subscribeEvery))
+}
 
 // Received says that the source heard something.
 func (p *progress) Received() {
@@ -96,6 +129,7 @@ func (p *progress) Retrying(err error, _ time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reading.failed(err)
+	p.opened = time.Time{}
 }
 
 // refused says that the source has given up.

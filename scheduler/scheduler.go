@@ -28,6 +28,8 @@ type Scheduler struct {
 	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
 	memory  *polling.Memory
 
+	checksTag bool // of the consumer: whose it is
+
 	status    phases
 	consumers registry
 	orphans   orphans
@@ -125,6 +127,9 @@ func (s *Scheduler) validate() error {
 // prepare does everything that must succeed before work begins. The streams that
 // a tracker names are opened later, each as it can.
 func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
+	if err := s.spread(ctx); err != nil {
+		return err
+	}
 	if s.cfg.RetrievalMode == EFO {
 		s.http = efo.NewHTTPClient(s.cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
 	}

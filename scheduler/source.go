@@ -65,7 +65,7 @@ func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
 	if name == "" {
 		name = s.cfg.Application
 	}
-	arn, err := efo.Register(ctx, s.cfg.Kinesis, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: s.cfg.Application, Logger: s.log})
+	arn, err := efo.Register(ctx, s.cfg.Kinesis, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: s.cfg.Application, Trusted: !s.checksTag, Logger: s.log})
 	if err != nil {
 		return err
 	}

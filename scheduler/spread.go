@@ -1,0 +1,77 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	spreadEach  = 250 * time.Millisecond // of time for each worker of a fleet, when it starts together
+	spreadMost  = 30 * time.Second
+	spreadAsk   = 5 * time.Second // how long may be spent on finding out how large the fleet is
+	tagCheckers = 4               // of a fleet ask whose the stream consumer is
+)
+
+// spread waits for a random while, so that the workers of a fleet that is started
+// together stay within what the service's control plane takes in a second: twenty
+// descriptions of a stream for a whole account. A worker that is alone, as far as
+// the table shows, does not wait.
+func (s *Scheduler) spread(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, spreadAsk)
+	workers := s.fleetSize(asking)
+	cancel()
+	s.checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
+	if workers <= 1 {
+		return ctx.Err()
+	}
+	wait := rand.N(min(time.Duration(workers)*spreadEach, spreadMost))
+	s.log.DebugContext(ctx, "worker waits its turn to start", "workers", workers, "wait", wait)
+	return retry.Sleep(ctx, wait)
+}
+
+// fleetSize says how many workers there may be: those that the table names as
+// owners now, or as the last. A new table names none; then half as many as there
+// are shards are taken for likely. It is 0 when it cannot be told.
+func (s *Scheduler) fleetSize(ctx context.Context) int {
+	listing, err := s.cfg.Leases.List(ctx)
+	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
+		return 0
+	}
+	if len(listing.Leases) > 0 {
+		names := map[string]bool{}
+		for _, l := range listing.Leases {
+			switch {
+			case l.Owner != "":
+				names[l.ActualOwner()] = true
+			case l.NativeOwner != "":
+				names[l.NativeOwner] = true
+			}
+		}
+		return len(names)
+	}
+	shards := 0
+	for _, st := range s.cfg.Streams {
+		in := &kinesis.ListShardsInput{StreamName: &st.Name}
+		if st.ARN != "" {
+			in.StreamName, in.StreamARN = nil, &st.ARN
+		}
+		out, err := s.cfg.Kinesis.ListShards(ctx, in)
+		if err != nil {
+			return 0
+		}
+		for _, sh := range out.Shards {
+			if sh.SequenceNumberRange != nil && aws.ToString(sh.SequenceNumberRange.EndingSequenceNumber) == "" {
+				shards++
+			}
+		}
+	}
+	return shards / 2
+}
