@@ -485,7 +485,7 @@ func TestTenWorkersOfKCL3(t *testing.T) {
 func TestLeaderIsLaterThanARenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 1)
+		f := newKCL3Fleet(t, 3)
 		f.is3x()
 		renew := func() {
 			row := f.rows()[first]
@@ -495,11 +495,14 @@ func TestLeaderIsLaterThanARenewal(t *testing.T) {
 			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 		}
 		renew()
+		f.start("b") // leads, and is to assign the lease to the other one
+		time.Sleep(500 * time.Millisecond)
 		f.start("a")
 		var late atomic.Bool
-		f.srv.Inject(dynamotest.Fault{Client: "a", Key: first, Operation: "UpdateItem", When: func(dynamotest.Call) bool {
+		f.srv.Inject(dynamotest.Fault{Client: "b", Key: first, Operation: "UpdateItem", When: func(dynamotest.Call) bool {
 			return !late.Swap(true)
 		}, Do: []dynamotest.Action{dynamotest.Delay(time.Second)}})
+		require.Equal(t, "b", f.leader())
 		for !late.Load() { // it does not renew until the leader has written
 			time.Sleep(10 * time.Millisecond)
 		}
