@@ -168,6 +168,7 @@ func (c *Coordinator) become(ctx context.Context, to mode) {
 		return
 	}
 	c.index = indexState{}
+	c.duty.retire()
 	switch to {
 	case modeKCL3:
 		c.duty = newDuty(c)

@@ -34,6 +34,9 @@ type indexState struct {
 func (c *Coordinator) roundKCL3(ctx context.Context) error {
 	c.ensureIndex(ctx)
 	_, lead := c.elector.leads()
+	if !lead {
+		c.duty.retire()
+	}
 	if !lead && c.index.ready && !c.listDue() {
 		if c.discover(ctx) {
 			return nil

@@ -1,6 +1,7 @@
 package leases_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
 )
 
 // A policy of old does not allow to see the side tables of KCL 3.0 to 3.4, but the
@@ -29,5 +31,54 @@ func TestModeThatTheLeaseTableTells(t *testing.T) {
 		require.True(t, isClosed(w.done))
 		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
 		require.ErrorContains(t, w.err, "app-CoordinatorState")
+	})
+}
+
+// gauges keeps the last value of each series.
+type gauges struct {
+	mu   sync.Mutex // guards last
+	last map[*metrics.Desc]float64
+}
+
+type gauge struct {
+	of *gauges
+	d  *metrics.Desc
+}
+
+func (g *gauges) Series(d *metrics.Desc, _ ...string) metrics.Series { return gauge{g, d} }
+func (g *gauges) Remove(*metrics.Desc, ...string)                    {}
+
+func (g gauge) Record(v float64) {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	g.of.last[g.d] = v
+}
+
+func (g *gauges) get(d *metrics.Desc) float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last[d]
+}
+
+// Who leads no more says nothing about leases that fit nowhere: the next leader
+// may find a place for them, and an alarm would never end.
+func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 4)
+		f.is3x()
+		seen := &gauges{last: map[*metrics.Desc]float64{}}
+		f.start("a", maxLeases(1), func(c *leases.Config) { c.Metrics = metrics.New(seen) })
+		time.Sleep(20 * time.Second)
+		require.InDelta(t, 3, seen.get(metrics.LeasesUnassigned), 0)
+
+		for f.leader() == "a" { // a heartbeat may come in between
+			lock, err := f.table.Leader(t.Context())
+			require.NoError(t, err)
+			_ = f.table.AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+		}
+		time.Sleep(20 * time.Second)
+		require.Zero(t, seen.get(metrics.Leader))
+		require.Zero(t, seen.get(metrics.LeasesUnassigned))
 	})
 }

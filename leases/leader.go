@@ -197,6 +197,15 @@ func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) err
 	return nil
 }
 
+// retire takes back what was said of leases that nobody can have: this worker
+// does not know any more. It may be called on a duty that was never done.
+func (d *duty) retire() {
+	if d != nil && d.spilt {
+		d.spilt = false
+		d.c.cfg.Metrics.SetLeasesUnassigned(0)
+	}
+}
+
 // trusted are the active workers without those of which a lease has expired, until
 // they report again.
 func (d *duty) trusted() []WorkerMetrics {
