@@ -328,8 +328,12 @@ func isShardGone(err error) bool {
 func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) outcome {
 	c.s.examine(ctx, c.stream, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
+		was := c.stream.consumer()
 		if err := c.s.register(ctx, c.stream); err != nil && ctx.Err() == nil {
 			c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
+			if c.s.cfg.Fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
+				c.stream.refuse(was, err) // the shard was being read: it is polled, whatever the reason
+			}
 		}
 		return done
 	}

@@ -5,10 +5,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -63,5 +65,32 @@ func TestConsumerOfAnotherStream(t *testing.T) {
 		require.ErrorIs(t, err, kcl.ErrInvalidStream)
 		require.ErrorContains(t, err, "is not a consumer of arn:aws:kinesis:us-east-1:000000000000:stream/orders")
 		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")
+	})
+}
+
+// TestE15ConsumerTakenMeanwhile: the consumer is deleted, and another application registers the name first. The shard is polled.
+func TestE15ConsumerTakenMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a").start()
+		r.produceUntil(time.Minute, "fanned out", func() bool { return r.owned() == 1 && w.reads(scheduler.EFO) })
+		forbid := r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}})
+		require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
+		time.Sleep(10 * time.Second)
+		arn, err := r.srv.RegisterConsumer(streamName, "app")
+		require.NoError(t, err)
+		_, err = r.admin.TagResource(t.Context(), &kinesis.TagResourceInput{ResourceARN: &arn, Tags: map[string]string{"kcl:application": "another"}})
+		require.NoError(t, err)
+		forbid()
+		r.produceUntil(10*time.Minute, "polled", func() bool { return w.reads(scheduler.Polling) })
+		for range 30 {
+			r.produce(1, time.Minute, keys(3))
+		}
+		r.finished(time.Minute)
+		require.NoError(t, w.Healthy())
+		require.True(t, w.reads(scheduler.Polling))
+		require.ErrorIs(t, w.shard(r.open()[0]).ModeErr, efo.ErrConsumerTaken)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
 	})
 }
