@@ -82,3 +82,30 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 		require.Zero(t, seen.get(metrics.LeasesUnassigned))
 	})
 }
+
+// A row that nobody can write does not cost the fleet its leader, nor what else
+// a leader does.
+func TestRowThatNoLeaderCanWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 9)
+		f.is3x()
+		for _, id := range []string{"a", "b", "c"} {
+			f.start(id)
+		}
+		time.Sleep(time.Minute)
+		f.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Key: "shardId-9", Do: []dynamotest.Action{
+			dynamotest.Fail("ValidationException", "Item size to update has exceeded the maximum allowed size"),
+		}})
+		f.create("shardId-9")
+		leader, changes := f.leader(), 0
+		for begun := time.Now(); time.Since(begun) < 8*time.Minute; time.Sleep(time.Second) {
+			if now := f.leader(); now != "" && now != leader {
+				leader = now
+				changes++
+			}
+		}
+		require.LessOrEqual(t, changes, 3, "each has tried")
+		require.Less(t, f.longestGap(), 10*time.Second)
+	})
+}

@@ -22,6 +22,9 @@ const (
 	// patienceWithStore is after how many rounds in a row that failed the leader
 	// gives up the lead.
 	patienceWithStore = 3
+	// patienceWithRows is for how long it does not do so again because leases
+	// cannot be assigned.
+	patienceWithRows = 10 * time.Minute
 )
 
 // duty is what the leader of a KCL 3.x fleet does besides what every worker
@@ -52,6 +55,10 @@ type duty struct {
 	counted   map[string]bool // the active workers at that time
 	choresDue time.Duration
 	spilt     bool // it was said that leases can be given to nobody
+
+	// Of all its terms: whether, and when, it gave up the lead.
+	gaveUp   bool
+	gaveUpAt time.Duration
 }
 
 func newDuty(c *Coordinator) *duty {
@@ -68,7 +75,7 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 	}
 	now := d.c.clock.now().mono
 	if term != d.term {
-		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now}
+		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now, gaveUp: d.gaveUp, gaveUpAt: d.gaveUpAt}
 	}
 	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
@@ -81,7 +88,9 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 		d.c.scans = true
 		return
 	}
-	if err := d.assign(ctx, v, overdue); err != nil {
+	// Where giving up the lead has not helped, the others cannot do it either: a
+	// row that nobody can write must not leave the fleet without a leader.
+	if err := d.assign(ctx, v, overdue); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
 		d.failed(ctx, err)
 		return
 	}
@@ -147,6 +156,7 @@ func (d *duty) failed(ctx context.Context, err error) {
 	}
 	if d.failures++; d.failures >= patienceWithStore {
 		d.failures = 0
+		d.gaveUp, d.gaveUpAt = true, d.c.clock.now().mono
 		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
 		d.c.elector.resign()
 	}
