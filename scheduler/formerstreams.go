@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 )
 
 // FormerStreamsDeletion says which leases of former streams are deleted.
@@ -75,4 +77,88 @@ func (f FormerStreams) validate() error {
 		return fmt.Errorf("scheduler: Config.FormerStreams.Provided is set, but Deletion is %s, which does not ask it: leave it out, or use ProvidedListDeferredDeletion", f.Deletion)
 	}
 	return nil
+}
+
+// cleanUp deletes the leases of former streams, if that is the policy.
+func (t *tracker) cleanUp(ctx context.Context) {
+	policy := t.s.cfg.FormerStreams
+	_, coord := t.s.parts()
+	// Nothing is deleted on the word of an old list or view, nor of an empty
+	// list, which is a mistake more often than not.
+	if policy.Deletion == NoDeletion || !t.fresh || len(t.list) == 0 || coord.Err() != nil {
+		return
+	}
+	former, err := t.formerRows(ctx, coord.Leases())
+	if err != nil {
+		if ctx.Err() == nil {
+			t.s.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
+		}
+		return
+	}
+	due := t.former.Note(time.Now(), former, max(policy.Wait, 3*t.s.cfg.FailoverTime))
+	for _, rows := range due {
+		t.delete(ctx, rows)
+	}
+	t.s.cfg.Metrics.SetFormerStreams(t.former.Streams())
+}
+
+// formerRows picks the rows of streams that are not read any more.
+func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases.Lease, error) {
+	policy := t.s.cfg.FormerStreams
+	provided := map[string]bool{}
+	if policy.Deletion == ProvidedListDeferredDeletion {
+		var ids []kcl.StreamIdentifier
+		err := t.providing.answer(ctx, func(ctx context.Context) (err error) {
+			ids, err = policy.Provided(ctx)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("ask Config.FormerStreams.Provided: %w", err)
+		}
+		for _, id := range ids {
+			provided[id.String()] = true
+		}
+	}
+	current := map[string]bool{}
+	streams, _ := t.s.parts()
+	for _, st := range streams {
+		current[st.label] = true
+	}
+	// Which stream an absent one is, is not known yet: every one of its name may be.
+	unknown := map[string]bool{}
+	t.s.tracked.mu.Lock()
+	for _, a := range t.s.tracked.absent {
+		name := a.cfg.Name
+		if id, err := kcl.ParseStreamARN(a.cfg.ARN); err == nil {
+			name = id.Name
+		}
+		unknown[name] = true
+	}
+	t.s.tracked.mu.Unlock()
+	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
+		id, err := kcl.ParseStreamIdentifier(l.Stream)
+		return err != nil || current[l.Stream] || unknown[id.Name] || (policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
+	}), nil
+}
+
+// delete deletes the leases of one former stream until one turns out to have
+// changed: then somebody reads the stream after all.
+func (t *tracker) delete(ctx context.Context, rows []leases.Lease) {
+	log := t.s.log.With("stream", rows[0].Stream)
+	for i, row := range rows {
+		err := t.s.cfg.Leases.Delete(ctx, row, untouched)
+		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
+			t.former.Forget(row.Stream)
+			log.InfoContext(ctx, "a lease of a former stream has changed, none is deleted now", "lease", row.Key, "deleted", i)
+			return
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				t.s.cfg.Metrics.LeaseStoreError("delete")
+				log.WarnContext(ctx, "leases of a former stream cannot be deleted, trying again", "lease", row.Key, "deleted", i, "err", err)
+			}
+			return
+		}
+	}
+	log.InfoContext(ctx, "leases of a former stream deleted", "count", len(rows))
 }
