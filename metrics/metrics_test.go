@@ -61,7 +61,7 @@ func TestDescriptions(t *testing.T) {
 			require.True(t, strings.HasSuffix(d.Name, "_"+d.Unit), "%s: name does not end in its unit %s", d.Name, d.Unit)
 		}
 		for _, l := range d.Labels {
-			require.Contains(t, []string{"stream", "shard", "method", "cause", "reason", "operation", "code", "result"}, l,
+			require.Contains(t, []string{"stream", "shard", "method", "cause", "reason", "operation", "code", "result", "mode"}, l,
 				"%s: a new label needs a bounded set of values", d.Name)
 		}
 	}
