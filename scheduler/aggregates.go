@@ -132,14 +132,13 @@ func (c *consumer) expandRest(records []kcl.Record) []kcl.Record {
 // passOver makes progress past a batch of which nothing is left to deliver, up
 // to its last record. It can be checkpointed as if it had been delivered, or a
 // shard with nothing else would be read from ever further back.
-func (c *consumer) passOver(ctx context.Context, pos kcl.ExtendedSequenceNumber) {
+func (c *consumer) passOver(pos kcl.ExtendedSequenceNumber) {
 	if pos.Compare(c.last) <= 0 {
 		return
 	}
 	c.last, c.processed = pos, pos
 	c.checkpointer.Delivered(pos)
 	c.progress.passed()
-	c.checkpointInTime(ctx)
 }
 
 // passed says that there was something to read and nothing to deliver.

@@ -258,14 +258,14 @@ func (c Config) Validate() error {
 	if c.PollingMemory < 0 {
 		bad("PollingMemory is %d: use a number of bytes, or 0 for the default", c.PollingMemory)
 	}
+	if c.Balance != leases.BalanceLeaseCount && c.Balance != leases.BalanceThroughput {
+		bad("Balance is %d: use leases.BalanceLeaseCount or leases.BalanceThroughput", int(c.Balance))
+	}
 	switch _, fleet := c.Leases.(leases.FleetStore); {
 	case c.Assignment < leases.AssignmentAuto || c.Assignment > leases.AssignmentKCL3:
 		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
 	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !fleet:
 		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
-	}
-	if c.Balance != leases.BalanceLeaseCount && c.Balance != leases.BalanceThroughput {
-		bad("Balance is %d: use leases.BalanceLeaseCount or leases.BalanceThroughput", int(c.Balance))
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)

@@ -397,9 +397,10 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	records := c.fresh(expanded)
 	if len(records) == 0 {
 		if len(expanded) == 0 && len(batch.Records) > 0 {
-			c.passOver(ctx, batch.Records[len(batch.Records)-1].Position())
+			c.passOver(batch.Records[len(batch.Records)-1].Position())
 		}
 		c.progress.processed(0, c.processed, batch.BehindLatest)
+		c.checkpointInTime(ctx) // the shard may bring nothing for a while
 		return done
 	}
 	c.last = records[len(records)-1].Position()

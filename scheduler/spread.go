@@ -38,8 +38,8 @@ func (s *Scheduler) spread(ctx context.Context) error {
 }
 
 // fleetSize says how many workers there may be: those that the table names as
-// owners now, or as the last. A new table names none; then half as many as there
-// are shards are taken for likely. It is 0 when it cannot be told.
+// owners now, or as the last. A new table names none; then two for three shards
+// are taken for likely. It is 0 when it cannot be told.
 func (s *Scheduler) fleetSize(ctx context.Context) int {
 	listing, err := s.cfg.Leases.List(ctx)
 	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
@@ -73,5 +73,5 @@ func (s *Scheduler) fleetSize(ctx context.Context) int {
 			}
 		}
 	}
-	return shards / 2
+	return shards * 2 / 3
 }

@@ -163,7 +163,7 @@ func TestDenied(t *testing.T) {
 	} {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
-			srv, s := serve(t, dynamotest.Config{}, func(c *dynamodb.Config) { c.PointInTimeRecovery = true })
+			srv, s := serve(t, dynamotest.Config{}, func(c *dynamodb.Config) { c.PointInTimeRecovery, c.ScanSegments = true, 1 })
 			srv.Inject(dynamotest.Fault{Operation: operation, Do: []dynamotest.Action{dynamotest.Deny()}})
 			err := run(t.Context(), s)
 			require.ErrorIs(t, err, kcl.ErrAccessDenied)

@@ -28,6 +28,7 @@ func (s *Store) Init(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
 	defer cancel()
 	wait := retry.New(100*time.Millisecond, 2*time.Second)
+	var last error // what Redis said last
 	for {
 		created, err := s.call(ctx, "init", initScript, nil, time.Now().UTC().Format(time.RFC3339))
 		switch {
@@ -37,9 +38,12 @@ func (s *Store) Init(ctx context.Context) error {
 			}
 			s.warn(ctx)
 			return nil
+		case ctx.Err() != nil && last != nil: // during the attempt
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
 		case !starting(err):
 			return err
 		}
+		last = err
 		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be used yet", slog.Any("err", err))
 		if wait.Wait(ctx) != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
