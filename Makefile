@@ -26,8 +26,8 @@ demo: ## watch a fleet read a stream through a reshard and a killed worker (abou
 test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
 
-race: ## run the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+race: ## run the tests, the longest ones shortened, under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)
 
 lint: ## gofumpt, go vet, golangci-lint, go mod tidy
 	@out=$$($(GOFUMPT) -l .) || exit 1; \

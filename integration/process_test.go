@@ -25,7 +25,7 @@ var build = sync.OnceValue(func() (err error) {
 	if bin, err = os.MkdirTemp("", "kcl-integration-"); err != nil {
 		return err
 	}
-	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../cmd/kinesisfake").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../examples/multistream", "../cmd/kinesisfake").CombinedOutput()
 	if err != nil {
 		return errors.New(string(out))
 	}

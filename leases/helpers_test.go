@@ -97,3 +97,12 @@ func (l *logs) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// unlessShort returns full, and short in a run with -short: the race detector
+// makes what is long in virtual time long in real time.
+func unlessShort[T any](full, short T) T {
+	if testing.Short() {
+		return short
+	}
+	return full
+}

@@ -368,7 +368,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 // a scan; from the first look on the lock was seen.
 func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(2) {
+	for seed := range unlessShort(uint64(2), 1) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			f := newKCL3Fleet(t, 8)

@@ -95,7 +95,10 @@ func (r *rates) check(t *testing.T) {
 // limits of the service, and all shards are read soon.
 func TestP06HundredWorkersStartTogether(t *testing.T) {
 	t.Parallel()
-	const shards, workers = 100, 100
+	shards, workers := 100, 100
+	if testing.Short() { // under the race detector
+		shards, workers = 25, 25
+	}
 	for _, mode := range []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()

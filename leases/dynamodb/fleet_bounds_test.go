@@ -24,7 +24,11 @@ import (
 func TestL03ColdStartOverDynamoDB(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const shards, workers = 1000, 10
+		const workers = 10
+		shards := 1000
+		if testing.Short() { // under the race detector
+			shards = 200
+		}
 		srv := dynamotest.Start(dynamotest.Config{Lag: 500 * time.Millisecond})
 		t.Cleanup(srv.Close)
 		srv.Inject(dynamotest.Fault{Do: []dynamotest.Action{dynamotest.Delay(8 * time.Millisecond)}})
@@ -177,7 +181,11 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				restore := srv.Inject(dynamotest.Fault{When: func(c dynamotest.Call) bool { return c.Client != "client" }, Do: []dynamotest.Action{outage}})
 				time.Sleep(15 * time.Second)
 				before := w.look(f)
-				time.Sleep(3 * time.Hour)
+				outageTime := 3 * time.Hour
+				if testing.Short() { // under the race detector
+					outageTime = 20 * time.Minute
+				}
+				time.Sleep(outageTime)
 				require.Equal(t, before, w.look(f), "nobody could write")
 				calls := srv.AllCalls()["Scan"]
 				restore()
