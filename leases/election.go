@@ -87,8 +87,10 @@ func (e *elector) resign() {
 	}
 }
 
-// run takes part until ctx ends, and releases the lock then.
+// run takes part until ctx ends, and releases the lock then, also one that this
+// worker has just acquired and was not told of.
 func (e *elector) run(ctx context.Context) {
+	defer func() { e.released(e.releaseSent(context.WithoutCancel(ctx))) }()
 	var watch lockWatch
 	for ctx.Err() == nil {
 		term, err := e.campaign(ctx, &watch)
@@ -141,7 +143,7 @@ func (e *elector) campaign(ctx context.Context, watch *lockWatch) (lockTerm, err
 			return term, nil
 		}
 		if _, conflict := errors.AsType[*ConflictError](err); !conflict {
-			e.sent = append(e.sent, term)
+			e.keep(term)
 			if !failing && ctx.Err() == nil {
 				e.log.Warn("lock of the leader cannot be written, trying again", "err", err)
 			}
@@ -225,14 +227,29 @@ func (e *elector) release(ctx context.Context, term lockTerm) {
 	e.ceased() // first: what follows may take time
 	ctx = context.WithoutCancel(ctx)
 	err := e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, term.lock) })
-	if _, conflict := errors.AsType[*ConflictError](err); conflict && len(e.sent) > 0 {
-		lock, readErr := e.read(ctx)
-		mine, ok := e.mine(lock)
-		if readErr == nil && ok {
-			err = e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, mine.lock) })
-		}
+	if _, conflict := errors.AsType[*ConflictError](err); conflict {
+		err = e.releaseSent(ctx)
 	}
 	e.sent = nil
+	e.released(err)
+}
+
+// releaseSent removes the lock if a write has made it whose outcome is not known.
+func (e *elector) releaseSent(ctx context.Context) error {
+	if len(e.sent) == 0 {
+		return nil
+	}
+	lock, err := e.read(ctx)
+	if mine, ok := e.mine(lock); err == nil && ok {
+		err = e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, mine.lock) })
+	}
+	e.sent = nil
+	return err
+}
+
+// released tells of a lock that could not be removed; one that is somebody else's
+// is no failure.
+func (e *elector) released(err error) {
 	if _, conflict := errors.AsType[*ConflictError](err); err != nil && !conflict {
 		e.log.Warn("lock of the leader was not released, and will expire", "err", err)
 	}

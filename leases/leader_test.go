@@ -103,6 +103,22 @@ func TestLeaderWhoseAnswersGetLost(t *testing.T) {
 	})
 }
 
+// A worker is stopped while it waits to hear whether it has the lock, which it
+// has. It leaves none behind.
+func TestStopWhileTheLockIsAcquired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 1)
+		f.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader", Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
+		a := f.start("a", kcl3)
+		for f.leader() == "" {
+			time.Sleep(100 * time.Millisecond)
+		}
+		a.stop()
+		require.Empty(t, f.leader())
+	})
+}
+
 // The table is away for a while. Nobody loses a lease that was not due to expire,
 // and nobody's leases are taken by whoever comes back first.
 func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
