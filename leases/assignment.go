@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
 )
 
 // Assignment says who decides which worker reads which shard.
@@ -275,7 +276,7 @@ func (c *Coordinator) fitsKCL3(ctx context.Context) error {
 	first, err := c.foreign(ctx)
 	begun := c.clock.now().mono
 	for err == nil && len(first) > 0 && c.clock.now().mono-begun < c.cfg.respect() {
-		if err := sleep(ctx, c.cfg.ScanInterval); err != nil {
+		if err := retry.Sleep(ctx, c.cfg.ScanInterval); err != nil {
 			return err
 		}
 		var now map[string]Lease

@@ -108,9 +108,7 @@ func (c Config) trust() time.Duration {
 }
 
 // respect is for how long an observer waits for a counter to move.
-func (c Config) respect() time.Duration {
-	return time.Duration(respected * float64(c.FailoverTime))
-}
+func (c Config) respect() time.Duration { return respect(c.FailoverTime) }
 
 // callTimeout is the deadline of a call that touches one row.
 func (c Config) callTimeout() time.Duration { return c.FailoverTime / 3 }

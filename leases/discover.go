@@ -167,13 +167,7 @@ func (c *Coordinator) discover(ctx context.Context) bool {
 	}
 	c.index.failed = false
 	rows := c.getAll(ctx, c.worthReading(keys))
-	c.mu.Lock()
-	for _, l := range rows {
-		if known, ok := c.rows[l.Key]; !ok || l.Counter >= known.Counter {
-			c.rows[l.Key] = l
-		}
-	}
-	c.mu.Unlock()
+	c.learn(rows...)
 	rows = slices.DeleteFunc(rows, func(l Lease) bool { return c.refuse(ctx, l) })
 	c.begin(ctx, rows, "assigned")
 	return true
@@ -254,6 +248,3 @@ func (c *Coordinator) leaveFleet() {
 
 // jitter is a random part of d.
 func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error { return retry.Sleep(ctx, d) }

@@ -321,16 +321,9 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 	}
 	read := m.lease
 	for range 5 {
-		to := read
-		to.Owner, to.CheckpointOwner = m.to, ""
 		// The KCL adds one to whatever is there. Here the counter is expected as
 		// read, so that nobody loses a lease that was renewed in between.
-		to.Counter++
-		if (read.Owner != "" && read.Owner != m.to) || read.CheckpointOwner == m.to {
-			to.OwnerSwitchesSinceCheckpoint++
-		}
-		const set = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrOwnerSwitches
-		row, ok := c.update(ctx, Update{Read: read, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: set})
+		row, ok := c.update(ctx, Update{Read: read, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: read.givenTo(m.to), Set: giveAttrs})
 		if ok || row == nil || !overdue || !row.Same(handoverAttrs, read) {
 			return row, ok
 		}

@@ -200,17 +200,24 @@ func (c *Coordinator) note(v view) {
 			waited[r.Key] = r.waited + 1
 			starved = starved || r.waited >= 2*patience
 		}
-		c.mu.Lock()
-		if known, ok := c.rows[r.Key]; !ok || r.Counter >= known.Counter {
-			c.rows[r.Key] = r.Lease
-		}
-		c.mu.Unlock()
+		c.learn(r.Lease)
 	}
 	c.waited = waited
 	if starved && !c.starved && v.max > 0 && held >= v.max {
 		c.log.Warn("shards are left unread: all workers that take part have reached MaxLeasesForWorker", "leases", len(waited), "max_leases", v.max)
 	}
 	c.starved = starved
+}
+
+// learn keeps rows that were read or written, unless a later state is known.
+func (c *Coordinator) learn(rows ...Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range rows {
+		if known, ok := c.rows[l.Key]; !ok || l.Counter >= known.Counter {
+			c.rows[l.Key] = l
+		}
+	}
 }
 
 // watchPending looks at the rows of the leases that are being handed over to

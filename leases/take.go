@@ -19,8 +19,24 @@ func (c *Coordinator) do(ctx context.Context, a action) *Lease {
 	}
 }
 
-// takeAttrs are what a take writes.
-const takeAttrs = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrNativeOwner | AttrOwnerSwitches
+// giveAttrs are what changes when a lease is given to a worker, and takeAttrs what
+// changes when a worker takes one.
+const (
+	giveAttrs = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrOwnerSwitches
+	takeAttrs = giveAttrs | AttrNativeOwner
+)
+
+// givenTo is l as it is once worker holds it. Whether that counts as a change of
+// owner is as in the KCL.
+func (l Lease) givenTo(worker string) Lease {
+	to := l
+	to.Owner, to.CheckpointOwner = worker, ""
+	to.Counter++
+	if (l.Owner != "" && l.Owner != worker) || l.CheckpointOwner == worker {
+		to.OwnerSwitchesSinceCheckpoint++
+	}
+	return to
+}
 
 // take writes this worker into a row, if its counter and owners are still as
 // they were judged, and starts a consumer.
@@ -31,12 +47,8 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 	if held { // never two consumers for one lease
 		return nil
 	}
-	to := a.row
-	to.Owner, to.CheckpointOwner, to.NativeOwner = c.cfg.WorkerID, "", c.cfg.WorkerID
-	to.Counter++
-	if (a.row.Owner != "" && a.row.Owner != c.cfg.WorkerID) || a.row.CheckpointOwner == c.cfg.WorkerID {
-		to.OwnerSwitchesSinceCheckpoint++
-	}
+	to := a.row.givenTo(c.cfg.WorkerID)
+	to.NativeOwner = c.cfg.WorkerID
 	sent := c.clock.now()
 	row, ok := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: takeAttrs})
 	if !ok {
