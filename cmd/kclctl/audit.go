@@ -46,11 +46,7 @@ Examples:
 			if len(args) > 0 {
 				return usagef("unexpected argument %q: audit works on the whole table", args[0])
 			}
-			store, err := src.open(ctx, t)
-			if err != nil {
-				return err
-			}
-			listing, err := src.list(ctx, store)
+			_, listing, err := src.read(ctx, t)
 			if err != nil {
 				return err
 			}

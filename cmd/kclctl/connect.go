@@ -163,6 +163,16 @@ func isTerminal(w any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
+// read opens the store and reads all rows.
+func (s *source) read(ctx context.Context, t *terminal) (leases.Store, leases.Listing, error) {
+	store, err := s.open(ctx, t)
+	if err != nil {
+		return nil, leases.Listing{}, err
+	}
+	listing, err := s.list(ctx, store)
+	return store, listing, err
+}
+
 // list reads all rows, in order of stream and key.
 func (s *source) list(ctx context.Context, store leases.Store) (leases.Listing, error) {
 	l, err := store.List(ctx)

@@ -78,11 +78,7 @@ Examples:
 }
 
 func showFleet(ctx context.Context, t *terminal, src *source) error {
-	store, err := src.open(ctx, t)
-	if err != nil {
-		return err
-	}
-	listing, err := src.list(ctx, store)
+	store, listing, err := src.read(ctx, t)
 	if err != nil {
 		return err
 	}

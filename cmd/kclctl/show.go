@@ -142,11 +142,7 @@ Examples:
 }
 
 func list(ctx context.Context, t *terminal, src *source, wanted func(leases.Lease) bool) error {
-	store, err := src.open(ctx, t)
-	if err != nil {
-		return err
-	}
-	listing, err := src.list(ctx, store)
+	_, listing, err := src.read(ctx, t)
 	if err != nil {
 		return err
 	}
