@@ -52,11 +52,11 @@ func (g *GoKCLTable) Init(ctx context.Context) error {
 
 // check refuses a table of another layout.
 func (g *GoKCLTable) check(ctx context.Context) error {
-	out, err := call(ctx, g.store, "dynamodb:DescribeTable", g.store.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &g.store.cfg.Table}, g.store.soon)
+	t, err := g.store.describe(ctx)
 	if err != nil {
 		return err
 	}
-	keys := out.Table.KeySchema
+	keys := t.KeySchema
 	if len(keys) == 1 && aws.ToString(keys[0].AttributeName) == gokcl.FieldShardID {
 		return nil
 	}

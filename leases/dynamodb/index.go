@@ -17,12 +17,12 @@ import (
 // index is missing, UpdateTable. The index of a table with provisioned capacity
 // gets the same.
 func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
-	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
+	t, err := s.describe(ctx)
 	if err != nil {
 		return false, err
 	}
 	keys := []types.KeySchemaElement{{AttributeName: aws.String(attrOwner), KeyType: types.KeyTypeHash}, {AttributeName: aws.String(attrKey), KeyType: types.KeyTypeRange}}
-	for _, x := range out.Table.GlobalSecondaryIndexes {
+	for _, x := range t.GlobalSecondaryIndexes {
 		if aws.ToString(x.IndexName) != indexByOwner {
 			continue
 		}
@@ -37,7 +37,7 @@ func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
 		IndexName: aws.String(indexByOwner), KeySchema: keys,
 		Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
 	}
-	if p := out.Table.ProvisionedThroughput; p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0 && aws.ToInt64(p.WriteCapacityUnits) > 0 {
+	if p := t.ProvisionedThroughput; p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0 && aws.ToInt64(p.WriteCapacityUnits) > 0 {
 		create.ProvisionedThroughput = &types.ProvisionedThroughput{ReadCapacityUnits: p.ReadCapacityUnits, WriteCapacityUnits: p.WriteCapacityUnits}
 	}
 	_, err = call(ctx, s, "dynamodb:UpdateTable", s.cfg.Client.UpdateTable, &sdk.UpdateTableInput{

@@ -138,14 +138,14 @@ func (s *Store) tableMigration(ctx context.Context) (item, place, route, error) 
 // exist tells whether a side table is there. They are never made here: that
 // they exist tells the workers of KCL 3.5 where the lock is.
 func (p place) exist(ctx context.Context) (bool, error) {
-	out, err := call(ctx, p.Store, "dynamodb:DescribeTable", p.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &p.cfg.Table}, p.soon)
+	t, err := p.describe(ctx)
 	switch {
 	case errors.Is(err, leases.ErrTableNotFound):
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	if keys := out.Table.KeySchema; len(keys) != 1 || aws.ToString(keys[0].AttributeName) != p.key {
+	if keys := t.KeySchema; len(keys) != 1 || aws.ToString(keys[0].AttributeName) != p.key {
 		return false, fmt.Errorf("%w: table %s does not have the key %s of a side table of KCL 3.0 to 3.4; if it is of another application, set Config.CoordinatorTable and Config.WorkerMetricsTable to other names",
 			leases.ErrForeignTable, p.cfg.Table, p.key)
 	}

@@ -48,12 +48,12 @@ func (s *Store) segments(ctx context.Context) int {
 	if n > 0 && time.Now().Before(until) {
 		return n
 	}
-	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
+	t, err := s.describe(ctx)
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
 		return s.size.know(nil)
 	}
-	return s.size.know(out.Table.TableSizeBytes)
+	return s.size.know(t.TableSizeBytes)
 }
 
 // know takes a size to be that of the table; nil when it is not known.

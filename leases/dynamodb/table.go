@@ -50,7 +50,7 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 	wait := retry.New(500*time.Millisecond, 5*time.Second)
 	var status types.TableStatus
 	for {
-		out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
+		t, err := s.describe(ctx)
 		switch {
 		case errors.Is(err, leases.ErrTableNotFound):
 			// Also right after CreateTable, which DescribeTable may not know of
@@ -68,12 +68,12 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 		case err != nil:
 			return created, err
 		default:
-			if err := s.check(out.Table); err != nil {
+			if err := s.check(t); err != nil {
 				return created, err
 			}
-			status = out.Table.TableStatus
+			status = t.TableStatus
 			if status == types.TableStatusActive || status == types.TableStatusUpdating {
-				s.size.know(out.Table.TableSizeBytes)
+				s.size.know(t.TableSizeBytes)
 				if created {
 					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
 				}
@@ -87,6 +87,15 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 			return created, fmt.Errorf("wait for table %s to become ACTIVE (it is %q): %w", s.cfg.Table, status, err)
 		}
 	}
+}
+
+// describe asks what the table is like.
+func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
+	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
+	if err != nil {
+		return nil, err
+	}
+	return out.Table, nil
 }
 
 // create makes the table. Another worker that was faster is no error, nor is a
