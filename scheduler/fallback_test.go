@@ -26,52 +26,6 @@ const (
 	returned = "enhanced fan-out works again"
 )
 
-// modeGauge keeps kcl_retrieval_mode of each shard, and kcl_retrieval_mode_changes_total of each shard and mode.
-type modeGauge struct {
-	mu sync.Mutex // guards of
-	of map[string]float64
-}
-
-func (g *modeGauge) Series(d *metrics.Desc, labels ...string) metrics.Series {
-	if d == metrics.RetrievalMode {
-		return modeOf{g, labels[1]}
-	}
-	if d == metrics.ModeChanges {
-		return changesOf{g, labels[1] + " " + labels[2]}
-	}
-	return nowhere{}
-}
-
-func (g *modeGauge) Remove(*metrics.Desc, ...string) {}
-
-func (g *modeGauge) get(shard string) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return int(g.of[shard])
-}
-
-type modeOf struct {
-	g     *modeGauge
-	shard string
-}
-
-func (m modeOf) Record(v float64) {
-	m.g.mu.Lock()
-	defer m.g.mu.Unlock()
-	m.g.of[m.shard] = v
-}
-
-type changesOf struct {
-	g   *modeGauge
-	key string
-}
-
-func (c changesOf) Record(v float64) {
-	c.g.mu.Lock()
-	defer c.g.mu.Unlock()
-	c.g.of[c.key] += v
-}
-
 // reads tells whether the worker reads every open shard that it processes in a mode.
 func (w *worker) reads(mode scheduler.RetrievalMode) bool {
 	n := 0
@@ -159,8 +113,8 @@ func TestFallback(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, oneStream(2))
 				log := r.capture()
-				gauge := &modeGauge{of: map[string]float64{}}
-				w := r.worker("a", func(c *scheduler.Config) { c.Metrics = metrics.New(gauge) }).start()
+				sink := newSeries()
+				w := r.worker("a", func(c *scheduler.Config) { c.Metrics = metrics.New(sink) }).start()
 				r.produce(5, 700*time.Millisecond, keys(6))
 				require.True(t, w.reads(scheduler.EFO))
 
@@ -179,7 +133,7 @@ func TestFallback(t *testing.T) {
 					sh := w.shard(id)
 					require.Error(t, sh.ModeErr)
 					require.NoError(t, sh.Err)
-					require.Zero(t, gauge.get(id))
+					require.Zero(t, sink.value(metrics.RetrievalMode, streamName, id))
 				}
 				require.Equal(t, 2, log.count(fellBack), "once per shard")
 
@@ -190,9 +144,9 @@ func TestFallback(t *testing.T) {
 				require.NoError(t, w.Healthy())
 				for _, id := range r.open() {
 					require.NoError(t, w.shard(id).ModeErr)
-					require.Equal(t, 1, gauge.get(id))
-					require.Equal(t, 1, gauge.get(id+" polling"))
-					require.Equal(t, 1, gauge.get(id+" efo"))
+					require.InDelta(t, 1, sink.value(metrics.RetrievalMode, streamName, id), 0)
+					require.InDelta(t, 1, sink.value(metrics.ModeChanges, streamName, id, "polling"), 0)
+					require.InDelta(t, 1, sink.value(metrics.ModeChanges, streamName, id, "efo"), 0)
 				}
 				require.Equal(t, 2, log.count(fellBack))
 				require.Equal(t, 2, log.count(returned))

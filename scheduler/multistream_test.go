@@ -247,72 +247,13 @@ func TestConsumerOfATrackedStreamChanges(t *testing.T) {
 	})
 }
 
-// series is a sink that knows which series there are.
-type series struct {
-	mu  sync.Mutex // guards all
-	all map[string]float64
-}
-
-type oneSeries struct {
-	s   *series
-	key string
-}
-
-func (o oneSeries) Record(v float64) {
-	o.s.mu.Lock()
-	defer o.s.mu.Unlock()
-	if _, ok := o.s.all[o.key]; ok {
-		o.s.all[o.key] = v
-	}
-}
-
-func (s *series) Series(d *metrics.Desc, labels ...string) metrics.Series {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := d.Name + "{" + strings.Join(labels, ",")
-	if _, ok := s.all[key]; !ok {
-		s.all[key] = 0
-	}
-	return oneSeries{s, key}
-}
-
-func (s *series) Remove(d *metrics.Desc, labels ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	prefix := d.Name + "{" + strings.Join(labels, ",")
-	for key := range s.all {
-		if key == prefix || strings.HasPrefix(key, prefix+",") {
-			delete(s.all, key)
-		}
-	}
-}
-
-func (s *series) with(text string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var keys []string
-	for key := range s.all {
-		if strings.Contains(key, text) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-func (s *series) value(key string) float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all[key]
-}
-
 // The series of a stream, and of its shards, go with it.
 func TestSeriesOfAFormerStreamAreRemoved(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 		r := newRig(t, someStreams(2, "orders", "bills"))
 		l := list("orders", "bills")
-		sink := &series{all: map[string]float64{}}
+		sink := newSeries()
 		w := r.worker("a", mode, tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion), func(c *scheduler.Config) {
 			c.Metrics = metrics.New(sink)
 		}).start()
@@ -324,15 +265,15 @@ func TestSeriesOfAFormerStreamAreRemoved(t *testing.T) {
 		require.Len(t, sink.with("kcl_records_total{000000000000:bills:"), 2)
 		require.Len(t, sink.with("kcl_shard_sync_errors_total{000000000000:bills:"), 1)
 		require.Len(t, sink.with("kcl_hash_range_holes{000000000000:bills:"), 1)
-		require.InDelta(t, 2, sink.value("kcl_streams{"), 0)
+		require.InDelta(t, 2, sink.value(metrics.Streams), 0)
 		l.set("orders")
 		time.Sleep(4 * time.Minute)
 		require.Empty(t, sink.with("bills"))
 		require.NotEmpty(t, sink.with("kcl_records_total{000000000000:orders:"))
-		require.InDelta(t, 1, sink.value("kcl_streams{"), 0)
-		require.InDelta(t, 1, sink.value("kcl_former_streams{"), 0)
+		require.InDelta(t, 1, sink.value(metrics.Streams), 0)
+		require.InDelta(t, 1, sink.value(metrics.FormerStreams), 0)
 		time.Sleep(formerWait)
-		require.InDelta(t, 0, sink.value("kcl_former_streams{"), 0)
+		require.InDelta(t, 0, sink.value(metrics.FormerStreams), 0)
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())
 		r.audit.check(0)

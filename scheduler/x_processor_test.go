@@ -3,7 +3,6 @@ package scheduler_test
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,44 +69,13 @@ func TestX02ErrorStopsTheAdvance(t *testing.T) {
 	})
 }
 
-// stalledShards notes kcl_shard_stalled by shard.
-type stalledShards struct {
-	mu sync.Mutex // guards of
-	of map[string]float64
-}
-
-type stalledShard struct {
-	s  *stalledShards
-	id string
-}
-
-func (s *stalledShards) Series(d *metrics.Desc, labels ...string) metrics.Series {
-	if d != metrics.Stalled {
-		return stalledShard{s, ""}
-	}
-	return stalledShard{s, labels[1]}
-}
-func (s *stalledShards) Remove(*metrics.Desc, ...string) {}
-
-func (s stalledShard) Record(v float64) {
-	s.s.mu.Lock()
-	defer s.s.mu.Unlock()
-	s.s.of[s.id] = v
-}
-
-func (s *stalledShards) get(id string) float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.of[id]
-}
-
 // TestX04ProcessorBlocksForEver: the alarm comes within the limit and names the shard, the lease is kept, other shards go on,
 // and Run returns nevertheless, naming what it has left behind.
 func TestX04ProcessorBlocksForEver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 		r := newRig(t, oneStream(3))
-		alarms := &stalledShards{of: map[string]float64{}}
+		alarms := newSeries()
 		a := r.worker("a", mode, func(c *scheduler.Config) { c.Metrics = metrics.New(alarms) })
 		release := make(chan struct{})
 		blocked := ""
@@ -128,7 +96,7 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 		a.start()
 		ks := keys(30)
 		r.produce(3, time.Second, ks)
-		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm", func() bool { return alarms.get(blocked) == 1 })
+		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm", func() bool { return alarms.value(metrics.Stalled, streamName, blocked) == 1 })
 		stall := a.stalls()[0]
 		require.Equal(t, scheduler.LayerProcessor, stall.Layer)
 		require.Equal(t, blocked, stall.ShardID)
