@@ -106,28 +106,19 @@ func TestP06HundredWorkersStartTogether(t *testing.T) {
 				r := newRig(t, oneStream(shards))
 				seen := &rates{}
 				seen.watch(r.srv)
-				start := func(generation string) {
+				for _, generation := range []string{"a", "b"} {
+					r.stopAll()
 					for i := range workers {
 						r.worker(fmt.Sprintf("%s%d", generation, i), func(c *scheduler.Config) { c.RetrievalMode = mode }).start()
 					}
+					begun := time.Now()
+					r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == shards })
+					t.Logf("all are read after %v", time.Since(begun))
+					r.put(keys(500)...)
+					r.finished(time.Minute)
+					time.Sleep(time.Minute)
+					seen.check(t)
 				}
-				begun := time.Now()
-				start("a")
-				r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == shards })
-				t.Logf("all are read after %v", time.Since(begun))
-				r.put(keys(500)...)
-				r.finished(time.Minute)
-				time.Sleep(time.Minute)
-				seen.check(t)
-				r.stopAll()
-				start("b")
-				begun = time.Now()
-				r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == shards })
-				t.Logf("all are read after %v", time.Since(begun))
-				r.put(keys(500)...)
-				r.finished(time.Minute)
-				time.Sleep(time.Minute)
-				seen.check(t)
 				r.audit.check(0)
 			})
 		})

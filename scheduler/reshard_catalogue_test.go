@@ -176,20 +176,8 @@ func TestR15Doubling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(64))
-		perSecond := map[string]map[int64]int{}
-		var mu sync.Mutex
-		r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
-			if c.Client != "a" && c.Client != "b" {
-				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if perSecond[c.Operation] == nil {
-				perSecond[c.Operation] = map[int64]int{}
-			}
-			perSecond[c.Operation][time.Now().Unix()]++
-			return nil
-		})
+		seen := &rates{}
+		seen.watch(r.srv)
 		slow := func(w *worker) *worker {
 			w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 				time.Sleep(200 * time.Millisecond)
@@ -214,14 +202,7 @@ func TestR15Doubling(t *testing.T) {
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
 		r.audit.check(0)
-		for op, limit := range map[string]int{"ListShards": 1000, "DescribeStreamSummary": 20, "DescribeStreamConsumer": 20, "RegisterStreamConsumer": 5} {
-			most := 0
-			for _, n := range perSecond[op] {
-				most = max(most, n)
-			}
-			require.LessOrEqual(t, most, limit, op)
-			t.Logf("%s: at most %d a second of %d", op, most, limit)
-		}
+		seen.check(t)
 	})
 }
 
