@@ -215,18 +215,29 @@ func (r *rig) dump() string {
 	return b.String()
 }
 
+// next is the data of a key's next record.
+func (r *rig) next(key string) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.sent[key]
+	r.sent[key]++
+	return []byte(key + "/" + strconv.Itoa(n))
+}
+
 // put writes one record for each key, as the next of that key.
 func (r *rig) put(keys ...string) {
 	r.t.Helper()
+	r.putIn(streamName, keys)
+}
+
+// putIn writes one record for each key to a stream.
+func (r *rig) putIn(stream string, keys []string) {
+	r.t.Helper()
 	for chunk := range slices.Chunk(keys, 500) {
-		in := &kinesis.PutRecordsInput{StreamName: aws.String(streamName)}
-		r.mu.Lock()
+		in := &kinesis.PutRecordsInput{StreamName: aws.String(stream)}
 		for _, key := range chunk {
-			n := r.sent[key]
-			r.sent[key]++
-			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: []byte(key + "/" + strconv.Itoa(n))})
+			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: r.next(key)})
 		}
-		r.mu.Unlock()
 		out, err := r.admin.PutRecords(context.Background(), in)
 		require.NoError(r.t, err)
 		require.Zero(r.t, aws.ToInt32(out.FailedRecordCount))

@@ -162,13 +162,9 @@ func TestS03CrossAccount(t *testing.T) {
 				putTheirs := func() {
 					for i := range 10 {
 						key := fmt.Sprintf("theirs-%d", i)
-						r.mu.Lock()
-						n := r.sent[key]
-						r.sent[key]++
-						r.mu.Unlock()
-						data := fmt.Sprintf("%s/%d", key, n)
-						r.audit.produced(data)
-						_, _, err := foreign.Put("orders", key, []byte(data))
+						data := r.next(key)
+						r.audit.produced(string(data))
+						_, _, err := foreign.Put("orders", key, data)
 						require.NoError(t, err)
 					}
 				}

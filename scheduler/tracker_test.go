@@ -12,9 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
@@ -75,21 +72,11 @@ func someStreams(shards int, names ...string) kinesistest.Config {
 // putTo writes one record for each of n keys of a stream.
 func (r *rig) putTo(stream string, n int) {
 	r.t.Helper()
-	in := &kinesis.PutRecordsInput{StreamName: aws.String(stream)}
-	r.mu.Lock()
-	for i := range n {
-		key := stream + "-" + strconv.Itoa(i)
-		next := r.sent[key]
-		r.sent[key]++
-		in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: []byte(key + "/" + strconv.Itoa(next))})
+	ks := make([]string, n)
+	for i := range ks {
+		ks[i] = stream + "-" + strconv.Itoa(i)
 	}
-	r.mu.Unlock()
-	out, err := r.admin.PutRecords(context.Background(), in)
-	require.NoError(r.t, err)
-	require.Zero(r.t, aws.ToInt32(out.FailedRecordCount))
-	for _, e := range in.Records {
-		r.audit.produced(string(e.Data))
-	}
+	r.putIn(stream, ks)
 }
 
 // produceTo writes rounds of records to some streams.
