@@ -17,7 +17,9 @@ type series struct {
 
 func newSeries() *series { return &series{all: map[string]float64{}} }
 
-func seriesKey(d *metrics.Desc, labels []string) string { return d.Name + "{" + strings.Join(labels, ",") }
+func seriesKey(d *metrics.Desc, labels []string) string {
+	return d.Name + "{" + strings.Join(labels, ",")
+}
 
 type oneSeries struct {
 	s    *series
