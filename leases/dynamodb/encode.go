@@ -217,7 +217,7 @@ func (e *expression) update(to leases.Lease, attrs leases.Attr) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	var sets, removes, clauses []string
+	var sets, removes []string
 	for _, f := range fs {
 		n := e.name(f.name)
 		if f.value == nil {
@@ -226,11 +226,17 @@ func (e *expression) update(to leases.Lease, attrs leases.Attr) (string, error) 
 			sets = append(sets, n+" = "+e.value("to_", f.name, f.value))
 		}
 	}
+	return clauses(sets, removes), nil
+}
+
+// clauses is an update expression; empty when there is nothing to do.
+func clauses(sets, removes []string) string {
+	var out []string
 	if len(sets) > 0 {
-		clauses = append(clauses, "SET "+strings.Join(sets, ", "))
+		out = append(out, "SET "+strings.Join(sets, ", "))
 	}
 	if len(removes) > 0 {
-		clauses = append(clauses, "REMOVE "+strings.Join(removes, ", "))
+		out = append(out, "REMOVE "+strings.Join(removes, ", "))
 	}
-	return strings.Join(clauses, " "), nil
+	return strings.Join(out, " ")
 }

@@ -208,16 +208,14 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 
 // Get implements [leases.Store] with a consistent read.
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
-	out, err := call(ctx, s, "dynamodb:GetItem", s.cfg.Client.GetItem, &sdk.GetItemInput{
-		TableName: &s.cfg.Table, Key: item{attrKey: str(key)}, ConsistentRead: aws.Bool(true),
-	}, s.soon)
+	it, err := s.leaseTable().get(ctx, key)
 	switch {
 	case err != nil:
 		return leases.Lease{}, err
-	case len(out.Item) == 0 || !isLease(out.Item):
+	case it == nil || !isLease(it):
 		return leases.Lease{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, key, s.cfg.Table)
 	}
-	l, bad := decode(out.Item)
+	l, bad := decode(it)
 	if bad != nil {
 		return leases.Lease{}, bad
 	}
@@ -255,13 +253,11 @@ func (s *Store) Update(ctx context.Context, u leases.Update) error {
 		TableName: &s.cfg.Table, Key: item{attrKey: str(u.Read.Key)},
 		ConditionExpression:                 &condition,
 		ExpressionAttributeNames:            e.names,
+		ExpressionAttributeValues:           e.valuesOrNil(),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 	if update != "" {
 		in.UpdateExpression = &update
-	}
-	if len(e.values) > 0 {
-		in.ExpressionAttributeValues = e.values
 	}
 	_, err = call(ctx, s, "dynamodb:UpdateItem", s.cfg.Client.UpdateItem, in, once)
 	return s.conflict(ctx, u.Read.Key, err)
@@ -275,16 +271,13 @@ func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Att
 	if err != nil {
 		return err
 	}
-	in := &sdk.DeleteItemInput{
+	_, err = call(ctx, s, "dynamodb:DeleteItem", s.cfg.Client.DeleteItem, &sdk.DeleteItemInput{
 		TableName: &s.cfg.Table, Key: item{attrKey: str(read.Key)},
 		ConditionExpression:                 &condition,
 		ExpressionAttributeNames:            e.names,
+		ExpressionAttributeValues:           e.valuesOrNil(),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}
-	if len(e.values) > 0 {
-		in.ExpressionAttributeValues = e.values
-	}
-	_, err = call(ctx, s, "dynamodb:DeleteItem", s.cfg.Client.DeleteItem, in, once)
+	}, once)
 	err = s.conflict(ctx, read.Key, err)
 	if c, ok := errors.AsType[*leases.ConflictError](err); ok && c.Current == nil {
 		return nil

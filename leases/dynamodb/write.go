@@ -30,7 +30,7 @@ func (e *expression) absent(p place) string { return "attribute_not_exists(" + e
 
 // change sets the attributes of it that are not its key, and removes others.
 func (e *expression) change(p place, it item, remove ...string) string {
-	var sets, removes, clauses []string
+	var sets, removes []string
 	for _, name := range slices.Sorted(maps.Keys(it)) {
 		if name != p.key {
 			sets = append(sets, e.name(name)+" = "+e.value("to_", name, it[name]))
@@ -39,13 +39,7 @@ func (e *expression) change(p place, it item, remove ...string) string {
 	for _, name := range remove {
 		removes = append(removes, e.name(name))
 	}
-	if len(sets) > 0 {
-		clauses = append(clauses, "SET "+strings.Join(sets, ", "))
-	}
-	if len(removes) > 0 {
-		clauses = append(clauses, "REMOVE "+strings.Join(removes, ", "))
-	}
-	return strings.Join(clauses, " ")
+	return clauses(sets, removes)
 }
 
 func (e *expression) valuesOrNil() item {
