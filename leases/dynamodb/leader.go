@@ -49,11 +49,10 @@ func decodeLock(it item, key string) (*leases.LeaderLock, *leases.RowError) {
 
 // Leader implements [leases.FleetStore] with a consistent read.
 func (s *Store) Leader(ctx context.Context) (*leases.LeaderLock, error) {
-	r, err := s.route(ctx, false)
+	p, err := s.lock(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	p := s.lock(r)
 	it, err := p.get(ctx, keyLeader)
 	if err != nil || it == nil {
 		return nil, err
@@ -68,11 +67,10 @@ func (s *Store) Leader(ctx context.Context) (*leases.LeaderLock, error) {
 // AcquireLeader implements [leases.FleetStore] with one conditional PutItem. It
 // looks first where the lock belongs now, so that no two tables hold one.
 func (s *Store) AcquireLeader(ctx context.Context, read *leases.LeaderLock, to leases.LeaderLock) error {
-	r, err := s.route(ctx, true)
+	p, err := s.lock(ctx, true)
 	if err != nil {
 		return err
 	}
-	p := s.lock(r)
 	it, err := p.encodeLock(to)
 	if err != nil {
 		return err
@@ -98,11 +96,10 @@ func (p place) held(e *expression, mine leases.LeaderLock) string {
 // HeartbeatLeader implements [leases.FleetStore] with one conditional
 // UpdateItem.
 func (s *Store) HeartbeatLeader(ctx context.Context, mine leases.LeaderLock, version string) error {
-	r, err := s.route(ctx, false)
+	p, err := s.lock(ctx, false)
 	if err != nil {
 		return err
 	}
-	p := s.lock(r)
 	to := mine
 	to.Version = version
 	it, err := p.encodeLock(to)
@@ -115,11 +112,10 @@ func (s *Store) HeartbeatLeader(ctx context.Context, mine leases.LeaderLock, ver
 
 // ReleaseLeader implements [leases.FleetStore] with one conditional DeleteItem.
 func (s *Store) ReleaseLeader(ctx context.Context, mine leases.LeaderLock) error {
-	r, err := s.route(ctx, false)
+	p, err := s.lock(ctx, false)
 	if err != nil {
 		return err
 	}
-	p := s.lock(r)
 	e := newExpression()
 	return p.remove(ctx, keyLeader, e, p.held(e, mine))
 }

@@ -70,12 +70,13 @@ func (s *Store) on(table string) *Store {
 	return &other
 }
 
-// lock is where the leader's lock is.
-func (s *Store) lock(r route) place {
-	if r.single() {
-		return s.leaseTable()
+// lock is where the leader's lock is; fresh is that of route.
+func (s *Store) lock(ctx context.Context, fresh bool) (place, error) {
+	r, err := s.route(ctx, fresh)
+	if err != nil || r.single() {
+		return s.leaseTable(), err
 	}
-	return s.coordinatorTable()
+	return s.coordinatorTable(), nil
 }
 
 // route tells where items are; what is known from the last minute does, unless
