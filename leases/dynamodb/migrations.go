@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -152,9 +153,7 @@ func (p place) begin(ctx context.Context, id, kind, attribute string, to leases.
 	if err != nil {
 		return err
 	}
-	for name, v := range p.entity(id, kind) {
-		it[name] = v
-	}
+	maps.Copy(it, p.entity(id, kind))
 	if before != nil {
 		withHistory(it, before, attribute)
 	}

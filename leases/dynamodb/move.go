@@ -119,7 +119,7 @@ func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) er
 			e := newExpression()
 			t.put(own, m.item, e, e.absent(own))
 			e = newExpression()
-			t.remove(side, m.id, e, m.unchanged(e))
+			t.remove(side, m.id, e, side.asRead(e, m.old))
 		}
 		if err := t.commit(ctx, s); err != nil {
 			return err
@@ -135,18 +135,17 @@ func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) er
 type movable struct {
 	id        string
 	old, item item
-	side      place
 }
 
-// unchanged is the condition that the item is as it was read, as far as its
-// strings and numbers tell.
-func (m movable) unchanged(e *expression) string {
-	condition := e.exists(m.side)
-	for _, name := range slices.Sorted(maps.Keys(m.old)) {
-		switch m.old[name].(type) {
+// asRead is the condition that an item is as it was read, as far as its strings
+// and numbers tell.
+func (p place) asRead(e *expression, old item) string {
+	condition := e.exists(p)
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		switch old[name].(type) {
 		case *types.AttributeValueMemberS, *types.AttributeValueMemberN:
-			if name != m.side.key {
-				condition += " AND " + e.equals(m.old, name)
+			if name != p.key {
+				condition += " AND " + e.equals(old, name)
 			}
 		}
 	}
@@ -177,7 +176,7 @@ func (s *Store) movable(ctx context.Context) ([]movable, error) {
 		fresh := maps.Clone(it)
 		delete(fresh, side.key)
 		fresh[attrKey], fresh[attrEntityType] = str(id), str(kind)
-		out = append(out, movable{id: id, old: it, item: fresh, side: side})
+		out = append(out, movable{id: id, old: it, item: fresh})
 	})
 	return out, errors.Join(err, errors.Join(problems...))
 }

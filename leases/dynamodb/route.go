@@ -49,18 +49,17 @@ func (r route) writesToLeaseTable(migrate bool) bool {
 // place is a table and the name of its hash key.
 type place struct {
 	*Store
-	key  string
-	side bool
+	key string
 }
 
 func (s *Store) leaseTable() place { return place{Store: s, key: attrKey} }
 
 func (s *Store) coordinatorTable() place {
-	return place{Store: s.on(cmp.Or(s.cfg.CoordinatorTable, s.cfg.Table+"-CoordinatorState")), key: attrCoordinatorKey, side: true}
+	return place{Store: s.on(cmp.Or(s.cfg.CoordinatorTable, s.cfg.Table+"-CoordinatorState")), key: attrCoordinatorKey}
 }
 
 func (s *Store) metricsTable() place {
-	return place{Store: s.on(cmp.Or(s.cfg.WorkerMetricsTable, s.cfg.Table+"-WorkerMetricStats")), key: attrWorkerID, side: true}
+	return place{Store: s.on(cmp.Or(s.cfg.WorkerMetricsTable, s.cfg.Table+"-WorkerMetricStats")), key: attrWorkerID}
 }
 
 // on returns the store with another table, for its calls.

@@ -30,11 +30,11 @@ func seconds(t time.Time) (types.AttributeValue, error) {
 }
 
 // lists encodes a map of lists of numbers.
-func lists(m map[string][]float64, limit int, format func(float64) (string, error)) (types.AttributeValue, error) {
+func lists(m map[string][]float64, format func(float64) (string, error)) (types.AttributeValue, error) {
 	out := item{}
 	for name, values := range m {
-		if name == "" || len(values) == 0 || len(values) > limit {
-			return nil, fmt.Errorf("metric %q has %d values, want 1 to %d", name, len(values), limit)
+		if name == "" || len(values) == 0 || len(values) > maxSamples {
+			return nil, fmt.Errorf("metric %q has %d values, want 1 to %d", name, len(values), maxSamples)
 		}
 		list := make([]types.AttributeValue, len(values))
 		for i, v := range values {
@@ -87,9 +87,9 @@ func (p place) encodeWorker(m leases.WorkerMetrics) (it item, absent []string, e
 	}
 	v, err := seconds(m.Updated)
 	keep(attrMetricsLastUpdated, v, err)
-	v, err = lists(m.Stats, maxSamples, formatSample)
+	v, err = lists(m.Stats, formatSample)
 	keep(attrMetricsStats, v, err)
-	v, err = lists(m.Range, maxSamples, formatRange)
+	v, err = lists(m.Range, formatRange)
 	keep(attrMetricsRange, v, err)
 	switch {
 	case m.Support < 0:
