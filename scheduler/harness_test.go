@@ -153,6 +153,18 @@ func (r *rig) stopAll() {
 	}
 }
 
+// counts counts what the worker asks its lease table for, from now on.
+func (w *worker) counts(ops ...string) *atomic.Int32 {
+	n := new(atomic.Int32)
+	w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		if slices.Contains(ops, call.Op) {
+			n.Add(1)
+		}
+		return apply()
+	})
+	return n
+}
+
 // owned counts the shards that live workers process now.
 func (r *rig) owned() int {
 	n := 0

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,16 +326,10 @@ func TestL19TableOfAnotherApplication(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		rows := r.rows()
-		var writes atomic.Int32
 		b := r.worker("b", mode, func(c *scheduler.Config) {
 			c.Application, c.Streams = "billing", []scheduler.StreamConfig{{Name: "payments"}}
 		})
-		b.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
-			if call.Op == "create" || call.Op == "update" || call.Op == "delete" {
-				writes.Add(1)
-			}
-			return apply()
-		})
+		writes := b.counts("create", "update", "delete")
 		b.start()
 		<-b.done
 		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
