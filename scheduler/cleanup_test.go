@@ -23,18 +23,14 @@ import (
 // has tells whether a shard has a row.
 func (r *rig) has(id string) bool {
 	r.t.Helper()
-	listing, err := r.store.List(context.Background())
-	require.NoError(r.t, err)
-	return slices.ContainsFunc(listing.Leases, func(l leases.Lease) bool { return l.ShardID == id })
+	return slices.ContainsFunc(r.table(), func(l leases.Lease) bool { return l.ShardID == id })
 }
 
 // rows lists the shards that have one.
 func (r *rig) rows() []string {
 	r.t.Helper()
-	listing, err := r.store.List(context.Background())
-	require.NoError(r.t, err)
 	var ids []string
-	for _, l := range listing.Leases {
+	for _, l := range r.table() {
 		ids = append(ids, l.ShardID)
 	}
 	slices.Sort(ids)

@@ -364,6 +364,14 @@ func (r *rig) row(key string) leases.Lease {
 	return row
 }
 
+// table returns all lease rows.
+func (r *rig) table() []leases.Lease {
+	r.t.Helper()
+	listing, err := r.store.List(context.Background())
+	require.NoError(r.t, err)
+	return listing.Leases
+}
+
 // finished waits until everything that was produced has been processed.
 func (r *rig) finished(within time.Duration) {
 	r.t.Helper()

@@ -44,9 +44,7 @@ func TestForeignARN(t *testing.T) {
 		<-w.done
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
 		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: create it, or correct name and region")
-		listing, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, listing.Leases)
+		require.Empty(t, r.table())
 	})
 }
 
@@ -225,8 +223,7 @@ func TestR18StreamCreatedAgain(t *testing.T) {
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())
-		before, err := r.store.List(t.Context())
-		require.NoError(t, err)
+		before := r.table()
 		was := r.row(r.open()[0]).StreamCreated
 
 		time.Sleep(time.Hour)
@@ -237,9 +234,7 @@ func TestR18StreamCreatedAgain(t *testing.T) {
 		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
 		require.ErrorContains(t, w.err, was.UTC().Format(time.RFC3339))
 		require.ErrorContains(t, w.err, "delete its rows from the lease table, or use another table")
-		after, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		require.ElementsMatch(t, before.Leases, after.Leases)
+		require.ElementsMatch(t, before, r.table())
 		require.Equal(t, 20, r.audit.count())
 	})
 }
@@ -258,10 +253,9 @@ func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {
 		heal()
 		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
 		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-		listing, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		require.Len(t, listing.Leases, 2)
-		for _, l := range listing.Leases {
+		rows := r.table()
+		require.Len(t, rows, 2)
+		for _, l := range rows {
 			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
 		}
 	})
@@ -284,9 +278,7 @@ func TestR18StreamCreatedAgainWhileFanOutIsDenied(t *testing.T) {
 		heal()
 		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
 		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-		listing, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		for _, l := range listing.Leases {
+		for _, l := range r.table() {
 			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
 		}
 	})
@@ -320,10 +312,9 @@ func TestR09StreamDeleted(t *testing.T) {
 		r.deleteStream()
 		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
-		listing, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		require.Len(t, listing.Leases, 2)
-		for _, l := range listing.Leases {
+		rows := r.table()
+		require.Len(t, rows, 2)
+		for _, l := range rows {
 			require.False(t, l.Finished())
 			require.Empty(t, l.Owner)
 		}
@@ -406,14 +397,13 @@ func TestSeveralStreams(t *testing.T) {
 		w := r.worker("a", mode, two).start()
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)
-		listing, err := r.store.List(t.Context())
-		require.NoError(t, err)
-		require.Len(t, listing.Leases, 3)
-		for _, l := range listing.Leases {
+		rows := r.table()
+		require.Len(t, rows, 3)
+		for _, l := range rows {
 			require.Regexp(t, `^000000000000:(orders|bills):\d+:shardId-\d{12}$`, l.Key)
 		}
 		require.NoError(t, w.Healthy())
-		_, err = r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String("bills"), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err := r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String("bills"), EnforceConsumerDeletion: aws.Bool(true)})
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		require.Regexp(t, `stream 000000000000:bills:\d+ is not read any more`, w.Healthy().Error())

@@ -92,10 +92,8 @@ func (r *rig) produceTo(rounds int, pause time.Duration, streams ...string) {
 
 // rowsOf returns the rows of the streams of a name, by epoch.
 func (r *rig) rowsOf(name string) map[int64][]leases.Lease {
-	listing, err := r.store.List(context.Background())
-	require.NoError(r.t, err)
 	rows := map[int64][]leases.Lease{}
-	for _, l := range listing.Leases {
+	for _, l := range r.table() {
 		if id, err := kcl.ParseStreamIdentifier(l.Stream); err == nil && id.Name == name {
 			rows[id.CreationEpoch] = append(rows[id.CreationEpoch], l)
 		}
