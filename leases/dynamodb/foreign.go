@@ -79,23 +79,17 @@ func (g *GoKCLTable) List(ctx context.Context) ([]gokcl.Row, []*leases.RowError,
 	var rows []gokcl.Row
 	var damaged []*leases.RowError
 	in := &sdk.ScanInput{TableName: &g.store.cfg.Table, ConsistentRead: aws.Bool(true)}
-	for {
-		page, err := call(ctx, g.store, "dynamodb:Scan", g.store.cfg.Client.Scan, in, g.store.soon)
-		if err != nil {
-			return nil, nil, err
+	err := g.store.scanSegment(ctx, in, func(it item) {
+		if r, bad := decodeGoKCL(it); bad != nil {
+			damaged = append(damaged, bad)
+		} else {
+			rows = append(rows, r)
 		}
-		for _, it := range page.Items {
-			if r, bad := decodeGoKCL(it); bad != nil {
-				damaged = append(damaged, bad)
-			} else {
-				rows = append(rows, r)
-			}
-		}
-		if len(page.LastEvaluatedKey) == 0 {
-			return rows, damaged, nil
-		}
-		in.ExclusiveStartKey = page.LastEvaluatedKey
+	})
+	if err != nil {
+		return nil, nil, err
 	}
+	return rows, damaged, nil
 }
 
 // decodeGoKCL reads an item, whose attributes are all strings.
@@ -124,16 +118,14 @@ func decodeGoKCL(it item) (gokcl.Row, *leases.RowError) {
 // Get returns one row as it is now. The error wraps [leases.ErrNotFound] when
 // there is none, and is a [*leases.RowError] when it cannot be read.
 func (g *GoKCLTable) Get(ctx context.Context, shardID string) (gokcl.Row, error) {
-	out, err := call(ctx, g.store, "dynamodb:GetItem", g.store.cfg.Client.GetItem, &sdk.GetItemInput{
-		TableName: &g.store.cfg.Table, Key: item{gokcl.FieldShardID: str(shardID)}, ConsistentRead: aws.Bool(true),
-	}, g.store.soon)
+	it, err := place{Store: g.store, key: gokcl.FieldShardID}.get(ctx, shardID)
 	switch {
 	case err != nil:
 		return gokcl.Row{}, err
-	case len(out.Item) == 0:
+	case it == nil:
 		return gokcl.Row{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, shardID, g.store.cfg.Table)
 	}
-	r, bad := decodeGoKCL(out.Item)
+	r, bad := decodeGoKCL(it)
 	if bad != nil {
 		return gokcl.Row{}, bad
 	}
