@@ -188,14 +188,14 @@ func (e *expression) condition(read leases.Lease, expect leases.Attr) (string, e
 	if err != nil {
 		return "", err
 	}
-	terms := []string{"attribute_exists(" + e.name(attrKey) + ")"}
+	terms := []string{e.exists(attrKey)}
 	for _, f := range fs {
 		n := e.name(f.name)
 		switch {
 		case f.value == nil && f.empty == nil:
-			terms = append(terms, "attribute_not_exists("+n+")")
+			terms = append(terms, e.absent(f.name))
 		case f.value == nil || same(f.value, f.empty):
-			terms = append(terms, "(attribute_not_exists("+n+") OR "+n+" = "+e.value("is_", f.name, f.empty)+")")
+			terms = append(terms, "("+e.absent(f.name)+" OR "+n+" = "+e.value("is_", f.name, f.empty)+")")
 		default:
 			terms = append(terms, n+" = "+e.value("is_", f.name, f.value))
 		}

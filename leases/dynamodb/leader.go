@@ -79,18 +79,18 @@ func (s *Store) AcquireLeader(ctx context.Context, read *leases.LeaderLock, to l
 	var condition string
 	switch {
 	case read == nil:
-		condition = e.absent(p)
+		condition = e.absent(p.key)
 	case read.Released:
-		condition = e.exists(p) + " AND " + e.equals(item{attrLockReleased: str(released)}, attrLockReleased)
+		condition = e.exists(p.key) + " AND " + e.equals(item{attrLockReleased: str(released)}, attrLockReleased)
 	default:
-		condition = e.exists(p) + " AND " + e.equals(item{attrLockVersion: str(read.Version)}, attrLockVersion)
+		condition = e.exists(p.key) + " AND " + e.equals(item{attrLockVersion: str(read.Version)}, attrLockVersion)
 	}
 	return p.put(ctx, it, e, condition)
 }
 
 // held is the condition that the lock is still mine.
 func (p place) held(e *expression, mine leases.LeaderLock) string {
-	return e.exists(p) + " AND " + e.equals(item{attrLockVersion: str(mine.Version), attrLockOwner: str(mine.Owner)}, attrLockVersion, attrLockOwner)
+	return e.exists(p.key) + " AND " + e.equals(item{attrLockVersion: str(mine.Version), attrLockOwner: str(mine.Owner)}, attrLockVersion, attrLockOwner)
 }
 
 // HeartbeatLeader implements [leases.FleetStore] with one conditional

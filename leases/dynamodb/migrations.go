@@ -158,7 +158,7 @@ func (p place) begin(ctx context.Context, id, kind, attribute string, to leases.
 		withHistory(it, before, attribute)
 	}
 	e := newExpression()
-	return p.put(ctx, it, e, e.absent(p))
+	return p.put(ctx, it, e, e.absent(p.key))
 }
 
 // proceed writes a state over old, which has just been read, if that is what the
@@ -185,7 +185,7 @@ func isState(it item, attribute string, m leases.MigrationState) bool {
 
 // unchanged is the condition that a state is still the one of old.
 func (p place) unchanged(e *expression, old item, attribute string) string {
-	condition := e.exists(p) + " AND " + e.equals(old, attribute)
+	condition := e.exists(p.key) + " AND " + e.equals(old, attribute)
 	if old[attrModifiedAt] != nil {
 		condition += " AND " + e.equals(old, attrModifiedAt)
 	}

@@ -78,7 +78,7 @@ func (s *Store) complete(ctx context.Context, old item, to leases.MigrationState
 	whole := own.entity(keyTableMigration, entityTableMigration)
 	maps.Copy(whole, it)
 	e := newExpression()
-	t.put(own, whole, e, e.absent(own))
+	t.put(own, whole, e, e.absent(own.key))
 	whole = maps.Clone(old)
 	maps.Copy(whole, it)
 	e = newExpression()
@@ -117,7 +117,7 @@ func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) er
 		t.leading(side, mine.Owner)
 		for _, m := range batch {
 			e := newExpression()
-			t.put(own, m.item, e, e.absent(own))
+			t.put(own, m.item, e, e.absent(own.key))
 			e = newExpression()
 			t.remove(side, m.id, e, side.asRead(e, m.old))
 		}
@@ -140,7 +140,7 @@ type movable struct {
 // asRead is the condition that an item is as it was read, as far as its strings
 // and numbers tell.
 func (p place) asRead(e *expression, old item) string {
-	condition := e.exists(p)
+	condition := e.exists(p.key)
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		switch old[name].(type) {
 		case *types.AttributeValueMemberS, *types.AttributeValueMemberN:

@@ -231,7 +231,7 @@ func (s *Store) Create(ctx context.Context, l leases.Lease) error {
 	e := newExpression()
 	_, err = call(ctx, s, "dynamodb:PutItem", s.cfg.Client.PutItem, &sdk.PutItemInput{
 		TableName: &s.cfg.Table, Item: it,
-		ConditionExpression:                 aws.String("attribute_not_exists(" + e.name(attrKey) + ")"),
+		ConditionExpression:                 aws.String(e.absent(attrKey)),
 		ExpressionAttributeNames:            e.names,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}, once)

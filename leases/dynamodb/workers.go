@@ -232,7 +232,7 @@ func (s *Store) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error 
 	e := newExpression()
 	condition := ""
 	if !p.side {
-		condition = e.absent(p) + " OR " + e.equals(it, attrEntityType)
+		condition = e.absent(p.key) + " OR " + e.equals(it, attrEntityType)
 	}
 	return p.update(ctx, it, e, condition, absent...)
 }
@@ -254,7 +254,7 @@ func (s *Store) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) err
 	err = &leases.ConflictError{Key: read.Worker}
 	for _, p := range places {
 		e := newExpression()
-		condition := e.exists(p)
+		condition := e.exists(p.key)
 		if read.Updated.IsZero() {
 			condition += " AND attribute_not_exists(" + e.name(attrMetricsLastUpdated) + ")"
 		} else {

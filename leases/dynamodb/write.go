@@ -22,11 +22,11 @@ func (e *expression) equals(it item, attributes ...string) string {
 	return strings.Join(terms, " AND ")
 }
 
-// exists is the condition that the item is there.
-func (e *expression) exists(p place) string { return "attribute_exists(" + e.name(p.key) + ")" }
+// exists is the condition that the attribute is there; of a key, that the item is.
+func (e *expression) exists(name string) string { return "attribute_exists(" + e.name(name) + ")" }
 
 // absent is the condition that it is not.
-func (e *expression) absent(p place) string { return "attribute_not_exists(" + e.name(p.key) + ")" }
+func (e *expression) absent(name string) string { return "attribute_not_exists(" + e.name(name) + ")" }
 
 // change sets the attributes of it that are not its key, and removes others.
 func (e *expression) change(p place, it item, remove ...string) string {
