@@ -84,7 +84,7 @@ func (s *Store) clientVersion(ctx context.Context, r route) (item, place, error)
 // Migrations implements [leases.FleetStore]: it looks for the side tables of KCL
 // 3.0 to 3.4, and reads consistently.
 func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
-	tm, where, r, err := s.tableMigration(ctx)
+	tm, _, r, err := s.tableMigration(ctx)
 	if errors.Is(err, kcl.ErrAccessDenied) {
 		err = s.denied(ctx, err)
 	}
@@ -93,11 +93,7 @@ func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 	}
 	m := leases.Migrations{SideTables: r.coordinator || r.metrics, Wanted: s.cfg.MigrateToLeaseTable}
 	if tm != nil {
-		state, bad := decodeMigration(tm, where.key, attrTableMigration)
-		if bad != nil {
-			return leases.Migrations{}, bad
-		}
-		m.Table = &state
+		m.Table = &r.migration
 	}
 	cv, where, err := s.clientVersion(ctx, r)
 	if err != nil {
@@ -200,7 +196,7 @@ func (s *Store) SetTableMigration(ctx context.Context, read *leases.MigrationSta
 	if err != nil {
 		return err
 	}
-	defer s.forgetRoute()
+	defer s.keepRoute(route{})
 	switch {
 	case !r.coordinator:
 		return fmt.Errorf("table %s does not exist, so there is nothing to migrate: %w", s.coordinatorTable().cfg.Table, leases.ErrTableNotFound)
@@ -217,10 +213,4 @@ func (s *Store) SetTableMigration(ctx context.Context, read *leases.MigrationSta
 		return s.complete(ctx, old, to)
 	}
 	return p.proceed(ctx, keyTableMigration, attrTableMigration, old, *read, to)
-}
-
-func (s *Store) forgetRoute() {
-	s.routes.mu.Lock()
-	defer s.routes.mu.Unlock()
-	s.routes.last = route{}
 }

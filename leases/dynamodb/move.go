@@ -102,10 +102,10 @@ func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) er
 	switch {
 	case err != nil:
 		return err
-	case !r.coordinator || r.status == leases.TableMigrationComplete:
+	case !r.coordinator || r.migration.Status == leases.TableMigrationComplete:
 		return nil
-	case r.status != leases.TableMigrationDeployed && r.status != leases.TableMigrationPending:
-		return fmt.Errorf("items cannot be moved into table %s in state %q of the migration: workers of KCL 3.0 to 3.4 may be running, which cannot read them there", s.cfg.Table, r.status)
+	case r.migration.Status != leases.TableMigrationDeployed && r.migration.Status != leases.TableMigrationPending:
+		return fmt.Errorf("items cannot be moved into table %s in state %q of the migration: workers of KCL 3.0 to 3.4 may be running, which cannot read them there", s.cfg.Table, r.migration.Status)
 	}
 	rest, err := s.movable(ctx)
 	if err != nil {

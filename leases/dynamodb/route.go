@@ -21,9 +21,9 @@ const routeAge = time.Minute
 // tables of KCL 3.0 to 3.4 exist, and how far the migration to a single table
 // has come.
 type route struct {
-	coordinator bool   // <Table>-CoordinatorState exists
-	metrics     bool   // <Table>-WorkerMetricStats exists
-	status      string // as stored; empty when there is none
+	coordinator bool                  // <Table>-CoordinatorState exists
+	metrics     bool                  // <Table>-WorkerMetricStats exists
+	migration   leases.MigrationState // as stored; zero when there is none
 	at          time.Time
 }
 
@@ -36,14 +36,14 @@ type routes struct {
 // single tells whether everything is in the lease table. No coordinator table
 // means a fleet that never had one.
 func (r route) single() bool {
-	return !r.coordinator || r.status == leases.TableMigrationComplete
+	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete
 }
 
 // writesToLeaseTable tells where new items belong. Before the migration has
 // come to PENDING, workers of KCL 3.0 to 3.4 may run, or be asked back, which
 // cannot read a lease table that holds anything else.
 func (r route) writesToLeaseTable(migrate bool) bool {
-	return r.single() || r.status == leases.TableMigrationPending || migrate && r.status == leases.TableMigrationDeployed
+	return r.single() || r.migration.Status == leases.TableMigrationPending || migrate && r.migration.Status == leases.TableMigrationDeployed
 }
 
 // place is a table and the name of its hash key.
@@ -123,16 +123,20 @@ func (s *Store) tableMigration(ctx context.Context) (item, place, route, error) 
 		}
 	}
 	if it != nil {
-		state, bad := decodeMigration(it, where.key, attrTableMigration)
-		if bad != nil {
+		var bad *leases.RowError
+		if r.migration, bad = decodeMigration(it, where.key, attrTableMigration); bad != nil {
 			return none(bad)
 		}
-		r.status = state.Status
 	}
-	s.routes.mu.Lock()
-	s.routes.last = r
-	s.routes.mu.Unlock()
+	s.keepRoute(r)
 	return it, where, r, nil
+}
+
+// keepRoute makes r what is known for a while; the zero one is found out anew.
+func (s *Store) keepRoute(r route) {
+	s.routes.mu.Lock()
+	defer s.routes.mu.Unlock()
+	s.routes.last = r
 }
 
 // exist tells whether a side table is there. They are never made here: that
