@@ -256,7 +256,7 @@ func (s *Store) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) err
 		e := newExpression()
 		condition := e.exists(p.key)
 		if read.Updated.IsZero() {
-			condition += " AND attribute_not_exists(" + e.name(attrMetricsLastUpdated) + ")"
+			condition += " AND " + e.absent(attrMetricsLastUpdated)
 		} else {
 			condition += " AND " + e.equals(item{attrMetricsLastUpdated: integer(read.Updated.Unix())}, attrMetricsLastUpdated)
 		}
