@@ -42,13 +42,7 @@ func (m *Metrics) SetLeasesHeld(n int) { m.record(LeasesHeld, float64(n)) }
 func (m *Metrics) SetAssignmentMode(mode int) { m.record(AssignmentMode, float64(mode)) }
 
 // SetLeader records whether this worker is the leader of a KCL 3.x fleet.
-func (m *Metrics) SetLeader(leads bool) {
-	v := 0.0
-	if leads {
-		v = 1
-	}
-	m.record(Leader, v)
-}
+func (m *Metrics) SetLeader(leads bool) { m.record(Leader, number(leads)) }
 
 // SetLeasesUnassigned records how many leases the leader can give to nobody.
 func (m *Metrics) SetLeasesUnassigned(n int) { m.record(LeasesUnassigned, float64(n)) }
