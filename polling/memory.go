@@ -3,6 +3,7 @@ package polling
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -176,6 +177,10 @@ var errLimit = errors.New("more than there is")
 func (g *gate) try(n int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.tryLocked(n)
+}
+
+func (g *gate) tryLocked(n int64) bool {
 	if len(g.queue) > 0 || g.used+n > g.limit {
 		return false
 	}
@@ -189,8 +194,7 @@ func (g *gate) acquire(ctx context.Context, n int64) error {
 		return errLimit
 	}
 	g.mu.Lock()
-	if len(g.queue) == 0 && g.used+n <= g.limit {
-		g.used += n
+	if g.tryLocked(n) {
 		g.mu.Unlock()
 		return nil
 	}
@@ -210,14 +214,11 @@ func (g *gate) acquire(ctx context.Context, n int64) error {
 func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, q := range g.queue {
-		if q == t {
-			g.queue = append(g.queue[:i], g.queue[i+1:]...)
-			g.grantLocked()
-			return
-		}
+	if i := slices.Index(g.queue, t); i >= 0 {
+		g.queue = slices.Delete(g.queue, i, i+1)
+	} else {
+		g.used -= t.n
 	}
-	g.used -= t.n
 	g.grantLocked()
 }
 
