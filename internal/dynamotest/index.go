@@ -2,7 +2,6 @@ package dynamotest
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +110,7 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 		return nil, validation("dynamotest knows queries of an index only")
 	}
 	x := t.index(r.IndexName)
+	limit, err := s.pageRows(r.Limit)
 	switch {
 	case x == nil:
 		return nil, validation("The table does not have the specified index: " + r.IndexName)
@@ -118,8 +118,8 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 		return nil, validation("Cannot read from backfilling global secondary index: " + r.IndexName)
 	case r.ConsistentRead:
 		return nil, validation("Consistent reads are not supported on global secondary indexes")
-	case r.Limit != nil && *r.Limit < 1:
-		return nil, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
+	case err != nil:
+		return nil, err
 	case r.KeyConditionExpression == nil:
 		return nil, validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
 	}
@@ -164,13 +164,6 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 			i++
 		}
 		found = found[i:]
-	}
-	limit := math.MaxInt
-	if r.Limit != nil {
-		limit = *r.Limit
-	}
-	if s.cfg.PageRows > 0 {
-		limit = min(limit, s.cfg.PageRows)
 	}
 	answer := scanAnswer{Items: []Item{}}
 	size := 0

@@ -187,6 +187,21 @@ type scanAnswer struct {
 	LastEvaluatedKey Item `json:",omitempty"`
 }
 
+// pageRows is the most rows of a page when a request has that limit.
+func (s *Server) pageRows(limit *int) (int, *apiError) {
+	rows := math.MaxInt
+	if limit != nil {
+		rows = *limit
+	}
+	if rows < 1 {
+		return 0, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
+	}
+	if s.cfg.PageRows > 0 {
+		rows = min(rows, s.cfg.PageRows)
+	}
+	return rows, nil
+}
+
 func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 	t, err := s.readyLocked(r.TableName, now)
 	if err != nil {
@@ -199,15 +214,9 @@ func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 		}
 		segment, segments = *r.Segment, *r.TotalSegments
 	}
-	limit := math.MaxInt
-	if r.Limit != nil {
-		if *r.Limit < 1 {
-			return nil, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
-		}
-		limit = min(limit, *r.Limit)
-	}
-	if s.cfg.PageRows > 0 {
-		limit = min(limit, s.cfg.PageRows)
+	limit, err := s.pageRows(r.Limit)
+	if err != nil {
+		return nil, err
 	}
 	i := 0
 	if len(r.ExclusiveStartKey) > 0 {
