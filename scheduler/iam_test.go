@@ -107,7 +107,7 @@ func TestS01LeastPolicy(t *testing.T) {
 				r.split(r.open()[0])
 				r.put(keys(50)...)
 				r.eventually(time.Minute, "the children are read", func() bool { return r.owned() == 3 })
-				r.eventually(time.Minute, "everything is processed", r.audit.complete)
+				r.finished(time.Minute)
 				r.eventually(10*time.Minute, "the row of the finished shard is gone", func() bool {
 					listing, err := store.List(t.Context())
 					return err == nil && len(listing.Leases) == 3
@@ -162,7 +162,7 @@ func TestS01LeastPolicyOfKCL3(t *testing.T) {
 		r.put(keys(50)...)
 		r.split(r.open()[0])
 		r.put(keys(50)...)
-		r.eventually(time.Minute, "everything is processed", r.audit.complete)
+		r.finished(time.Minute)
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
 		mu.Lock()

@@ -205,9 +205,7 @@ func TestStreamNamedTwice(t *testing.T) {
 		r.produceTo(2, time.Second, "orders", "bills")
 		r.finished(time.Minute)
 		// From name to ARN: the same stream, which goes on where it was.
-		l.mu.Lock()
-		l.list[0] = scheduler.StreamConfig{ARN: r.srv.StreamARN("orders")}
-		l.mu.Unlock()
+		l.configure(scheduler.StreamConfig{ARN: r.srv.StreamARN("orders")}, scheduler.StreamConfig{Name: "bills"})
 		r.produceTo(3, time.Minute, "orders", "bills")
 		r.finished(time.Minute)
 		require.NoError(t, w.Healthy())
@@ -226,9 +224,7 @@ func TestConsumerOfATrackedStreamChanges(t *testing.T) {
 		r.produceTo(2, time.Second, "orders")
 		r.finished(time.Minute)
 		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/app:")
-		l.mu.Lock()
-		l.list = []scheduler.StreamConfig{{Name: "orders", ConsumerName: "other", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}}}
-		l.mu.Unlock()
+		l.configure(scheduler.StreamConfig{Name: "orders", ConsumerName: "other", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}})
 		r.produceTo(3, time.Minute, "orders")
 		r.finished(time.Minute)
 		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/other:")
@@ -415,8 +411,7 @@ func comingAndGoing(t *testing.T, seed uint64) {
 		case n < 9 && deaths:
 			at := rnd.IntN(2)
 			ddb.Network().Host(live[at].name).Kill()
-			r.srv.Kill(live[at].name)
-			live[at].dead.Store(true)
+			live[at].kill()
 			live[at] = start()
 			kills++
 		}

@@ -22,10 +22,9 @@ import (
 
 // streamList is what a tracker says.
 type streamList struct {
-	mu    sync.Mutex // guards the fields below
-	list  []scheduler.StreamConfig
-	err   error
-	asked int
+	mu   sync.Mutex // guards the fields below
+	list []scheduler.StreamConfig
+	err  error
 }
 
 func list(names ...string) *streamList {
@@ -35,12 +34,17 @@ func list(names ...string) *streamList {
 }
 
 func (l *streamList) set(names ...string) {
+	var list []scheduler.StreamConfig
+	for _, name := range names {
+		list = append(list, scheduler.StreamConfig{Name: name})
+	}
+	l.configure(list...)
+}
+
+func (l *streamList) configure(list ...scheduler.StreamConfig) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = nil
-	for _, name := range names {
-		l.list = append(l.list, scheduler.StreamConfig{Name: name})
-	}
+	l.list = list
 }
 
 func (l *streamList) fail(err error) {
@@ -52,7 +56,6 @@ func (l *streamList) fail(err error) {
 func (l *streamList) track(context.Context) ([]scheduler.StreamConfig, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.asked++
 	return l.list, l.err
 }
 
@@ -343,13 +346,10 @@ func TestTrackedStreamIsMissing(t *testing.T) {
 func TestTrackedStreamIsDenied(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex // guards denied
-		denied := true
+		var allowed atomic.Bool
 		cfg := someStreams(1, "orders", "bills")
 		cfg.Deny = func(operation, resource string) bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return denied && operation == "DescribeStreamSummary" && strings.HasSuffix(resource, "/bills")
+			return !allowed.Load() && operation == "DescribeStreamSummary" && strings.HasSuffix(resource, "/bills")
 		}
 		r := newRig(t, cfg)
 		w := r.worker("a", tracked(list("bills", "orders"))).start()
@@ -357,9 +357,7 @@ func TestTrackedStreamIsDenied(t *testing.T) {
 		r.eventually(time.Minute, "orders is read", func() bool { return r.owned() == 1 })
 		require.ErrorIs(t, w.Healthy(), kcl.ErrAccessDenied)
 		require.ErrorContains(t, w.Healthy(), "allow kinesis:DescribeStreamSummary on stream bills")
-		mu.Lock()
-		denied = false
-		mu.Unlock()
+		allowed.Store(true)
 		r.finished(2 * time.Minute)
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
