@@ -57,9 +57,8 @@ func (a Aggregates) String() string {
 }
 
 const (
-	corruptEvery = 10 * time.Minute // how often corrupt aggregates of a shard are told
-	pieceBytes   = 1 << 20          // of a batch with aggregates are split at a time
-	placingAge   = time.Minute      // how old the answer to how a stream places its records may be
+	pieceBytes = 1 << 20     // of a batch with aggregates are split at a time
+	placingAge = time.Minute // how old the answer to how a stream places its records may be
 )
 
 // pieces cuts a batch with aggregates into batches that are delivered one after
@@ -106,11 +105,9 @@ func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	}
 	c.metrics.RecordsDropped(report.Dropped)
 	c.metrics.AggregatesCorrupt(report.Corrupt)
-	c.corrupt += report.Corrupt
-	if report.Corrupt > 0 && time.Since(c.corruptTold) >= corruptEvery {
+	if count, tell := c.corrupt.add(report.Corrupt); tell {
 		c.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
-			"position", report.At, "err", report.Err, "count", c.corrupt)
-		c.corrupt, c.corruptTold = 0, time.Now()
+			"position", report.At, "err", report.Err, "count", count)
 	}
 	return out
 }

@@ -61,13 +61,30 @@ type consumer struct {
 	tried     time.Time // last checkpoint that the library tried by itself
 	finished  bool      // ShardEnded has returned nil
 
-	corrupt     int       // corrupt aggregates since the last time that any were told
-	corruptTold time.Time // when that was
-
-	undecodedCount int       // records that could not be decoded since the last time that any were told
-	undecodedTold  time.Time // when that was
+	corrupt   untold // corrupt aggregates
+	undecoded untold // records that could not be decoded
 
 	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
+}
+
+// untold counts what is told only every tellEvery.
+type untold struct {
+	count int
+	told  time.Time // last
+}
+
+const tellEvery = 10 * time.Minute // corrupt aggregates and undecoded records of a shard
+
+// add counts n more. When it is time to tell, it returns how many there were
+// since the last time.
+func (u *untold) add(n int) (count int, tell bool) {
+	u.count += n
+	if n == 0 || time.Since(u.told) < tellEvery {
+		return 0, false
+	}
+	count = u.count
+	*u = untold{told: time.Now()}
+	return count, true
 }
 
 // consume runs the consumer of one lease. The coordinator calls it on a

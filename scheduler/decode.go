@@ -3,15 +3,12 @@ package scheduler
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/kinesis-go/kcl"
 )
 
 // callDecode is the Decoder's name among the calls of the user's code.
 const callDecode = "decode"
-
-const undecodedEvery = 10 * time.Minute // how often undecoded records of a shard are told
 
 // decode gives the records that can be decoded their data and schema. Those
 // that cannot stay as they are: one record must not cost its neighbours. It
@@ -38,19 +35,11 @@ func (c *consumer) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 		})
 		if err != nil && ctx.Err() == nil {
 			failed++
-			c.undecoded(ctx, r, err)
+			if count, tell := c.undecoded.add(1); tell {
+				c.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", r.Position(), "err", err, "count", count)
+			}
 		}
 	}
 	c.metrics.DecodeFailed(failed)
 	return out
-}
-
-// undecoded tells of a record that could not be decoded, if none was told lately.
-func (c *consumer) undecoded(ctx context.Context, r kcl.Record, err error) {
-	c.undecodedCount++
-	if time.Since(c.undecodedTold) < undecodedEvery {
-		return
-	}
-	c.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", r.Position(), "err", err, "count", c.undecodedCount)
-	c.undecodedCount, c.undecodedTold = 0, time.Now()
 }
