@@ -128,11 +128,7 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 	unknown := map[string]bool{}
 	t.s.tracked.mu.Lock()
 	for _, a := range t.s.tracked.absent {
-		name := a.cfg.Name
-		if id, err := kcl.ParseStreamARN(a.cfg.ARN); err == nil {
-			name = id.Name
-		}
-		unknown[name] = true
+		unknown[a.cfg.identifier().Name] = true
 	}
 	t.s.tracked.mu.Unlock()
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool {

@@ -232,11 +232,7 @@ type failure struct{ error }
 func (s *Scheduler) setStreamsLocked(streams []*stream) {
 	s.streams, s.byRow = streams, make(map[string]*stream, len(streams))
 	for _, st := range streams {
-		name := ""
-		if st.multi {
-			name = st.label
-		}
-		s.byRow[name] = st
+		s.byRow[st.inRows()] = st
 	}
 }
 

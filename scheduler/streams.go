@@ -122,18 +122,21 @@ func (st *stream) trouble(now time.Time, limit time.Duration) error {
 	return nil
 }
 
-// owns tells whether a row is one of this stream's.
-func (st *stream) owns(row leases.Lease) bool {
+// inRows is what the stream's rows say of it.
+func (st *stream) inRows() string {
 	if !st.multi {
-		return row.Stream == ""
+		return ""
 	}
-	return row.Stream == st.label
+	return st.label
 }
 
-// accepts tells whether a row may be taken: the stream is being read, and is
-// the one that the row was made for.
+// owns tells whether a row is one of this stream's.
+func (st *stream) owns(row leases.Lease) bool { return row.Stream == st.inRows() }
+
+// accepts tells whether a row of this stream may be taken: the stream is being
+// read, and is the one that the row was made for.
 func (st *stream) accepts(row leases.Lease) bool {
-	return st.owns(row) && st.err() == nil && st.sameCreation(row.StreamCreated)
+	return st.err() == nil && st.sameCreation(row.StreamCreated)
 }
 
 // sameCreation compares creation times to the second, which is what the
@@ -148,6 +151,14 @@ func (c StreamConfig) resource() string {
 		return c.ARN
 	}
 	return "stream " + c.Name
+}
+
+// identifier says of the stream of a configuration what that tells.
+func (c StreamConfig) identifier() kcl.StreamIdentifier {
+	if id, err := kcl.ParseStreamARN(c.ARN); err == nil {
+		return id
+	}
+	return kcl.StreamIdentifier{Name: c.Name, ARN: c.ARN}
 }
 
 // describe asks the service for the stream of a configuration; where is its

@@ -99,11 +99,7 @@ func (t *tracked) status(mode RetrievalMode) []StreamStatus {
 		if a.old != nil {
 			continue
 		}
-		id := kcl.StreamIdentifier{Name: a.cfg.Name, ARN: a.cfg.ARN}
-		if parsed, err := kcl.ParseStreamARN(a.cfg.ARN); err == nil {
-			id = parsed
-		}
-		out = append(out, StreamStatus{Stream: id, Mode: mode, ConsumerARN: a.cfg.ConsumerARN, Err: a.err})
+		out = append(out, StreamStatus{Stream: a.cfg.identifier(), Mode: mode, ConsumerARN: a.cfg.ConsumerARN, Err: a.err})
 	}
 	return out
 }
