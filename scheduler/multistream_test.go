@@ -479,3 +479,27 @@ func TestHundredStreams(t *testing.T) {
 		r.audit.check(0)
 	})
 }
+
+// One listing of the table does for all streams at the start too.
+func TestStartWithManyStreamsListsTheTableOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		var streams []scheduler.StreamConfig
+		for i := range 20 {
+			names = append(names, fmt.Sprintf("stream-%02d", i))
+			streams = append(streams, scheduler.StreamConfig{Name: names[i]})
+		}
+		r := newRig(t, someStreams(1, names...))
+		w := r.worker("a", func(c *scheduler.Config) { c.Streams = streams })
+		lists := w.counts("list")
+		w.start()
+		r.eventually(time.Minute, "the rows are made", func() bool { return len(r.table()) == len(streams) })
+		require.LessOrEqual(t, lists.Load(), int32(4), "how large the fleet is, whose the rows are, which are missing, and the coordinator's")
+		r.produceTo(2, time.Second, names...)
+		r.finished(time.Minute)
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}

@@ -159,9 +159,18 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.register(ctx, st) }); err != nil {
 			return err
 		}
-		if err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error { return s.sync(ctx, st) }); err != nil {
-			return err
+	}
+	todo := streams
+	err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error {
+		results := s.syncAll(ctx, todo)
+		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
+		if len(todo) == 0 {
+			return nil
 		}
+		return results[todo[0]]
+	})
+	if err != nil {
+		return err
 	}
 	coord := leases.NewCoordinator(leases.Config{
 		Store:              s.cfg.Leases,

@@ -105,11 +105,6 @@ func (s *Scheduler) syncSoon(st *stream) {
 	}
 }
 
-// sync creates the rows that are missing for a stream's shards.
-func (s *Scheduler) sync(ctx context.Context, st *stream) error {
-	return s.syncAll(ctx, []*stream{st})[st]
-}
-
 // syncAll creates the rows that are missing for the shards of some streams, and
 // returns what went wrong with each, nil included. The shards are listed before
 // the rows are, so that a shard whose row another worker makes meanwhile is not
