@@ -26,12 +26,17 @@ import (
 // endless answers every GetRecords with one record of size bytes. It takes no memory of its own, as a server elsewhere would not.
 type endless struct{ iterator, records []byte }
 
-func newEndless(size int) *endless {
+func newEndless(size int, iterator string) *endless {
 	data := base64.StdEncoding.EncodeToString(make([]byte, size))
 	return &endless{
-		iterator: []byte(`{"ShardIterator":"i"}`),
-		records:  []byte(`{"MillisBehindLatest":1,"NextShardIterator":"i","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`),
+		iterator: []byte(`{"ShardIterator":"` + iterator + `"}`),
+		records:  []byte(`{"MillisBehindLatest":1,"NextShardIterator":"` + iterator + `","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`),
 	}
+}
+
+// answeredBy is a client whose requests hc answers.
+func answeredBy(hc kinesis.HTTPClient) *kinesis.Client {
+	return kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), HTTPClient: hc, Retryer: aws.NopRetryer{}})
 }
 
 func (e *endless) Do(req *http.Request) (*http.Response, error) {
@@ -99,7 +104,7 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 		{shards: 4, size: 10 << 20, budget: 4 << 20, want: 40 << 20}, // one answer at a time
 	} {
 		t.Run(fmt.Sprintf("%d x %d in %d", test.shards, test.size, test.budget), func(t *testing.T) {
-			client := kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), HTTPClient: newEndless(test.size), Retryer: aws.NopRetryer{}})
+			client := answeredBy(newEndless(test.size, "i"))
 			peak := int64(0)
 			synctest.Test(t, func(t *testing.T) {
 				peak = peakHeap(func() {

@@ -107,9 +107,7 @@ func TestP04SharedCalls(t *testing.T) {
 				t.Logf("%d answers and %d refusals, %d to %d answers each", all, refused, least, most)
 				require.Greater(t, float64(all), 0.6*5*lasting.Seconds(), "the shard's calls are used")
 				require.LessOrEqual(t, float64(most), 1.5*float64(least), "and shared")
-				if n < 5 {
-					require.Less(t, float64(refused), 0.4*float64(all), "without a storm of refusals")
-				}
+				require.Less(t, float64(refused), 0.4*float64(all), "without a storm of refusals")
 			})
 		})
 	}

@@ -12,25 +12,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// byShard answers the shards whose names begin with "large" with large records, and the others with small ones.
-type byShard struct{ large, small *endless }
+// byShard has a server for each beginning of a shard's name, which its iterators are as well.
+type byShard map[string]*endless
 
 func (b byShard) Do(req *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range []*endless{b.large, b.small} {
-		if strings.Contains(string(body), string(e.iterator[len(`{"ShardIterator":"`):len(e.iterator)-2])) {
+	for name, e := range b {
+		if strings.Contains(string(body), name) {
 			return e.Do(req)
 		}
 	}
@@ -40,12 +37,7 @@ func (b byShard) Do(req *http.Request) (*http.Response, error) {
 // TestP07BlockedProcessorsOfLargeRecords: what is read ahead waits behind what is read now. Shards whose processors block,
 // all together within the memory, do not stop a shard with small records.
 func TestP07BlockedProcessorsOfLargeRecords(t *testing.T) { //nolint:paralleltest // it takes 64 MiB
-	large, small := newEndless(2560<<10), newEndless(1000)
-	large.iterator = []byte(`{"ShardIterator":"large"}`)
-	small.iterator = []byte(`{"ShardIterator":"small"}`)
-	large.records = []byte(strings.Replace(string(large.records), `"NextShardIterator":"i"`, `"NextShardIterator":"large"`, 1))
-	small.records = []byte(strings.Replace(string(small.records), `"NextShardIterator":"i"`, `"NextShardIterator":"small"`, 1))
-	client := kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), HTTPClient: byShard{large, small}, Retryer: aws.NopRetryer{}})
+	client := answeredBy(byShard{"large": newEndless(2560<<10, "large"), "small": newEndless(1000, "small")})
 	synctest.Test(t, func(t *testing.T) {
 		memory := polling.NewMemory(64 << 20)
 		fetcher := func() *polling.Fetcher {
@@ -103,16 +95,16 @@ func (f serve) Do(req *http.Request) (*http.Response, error) {
 
 // TestP07NoRoomForWhatIsReadAhead: an answer that turns out too large to be read ahead comes once, when the loop body is back.
 func TestP07NoRoomForWhatIsReadAhead(t *testing.T) { //nolint:paralleltest // it takes 100 MiB
-	large := string(newEndless(10 << 20).records)
+	large := string(newEndless(10<<20, "third").records)
 	large = strings.Replace(strings.Replace(large, `"MillisBehindLatest":1`, `"MillisBehindLatest":0`, 1), `"SequenceNumber":"1"`, `"SequenceNumber":"2"`, 1)
 	var calls []string
-	client := kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), Retryer: aws.NopRetryer{}, HTTPClient: serve(func(iterator string) string {
+	client := answeredBy(serve(func(iterator string) string {
 		calls = append(calls, iterator)
 		if iterator == "first" {
 			return `{"MillisBehindLatest":0,"NextShardIterator":"second","Records":[{"SequenceNumber":"1","Data":"eA=="}]}`
 		}
-		return strings.Replace(large, `"NextShardIterator":"i"`, `"NextShardIterator":"third"`, 1)
-	})})
+		return large
+	}))
 	synctest.Test(t, func(t *testing.T) {
 		var watch observer
 		f := polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Memory: polling.NewMemory(64 << 20), Observer: &watch, Logger: slog.New(slog.DiscardHandler)})
