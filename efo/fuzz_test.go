@@ -107,11 +107,7 @@ func fuzzStream(t *testing.T, in *source) {
 		}
 		c := conducts[attempt]
 		at := c.at % (len(out) + 1)
-		// Where frames end in out; the first one is the initial response.
-		ends := []int{len(initialResponse())}
-		for _, f := range s.frames[from:] {
-			ends = append(ends, ends[len(ends)-1]+len(f.bytes))
-		}
+		ends := frameEnds(s.frames[from:])
 		whole := func(n int) int {
 			return from + max(0, slices.IndexFunc(append(ends, n+1), func(e int) bool { return e > n })-1)
 		}

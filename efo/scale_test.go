@@ -21,7 +21,7 @@ import (
 )
 
 // manyShards is a world whose readers share one derived client.
-func manyShards(t *testing.T, shards, streams int) (w *world, config func(i int) efo.Config, conns func() int) {
+func manyShards(t *testing.T, shards, streams int) (w *world, config func() efo.Config, conns func() int) {
 	network := newNetwork(t)
 	w = newWorld(t, kinesistest.Config{
 		Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: streams, Network: network,
@@ -29,7 +29,7 @@ func manyShards(t *testing.T, shards, streams int) (w *world, config func(i int)
 	link := network.Link("kinesis.test", "")
 	link.SetLatency(20 * time.Millisecond)
 	client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
-	config = func(int) efo.Config {
+	config = func() efo.Config {
 		cfg := w.config()
 		cfg.HTTPClient, cfg.Lineage, cfg.Logger = client, nil, slog.New(slog.DiscardHandler)
 		return cfg
@@ -49,7 +49,7 @@ func TestE06TwoThousandShards(t *testing.T) {
 		begin := time.Now()
 		var watchers []*watcher
 		for i := range shards {
-			cfg := config(i)
+			cfg := config()
 			watchers = append(watchers, cfg.Observer.(*watcher))
 			w.start(cfg, shardID(i), kcl.Position{})
 		}
@@ -82,7 +82,7 @@ func TestE03FiveHundredStreams(t *testing.T) {
 		all := metrics.New(noted)
 		var watchers []*watcher
 		for i := range shards {
-			cfg := config(i)
+			cfg := config()
 			cfg.Metrics = all.Shard("orders", shardID(i))
 			watchers = append(watchers, cfg.Observer.(*watcher))
 			w.start(cfg, shardID(i), kcl.Position{})

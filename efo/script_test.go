@@ -79,6 +79,16 @@ func shardEndEvent() frame {
 
 func initialResponse() []byte { return encode(message("initial-response", `{}`)) }
 
+// frameEnds says where the initial response ends in what a healthy server sends,
+// and where each of the frames does.
+func frameEnds(frames []frame) []int {
+	ends := []int{len(initialResponse())}
+	for _, f := range frames {
+		ends = append(ends, ends[len(ends)-1]+len(f.bytes))
+	}
+	return ends
+}
+
 // script serves the frames of one shard on an in-memory network: from the
 // position that a subscribe asks for, in the way that send says, with whole
 // frames by itself. Any other position than one between two frames fails the test.
@@ -251,12 +261,8 @@ func TestE04TwentyEventsCutAtEveryByte(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					s := newScript(t, http2, frames...)
-					total := len(initialResponse())
-					ends := []int{total} // where each frame ends
-					for _, f := range frames {
-						total += len(f.bytes)
-						ends = append(ends, total)
-					}
+					ends := frameEnds(frames)
+					total := ends[len(ends)-1]
 					step := 1
 					switch { // primes meet every part of a frame
 					case raceEnabled:

@@ -78,7 +78,7 @@ func TestThousandSubscriptions(t *testing.T) {
 		defer wg.Wait()
 		defer cancel()
 		wg.Go(func() { // ends with ctx
-			for b, err := range efo.NewSubscriber(config(0)).Batches(ctx, shardID(0), kcl.Position{}) {
+			for b, err := range efo.NewSubscriber(config()).Batches(ctx, shardID(0), kcl.Position{}) {
 				if err != nil {
 					return
 				}
@@ -91,7 +91,7 @@ func TestThousandSubscriptions(t *testing.T) {
 		got := map[int][]time.Time{}
 		for i := 1; i < thousand; i++ {
 			wg.Go(func() { // ends with ctx
-				for b, err := range efo.NewSubscriber(config(i)).Batches(ctx, shardID(i), kcl.Position{}) {
+				for b, err := range efo.NewSubscriber(config()).Batches(ctx, shardID(i), kcl.Position{}) {
 					if err != nil {
 						return
 					}
