@@ -3,7 +3,6 @@ package dynamodb_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -58,38 +56,24 @@ func TestL03ColdStartOverDynamoDB(t *testing.T) {
 // processing starts a worker whose consumers process a record each 200 ms, from
 // the checkpoint on, and checkpoint each.
 func (f *fleet) processing(id string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	c := leases.NewCoordinator(leases.Config{
-		Store:    dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler)}),
-		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *leases.Holder) {
-			tick := time.NewTicker(200 * time.Millisecond)
-			defer tick.Stop()
-			for n, _ := strconv.Atoi(h.Lease().Checkpoint.SequenceNumber); ; {
-				select {
-				case <-ctx.Done():
+	f.t.Cleanup(f.run(id, func(ctx context.Context, h *leases.Holder) {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for n, _ := strconv.Atoi(h.Lease().Checkpoint.SequenceNumber); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.Stopping():
+				return
+			case <-tick.C:
+				if !h.Valid() {
 					return
-				case <-h.Stopping():
-					return
-				case <-tick.C:
-					if !h.Valid() {
-						return
-					}
-					n++
-					_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: strconv.Itoa(n)})
 				}
+				n++
+				_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: strconv.Itoa(n)})
 			}
-		},
-	})
-	done := make(chan struct{})
-	go func() { // ends with the test, which waits for it
-		defer close(done)
-		_ = c.Run(ctx)
-	}()
-	f.t.Cleanup(func() {
-		cancel()
-		<-done
-	})
+		}
+	}))
 }
 
 // watched is how far each lease was read when it was looked at last.
@@ -108,6 +92,16 @@ func (w watched) look(f *fleet) map[string]leases.Lease {
 		rows[row.Key] = row
 	}
 	return rows
+}
+
+// owners looks, and counts the leases of each worker.
+func (w watched) owners(f *fleet) map[string]int {
+	f.t.Helper()
+	n := map[string]int{}
+	for _, row := range w.look(f) {
+		n[row.Owner]++
+	}
+	return n
 }
 
 // TestL04FrozenWorkerOverDynamoDB holds back everything that a worker sends, as
@@ -150,11 +144,7 @@ func TestL04FrozenWorkerOverDynamoDB(t *testing.T) {
 		}
 		require.Positive(t, held.Load())
 		time.Sleep(time.Minute)
-		n := map[string]int{}
-		for _, row := range w.look(f) {
-			n[row.Owner]++
-		}
-		require.Equal(t, map[string]int{"a": 3, "b": 3}, n, "and a has its share again")
+		require.Equal(t, map[string]int{"a": 3, "b": 3}, w.owners(f), "and a has its share again")
 	})
 }
 
@@ -202,11 +192,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				}
 				t.Logf("all are read again after %v; %d scans", time.Since(back), calls)
 				time.Sleep(time.Minute)
-				n := map[string]int{}
-				for _, row := range w.look(f) {
-					n[row.Owner]++
-				}
-				require.Equal(t, map[string]int{"a": 4, "b": 4, "c": 4}, n)
+				require.Equal(t, map[string]int{"a": 4, "b": 4, "c": 4}, w.owners(f))
 			})
 		})
 	}

@@ -41,11 +41,16 @@ func newFleet(t *testing.T, srv *dynamotest.Server, shards int) *fleet {
 // start runs a worker on a host of its own until stop is called. Its consumers
 // checkpoint every so often; 0 means never.
 func (f *fleet) start(id string, checkpoint time.Duration) (stop func()) {
+	return f.run(id, func(ctx context.Context, h *leases.Holder) { f.consume(ctx, id, h, checkpoint) })
+}
+
+// run is start with other consumers.
+func (f *fleet) run(id string, consume func(ctx context.Context, h *leases.Holder)) (stop func()) {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	c := leases.NewCoordinator(leases.Config{
 		Store:    dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler)}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *leases.Holder) { f.consume(ctx, id, h, checkpoint) },
+		Consume: consume,
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Run(ctx) }) // ends with stop
