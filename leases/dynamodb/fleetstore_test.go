@@ -1,6 +1,7 @@
 package dynamodb_test
 
 import (
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,9 +177,7 @@ func TestDamagedFleetItems(t *testing.T) {
 	require.NoError(t, s.Init(t.Context()))
 	worker := func(id string, change dynamotest.Item) dynamotest.Item {
 		it := dynamotest.Item{"leaseKey": dynamotest.S(id), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1700000000")}
-		for name, v := range change {
-			it[name] = v
-		}
+		maps.Copy(it, change)
 		return it
 	}
 	srv.Put(table, worker("good", nil),
@@ -196,12 +195,8 @@ func TestDamagedFleetItems(t *testing.T) {
 
 	lock := dynamotest.Item{"leaseKey": dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v"), "leaseDuration": dynamotest.S("120000")}
 	for _, broken := range []dynamotest.Item{{"ownerName": dynamotest.N("1")}, {"recordVersionNumber": dynamotest.S("")}, {"leaseDuration": dynamotest.N("120000")}, {"leaseDuration": dynamotest.S("-1")}, {"leaseDuration": dynamotest.S("99999999999999999999")}} {
-		it := dynamotest.Item{}
-		for _, from := range []dynamotest.Item{lock, broken} {
-			for name, v := range from {
-				it[name] = v
-			}
-		}
+		it := maps.Clone(lock)
+		maps.Copy(it, broken)
 		srv.Put(table, it)
 		_, err := s.Leader(t.Context())
 		var row *leases.RowError
