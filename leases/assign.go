@@ -30,9 +30,10 @@ type fleetLease struct {
 	// since is when its counter was first seen to be what it is; who has waited
 	// longest is served first.
 	since time.Duration
-	// kbps is its throughput, or the average when that is not known. assign works
-	// it out.
-	kbps float64
+	// kbps is its throughput, or the average when that is not known, and waits says
+	// that a parent is still to be read. assign works them out.
+	kbps  float64
+	waits bool
 }
 
 // assignConfig is how leases are assigned. See defaultAssign.
@@ -72,8 +73,8 @@ type move struct {
 //     and its metrics are not a minute old yet, or it is in trouble.
 //   - A lease that is being handed over counts for its next owner.
 //   - Finished leases are left alone and count for nobody.
-//   - Leases that wait for a parent come last, so that they take no place that a
-//     parent needs.
+//   - Leases that wait for a parent come last, and not before its end where
+//     places are few, so that they take none that a parent needs.
 func assign(v fleetView) (moves []move, spillover int) {
 	a := newAssigner(v)
 	spillover = a.place()
@@ -158,7 +159,6 @@ func (a *assigner) unfinished() []fleetLease {
 			known, sum = known+1, sum+l.ThroughputKBps
 		}
 	}
-	waits := map[string]int{}
 	var all []fleetLease
 	for _, l := range a.leases {
 		if l.Finished() {
@@ -167,18 +167,24 @@ func (a *assigner) unfinished() []fleetLease {
 		if l.kbps = l.ThroughputKBps; l.kbps < 0 {
 			l.kbps = sum / max(1, known)
 		}
-		if slices.ContainsFunc(l.Parents, func(p string) bool { return p != l.ShardID && unread[l.Stream+":"+p] }) {
-			waits[l.Key] = 1
-		}
+		l.waits = l.waitsFor(unread)
 		if l.ActualOwner() == "" {
 			l.since = 0
 		}
 		all = append(all, l)
 	}
 	slices.SortFunc(all, func(x, y fleetLease) int {
-		return cmp.Or(waits[x.Key]-waits[y.Key], cmp.Compare(x.since, y.since), strings.Compare(x.Key, y.Key))
+		return cmp.Or(last(x.waits)-last(y.waits), cmp.Compare(x.since, y.since), strings.Compare(x.Key, y.Key))
 	})
 	return all
+}
+
+// last sorts what is so behind what is not.
+func last(so bool) int {
+	if so {
+		return 1
+	}
+	return 0
 }
 
 // weight is what a lease counts for: its throughput, but a lease that is hardly
@@ -210,6 +216,9 @@ func (a *assigner) fits(m *member) bool {
 // place assigns the leases that nobody reads.
 func (a *assigner) place() (spillover int) {
 	for _, l := range a.idle {
+		if l.waits && a.cfg.maxLeases > 0 {
+			continue
+		}
 		reason := "free"
 		switch {
 		case l.CheckpointOwner != "":

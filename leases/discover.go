@@ -79,11 +79,15 @@ func (c *Coordinator) listDue() bool {
 // rows of v for how many scans that has been so.
 func (c *Coordinator) neglected(v *view) map[string]bool {
 	rescue := c.neglect.note(c.clock.now().mono, v.rows, c.cfg.FailoverTime)
-	since := map[string]int{}
+	since, waiting := map[string]int{}, v.waiting()
 	before := c.uneasy
 	c.uneasy = false
 	for i := range v.rows {
 		r := &v.rows[i]
+		if waiting[r.Key] {
+			delete(rescue, r.Key)
+			continue
+		}
 		r.waited = c.rescues[r.Key]
 		c.uneasy = c.uneasy || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
 		if rescue[r.Key] {

@@ -75,6 +75,8 @@ const patience = 2
 //   - A worker that has no lease yet is not seen by the others, so it gets just
 //     one that way, to be counted with from the next scan on.
 //   - Finished leases are left alone and count for nobody.
+//   - With MaxLeasesForWorker, a lease that waits for a parent is left alone, too:
+//     it must not take the place that the parent needs.
 func plan(v view) []action {
 	p := newPlanner(v)
 	p.own()
@@ -88,11 +90,12 @@ type planner struct {
 	view
 	load    map[string]int // leases of each worker, as they will be
 	workers []string       // that can be counted on, sorted; always this one too
+	waiting map[string]bool
 	actions []action
 }
 
 func newPlanner(v view) *planner {
-	p := &planner{view: v, load: map[string]int{v.me: 0}}
+	p := &planner{view: v, load: map[string]int{v.me: 0}, waiting: v.waiting()}
 	alive := map[string]bool{v.me: true}
 	for _, r := range v.rows {
 		if r.Finished() || r.Owner == "" || (r.expired && r.Owner != v.me) {
@@ -108,6 +111,33 @@ func newPlanner(v view) *planner {
 	}
 	slices.Sort(p.workers)
 	return p
+}
+
+// waiting are the keys of the leases that nobody takes yet: where places are
+// few, those with a parent that is still to be read.
+func (v view) waiting() map[string]bool {
+	if v.max <= 0 {
+		return nil
+	}
+	unread := make(map[string]bool, len(v.rows))
+	for _, r := range v.rows {
+		if !r.Finished() {
+			unread[r.Stream+":"+r.ShardID] = true
+		}
+	}
+	keys := map[string]bool{}
+	for _, r := range v.rows {
+		if r.waitsFor(unread) {
+			keys[r.Key] = true
+		}
+	}
+	return keys
+}
+
+// waitsFor tells whether a parent is among the shards that are still to be read,
+// each with its stream.
+func (l Lease) waitsFor(unread map[string]bool) bool {
+	return slices.ContainsFunc(l.Parents, func(p string) bool { return p != l.ShardID && unread[l.Stream+":"+p] })
 }
 
 // own takes what the table says is this worker's, but has no consumer: a
@@ -130,7 +160,7 @@ func (p *planner) takeable() {
 	var mine []action
 	for _, r := range p.rows {
 		free := r.Owner == "" && r.CheckpointOwner == ""
-		if r.Finished() || (!free && !r.expired) || (r.ActualOwner() == p.me) {
+		if r.Finished() || (!free && !r.expired) || (r.ActualOwner() == p.me) || p.waiting[r.Key] {
 			continue
 		}
 		reason := "expired"

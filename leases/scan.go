@@ -175,7 +175,7 @@ func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action
 // note keeps what a round leaves behind for the next one.
 func (c *Coordinator) note(v view) {
 	c.pending = nil
-	waited := map[string]int{}
+	waited, waiting := map[string]int{}, v.waiting()
 	held, starved := 0, false
 	for _, r := range v.rows {
 		switch {
@@ -196,6 +196,7 @@ func (c *Coordinator) note(v view) {
 				default:
 				}
 			}
+		case waiting[r.Key]:
 		case r.expired || r.Owner == "":
 			waited[r.Key] = r.waited + 1
 			starved = starved || r.waited >= 2*patience

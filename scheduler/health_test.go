@@ -136,6 +136,36 @@ func TestUnreadShardIsNamed(t *testing.T) {
 	})
 }
 
+// A child that nobody has taken because its parent is still being read is not
+// what is stuck.
+func TestL27ChildThatWaitsIsNotStuck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		w := r.worker("a", func(c *scheduler.Config) { c.MaxLeasesForWorker = 2 }).start()
+		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
+		parent, release := r.open()[0], make(chan struct{})
+		w.setDo(func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			<-release
+			p.take(in)
+			return p.checkpoint(ctx, in.Checkpointer)
+		})
+		r.put(keys(4)...)
+		r.split(parent)
+		r.eventually(2*time.Minute, "the children have rows", func() bool { return len(r.rows()) == 3 })
+		time.Sleep(5 * time.Minute)
+		require.Equal(t, 1, r.owned(), "the children take no place")
+		require.Len(t, w.stalls(), 1)
+		require.Equal(t, parent, w.stalls()[0].ShardID)
+		close(release)
+		w.setDo(nil)
+		r.finished(time.Minute)
+		r.eventually(10*time.Second, "the children are read", func() bool { return r.owned() == 2 })
+		require.NoError(t, w.Healthy())
+		require.NoError(t, w.stop())
+	})
+}
+
 // A row that is deleted is nobody's trouble any more.
 func TestDeletedRowIsForgotten(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/smithy-go"
@@ -13,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
 )
 
 // Layer is the part in which a shard is stuck.
@@ -230,12 +232,23 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 		return // the view is old and says nothing
 	}
 	rows := coord.Leases()
-	keys := make(map[string]bool, len(rows))
+	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
 	for _, row := range rows {
-		if st := s.streamOf(row); st != nil {
+		unread[row.Key] = !row.Finished()
+	}
+	for _, row := range rows {
+		if st := s.streamOf(row); st != nil && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
 			s.orphans.note(now, st, row)
 		}
 	}
 	s.orphans.keep(keys)
+}
+
+// waitsUnowned tells of a lease without an owner that a parent is still to be
+// read: whoever reads that, or does not, is what there is to tell.
+func waitsUnowned(st *stream, row leases.Lease, unread map[string]bool) bool {
+	return row.ActualOwner() == "" && slices.ContainsFunc(row.Parents, func(p string) bool {
+		return p != row.ShardID && unread[leases.Key(st.id, p, st.multi)]
+	})
 }
