@@ -17,6 +17,13 @@ import (
 // after how long the leader takes it for dead.
 const reportsEvery = 30 * time.Second
 
+// What is said of a fleet and of a worker.
+const (
+	assignmentNative = "native"
+	assignmentKCL3   = "KCL 3.x"
+	libraryGo        = "kcl (Go)"
+)
+
 // fleetReport is what fleet prints, in JSON.
 type fleetReport struct {
 	Table          string         `json:"table"`
@@ -25,6 +32,7 @@ type fleetReport struct {
 	TableMigration *stateReport   `json:"tableMigration,omitempty"`
 	SideTables     bool           `json:"sideTables"`
 	Leader         *leaderReport  `json:"leader,omitempty"`
+	ShardSync      string         `json:"shardSyncLeader,omitempty"` // where workers of KCL 2.x elect one
 	Workers        []workerReport `json:"workers"`
 	Bad            []badRow       `json:"bad"`
 }
@@ -60,6 +68,12 @@ who the leader is, where the table is shared with workers of KCL 3.x:
              is silent: it gets no more leases. The leader's lock can be taken over
              when it has not changed for the duration that stands in it
 
+Where a table is native because of workers of KCL 1.x or 2.x, or of 3.x before its
+move or after a roll-back, those leave shard sync to one of all owners of leases, and
+of KCL 3.x also to watch when the fleet is ready for the move: the shard sync leader.
+If it is a worker of another language, or a dead one whose leases nobody has taken,
+theirs is not done. Workers of this library elect none: each does both by itself.
+
 Only a table in DynamoDB can be one of KCL 3.x.
 
 Examples:
@@ -82,7 +96,7 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 	if err != nil {
 		return err
 	}
-	report := fleetReport{Table: src.name(), Assignment: "native", Bad: []badRow{}}
+	report := fleetReport{Table: src.name(), Assignment: assignmentNative, Bad: []badRow{}}
 	workers := map[string]*workerReport{}
 	worker := func(id string) *workerReport {
 		if workers[id] == nil {
@@ -95,7 +109,7 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 			w := worker(l.ActualOwner())
 			w.Leases++
 			if l.NativeOwner == l.ActualOwner() {
-				w.Library = "kcl (Go)"
+				w.Library = libraryGo
 			}
 		}
 	}
@@ -103,6 +117,7 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 		if err := report.read(ctx, shared, worker); err != nil {
 			return src.explain(err)
 		}
+		report.electShardSync(listing.Leases, workers)
 	}
 	for _, id := range slices.Sorted(maps.Keys(workers)) {
 		report.Workers = append(report.Workers, *workers[id])
@@ -128,14 +143,14 @@ func (r *fleetReport) read(ctx context.Context, store leases.FleetStore, worker 
 	}
 	if lock != nil {
 		r.Leader = &leaderReport{Owner: lock.Owner, Duration: lock.Duration.String(), Released: lock.Released}
-		r.Assignment = "KCL 3.x" // also where Migration3.0 says nothing
+		r.Assignment = assignmentKCL3 // also where Migration3.0 says nothing
 	}
 	if m.ClientVersion != nil {
 		switch m.ClientVersion.Status {
 		case leases.ClientVersion3x, leases.ClientVersion3xRollback:
-			r.Assignment = "KCL 3.x"
+			r.Assignment = assignmentKCL3
 		default:
-			r.Assignment = "native"
+			r.Assignment = assignmentNative
 		}
 	}
 	reports, bad, err := store.Workers(ctx)
@@ -154,10 +169,33 @@ func (r *fleetReport) read(ctx context.Context, store leases.FleetStore, worker 
 		w.Silent = time.Since(m.Updated) > 2*reportsEvery
 		w.Library = "KCL (Java)"
 		if m.Native {
-			w.Library = "kcl (Go)"
+			w.Library = libraryGo
 		}
 	}
 	return nil
+}
+
+// electShardSync finds the worker that those of the KCL's 2.x modes leave shard
+// sync to; nobody in a fleet of this library alone.
+func (r *fleetReport) electShardSync(rows []leases.Lease, workers map[string]*workerReport) {
+	if r.Assignment != assignmentNative {
+		return
+	}
+	native := map[string]bool{"": true}
+	for _, l := range rows {
+		native[l.NativeOwner] = true
+	}
+	for id, w := range workers {
+		native[id] = native[id] || w.Library == libraryGo
+	}
+	alone := !slices.ContainsFunc(rows, func(l leases.Lease) bool { return !native[l.ActualOwner()] })
+	if alone && r.ClientVersion == nil {
+		return
+	}
+	r.ShardSync = leases.ShardSyncLeader(rows)
+	if r.ShardSync != "" && workers[r.ShardSync] == nil { // has finished leases only
+		workers[r.ShardSync] = &workerReport{Worker: r.ShardSync}
+	}
 }
 
 func stateReportOf(s *leases.MigrationState) *stateReport {
@@ -177,6 +215,9 @@ func (r *fleetReport) print(t *terminal) {
 		t.line("leader: none, the lock was released")
 	default:
 		t.line("leader: %s, for %s without a sign of life", r.Leader.Owner, r.Leader.Duration)
+	}
+	if r.ShardSync != "" {
+		t.line("shard sync leader: %s", r.ShardSync)
 	}
 	cells := [][]string{{"WORKER", "LEASES", "LIBRARY", "REPORTED", "CPU"}}
 	for _, w := range r.Workers {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -67,14 +69,70 @@ func TestFleetOfNativeWorkers(t *testing.T) {
 	require.Nil(t, r.srv.Items(table+"-CoordinatorState"))
 }
 
+// The worker that the KCL's 2.x modes elect is shown where there can be workers
+// that elect one.
+func TestFleetShardSyncLeader(t *testing.T) {
+	const shard = "shardId-00000000000"
+	java := func(owner string) func(*leases.Lease) {
+		return func(l *leases.Lease) { l.Owner = owner }
+	}
+	native := []leases.Lease{lease(shard+"0", heldBy("go-1:aaaa", 1)), lease(shard+"1", heldBy("go-2:bbbb", 1))}
+	two := append(slices.Clone(native), lease(shard+"2", java("java-1")), lease(shard+"3", java("java-2"), at(kcl.SentinelShardEnd, 0)))
+	taken := append(slices.Clone(native), lease(shard+"2", java("java-1"), func(l *leases.Lease) { l.NativeOwner = "go-1:aaaa" }))
+	for _, tt := range []struct {
+		name   string
+		rows   []leases.Lease
+		status string
+		lock   bool
+		want   string
+	}{
+		{"this library alone", native, "", false, ""},
+		{"KCL 2.x", two, "", false, "java-2"}, // the last of four; with a finished lease only
+		{"KCL 2.x took a lease", taken, "", false, "java-1"},
+		{"KCL 3.x before the move", two, leases.ClientVersionUpgradeFrom2x, false, "java-2"},
+		{"this library before the move", native, leases.ClientVersionUpgradeFrom2x, false, "go-1:aaaa"},
+		{"rolled back", two, leases.ClientVersion2x, false, "java-2"},
+		{"rolled back, the lock is there still", two, leases.ClientVersion2x, true, "java-2"},
+		{"nobody has a lease", []leases.Lease{lease(shard + "0")}, leases.ClientVersionUpgradeFrom2x, false, ""},
+		{"KCL 3.x, may be rolled back", two, leases.ClientVersion3xRollback, false, ""},
+		{"KCL 3.x", two, leases.ClientVersion3x, false, ""},
+		{"KCL 3.x by its lock", two, "", true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, tt.rows...)
+			if tt.status != "" {
+				require.NoError(t, r.store.SetClientVersion(t.Context(), nil, leases.MigrationState{Status: tt.status, By: "java-1", At: created}))
+			}
+			if tt.lock {
+				require.NoError(t, r.store.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: time.Minute}))
+			}
+			got := r.leases("fleet", "-json")
+			require.Equal(t, statusOK, got.status, got.errors)
+			var report fleetReport
+			require.NoError(t, json.Unmarshal([]byte(got.out), &report))
+			require.Equal(t, tt.want, report.ShardSync)
+			got = r.leases("fleet")
+			if tt.want == "" {
+				require.NotContains(t, got.out, "shard sync leader")
+				return
+			}
+			require.Contains(t, got.out, "shard sync leader: "+tt.want+"\n")
+			require.Regexp(t, `(?m)^`+tt.want+` `, got.out, "it is among the workers")
+		})
+	}
+}
+
 func TestFleetOfHostileNames(t *testing.T) {
 	r := newRig(t)
 	evil := "w\x1b]0;owned\a\u202e\n"
 	require.NoError(t, r.store.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: evil, Updated: time.Now()}))
+	require.NoError(t, r.store.SetClientVersion(t.Context(), nil, leases.MigrationState{Status: leases.ClientVersion2x, By: evil, At: created}))
+	require.NoError(t, r.store.Create(t.Context(), lease("shardId-000000000000", heldBy(evil, 1))))
 	require.NoError(t, r.store.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: evil, Version: "v", Duration: time.Minute}))
 	for _, args := range [][]string{{"fleet"}, {"fleet", "-json"}} {
 		got := r.leases(args...)
 		require.Equal(t, statusOK, got.status, got.errors)
 		requireHarmless(t, got.out+got.errors)
+		require.Regexp(t, `(shard sync leader|shardSyncLeader)"?: "?w`, got.out)
 	}
 }
