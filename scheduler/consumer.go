@@ -60,6 +60,7 @@ type consumer struct {
 	children  []kcl.ChildShard
 	tried     time.Time // last checkpoint that the library tried by itself
 	finished  bool      // ShardEnded has returned nil
+	met       bool      // the record at the checkpoint, or what is left of the shard behind it
 
 	corrupt   untold // corrupt aggregates
 	undecoded untold // records that could not be decoded
@@ -388,6 +389,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		case err != nil:
 			return done, err
 		}
+		c.meet(ctx, batch.Records)
 		for piece := range c.pieces(batch) {
 			if out := c.deliver(ctx, piece); out != done {
 				return out, nil
@@ -406,6 +408,22 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		return stopped, nil
 	}
 	return done, errNoEnd
+}
+
+// meet tells when the record at the checkpoint, where reading starts, is not
+// there any more: the service then starts at the oldest record without a word.
+func (c *consumer) meet(ctx context.Context, records []kcl.Record) {
+	if c.met || len(records) == 0 {
+		return
+	}
+	c.met = true
+	at, first := c.start.Checkpoint, records[0].Position()
+	at.SubSequenceNumber = 0
+	if at.IsZero() || at.IsSentinel() || first.Compare(at) <= 0 {
+		return
+	}
+	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period, what was unread behind it and as old is lost",
+		"checkpoint", c.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }
 
 // deliver hands one batch to the processor, as often as it takes.
