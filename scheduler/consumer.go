@@ -114,8 +114,8 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 }
 
 // adopt writes to a row that another library made what is missing in it: the
-// stream's creation time, and the service's time from which LATEST counts. It
-// tries until the row has it: were a record of the shard processed before LATEST
+// stream's creation time, the service's time from which LATEST counts, the hash
+// keys, and the second parent, which vmware-go-kcl does not keep. It tries until the row has it: were a record of the shard processed before LATEST
 // is pinned, and the lease lost before a checkpoint, the next owner would start
 // later.
 func (c *consumer) adopt(ctx context.Context) outcome {
@@ -128,13 +128,19 @@ func (c *consumer) adopt(ctx context.Context) outcome {
 		if pin := c.stream.lineage.pin(); to.Checkpoint.SequenceNumber == kcl.SentinelLatest && to.PinnedAt.IsZero() && !pin.IsZero() {
 			to.PinnedAt, set = pin, set|leases.AttrPinnedAt
 		}
+		if to.HashKeyRange.IsZero() && !c.shard.HashKeyRange.IsZero() {
+			to.HashKeyRange, set = c.shard.HashKeyRange, set|leases.AttrHashKeyRange
+		}
+		if parents := c.shard.Parents(); len(to.Parents) < len(parents) {
+			to.Parents, set = parents, set|leases.AttrParents
+		}
 		var err error
 		if set != 0 {
 			err = c.s.cfg.Leases.Update(ctx, leases.Update{Read: row, Expect: set | leases.AttrCheckpoint, To: to, Set: set})
 		}
 		c.progress.stored(err)
 		if err == nil {
-			c.start.StreamCreated, c.start.PinnedAt = to.StreamCreated, to.PinnedAt
+			c.start = c.start.With(leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrHashKeyRange|leases.AttrParents, to)
 			return done
 		}
 		if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {

@@ -434,6 +434,43 @@ func TestRowsOfAnotherLibraryAreAdopted(t *testing.T) {
 		w := r.worker("a").start()
 		r.finished(time.Minute)
 		require.False(t, r.row(shard).StreamCreated.IsZero())
+		require.Equal(t, kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}, r.row(shard).HashKeyRange)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
+// vmware-go-kcl keeps one parent of a shard that was merged. The service
+// knows the other one, and the shard waits for both.
+func TestR02ParentThatAnotherLibraryLeftOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		r.put(keys(8)...)
+		a, b := r.open()[0], r.open()[1]
+		merged := r.merge(a, b)
+		r.put(keys(8)...)
+		for _, l := range []leases.Lease{{Key: a}, {Key: b}, {Key: merged, Parents: []string{a}}} {
+			l.ShardID, l.ThroughputKBps = l.Key, -1
+			l.Checkpoint.SequenceNumber = kcl.SentinelTrimHorizon
+			require.NoError(t, r.store.Create(t.Context(), l))
+		}
+		w := r.worker("a")
+		block := make(chan struct{})
+		w.setDo(func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			if p.shard.ID == b {
+				<-block
+			}
+			p.take(in)
+			return p.checkpoint(ctx, in.Checkpointer)
+		})
+		w.start()
+		r.eventually(time.Minute, "the first parent is finished", func() bool { return r.row(a).Finished() })
+		time.Sleep(time.Minute)
+		require.False(t, r.row(merged).Started(), "it waits for the other one")
+		close(block)
+		r.finished(time.Minute)
+		require.ElementsMatch(t, []string{a, b}, r.row(merged).Parents)
 		require.NoError(t, w.stop())
 		r.audit.check(0)
 	})
