@@ -88,7 +88,7 @@ func adoption(rows []leases.Lease, at time.Time) ([]change, error) {
 			was = l.StreamCreated.UTC().Format(time.RFC3339)
 		}
 		changes = append(changes, change{
-			read: l, to: to, set: leases.AttrStreamCreated,
+			read: l, to: to, set: leases.AttrStreamCreated, addition: l.StreamCreated.IsZero(),
 			effect:  fmt.Sprintf("stream created %s -> %s", was, at.UTC().Format(time.RFC3339)),
 			warning: "the checkpoints stay: they must be sequence numbers of this very stream",
 		})

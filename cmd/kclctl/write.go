@@ -26,6 +26,9 @@ type change struct {
 	// unread says that the row cannot be read, so that there is nothing to
 	// expect of it but its key.
 	unread bool
+	// addition says that the row has no such attributes yet, and that neither its
+	// owner nor its position matter to it.
+	addition bool
 	// effect says what it does, for people; warning what to mind.
 	effect  string
 	warning string
@@ -39,7 +42,15 @@ func (c change) expects() leases.Attr {
 	case c.remove:
 		return fence | leases.AttrCheckpoint
 	}
-	return fence | c.set
+	return c.fence() | c.set
+}
+
+// fence is what must be as it was read besides what is changed.
+func (c change) fence() leases.Attr {
+	if c.addition {
+		return 0
+	}
+	return fence
 }
 
 // changed is a change in JSON.
@@ -250,7 +261,7 @@ func (w *writer) apply(ctx context.Context, store leases.Store, c change) (lease
 	switch {
 	case c.remove && errors.Is(found, leases.ErrNotFound):
 		return to, nil
-	case !c.remove && found == nil && current.Same(fence|c.set, to):
+	case !c.remove && found == nil && current.Same(c.fence()|c.set, to):
 		return to, nil
 	case found == nil && !c.unread && current.Same(c.expects(), c.read):
 		return to, fmt.Errorf("not changed: %w", w.src.explain(err))

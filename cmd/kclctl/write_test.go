@@ -200,6 +200,34 @@ func TestRenewedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestAdoptOfABusyTable: what says nothing of its stream yet is told, however
+// often the workers, of another library, renew meanwhile.
+func TestAdoptOfABusyTable(t *testing.T) {
+	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41), func(l *leases.Lease) { l.StreamCreated = time.Time{} }))
+	renew := func() {
+		read := r.get(held)
+		to := read
+		to.Counter++
+		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
+	}
+	got := r.answering(&answer{renew, strings.NewReader("yes\n")}, "adopt", "-created", "2026-02-01T00:00:00Z", "-json")
+	require.Equal(t, statusOK, got.status, got.errors)
+	l := r.get(held)
+	require.EqualValues(t, 42, l.Counter)
+	require.Equal(t, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), l.StreamCreated)
+
+	// Not what somebody else has told.
+	to := l
+	to.StreamCreated = time.Time{}
+	require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: l, Expect: fence, To: to, Set: leases.AttrStreamCreated}))
+	tell := func() {
+		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: to, Expect: fence, To: l, Set: leases.AttrStreamCreated}))
+	}
+	got = r.answering(&answer{tell, strings.NewReader("yes\n")}, "adopt", "-created", "2026-03-01T00:00:00Z")
+	require.Equal(t, statusFailed, got.status)
+	require.Equal(t, l.StreamCreated, r.get(held).StreamCreated)
+}
+
 // TestLostAnswer: the write took effect, and its answer did not come.
 func TestLostAnswer(t *testing.T) {
 	r := newRig(t, fleet()...)
