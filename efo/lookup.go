@@ -2,8 +2,10 @@ package efo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -45,9 +47,41 @@ func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", ErrShardNotFound, r.shardID, r.StreamARN)
 }
 
+// Lookups lets all subscribers of a stream find out together what became of its
+// consumer: when it is deleted under a thousand shards, or none of them can
+// subscribe, one asks for all, once in five seconds. The service answers 20 such
+// questions a second for a whole account. It is safe for concurrent use.
+type Lookups struct{ shared *retry.Shared }
+
+// NewLookups returns a Lookups, for [Config.Lookups].
+func NewLookups() *Lookups { return &Lookups{retry.NewShared()} }
+
+// lookupAge is how old the answer to another shard's question may be.
+const lookupAge = 5 * time.Second
+
+// errWait is the answer that the consumer is being registered or deleted.
+var errWait = errors.New("the stream consumer is not active")
+
 // consumerGone asks for the consumer, and for the stream when the consumer is
 // not there. gone without an error means: being registered or deleted, wait.
 func (r *reader) consumerGone(ctx context.Context) (gone bool, err error) {
+	err = r.Lookups.shared.Do(ctx, r.ConsumerARN, lookupAge, func() error {
+		gone, err := r.askConsumer(ctx)
+		if gone && err == nil {
+			err = errWait
+		}
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case errors.Is(err, errWait):
+		return true, nil
+	}
+	return err != nil, err
+}
+
+func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN})

@@ -58,6 +58,9 @@ type Config struct {
 	// it a shard ends only when its stream says so, which is enough on AWS and
 	// not on every emulator.
 	Lineage Lineage
+	// Lookups is shared by all subscribers of a stream, so that one of them asks
+	// what became of the consumer when all fail. Defaults to one for each.
+	Lookups *Lookups
 	// Owned is asked before each subscribe. While it says false nothing is
 	// subscribed, so that a worker that lost its lease does not take the shard
 	// back from the new owner. It must not block. Defaults to always true.
@@ -125,6 +128,9 @@ func NewSubscriber(cfg Config) *Subscriber {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.Lookups == nil {
+		cfg.Lookups = NewLookups()
 	}
 	if cfg.Owned == nil {
 		cfg.Owned = func() bool { return true }

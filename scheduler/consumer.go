@@ -20,6 +20,7 @@ const (
 	parentPoll       = 500 * time.Millisecond // how often a waiting child looks at its parents
 	uncheckpointed   = 10 * time.Minute       // of deliveries without a checkpoint are told
 	expiryAttempts   = 3                      // answers that a shard is gone, before it counts as expired
+	examineAge       = 5 * time.Second        // how old the answer to another shard's question for the stream may be
 	autoCheckpointIn = 10 * time.Second       // how long a checkpoint that the library makes may take
 )
 
@@ -335,7 +336,11 @@ func (c *consumer) process(ctx context.Context) outcome {
 		} else {
 			expired = 0
 		}
-		if c.recoverFrom(ctx, err, expired) == ended {
+		used := ""
+		if f, ok := src.(*fallback); ok {
+			used = f.consumer
+		}
+		if c.recoverFrom(reading, err, used, expired) == ended {
 			return ended
 		}
 		if out := c.pause(ctx, wait); out != done {
@@ -348,17 +353,12 @@ func isShardGone(err error) bool {
 	return errors.Is(err, efo.ErrShardNotFound) || errors.Is(err, polling.ErrShardNotFound)
 }
 
-// recoverFrom acts on an error that was final for the source.
-func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) outcome {
-	c.s.examine(ctx, c.stream, cause)
+// recoverFrom acts on an error that was final for the source, which read through
+// the stream consumer used. Many shards come here at the same time, so one acts for all.
+func (c *consumer) recoverFrom(ctx context.Context, cause error, used string, expired int) outcome {
+	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		was := c.stream.consumer()
-		if err := c.s.register(ctx, c.stream); err != nil && ctx.Err() == nil {
-			c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
-			if c.s.cfg.Fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
-				c.stream.refuse(was, err) // the shard was being read: it is polled, whatever the reason
-			}
-		}
+		_ = c.stream.registered.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
 		return done
 	}
 	if expired < expiryAttempts || c.stream.err() != nil {
@@ -379,6 +379,37 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, expired int) ou
 	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,
 		"range_start", c.shard.HashKeyRange.Start, "range_end", c.shard.HashKeyRange.End)
 	return ended
+}
+
+// examine asks whether the stream is still there, unless another shard has just done so.
+func (c *consumer) examine(ctx context.Context, cause error) {
+	key := "asks"
+	if errors.Is(cause, kcl.ErrAccessDenied) || errors.Is(cause, kcl.ErrStreamRecreated) {
+		key = cause.Error() // does not ask, or need not
+	}
+	_ = c.stream.examined.Do(ctx, key, examineAge, func() error {
+		if c.stream.err() == nil {
+			c.s.examine(ctx, c.stream, cause)
+		}
+		return nil
+	})
+}
+
+// registerAgain finds or makes a stream consumer in place of the one that was
+// used, if nobody else has.
+func (c *consumer) registerAgain(ctx context.Context, used string) error {
+	if c.stream.consumer() != used {
+		return nil
+	}
+	err := c.s.register(ctx, c.stream)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
+	if c.s.cfg.Fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
+		c.stream.refuse(used, err) // the shard was being read: it is polled, whatever the reason
+	}
+	return err
 }
 
 var errNoEnd = errors.New("the source ended without the end of the shard")

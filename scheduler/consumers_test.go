@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
@@ -93,4 +94,65 @@ func TestE15ConsumerTakenMeanwhile(t *testing.T) {
 		require.NoError(t, w.stop())
 		r.audit.check(0)
 	})
+}
+
+// TestE13E26ManyShardsAskOnce: the consumer is deleted under the shards of two workers, and later none of them can subscribe for
+// minutes. One shard of a worker asks for all what became of the consumer, and one registers it again: not a call for each shard,
+// as the service answers 20 descriptions a second for a whole account.
+func TestE13E26ManyShardsAskOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const shards, minutes = 60, 2
+		r := newRig(t, oneStream(shards))
+		a, b := r.worker("a").start(), r.worker("b").start()
+		time.Sleep(2 * time.Minute)
+		require.True(t, r.owned() == shards && a.reads(scheduler.EFO) && b.reads(scheduler.EFO))
+		ks := keys(200)
+		r.produce(10, time.Second, ks)
+
+		asked := func() int { return r.srv.Calls("DescribeStreamConsumer") + r.srv.Calls("DescribeStreamSummary") }
+		before, registered := asked(), r.srv.Calls("RegisterStreamConsumer")
+		require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
+		r.produce(60, time.Second, ks)
+		require.True(t, a.reads(scheduler.EFO) && b.reads(scheduler.EFO), "through a new consumer")
+		require.LessOrEqual(t, asked()-before, 2*10)
+		require.LessOrEqual(t, r.srv.Calls("RegisterStreamConsumer")-registered, 2*2)
+		out, err := r.admin.ListStreamConsumers(t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: aws.String(r.srv.StreamARN(streamName))})
+		require.NoError(t, err)
+		require.Len(t, out.Consumers, 1)
+
+		before = asked()
+		repair := subscribeFails(kinesistest.Fail("InternalFailureException", "boom"))(r)
+		r.srv.ResetConnections()
+		time.Sleep(time.Second) // for the producer to notice
+		r.produce(minutes*60/5, 5*time.Second, ks)
+		require.LessOrEqual(t, asked()-before, 2*minutes*60/5, "once in five seconds and worker at most")
+		repair()
+		r.produceUntil(20*time.Minute, "fanned out", func() bool { return a.reads(scheduler.EFO) && b.reads(scheduler.EFO) })
+		r.finished(time.Minute)
+		require.NoError(t, a.stop())
+		require.NoError(t, b.stop())
+		r.audit.check(0)
+	})
+}
+
+// TestE28StopWhileRegisteringAgain: the consumer is gone, and registering another is limited for minutes; a stop does not wait for that.
+func TestE28StopWhileRegisteringAgain(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []scheduler.Fallback{scheduler.FallbackPolling, scheduler.FallbackOff} {
+		t.Run(map[scheduler.Fallback]string{scheduler.FallbackOff: "off", scheduler.FallbackPolling: "polling"}[fallback], func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, oneStream(3))
+				w := r.worker("a", func(c *scheduler.Config) { c.Fallback = fallback }).start()
+				r.eventually(time.Minute, "fanned out", func() bool { return r.owned() == 3 && w.reads(scheduler.EFO) })
+				r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}})
+				require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
+				time.Sleep(20 * time.Second)
+				began := time.Now()
+				require.NoError(t, w.stop())
+				require.Less(t, time.Since(began), 5*time.Second)
+			})
+		})
+	}
 }

@@ -45,6 +45,7 @@ func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o efo.Observer
 		StreamARN:   st.id.ARN,
 		ConsumerARN: consumerARN,
 		Lineage:     st.lineage,
+		Lookups:     st.lookups,
 		Owned:       owned,
 		Metrics:     m,
 		Observer:    o,

@@ -12,7 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -26,8 +28,11 @@ type stream struct {
 	multi   bool      // the lease keys carry the stream
 	lineage *lineage
 	placing placing
-	stopped chan struct{} // closed when the stream is not read any more
-	first   *shardList    // of the shard sync: the first list of Run
+	lookups *efo.Lookups
+	// Shards that fail for the same reason at the same time find out, and put right, together.
+	examined, registered *retry.Shared
+	stopped              chan struct{} // closed when the stream is not read any more
+	first                *shardList    // of the shard sync: the first list of Run
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
@@ -193,6 +198,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	st := &stream{
 		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
 		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
+		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(),
 		stopped: make(chan struct{}),
 	}
 	st.placing.note(d, time.Now())

@@ -1,6 +1,7 @@
 // Package retry makes every backoff of the library: exponential with jitter,
 // capped, without an end of its own. efo, polling, leases and scheduler use it
-// wherever a loop can fail.
+// wherever a loop can fail. [Shared] lets many goroutines that fail for one
+// reason find that out together.
 package retry
 
 import (
