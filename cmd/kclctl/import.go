@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -29,7 +30,7 @@ read back and compared.
 
 With -stream, Kinesis is asked for hash keys, parents and creation time of the stream, so
 that the table is as if this library had made it; shards that Kinesis does not list any
-more are left out. With -multi, too, the leases get the keys of an application that reads
+more are left out, and parents that the old workers had not come to yet get a lease. With -multi, too, the leases get the keys of an application that reads
 several streams: import one old table after the other into the same one.
 
 Examples:
@@ -157,6 +158,16 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 	if otherForm {
 		x.Refused = append(x.Refused, x.To+" is of an application with the other form of keys (one stream, or several): give another -table, or -multi")
 	}
+	add := func(r gokcl.Row, note string) {
+		l := o.lease(r, known, now)
+		row := transfer{Key: l.Key, Checkpoint: l.Checkpoint.String(), Action: actionCreate, Note: note, lease: l}
+		if current, ok := there[l.Key]; ok {
+			if row.Action = actionSame; !alike(current, l) {
+				row.Action, row.Note = actionDiffer, "checkpoint there is "+current.Checkpoint.String()
+			}
+		}
+		x.Rows = append(x.Rows, row)
+	}
 	var live, unlisted []string
 	for _, r := range rows {
 		if r.Live(now) {
@@ -167,17 +178,14 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 			x.Rows = append(x.Rows, transfer{Key: r.ShardID, Checkpoint: r.Checkpoint, Action: actionLeave, Note: "Kinesis does not list the shard any more"})
 			continue
 		}
-		l := o.lease(r, known, now)
-		row := transfer{Key: l.Key, Checkpoint: l.Checkpoint.String(), Action: actionCreate, lease: l}
+		note := ""
 		if r.Checkpoint == "" {
-			row.Note = "had no checkpoint"
+			note = "had no checkpoint"
 		}
-		if current, ok := there[l.Key]; ok {
-			if row.Action = actionSame; !alike(current, l) {
-				row.Action, row.Note = actionDiffer, "checkpoint there is "+current.Checkpoint.String()
-			}
-		}
-		x.Rows = append(x.Rows, row)
+		add(r, note)
+	}
+	for _, id := range forgotten(x, rows, known) {
+		add(gokcl.Row{ShardID: id}, "had no row, although a descendant has")
 	}
 	if len(live) > 0 {
 		text := "old workers hold leases of " + x.From + " (" + joined(live) + "): while both run every record is processed twice, and what they checkpoint from now on is lost"
@@ -192,7 +200,48 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 	}
 	if known.shards == nil {
 		x.Notes = append(x.Notes, "without -stream the leases do not say which hash keys they cover, nor when the stream was created")
+		if ids := forgotten(x, rows, known); len(ids) > 0 {
+			x.Notes = append(x.Notes, "there are parents without a row ("+joined(ids)+"), which will not be read: give -stream, unless Kinesis does not list them any more")
+		}
 	}
+}
+
+// forgotten are the ancestors of rows that have none themselves, of those that
+// Kinesis lists when that is known. The old libraries take shards in any order,
+// read a child whose parent has no row, and keep the rows of finished shards, so
+// an ancestor is still to be read. A worker of this library would take it for
+// finished.
+func forgotten(x *transfers, rows []gokcl.Row, known knownStream) []string {
+	parents, seen := map[string][]string{}, map[string]bool{}
+	for _, r := range rows {
+		seen[r.ShardID] = true
+		if known.shards == nil && r.Parent != "" {
+			parents[r.ShardID] = []string{r.Parent}
+		}
+	}
+	for id, s := range known.shards {
+		parents[id] = s.Parents()
+	}
+	for _, b := range x.Bad {
+		seen[b.Key] = true
+	}
+	var found []string
+	var climb func(id string)
+	climb = func(id string) {
+		for _, p := range parents[id] {
+			if _, listed := known.shards[p]; seen[p] || (known.shards != nil && !listed) {
+				continue
+			}
+			seen[p] = true
+			found = append(found, p)
+			climb(p)
+		}
+	}
+	for _, r := range rows {
+		climb(r.ShardID)
+	}
+	slices.Sort(found)
+	return found
 }
 
 // alike tells whether the lease that is there goes on where the import would.

@@ -237,6 +237,36 @@ func TestImportAsksKinesis(t *testing.T) {
 	require.Len(t, r.srv.Items("several"), 4)
 }
 
+// TestImportOfAnUnreadParent: the old libraries take shards in any order, and
+// begin with a child whose parent has no row yet. The parent is still to be read,
+// and nobody would make a row for it later.
+func TestImportOfAnUnreadParent(t *testing.T) {
+	r := oldRig(t,
+		oldRow("shardId-000000000001", "Checkpoint", seq1),
+		oldRow("shardId-000000000002", "Checkpoint", seq2, "ParentShardId", "shardId-000000000000"),
+	)
+	srv := kinesisFor(t, table)
+	got := r.leases("import", "-from", old, "-dry-run")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.errors, "parents without a row (shardId-000000000000)")
+	got = r.leases("import", "-from", old, "-yes", "-kinesis-endpoint", srv.URL(), "-stream", table)
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out, "had no row, although a descendant has")
+	parent := r.get("shardId-000000000000")
+	require.Equal(t, kcl.SentinelTrimHorizon, parent.Checkpoint.SequenceNumber)
+	require.Equal(t, half, parent.HashKeyRange.End)
+	require.Len(t, r.srv.Items(table), 3, "the other child is made by the first worker")
+}
+
+// TestImportOfAnUnreadableParent: its row may say that it is finished.
+func TestImportOfAnUnreadableParent(t *testing.T) {
+	r := oldRig(t, oldRow("shardId-000000000000", "Checkpoint", "SHARD-END"), oldRow("shardId-000000000002", "Checkpoint", seq2))
+	srv := kinesisFor(t, table)
+	got := r.leases("import", "-from", old, "-yes", "-skip-bad", "-kinesis-endpoint", srv.URL(), "-stream", table)
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Len(t, r.srv.Items(table), 1)
+}
+
 func TestAdoptAsksKinesis(t *testing.T) {
 	r := newRig(t, fleet()...)
 	srv := kinesisFor(t, table)
