@@ -106,7 +106,7 @@ type Config struct {
 	Kinesis *kinesis.Client
 
 	// Leases is the lease table that all workers of the application share:
-	// leases/dynamodb, or leases/memory inside one process. Required.
+	// leases/dynamodb, leases/redis, or leases/memory inside one process. Required.
 	Leases leases.Store
 
 	// RetrievalMode is EFO (the default) or Polling.
