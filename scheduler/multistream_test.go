@@ -259,7 +259,9 @@ func TestSeriesOfAFormerStreamAreRemoved(t *testing.T) {
 		require.NotEmpty(t, sink.with("kcl_records_total{000000000000:orders:"))
 		require.InDelta(t, 1, sink.value(metrics.Streams), 0)
 		require.InDelta(t, 1, sink.value(metrics.FormerStreams), 0)
-		time.Sleep(formerWait)
+		// Four refreshes, of 72 seconds at most: the stream is left, its rows are seen
+		// to stand still, after the wait they are deleted, and then they are not seen.
+		time.Sleep(formerWait + time.Minute)
 		require.InDelta(t, 0, sink.value(metrics.FormerStreams), 0)
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())
