@@ -168,6 +168,8 @@ type plan struct {
 	status      int
 	body        []byte
 	goAway      bool
+	omits       bool // shards of a list: omit, or all when that is empty
+	omit        []string
 	steps       []streamStep
 }
 
@@ -390,6 +392,12 @@ func Answer(status int, body []byte) Action {
 			p.fate, p.status, p.body = fateAnswer, status, body
 		}
 	}}
+}
+
+// OmitShards has the answer of a ListShards leave out some shards, by their ids, as that of a service that has not made
+// up its mind; without ids, all. Other calls are not changed.
+func OmitShards(ids ...string) Action {
+	return Action{do: func(p *plan) { p.omits, p.omit = true, append(p.omit, ids...) }}
 }
 
 // LoseRequest breaks the connection (on HTTP/2: the stream) before the call takes effect.

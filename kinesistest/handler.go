@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,6 +145,10 @@ func (s *Server) perform(w http.ResponseWriter, r *http.Request, started time.Ti
 	if err != nil {
 		fail(err)
 		return
+	}
+	if list, ok := out.(listShardsOutput); ok && v.omits {
+		list.Shards = slices.DeleteFunc(list.Shards, func(sh shardDescription) bool { return len(v.omit) == 0 || slices.Contains(v.omit, sh.ShardID) })
+		out = list
 	}
 	answer(w, r, started, c, http.StatusOK, out)
 }

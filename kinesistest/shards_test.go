@@ -164,6 +164,27 @@ func TestListShardsPageSizes(t *testing.T) {
 	})
 }
 
+// TestListShardsWithoutShards: what a fault leaves out of a list, page by page, is there for all other calls.
+func TestListShardsWithoutShards(t *testing.T) {
+	withConfig(t, kinesistest.Config{PageSize: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 3}}}, func(t *testing.T, e env) {
+		omit := func(ids ...string) {
+			e.srv.Inject(kinesistest.Fault{Operation: "ListShards", Times: 1, Do: []kinesistest.Action{kinesistest.OmitShards(ids...)}})
+		}
+		omit(shardID(0), shardID(2))
+		require.Equal(t, ids(1), e.list(&kinesis.ListShardsInput{}))
+		omit()
+		require.Empty(t, e.list(&kinesis.ListShardsInput{}))
+		require.Equal(t, ids(0, 1), e.list(&kinesis.ListShardsInput{}))
+		out, err := e.cl.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+		require.NoError(t, err)
+		omit(shardID(1))
+		require.Equal(t, ids(2), e.list(&kinesis.ListShardsInput{NextToken: out.NextToken}))
+		d, err := e.cl.DescribeStream(t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
+		require.NoError(t, err)
+		require.Len(t, d.StreamDescription.Shards, 2)
+	})
+}
+
 // TestListShardsStreamCreationTimestamp: it tells streams of one name apart.
 func TestListShardsStreamCreationTimestamp(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {

@@ -42,6 +42,8 @@ func retryable(err error) retryability {
 		return giveUp
 	case errors.Is(err, errTracker):
 		return tryAgain // it is the user's, and not on the network for all we know
+	case errors.Is(err, errIncomplete):
+		return tryAgain // an answer of the service
 	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain
 	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":
@@ -58,8 +60,8 @@ func retryable(err error) retryability {
 func (s *Scheduler) persist(ctx context.Context, step string, do func(context.Context) error) error {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	var silent time.Time
+	s.status.starting(step, nil) // once: while it is tried again, what went wrong stays known
 	for {
-		s.status.starting(step, nil)
 		start := time.Now()
 		err := do(ctx)
 		if err == nil {

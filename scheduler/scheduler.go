@@ -160,16 +160,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 			return err
 		}
 	}
-	todo := streams
-	err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error {
-		results := s.syncAll(ctx, todo)
-		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
-		if len(todo) == 0 {
-			return nil
-		}
-		return results[todo[0]]
-	})
-	if err != nil {
+	if err := s.syncFirst(ctx, streams); err != nil {
 		return err
 	}
 	coord := leases.NewCoordinator(leases.Config{

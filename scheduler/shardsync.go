@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
@@ -106,11 +105,39 @@ func (s *Scheduler) syncSoon(st *stream) {
 }
 
 // syncAll creates the rows that are missing for the shards of some streams, and
-// returns what went wrong with each, nil included. The shards are listed before
-// the rows are, so that a shard whose row another worker makes meanwhile is not
-// planned a second time with a different start. One listing of the rows, which
-// is a scan of the table, does for all streams.
+// returns what went wrong with each, nil included. Those whose list is incomplete
+// are listed again some moments later, all together, before that is an error.
 func (s *Scheduler) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
+	results := make(map[*stream]error, len(streams))
+	for try := 1; ; try++ {
+		var again []*stream
+		for st, r := range s.syncOnce(ctx, streams) {
+			results[st] = r.err
+			if errors.Is(r.err, errIncomplete) && try < completeTries {
+				again = append(again, st)
+			} else if ctx.Err() == nil {
+				st.setSynced(r.err, r.bad)
+			}
+		}
+		if len(again) == 0 || retry.Sleep(ctx, completeWait/2+rand.N(completeWait)) != nil {
+			return results
+		}
+		streams = again
+	}
+}
+
+// syncResult is what became of one stream: what went wrong, and the rows that
+// cannot be read.
+type syncResult struct {
+	err error
+	bad []*leases.RowError
+}
+
+// syncOnce does what syncAll does, once. The shards are listed before the rows
+// are, so that a shard whose row another worker makes meanwhile is not planned a
+// second time with a different start. One listing of the rows, which is a scan of
+// the table, does for all streams.
+func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))
 	errs := make([]error, len(streams))
 	var wg sync.WaitGroup
@@ -128,19 +155,16 @@ func (s *Scheduler) syncAll(ctx context.Context, streams []*stream) map[*stream]
 	if len(streams) > 0 {
 		listing, listErr = s.listRows(ctx)
 	}
-	results := make(map[*stream]error, len(streams))
+	results := make(map[*stream]syncResult, len(streams))
 	for i, st := range streams {
-		bad, err := listing.Bad, errs[i]
-		if err == nil {
-			err = listErr
+		r := syncResult{err: errs[i], bad: listing.Bad}
+		if r.err == nil {
+			r.err = listErr
 		}
-		if err == nil {
-			bad, err = s.syncRows(ctx, st, lists[i], listing)
+		if r.err == nil {
+			r.bad, r.err = s.syncRows(ctx, st, lists[i], listing)
 		}
-		if ctx.Err() == nil {
-			st.setSynced(err, bad)
-		}
-		results[st] = err
+		results[st] = r
 	}
 	return results
 }
@@ -211,13 +235,10 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 		// the one before: everything in it was written since.
 		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 	}
-	if first && initial.Kind == kcl.AtTimestamp {
-		// Only the shards that were open at that time or later: reading starts with those.
-		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
-		if err != nil {
+	if first {
+		if shards, err = st.firstShards(ctx, list, initial); err != nil {
 			return 0, false, err
 		}
-		shards = from.shards
 	}
 	plan := leases.PlanSync(shards, rows, initial, leases.SyncOptions{
 		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,

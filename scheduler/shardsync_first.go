@@ -1,0 +1,116 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	completeTries = 3           // lists of shards before one that is incomplete is an error
+	completeWait  = time.Second // between two of them, give or take a half
+)
+
+// errIncomplete says that the service's list cannot be all of a stream's shards.
+// It is transient: the list is asked for again, for as long as it takes.
+var errIncomplete = errors.New("the list of shards is incomplete")
+
+// firstShards returns the shards of which the first rows of a stream are planned.
+// Those in which reading begins must have every hash key, as in the KCL: a shard
+// that was left out is found later, but not the ancestor of one that has a row:
+// that is taken for finished, and what is unread in it would be lost. They may
+// overlap, which harms nobody: a child that is listed while its parent is open
+// waits for it.
+func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.InitialPosition) ([]kcl.Shard, error) {
+	switch initial.Kind {
+	case kcl.Latest:
+		open := slices.DeleteFunc(slices.Clone(list.shards), kcl.Shard.Closed)
+		return list.shards, st.checkHashKeys(open)
+	case kcl.AtTimestamp:
+		// Only the shards that were open at that time or later: reading starts with
+		// those. (The KCL asks for those that were open at that time; when it was
+		// before the oldest of them, the service has none to tell.)
+		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
+		if err != nil {
+			return nil, err
+		}
+		return from.shards, st.checkHashKeys(from.shards)
+	}
+	shards, oldest := list.shards, slices.DeleteFunc(slices.Clone(list.shards), func(s kcl.Shard) bool { return len(s.Parents()) > 0 })
+	if slices.ContainsFunc(shards, list.torn) {
+		// Parents that are not listed have been trimmed, or were left out.
+		horizon, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon})
+		if err != nil {
+			return nil, err
+		}
+		oldest = horizon.shards
+		known := func(s kcl.Shard) bool { _, ok := list.byID[s.ID]; return ok }
+		shards = append(slices.Clone(shards), slices.DeleteFunc(slices.Clone(oldest), known)...)
+	}
+	return shards, st.checkHashKeys(oldest)
+}
+
+// torn tells whether the list lacks a parent of a shard.
+func (s *shardList) torn(shard kcl.Shard) bool {
+	return slices.ContainsFunc(shard.Parents(), func(p string) bool { _, ok := s.byID[p]; return !ok })
+}
+
+// checkHashKeys finds hash keys that none of the shards in which reading begins
+// has. Of shards whose hash keys are not known it finds nothing.
+func (st *stream) checkHashKeys(shards []kcl.Shard) error {
+	rows := make([]leases.Lease, len(shards))
+	for i, s := range shards {
+		rows[i] = leases.Lease{Key: s.ID, ShardID: s.ID, HashKeyRange: s.HashKeyRange}
+	}
+	coverage := leases.Audit(rows, nil)
+	if len(coverage.Holes) == 0 || len(coverage.Unknown) > 0 {
+		return nil
+	}
+	h := coverage.Holes[0]
+	what := fmt.Sprintf("of the %d shards to begin with none has the hash keys from %s to %s", len(shards), h.Start, h.End)
+	if h.After != "" {
+		what += ", after " + h.After
+	}
+	if h.Before != "" {
+		what += ", before " + h.Before
+	}
+	if more := len(coverage.Holes) - 1; more > 0 {
+		what += fmt.Sprintf(", and %d other range(s)", more)
+	}
+	return fmt.Errorf("%w: stream %s: %s: no lease is made before the list is complete, so that no record is left out; while a stream is resharded that passes by itself; "+
+		"if it lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell those who run the service", errIncomplete, st.label, what, st.id.Name)
+}
+
+// syncFirst makes the rows of all streams, before reading begins. A stream whose
+// list stays incomplete does not keep the others from being read: the shard sync
+// goes on with it.
+func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
+	todo := streams
+	err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error {
+		results := s.syncAll(ctx, todo)
+		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
+		for _, st := range todo {
+			if !errors.Is(results[st], errIncomplete) {
+				return results[st]
+			}
+		}
+		if len(todo) > 0 && len(todo) == len(streams) {
+			return results[todo[0]]
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, st := range todo {
+		s.syncSoon(st)
+	}
+	return nil
+}
