@@ -5,8 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/gokcl"
 )
@@ -21,16 +24,22 @@ one is owned (-force does it all the same; ` + "`kclctl leases release -owner ID
 a crash). What the other layout cannot hold is said row by row, and must be accepted with
 -lossy: positions inside an aggregated record, shards without a checkpoint, second parents.
 
+Finished leases are deleted here after a while, and the other library reads a shard
+without a row from its beginning. So parents without a lease are written as finished;
+with -kinesis-stream, Kinesis is asked for all of them.
+
 It can be repeated, never overwrites a row, and reads back what it wrote.
 
 Examples:
-  kclctl leases export -table orders -to orders-old -dry-run
-  kclctl leases export -table orders -to orders-old -lossy -yes`,
+  kclctl leases export -table orders -to orders-old -kinesis-stream orders -dry-run
+  kclctl leases export -table orders -to orders-old -kinesis-stream orders -lossy -yes`,
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		var o exportOptions
 		w.register(flags)
+		w.src.registerKinesis(flags)
 		o.to.register(flags, "to")
+		flags.StringVar(&o.kinesisStream, "kinesis-stream", "", "`name` or ARN of the stream; Kinesis is asked about its shards")
 		flags.StringVar(&o.stream, "stream", "", "the stream (`account:name:epoch`) to export, where the table has several")
 		flags.BoolVar(&o.force, "force", false, "even if leases are owned")
 		flags.BoolVar(&o.lossy, "lossy", false, "even if the other layout cannot hold everything")
@@ -46,7 +55,7 @@ Examples:
 
 type exportOptions struct {
 	to                    oldSource
-	stream                string
+	stream, kinesisStream string
 	force, lossy, skipBad bool
 }
 
@@ -67,12 +76,16 @@ func runExport(ctx context.Context, t *terminal, w *writer, o *exportOptions) er
 	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
 		return err
 	}
+	known, err := w.src.ask(ctx, o.kinesisStream)
+	if err != nil {
+		return err
+	}
 	x := &transfers{From: "table " + w.src.name(), To: o.to.String(), Rows: []transfer{}, Refused: []string{}, Notes: []string{}, prepare: old.Init}
 	x.damaged(listing.Bad, o.skipBad, "the other library then reads their shards from its initial position")
 	for _, e := range bad {
 		x.Refused = append(x.Refused, fmt.Sprintf("%s has a row that cannot be read: %v", x.To, e))
 	}
-	planExport(x, listing.Leases, rows, o)
+	planExport(x, listing.Leases, rows, known, o)
 	for i := range x.Rows {
 		x.Rows[i].bindOld(old)
 	}
@@ -84,10 +97,23 @@ func runExport(ctx context.Context, t *terminal, w *writer, o *exportOptions) er
 }
 
 // planExport decides what becomes of each lease. It is pure.
-func planExport(x *transfers, rows []leases.Lease, have []gokcl.Row, o *exportOptions) {
+func planExport(x *transfers, rows []leases.Lease, have []gokcl.Row, known knownStream, o *exportOptions) {
 	there := map[string]gokcl.Row{}
 	for _, r := range have {
 		there[r.ShardID] = r
+	}
+	add := func(r gokcl.Row, note string) {
+		row := transfer{Key: r.ShardID, Checkpoint: r.Checkpoint, Action: actionCreate, Note: note, row: r}
+		if current, ok := there[r.ShardID]; ok {
+			if row.Action = actionSame; current.Checkpoint != r.Checkpoint {
+				row.Action, row.Note = actionDiffer, "checkpoint there is "+current.Checkpoint
+			}
+		}
+		x.Rows = append(x.Rows, row)
+	}
+	has, parents := map[string]bool{}, map[string][]string{}
+	for _, b := range x.Bad {
+		has[strings.TrimPrefix(b.Key, o.stream+":")] = true
 	}
 	var owned, lossy []string
 	streams := map[string]bool{}
@@ -103,13 +129,18 @@ func planExport(x *transfers, rows []leases.Lease, have []gokcl.Row, o *exportOp
 		if len(losses) > 0 {
 			lossy = append(lossy, l.Key)
 		}
-		row := transfer{Key: l.ShardID, Checkpoint: r.Checkpoint, Action: actionCreate, Note: strings.Join(losses, "; "), row: r}
-		if current, ok := there[l.ShardID]; ok {
-			if row.Action = actionSame; current.Checkpoint != r.Checkpoint {
-				row.Action, row.Note = actionDiffer, "checkpoint there is "+current.Checkpoint
-			}
-		}
-		x.Rows = append(x.Rows, row)
+		has[l.ShardID], parents[l.ShardID] = true, l.Parents
+		add(r, strings.Join(losses, "; "))
+	}
+	gone := known.without(has, parents)
+	for _, id := range gone {
+		add(gokcl.Row{ShardID: id, Checkpoint: kcl.SentinelShardEnd}, "was finished, and its lease deleted")
+	}
+	if known.shards != nil && len(has) > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(has)), func(id string) bool { _, ok := known.shards[id]; return ok }) {
+		x.Refused = append(x.Refused, "Kinesis lists none of the shards of "+x.From+": -kinesis-stream is another stream")
+	}
+	if len(gone) > 0 && known.shards == nil {
+		x.Notes = append(x.Notes, "without -kinesis-stream only the parents that leases name are written as finished: the other library reads their own parents again, while Kinesis has them")
 	}
 	if len(x.Rows) == 0 && len(rows) > 0 {
 		var names []string

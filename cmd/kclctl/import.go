@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -95,7 +94,7 @@ func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) er
 		return err
 	}
 	now := time.Now()
-	known, err := o.ask(ctx, &w.src)
+	known, err := w.src.ask(ctx, o.stream)
 	if err != nil {
 		return err
 	}
@@ -110,14 +109,6 @@ func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) er
 		return moved(rows, later), err
 	}
 	return w.transfer(ctx, t, x)
-}
-
-// stream is what Kinesis knows about the stream of an import; the zero value is
-// nothing.
-type knownStream struct {
-	id      kcl.StreamIdentifier
-	created time.Time
-	shards  map[string]kcl.Shard
 }
 
 // planned is the lease that a row of the old table becomes.
@@ -206,42 +197,22 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 	}
 }
 
-// forgotten are the ancestors of rows that have none themselves, of those that
-// Kinesis lists when that is known. The old libraries take shards in any order,
-// read a child whose parent has no row, and keep the rows of finished shards, so
-// an ancestor is still to be read. A worker of this library would take it for
-// finished.
+// forgotten are the ancestors of rows that have none themselves. The old
+// libraries take shards in any order, read a child whose parent has no row, and
+// keep the rows of finished shards, so an ancestor is still to be read. A worker
+// of this library would take it for finished.
 func forgotten(x *transfers, rows []gokcl.Row, known knownStream) []string {
-	parents, seen := map[string][]string{}, map[string]bool{}
+	has, parents := map[string]bool{}, map[string][]string{}
 	for _, r := range rows {
-		seen[r.ShardID] = true
-		if known.shards == nil && r.Parent != "" {
+		has[r.ShardID] = true
+		if r.Parent != "" {
 			parents[r.ShardID] = []string{r.Parent}
 		}
 	}
-	for id, s := range known.shards {
-		parents[id] = s.Parents()
-	}
 	for _, b := range x.Bad {
-		seen[b.Key] = true
+		has[b.Key] = true
 	}
-	var found []string
-	var climb func(id string)
-	climb = func(id string) {
-		for _, p := range parents[id] {
-			if _, listed := known.shards[p]; seen[p] || (known.shards != nil && !listed) {
-				continue
-			}
-			seen[p] = true
-			found = append(found, p)
-			climb(p)
-		}
-	}
-	for _, r := range rows {
-		climb(r.ShardID)
-	}
-	slices.Sort(found)
-	return found
+	return known.without(has, parents)
 }
 
 // alike tells whether the lease that is there goes on where the import would.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -57,16 +59,23 @@ func (s *source) describe(ctx context.Context, nameOrARN string) (described, err
 	return described{id: id, created: *d.StreamCreationTimestamp}, nil
 }
 
-// ask lists the shards of the stream of an import; without -stream nothing is known.
-func (o *importOptions) ask(ctx context.Context, src *source) (knownStream, error) {
-	if o.stream == "" {
+// knownStream is what Kinesis knows about a stream; the zero value is nothing.
+type knownStream struct {
+	id      kcl.StreamIdentifier
+	created time.Time
+	shards  map[string]kcl.Shard
+}
+
+// ask lists the shards of a stream; nothing is known of one without a name.
+func (s *source) ask(ctx context.Context, nameOrARN string) (knownStream, error) {
+	if nameOrARN == "" {
 		return knownStream{}, nil
 	}
-	d, err := src.describe(ctx, o.stream)
+	d, err := s.describe(ctx, nameOrARN)
 	if err != nil {
 		return knownStream{}, err
 	}
-	client, err := src.kinesis(ctx)
+	client, err := s.kinesis(ctx)
 	if err != nil {
 		return knownStream{}, err
 	}
@@ -78,16 +87,46 @@ func (o *importOptions) ask(ctx context.Context, src *source) (knownStream, erro
 	for {
 		out, err := client.ListShards(ctx, in)
 		if err != nil {
-			return knownStream{}, fmt.Errorf("list the shards of stream %s: %w", o.stream, err)
+			return knownStream{}, fmt.Errorf("list the shards of stream %s: %w", nameOrARN, err)
 		}
-		for _, s := range out.Shards {
-			known.shards[aws.ToString(s.ShardId)] = shardOf(s)
+		for _, shard := range out.Shards {
+			known.shards[aws.ToString(shard.ShardId)] = shardOf(shard)
 		}
 		if out.NextToken == nil {
 			return known, nil
 		}
 		in = &sdk.ListShardsInput{NextToken: out.NextToken}
 	}
+}
+
+// without returns the ancestors of shards that have no row, of those that
+// Kinesis lists when that is known. parents are what the rows say, and has are
+// the shards with a row.
+func (k knownStream) without(has map[string]bool, parents map[string][]string) []string {
+	if k.shards != nil {
+		parents = map[string][]string{}
+		for id, s := range k.shards {
+			parents[id] = s.Parents()
+		}
+	}
+	var found []string
+	seen := maps.Clone(has)
+	var climb func(id string)
+	climb = func(id string) {
+		for _, p := range parents[id] {
+			if _, listed := k.shards[p]; seen[p] || (k.shards != nil && !listed) {
+				continue
+			}
+			seen[p] = true
+			found = append(found, p)
+			climb(p)
+		}
+	}
+	for id := range has {
+		climb(id)
+	}
+	slices.Sort(found)
+	return found
 }
 
 func shardOf(s types.Shard) kcl.Shard {
