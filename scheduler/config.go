@@ -118,14 +118,15 @@ type Config struct {
 	// subscriptions bring nothing. FallbackPolling (the default) polls it, from
 	// exactly where fan-out stopped, once that has lasted for FallbackAfter, or
 	// at once when it cannot pass by itself; and tries fan-out again after 5
-	// minutes, then twice as late each time, up to an hour. ShardStatus.Mode,
-	// kcl_retrieval_mode and the log say so. FallbackOff makes it an error.
-	// Has no effect with Polling.
+	// minutes, then twice as late each time, up to an hour, and each FallbackAfter
+	// while polling fails as well. ShardStatus.Mode, kcl_retrieval_mode and the log
+	// say so. FallbackOff makes it an error. Has no effect with Polling.
 	Fallback Fallback
 
 	// FallbackAfter is how long fan-out must fail without a break before a
-	// shard is polled instead, and how long the registration of the stream
-	// consumer may take. Defaults to 1m (DefaultFallbackAfter); at least 10s.
+	// shard is polled instead, how long polling must before fan-out is tried out
+	// of its turn, and how long the registration of the stream consumer may take.
+	// Defaults to 1m (DefaultFallbackAfter); at least 10s.
 	FallbackAfter time.Duration
 
 	// Aggregates says what becomes of records that the Kinesis Producer Library

@@ -37,7 +37,8 @@ const (
 	// Fan-out is tried again firstProbe after the change to polling, and each
 	// time twice as late, up to maxProbe, until it has held for as long as that.
 	// A shard therefore returns to fan-out at most 4 times in its first 75
-	// minutes and 12 times in six hours, whatever happens.
+	// minutes and 12 times in six hours, however the faults of fan-out alternate.
+	// Only while polling fails too, fan-out is tried each FallbackAfter.
 	firstProbe = 5 * time.Minute
 	maxProbe   = time.Hour
 )
@@ -46,6 +47,7 @@ const (
 var (
 	errFallBack = errors.New("enhanced fan-out keeps failing")
 	errTrial    = errors.New("the trial brought nothing")
+	errProbe    = errors.New("enhanced fan-out is to be tried again")
 )
 
 // schedule says when something that failed is tried again.
@@ -91,13 +93,14 @@ type fallback struct {
 	since  time.Time // when it was entered
 	trying bool      // the other way is being tried
 	probe  schedule  // of trying fan-out, while polling
+	tried  time.Time // when fan-out was tried last
 	reason error     // why fan-out was left, or shall be
 
 	next    kcl.Position // where to go on
 	began   time.Time    // of reading at LATEST
 	stop    context.CancelCauseFunc
 	opened  time.Time // the subscription
-	failing streak    // of fan-out, for reasons that polling avoids
+	failing streak    // of fan-out, for reasons that polling avoids; of polling, while that is the mode
 }
 
 func (s *Scheduler) newFallback(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) *fallback {
@@ -145,6 +148,9 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 	f.stop = stop
 	var trial *time.Timer
 	if f.trying {
+		if f.polls {
+			f.tried = time.Now()
+		}
 		trial = time.AfterFunc(trialTime, func() { stop(errTrial) })
 		defer trial.Stop()
 	}
@@ -173,16 +179,25 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 	return true
 }
 
-// probeDue tells whether fan-out is to be tried again.
+// probeDue tells whether fan-out is to be tried again. While polling fails as
+// well, that is sooner: there is nothing to lose.
 func (f *fallback) probeDue() bool {
-	return f.polls && !time.Now().Before(f.probe.due) && f.stream.consumer() != ""
+	if !f.polls || f.stream.consumer() == "" {
+		return false
+	}
+	after := f.s.cfg.FallbackAfter
+	return !time.Now().Before(f.probe.due) ||
+		f.failing.err != nil && time.Since(f.failing.since) >= after && time.Since(f.tried) >= after
 }
 
-// worked ends a row of failures of fan-out: when records come, or a
-// subscription lasts. Records do not count while somebody else wants the shard:
+// worked ends a row of failures: of polling with any answer, of fan-out when
+// records come, or a subscription lasts. Records do not count while somebody else wants the shard:
 // two that take it from each other get some.
 func (f *fallback) worked(batch kcl.Batch) {
-	if f.polls || f.failing.err == nil {
+	if f.polls {
+		f.failing = streak{}
+	}
+	if f.failing.err == nil {
 		return
 	}
 	contested := awserr.Is(f.failing.err, "ResourceInUseException")
@@ -201,7 +216,9 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 	case f.trying && f.polls:
 		// Fan-out does not work yet. What else may be wrong, polling finds out.
 		f.trying = false
-		f.probe.failed(time.Now())
+		if now := time.Now(); !now.Before(f.probe.due) {
+			f.probe.failed(now)
+		}
 		if errors.Is(err, efo.ErrConsumerNotFound) {
 			f.stream.refuse(f.consumer, err)
 		}
@@ -215,6 +232,9 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 			return nil
 		}
 		return fmt.Errorf("%w; nor can the shard be polled: %w", f.reason, err)
+	case errors.Is(err, errProbe):
+		f.trying = true
+		return nil
 	case ours:
 		f.switchOver(!f.polls && errors.Is(err, errFallBack))
 		return nil
@@ -222,6 +242,8 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 		f.reason = err
 		f.switchOver(true)
 		return nil
+	case f.polls && f.avoidable(err):
+		f.failing.failed(err)
 	}
 	return err
 }
@@ -244,6 +266,7 @@ func (f *fallback) change(ctx context.Context) {
 			f.probe = schedule{}
 		}
 		f.probe.failed(now)
+		f.failing = streak{}
 		f.metrics.ModeChanged("polling")
 		f.progress.reads(Polling, f.reason)
 		f.log.WarnContext(ctx, "enhanced fan-out fails, the shard is read by polling", "err", f.reason, "position", f.next, "next_try", f.probe.due)
@@ -256,11 +279,11 @@ func (f *fallback) change(ctx context.Context) {
 	f.since = now
 }
 
-// avoidable tells whether polling may do what fan-out failed at with an error
-// that is final.
+// avoidable tells whether the other way of reading may do what the mode's failed
+// at with an error that is final.
 func (f *fallback) avoidable(err error) bool {
 	switch {
-	case f.off(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, efo.ErrShardNotFound), errors.Is(err, efo.ErrInvalidPosition):
+	case f.off(), errors.Is(err, kcl.ErrStreamNotFound), isShardGone(err), errors.Is(err, efo.ErrInvalidPosition), errors.Is(err, polling.ErrInvalidPosition):
 		return false
 	case errors.Is(err, efo.ErrConsumerNotFound):
 		return f.stream.cfg.ConsumerARN != "" // any other is registered again
@@ -310,6 +333,15 @@ func (o pollObserver) Received() { o.f.progress.Received() }
 func (o pollObserver) Retrying(err error, wait time.Duration) {
 	f := o.f
 	f.progress.Retrying(err, wait)
+	if f.polls {
+		if !awserr.Throttled(err) && !keyTrouble(err) {
+			f.failing.failed(err)
+		}
+		if f.probeDue() {
+			f.stop(errProbe)
+		}
+		return
+	}
 	if f.trying && f.failing.err != nil && !awserr.Throttled(err) {
 		// Both ways fail: an outage, and fan-out is to be ready when it ends.
 		f.stop(fmt.Errorf("%w: %w", errTrial, err))

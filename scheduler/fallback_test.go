@@ -364,3 +364,40 @@ func TestFallbackFromAGivenConsumer(t *testing.T) {
 		r.audit.check(0)
 	})
 }
+
+// While a shard is polled, polling breaks and fan-out works again: the shard does not wait for its next try of fan-out, which may
+// be an hour away.
+func TestFallbackEndsWhenPollingFails(t *testing.T) {
+	t.Parallel()
+	for name, action := range map[string]kinesistest.Action{
+		"is denied": kinesistest.Fail("AccessDeniedException", "no"),
+		"fails":     kinesistest.Fail("InternalFailureException", "boom"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, oneStream(2))
+				log := r.capture()
+				fanOut := denies("SubscribeToShard")(r)
+				w := r.worker("a").start()
+				r.produceUntil(time.Minute, "polled", func() bool { return r.owned() == 2 && w.reads(scheduler.Polling) })
+				r.produce(45, time.Minute, keys(4)) // three failed tries: the next is half an hour away
+				require.True(t, w.reads(scheduler.Polling))
+
+				polls := r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{action}})
+				r.produce(20, 15*time.Second, keys(4))
+				require.True(t, w.reads(scheduler.Polling), "neither works")
+				require.Error(t, w.Healthy())
+				fanOut()
+				r.produceUntil(scheduler.DefaultFallbackAfter+time.Minute, "fanned out", func() bool { return w.reads(scheduler.EFO) })
+				r.finished(10 * time.Second)
+				require.NoError(t, w.Healthy())
+				require.Equal(t, 2, log.count(fellBack))
+				require.Equal(t, 2, log.count(returned))
+				polls()
+				require.NoError(t, w.stop())
+				r.audit.check(0)
+			})
+		})
+	}
+}
