@@ -57,8 +57,9 @@ func (a Aggregates) String() string {
 }
 
 const (
-	pieceBytes = 1 << 20     // of a batch with aggregates are split at a time
-	placingAge = time.Minute // how old the answer to how a stream places its records may be
+	pieceBytes = 1 << 20        // of a batch with aggregates are split at a time
+	placingAge = time.Minute    // how old the answer to how a stream places its records may be
+	placingTry = placingAge / 6 // how old the lack of an answer may be
 )
 
 // pieces cuts a batch with aggregates into batches that are delivered one after
@@ -152,12 +153,11 @@ type placing struct {
 	asked     time.Time
 }
 
-func (p *placing) note(d *types.StreamDescriptionSummary, asked time.Time) bool {
+func (p *placing) note(d *types.StreamDescriptionSummary, asked time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = asked
 	p.byService = p.byService || d.RecordDistributionStrategy == types.RecordDistributionStrategyAuto
-	return p.byService
 }
 
 func (p *placing) known(now time.Time) (byService, fresh bool) {
@@ -170,14 +170,24 @@ func (p *placing) known(now time.Time) (byService, fresh bool) {
 // whatever the keys are. Any doubt is a yes: a record too many is better than a
 // record lost.
 func (s *Scheduler) placedByService(ctx context.Context, st *stream) bool {
-	now := time.Now()
-	if byService, fresh := st.placing.known(now); fresh {
+	byService, fresh := st.placing.known(time.Now())
+	if fresh {
 		return byService
 	}
-	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+	// All its shards may come here at the same time, and with every batch.
+	err := st.placed.Do(ctx, "", placingTry, func() error {
+		now := time.Now()
+		d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+		if err != nil {
+			s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
+			return err
+		}
+		st.placing.note(d, now)
+		return nil
+	})
 	if err != nil {
-		s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
 		return true
 	}
-	return st.placing.note(d, now)
+	byService, _ = st.placing.known(time.Now())
+	return byService
 }

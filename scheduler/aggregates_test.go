@@ -378,6 +378,42 @@ func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 	}
 }
 
+// TestK06OneShardAsksForAll: every batch of every shard holds records that belong elsewhere, and how the stream places its records
+// is asked once for all, also while there is no answer.
+func TestK06OneShardAsksForAll(t *testing.T) {
+	t.Parallel()
+	for name, action := range map[string][]kinesistest.Action{
+		"answered": {kinesistest.DelayAnswer(time.Second)},
+		"refused":  {kinesistest.Fail("AccessDeniedException", "no")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const shards, minutes = 20, 3
+				r := newRig(t, oneStream(shards))
+				w := r.worker("a", func(c *scheduler.Config) { c.Aggregates = scheduler.SplitAggregatesInRange })
+				w.collect(everything)
+				w.start()
+				r.eventually(time.Minute, "all are read", func() bool { return r.owned() == shards })
+				before := r.srv.Calls("DescribeStreamSummary")
+				r.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamSummary", Do: action})
+				elsewhere := pack(t, []string{"first", "last"}, "0", "340282366920938463463374607431768211455")
+				for range minutes * 60 {
+					for _, id := range r.open() {
+						_, err := r.srv.PutToShard(streamName, id, "key", elsewhere)
+						require.NoError(t, err)
+					}
+					time.Sleep(time.Second)
+				}
+				asked := r.srv.Calls("DescribeStreamSummary") - before
+				require.Positive(t, asked)
+				require.LessOrEqual(t, asked, map[string]int{"answered": minutes + 1, "refused": minutes*6 + 1}[name])
+				require.NoError(t, w.stop())
+			})
+		})
+	}
+}
+
 // TestAggregatesKeptFromNowOn: a checkpoint inside an aggregate is resumed
 // there, also when aggregates are not split any more.
 func TestAggregatesKeptFromNowOn(t *testing.T) {

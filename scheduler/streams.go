@@ -30,9 +30,9 @@ type stream struct {
 	placing placing
 	lookups *efo.Lookups
 	// Shards that fail for the same reason at the same time find out, and put right, together.
-	examined, registered *retry.Shared
-	stopped              chan struct{} // closed when the stream is not read any more
-	first                *shardList    // of the shard sync: the first list of Run
+	examined, registered, placed *retry.Shared
+	stopped                      chan struct{} // closed when the stream is not read any more
+	first                        *shardList    // of the shard sync: the first list of Run
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
@@ -198,7 +198,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	st := &stream{
 		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
 		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
-		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(),
+		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(),
 		stopped: make(chan struct{}),
 	}
 	st.placing.note(d, time.Now())
