@@ -231,8 +231,11 @@ func (c *Coordinator) fits(ctx context.Context, m Migrations, first bool) error 
 	if _, early := tableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
 		err = fmt.Errorf("%w: %w", ErrMixedAssignment, early)
 	}
+	c.warnApart(m)
 	switch {
 	case err != nil:
+	case m.Split && c.cfg.Assignment != AssignmentNative:
+		err = fmt.Errorf("%w: %s", ErrMixedAssignment, m.Apart)
 	case c.cfg.Assignment == AssignmentNative:
 		err = c.fitsNative(ctx, m)
 	case c.cfg.Assignment == AssignmentKCL3 && m.ClientVersion == nil && first:

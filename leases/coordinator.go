@@ -43,6 +43,7 @@ type Coordinator struct {
 	// Of the goroutine in Run, for the assignment by a leader.
 	modeDue     time.Duration // when the table is asked for the mode again, monotonic
 	mixed       bool          // others do not fit to Config.Assignment
+	apart       string        // what was said about tables that do not go together
 	migrations  Migrations    // as read last
 	reporting   loop
 	electing    loop

@@ -114,8 +114,15 @@ type Migrations struct {
 	// Table is the move to a single table (TableMigration3.5); nil when there is
 	// no such state, or no side table of the coordinator.
 	Table *MigrationState
-	// SideTables says that a table of KCL 3.0 to 3.4 exists.
+	// SideTables says that a table of KCL 3.0 to 3.4 exists, and is what the
+	// application uses.
 	SideTables bool
+	// Apart says, in words, which tables of KCL 3.5 and of KCL 3.0 to 3.4 exist
+	// that do not go together, and what to do. Empty when all is well.
+	Apart string
+	// Split says that both are in use, so that there may be two leaders. Otherwise
+	// those of KCL 3.0 to 3.4 have been left behind, and are not used here.
+	Split bool
 	// Wanted says that the operator has asked for the move to a single table.
 	Wanted bool
 }

@@ -48,3 +48,12 @@ func (c *Coordinator) prepareUpgrade(ctx context.Context) {
 	c.log.Info("application is switched over from KCL 2.x to 3.x", "client_version", to.Status)
 	c.modeDue = 0
 }
+
+// warnApart tells once of tables that a worker of an older KCL 3.x has left
+// behind. That they are in use is an error, which fits tells of.
+func (c *Coordinator) warnApart(m Migrations) {
+	if m.Apart != c.apart && m.Apart != "" && !m.Split {
+		c.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.Apart)
+	}
+	c.apart = m.Apart
+}

@@ -91,8 +91,11 @@ func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 	if err != nil {
 		return leases.Migrations{}, err
 	}
-	m := leases.Migrations{SideTables: r.coordinator || r.metrics, Wanted: s.cfg.MigrateToLeaseTable}
-	if tm != nil {
+	m := leases.Migrations{
+		SideTables: (r.coordinator || r.metrics) && !r.layouts.stray, Wanted: s.cfg.MigrateToLeaseTable,
+		Apart: r.layouts.apart, Split: r.layouts.split,
+	}
+	if tm != nil && !r.layouts.stray {
 		m.Table = &r.migration
 	}
 	cv, where, err := s.clientVersion(ctx, r)

@@ -24,6 +24,7 @@ type route struct {
 	coordinator bool                  // <Table>-CoordinatorState exists
 	metrics     bool                  // <Table>-WorkerMetricStats exists
 	migration   leases.MigrationState // as stored; zero when there is none
+	layouts     layouts
 	at          time.Time
 }
 
@@ -34,9 +35,10 @@ type routes struct {
 }
 
 // single tells whether everything is in the lease table. No coordinator table
-// means a fleet that never had one.
+// means a fleet that never had one, and one beside a lease table of KCL 3.5
+// should not be there.
 func (r route) single() bool {
-	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete
+	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete || r.layouts.stray
 }
 
 // writesToLeaseTable tells where new items belong. Before the migration has
@@ -126,6 +128,12 @@ func (s *Store) tableMigration(ctx context.Context) (item, place, route, error) 
 		var bad *leases.RowError
 		if r.migration, bad = decodeMigration(it, where.key, attrTableMigration); bad != nil {
 			return none(bad)
+		}
+	}
+	if r.coordinator {
+		var err error
+		if r.layouts, err = s.layouts(ctx, r.migration.Status); err != nil {
+			return none(err)
 		}
 	}
 	s.keepRoute(r)

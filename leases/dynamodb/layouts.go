@@ -1,0 +1,79 @@
+package dynamodb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// layouts is what is wrong when the items of the fleet are in two places. A
+// worker of KCL 3.0 to 3.4 that is started on a lease table of KCL 3.5 makes
+// <Table>-CoordinatorState, fails at the first item of the lease table that is no
+// lease, and ends. What it leaves behind tells each worker of KCL 3.5 that is
+// started later to look for the lock there, while those that run go on with the
+// one in the lease table: two leaders.
+type layouts struct {
+	// stray: the table of the coordinator is what should not be there.
+	stray bool
+	// split: the fleet uses it all the same.
+	split bool
+	// apart says all that, and what to do. Empty when nothing is wrong.
+	apart string
+}
+
+// layouts compares what the lease table and the table of the coordinator hold,
+// given the state of the migration to a single table. Until that is complete the
+// lock is not in the lease table, and before it has begun nothing else is.
+func (s *Store) layouts(ctx context.Context, migration string) (layouts, error) {
+	if migration == leases.TableMigrationComplete {
+		return layouts{}, nil
+	}
+	side, own := s.coordinatorTable(), s.leaseTable()
+	here, _, err := own.holds(ctx, migration == "" || migration == leases.TableMigrationInit)
+	if err != nil || here == "" {
+		return layouts{}, err
+	}
+	there, stored, err := side.holds(ctx, true)
+	if err != nil {
+		return layouts{}, err
+	}
+	if migration != "" {
+		there = strings.TrimPrefix(there+", ", ", ") + keyTableMigration + " (" + migration + ")"
+	}
+	l := layouts{stray: !stored, split: there != ""}
+	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well", own.cfg.Table, here, side.cfg.Table)
+	switch {
+	case !l.split:
+		l.apart += fmt.Sprintf(", which is not in use: a worker of KCL 3.0 to 3.4 was started, and cannot work here. Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.cfg.Table)
+	case l.stray:
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete %s, which holds no leases, and start them again", there, side.cfg.Table)
+	default:
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.cfg.Table)
+	}
+	return l, nil
+}
+
+// holds tells what a table has of the lock and, if asked, of the move from KCL
+// 2.x, in words, and whether that move's state is there.
+func (p place) holds(ctx context.Context, version bool) (words string, stored bool, err error) {
+	lock, err := p.get(ctx, keyLeader)
+	if err != nil {
+		return "", false, err
+	}
+	var found []string
+	if lock != nil {
+		found = append(found, fmt.Sprintf("%s (worker %s)", keyLeader, textOf(lock, attrLockOwner)))
+	}
+	if version {
+		cv, err := p.get(ctx, keyClientVersion)
+		if err != nil {
+			return "", false, err
+		}
+		if stored = cv != nil; stored {
+			found = append(found, fmt.Sprintf("%s (%s)", keyClientVersion, textOf(cv, attrClientVersion)))
+		}
+	}
+	return strings.Join(found, ", "), stored, nil
+}
