@@ -21,7 +21,7 @@ import (
 
 // goWorker is what the test binary does when WORKER is set: it is the counterpart of
 // java/JavaWorker.java, with the same settings in the environment and the same lines on standard
-// output. It returns the exit status.
+// output, and one for each change of how it gets its leases. It returns the exit status.
 func goWorker() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -37,19 +37,39 @@ func goWorker() int {
 	}
 	out := printer{os.Stdout}
 	out.print("started", os.Getenv("WORKER"), "", "")
-	err = scheduler.New(scheduler.Config{
+	cfg := scheduler.Config{
 		Application: os.Getenv("APPLICATION"), WorkerID: os.Getenv("WORKER"),
-		Streams: []scheduler.StreamConfig{{Name: os.Getenv("STREAM")}},
 		Kinesis: kinesisClient(os.Getenv("KINESIS_URL"), func(o *kinesis.Options) { o.HTTPClient = h2c() }),
 		Leases: dynamodb.New(dynamodb.Config{
 			Client: dynamodbClient(os.Getenv("DYNAMODB_URL")), Table: os.Getenv("APPLICATION"), Logger: log,
 		}),
 		RetrievalMode: mode, FailoverTime: time.Duration(failover) * time.Millisecond,
 		ShardSyncInterval: 2 * time.Second, ShutdownTimeout: 20 * time.Second, Logger: log,
-	}, func(_ kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
-		return &printingProcessor{printer: out, shard: shard.ID}
-	}).Run(ctx)
-	if err != nil {
+	}
+	name := func(_ kcl.StreamIdentifier, shard kcl.Shard) string { return shard.ID }
+	if streams := os.Getenv("STREAMS"); streams == "" {
+		cfg.Streams = []scheduler.StreamConfig{{Name: os.Getenv("STREAM")}}
+	} else {
+		cfg.StreamTracker = func(context.Context) (list []scheduler.StreamConfig, err error) {
+			for stream := range strings.SplitSeq(streams, ",") {
+				list = append(list, scheduler.StreamConfig{Name: stream})
+			}
+			return list, nil
+		}
+		name = func(stream kcl.StreamIdentifier, shard kcl.Shard) string { return stream.String() + ":" + shard.ID }
+	}
+	s := scheduler.New(cfg, func(stream kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
+		return &printingProcessor{printer: out, shard: name(stream, shard)}
+	})
+	go func() { // ends with the process
+		for last := ""; ; time.Sleep(50 * time.Millisecond) {
+			if mode := s.Status().Assignment.Mode; mode != last {
+				out.print("mode", "", "", mode)
+				last = mode
+			}
+		}
+	}()
+	if err = s.Run(ctx); err != nil {
 		out.print("failed", err.Error(), "", "")
 		return 1
 	}

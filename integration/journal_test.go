@@ -82,6 +82,13 @@ func (j *journal) count(worker, kind string) int {
 	return j.counts[worker+" "+kind]
 }
 
+// times is how often a record was delivered.
+func (j *journal) times(data string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.seen[data]
+}
+
 // keysIn are the partition keys whose last record was in one of the shards.
 func (j *journal) keysIn(shards []string) (keys []string) {
 	j.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +25,7 @@ import (
 // mixedFailover is the same in both kinds of worker.
 const mixedFailover = 5 * time.Second
 
-// mixedKeys is how many partition keys there are, evenly spread over the hash keys.
+// mixedKeys is how many partition keys a stream has, evenly spread over the hash keys.
 const mixedKeys = 16
 
 // javaWorkers bounds how many Java processes run at a time in all tests.
@@ -35,9 +36,11 @@ type mixed struct {
 	*journal
 	kinesis   *kinesis.Client
 	url       string
-	stream    string
+	streams   []string // with several, shards are named by their lease keys
+	list      []string // of streams, those that workers which are started now are to read
 	table     string
 	retrieval string
+	tables    *sdk.Client
 	store     *dynamodb.Store
 	keys      []string // that get records while a step waits
 	began     time.Time
@@ -47,19 +50,24 @@ type mixed struct {
 	wrong     []string        // shards that were given to dead workers, rows that cannot be read
 }
 
-func newMixed(ctx context.Context, t *testing.T, retrieval string, shards int32) *mixed {
+// newMixed makes as many streams as there are numbers of shards.
+func newMixed(ctx context.Context, t *testing.T, retrieval string, shards ...int32) *mixed {
 	t.Helper()
 	tables := dynamodbClient(dynamodbURL(t))
 	url := startFake(ctx, t)
 	client := kinesisClient(url, func(o *kinesis.Options) { o.HTTPClient = h2c() })
 	m := &mixed{
-		journal: newJournal(), kinesis: client, url: url, stream: createStream(ctx, t, client, shards), table: unique("mixed"),
+		journal: newJournal(), kinesis: client, url: url, table: unique("mixed"), tables: tables,
 		retrieval: retrieval, began: time.Now(), workers: map[string]*process{}, dead: map[string]bool{},
 	}
 	m.store = dynamodb.New(dynamodb.Config{Client: tables, Table: m.table, ConsistentList: true, Logger: logger(t)})
-	for k := range mixedKeys {
-		m.keys = append(m.keys, fmt.Sprintf("key-%02d", k))
+	for _, n := range shards {
+		for range mixedKeys {
+			m.keys = append(m.keys, fmt.Sprintf("key-%02d", len(m.keys)))
+		}
+		m.streams = append(m.streams, createStream(ctx, t, client, n))
 	}
+	m.list = m.streams
 	t.Cleanup(func() {
 		t.Log(m.journal)
 		t.Log(m.String())
@@ -80,12 +88,17 @@ func (m *mixed) start(ctx context.Context, t *testing.T, name, variable string, 
 			require.FailNow(t, "too many Java workers run")
 		}
 	}
+	several := ""
+	if len(m.streams) > 1 {
+		several = strings.Join(m.list, ",")
+	}
 	p := spawn(t, append([]string{
-		"WORKER=" + name, "STREAM=" + m.stream, "APPLICATION=" + m.table, "KINESIS_URL=" + m.url,
+		"WORKER=" + name, "STREAM=" + m.streams[0], "STREAMS=" + several, "APPLICATION=" + m.table, "KINESIS_URL=" + m.url,
 		"DYNAMODB_URL=" + dynamodbURL(t), "RETRIEVAL=" + m.retrieval,
 		"FAILOVER_MILLIS=" + strconv.FormatInt(mixedFailover.Milliseconds(), 10),
 	}, settings...), path)
 	m.workers[name] = p
+	delete(m.dead, name)
 	m.step(t, "%s started", name)
 	go func() { // ends with the process
 		for text := range p.lines {
@@ -159,10 +172,10 @@ func (m *mixed) putOne(ctx context.Context, t *testing.T, key string) {
 	m.ledger.mu.Unlock()
 	k, err := strconv.ParseInt(strings.TrimPrefix(key, "key-"), 10, 64)
 	require.NoError(t, err)
-	hash := new(big.Int).Lsh(big.NewInt(2*k+1), 127) // in the middle of the key's part
+	hash := new(big.Int).Lsh(big.NewInt(2*(k%mixedKeys)+1), 127) // in the middle of the key's part
 	hash.Div(hash, big.NewInt(mixedKeys))
 	_, err = m.kinesis.PutRecord(context.WithoutCancel(ctx), &kinesis.PutRecordInput{
-		StreamName: aws.String(m.stream), PartitionKey: aws.String(key), ExplicitHashKey: aws.String(hash.String()),
+		StreamName: aws.String(m.streams[k/mixedKeys]), PartitionKey: aws.String(key), ExplicitHashKey: aws.String(hash.String()),
 		Data: fmt.Appendf(nil, "%-1024s", key+" "+strconv.Itoa(number)), // both kinds of leader take less for idle
 	})
 	require.NoError(t, err)
@@ -198,11 +211,13 @@ func name(owner string) string {
 	return name
 }
 
-// held are the open shards by the worker that has them, as the table says; "" has what nobody has.
+// held are the open shards of the list by the worker that has them, as the table says; "" has what
+// nobody has.
 func (m *mixed) held() map[string][]string {
 	held := map[string][]string{}
 	for _, row := range m.rows {
-		if !row.Checkpoint.IsShardEnd() {
+		listed := len(m.streams) == 1 || slices.ContainsFunc(m.list, func(name string) bool { return strings.Contains(row.Key, ":"+name+":") })
+		if listed && !row.Checkpoint.IsShardEnd() {
 			held[name(row.ActualOwner())] = append(held[name(row.ActualOwner())], row.Key)
 		}
 	}
@@ -222,11 +237,7 @@ func (m *mixed) String() string {
 // nothing else, and get records.
 func (m *mixed) awaitAll(ctx context.Context, t *testing.T, limit time.Duration, least int, names ...string) {
 	t.Helper()
-	var open []string
-	for _, shard := range openShards(ctx, t, m.kinesis, m.stream) {
-		open = append(open, aws.ToString(shard.ShardId))
-	}
-	slices.Sort(open)
+	open := m.open(ctx, t, m.list...)
 	var read map[string]int // how many records each had when the table was as it should be
 	m.await(ctx, t, limit, "the shards are all with "+strings.Join(names, " and "), func() bool {
 		held := m.held()
@@ -248,6 +259,24 @@ func (m *mixed) awaitAll(ctx context.Context, t *testing.T, limit time.Duration,
 		}
 		return !slices.ContainsFunc(names, func(name string) bool { return m.count(name, "record") == read[name] })
 	})
+}
+
+// open are the lease keys of the shards of the streams that take records, in order.
+func (m *mixed) open(ctx context.Context, t *testing.T, streams ...string) (keys []string) {
+	t.Helper()
+	for _, name := range streams {
+		prefix := ""
+		if len(m.streams) > 1 {
+			out, err := m.kinesis.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(name)})
+			require.NoError(t, err)
+			prefix = fmt.Sprintf("000000000000:%s:%d:", name, out.StreamDescriptionSummary.StreamCreationTimestamp.Unix())
+		}
+		for _, shard := range openShards(ctx, t, m.kinesis, name) {
+			keys = append(keys, prefix+aws.ToString(shard.ShardId))
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // settled waits, without any more records, until every record was processed, and judges the order.
@@ -294,7 +323,7 @@ func (m *mixed) awaitHandOff(ctx context.Context, t *testing.T, limit time.Durat
 // read the children.
 func (m *mixed) reshard(ctx context.Context, t *testing.T, limit time.Duration, names ...string) {
 	t.Helper()
-	parents := append([]string{split(ctx, t, m.kinesis, m.stream)}, merge(ctx, t, m.kinesis, m.stream)...)
+	parents := append([]string{split(ctx, t, m.kinesis, m.streams[0])}, merge(ctx, t, m.kinesis, m.streams[0])...)
 	m.step(t, "%v split or merged", parents)
 	m.awaitAll(ctx, t, limit, 1, names...)
 }

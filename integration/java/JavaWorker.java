@@ -2,8 +2,11 @@ import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
@@ -13,10 +16,13 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchAsyncClient;
 import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
+import software.amazon.awssdk.services.kinesis.model.StreamDescriptionSummary;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
 import software.amazon.kinesis.common.LeaseCleanupConfig;
+import software.amazon.kinesis.common.StreamConfig;
+import software.amazon.kinesis.common.StreamIdentifier;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.coordinator.WorkerStateChangeListener;
 import software.amazon.kinesis.exceptions.ShutdownException;
@@ -28,9 +34,13 @@ import software.amazon.kinesis.lifecycle.events.ShardEndedInput;
 import software.amazon.kinesis.lifecycle.events.ShutdownRequestedInput;
 import software.amazon.kinesis.metrics.MetricsLevel;
 import software.amazon.kinesis.metrics.NullMetricsFactory;
+import software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy;
+import software.amazon.kinesis.processor.MultiStreamTracker;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
+import software.amazon.kinesis.processor.ShardRecordProcessorFactory;
 import software.amazon.kinesis.processor.SingleStreamTracker;
+import software.amazon.kinesis.processor.StreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.RetrievalConfig;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
@@ -41,13 +51,15 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
  * SEQUENCE DATA" with the time in microseconds since 1970, and ends in order on SIGTERM.
  *
  * <p>Settings come from the environment: STREAM, APPLICATION, WORKER, KINESIS_URL (h2c),
- * DYNAMODB_URL, RETRIEVAL (FANOUT or POLLING), FAILOVER_MILLIS, and for 3.x CLIENT_VERSION.
+ * DYNAMODB_URL, RETRIEVAL (FANOUT or POLLING), FAILOVER_MILLIS, and for 3.x CLIENT_VERSION. With
+ * STREAMS (names with commas between, instead of STREAM) it reads several streams, prints lease keys
+ * for shards, and deletes the leases of other streams at once. FLIP_SECONDS, for 3.x, is for how
+ * long a fleet that comes from 2.x must be ready before its leader goes over to 3.x (600).
  */
 public final class JavaWorker {
   private JavaWorker() {}
 
   public static void main(String[] args) throws Exception {
-    String stream = setting("STREAM", null);
     String application = setting("APPLICATION", null);
     long failover = Long.parseLong(setting("FAILOVER_MILLIS", "5000"));
     StaticCredentialsProvider credentials =
@@ -75,16 +87,13 @@ public final class JavaWorker {
 
     ConfigsBuilder configs =
         new ConfigsBuilder(
-            new SingleStreamTracker(
-                stream,
-                InitialPositionInStreamExtended.newInitialPosition(
-                    InitialPositionInStream.TRIM_HORIZON)),
+            tracker(kinesis),
             application,
             kinesis,
             dynamodb,
             cloudwatch,
             setting("WORKER", null),
-            Printer::new);
+            new Printers());
     LeaseManagementConfig leases =
         configs
             .leaseManagementConfig()
@@ -92,19 +101,18 @@ public final class JavaWorker {
             .shardSyncIntervalMillis(1000)
             .maxLeasesToStealAtOneTime(4)
             .leasesRecoveryAuditorExecutionFrequencyMillis(5000);
-    Field cleanup = LeaseManagementConfig.class.getDeclaredField("leaseCleanupConfig");
-    cleanup.setAccessible(true); // it has no setter
-    cleanup.set(
-        leases,
-        LeaseCleanupConfig.builder()
-            .leaseCleanupIntervalMillis(2000)
-            .completedLeaseCleanupIntervalMillis(5000)
-            .garbageLeaseCleanupIntervalMillis(60000)
-            .build());
+    field(LeaseManagementConfig.class, "leaseCleanupConfig") // it has no setter
+        .set(
+            leases,
+            LeaseCleanupConfig.builder()
+                .leaseCleanupIntervalMillis(2000)
+                .completedLeaseCleanupIntervalMillis(5000)
+                .garbageLeaseCleanupIntervalMillis(60000)
+                .build());
     RetrievalConfig retrieval = configs.retrievalConfig();
     if (setting("RETRIEVAL", "FANOUT").equals("POLLING")) {
       retrieval.retrievalSpecificConfig(
-          new PollingConfig(stream, kinesis).idleTimeBetweenReadsInMillis(500));
+          new PollingConfig(setting("STREAM", null), kinesis).idleTimeBetweenReadsInMillis(500));
     }
     var coordinator = configs.coordinatorConfig().parentShardPollIntervalMillis(1000);
     String version = setting("CLIENT_VERSION", "");
@@ -150,6 +158,11 @@ public final class JavaWorker {
                 .metricsFactory(new NullMetricsFactory()),
             configs.processorConfig(),
             retrieval);
+    String flip = setting("FLIP_SECONDS", "");
+    if (!flip.isEmpty()) { // no configuration has it
+      Object machine = field(Scheduler.class, "migrationStateMachine").get(scheduler);
+      field(machine.getClass(), "flipTo3XStabilizerTimeInSeconds").set(machine, Long.valueOf(flip));
+    }
     Thread run = new Thread(scheduler, "scheduler");
     Runtime.getRuntime()
         .addShutdownHook(
@@ -167,6 +180,49 @@ public final class JavaWorker {
     print("started", setting("WORKER", null), "", "");
     run.start();
     run.join();
+  }
+
+  /** Names the streams to read, from their beginning. */
+  private static StreamTracker tracker(KinesisAsyncClient kinesis) {
+    InitialPositionInStreamExtended position =
+        InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
+    if (!severalStreams()) {
+      return new SingleStreamTracker(setting("STREAM", null), position);
+    }
+    List<StreamConfig> streams = new ArrayList<>();
+    for (String name : setting("STREAMS", null).split(",")) {
+      StreamDescriptionSummary stream =
+          kinesis
+              .describeStreamSummary(request -> request.streamName(name))
+              .join()
+              .streamDescriptionSummary();
+      String account = stream.streamARN().split(":")[4];
+      long created = stream.streamCreationTimestamp().getEpochSecond();
+      streams.add(
+          new StreamConfig(
+              StreamIdentifier.multiStreamInstance(account + ":" + name + ":" + created),
+              position));
+    }
+    return new MultiStreamTracker() {
+      @Override
+      public List<StreamConfig> streamConfigList() {
+        return new ArrayList<>(streams);
+      }
+
+      @Override
+      public FormerStreamsLeasesDeletionStrategy formerStreamsLeasesDeletionStrategy() {
+        return new FormerStreamsLeasesDeletionStrategy.AutoDetectionAndDeferredDeletionStrategy() {
+          @Override
+          public Duration waitPeriodToDeleteFormerStreams() {
+            return Duration.ZERO;
+          }
+        };
+      }
+    };
+  }
+
+  private static boolean severalStreams() {
+    return !setting("STREAMS", "").isEmpty();
   }
 
   private static String setting(String name, String otherwise) {
@@ -191,20 +247,44 @@ public final class JavaWorker {
     throw new NoSuchMethodException(name + " of " + config.getClass());
   }
 
+  private static Field field(Class<?> type, String name) throws Exception {
+    Field field = type.getDeclaredField(name);
+    field.setAccessible(true);
+    return field;
+  }
+
   private static void print(String event, String shard, String sequence, String data) {
     long micros = ChronoUnit.MICROS.between(Instant.EPOCH, Instant.now());
     String line = micros + "\t" + event + "\t" + shard + "\t" + sequence + "\t" + data;
     System.out.println(line.replace('\n', ' '));
   }
 
+  /** Makes a printer for each shard. */
+  private static final class Printers implements ShardRecordProcessorFactory {
+    @Override
+    public ShardRecordProcessor shardRecordProcessor() {
+      return new Printer("");
+    }
+
+    @Override
+    public ShardRecordProcessor shardRecordProcessor(StreamIdentifier stream) {
+      return new Printer(severalStreams() ? stream.serialize() + ":" : "");
+    }
+  }
+
   /** Prints each record and checkpoints after each batch. */
   private static final class Printer implements ShardRecordProcessor {
+    private final String prefix;
     private String shard;
     private String last = "";
 
+    Printer(String prefix) {
+      this.prefix = prefix;
+    }
+
     @Override
     public void initialize(InitializationInput in) {
-      shard = in.shardId();
+      shard = prefix + in.shardId();
       print("initialize", shard, in.extendedSequenceNumber().sequenceNumber(), "");
     }
 
