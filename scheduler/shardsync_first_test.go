@@ -241,18 +241,18 @@ func TestIncompleteListOfAReshardedStream(t *testing.T) {
 					r.split(old[0])
 				}
 				r.put(keys(10)...)
-				n := 0
+				var n atomic.Int32
 				heal := r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
 					filtered := strings.Contains(string(c.Body), "ShardFilter")
 					if c.Operation != "ListShards" || c.Client != "a" || (filtered && tc.one) {
 						return nil
 					}
-					n++
+					n.Add(1)
 					return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.OmitShards(old[0])}}
 				})
 				w := r.worker("a", from(kcl.InitialPosition{Kind: kcl.TrimHorizon})).start()
 				time.Sleep(2 * time.Minute)
-				require.NotZero(t, n)
+				require.NotZero(t, n.Load())
 				if !tc.want {
 					require.True(t, r.audit.complete(), "it is read although one list lacks it")
 				} else {
