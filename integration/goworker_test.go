@@ -62,7 +62,8 @@ func goWorker() int {
 		return &printingProcessor{printer: out, shard: name(stream, shard)}
 	})
 	go func() { // ends with the process
-		for last := ""; ; time.Sleep(50 * time.Millisecond) {
+		last := ""
+		for range time.Tick(50 * time.Millisecond) {
 			if mode := s.Status().Assignment.Mode; mode != last {
 				out.print("mode", "", "", mode)
 				last = mode
