@@ -33,7 +33,7 @@
 // each), and lets 32 subscriptions open at a time: 2,000 are open within four
 // seconds at 40 ms of round trip. A resting subscription takes 5 goroutines, 13
 // KiB of heap and 20 KiB of stacks; one that is blocked, up to 512 KiB and two
-// events more. Every reader renews its first subscription once before its time,
-// at random, so that the renewals of thousands that were opened together spread
-// over the five minutes.
+// events more. Every reader renews its first subscription, and the first one after
+// a break, once before its time, at random, so that the renewals of thousands that
+// were opened together spread over the five minutes.
 package efo

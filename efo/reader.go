@@ -50,7 +50,7 @@ type reader struct {
 	next       kcl.Position  // where to go on: after what the loop body has processed
 	behind     time.Duration // of the last batch
 	finished   bool          // the loop was left or the shard ended: yield no more
-	renewed    bool          // the early renewal has been done
+	renewed    bool          // the early renewal has been done, and nothing has broken since
 	inUseSince time.Time     // first of the refusals in a row
 	failures   int           // in a row, without an event between
 	idleFor    time.Duration // how long to idle before asking whether the shard is closed
@@ -139,6 +139,9 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 	switch {
 	case e.reason == ReasonExpired, e.reason == ReasonRenewed, e.reason == ReasonCheck:
 		return 0, nil
+	}
+	r.renewed = false // what broke this one may have broken many, and they are opened together
+	switch {
 	case e.err == nil && healthy:
 		return 0, nil // the floor is enough
 	case e.err == nil:

@@ -220,3 +220,36 @@ func TestE07FourThousandShards(t *testing.T) {
 		require.LessOrEqual(t, p99, time.Second)
 	})
 }
+
+// TestE07SpreadAgainAfterAReset: all connections break at one moment, long after the first renewals. The subscriptions that replace
+// them are opened together, and must not be renewed together for ever after.
+func TestE07SpreadAgainAfterAReset(t *testing.T) {
+	const shards = 150
+	synctest.Test(t, func(t *testing.T) {
+		w, config, _ := manyShards(t, shards, 100)
+		var watchers []*watcher
+		for i := range shards {
+			cfg := config()
+			watchers = append(watchers, cfg.Observer.(*watcher))
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		time.Sleep(6 * time.Minute) // each has been renewed early
+		w.srv.ResetConnections()
+		time.Sleep(time.Minute)
+		since := time.Now()
+		time.Sleep(11 * time.Minute)
+		perSecond, total, most := map[int64]int{}, 0, 0
+		for _, o := range watchers {
+			for _, at := range o.opens() {
+				if at.After(since) {
+					total++
+					perSecond[at.Unix()]++
+					most = max(most, perSecond[at.Unix()])
+				}
+			}
+		}
+		t.Logf("%d renewals, at most %d in a second", total, most)
+		require.GreaterOrEqual(t, total, 2*shards)
+		require.LessOrEqual(t, most, 10)
+	})
+}

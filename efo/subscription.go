@@ -98,7 +98,8 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 	var renew <-chan time.Time
 	if !r.renewed {
 		// Subscriptions that were opened together end together, five minutes
-		// later and for ever after. One early renewal at random spreads them.
+		// later and for ever after. One early renewal at random spreads them, at
+		// the start and after every break.
 		t := time.NewTimer(lifetime/5 + rand.N(lifetime*3/4))
 		defer t.Stop()
 		renew = t.C
