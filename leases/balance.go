@@ -14,9 +14,16 @@ const (
 	BalanceLeaseCount Balance = iota
 	// BalanceThroughput evens out what the workers deliver, as measured by the
 	// owner of each lease ([Holder.Delivered]), to within a fifth of the average,
-	// or as near as single leases allow. An idle lease counts for a tenth of an
-	// average one. A lease does not move again within 30 FailoverTime, and leases
-	// that nobody holds are shared out by number.
+	// or as near as single leases and loads that vary allow: a lease moves only for
+	// a difference that cannot be chance. With FailoverTime 10s, ten minutes are
+	// averaged. When loads change for good, most of the difference is gone after a
+	// quarter of an hour, or after half an hour where data come in bursts; while
+	// they stay as they are, bursts or not, all but nothing moves.
+	// An idle lease counts for a tenth of an average one. A lease does not move
+	// again within 30 FailoverTime, then twice as long each time, and 24 hours
+	// forget most of that: whatever the loads do, it moves 12 times on the first day
+	// and 6 times on each later one at most, but to workers that have next to none.
+	// Leases that nobody holds are shared out by number.
 	BalanceThroughput
 )
 
@@ -30,33 +37,49 @@ func (b Balance) String() string {
 
 // Of the balance by throughput.
 const (
-	uneven    = 0.2  // of the average load: a difference that is worth a move
-	heaviest  = 0.75 // of a difference: a lease that lessens it well
-	idleShare = 0.1  // of an average lease: what one without data counts for
+	uneven    = 0.2            // of the average load: a difference that is worth a move
+	certain   = 5              // standard deviations: a difference that is no chance
+	heaviest  = 0.75           // of a difference: a lease that lessens it well
+	idleShare = 0.1            // of an average lease: what one without data counts for
+	forgotten = 24 * time.Hour // the time in which a move comes to count for 1/e
 )
 
-// settling is over which time throughput is averaged before leases move for it,
-// and for how long a lease that has moved stays.
+// settling is for how long a lease stays that has moved for the first time, and
+// for how long a worker watches before it moves any.
 func (c Config) settling() time.Duration { return 30 * c.FailoverTime }
 
-// pace is how long a worker waits between such moves.
+// pace is how long a worker waits between such moves, and how long a look at what
+// leases deliver takes.
 func (c Config) pace() time.Duration { return 6 * c.FailoverTime }
+
+// looksAveraged is over how many of them throughput is averaged.
+const looksAveraged = 10
 
 // scale is what a coordinator remembers of throughput, of its goroutine.
 type scale struct {
 	leases map[string]weighed
 	begun  time.Duration // when the first listing was seen, monotonic
+	looked time.Duration // when the last look ended, monotonic
 	moved  time.Duration // when a lease moved to this worker for balance, monotonic
 }
 
 // weighed is what was seen of one lease.
 type weighed struct {
-	kbps    float64 // the slow average; negative when not known
-	seen    time.Duration
-	owner   string
-	expired bool
-	moved   time.Duration // when it moved for balance
-	ever    bool          // moved is set
+	delivered estimate
+	seen      time.Duration
+	owner     string
+	expired   bool
+	moves     float64       // for balance; those of long ago count less
+	moved     time.Duration // the last of them
+}
+
+// stays is for how long the lease does not move again: longer each time, so that
+// loads that never come to rest do not keep leases moving.
+func (w weighed) stays(cfg *Config) time.Duration {
+	if w.moves == 0 {
+		return 0
+	}
+	return time.Duration(float64(cfg.settling()) * math.Exp2(w.moves-1))
 }
 
 // weigh completes a view with what leases are balanced by.
@@ -66,27 +89,34 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 		return
 	}
 	if s.leases == nil {
-		s.begun, s.moved = now, now-cfg.pace()
+		s.begun, s.looked, s.moved = now, now, now-cfg.pace()
+	}
+	look := now-s.looked >= cfg.pace()
+	if look {
+		s.looked = now
 	}
 	next := make(map[string]weighed, len(v.rows))
 	for i := range v.rows {
 		r := &v.rows[i]
 		w, ok := s.leases[r.Key]
-		switch {
-		case !ok || w.kbps < 0:
-			w.kbps = r.ThroughputKBps
-		case r.ThroughputKBps >= 0:
-			w.kbps += (1 - math.Exp(-float64(now-w.seen)/float64(cfg.settling()))) * (r.ThroughputKBps - w.kbps)
+		if ok {
+			w.delivered.add(r.ThroughputKBps, (now - w.seen).Seconds())
+		}
+		if look {
+			w.delivered.look(looksAveraged)
 		}
 		if ok && w.owner != "" && r.Owner != "" && w.owner != r.Owner && !w.expired {
-			w.moved, w.ever = now, true
+			w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(forgotten))
+			w.moved = now
 			if r.Owner == v.me {
 				s.moved = now
 			}
 		}
 		w.seen, w.owner, w.expired = now, r.Owner, r.expired
 		next[r.Key] = w
-		r.kbps, r.settling = w.kbps, w.ever && now-w.moved < cfg.settling()
+		r.kbps, r.doubt = w.delivered.value(r.ThroughputKBps)
+		stay := w.stays(cfg)
+		r.settling, r.restless = now-w.moved < min(stay, cfg.settling()), now-w.moved < stay
 	}
 	s.leases = next
 	v.calm = now-s.begun >= cfg.settling() && now-s.moved >= cfg.pace()

@@ -1,12 +1,15 @@
 package leases_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,7 +128,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("from %v to %v in %d moves", before, load, moves)
 		require.Less(t, f.spread(load), 0.4, "%v: leases without data count a little, too", load)
 		require.LessOrEqual(t, moves, 10)
-		time.Sleep(unlessShort(6*time.Hour, time.Hour))
+		time.Sleep(unlessShort(6*time.Hour, 20*time.Minute))
 		_, moves = f.loads()
 		require.Zero(t, moves)
 
@@ -139,7 +142,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("with d: %v in %d moves", load, moves)
 		require.Len(t, load, 4)
 		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100, "no worker has more than its heaviest shard and a little")
-		time.Sleep(unlessShort(6*time.Hour, time.Hour))
+		time.Sleep(unlessShort(6*time.Hour, 20*time.Minute))
 		_, moves = f.loads()
 		require.Zero(t, moves)
 		require.Empty(t, f.log.take())
@@ -191,7 +194,7 @@ func TestL02LoadThatWanders(t *testing.T) {
 			f.start(id)
 		}
 		total := 0
-		for hour := range 6 {
+		for hour := range unlessShort(6, 3) {
 			time.Sleep(58 * time.Minute)
 			load, moves := f.loads()
 			total += moves
@@ -201,4 +204,83 @@ func TestL02LoadThatWanders(t *testing.T) {
 		}
 		require.LessOrEqual(t, total, 12*8, "eight moves each half hour")
 	})
+}
+
+// TestL02LoadThatShifts lets half of the shards, with the same workers, deliver
+// five times as much from some moment on. All but nothing moves before, though data may
+// come in bursts; and then the workers share the new load soon.
+func TestL02LoadThatShifts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		burst       int // times what is usual, for ten seconds each five minutes
+		first, then time.Duration
+		within      time.Duration
+		spread      float64 // from 1.33
+	}{
+		{"steady", 1, 20 * time.Minute, unlessShort(2*time.Hour, 10*time.Minute), 15 * time.Minute, 0.5},
+		{"in bursts", 30, time.Hour, unlessShort(12*time.Hour, time.Hour), 30 * time.Minute, 0.7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const shards = 24
+				begun, rng := time.Now(), rand.New(rand.NewPCG(2, 3))
+				var bursts [shards][]time.Duration
+				for i := range bursts {
+					for at := time.Duration(0); at < 24*time.Hour; at += time.Duration(rng.ExpFloat64() * float64(5*time.Minute)) {
+						bursts[i] = append(bursts[i], at)
+					}
+				}
+				var usual [shards]atomic.Int64
+				f := newByThroughput(t, shards, func(i int) int {
+					now := time.Since(begun)
+					at, _ := slices.BinarySearch(bursts[i], now)
+					if at > 0 && now-bursts[i][at-1] < 10*time.Second {
+						return int(usual[i].Load()) * tt.burst
+					}
+					return int(usual[i].Load())
+				})
+				for i := range usual {
+					usual[i].Store(10 << 10)
+				}
+				for _, id := range []string{"a", "b", "c"} {
+					f.start(id)
+				}
+				time.Sleep(tt.first)
+				_, first := f.loads()
+				time.Sleep(tt.then)
+				_, moves := f.loads()
+				require.LessOrEqual(t, moves, int(tt.then/(24*time.Hour/shards)), "one of a lease in a day")
+
+				l, err := f.store.List(t.Context())
+				require.NoError(t, err)
+				slices.SortFunc(l.Leases, func(a, b leases.Lease) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key)) })
+				for _, row := range l.Leases[:shards/2] {
+					var i int
+					_, _ = fmt.Sscanf(row.Key, "shard-%d", &i)
+					usual[i].Store(50 << 10)
+				}
+				load := func() map[string]int {
+					l, err := f.store.List(t.Context())
+					require.NoError(t, err)
+					load := map[string]int{}
+					for _, row := range l.Leases {
+						var i int
+						_, _ = fmt.Sscanf(row.Key, "shard-%d", &i)
+						load[row.Owner] += int(usual[i].Load() >> 10)
+					}
+					return load
+				}
+				before := load()
+				require.Greater(t, f.spread(before), 1.0)
+				time.Sleep(tt.within)
+				_, after := f.loads()
+				t.Logf("%d moves at first, %d in %v; from %v to %v in %d moves and %v", first, moves, tt.then, before, load(), after, tt.within)
+				require.Less(t, f.spread(load()), tt.spread)
+				require.LessOrEqual(t, after, shards/2)
+				require.Empty(t, f.log.take())
+			})
+		})
+	}
 }

@@ -19,10 +19,14 @@ type row struct {
 	// the worker has just failed with it. It cannot be taken now.
 	busy bool
 	// kbps is its throughput, averaged over a while; negative when not known.
-	// Only set for BalanceThroughput, like settling.
+	// Only set for BalanceThroughput, like the next three.
 	kbps float64
+	// doubt is the variance of kbps.
+	doubt float64
 	// settling: it has moved for balance a short while ago.
 	settling bool
+	// restless: it has done so too often to do it again soon.
+	restless bool
 	// waited is for how many scans in a row it could have been taken.
 	waited int
 }

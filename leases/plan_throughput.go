@@ -1,31 +1,47 @@
 package leases
 
-import "slices"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// burden is what the leases of one worker deliver, and how far that may be off.
+type burden struct {
+	kbps  float64
+	doubt float64 // the variance of kbps
+}
 
 // balanceThroughput moves leases from the workers that deliver most to the one
-// that delivers least, until they differ little or no lease lessens the
-// difference well. A move leaves at most half of the difference the other way
-// round, so that measurements which vary do not bring the lease back.
+// that delivers least, until they differ little, or by what may be chance, or no
+// lease lessens the difference well. A move leaves at most half of the difference
+// the other way round, so that measurements which vary do not bring the lease back.
 func (p *planner) balanceThroughput() {
 	if len(p.actions) > 0 {
 		return // first things first
 	}
 	weight := weights(p.rows)
-	load, total := map[string]float64{}, 0.0
-	movable := map[string][]Lease{}
+	load, total, leases := map[string]burden{}, 0.0, 0
+	held := func(r row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
 	for _, r := range p.rows {
-		if r.Finished() || r.Owner == "" || (r.expired && r.Owner != p.me) {
-			continue
-		}
-		load[r.Owner] += weight[r.Key]
-		total += weight[r.Key]
-		if !r.expired && !r.settling && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) {
-			movable[r.Owner] = append(movable[r.Owner], r.Lease)
+		if held(r) {
+			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.doubt}
+			total += weight[r.Key]
+			leases++
 		}
 	}
 	average := total / float64(len(p.workers))
-	if !p.calm && load[p.me] >= average/2 {
+	poor := load[p.me].kbps < average/2
+	if !p.calm && !poor {
 		return
+	}
+	// A worker that has just come gets its share even of leases that cannot rest.
+	fresh := poor && 2*p.load[p.me]*len(p.workers) < leases
+	movable := map[string][]int{} // of p.rows
+	for i, r := range p.rows {
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) {
+			movable[r.Owner] = append(movable[r.Owner], i)
+		}
 	}
 	asks := p.asks
 	for asks != 0 {
@@ -40,24 +56,24 @@ func (p *planner) balanceThroughput() {
 		if to == p.me && asks > 0 {
 			asks--
 		}
-		l := movable[from][at]
+		l := p.rows[movable[from][at]]
 		movable[from] = slices.Delete(movable[from], at, at+1)
-		load[from] -= weight[l.Key]
-		load[to] += weight[l.Key]
+		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.doubt}
+		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.doubt}
 		p.load[from]--
 		p.load[to]++
 		if to == p.me {
-			p.request(l)
+			p.request(l.Lease)
 		}
 	}
 }
 
 // lightest returns the worker with the least load that may get one lease more,
 // or nobody.
-func (p *planner) lightest(load map[string]float64) string {
+func (p *planner) lightest(load map[string]burden) string {
 	best := ""
 	for _, w := range p.workers {
-		if p.fits(w) && (best == "" || load[w] < load[best]) {
+		if p.fits(w) && (best == "" || load[w].kbps < load[best].kbps) {
 			best = w
 		}
 	}
@@ -66,29 +82,23 @@ func (p *planner) lightest(load map[string]float64) string {
 
 // heaviestMove returns a lease for to, of the worker with most load that has one
 // which fits into the difference; -1 when there is none.
-func (p *planner) heaviestMove(load map[string]float64, movable map[string][]Lease, weight map[string]float64, to string, least float64) (from string, at int) {
+func (p *planner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64, to string, least float64) (from string, at int) {
 	owners := slices.Clone(p.workers)
-	slices.SortStableFunc(owners, func(a, b string) int {
-		switch {
-		case load[a] > load[b]:
-			return -1
-		case load[a] < load[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
 	for _, from := range owners {
-		gap := load[from] - load[to]
+		gap := load[from].kbps - load[to].kbps
 		if gap <= least {
 			break
 		}
+		if gap <= certain*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
+			continue
+		}
 		best := -1
-		for i, l := range movable[from] {
-			w := weight[l.Key]
-			switch {
-			case w > heaviest*gap:
-			case best < 0 || distance(w, gap/2) < distance(weight[movable[from][best].Key], gap/2):
-				best = i
+		var off float64
+		for i, at := range movable[from] {
+			w := weight[p.rows[at].Key]
+			if d := math.Abs(w - gap/2); w <= heaviest*gap && (best < 0 || d < off) {
+				best, off = i, d
 			}
 		}
 		if best >= 0 {
@@ -97,8 +107,6 @@ func (p *planner) heaviestMove(load map[string]float64, movable map[string][]Lea
 	}
 	return "", -1
 }
-
-func distance(a, b float64) float64 { return max(a-b, b-a) }
 
 // weights returns what each lease counts for. One that was not measured yet is
 // taken for an average one; and each counts for something, so that leases
