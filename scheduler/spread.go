@@ -17,7 +17,8 @@ const (
 	spreadEach  = 250 * time.Millisecond // of time for each worker of a fleet, when it starts together
 	spreadMost  = 30 * time.Second
 	spreadAsk   = 5 * time.Second // how long may be spent on finding out how large the fleet is
-	tagCheckers = 4               // of a fleet ask whose the stream consumer is
+	tagCheckers = 2               // of a fleet, on average, ask whose the stream consumer is,
+	tagSpread   = 4 * time.Second // within so much more time: the service answers five a second
 )
 
 // spread waits for a random while, so that the workers of a fleet that is started
@@ -28,13 +29,26 @@ func (s *Scheduler) spread(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, spreadAsk)
 	workers := s.fleetSize(asking)
 	cancel()
-	s.checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
-	if workers <= 1 {
+	var wait time.Duration
+	if wait, s.checksTag = turn(workers); wait == 0 {
 		return ctx.Err()
 	}
-	wait := rand.N(min(time.Duration(workers)*spreadEach, spreadMost))
 	s.log.DebugContext(ctx, "worker waits its turn to start", "workers", workers, "wait", wait)
 	return retry.Sleep(ctx, wait)
+}
+
+// turn draws when a worker of a fleet begins, and whether it is one of those that
+// ask whose the stream consumer is.
+func turn(workers int) (wait time.Duration, checksTag bool) {
+	checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
+	if workers <= 1 {
+		return 0, checksTag
+	}
+	within := min(time.Duration(workers)*spreadEach, spreadMost)
+	if checksTag {
+		within += min(within, tagSpread)
+	}
+	return rand.N(within), checksTag
 }
 
 // fleetSize says how many workers there may be: those that the table names as
