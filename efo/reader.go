@@ -35,6 +35,9 @@ const (
 	// lookupEvery is after how many failures in a row it is asked what is wrong.
 	lookupEvery = 5
 
+	// warnEvery is how often the failures of a shard are a warning.
+	warnEvery = time.Minute
+
 	operation = "SubscribeToShard"
 )
 
@@ -55,6 +58,7 @@ type reader struct {
 	failures   int           // in a row, without an event between
 	idleFor    time.Duration // how long to idle before asking whether the shard is closed
 	unknown    bool          // an unknown event has been reported
+	warned     time.Time     // of a failure
 }
 
 // end says how one subscription, or the attempt at one, ended.
@@ -197,7 +201,8 @@ func (r *reader) inUse() time.Duration {
 }
 
 // retrying tells the operator, the observer and the metrics. It is a warning
-// unless it is ordinary: a refusal within the grace.
+// unless it is ordinary, a refusal within the grace, or there was one within the
+// last minute: a thousand shards may fail at a time.
 func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	code := awserr.Code(e.err)
 	if e.reason == ReasonSilence || errors.Is(e.err, errEarly) {
@@ -206,15 +211,20 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	r.Metrics.Retried(operation, code)
 	r.Observer.Retrying(e.err, wait)
 	attrs := []slog.Attr{
-		slog.String("code", code), slog.Duration("wait", wait), slog.String("position", r.next.String()), slog.Any("err", e.err),
+		slog.String("code", code), slog.Int("failures", r.failures), slog.Duration("wait", wait), slog.String("position", r.next.String()), slog.Any("err", e.err),
+	}
+	level := slog.LevelDebug
+	ordinary := e.reason != ReasonTakeover && classify(e.err) == actInUse && wait == 0
+	if now := time.Now(); !ordinary && now.Sub(r.warned) >= warnEvery {
+		level, r.warned = slog.LevelWarn, now
 	}
 	switch {
 	case e.reason == ReasonTakeover:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer", attrs...)
-	case classify(e.err) == actInUse && wait == 0:
-		r.log.LogAttrs(ctx, slog.LevelDebug, "the shard is in use, trying again", attrs...)
+		r.log.LogAttrs(ctx, level, "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer", attrs...)
+	case ordinary:
+		r.log.LogAttrs(ctx, level, "the shard is in use, trying again", attrs...)
 	default:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "subscription failed, trying again", attrs...)
+		r.log.LogAttrs(ctx, level, "subscription failed, trying again", attrs...)
 	}
 }
 

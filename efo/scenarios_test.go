@@ -1,6 +1,7 @@
 package efo_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -402,6 +403,29 @@ func TestE09ResourceInUseForLong(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, numbers(0, 1), r.wait().data)
 	})
+}
+
+// Failures that go on are a warning once a minute and shard: a refusal, and two that take the shard from each other.
+func TestE09FailuresWarnOnceAMinute(t *testing.T) {
+	for name, do := range map[string]kinesistest.Action{
+		"refused":    kinesistest.Fail("ResourceInUseException", "in use"),
+		"fails":      kinesistest.Fail("InternalFailureException", "boom"),
+		"taken over": kinesistest.SendException(1, "ResourceInUseException", "taken over"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.srv.Inject(onSubscribe(0, do))
+				var log bytes.Buffer
+				cfg := w.config()
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				w.read(ctx, cfg, shard0, kcl.Position{}, 0)
+				require.Greater(t, len(cfg.Observer.(*watcher).retries()), 15)
+				require.InDelta(t, 9, strings.Count(log.String(), "level=WARN"), 1.5)
+			})
+		})
+	}
 }
 
 // A quick resubscribe after a cut meets the service's five-second rule and gets through it.
