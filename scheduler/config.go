@@ -212,6 +212,13 @@ type StreamConfig struct {
 	// the one in the lease keys, and all calls name the stream by it.
 	ARN string
 
+	// CreationEpoch is the number in the stream's lease keys, account:name:epoch, in
+	// an application with several streams: positive, and without effect with one.
+	// Defaults to 0, the time when the stream was created, in seconds. Set it on a
+	// table of the Java KCL whose application gives its StreamIdentifiers another
+	// number; a stream that is created again is refused then.
+	CreationEpoch int64
+
 	// ConsumerName is the name under which enhanced fan-out registers with the
 	// stream. Defaults to Config.Application.
 	ConsumerName string
@@ -345,6 +352,9 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 				bad("Name %q is that of %s[%d] too: name each stream once, and streams of several accounts by ARN", name, where, at)
 				break
 			}
+		}
+		if s.CreationEpoch < 0 {
+			bad("CreationEpoch is %d: use the number in the lease keys, or 0 for the time when the stream was created", s.CreationEpoch)
 		}
 		if s.ConsumerName != "" && !kcl.ValidStreamName(s.ConsumerName) {
 			bad("ConsumerName is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", s.ConsumerName)

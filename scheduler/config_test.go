@@ -51,6 +51,7 @@ func TestValidate(t *testing.T) {
 		"stall timeout":           {func(c *scheduler.Config) { c.StallTimeout = time.Second }, []string{"Config.StallTimeout is 1s", "at least 10s"}},
 		"sync interval":           {func(c *scheduler.Config) { c.ShardSyncInterval = time.Millisecond }, []string{"Config.ShardSyncInterval"}},
 		"checkpoint interval":     {func(c *scheduler.Config) { c.CheckpointInterval = -time.Second }, []string{"Config.CheckpointInterval is -1s"}},
+		"epoch":                   {func(c *scheduler.Config) { c.Streams[0].CreationEpoch = -1 }, []string{"Config.Streams[0].CreationEpoch is -1"}},
 		"max leases":              {func(c *scheduler.Config) { c.MaxLeasesForWorker = -1 }, []string{"Config.MaxLeasesForWorker is -1"}},
 		"balance":                 {func(c *scheduler.Config) { c.Balance = 2 }, []string{"Config.Balance is 2"}},
 		"assignment":              {func(c *scheduler.Config) { c.Assignment = 3 }, []string{"Config.Assignment is 3", "leases.AssignmentKCL3"}},

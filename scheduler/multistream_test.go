@@ -366,6 +366,49 @@ func TestItemsOfSeveralStreams(t *testing.T) {
 	})
 }
 
+// In the identifiers of the KCL the epoch is what the application says, and the
+// examples for it say 12345. Such a stream is not begun anew without a word: it
+// is refused, until its configuration has the number.
+func TestL20EpochOfAnotherApplication(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: 12345}
+		key := leases.Key(id, "shardId-000000000000", true)
+		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
+			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+		}))
+		l := list("orders", "bills")
+		w := r.worker("a", tracked(l)).start()
+		r.produceTo(2, time.Second, "orders", "bills")
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, 1, r.owned(), "bills")
+		require.Empty(t, r.row(key).Owner)
+		require.Len(t, r.rowsOf("orders"), 1)
+		require.ErrorContains(t, w.Healthy(), "set CreationEpoch of the stream to 12345")
+
+		l.configure(scheduler.StreamConfig{Name: "orders", CreationEpoch: 12345}, scheduler.StreamConfig{Name: "bills"})
+		r.finished(2 * time.Minute)
+		require.Len(t, r.rowsOf("orders"), 1)
+		row := r.row(key)
+		require.True(t, row.Started())
+		require.NotEqual(t, int64(12345), row.StreamCreated.Unix(), "it says when the stream was created nevertheless")
+		require.NoError(t, w.Healthy())
+
+		// With the same keys, an earlier stream of this name would be taken for it.
+		require.NoError(t, r.srv.DeleteStream("orders"))
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, r.srv.CreateStream(kinesistest.StreamConfig{Name: "orders", Shards: 1}))
+		time.Sleep(10 * time.Minute)
+		require.ErrorIs(t, w.Healthy(), kcl.ErrStreamRecreated)
+		require.ErrorContains(t, w.Healthy(), "kclctl leases delete -all -stream "+id.String()+" -table TABLE")
+		require.Equal(t, row.Checkpoint, r.row(key).Checkpoint)
+		require.NoError(t, w.stop())
+		r.audit.check(0)
+	})
+}
+
 // comingAndGoing is a fleet of two workers whose streams come and go, are
 // resharded and written to, on the table of the Java KCL.
 func comingAndGoing(t *testing.T, seed uint64) {

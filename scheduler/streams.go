@@ -208,6 +208,9 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, where, cfg.resource())
 	}
 	if st.multi {
+		if cfg.CreationEpoch > 0 {
+			st.id.CreationEpoch = cfg.CreationEpoch
+		}
 		// Names are not unique: there are other accounts, and another stream had
 		// the name before it was created.
 		st.label = st.id.String()
@@ -312,7 +315,41 @@ func (st *stream) replaces(rows []leases.Lease) bool {
 	return false
 }
 
+// kinesisBegan is when the service did: no stream was created before.
+var kinesisBegan = time.Date(2013, time.November, 14, 0, 0, 0, 0, time.UTC).Unix()
+
+// checkEpoch finds rows of another library that name this stream by a number
+// which cannot be the time when any of its name was created. The stream would be
+// read from the initial position, whatever those rows say.
+func (st *stream) checkEpoch(rows []leases.Lease) error {
+	if !st.multi || st.created.IsZero() || st.hasRows(rows) {
+		return nil
+	}
+	last := "" // rows of one stream come in groups
+	for _, row := range rows {
+		if row.Stream == last || !row.StreamCreated.IsZero() {
+			continue
+		}
+		last = row.Stream
+		id, err := kcl.ParseStreamIdentifier(row.Stream)
+		if err != nil || id.Name != st.id.Name || id.AccountID != st.id.AccountID {
+			continue
+		}
+		if id.CreationEpoch < kinesisBegan || id.CreationEpoch > st.created.Unix() {
+			return fmt.Errorf("%w: the lease table has leases of stream %s by the name of %s, which another library made, but the stream was created at %s (%d): "+
+				"to go on with their checkpoints set CreationEpoch of the stream to %d; to begin anew delete them (`kclctl leases delete -all -stream %s -table TABLE`)",
+				leases.ErrForeignTable, st.id.Name, id, st.created.UTC().Format(time.RFC3339), st.created.Unix(), id.CreationEpoch, id)
+		}
+	}
+	return nil
+}
+
 func (st *stream) recreated(was time.Time) error {
+	if st.multi { // with a CreationEpoch of the user's
+		return fmt.Errorf("%w: stream %s was created at %s, but its leases were made for one created at %s: their checkpoints mean nothing here; "+
+			"delete them to start anew with the initial position (`kclctl leases delete -all -stream %s -table TABLE`)",
+			kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339), st.label)
+	}
 	return fmt.Errorf("%w: stream %s was created at %s, but the lease table was made for one created at %s: its checkpoints mean nothing here; "+
 		"delete its rows from the lease table, or use another table, to start anew with the initial position (`kclctl leases delete -all -table TABLE`); "+
 		"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -stream %s -table TABLE`)",

@@ -83,7 +83,9 @@ func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 		errs = append(errs, fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w", t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
 	}
 	for _, a := range t.absent {
-		if a.old == nil && a.err != nil && (retryable(a.err) == giveUp || now.Sub(a.since) >= limit) {
+		// The old one says that it was deleted, and not that there is another now.
+		silent := a.old == nil || errors.Is(a.err, kcl.ErrStreamRecreated)
+		if silent && a.err != nil && (retryable(a.err) == giveUp || now.Sub(a.since) >= limit) {
 			errs = append(errs, fmt.Errorf("scheduler: %s is not read yet: %w", a.cfg.resource(), a.err))
 		}
 	}
@@ -237,7 +239,7 @@ func (t *tracker) apply(ctx context.Context) (done bool) {
 }
 
 // drop stops the streams that are not in the list any more, or are to be read
-// with another consumer.
+// with another consumer or other lease keys.
 func (t *tracker) drop(ctx context.Context) {
 	wanted := map[string]StreamConfig{}
 	for _, cfg := range t.list {
@@ -246,7 +248,7 @@ func (t *tracker) drop(ctx context.Context) {
 	streams, _ := t.s.parts()
 	for _, st := range streams {
 		cfg, ok := wanted[st.cfg.key()]
-		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName
+		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName && cfg.CreationEpoch == st.cfg.CreationEpoch
 		if same {
 			continue
 		}
@@ -254,7 +256,7 @@ func (t *tracker) drop(ctx context.Context) {
 		st.stop(errFormer)
 		t.s.cfg.Metrics.CloseStream(st.label)
 		if ok {
-			t.s.log.InfoContext(ctx, "stream is to be read with another consumer, its shards start again", "stream", st.label)
+			t.s.log.InfoContext(ctx, "stream is to be read with another consumer or other lease keys, its shards start again", "stream", st.label)
 		} else {
 			t.s.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
 		}
@@ -345,6 +347,9 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		}
 	}
 	if err := st.checkRows(rows); err != nil {
+		return err
+	}
+	if err := st.checkEpoch(rows); err != nil {
 		return err
 	}
 	if st.replaces(rows) {

@@ -20,8 +20,8 @@ after the restart of an emulator that persists its streams but not their creatio
 It writes the new creation time into the leases and keeps their checkpoints. When the
 stream was really deleted and created again, use ` + "`kclctl leases delete -all`" + ` instead.
 
-With several streams in one table the creation time is part of the keys; such leases
-cannot be adopted.
+With several streams in one table the creation time is part of the keys, and there is
+nothing to adopt.
 
 Examples:
   kclctl leases adopt -table orders -stream orders
@@ -76,7 +76,7 @@ func adoption(rows []leases.Lease, at time.Time) ([]change, error) {
 	var changes []change
 	for _, l := range rows {
 		if l.Stream != "" {
-			return nil, fmt.Errorf("lease %s is of a table with several streams, whose keys contain the creation time: it cannot be adopted; delete the leases of the old stream with `kclctl leases delete -all -stream %s`", l.Key, l.Stream)
+			return nil, fmt.Errorf("lease %s is of a table with several streams, whose keys tell a stream from an earlier one: there is nothing to adopt, and workers complete the leases of other libraries; only when the stream was deleted and created again, delete its old leases with `kclctl leases delete -all -stream %s`", l.Key, l.Stream)
 		}
 		if !l.StreamCreated.IsZero() && l.StreamCreated.Unix() == at.Unix() {
 			continue
