@@ -17,8 +17,8 @@ const (
 	// or as near as single leases and loads that vary allow: a lease moves only for
 	// a difference that cannot be chance. With FailoverTime 10s, ten minutes are
 	// averaged. When loads change for good, most of the difference is gone after a
-	// quarter of an hour, or after half an hour where data come in bursts; while
-	// they stay as they are, bursts or not, all but nothing moves.
+	// quarter of an hour; where data come in bursts, about half of it after half an
+	// hour. While they stay as they are, bursts or not, all but nothing moves.
 	// An idle lease counts for a tenth of an average one. A lease does not move
 	// again within 30 FailoverTime, then twice as long each time, and 24 hours
 	// forget most of that: whatever the loads do, it moves 12 times on the first day
