@@ -459,7 +459,7 @@ func (c *consumer) meet(ctx context.Context, records []kcl.Record) {
 	if at.IsZero() || at.IsSentinel() || first.Compare(at) <= 0 {
 		return
 	}
-	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period, what was unread behind it and as old is lost",
+	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
 		"checkpoint", c.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }
 
