@@ -32,6 +32,8 @@ type source struct {
 	kinesisEndpoint    string
 	redis              redisSource
 	json               bool
+
+	coordinatorTable, metricsTable string // of fleet only
 }
 
 // register adds the flags that every command has.
@@ -70,6 +72,10 @@ func (s *source) open(ctx context.Context, t *terminal) (leases.Store, error) {
 		cfg := s.dynamoConfig(t, client, s.name())
 		if err := cfg.Validate(); err != nil {
 			return nil, usagef("-table %q: a name has 3 to 255 letters, digits, '_', '.' or '-'", s.name())
+		}
+		cfg.CoordinatorTable, cfg.WorkerMetricsTable = s.coordinatorTable, s.metricsTable
+		if err := cfg.Validate(); err != nil {
+			return nil, usageError{err}
 		}
 		return dynamostore.New(cfg), nil
 	case "redis":

@@ -82,6 +82,8 @@ Examples:
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var src source
 		src.register(flags)
+		flags.StringVar(&src.coordinatorTable, "coordinator-table", "", "`name` of the side table of KCL 3.0 to 3.4 with the leader's lock, if it is not that of the table with -CoordinatorState")
+		flags.StringVar(&src.metricsTable, "worker-metrics-table", "", "`name` of the one with the workers' metrics, if it is not that of the table with -WorkerMetricStats")
 		return func(ctx context.Context, t *terminal, args []string) error {
 			if len(args) > 0 {
 				return usagef("unexpected argument %q", args[0])

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -55,6 +56,24 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, "java-1", report.Leader.Owner)
 	require.True(t, report.Workers[0].Silent)
 	require.Equal(t, writes, r.writes(), "reading does not write")
+}
+
+// TestFleetWithSideTables: those of KCL 3.0 to 3.4 can have any name.
+func TestFleetWithSideTables(t *testing.T) {
+	r := newRig(t, fleet()...)
+	for name, key := range map[string]string{"our-state": "key", "our-metrics": "wid"} {
+		r.makeTable(name, key)
+	}
+	r.srv.Put("our-state", dynamotest.Item{
+		"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java-9"), "leaseDuration": dynamotest.S("120000"), "recordVersionNumber": dynamotest.S("v"),
+	})
+	r.srv.Put("our-metrics", dynamotest.Item{"wid": dynamotest.S("java-9"), "lut": dynamotest.N("1767323045")})
+	require.NotContains(t, r.leases("fleet").out, "java-9")
+	got := r.leases("fleet", "-coordinator-table", "our-state", "-worker-metrics-table", "our-metrics")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out, "leader: java-9, for 2m0s without a sign of life\n")
+	require.Regexp(t, `(?m)^java-9 +0 +KCL \(Java\) `, got.out)
+	require.Equal(t, statusUsage, r.leases("fleet", "-coordinator-table", "x").status)
 }
 
 // A table without anything of KCL 3.x is native, and stays as it is.

@@ -179,14 +179,20 @@ func fleet() []leases.Lease {
 // makeOld makes a table of the layout of go-kcl.
 func (r *rig) makeOld(name string, items ...dynamotest.Item) {
 	r.t.Helper()
+	r.makeTable(name, "ShardID")
+	r.srv.Put(name, items...)
+}
+
+// makeTable makes a table with a hash key.
+func (r *rig) makeTable(name, key string) {
+	r.t.Helper()
 	_, err := r.client().CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
 		TableName:            &name,
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("ShardID"), AttributeType: types.ScalarAttributeTypeS}},
-		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("ShardID"), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &key, AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
 		BillingMode:          types.BillingModePayPerRequest,
 	})
 	require.NoError(r.t, err)
-	r.srv.Put(name, items...)
 }
 
 // poison puts a row that cannot be read beside the others.
