@@ -45,7 +45,7 @@ func turn(workers int) (wait time.Duration, checksTag bool) {
 		return 0, checksTag
 	}
 	within := min(time.Duration(workers)*spreadEach, spreadMost)
-	if checksTag {
+	if checksTag && workers > tagCheckers {
 		within += min(within, tagSpread)
 	}
 	return rand.N(within), checksTag
