@@ -378,6 +378,42 @@ func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 	}
 }
 
+// TestPE18StopBetweenPieces: a stop comes while the first piece of a batch is processed. It is the last one, and the next worker
+// goes on behind it.
+func TestPE18StopBetweenPieces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(1))
+		filler := strings.Repeat("x", 400<<10)
+		var want []string
+		for i := range 8 {
+			pair := []string{fmt.Sprint(filler, i), fmt.Sprint(i)}
+			want = append(want, pair...)
+			r.putRaw(pack(t, pair))
+			time.Sleep(time.Second)
+		}
+		poll := func(c *scheduler.Config) { c.RetrievalMode = scheduler.Polling } // one batch has them all
+		w := r.worker("a", poll)
+		calls := 0
+		got := w.collect(func(ctx context.Context, in kcl.ProcessRecordsInput) error {
+			calls++
+			time.Sleep(20 * time.Second)
+			return everything(ctx, in)
+		})
+		w.start()
+		r.eventually(time.Minute, "the first piece", func() bool { return got.text() != "" })
+		require.NoError(t, w.stop())
+		require.Equal(t, 1, calls)
+
+		next := r.worker("b", poll)
+		rest := next.collect(everything)
+		next.start()
+		time.Sleep(time.Minute)
+		require.NoError(t, next.stop())
+		require.True(t, strings.Join(want, " ") == got.text()+" "+rest.text(), "nothing is missing, and nothing comes twice")
+	})
+}
+
 // TestK06OneShardAsksForAll: every batch of every shard holds records that belong elsewhere, and how the stream places its records
 // is asked once for all, also while there is no answer.
 func TestK06OneShardAsksForAll(t *testing.T) {

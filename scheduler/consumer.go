@@ -428,6 +428,9 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		}
 		c.meet(ctx, batch.Records)
 		for piece := range c.pieces(batch) {
+			if c.stopping() { // one piece is as long as a batch
+				return stopped, nil
+			}
 			if out := c.deliver(ctx, piece); out != done {
 				return out, nil
 			}
