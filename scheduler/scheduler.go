@@ -190,14 +190,16 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 	_, coord := s.parts()
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	beside, end := context.WithCancel(ctx) // the coordinator may end before ctx, with an error
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { s.syncLoop(ctx) })     // ends with ctx: a worker that stops makes no more rows
-	wg.Go(func() { s.tendLoop(ctx) })     // ends with ctx, and deletes none either
-	wg.Go(func() { s.registerLoop(ctx) }) // ends with ctx
-	wg.Go(func() { s.trackLoop(ctx, t) }) // ends with ctx
-	wg.Go(func() { s.watch(loops) })      // ends after the coordinator, so that a stop is watched too
+	defer end()
+	wg.Go(func() { s.syncLoop(beside) })     // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.tendLoop(beside) })     // ends with ctx, and deletes none either
+	wg.Go(func() { s.registerLoop(beside) }) // ends with ctx
+	wg.Go(func() { s.trackLoop(beside, t) }) // ends with ctx
+	wg.Go(func() { s.watch(loops) })         // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {
