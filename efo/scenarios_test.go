@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -693,6 +697,62 @@ func TestE19LatestDiesBeforeTheFirstEvent(t *testing.T) {
 				}
 				require.NoError(t, r.now().err)
 				require.Equal(t, numbers(3, 63), r.wait().data)
+			})
+		})
+	}
+}
+
+// skewed is a service whose clock is ahead of ours by a duration: its answers say so, and it takes positions by it.
+type skewed struct {
+	base aws.HTTPClient
+	by   time.Duration
+}
+
+func (s skewed) Do(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".SubscribeToShard") {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		body = timestamps.ReplaceAllFunc(body, func(m []byte) []byte {
+			at, _ := strconv.ParseFloat(string(timestamps.FindSubmatch(m)[1]), 64)
+			return fmt.Appendf(nil, `"Timestamp":%.3f`, at-s.by.Seconds())
+		})
+		req = req.Clone(req.Context())
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	resp, err := s.base.Do(req)
+	if err == nil {
+		resp.Header.Set("Date", time.Now().Add(s.by).UTC().Format(http.TimeFormat))
+	}
+	return resp, err
+}
+
+var timestamps = regexp.MustCompile(`"Timestamp":([0-9.eE+]+)`)
+
+// Our clock is ten minutes behind the service's, or before it: a start at LATEST that is repeated neither skips nor goes back.
+func TestE19ClocksDisagree(t *testing.T) {
+	for _, by := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
+		t.Run(by.String(), func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				for range 20 {
+					w.write(1) // before the start, for up to twenty minutes
+					time.Sleep(time.Minute)
+				}
+				w.srv.Inject(onSubscribe(3, kinesistest.ResetStream(kinesistest.AfterEvents(0))))
+				calls := w.subscribes()
+				cfg := w.config()
+				cfg.HTTPClient = skewed{w.client.Options().HTTPClient, by}
+				r := w.start(cfg, shard0, kcl.Position{Kind: kcl.Latest})
+				time.Sleep(time.Millisecond)
+				for range 60 {
+					w.write(1)
+					time.Sleep(time.Second)
+				}
+				require.NoError(t, r.now().err)
+				require.Equal(t, numbers(20, 80), r.wait().data)
+				all := calls()
+				require.Contains(t, all[len(all)-1].body, "AT_TIMESTAMP")
 			})
 		})
 	}
