@@ -275,3 +275,21 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 		require.Equal(t, []leases.Lease{seen}, a.coord.Leases())
 	})
 }
+
+// L-22: a worker of the KCL 2.x, which knows of no hand-overs, can leave a row
+// with a worker that was to hand over and no owner. When that worker is gone, the
+// lease is free all the same.
+func TestL22HandOverToNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		row := mustList(t, f.store)[0]
+		to := row
+		to.CheckpointOwner = "gone"
+		require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpointOwner}))
+		f.start("a")
+		time.Sleep(17500 * time.Millisecond)
+		f.requireBalance("a")
+		require.Empty(t, mustList(t, f.store)[0].CheckpointOwner)
+	})
+}

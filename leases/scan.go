@@ -118,7 +118,7 @@ func (c *Coordinator) judge(listed []Lease) view {
 		rest := c.rests[l.Key]
 		r := row{
 			Lease:   l,
-			expired: l.Owner != "" && still >= c.cfg.respect(),
+			expired: l.ActualOwner() != "" && still >= c.cfg.respect(),
 			quiet:   still >= c.cfg.FailoverTime*7/10,
 			busy:    h != nil || (rest != nil && now < rest.until),
 			waited:  c.waited[l.Key],
