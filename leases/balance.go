@@ -106,7 +106,9 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 			w.delivered.look(looksAveraged)
 		}
 		if ok && w.owner != "" && r.Owner != "" && w.owner != r.Owner && !w.expired {
-			w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(forgotten))
+			if w.moves == 0 || now-w.moved >= cfg.settling() { // else it was not for what it delivers
+				w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(forgotten))
+			}
 			w.moved = now
 			if r.Owner == v.me {
 				s.moved = now
