@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -205,6 +206,38 @@ func TestFewStreamsOnAConnection(t *testing.T) {
 					require.Less(t, o.opens()[0].Sub(begin), within)
 				}
 				require.Equal(t, (shards+streams-1)/streams, network.Link("kinesis.test", "").Conns())
+			})
+		})
+	}
+}
+
+// TestE28CloseWhileDialling: the connection is not made, one reader dials, others wait for that, and others for their turn to open.
+// All end with their context.
+func TestE28CloseWhileDialling(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, 7 * time.Second, 21 * time.Second} {
+		t.Run(after.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := newNetwork(t)
+				w := newWorld(t, kinesistest.Config{Network: network})
+				client := derived(t, buildable(t, network, nil, func(tr *http.Transport) {
+					tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+				}), efo.TransportConfig{H2C: true, MaxConcurrentOpens: 4, Logger: w.log})
+				stop := errors.New("stop")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				var wg sync.WaitGroup
+				for range 10 {
+					cfg := w.config()
+					cfg.HTTPClient, cfg.Lineage = client, nil
+					wg.Go(func() { require.Equal(t, stop, w.read(ctx, cfg, shard0, kcl.Position{}, 0).err) }) // ends with ctx
+				}
+				time.Sleep(after)
+				cancel(stop)
+				began := time.Now()
+				wg.Wait()
+				require.Less(t, time.Since(began), time.Second)
 			})
 		})
 	}

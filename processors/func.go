@@ -27,7 +27,9 @@ func Func(handle func(ctx context.Context, records []kcl.Record) error, o FuncOp
 
 // Each makes a processor of a function that handles one record. They come in
 // order, one at a time. After an error that record is handled again, and not
-// the ones before it: checkpoints reach into a batch.
+// the ones before it: checkpoints reach into a batch. A stop of the worker waits
+// for the records of a batch that has begun, up to scheduler.Config.ShutdownTimeout;
+// what was handled since the last checkpoint comes again when that runs out.
 func Each(handle func(ctx context.Context, record kcl.Record) error, o FuncOptions) kcl.Processor {
 	return &function{
 		handle: func(ctx context.Context, records []kcl.Record) error { return handle(ctx, records[0]) },
