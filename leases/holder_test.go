@@ -198,6 +198,33 @@ func TestTakenLeaseIsLost(t *testing.T) {
 	}
 }
 
+// TestE10TakenLeaseIsNoticedByTheScan: who takes a lease by force need not wait for
+// the next renewal, until which the former owner would subscribe again and again.
+func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		lost := make(chan error, 1)
+		f.start("a", func(c *leases.Config) {
+			c.FailoverTime = time.Minute
+			c.Consume = func(ctx context.Context, _ *leases.Holder) {
+				<-ctx.Done()
+				lost <- context.Cause(ctx)
+			}
+		})
+		time.Sleep(time.Minute)
+		for f.row().Owner != "a" || len(lost) > 0 {
+			time.Sleep(time.Second)
+		}
+		for counter := f.row().Counter; f.row().Counter == counter; {
+			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
+		}
+		f.edit(func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
+		time.Sleep(4 * time.Second) // two scans: the first may have begun before
+		require.Len(t, lost, 1)
+		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
+	})
+}
+
 // TestL10LookAlike loses an answer, and lets a write that is not ours take the
 // same step of the counter in our name.
 func TestL10LookAlike(t *testing.T) {

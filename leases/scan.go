@@ -178,24 +178,21 @@ func (c *Coordinator) note(v view) {
 	waited, waiting := map[string]int{}, v.waiting()
 	held, starved := 0, false
 	for _, r := range v.rows {
+		h := c.holder(r.Key)
 		switch {
 		case r.Finished():
 		case r.Owner == v.me && r.CheckpointOwner == "":
 			held++
 		case r.Owner == v.me:
 			c.pending = append(c.pending, r.Key)
-		case r.CheckpointOwner == v.me:
-			// Somebody asks for a lease. A renewal will run into that, and is
-			// the one place that knows what to do about it.
-			c.mu.Lock()
-			h := c.active[r.Key]
-			c.mu.Unlock()
-			if h != nil {
-				select {
-				case h.poke <- struct{}{}:
-				default:
-				}
+		case h != nil:
+			// Somebody asks for a lease, or has taken it by force. A renewal will run
+			// into that, and is the one place that knows what to do about it.
+			select {
+			case h.poke <- struct{}{}:
+			default:
 			}
+		case r.CheckpointOwner == v.me:
 		case waiting[r.Key]:
 		case r.expired || r.Owner == "":
 			waited[r.Key] = r.waited + 1
@@ -208,6 +205,13 @@ func (c *Coordinator) note(v view) {
 		c.log.Warn("shards are left unread: all workers that take part have reached MaxLeasesForWorker", "leases", len(waited), "max_leases", v.max)
 	}
 	c.starved = starved
+}
+
+// holder returns the holder of a lease that this worker has, or nil.
+func (c *Coordinator) holder(key string) *Holder {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active[key]
 }
 
 // learn keeps rows that were read or written, unless a later state is known.
