@@ -16,8 +16,11 @@ type fleetView struct {
 	// balance says that leases may be moved between workers that read them, see
 	// cadence.
 	balance bool
-	cfg     assignConfig
-	rand    *rand.Rand // decides which of several leases is moved; nil: the first
+	// delivers is what leases deliver in KB/s, on the average of a while; of those
+	// that it lacks it is what their rows say.
+	delivers map[string]float64
+	cfg      assignConfig
+	rand     *rand.Rand // decides which of several leases is moved; nil: the first
 }
 
 // fleetLease is one lease as the leader judges it.
@@ -155,8 +158,8 @@ func (a *assigner) unfinished() []fleetLease {
 			continue
 		}
 		unread[l.Stream+":"+l.ShardID] = true
-		if l.ThroughputKBps >= 0 {
-			known, sum = known+1, sum+l.ThroughputKBps
+		if kbps := a.throughput(l.Lease); kbps >= 0 {
+			known, sum = known+1, sum+kbps
 		}
 	}
 	var all []fleetLease
@@ -164,7 +167,7 @@ func (a *assigner) unfinished() []fleetLease {
 		if l.Finished() {
 			continue
 		}
-		if l.kbps = l.ThroughputKBps; l.kbps < 0 {
+		if l.kbps = a.throughput(l.Lease); l.kbps < 0 {
 			l.kbps = sum / max(1, known)
 		}
 		l.waits = l.waitsFor(unread)
@@ -185,6 +188,14 @@ func last(so bool) int {
 		return 1
 	}
 	return 0
+}
+
+// throughput is what a lease delivers; negative when not known.
+func (a *assigner) throughput(l Lease) float64 {
+	if kbps, ok := a.delivers[l.Key]; ok {
+		return kbps
+	}
+	return l.ThroughputKBps
 }
 
 // weight is what a lease counts for: its throughput, but a lease that is hardly

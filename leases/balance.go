@@ -82,13 +82,12 @@ func (w weighed) stays(cfg *Config) time.Duration {
 	return time.Duration(float64(cfg.settling()) * math.Exp2(w.moves-1))
 }
 
-// weigh completes a view with what leases are balanced by.
+// weigh completes a view with what leases are balanced by, by the workers
+// themselves or by a leader.
 func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 	v.by = cfg.Balance
-	if cfg.Balance != BalanceThroughput {
-		return
-	}
-	if s.leases == nil {
+	anew := s.leases == nil || now-s.looked > cfg.settling() // nobody looked for a while
+	if anew {
 		s.begun, s.looked, s.moved = now, now, now-cfg.pace()
 	}
 	look := now-s.looked >= cfg.pace()
@@ -99,7 +98,10 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 	for i := range v.rows {
 		r := &v.rows[i]
 		w, ok := s.leases[r.Key]
-		if ok {
+		switch {
+		case anew:
+			w.delivered = estimate{}
+		case ok:
 			w.delivered.add(r.ThroughputKBps, (now - w.seen).Seconds())
 		}
 		if look {

@@ -166,13 +166,15 @@ func (d *duty) failed(ctx context.Context, err error) {
 // an error.
 func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) error {
 	balance, came := d.balance()
-	f := fleetView{workers: d.trusted(), balance: balance, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	balance = balance && (came || unlikely(v, d.active))
+	f := fleetView{workers: d.trusted(), balance: balance, delivers: map[string]float64{}, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
 	if came {
 		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
 	}
 	for _, r := range v.rows {
 		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
+		f.delivers[r.Key] = r.kbps
 	}
 	moves, spillover := assign(f)
 	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)

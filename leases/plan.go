@@ -19,7 +19,6 @@ type row struct {
 	// the worker has just failed with it. It cannot be taken now.
 	busy bool
 	// kbps is its throughput, averaged over a while; negative when not known.
-	// Only set for BalanceThroughput, like the next three.
 	kbps float64
 	// doubt is the variance of kbps.
 	doubt float64

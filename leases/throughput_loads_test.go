@@ -37,34 +37,76 @@ func newLoads(workers, leases int, rate func(i int, now time.Duration) float64) 
 // run lets time pass. Every lease is renewed each three seconds, and every worker
 // looks each ten.
 func (f *loads) run(d time.Duration) {
-	const second = time.Second
-	cfg := Config{Balance: BalanceThroughput}.withDefaults()
-	meters := make([]meter, len(f.rows))
 	scales := make([]scale, len(f.workers))
-	for tick := range int(d / second) {
-		now := time.Duration(tick) * second
-		for i := range f.rows {
-			meters[i].add(int(1024 * f.rate(i, now)))
-			if (tick+i)%3 == 0 {
-				f.rows[i].ThroughputKBps = meters[i].sample(now+second, second)
-			}
-		}
+	f.pass(d, func(tick int, now time.Duration) {
 		for k, w := range f.workers {
 			if (tick+k)%10 != 0 {
 				continue
 			}
-			v := view{me: w, asks: -1, rows: make([]row, len(f.rows))}
-			for i, l := range f.rows {
-				v.rows[i] = row{Lease: l, busy: l.Owner == w}
-			}
-			scales[k].weigh(&cfg, &v, now+time.Duration(k)*time.Millisecond)
+			v := f.look(&scales[k], w, now+time.Duration(k)*time.Millisecond)
 			for _, a := range plan(v) {
-				i := slices.IndexFunc(f.rows, func(l Lease) bool { return l.Key == a.row.Key })
-				f.rows[i].Owner, f.rows[i].NativeOwner = w, w
-				f.moved(i, now)
+				f.move(a.row.Key, w, now)
 			}
 		}
+	})
+}
+
+// lead lets time pass while a leader evens out the load each minute.
+func (f *loads) lead(d time.Duration) {
+	var s scale
+	var workers []WorkerMetrics
+	for _, w := range f.workers {
+		workers = append(workers, ownMetrics(w, time.Unix(1, 0)))
 	}
+	f.pass(d, func(tick int, now time.Duration) {
+		if tick%3 != 0 {
+			return
+		}
+		v := f.look(&s, "leader", now)
+		if tick%60 != 0 {
+			return
+		}
+		fleet := fleetView{workers: workers, balance: unlikely(&v, workers), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(uint64(tick), 0)), delivers: map[string]float64{}}
+		for _, r := range v.rows {
+			fleet.leases = append(fleet.leases, fleetLease{Lease: r.Lease})
+			fleet.delivers[r.Key] = r.kbps
+		}
+		moves, _ := assign(fleet)
+		for _, m := range moves {
+			f.move(m.lease.Key, m.to, now)
+		}
+	})
+}
+
+// pass lets time pass, second by second.
+func (f *loads) pass(d time.Duration, second func(tick int, now time.Duration)) {
+	meters := make([]meter, len(f.rows))
+	for tick := range int(d / time.Second) {
+		now := time.Duration(tick) * time.Second
+		for i := range f.rows {
+			meters[i].add(int(1024 * f.rate(i, now)))
+			if (tick+i)%3 == 0 {
+				f.rows[i].ThroughputKBps = meters[i].sample(now+time.Second, time.Second)
+			}
+		}
+		second(tick, now)
+	}
+}
+
+func (f *loads) look(s *scale, me string, now time.Duration) view {
+	cfg := Config{Balance: BalanceThroughput}.withDefaults()
+	v := view{me: me, asks: -1, rows: make([]row, len(f.rows))}
+	for i, l := range f.rows {
+		v.rows[i] = row{Lease: l, busy: l.Owner == me}
+	}
+	s.weigh(&cfg, &v, now)
+	return v
+}
+
+func (f *loads) move(key, to string, now time.Duration) {
+	i := slices.IndexFunc(f.rows, func(l Lease) bool { return l.Key == key })
+	f.rows[i].Owner, f.rows[i].NativeOwner = to, to
+	f.moved(i, now)
 }
 
 // spread is by how much of the average the workers differ.
@@ -234,6 +276,51 @@ func TestThroughputThatShifts(t *testing.T) {
 			require.LessOrEqual(t, at[0], tt.quarter)
 			require.LessOrEqual(t, at[1], tt.half)
 			require.LessOrEqual(t, after, tt.leases/2)
+		})
+	}
+}
+
+// TestLeaderLeavesChanceAlone: a leader, who decides as the KCL does, moves all but
+// nothing for loads that vary, and evens out what differs for good.
+func TestLeaderLeavesChanceAlone(t *testing.T) {
+	t.Parallel()
+	hours := 8
+	if testing.Short() {
+		hours = 3
+	}
+	const workers, leases = 5, 50
+	settled, quarter := time.Duration(hours)*time.Hour, 15*time.Minute
+	rng := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }
+	usual := slices.Repeat([]float64{10}, leases)
+	noise, five := rng(), rng()
+	for _, tt := range []struct {
+		name        string
+		rate        func(i int, now time.Duration) float64
+		first, most int     // moves in the first hour, and then in each
+		spread      float64 // a quarter of an hour after the shift
+	}{
+		{"half as much or half as much again", func(int, time.Duration) float64 { return 10 * (0.5 + noise.Float64()) }, 0, 0, 0.5},
+		{"nothing, then everything", func(int, time.Duration) float64 { return 50 * float64(five.IntN(5)/4) }, 25, 1, 0.6},
+		{"bursts", bursts(rng(), usual, 30, 10*time.Second, 5*time.Minute), 50, 4, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			shifted := slices.Repeat([]float64{1}, leases)
+			var f *loads
+			f = newLoads(workers, leases, func(i int, now time.Duration) float64 {
+				if now == settled && slices.Index(f.workers, f.rows[i].Owner) < workers/2 {
+					shifted[i] = 5
+				}
+				return tt.rate(i, now) * shifted[i]
+			})
+			moves := make([]int, hours+1)
+			f.moved = func(_ int, now time.Duration) { moves[now/time.Hour]++ }
+			f.lead(settled + quarter)
+			spread := f.spread(func(i int) float64 { return shifted[i] })
+			t.Logf("moves in each hour: %v; spread a quarter of an hour after a shift: %.2f", moves, spread)
+			require.LessOrEqual(t, moves[0], tt.first)
+			require.LessOrEqual(t, slices.Max(moves[1:hours]), tt.most)
+			require.LessOrEqual(t, spread, tt.spread)
 		})
 	}
 }
