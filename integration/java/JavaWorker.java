@@ -48,7 +48,8 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
 /**
  * A worker of the Java KCL, 2.x or 3.x, on local servers: the peer of the Go workers in
  * mixed_test.go. It prints one line for everything that happens to a shard, "TIME EVENT SHARD
- * SEQUENCE DATA" with the time in microseconds since 1970, and ends in order on SIGTERM.
+ * SEQUENCE DATA" with the time in microseconds since 1970, and for each client version of 3.x that
+ * it comes to. It ends in order on SIGTERM.
  *
  * <p>Settings come from the environment: STREAM, APPLICATION, WORKER, KINESIS_URL (h2c),
  * DYNAMODB_URL, RETRIEVAL (FANOUT or POLLING), FAILOVER_MILLIS, and for 3.x CLIENT_VERSION. With
@@ -158,10 +159,15 @@ public final class JavaWorker {
                 .metricsFactory(new NullMetricsFactory()),
             configs.processorConfig(),
             retrieval);
-    String flip = setting("FLIP_SECONDS", "");
-    if (!flip.isEmpty()) { // no configuration has it
+    if (!version.isEmpty()) {
       Object machine = field(Scheduler.class, "migrationStateMachine").get(scheduler);
-      field(machine.getClass(), "flipTo3XStabilizerTimeInSeconds").set(machine, Long.valueOf(flip));
+      String flip = setting("FLIP_SECONDS", "");
+      if (!flip.isEmpty()) { // no configuration has it
+        field(machine.getClass(), "flipTo3XStabilizerTimeInSeconds").set(machine, Long.valueOf(flip));
+      }
+      Thread watch = new Thread(() -> watch(machine), "watch");
+      watch.setDaemon(true);
+      watch.start();
     }
     Thread run = new Thread(scheduler, "scheduler");
     Runtime.getRuntime()
@@ -245,6 +251,26 @@ public final class JavaWorker {
       }
     }
     throw new NoSuchMethodException(name + " of " + config.getClass());
+  }
+
+  /** Prints how far this worker has come from 2.x to 3.x. */
+  private static void watch(Object machine) {
+    String last = "";
+    while (true) {
+      try {
+        Thread.sleep(50);
+        Method get = machine.getClass().getMethod("getCurrentClientVersion");
+        String version = String.valueOf(get.invoke(machine));
+        if (!version.equals(last)) {
+          print("mode", "", "", version);
+          last = version;
+        }
+      } catch (ReflectiveOperationException e) {
+        // It has not begun.
+      } catch (InterruptedException e) {
+        return;
+      }
+    }
   }
 
   private static Field field(Class<?> type, String name) throws Exception {
