@@ -18,9 +18,11 @@ import (
 // killed as well: there is no special worker.
 func TestL05FailoverTimes(t *testing.T) {
 	t.Parallel()
-	const shards, kills = 40, 40
+	const shards, each = 40, 10
+	seeds := unlessShort(4, 2)
+	kills := each * seeds
 	var dead, others []time.Duration
-	for seed := range uint64(4) {
+	for seed := range uint64(seeds) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 5))
 			f := newFleet(t, shards)
@@ -33,7 +35,7 @@ func TestL05FailoverTimes(t *testing.T) {
 			for i := range 5 {
 				join(i)
 			}
-			for i := range kills / 4 {
+			for i := range each {
 				time.Sleep(25*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))) // settled
 				f.reset()
 				at := rng.IntN(len(alive))

@@ -393,7 +393,7 @@ func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 				f.start(id)
 			}
 			time.Sleep(20 * time.Second)
-			for i := range 25 {
+			for i := range unlessShort(25, 8) {
 				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Second))))
 				leader := f.leader()
 				f.kill(f.workers[leader])
