@@ -418,7 +418,14 @@ func TestMixedWithJava3(t *testing.T) {
 	m.awaitAll(ctx, t, 90*time.Second, 2, "g1", "j2")
 	m.awaitLeader(ctx, t, 5*time.Second, "g1")
 	require.Greater(t, m.count("g1", "requested"), asked, "shards moved without asking")
-	m.awaitHandOff(ctx, t, 90*time.Second, "j2", "g1")
+	asked = m.count("j2", "requested")
+	m.start(ctx, t, "g2", "") // two: with one the leader may find enough on its own worker
+	m.start(ctx, t, "g3", "")
+	m.awaitAll(ctx, t, 90*time.Second, 1, "g1", "g2", "g3", "j2")
+	m.await(ctx, t, 45*time.Second, "j2 is asked for a shard", func() bool { return m.count("j2", "requested") > asked })
+	m.stop(ctx, t, "g2")
+	m.stop(ctx, t, "g3")
+	m.awaitAll(ctx, t, 45*time.Second, 2, "g1", "j2")
 	require.Equal(t, before, m.settled(ctx, t, 30*time.Second), "records twice")
 	require.Empty(t, m.wrong)
 
