@@ -116,9 +116,9 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 
 // adopt writes to a row that another library made what is missing in it: the
 // stream's creation time, the service's time from which LATEST counts, the hash
-// keys, and the second parent, which vmware-go-kcl does not keep. It tries until the row has it: were a record of the shard processed before LATEST
-// is pinned, and the lease lost before a checkpoint, the next owner would start
-// later.
+// keys, and the second parent, which vmware-go-kcl does not keep. It tries until
+// the row has it: were a record of the shard processed before LATEST is pinned,
+// and the lease lost before a checkpoint, the next owner would start later.
 func (c *consumer) adopt(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for row := c.start; ; {

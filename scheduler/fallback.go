@@ -191,8 +191,8 @@ func (f *fallback) probeDue() bool {
 }
 
 // worked ends a row of failures: of polling with any answer, of fan-out when
-// records come, or a subscription lasts. Records do not count while somebody else wants the shard:
-// two that take it from each other get some.
+// records come, or a subscription lasts. Records do not count while somebody
+// else wants the shard: two that take it from each other get some.
 func (f *fallback) worked(batch kcl.Batch) {
 	if f.polls {
 		f.failing = streak{}
