@@ -47,7 +47,7 @@ type Config struct {
 	// It must be the same in all workers. Defaults to 10s (failoverTimeMillis).
 	FailoverTime time.Duration
 	// ScanInterval is how often the table is listed, plus up to a quarter.
-	// Defaults to 2s.
+	// Defaults to a fifth of FailoverTime, and to 2s when that is less.
 	ScanInterval time.Duration
 	// RenewInterval is how often a lease is renewed, less up to a tenth.
 	// Defaults to a third of FailoverTime, and must not be more than a half.
@@ -84,7 +84,7 @@ func (c Config) withDefaults() Config {
 		c.FailoverTime = DefaultFailoverTime
 	}
 	if c.ScanInterval <= 0 {
-		c.ScanInterval = DefaultScanInterval
+		c.ScanInterval = max(DefaultScanInterval, c.FailoverTime/5)
 	}
 	if c.RenewInterval <= 0 {
 		c.RenewInterval = c.FailoverTime / 3

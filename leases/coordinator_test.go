@@ -1,11 +1,16 @@
 package leases_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
 )
 
 // failover is the bound L1 of the reliability catalogue for the defaults.
@@ -142,6 +147,35 @@ func TestSeveralKilledAtOnce(t *testing.T) {
 		time.Sleep(failover)
 		f.requireBalance("c", "d")
 		require.LessOrEqual(t, f.longestGap(), failover)
+	})
+}
+
+// TestScansFollowFailoverTime: who can wait longer for the shards of a dead worker
+// reads the table less often, and waits longer by just that.
+func TestScansFollowFailoverTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		f.period = 5 * time.Second
+		var lists atomic.Int32
+		for _, id := range []string{"a", "b", "c"} {
+			f.start(id, func(c *leases.Config) { c.FailoverTime = time.Minute }).client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+				if call.Op == "list" {
+					lists.Add(1)
+				}
+				return apply()
+			})
+		}
+		time.Sleep(5 * time.Minute)
+		f.requireBalance("a", "b", "c")
+		f.reset()
+		lists.Store(0)
+		time.Sleep(10 * time.Minute)
+		require.InDelta(t, 3*10*4.5, lists.Load(), 3*10*0.6, "one in 12 to 15 seconds")
+		require.Zero(t, f.moves())
+		f.workers["a"].kill()
+		time.Sleep(6 * failover)
+		f.requireBalance("b", "c")
+		require.LessOrEqual(t, f.longestGap(), 6*failover)
 	})
 }
 

@@ -205,7 +205,7 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 		f := newFleet(t, 1)
 		lost := make(chan error, 1)
 		f.start("a", func(c *leases.Config) {
-			c.FailoverTime = time.Minute
+			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
 			c.Consume = func(ctx context.Context, _ *leases.Holder) {
 				<-ctx.Done()
 				lost <- context.Cause(ctx)
@@ -219,7 +219,7 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
 		}
 		f.edit(func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
-		time.Sleep(4 * time.Second) // two scans: the first may have begun before
+		time.Sleep(5 * time.Second) // two scans: the first may have begun before
 		require.Len(t, lost, 1)
 		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
 	})
