@@ -85,7 +85,6 @@ func (w weighed) stays(cfg *Config) time.Duration {
 // weigh completes a view with what leases are balanced by, by the workers
 // themselves or by a leader.
 func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
-	v.by = cfg.Balance
 	anew := s.leases == nil || now-s.looked > cfg.settling() // nobody looked for a while
 	if anew {
 		s.begun, s.looked, s.moved = now, now, now-cfg.pace()

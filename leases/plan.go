@@ -18,7 +18,9 @@ type row struct {
 	// busy: this worker holds it, or its last consumer has not returned yet, or
 	// the worker has just failed with it. It cannot be taken now.
 	busy bool
-	// kbps is its throughput, averaged over a while; negative when not known.
+	// kbps is its throughput, averaged over a while; negative when not known. It
+	// and what follows up to restless are only set where throughput decides, or soon
+	// may: with BalanceThroughput, and where a leader assigns or is to.
 	kbps float64
 	// doubt is the variance of kbps.
 	doubt float64

@@ -81,7 +81,7 @@ func (c *Coordinator) reportBad(bad []*RowError) {
 // monotonic clock, from when the listing that showed it first had come back.
 func (c *Coordinator) judge(listed []Lease) view {
 	now := c.clock.now().mono
-	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, asks: 1}
+	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, by: c.cfg.Balance, asks: 1}
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]Lease, len(listed))
 
@@ -138,7 +138,9 @@ func (c *Coordinator) judge(listed []Lease) view {
 	}
 	c.sightings, c.rows = sightings, rows
 	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
-	c.scale.weigh(&c.cfg, &v, now)
+	if v.by == BalanceThroughput || c.mode != modeNative {
+		c.scale.weigh(&c.cfg, &v, now)
+	}
 	return v
 }
 

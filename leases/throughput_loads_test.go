@@ -95,7 +95,7 @@ func (f *loads) pass(d time.Duration, second func(tick int, now time.Duration)) 
 
 func (f *loads) look(s *scale, me string, now time.Duration) view {
 	cfg := Config{Balance: BalanceThroughput}.withDefaults()
-	v := view{me: me, asks: -1, rows: make([]row, len(f.rows))}
+	v := view{me: me, asks: -1, by: cfg.Balance, rows: make([]row, len(f.rows))}
 	for i, l := range f.rows {
 		v.rows[i] = row{Lease: l, busy: l.Owner == me}
 	}
