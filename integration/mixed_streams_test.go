@@ -18,11 +18,7 @@ func TestMixedSeveralStreams(t *testing.T) {
 	m := newMixed(ctx, t, "FANOUT", 2, 2)
 	stays, goes := m.streams[0], m.streams[1]
 
-	m.start(ctx, t, "g0", "") // Java takes much longer with an empty table
-	m.awaitAll(ctx, t, 30*time.Second, 4, "g0")
-	m.stop(ctx, t, "g0")
-	m.startJava3(ctx, t, "j1")
-	m.awaitAll(ctx, t, 90*time.Second, 4, "j1")
+	m.beginWithJava3(ctx, t, 4)
 	m.start(ctx, t, "g1", "")
 	m.awaitAll(ctx, t, 90*time.Second, 1, "j1", "g1")
 	require.Len(t, m.rows, 4, "both write the same keys")

@@ -116,6 +116,17 @@ func (m *mixed) startJava3(ctx context.Context, t *testing.T, name string) {
 	m.start(ctx, t, name, "KCL_JAVA_KCL3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_3X")
 }
 
+// beginWithJava3 makes the table with a Go worker, as Java takes much longer for that, and then has
+// j1 read all shards.
+func (m *mixed) beginWithJava3(ctx context.Context, t *testing.T, shards int) {
+	t.Helper()
+	m.start(ctx, t, "g0", "")
+	m.awaitAll(ctx, t, 30*time.Second, shards, "g0")
+	m.stop(ctx, t, "g0")
+	m.startJava3(ctx, t, "j1")
+	m.awaitAll(ctx, t, 90*time.Second, shards, "j1")
+}
+
 // kill ends a worker without a chance to do anything.
 func (m *mixed) kill(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
@@ -393,11 +404,7 @@ func TestMixedWithJava3(t *testing.T) {
 	m := newMixed(ctx, t, "FANOUT", 8)
 	all := m.keys
 
-	m.start(ctx, t, "g0", "") // Java takes much longer with an empty table
-	m.awaitAll(ctx, t, 30*time.Second, 8, "g0")
-	m.stop(ctx, t, "g0")
-	m.startJava3(ctx, t, "j1")
-	m.awaitAll(ctx, t, 90*time.Second, 8, "j1")
+	m.beginWithJava3(ctx, t, 8)
 	m.start(ctx, t, "g1", "")
 	m.awaitAll(ctx, t, 90*time.Second, 2, "j1", "g1")
 	m.awaitLeader(ctx, t, 5*time.Second, "j1")
