@@ -1,0 +1,93 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+const autoCheckpointIn = 10 * time.Second // how long a checkpoint that the library makes may take
+
+// deliver hands one batch to the processor, as often as it takes.
+func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
+	expanded := c.expand(ctx, batch.Records)
+	records := c.fresh(expanded)
+	if len(records) == 0 {
+		if len(expanded) == 0 && len(batch.Records) > 0 {
+			c.passOver(batch.Records[len(batch.Records)-1].Position())
+		}
+		c.progress.processed(0, c.processed, batch.BehindLatest)
+		c.checkpointInTime(ctx) // the shard may bring nothing for a while
+		return done
+	}
+	c.last = records[len(records)-1].Position()
+	records = c.decode(ctx, records)
+	in := kcl.ProcessRecordsInput{
+		Records: records, BehindLatest: batch.BehindLatest, AtShardEnd: batch.End != nil,
+		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,
+	}
+	if batch.End != nil {
+		in.Children = batch.End.Children
+	}
+	out := c.repeat(ctx, "process_records", func() error {
+		in.DeliveredAt = time.Now()
+		c.checkpointer.Delivered(c.last)
+		failed := true // also when the processor panics
+		defer func() {
+			c.metrics.Processed(time.Since(in.DeliveredAt))
+			if failed {
+				c.checkpointer.Failed()
+			}
+		}()
+		err := c.processor.ProcessRecords(ctx, in)
+		failed = err != nil
+		return err
+	})
+	if out != done {
+		return out
+	}
+	c.processed = c.last
+	size := 0
+	for i := range records {
+		size += len(records[i].Data())
+	}
+	c.holder.Delivered(size)
+	c.progress.processed(len(records), c.processed, batch.BehindLatest)
+	c.checkpointInTime(ctx)
+	return done
+}
+
+// fresh drops the records up to the checkpoint, or up to the last one that was
+// delivered should the source bring one twice.
+func (c *consumer) fresh(records []kcl.Record) []kcl.Record {
+	for i, r := range records {
+		if r.Position().Compare(c.last) > 0 {
+			return records[i:]
+		}
+	}
+	return nil
+}
+
+// checkpointInTime makes the checkpoint that is due, if the library makes any.
+func (c *consumer) checkpointInTime(ctx context.Context) {
+	if every := c.s.cfg.CheckpointInterval; every > 0 && time.Since(c.tried) >= every {
+		c.autoCheckpoint(ctx)
+	}
+}
+
+// autoCheckpoint records what was processed, unless the processor itself has
+// recorded more.
+func (c *consumer) autoCheckpoint(ctx context.Context) {
+	c.tried = time.Now()
+	if c.processed.Compare(c.checkpointer.Report().Last) <= 0 || c.processed.IsSentinel() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, autoCheckpointIn)
+	defer cancel()
+	err := c.checkpointer.CheckpointAt(ctx, c.processed)
+	if err != nil && !errors.Is(err, kcl.ErrInvalidCheckpoint) && !errors.Is(err, kcl.ErrLeaseLost) {
+		c.log.WarnContext(ctx, "checkpoint failed, it is tried again after a later batch", "err", err)
+	}
+}

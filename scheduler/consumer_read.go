@@ -1,0 +1,131 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// process reads the shard and hands its records to the processor, until the
+// shard ends, the consumer shall finish or the lease is lost.
+func (c *consumer) process(ctx context.Context) outcome {
+	ctx, end := context.WithCancelCause(ctx)
+	reading, cancel := context.WithCancelCause(ctx)
+	returned := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer end(nil)
+	defer close(returned)
+	wg.Go(func() { // ends on return, at the latest
+		select {
+		case <-c.holder.Stopping():
+		case <-c.stream.stopped:
+		case <-returned:
+		}
+		cancel(errStopping)
+		select {
+		case <-c.stream.stopped: // for which the holder keeps no time
+		case <-returned:
+			return
+		}
+		timer := time.NewTimer(c.s.cfg.ShutdownTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end(kcl.ErrShutdownTimeout)
+		case <-returned:
+		}
+	})
+
+	backoff := retry.New(firstBackoff, maxBackoff)
+	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+	c.holder.Delivered(0)
+	c.progress.begins()
+	for expired := 0; ; {
+		before := c.next
+		out, err := c.read(ctx, reading, src)
+		if err == nil {
+			return out
+		}
+		if c.next != before {
+			backoff.Reset()
+			expired = 0
+		}
+		c.progress.refused(err)
+		wait := backoff.Next()
+		c.log.ErrorContext(ctx, "shard cannot be read", "err", err, "wait", wait)
+		if isShardGone(err) {
+			expired++
+		} else {
+			expired = 0
+		}
+		used := ""
+		if f, ok := src.(*fallback); ok {
+			used = f.consumer
+		}
+		if c.recoverFrom(reading, err, used, expired) == ended {
+			return ended
+		}
+		if out := c.pause(ctx, wait); out != done {
+			return out
+		}
+	}
+}
+
+var errNoEnd = errors.New("the source ended without the end of the shard")
+
+// read runs the source until it has nothing more. An error is one that the
+// source calls final.
+func (c *consumer) read(ctx, reading context.Context, src source) (outcome, error) {
+	for batch, err := range src.Batches(reading, c.shard.ID, c.next) {
+		switch {
+		case ctx.Err() != nil:
+			return lost, nil
+		case c.stopping():
+			return stopped, nil
+		case err != nil:
+			return done, err
+		}
+		c.meet(ctx, batch.Records)
+		for piece := range c.pieces(batch) {
+			if c.stopping() { // one piece is as long as a batch
+				return stopped, nil
+			}
+			if out := c.deliver(ctx, piece); out != done {
+				return out, nil
+			}
+		}
+		if batch.End != nil {
+			c.children = batch.End.Children
+			return ended, nil
+		}
+		c.next = batch.Next
+	}
+	switch {
+	case ctx.Err() != nil:
+		return lost, nil
+	case c.stopping():
+		return stopped, nil
+	}
+	return done, errNoEnd
+}
+
+// meet tells when the record at the checkpoint, where reading starts, is not
+// there any more: the service then starts at the oldest record without a word.
+func (c *consumer) meet(ctx context.Context, records []kcl.Record) {
+	if c.met || len(records) == 0 {
+		return
+	}
+	c.met = true
+	at, first := c.start.Checkpoint, records[0].Position()
+	at.SubSequenceNumber = 0
+	if at.IsZero() || at.IsSentinel() || first.Compare(at) <= 0 {
+		return
+	}
+	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
+		"checkpoint", c.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
+}

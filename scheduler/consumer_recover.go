@@ -1,0 +1,79 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/polling"
+)
+
+const (
+	expiryAttempts = 3               // answers that a shard is gone, before it counts as expired
+	examineAge     = 5 * time.Second // how old the answer to another shard's question for the stream may be
+)
+
+func isShardGone(err error) bool {
+	return errors.Is(err, efo.ErrShardNotFound) || errors.Is(err, polling.ErrShardNotFound)
+}
+
+// recoverFrom acts on an error that was final for the source, which read through
+// the stream consumer used. Many shards come here at the same time, so one acts for all.
+func (c *consumer) recoverFrom(ctx context.Context, cause error, used string, expired int) outcome {
+	c.examine(ctx, cause)
+	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
+		_ = c.stream.registered.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
+		return done
+	}
+	if expired < expiryAttempts || c.stream.err() != nil {
+		return done
+	}
+	// The stream has not had the shard for a while.
+	list, err := c.stream.lineage.get(ctx, 0)
+	if err != nil {
+		return done
+	}
+	if _, listed := list.byID[c.shard.ID]; listed {
+		return done
+	}
+	if !c.stream.created.IsZero() && c.s.sameStream(ctx, c.stream) != nil {
+		return done // examine may not have got an answer
+	}
+	c.children = list.children[c.shard.ID]
+	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,
+		"range_start", c.shard.HashKeyRange.Start, "range_end", c.shard.HashKeyRange.End)
+	return ended
+}
+
+// examine asks whether the stream is still there, unless another shard has just done so.
+func (c *consumer) examine(ctx context.Context, cause error) {
+	key := "asks"
+	if errors.Is(cause, kcl.ErrAccessDenied) || errors.Is(cause, kcl.ErrStreamRecreated) {
+		key = cause.Error() // does not ask, or need not
+	}
+	_ = c.stream.examined.Do(ctx, key, examineAge, func() error {
+		if c.stream.err() == nil {
+			c.s.examine(ctx, c.stream, cause)
+		}
+		return nil
+	})
+}
+
+// registerAgain finds or makes a stream consumer in place of the one that was
+// used, if nobody else has.
+func (c *consumer) registerAgain(ctx context.Context, used string) error {
+	if c.stream.consumer() != used {
+		return nil
+	}
+	err := c.s.register(ctx, c.stream)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
+	if c.s.cfg.Fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
+		c.stream.refuse(used, err) // the shard was being read: it is polled, whatever the reason
+	}
+	return err
+}
