@@ -11,7 +11,7 @@ import (
 // Lease is one row of the lease table: who reads a shard and how far it has
 // been read. It is a plain value; the slices belong to whoever holds the value
 // and are not changed in place. The attributes are those of the Java KCL, so
-// that both can work on one table, and three of our own.
+// that both can work on one table, and some of our own, which it leaves alone.
 type Lease struct {
 	// Key is the shard id, or account:stream:epoch:shardId in an application
 	// with several streams (leaseKey).
@@ -53,12 +53,36 @@ type Lease struct {
 	// it differs from the actual owner, that one is of another library, and
 	// cannot be asked for a graceful hand-over.
 	NativeOwner string
-	// PinnedAt is the service's time at which LATEST was pinned: while
-	// Checkpoint is LATEST, readers start at this time. Zero otherwise.
+	// PinnedAt is the time that belongs to a Checkpoint of LATEST (the service's
+	// time) or AT_TIMESTAMP (the time configured by whoever made the row): while
+	// the Checkpoint stands there, readers start at this time. Zero otherwise
+	// (goPinnedAt).
 	PinnedAt time.Time
 	// StreamCreated is when the stream was created; zero on rows that another
-	// library wrote.
+	// library wrote (goStreamCreated).
 	StreamCreated time.Time
+	// Application is the application whose row this is, empty when the row does
+	// not say so (goApp).
+	Application string
+	// StreamARN is the ARN of the stream whose shard this is, empty when the row
+	// does not say so. In an application with several streams, where Stream has
+	// the rest, it ends with the region (goStream).
+	StreamARN string
+	// Origin is where the application began to read the stream; zero on rows of
+	// another library (goOrigin). No checkpoint changes it.
+	Origin Origin
+	// Paused says that the shard shall not be read, and why: scope, token, time,
+	// who and reason; empty otherwise (goPaused).
+	Paused string
+	// Reset is the token of the reset that wrote the row last; empty when none
+	// did (goReset).
+	Reset string
+	// Reached is the time up to which the shard has been read by a worker that
+	// was told to stop there; zero otherwise (goReached).
+	Reached time.Time
+	// Abilities says what the worker that took the lease last understands, as a
+	// set of bits; 0 on rows of another library or an older release (goCan).
+	Abilities int64
 }
 
 // ActualOwner is the worker that reads the shard and may write the row now:
@@ -99,6 +123,13 @@ const (
 	AttrNativeOwner                      // NativeOwner
 	AttrPinnedAt                         // PinnedAt
 	AttrStreamCreated                    // StreamCreated
+	AttrApplication                      // Application
+	AttrStreamARN                        // StreamARN
+	AttrOrigin                           // Origin
+	AttrPaused                           // Paused
+	AttrReset                            // Reset
+	AttrReached                          // Reached
+	AttrAbilities                        // Abilities
 
 	// AttrAll is every attribute.
 	AttrAll Attr = 1<<iota - 1
@@ -148,6 +179,27 @@ func (l Lease) With(set Attr, m Lease) Lease {
 	if set.Has(AttrStreamCreated) {
 		l.StreamCreated = m.StreamCreated
 	}
+	if set.Has(AttrApplication) {
+		l.Application = m.Application
+	}
+	if set.Has(AttrStreamARN) {
+		l.StreamARN = m.StreamARN
+	}
+	if set.Has(AttrOrigin) {
+		l.Origin = m.Origin
+	}
+	if set.Has(AttrPaused) {
+		l.Paused = m.Paused
+	}
+	if set.Has(AttrReset) {
+		l.Reset = m.Reset
+	}
+	if set.Has(AttrReached) {
+		l.Reached = m.Reached
+	}
+	if set.Has(AttrAbilities) {
+		l.Abilities = m.Abilities
+	}
 	return l
 }
 
@@ -166,7 +218,14 @@ func (l Lease) Same(set Attr, m Lease) bool {
 		(set.Has(AttrThroughput) && l.ThroughputKBps != m.ThroughputKBps) ||
 		(set.Has(AttrNativeOwner) && l.NativeOwner != m.NativeOwner) ||
 		(set.Has(AttrPinnedAt) && !l.PinnedAt.Equal(m.PinnedAt)) ||
-		(set.Has(AttrStreamCreated) && !l.StreamCreated.Equal(m.StreamCreated))
+		(set.Has(AttrStreamCreated) && !l.StreamCreated.Equal(m.StreamCreated)) ||
+		(set.Has(AttrApplication) && l.Application != m.Application) ||
+		(set.Has(AttrStreamARN) && l.StreamARN != m.StreamARN) ||
+		(set.Has(AttrOrigin) && !l.Origin.Equal(m.Origin)) ||
+		(set.Has(AttrPaused) && l.Paused != m.Paused) ||
+		(set.Has(AttrReset) && l.Reset != m.Reset) ||
+		(set.Has(AttrReached) && !l.Reached.Equal(m.Reached)) ||
+		(set.Has(AttrAbilities) && l.Abilities != m.Abilities)
 	return !differ
 }
 

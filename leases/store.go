@@ -21,6 +21,11 @@ type Store interface {
 	// A row that cannot be read is in Listing.Bad and is no error.
 	List(ctx context.Context) (Listing, error)
 
+	// ListNow is List, but shows every write that was accepted before the call.
+	// It may cost more than List, and is called at decisions for which a row
+	// that is not shown must not be there.
+	ListNow(ctx context.Context) (Listing, error)
+
 	// Get returns one row as it is now, after all accepted writes. The error
 	// wraps [ErrNotFound] when there is none, and is a [*RowError] when the
 	// row cannot be read.

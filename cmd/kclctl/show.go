@@ -58,6 +58,13 @@ type row struct {
 	NativeOwner       string     `json:"nativeOwner,omitempty"`
 	PinnedAt          *time.Time `json:"pinnedAt,omitempty"`
 	StreamCreated     *time.Time `json:"streamCreated,omitempty"`
+	Application       string     `json:"application,omitempty"`
+	StreamARN         string     `json:"streamARN,omitempty"`
+	Origin            string     `json:"origin,omitempty"`
+	Paused            string     `json:"paused,omitempty"`
+	Reset             string     `json:"reset,omitempty"`
+	Reached           *time.Time `json:"reached,omitempty"`
+	Abilities         int64      `json:"abilities,omitempty"`
 }
 
 func rowOf(l leases.Lease) row {
@@ -68,6 +75,8 @@ func rowOf(l leases.Lease) row {
 		Parents: slices.Sorted(slices.Values(l.Parents)), Children: slices.Sorted(slices.Values(l.Children)),
 		StartingHashKey: l.HashKeyRange.Start, EndingHashKey: l.HashKeyRange.End, NativeOwner: l.NativeOwner,
 		PinnedAt: timeOrNil(l.PinnedAt), StreamCreated: timeOrNil(l.StreamCreated),
+		Application: l.Application, StreamARN: l.StreamARN, Origin: l.Origin.String(),
+		Paused: l.Paused, Reset: l.Reset, Reached: timeOrNil(l.Reached), Abilities: l.Abilities,
 	}
 	if l.CheckpointOwner != "" {
 		r.NextOwner = l.Owner
@@ -304,7 +313,13 @@ func attributes(l leases.Lease) [][]string {
 	if l.ThroughputKBps >= 0 {
 		add("throughput", strconv.FormatFloat(l.ThroughputKBps, 'f', -1, 64)+" KB/s")
 	}
-	add("latest pinned at", moment(l.PinnedAt))
+	add("start pinned at", moment(l.PinnedAt))
 	add("stream created", moment(l.StreamCreated))
+	add("application", l.Application)
+	add("stream ARN", l.StreamARN)
+	add("application began at", l.Origin.String())
+	add("paused", l.Paused)
+	add("reset", l.Reset)
+	add("reached", moment(l.Reached))
 	return cells
 }

@@ -176,6 +176,10 @@ func TestL18PoisonedItems(t *testing.T) {
 		"half a hash range":      {attrStartingHashKey, str("0"), "attribute startingHashKey"},
 		"throughput is negative": {attrThroughput, num("-1"), "attribute throughputKBps"},
 		"pinned before 1970":     {attrPinnedAt, num("-5"), `attribute goPinnedAt is N "-5", want seconds since 1970`},
+		"origin is junk":         {attrOrigin, str("LATEST"), `attribute goOrigin is S "LATEST", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`},
+		"application is a list":  {attrApplication, &types.AttributeValueMemberL{}, "attribute goApp is a list (L) of 0"},
+		"reached is negative":    {attrReached, num("-1"), "attribute goReached"},
+		"abilities are text":     {attrAbilities, str("1"), "attribute goCan"},
 		"stream without shard":   {attrStream, str("123456789012:orders:1"), "attribute shardId is missing"},
 		"entityType as number":   {attrEntityType, num("1"), "attribute entityType"},
 	} {
@@ -217,6 +221,7 @@ func TestNumbers(t *testing.T) {
 		"1700000000.123456789":  time.Unix(1700000000, 123456789).UTC(),
 		"1.7E9":                 time.Unix(1700000000, 0).UTC(),
 		"253402300799.999":      time.Unix(253402300799, 999000000).UTC(),
+		"0":                     time.Unix(0, 0).UTC(),
 		"0.001":                 time.UnixMilli(1).UTC(),
 		"1700000000.1000000000": time.Unix(1700000000, 100000000).UTC(),
 	} {
@@ -229,11 +234,11 @@ func TestNumbers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, again)
 	}
-	for _, s := range []string{"", "0", "-1", "253402300800", "1.0000000001", "x"} {
+	for _, s := range []string{"", "-1", "253402300800", "1.0000000001", "x"} {
 		_, err := parseSeconds(s)
 		require.Error(t, err, s)
 	}
-	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+	for _, at := range []time.Time{time.Unix(-1, 0), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		_, err := formatSeconds(at)
 		require.Error(t, err)
 	}
@@ -250,6 +255,8 @@ func TestNeverWriteWhatCannotBeRead(t *testing.T) {
 		"pendingCheckpoint:": func(l *leases.Lease) { l.Pending.SequenceNumber = "soon" },
 		"hash key range":     func(l *leases.Lease) { l.HashKeyRange.Start = "1" },
 		"goPinnedAt":         func(l *leases.Lease) { l.PinnedAt = time.Unix(-1, 0) },
+		"goOrigin":           func(l *leases.Lease) { l.Origin = leases.Origin{Kind: "LATEST"} },
+		"goCan -1":           func(l *leases.Lease) { l.Abilities = -1 },
 		"throughputKBps":     func(l *leases.Lease) { l.ThroughputKBps = 1e300 },
 	} {
 		l := good
@@ -267,7 +274,7 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(b)
 	}
-	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},"pendingCheckpointState":{"B":""}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},"goApp":{"S":"a"},"goStream":{"S":"b"},"goOrigin":{"S":"LATEST@2026-01-31T08:00:00Z"},"goPaused":{"S":"c"},"goReset":{"S":"d"},"goReached":{"N":"0"},"goCan":{"N":"3"},"pendingCheckpointState":{"B":""}}`))
 	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"NULL":true},"checkpoint":{"L":[{"M":{}}]},"parentShardId":{"NS":["1"]},"throughputKBps":{"N":"1E125"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var raw dynamotest.Item

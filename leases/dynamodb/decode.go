@@ -95,6 +95,14 @@ func (r *reader) seconds(name string) time.Time {
 	return t
 }
 
+func (r *reader) origin(name string) leases.Origin {
+	o, err := leases.ParseOrigin(r.text(name))
+	if err != nil {
+		r.wrong(name, strings.TrimPrefix(err.Error(), "want "))
+	}
+	return o
+}
+
 func (r *reader) set(name string) []string {
 	switch v := r.item[name].(type) {
 	case nil:
@@ -152,6 +160,13 @@ func decode(it item) (leases.Lease, *leases.RowError) {
 		NativeOwner:                  r.text(attrNativeOwner),
 		PinnedAt:                     r.seconds(attrPinnedAt),
 		StreamCreated:                r.seconds(attrStreamCreated),
+		Application:                  r.text(attrApplication),
+		StreamARN:                    r.text(attrStreamARN),
+		Origin:                       r.origin(attrOrigin),
+		Paused:                       r.text(attrPaused),
+		Reset:                        r.text(attrReset),
+		Reached:                      r.seconds(attrReached),
+		Abilities:                    r.integer(attrAbilities, math.MaxInt64, false),
 	}
 	if l.Key == "" {
 		r.wrong(attrKey, "a string (S)")

@@ -135,6 +135,37 @@ func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
 	if attrs.Has(leases.AttrStreamCreated) {
 		moment(attrStreamCreated, l.StreamCreated)
 	}
+	if attrs.Has(leases.AttrApplication) {
+		add(text(attrApplication, l.Application))
+	}
+	if attrs.Has(leases.AttrStreamARN) {
+		add(text(attrStreamARN, l.StreamARN))
+	}
+	if attrs.Has(leases.AttrOrigin) {
+		if _, err := leases.ParseOrigin(l.Origin.String()); err != nil {
+			problems = append(problems, fmt.Errorf("%s %q: %w", attrOrigin, l.Origin, err))
+		}
+		add(text(attrOrigin, l.Origin.String()))
+	}
+	if attrs.Has(leases.AttrPaused) {
+		add(text(attrPaused, l.Paused))
+	}
+	if attrs.Has(leases.AttrReset) {
+		add(text(attrReset, l.Reset))
+	}
+	if attrs.Has(leases.AttrReached) {
+		moment(attrReached, l.Reached)
+	}
+	if attrs.Has(leases.AttrAbilities) {
+		f := field{name: attrAbilities, empty: integer(0)}
+		switch {
+		case l.Abilities < 0:
+			problems = append(problems, fmt.Errorf("%s %d is negative", attrAbilities, l.Abilities))
+		case l.Abilities > 0:
+			f.value = integer(l.Abilities)
+		}
+		add(f)
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("lease %q cannot be written: %w", l.Key, err)
 	}

@@ -26,8 +26,15 @@ const (
 // not notice them.
 const (
 	attrNativeOwner   = "goOwner"         // S, worker of this library that took the lease last
-	attrPinnedAt      = "goPinnedAt"      // N, seconds since 1970 with a fraction: where LATEST was pinned
+	attrPinnedAt      = "goPinnedAt"      // N, seconds since 1970 with a fraction: the time that belongs to LATEST or AT_TIMESTAMP
 	attrStreamCreated = "goStreamCreated" // N, seconds since 1970 with a fraction: when the stream was created
+	attrApplication   = "goApp"           // S, application whose row it is
+	attrStreamARN     = "goStream"        // S, ARN of the stream; up to the region, with several streams
+	attrOrigin        = "goOrigin"        // S, where the application began to read the stream
+	attrPaused        = "goPaused"        // S, why the shard shall not be read; absent otherwise
+	attrReset         = "goReset"         // S, token of the reset that wrote the row
+	attrReached       = "goReached"       // N, seconds since 1970 with a fraction: read up to here, as asked for
+	attrAbilities     = "goCan"           // N, bits: what the last taker understands
 	attrNativeWorker  = "goWorker"        // BOOL, in the metrics of a worker of this library
 )
 

@@ -45,7 +45,7 @@ func parseInt(s string, limit int64) (int64, error) {
 func parseSeconds(s string) (time.Time, error) {
 	bad := errors.New("want seconds since 1970")
 	r, err := parseDecimal(s)
-	if err != nil || r.Sign() <= 0 {
+	if err != nil || r.Sign() < 0 {
 		return time.Time{}, bad
 	}
 	nanos := r.Mul(r, big.NewRat(int64(time.Second), 1))
@@ -61,7 +61,7 @@ const maxSeconds = 253402300799
 
 // formatSeconds is the inverse, in the form in which DynamoDB keeps numbers.
 func formatSeconds(t time.Time) (string, error) {
-	if t.Unix() < 0 || t.Unix() > maxSeconds || t.Unix() == 0 && t.Nanosecond() == 0 {
+	if t.Unix() < 0 || t.Unix() > maxSeconds {
 		return "", fmt.Errorf("time %v is not between 1970 and 9999", t)
 	}
 	s := strconv.FormatInt(t.Unix(), 10)

@@ -184,8 +184,16 @@ func (s *Store) explain(ctx, timed context.Context, action string, err error) er
 // List implements [leases.Store] with a paged Scan of each segment. Items of other kinds that
 // KCL 3.5 keeps in the table are left out.
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
+	return s.list(ctx, s.cfg.ConsistentList)
+}
+
+// ListNow implements [leases.Store] with a consistent Scan, which costs twice
+// the read units of an eventually consistent one.
+func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.list(ctx, true) }
+
+func (s *Store) list(ctx context.Context, consistent bool) (leases.Listing, error) {
 	var out leases.Listing
-	err := s.scan(ctx, s.cfg.ConsistentList, func(it item) {
+	err := s.scan(ctx, consistent, func(it item) {
 		if !isLease(it) {
 			if isWorker(it) {
 				if m, bad := s.leaseTable().decodeWorker(it); bad == nil {

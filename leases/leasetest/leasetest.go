@@ -47,6 +47,7 @@ var storeTests = []struct {
 	{"update never creates a row", testNoResurrection},
 	{"delete", testDelete},
 	{"list", testList},
+	{"list of what was just written", testListNow},
 	{"concurrent writers", testConcurrentUpdates},
 	{"concurrent creators", testConcurrentCreates},
 	{"different attributes at once", testDisjointUpdates},
@@ -74,6 +75,9 @@ func full(key string) leases.Lease {
 		Children:     []string{"shardId-000000000008", "shardId-000000000009"},
 		HashKeyRange: kcl.HashKeyRange{Start: "10", End: "20"}, ThroughputKBps: 12.5,
 		NativeOwner: "worker-a", PinnedAt: time.UnixMilli(1_700_000_000_123).UTC(), StreamCreated: time.UnixMilli(1_600_000_000_456).UTC(),
+		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.UnixMilli(1_700_000_000_120).UTC()},
+		Paused: "shard p1 2026-01-31T08:00:00Z ann: a reason", Reset: "r1", Reached: time.UnixMilli(1_700_000_000_789).UTC(), Abilities: 1,
 	}
 }
 
@@ -89,6 +93,9 @@ func other(key string) leases.Lease {
 		Children:     []string{"shardId-000000000010"},
 		HashKeyRange: kcl.HashKeyRange{Start: "30", End: "40"}, ThroughputKBps: 0.25,
 		NativeOwner: "worker-c", PinnedAt: time.UnixMilli(1_700_000_000_124).UTC(), StreamCreated: time.UnixMilli(1_600_000_000_457).UTC(),
+		Application: "Orders", StreamARN: "arn:aws:kinesis:us-east-2:123456789012:stream/orders",
+		Origin: leases.Origin{Kind: kcl.SentinelAtTimestamp, At: time.UnixMilli(1_700_000_000_120).UTC()},
+		Paused: "shard p2 2026-01-31T08:00:00Z ann: a reason", Reset: "r2", Reached: time.UnixMilli(1_700_000_000_788).UTC(), Abilities: 3,
 	}
 }
 
@@ -110,6 +117,13 @@ var attributes = []struct {
 	{"native owner", leases.AttrNativeOwner},
 	{"pinned at", leases.AttrPinnedAt},
 	{"stream created", leases.AttrStreamCreated},
+	{"application", leases.AttrApplication},
+	{"stream ARN", leases.AttrStreamARN},
+	{"origin", leases.AttrOrigin},
+	{"paused", leases.AttrPaused},
+	{"reset", leases.AttrReset},
+	{"reached", leases.AttrReached},
+	{"abilities", leases.AttrAbilities},
 }
 
 func requireRow(t *testing.T, s leases.Store, want leases.Lease) {
@@ -130,6 +144,9 @@ func requireSame(t *testing.T, want, got leases.Lease) {
 	require.Equal(t, string(want.PendingState), string(got.PendingState))
 	require.WithinDuration(t, want.PinnedAt, got.PinnedAt, 0)
 	require.WithinDuration(t, want.StreamCreated, got.StreamCreated, 0)
+	require.WithinDuration(t, want.Reached, got.Reached, 0)
+	require.Equal(t, want.Origin.String(), got.Origin.String())
+	got.Origin, got.Reached = want.Origin, want.Reached
 	got.Parents, got.Children, got.PendingState, got.PinnedAt, got.StreamCreated = want.Parents, want.Children, want.PendingState, want.PinnedAt, want.StreamCreated
 	require.Equal(t, want, got)
 }
@@ -236,11 +253,35 @@ func testList(t *testing.T, s leases.Store) {
 	require.Empty(t, want)
 }
 
+func testListNow(t *testing.T, s leases.Store) {
+	l, err := s.ListNow(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, l.Leases)
+	for i := range 20 {
+		row := full(fmt.Sprintf("shardId-%012d", i))
+		require.NoError(t, s.Create(t.Context(), row))
+		require.NoError(t, s.Update(t.Context(), leases.Update{Read: row, To: other(row.Key), Set: leases.AttrOwner}))
+		l, err = s.ListNow(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, l.Bad)
+		require.Len(t, l.Leases, i+1)
+		for _, got := range l.Leases {
+			requireSame(t, full(got.Key).With(leases.AttrOwner, other("")), got)
+		}
+	}
+	require.NoError(t, s.Delete(t.Context(), leases.Lease{Key: "shardId-000000000003"}, 0))
+	l, err = s.ListNow(t.Context())
+	require.NoError(t, err)
+	require.Len(t, l.Leases, 19)
+}
+
 func testCancelled(t *testing.T, s leases.Store) {
 	require.NoError(t, s.Create(t.Context(), full("a")))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.List(ctx)
+	require.Error(t, err)
+	_, err = s.ListNow(ctx)
 	require.Error(t, err)
 	_, err = s.Get(ctx, "a")
 	require.Error(t, err)

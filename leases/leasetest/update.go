@@ -36,7 +36,8 @@ func testUpdateAll(t *testing.T, s leases.Store) {
 
 func testUpdateRemoves(t *testing.T, s leases.Store) {
 	removable := leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrPending | leases.AttrParents | leases.AttrChildren |
-		leases.AttrHashKeyRange | leases.AttrThroughput | leases.AttrNativeOwner | leases.AttrPinnedAt | leases.AttrStreamCreated
+		leases.AttrHashKeyRange | leases.AttrThroughput | leases.AttrNativeOwner | leases.AttrPinnedAt | leases.AttrStreamCreated |
+		leases.AttrApplication | leases.AttrStreamARN | leases.AttrOrigin | leases.AttrPaused | leases.AttrReset | leases.AttrReached | leases.AttrAbilities
 	for _, a := range attributes {
 		if !removable.Has(a.attr) {
 			continue
@@ -233,6 +234,9 @@ func testExtremes(t *testing.T, s leases.Store) {
 	largest.HashKeyRange = kcl.HashKeyRange{Start: "0", End: maxHash}
 	largest.ThroughputKBps = 1.0e7
 	largest.PinnedAt, largest.StreamCreated = time.UnixMilli(253402300799999).UTC(), time.UnixMilli(1).UTC()
+	largest.Application, largest.StreamARN = strings.Repeat("a", 200)+"/ö世界 \"'\\:#", "arn:aws-us-gov:kinesis:us-gov-west-1"
+	largest.Origin = leases.Origin{Kind: kcl.SentinelTrimHorizon}
+	largest.Paused, largest.Reached, largest.Abilities = strings.Repeat("p", 300)+" ö\n", time.UnixMilli(0).UTC(), 1<<62
 
 	smallest := minimal("s")
 	smallest.HashKeyRange = kcl.HashKeyRange{Start: maxHash, End: maxHash}

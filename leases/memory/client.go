@@ -10,8 +10,8 @@ import (
 
 // Call describes one call that a worker makes.
 type Call struct {
-	// Op is the method of [leases.Store] in lower case: init, list, get,
-	// create, update or delete.
+	// Op is the method of [leases.Store] in lower case: init, list (of ListNow,
+	// too), get, create, update or delete.
 	Op string
 	// Key of the row, where there is one.
 	Key string
@@ -106,10 +106,17 @@ func (c *Client) Init(ctx context.Context) error {
 }
 
 // List implements [leases.Store].
-func (c *Client) List(ctx context.Context) (leases.Listing, error) {
+func (c *Client) List(ctx context.Context) (leases.Listing, error) { return c.list(ctx, c.store.List) }
+
+// ListNow implements [leases.Store].
+func (c *Client) ListNow(ctx context.Context) (leases.Listing, error) {
+	return c.list(ctx, c.store.ListNow)
+}
+
+func (c *Client) list(ctx context.Context, list func(context.Context) (leases.Listing, error)) (leases.Listing, error) {
 	var l leases.Listing
 	err := c.do(ctx, Call{Op: "list"}, func(ctx context.Context) (err error) {
-		l, err = c.store.List(ctx)
+		l, err = list(ctx)
 		return err
 	})
 	if err != nil {

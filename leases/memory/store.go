@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,15 @@ func (s *Store) Init(ctx context.Context) error {
 
 // List implements [leases.Store].
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
+	return s.list(ctx, s.seenLocked)
+}
+
+// ListNow implements [leases.Store]. [Store.SetListLag] does not concern it.
+func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) {
+	return s.list(ctx, func() []leases.Lease { return slices.Collect(maps.Values(s.rows)) })
+}
+
+func (s *Store) list(ctx context.Context, rowsLocked func() []leases.Lease) (leases.Listing, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usableLocked(ctx); err != nil {
@@ -57,7 +67,7 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	for key, err := range s.bad {
 		l.Bad = append(l.Bad, &leases.RowError{Key: key, Err: err})
 	}
-	for _, row := range s.seenLocked() {
+	for _, row := range rowsLocked() {
 		if s.bad[row.Key] == nil {
 			l.Leases = append(l.Leases, clone(row))
 		}
@@ -247,6 +257,8 @@ func clone(l leases.Lease) leases.Lease {
 	l.Children = emptyNil(l.Children)
 	l.PinnedAt = millis(l.PinnedAt)
 	l.StreamCreated = millis(l.StreamCreated)
+	l.Origin.At = millis(l.Origin.At)
+	l.Reached = millis(l.Reached)
 	return l
 }
 

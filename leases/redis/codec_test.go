@@ -58,6 +58,8 @@ func TestL18PoisonedFields(t *testing.T) {
 		"throughput is infinite":  {fieldThroughput, "+Inf", "attribute throughputKBps"},
 		"throughput is hex":       {fieldThroughput, "0x1p-2", "attribute throughputKBps"},
 		"pinned before 1970":      {fieldPinnedAt, "1969-12-31T23:59:59Z", `attribute goPinnedAt is "1969-12-31T23:59:59Z", want a time from 1970`},
+		"origin is junk":          {fieldOrigin, "AT_TIMESTAMP", `attribute goOrigin is "AT_TIMESTAMP", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`},
+		"abilities are negative":  {fieldAbilities, "-1", "attribute goCan"},
 		"pinned in seconds":       {fieldPinnedAt, "1700000000", "attribute goPinnedAt"},
 		"created in a zone":       {fieldStreamCreated, "2023-11-14T22:13:20+01:00", "attribute goStreamCreated"},
 		"stream without shard":    {fieldStream, "123456789012:orders:1", "attribute shardId is missing, want the end of leaseKey"},

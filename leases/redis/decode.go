@@ -53,6 +53,22 @@ func (r *reader) integer(name string, limit int64) int64 {
 	return n
 }
 
+// bits reads a set of bits; none is absent.
+func (r *reader) bits(name string) int64 {
+	if r.row[name] == "" {
+		return 0
+	}
+	return r.integer(name, math.MaxInt64)
+}
+
+func (r *reader) origin(name string) leases.Origin {
+	o, err := leases.ParseOrigin(r.row[name])
+	if err != nil {
+		r.wrong(name, strings.TrimPrefix(err.Error(), "want "))
+	}
+	return o
+}
+
 // position reads a sequence number and its sub-sequence number; both may be
 // absent.
 func (r *reader) position(name, sub string) kcl.ExtendedSequenceNumber {
@@ -137,6 +153,13 @@ func decode(key string, row map[string]string) (leases.Lease, *leases.RowError) 
 		NativeOwner:                  row[fieldNativeOwner],
 		PinnedAt:                     r.moment(fieldPinnedAt),
 		StreamCreated:                r.moment(fieldStreamCreated),
+		Application:                  row[fieldApplication],
+		StreamARN:                    row[fieldStreamARN],
+		Origin:                       r.origin(fieldOrigin),
+		Paused:                       row[fieldPaused],
+		Reset:                        row[fieldReset],
+		Reached:                      r.moment(fieldReached),
+		Abilities:                    r.bits(fieldAbilities),
 	}
 	if state := row[fieldPendingState]; state != "" {
 		if l.Pending.IsZero() {

@@ -41,6 +41,18 @@ func (w *writer) count(name string, n int64) {
 	w.add(name, strconv.FormatInt(n, 10))
 }
 
+// bits writes a set of bits; none is absent.
+func (w *writer) bits(name string, n int64) {
+	switch {
+	case n < 0:
+		w.check(name, fmt.Errorf("%d is negative", n))
+	case n == 0:
+		w.add(name, "")
+	default:
+		w.add(name, strconv.FormatInt(n, 10))
+	}
+}
+
 func (w *writer) position(name, sub string, n kcl.ExtendedSequenceNumber) {
 	w.check(name, n.Validate())
 	w.add(name, n.SequenceNumber)
@@ -114,6 +126,29 @@ func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
 	}
 	if attrs.Has(leases.AttrStreamCreated) {
 		w.moment(fieldStreamCreated, l.StreamCreated)
+	}
+	if attrs.Has(leases.AttrApplication) {
+		w.add(fieldApplication, l.Application)
+	}
+	if attrs.Has(leases.AttrStreamARN) {
+		w.add(fieldStreamARN, l.StreamARN)
+	}
+	if attrs.Has(leases.AttrOrigin) {
+		_, err := leases.ParseOrigin(l.Origin.String())
+		w.check(fieldOrigin, err)
+		w.add(fieldOrigin, l.Origin.String())
+	}
+	if attrs.Has(leases.AttrPaused) {
+		w.add(fieldPaused, l.Paused)
+	}
+	if attrs.Has(leases.AttrReset) {
+		w.add(fieldReset, l.Reset)
+	}
+	if attrs.Has(leases.AttrReached) {
+		w.moment(fieldReached, l.Reached)
+	}
+	if attrs.Has(leases.AttrAbilities) {
+		w.bits(fieldAbilities, l.Abilities)
 	}
 	if err := errors.Join(w.problems...); err != nil {
 		return nil, fmt.Errorf("lease %q cannot be written: %w", l.Key, err)

@@ -22,8 +22,15 @@ const (
 	fieldHashEnd         = "endingHashKey"                      // decimal
 	fieldThroughput      = "throughputKBps"                     // shortest decimal of a float64
 	fieldNativeOwner     = "goOwner"                            // worker that took the lease last
-	fieldPinnedAt        = "goPinnedAt"                         // RFC 3339 in UTC: where LATEST was pinned
+	fieldPinnedAt        = "goPinnedAt"                         // RFC 3339 in UTC: the time that belongs to LATEST or AT_TIMESTAMP
 	fieldStreamCreated   = "goStreamCreated"                    // RFC 3339 in UTC: when the stream was created
+	fieldApplication     = "goApp"                              // application whose row it is
+	fieldStreamARN       = "goStream"                           // ARN of the stream; up to the region, with several streams
+	fieldOrigin          = "goOrigin"                           // where the application began to read the stream
+	fieldPaused          = "goPaused"                           // why the shard shall not be read; absent otherwise
+	fieldReset           = "goReset"                            // token of the reset that wrote the row
+	fieldReached         = "goReached"                          // RFC 3339 in UTC: read up to here, as asked for
+	fieldAbilities       = "goCan"                              // decimal, bits: what the last taker understands
 )
 
 // The fields of the table's hash.

@@ -78,6 +78,10 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	}
 }
 
+// ListNow implements [leases.Store]: List reads from the master, and shows
+// every write that was accepted before.
+func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.List(ctx) }
+
 // Get implements [leases.Store] with a read from the master.
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
 	row, err := s.one(ctx, "get", getScript, key)

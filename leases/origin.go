@@ -1,0 +1,87 @@
+package leases
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// Origin is where the application began to read the stream of a lease: its
+// initial position when the first lease was made. The zero value means that
+// this is not known. Origins are compared with [Origin.Equal].
+type Origin struct {
+	// Kind is kcl.SentinelTrimHorizon, kcl.SentinelLatest or
+	// kcl.SentinelAtTimestamp; empty when the origin is not known.
+	Kind string
+	// At is the service's time for LATEST and the configured time for
+	// AT_TIMESTAMP, in milliseconds. It is zero for TRIM_HORIZON.
+	At time.Time
+}
+
+// originLayout is how the time of an origin is written, in UTC.
+const originLayout = "2006-01-02T15:04:05.999Z"
+
+// OriginOf returns the origin of an application that begins at initial. latest
+// is the service's time, which LATEST stands for.
+func OriginOf(initial kcl.InitialPosition, latest time.Time) Origin {
+	switch initial.Kind {
+	case kcl.Latest:
+		return Origin{Kind: kcl.SentinelLatest, At: wholeMillis(latest)}
+	case kcl.AtTimestamp:
+		return Origin{Kind: kcl.SentinelAtTimestamp, At: wholeMillis(initial.Timestamp)}
+	}
+	return Origin{Kind: kcl.SentinelTrimHorizon}
+}
+
+// ParseOrigin reads what [Origin.String] writes: "TRIM_HORIZON", "LATEST@" or
+// "AT_TIMESTAMP@" with a time in RFC 3339 and UTC, or nothing.
+func ParseOrigin(s string) (Origin, error) {
+	kind, at, timed := strings.Cut(s, "@")
+	switch {
+	case s == "":
+		return Origin{}, nil
+	case kind == kcl.SentinelTrimHorizon && !timed:
+		return Origin{Kind: kind}, nil
+	case timed && (kind == kcl.SentinelLatest || kind == kcl.SentinelAtTimestamp):
+		t, err := time.Parse(originLayout, at)
+		if o := (Origin{Kind: kind, At: t}); err == nil && o.String() == s {
+			return o, nil
+		}
+	}
+	return Origin{}, fmt.Errorf("want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time, such as LATEST@%s", originLayout)
+}
+
+// String returns the text that stands in the lease table; empty when the
+// origin is not known.
+func (o Origin) String() string {
+	if o.At.IsZero() {
+		return o.Kind
+	}
+	return o.Kind + "@" + o.At.UTC().Format(originLayout)
+}
+
+// IsZero tells whether the origin is not known.
+func (o Origin) IsZero() bool { return o.Kind == "" }
+
+// Equal tells whether o and p are the same origin.
+func (o Origin) Equal(p Origin) bool { return o.Kind == p.Kind && o.At.Equal(p.At) }
+
+// Before tells whether more records lie behind o than behind p: TRIM_HORIZON
+// is before every time. An origin that is not known is before none, and none is
+// before it.
+func (o Origin) Before(p Origin) bool {
+	if o.IsZero() || p.IsZero() {
+		return false
+	}
+	return o.At.Before(p.At)
+}
+
+// wholeMillis is the time as lease tables keep it.
+func wholeMillis(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
