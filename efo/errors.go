@@ -42,6 +42,9 @@ var (
 	errNoLineage = errors.New("the end of the shard names no children")
 )
 
+// errNoDescription says that the service answered about a stream consumer without saying anything.
+var errNoDescription = errors.New("the answer of DescribeStreamConsumer has no ConsumerDescription")
+
 // Why a subscription that had been accepted ended: the reason label of
 // kcl_subscriptions_ended_total. Besides these, the codes of internal/awserr
 // are used, a list that is fixed as well.

@@ -86,6 +86,9 @@ func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
 	defer cancel()
 	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN})
 	switch {
+	case err == nil && out.ConsumerDescription == nil:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", errNoDescription))
+		return false, nil
 	case err == nil:
 		return out.ConsumerDescription.ConsumerStatus != types.ConsumerStatusActive, nil
 	case !awserr.Is(err, "ResourceNotFoundException"):

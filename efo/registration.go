@@ -152,8 +152,11 @@ func (r *registration) describe(ctx context.Context) (*types.ConsumerDescription
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	out, err := r.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, noRetries)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case out.ConsumerDescription == nil:
+		return nil, errNoDescription
 	}
 	return out.ConsumerDescription, nil
 }

@@ -45,12 +45,14 @@ type Action func(*plan)
 type plan struct {
 	delay, delayAnswer time.Duration
 	fail               *apiError
-	loseRequest        bool // break the connection instead of applying the call
-	loseAnswer         bool // break the connection after applying it
-	silent             bool // wait for the client to give up before breaking it
+	status             int    // of an answer of the test's own; 0 for none
+	body               []byte // of that answer
+	loseRequest        bool   // break the connection instead of applying the call
+	loseAnswer         bool   // break the connection after applying it
+	silent             bool   // wait for the client to give up before breaking it
 }
 
-func (p *plan) ends() bool { return p.fail != nil || p.loseRequest || p.loseAnswer }
+func (p *plan) ends() bool { return p.fail != nil || p.status != 0 || p.loseRequest || p.loseAnswer }
 
 func end(f func(*plan)) Action {
 	return func(p *plan) {
@@ -70,6 +72,11 @@ func DelayAnswer(d time.Duration) Action { return func(p *plan) { p.delayAnswer 
 // Fail answers with an error of the service instead of applying the call.
 func Fail(code, message string) Action {
 	return end(func(p *plan) { p.fail = &apiError{code: code, message: message} })
+}
+
+// Answer answers with a status and a body of the test's own instead of applying the call.
+func Answer(status int, body []byte) Action {
+	return end(func(p *plan) { p.status, p.body = status, body })
 }
 
 // Throttle answers with ProvisionedThroughputExceededException.

@@ -160,6 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := s.faults.before(r.Context(), call)
 	failure, answer := p.fail, any(nil)
 	switch {
+	case p.status != 0:
 	case failure != nil:
 	case err != nil:
 		failure = &apiError{code: "SerializationException", message: "cannot read the request: " + err.Error()}
@@ -169,6 +170,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer, failure = s.apply(operation, body)
 	}
 	s.faults.after(r.Context(), p)
+	if p.status != 0 {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		w.WriteHeader(p.status)
+		_, _ = w.Write(p.body)
+		return
+	}
 	status := http.StatusOK
 	if failure != nil {
 		status = failure.status()

@@ -92,8 +92,11 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 // describe asks what the table is like.
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case out.Table == nil:
+		return nil, fmt.Errorf("dynamodb:DescribeTable table %s: the answer has no Table", s.cfg.Table)
 	}
 	return out.Table, nil
 }
