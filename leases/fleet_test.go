@@ -45,7 +45,9 @@ type shard struct {
 	gap     time.Duration // the longest time without a delivery
 	done    int           // the highest record processed
 	repeats int           // records delivered again
+	acked   int           // the highest record whose checkpoint was accepted
 	reading map[string]int
+	holders map[*worker]*leases.Holder // of the consumers that read it
 }
 
 type worker struct {
@@ -154,10 +156,22 @@ func (w *worker) consume(ctx context.Context, h *leases.Holder) {
 		}
 		at++
 		w.f.deliver(w, key, at)
-		if err := h.Checkpoint(ctx, number(at)); err != nil {
+		err := h.Checkpoint(ctx, number(at))
+		w.f.acknowledged(key, at, err)
+		if err != nil {
 			w.f.checkpointed(w, key, err)
 			return
 		}
+	}
+}
+
+// acknowledged notes an accepted checkpoint: no later holder may be given less.
+func (f *fleet) acknowledged(key string, at int, err error) {
+	if err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s := f.shardLocked(key)
+		s.acked = max(s.acked, at)
 	}
 }
 
@@ -176,9 +190,13 @@ func (f *fleet) begin(w *worker, h *leases.Holder) int {
 	if s.reading[w.id] > 1 {
 		f.problemLocked("%s reads %s twice", w.id, key)
 	}
+	s.holders[w] = h
 	at, err := strconv.Atoi(h.Lease().Checkpoint.SequenceNumber)
 	if err != nil {
 		return 0
+	}
+	if at < s.acked {
+		f.problemLocked("%s begins %s at %d, but the checkpoint at %d was accepted", w.id, key, at, s.acked)
 	}
 	return at
 }
@@ -186,7 +204,9 @@ func (f *fleet) begin(w *worker, h *leases.Holder) int {
 func (f *fleet) end(w *worker, key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.shardLocked(key).reading[w.id]--
+	s := f.shardLocked(key)
+	s.reading[w.id]--
+	delete(s.holders, w) // it may be valid until the answer to its release is there
 }
 
 func (f *fleet) deliver(w *worker, key string, n int) {
@@ -196,6 +216,11 @@ func (f *fleet) deliver(w *worker, key string, n int) {
 		return
 	}
 	s := f.shardLocked(key)
+	for other, h := range s.holders {
+		if other != w && h.Valid() {
+			f.problemLocked("%s and %s both hold %s", other.id, w.id, key)
+		}
+	}
 	now := time.Now()
 	switch {
 	case n > s.done+1:
@@ -208,8 +233,8 @@ func (f *fleet) deliver(w *worker, key string, n int) {
 		s.gap = max(s.gap, now.Sub(s.at))
 		if s.reader != w.id {
 			s.moves++
-			if n < s.done {
-				f.problemLocked("%s delivered record %d of %s, which %s had processed up to %d", w.id, n, key, s.reader, s.done)
+			if n <= s.acked {
+				f.problemLocked("%s delivered record %d of %s, which %s had checkpointed up to %d", w.id, n, key, s.reader, s.acked)
 			}
 		}
 	}
@@ -232,7 +257,7 @@ func (f *fleet) problemLocked(format string, args ...any) {
 func (f *fleet) shardLocked(key string) *shard {
 	s := f.shards[key]
 	if s == nil {
-		s = &shard{reading: map[string]int{}}
+		s = &shard{reading: map[string]int{}, holders: map[*worker]*leases.Holder{}}
 		f.shards[key] = s
 	}
 	return s

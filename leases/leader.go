@@ -315,7 +315,8 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 		// The counter stays out of it: the owner goes on renewing.
 		to := m.lease
 		to.Owner, to.CheckpointOwner = m.to, m.lease.Owner
-		return c.update(ctx, Update{Read: m.lease, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+		row, accepted := c.update(ctx, Update{Read: m.lease, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
 	}
 	if m.to == c.cfg.WorkerID && !overdue {
 		row := c.take(ctx, action{verb: take, row: m.lease, reason: m.reason})
@@ -325,9 +326,14 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 	for range 5 {
 		// The KCL adds one to whatever is there. Here the counter is expected as
 		// read, so that nobody loses a lease that was renewed in between.
-		row, ok := c.update(ctx, Update{Read: read, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: read.givenTo(m.to), Set: giveAttrs})
-		if ok || row == nil || !overdue || !row.Same(handoverAttrs, read) {
-			return row, ok
+		to := read.givenTo(m.to)
+		row, accepted := c.update(ctx, Update{Read: read, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: giveAttrs})
+		if accepted || row == nil {
+			return row, accepted
+		}
+		// Whoever made the row so: the lease is where it was to go.
+		if assigned := row.Same(handoverAttrs, to); assigned || !overdue || !row.Same(handoverAttrs, read) {
+			return row, assigned
 		}
 		read = *row // an owner that renews, and does not hand over
 	}

@@ -293,16 +293,7 @@ func TestCostOfKCL3(t *testing.T) {
 // flip, and calls fail. The fleet checks all the while what no worker may do.
 func TestChaosOfKCL3(t *testing.T) {
 	t.Parallel()
-	seeds := []uint64{*seed}
-	if *seed == 0 {
-		seeds = []uint64{1, 2, 3, 4}
-	}
-	for _, s := range seeds {
-		t.Run(fmt.Sprintf("seed %d", s), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { chaosOfKCL3(t, rand.New(rand.NewPCG(s, 0))) })
-		})
-	}
+	eachSeed(t, 4, chaosOfKCL3)
 }
 
 func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
@@ -345,7 +336,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 				repair()
 			}
 			host := alive[rng.IntN(len(alive))].id
-			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(), dynamotest.Silence(), dynamotest.Delay(2 * time.Second)}
+			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(), dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second)}
 			// Calls come from many goroutines of one process, in an order of their own.
 			action := actions[rng.IntN(len(actions))]
 			repair = f.srv.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 }, Do: []dynamotest.Action{action}})

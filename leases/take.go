@@ -26,6 +26,9 @@ const (
 	takeAttrs = giveAttrs | AttrNativeOwner
 )
 
+// takeAttempts bounds the takes of one lease in a round. The next scan tries again.
+const takeAttempts = 3
+
 // givenTo is l as it is once worker holds it. Whether that counts as a change of
 // owner is as in the KCL.
 func (l Lease) givenTo(worker string) Lease {
@@ -47,21 +50,36 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 	if held { // never two consumers for one lease
 		return nil
 	}
-	to := a.row.givenTo(c.cfg.WorkerID)
-	to.NativeOwner = c.cfg.WorkerID
-	sent := c.clock.now()
-	row, ok := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: takeAttrs})
-	if !ok {
-		return row
+	for range takeAttempts {
+		to := a.row.givenTo(c.cfg.WorkerID)
+		to.NativeOwner = c.cfg.WorkerID
+		sent := c.clock.now()
+		row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: takeAttrs})
+		switch {
+		case !accepted && (row == nil || !row.Same(takeAttrs&^AttrOwnerSwitches, to)):
+			return row
+		case ctx.Err() != nil: // stopped meanwhile
+			c.giveBack(context.WithoutCancel(ctx), *row)
+			return row
+		case accepted:
+			if c.clock.now().since(sent) < c.cfg.trust() {
+				c.start(*row, sent, a.reason)
+			}
+			return row
+		}
+		// An uncertain take is no take. The row may owe its looks to an earlier write
+		// of this worker that has landed late, and others count from that one:
+		//
+		//	earlier renewal   this take                     others
+		//	sent, no answer
+		//	lands: c=8                                      count from here
+		//	                  sent: conflict, c=8, mine
+		//
+		// Trust that began with this take would end later than their patience. The row
+		// says that the lease is this worker's, so nobody is wronged by another take.
+		a.row = *row
 	}
-	if ctx.Err() != nil { // stopped meanwhile
-		c.giveBack(context.WithoutCancel(ctx), *row)
-		return row
-	}
-	if c.clock.now().since(sent) < c.cfg.trust() {
-		c.start(*row, sent, a.reason)
-	}
-	return row
+	return &a.row
 }
 
 // ask writes this worker into a row as the next owner. The counter stays out
@@ -70,8 +88,8 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
 	to := a.row
 	to.Owner, to.CheckpointOwner = c.cfg.WorkerID, a.row.Owner
-	row, ok := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: handoverAttrs | AttrNativeOwner, To: to, Set: handoverAttrs})
-	if ok {
+	row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: handoverAttrs | AttrNativeOwner, To: to, Set: handoverAttrs})
+	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
 		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
 	return row
@@ -91,11 +109,11 @@ func (c *Coordinator) complete(ctx context.Context, a action) *Lease {
 }
 
 // update makes one conditional write, once. It returns the row as it is
-// afterwards, nil when that is not known, and whether the write took effect: a
-// conflict is news, not a failure. When the answer got lost the row is read:
-// no other process uses this worker's id, so it is seen whose write it was. A
-// stop must not end ctx, or the lease would be left to expire.
-func (c *Coordinator) update(ctx context.Context, u Update) (*Lease, bool) {
+// afterwards, nil when that is not known, and whether this very write was accepted:
+// a conflict is news, not a failure. When the answer got lost the row is read; a row
+// that looks as wanted does not say which write made it so, or when. A stop must not
+// end ctx, or the lease would be left to expire.
+func (c *Coordinator) update(ctx context.Context, u Update) (row *Lease, accepted bool) {
 	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
 	defer cancel()
 	err := c.cfg.Store.Update(call, u)
@@ -104,15 +122,15 @@ func (c *Coordinator) update(ctx context.Context, u Update) (*Lease, bool) {
 		return &to, true
 	}
 	if conflict, ok := errors.AsType[*ConflictError](err); ok {
-		return conflict.Current, conflict.Current != nil && conflict.Current.Same(u.Set, u.To)
+		return conflict.Current, false
 	}
 	c.cfg.Metrics.LeaseStoreError("update")
 	c.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
-	row, err := c.get(ctx, u.Read.Key)
+	now, err := c.get(ctx, u.Read.Key)
 	if err != nil {
 		return nil, false // the next scan will see
 	}
-	return &row, row.Same(u.Set, u.To)
+	return &now, false
 }
 
 // giveBack removes this worker from a row that it has no consumer for.

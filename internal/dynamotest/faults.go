@@ -50,6 +50,8 @@ type plan struct {
 	loseRequest        bool   // break the connection instead of applying the call
 	loseAnswer         bool   // break the connection after applying it
 	silent             bool   // wait for the client to give up before breaking it
+	lands              bool   // apply the call late after the client has given up
+	late               time.Duration
 }
 
 func (p *plan) ends() bool { return p.fail != nil || p.status != 0 || p.loseRequest || p.loseAnswer }
@@ -100,6 +102,12 @@ func Silence() Action { return end(func(p *plan) { p.loseRequest, p.silent = tru
 
 // SilentAnswer applies the call and never answers it.
 func SilentAnswer() Action { return end(func(p *plan) { p.loseAnswer, p.silent = true, true }) }
+
+// Late never answers the call, which takes effect d after its client has given
+// up, if it still can then.
+func Late(d time.Duration) Action {
+	return end(func(p *plan) { p.loseAnswer, p.lands, p.late = true, true, d })
+}
 
 // Inject puts a fault in place, for calls that arrive from now on; the function
 // returned takes it away again.
@@ -183,6 +191,14 @@ func (f *faults) before(ctx context.Context, c Call) plan {
 		}
 	}
 	f.wait(ctx, p.delay)
+	if p.lands {
+		select {
+		case <-ctx.Done():
+		case <-f.closed:
+			panic(http.ErrAbortHandler)
+		}
+		f.wait(context.WithoutCancel(ctx), p.late)
+	}
 	if p.loseRequest {
 		f.lose(ctx, p)
 	}

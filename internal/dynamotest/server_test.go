@@ -463,6 +463,24 @@ func TestFaults(t *testing.T) {
 	})
 }
 
+// TestLate: a call takes effect a while after its client has given up on it.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := serve(t, dynamotest.Config{})
+		remove := srv.Inject(dynamotest.Fault{Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Late(3 * time.Second)}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("late")}})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		remove()
+		time.Sleep(2 * time.Second)
+		require.Empty(t, get(t, client, "late", true))
+		time.Sleep(2 * time.Second)
+		require.NotEmpty(t, get(t, client, "late", true))
+	})
+}
+
 // TestFreeze: a frozen client's requests take effect when it thaws, although it
 // has given up on them.
 func TestFreeze(t *testing.T) {

@@ -91,6 +91,22 @@ func Slow(d time.Duration) Fault {
 	}
 }
 
+// Late returns the [Fault] of a table to which every write gets d after its
+// caller has given up: the caller never gets an answer, and the write takes effect
+// all the same, if it still can then. Reads are not affected.
+func Late(d time.Duration) Fault {
+	return func(ctx context.Context, call Call, apply func() error) error {
+		switch call.Op {
+		case "create", "update", "delete":
+		default:
+			return apply()
+		}
+		<-ctx.Done()
+		time.AfterFunc(d, func() { _ = apply() }) // nobody is left to be told
+		return context.Cause(ctx)
+	}
+}
+
 func (c *Client) do(ctx context.Context, call Call, apply func(context.Context) error) error {
 	fault := c.fault.Load()
 	if fault == nil {
