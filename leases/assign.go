@@ -314,39 +314,3 @@ func (c *cadence) next(watched, failover time.Duration) bool {
 	c.runs++
 	return c.runs%balanceEvery == 1
 }
-
-// handoverTime is what an owner has to hand over a lease. (The KCL's
-// gracefulLeaseHandoffTimeoutMillis.)
-const handoverTime = 30 * time.Second
-
-// handoverWatch tells which leases have been handed over for too long, from one
-// scan to the next. If all workers keep one, a new leader need not begin anew.
-type handoverWatch struct {
-	seen map[string]handover
-}
-
-type handover struct {
-	from, to string
-	since    time.Duration
-}
-
-// note takes in a scan and returns the keys of the leases that are to be
-// assigned whatever their owners do.
-func (w *handoverWatch) note(at time.Duration, leases []Lease, failover time.Duration) map[string]bool {
-	seen, overdue := map[string]handover{}, map[string]bool{}
-	for _, l := range leases {
-		if l.CheckpointOwner == "" {
-			continue
-		}
-		h, known := w.seen[l.Key]
-		if !known || h.from != l.CheckpointOwner || h.to != l.Owner {
-			h = handover{from: l.CheckpointOwner, to: l.Owner, since: at}
-		}
-		seen[l.Key] = h
-		if at-h.since > handoverTime+failover {
-			overdue[l.Key] = true
-		}
-	}
-	w.seen = seen
-	return overdue
-}

@@ -79,17 +79,17 @@ func TestCadence(t *testing.T) {
 
 func TestHandoverWatch(t *testing.T) {
 	t.Parallel()
-	const failover = 10 * sec
+	const limit = 40 * sec
 	to := func(owner, from string) []Lease { return []Lease{{Key: "0", Owner: owner, CheckpointOwner: from}} }
 	var w handoverWatch
-	require.Empty(t, w.note(0, to("b", "a"), failover))
-	require.Empty(t, w.note(40*sec, to("b", "a"), failover))
-	require.Equal(t, map[string]bool{"0": true}, w.note(40*sec+1, to("b", "a"), failover))
-	require.Empty(t, w.note(41*sec, to("c", "a"), failover), "another hand-over")
-	require.Empty(t, w.note(80*sec, to("c", ""), failover), "done")
-	require.Empty(t, w.note(90*sec, to("b", "c"), failover))
-	require.Empty(t, w.note(100*sec, nil, failover))
-	require.Empty(t, w.note(140*sec, to("b", "c"), failover), "the row was gone")
+	require.Empty(t, w.note(0, to("b", "a"), limit))
+	require.Empty(t, w.note(40*sec, to("b", "a"), limit))
+	require.Equal(t, map[string]bool{"0": true}, w.note(40*sec+1, to("b", "a"), limit))
+	require.Empty(t, w.note(41*sec, to("c", "a"), limit), "another hand-over")
+	require.Empty(t, w.note(80*sec, to("c", ""), limit), "done")
+	require.Empty(t, w.note(90*sec, to("b", "c"), limit))
+	require.Empty(t, w.note(100*sec, nil, limit))
+	require.Empty(t, w.note(140*sec, to("b", "c"), limit), "the row was gone")
 }
 
 // drawFleet makes a fleet as some leader may see it.

@@ -51,7 +51,7 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 	}
 	c.suspectOwners(v.rows)
 	rescue := c.neglected(&v)
-	overdue := c.handovers.note(c.watched, v.leases(), c.cfg.FailoverTime)
+	overdue := c.handovers.note(c.watched, v.leases(), c.cfg.handoverLimit())
 	c.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
 	if lead {
 		c.duty.run(ctx, &v, overdue)

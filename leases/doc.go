@@ -44,7 +44,9 @@
 //	B starts       B          -            10
 //
 // If A dies, its counter stands still and B takes the lease; if B dies, so does
-// A's hand-over end in a lease that expires.
+// A's hand-over end in a lease that expires. If a worker J of KCL 2.x takes the
+// lease meanwhile, it leaves CheckpointOwner as it is, and HandoverTo, which B wrote
+// with it, is not Owner any more: that tells everybody that the hand-over is over.
 //
 // # A leader
 //

@@ -313,9 +313,8 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 	}
 	if m.graceful {
 		// The counter stays out of it: the owner goes on renewing.
-		to := m.lease
-		to.Owner, to.CheckpointOwner = m.to, m.lease.Owner
-		row, accepted := c.update(ctx, Update{Read: m.lease, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+		to := m.lease.withHandover(m.to)
+		row, accepted := c.update(ctx, Update{Read: m.lease, Expect: AttrOwner | AttrCheckpointOwner, To: to, Set: handoverAttrs})
 		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
 	}
 	if m.to == c.cfg.WorkerID && !overdue {

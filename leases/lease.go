@@ -58,6 +58,11 @@ type Lease struct {
 	// the Checkpoint stands there, readers start at this time. Zero otherwise
 	// (goPinnedAt).
 	PinnedAt time.Time
+	// HandoverTo is the next owner for whom a worker of this library began the
+	// hand-over that CheckpointOwner tells of; empty otherwise (goHandoverTo). It
+	// tells a hand-over from one that is over: KCL 1.x and 2.x take a lease without
+	// removing CheckpointOwner, which they do not know.
+	HandoverTo string
 	// StreamCreated is when the stream was created; zero on rows that another
 	// library wrote (goStreamCreated).
 	StreamCreated time.Time
@@ -88,10 +93,36 @@ type Lease struct {
 // ActualOwner is the worker that reads the shard and may write the row now:
 // CheckpointOwner while the lease is handed over, else Owner.
 func (l Lease) ActualOwner() string {
-	if l.CheckpointOwner != "" {
+	if l.HandingOver() {
 		return l.CheckpointOwner
 	}
 	return l.Owner
+}
+
+// HandingOver tells whether CheckpointOwner still reads the shard, and hands it
+// over to Owner. It is false as well when a worker of KCL 1.x or 2.x has taken
+// the lease meanwhile: CheckpointOwner has no meaning then.
+func (l Lease) HandingOver() bool { return l.CheckpointOwner != "" && !l.overtaken() }
+
+// overtaken tells whether CheckpointOwner is left over from a hand-over that a
+// worker of an older library has overtaken. A worker of this library removes
+// HandoverTo when it takes a lease. So while it took the lease last and is
+// CheckpointOwner, HandoverTo belongs to the present hand-over, and names Owner
+// unless somebody took the lease from both.
+func (l Lease) overtaken() bool {
+	return l.CheckpointOwner != "" && l.NativeOwner == l.CheckpointOwner && l.HandoverTo != "" && l.HandoverTo != l.Owner
+}
+
+// withHandover is l while its owner hands it over to next.
+func (l Lease) withHandover(next string) Lease {
+	l.Owner, l.CheckpointOwner, l.HandoverTo = next, l.Owner, next
+	return l
+}
+
+// withoutHandover is l after its hand-over.
+func (l Lease) withoutHandover() Lease {
+	l.CheckpointOwner, l.HandoverTo = "", ""
+	return l
 }
 
 // Finished tells whether the shard has been processed to its end.
@@ -130,6 +161,7 @@ const (
 	AttrReset                            // Reset
 	AttrReached                          // Reached
 	AttrAbilities                        // Abilities
+	AttrHandoverTo                       // HandoverTo
 
 	// AttrAll is every attribute.
 	AttrAll Attr = 1<<iota - 1
@@ -200,6 +232,9 @@ func (l Lease) With(set Attr, m Lease) Lease {
 	if set.Has(AttrAbilities) {
 		l.Abilities = m.Abilities
 	}
+	if set.Has(AttrHandoverTo) {
+		l.HandoverTo = m.HandoverTo
+	}
 	return l
 }
 
@@ -225,7 +260,8 @@ func (l Lease) Same(set Attr, m Lease) bool {
 		(set.Has(AttrPaused) && l.Paused != m.Paused) ||
 		(set.Has(AttrReset) && l.Reset != m.Reset) ||
 		(set.Has(AttrReached) && !l.Reached.Equal(m.Reached)) ||
-		(set.Has(AttrAbilities) && l.Abilities != m.Abilities)
+		(set.Has(AttrAbilities) && l.Abilities != m.Abilities) ||
+		(set.Has(AttrHandoverTo) && l.HandoverTo != m.HandoverTo)
 	return !differ
 }
 

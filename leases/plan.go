@@ -28,6 +28,9 @@ type row struct {
 	settling bool
 	// restless: it has done so too often to do it again soon.
 	restless bool
+	// stuck: it is renewed, and has been handed over for too long by somebody who
+	// does not say to whom.
+	stuck bool
 	// waited is for how many scans in a row it could have been taken.
 	waited int
 }
@@ -49,10 +52,11 @@ const (
 	take   verb = iota // write myself into the row, now
 	ask                // write myself into the row as the next owner
 	finish             // complete a hand-off that this worker left behind
+	mend               // remove what is left of a hand-off that another library has overtaken
 )
 
 // String returns the word that logs and transcripts use.
-func (v verb) String() string { return [...]string{"take", "ask for", "finish"}[v] }
+func (v verb) String() string { return [...]string{"take", "ask for", "finish", "mend"}[v] }
 
 // action is one thing to do to one row.
 type action struct {
@@ -146,12 +150,16 @@ func (l Lease) waitsFor(unread map[string]bool) bool {
 }
 
 // own takes what the table says is this worker's, but has no consumer: a
-// hand-off to it was completed, or it lost touch with the table for a while.
+// hand-off to it was completed, or it lost touch with the table for a while. It
+// completes a hand-off of its own only when nobody renews the lease any more: who
+// does is no worker of this library, and has taken the lease from both.
 func (p *planner) own() {
 	for _, r := range p.rows {
 		switch {
 		case r.Finished() || r.busy:
-		case r.CheckpointOwner == p.me:
+		case r.overtaken() || r.stuck:
+			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
+		case r.CheckpointOwner == p.me && r.expired:
 			p.actions = append(p.actions, action{verb: finish, row: r.Lease})
 		case r.Owner == p.me && r.CheckpointOwner == "":
 			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})

@@ -21,6 +21,7 @@ func (c *Coordinator) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.markStuck(&v)
 	c.act(ctx, &v, plan)
 	if c.mode == modeUpgrade {
 		c.prepareUpgrade(ctx)

@@ -14,6 +14,8 @@ func (c *Coordinator) do(ctx context.Context, a action) *Lease {
 		return c.take(ctx, a)
 	case ask:
 		return c.ask(ctx, a)
+	case mend:
+		return c.mend(ctx, a)
 	default:
 		return c.complete(ctx, a)
 	}
@@ -22,7 +24,7 @@ func (c *Coordinator) do(ctx context.Context, a action) *Lease {
 // giveAttrs are what changes when a lease is given to a worker, and takeAttrs what
 // changes when a worker takes one.
 const (
-	giveAttrs = AttrOwner | AttrCheckpointOwner | AttrCounter | AttrOwnerSwitches
+	giveAttrs = handoverAttrs | AttrCounter | AttrOwnerSwitches
 	takeAttrs = giveAttrs | AttrNativeOwner
 )
 
@@ -32,8 +34,8 @@ const takeAttempts = 3
 // givenTo is l as it is once worker holds it. Whether that counts as a change of
 // owner is as in the KCL.
 func (l Lease) givenTo(worker string) Lease {
-	to := l
-	to.Owner, to.CheckpointOwner = worker, ""
+	to := l.withoutHandover()
+	to.Owner = worker
 	to.Counter++
 	if (l.Owner != "" && l.Owner != worker) || l.CheckpointOwner == worker {
 		to.OwnerSwitchesSinceCheckpoint++
@@ -86,9 +88,8 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 // of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
 // and completes the hand-off; watchPending waits for that.
 func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
-	to := a.row
-	to.Owner, to.CheckpointOwner = c.cfg.WorkerID, a.row.Owner
-	row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: handoverAttrs | AttrNativeOwner, To: to, Set: handoverAttrs})
+	to := a.row.withHandover(c.cfg.WorkerID)
+	row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrNativeOwner, To: to, Set: handoverAttrs})
 	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
 		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
@@ -98,13 +99,27 @@ func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
 // complete finishes a hand-off of a lease that this worker has lost touch with:
 // its consumer is gone, and the next owner need not wait until it expires.
 func (c *Coordinator) complete(ctx context.Context, a action) *Lease {
-	to := a.row
-	to.CheckpointOwner = ""
+	to := a.row.withoutHandover()
 	to.Counter++
 	row, _ := c.update(context.WithoutCancel(ctx), Update{
 		Read: a.row, Expect: AttrCheckpointOwner | AttrCounter,
-		To: to, Set: AttrCheckpointOwner | AttrCounter,
+		To: to, Set: AttrCheckpointOwner | AttrHandoverTo | AttrCounter,
 	})
+	return row
+}
+
+// mend removes what is left of a hand-over that is over: a worker of KCL 1.x or
+// 2.x took the lease meanwhile, and reads the shard. The counter stays out of it,
+// so that worker notices nothing.
+func (c *Coordinator) mend(ctx context.Context, a action) *Lease {
+	row, ok := c.update(context.WithoutCancel(ctx), Update{
+		Read: a.row, Expect: handoverAttrs,
+		To: a.row.withoutHandover(), Set: AttrCheckpointOwner | AttrHandoverTo,
+	})
+	if ok {
+		c.log.Info("lease was taken by another library while it was handed over",
+			"shard", row.ShardID, "lease", row.Key, "lease_owner", row.Owner, "former_owner", a.row.CheckpointOwner)
+	}
 	return row
 }
 
@@ -166,8 +181,8 @@ func (c *Coordinator) takeBackRequests() {
 		case l.CheckpointOwner == "":
 			c.giveBack(ctx, l)
 		default:
-			to := l
-			to.Owner, to.CheckpointOwner = l.CheckpointOwner, ""
+			to := l.withoutHandover()
+			to.Owner = l.CheckpointOwner
 			c.update(ctx, Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
 		}
 	})

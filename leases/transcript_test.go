@@ -95,6 +95,10 @@ func parseRow(t *testing.T, words []string) row {
 		switch name {
 		case "from":
 			r.CheckpointOwner, r.NativeOwner = value, value
+		case "to":
+			r.HandoverTo = value
+		case "stuck":
+			r.stuck = true
 		case "native":
 			r.NativeOwner = strings.Trim(value, "-")
 		case "end":

@@ -14,7 +14,7 @@ import (
 const ownerAttrs = AttrCounter | AttrCheckpoint | AttrPending | AttrOwnerSwitches
 
 // handoverAttrs are the attributes by which others ask for a lease.
-const handoverAttrs = AttrOwner | AttrCheckpointOwner
+const handoverAttrs = AttrOwner | AttrCheckpointOwner | AttrHandoverTo
 
 // change is a write that the holder shall make.
 type change struct {
@@ -214,8 +214,7 @@ func (h *Holder) release() {
 	c := &change{name: "release", last: true, apply: func(row Lease) (Lease, Attr) {
 		if row.CheckpointOwner != "" {
 			reason = "handover"
-			row.CheckpointOwner = ""
-			return row, AttrCheckpointOwner
+			return row.withoutHandover(), AttrCheckpointOwner | AttrHandoverTo
 		}
 		reason = "released"
 		row.Owner = ""

@@ -55,13 +55,14 @@ func release(l leases.Lease) (change, bool) {
 	to.Counter++
 	c := change{read: l, warning: "if the owner lives, it stops at its next renewal; records after the checkpoint are processed again"}
 	switch {
-	case l.CheckpointOwner != "":
-		to.CheckpointOwner = ""
-		c.set = leases.AttrCheckpointOwner | leases.AttrCounter
+	case l.HandingOver():
+		to.CheckpointOwner, to.HandoverTo = "", ""
+		c.set = leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter
 		c.effect = "hand-over from " + l.CheckpointOwner + " to " + l.Owner + " completed"
 	case l.Owner != "":
-		to.Owner = ""
-		c.set = leases.AttrOwner | leases.AttrCounter
+		// A hand-over that another library has overtaken ends with it.
+		to.Owner, to.CheckpointOwner, to.HandoverTo = "", "", ""
+		c.set = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter
 		c.effect = "taken away from " + l.Owner
 	default:
 		return change{}, false

@@ -70,10 +70,10 @@ func parsePosition(s string) (kcl.ExtendedSequenceNumber, error) {
 func setCheckpoint(l leases.Lease, position kcl.ExtendedSequenceNumber, now time.Time) change {
 	to := l
 	to.Checkpoint, to.Pending, to.PendingState = position, kcl.ExtendedSequenceNumber{}, nil
-	to.Owner, to.CheckpointOwner, to.OwnerSwitchesSinceCheckpoint = "", "", 0
+	to.Owner, to.CheckpointOwner, to.HandoverTo, to.OwnerSwitchesSinceCheckpoint = "", "", "", 0
 	to.Counter++
 	c := change{
-		read: l, set: leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrOwnerSwitches | leases.AttrCounter,
+		read: l, set: leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrOwnerSwitches | leases.AttrCounter,
 		effect: fmt.Sprintf("checkpoint %s -> %s", l.Checkpoint, position),
 	}
 	if position.SequenceNumber == kcl.SentinelLatest {

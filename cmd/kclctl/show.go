@@ -28,7 +28,7 @@ func stateOf(l leases.Lease) string {
 	switch {
 	case l.Finished():
 		return stateFinished
-	case l.CheckpointOwner != "":
+	case l.HandingOver():
 		return stateHandOver
 	case l.Owner != "":
 		return stateHeld
@@ -65,6 +65,7 @@ type row struct {
 	Reset             string     `json:"reset,omitempty"`
 	Reached           *time.Time `json:"reached,omitempty"`
 	Abilities         int64      `json:"abilities,omitempty"`
+	HandoverTo        string     `json:"handoverTo,omitempty"`
 }
 
 func rowOf(l leases.Lease) row {
@@ -76,9 +77,9 @@ func rowOf(l leases.Lease) row {
 		StartingHashKey: l.HashKeyRange.Start, EndingHashKey: l.HashKeyRange.End, NativeOwner: l.NativeOwner,
 		PinnedAt: timeOrNil(l.PinnedAt), StreamCreated: timeOrNil(l.StreamCreated),
 		Application: l.Application, StreamARN: l.StreamARN, Origin: l.Origin.String(),
-		Paused: l.Paused, Reset: l.Reset, Reached: timeOrNil(l.Reached), Abilities: l.Abilities,
+		Paused: l.Paused, Reset: l.Reset, Reached: timeOrNil(l.Reached), Abilities: l.Abilities, HandoverTo: l.HandoverTo,
 	}
-	if l.CheckpointOwner != "" {
+	if l.HandingOver() {
 		r.NextOwner = l.Owner
 	}
 	if l.ThroughputKBps >= 0 {
@@ -210,7 +211,7 @@ func plural(n int, what string) string {
 // ownerText names the owner, and the next one during a hand-over.
 func ownerText(l leases.Lease) string {
 	switch {
-	case l.CheckpointOwner != "":
+	case l.HandingOver():
 		return l.CheckpointOwner + " -> " + l.Owner
 	case l.Owner != "":
 		return l.Owner

@@ -44,6 +44,24 @@ func TestRelease(t *testing.T) {
 	require.EqualValues(t, 8, r.get(pending).Counter)
 }
 
+// A worker of KCL 2.x has taken the lease in the middle of its hand-over.
+func TestReleaseAfterAnOvertakenHandOver(t *testing.T) {
+	l := leases.Lease{
+		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"}, Counter: 8,
+		Owner: "java", CheckpointOwner: "worker-1", NativeOwner: "worker-1", HandoverTo: "worker-2",
+	}
+	r := newRig(t, l)
+	got := r.leases("show", free)
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.NotContains(t, got.out, "hand-over pending")
+	got = r.leases("release", "-owner", "worker-1", "-yes")
+	require.Equal(t, "nothing to change in table orders\n", got.out, "it holds nothing")
+	got = r.leases("release", "-owner", "java", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	row := r.get(free)
+	require.Empty(t, row.ActualOwner()+row.Owner+row.CheckpointOwner+row.HandoverTo)
+}
+
 func TestReleaseOfAWorker(t *testing.T) {
 	r := newRig(t, fleet()...)
 	got := r.leases("release", "-owner", "worker-1", "-yes", "-json")

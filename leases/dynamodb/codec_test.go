@@ -274,7 +274,7 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(b)
 	}
-	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},"goApp":{"S":"a"},"goStream":{"S":"b"},"goOrigin":{"S":"LATEST@2026-01-31T08:00:00Z"},"goPaused":{"S":"c"},"goReset":{"S":"d"},"goReached":{"N":"0"},"goCan":{"N":"3"},"pendingCheckpointState":{"B":""}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},"goApp":{"S":"a"},"goStream":{"S":"b"},"goOrigin":{"S":"LATEST@2026-01-31T08:00:00Z"},"goPaused":{"S":"c"},"goHandoverTo":{"S":"w"},"goReset":{"S":"d"},"goReached":{"N":"0"},"goCan":{"N":"3"},"pendingCheckpointState":{"B":""}}`))
 	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"NULL":true},"checkpoint":{"L":[{"M":{}}]},"parentShardId":{"NS":["1"]},"throughputKBps":{"N":"1E125"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var raw dynamotest.Item

@@ -167,6 +167,7 @@ func decode(it item) (leases.Lease, *leases.RowError) {
 		Reset:                        r.text(attrReset),
 		Reached:                      r.seconds(attrReached),
 		Abilities:                    r.integer(attrAbilities, math.MaxInt64, false),
+		HandoverTo:                   r.text(attrHandoverTo),
 	}
 	if l.Key == "" {
 		r.wrong(attrKey, "a string (S)")

@@ -129,6 +129,9 @@ func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
 	if attrs.Has(leases.AttrNativeOwner) {
 		add(text(attrNativeOwner, l.NativeOwner))
 	}
+	if attrs.Has(leases.AttrHandoverTo) {
+		add(text(attrHandoverTo, l.HandoverTo))
+	}
 	if attrs.Has(leases.AttrPinnedAt) {
 		moment(attrPinnedAt, l.PinnedAt)
 	}

@@ -178,9 +178,9 @@ func TestWritesBesideJava(t *testing.T) {
 			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
 		},
 		{
-			"take: also the owners must be as judged, and who of ours it is is noted",
+			"take: also the owners must be as judged, and who of ours it is is noted; what we write of a hand-over goes with it",
 			"UpdateItem set leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner if leaseCounter =",
-			"UpdateItem set goOwner leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
+			"UpdateItem set goOwner leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner goHandoverTo if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
 		},
 		{
 			"renew: also the owner must be as held",
@@ -205,17 +205,17 @@ func TestWritesBesideJava(t *testing.T) {
 		{
 			"ask for a lease, which in the KCL only the leader does: also it must be a worker of ours that is asked",
 			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
-			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent goOwner = leaseKey = leaseOwner =",
+			"UpdateItem set checkpointOwner goHandoverTo leaseOwner if checkpointOwner absent goOwner = leaseKey = leaseOwner =",
 		},
 		{
 			"have a lease handed over, as the leader",
 			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
-			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
+			"UpdateItem set checkpointOwner goHandoverTo leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
 		},
 		{
 			"hand over: the next owner stays as it is, and the counter must be as held",
 			"UpdateItem set leaseCounter leaseOwner remove checkpointOwner if checkpointOwner = leaseKey = leaseOwner =",
-			"UpdateItem set leaseCounter remove checkpointOwner if checkpointOwner = leaseCounter = leaseKey =",
+			"UpdateItem set leaseCounter remove checkpointOwner goHandoverTo if checkpointOwner = leaseCounter = leaseKey =",
 		},
 		{
 			"acquire the lock, KCL 3.5",

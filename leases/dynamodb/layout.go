@@ -35,6 +35,7 @@ const (
 	attrReset         = "goReset"         // S, token of the reset that wrote the row
 	attrReached       = "goReached"       // N, seconds since 1970 with a fraction: read up to here, as asked for
 	attrAbilities     = "goCan"           // N, bits: what the last taker understands
+	attrHandoverTo    = "goHandoverTo"    // S, next owner for whom a worker of this library began the hand-over
 	attrNativeWorker  = "goWorker"        // BOOL, in the metrics of a worker of this library
 )
 

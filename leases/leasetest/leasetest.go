@@ -77,7 +77,7 @@ func full(key string) leases.Lease {
 		NativeOwner: "worker-a", PinnedAt: time.UnixMilli(1_700_000_000_123).UTC(), StreamCreated: time.UnixMilli(1_600_000_000_456).UTC(),
 		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
 		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.UnixMilli(1_700_000_000_120).UTC()},
-		Paused: "shard p1 2026-01-31T08:00:00Z ann: a reason", Reset: "r1", Reached: time.UnixMilli(1_700_000_000_789).UTC(), Abilities: 1,
+		Paused: "shard p1 2026-01-31T08:00:00Z ann: a reason", Reset: "r1", Reached: time.UnixMilli(1_700_000_000_789).UTC(), Abilities: 1, HandoverTo: "worker-b",
 	}
 }
 
@@ -95,7 +95,7 @@ func other(key string) leases.Lease {
 		NativeOwner: "worker-c", PinnedAt: time.UnixMilli(1_700_000_000_124).UTC(), StreamCreated: time.UnixMilli(1_600_000_000_457).UTC(),
 		Application: "Orders", StreamARN: "arn:aws:kinesis:us-east-2:123456789012:stream/orders",
 		Origin: leases.Origin{Kind: kcl.SentinelAtTimestamp, At: time.UnixMilli(1_700_000_000_120).UTC()},
-		Paused: "shard p2 2026-01-31T08:00:00Z ann: a reason", Reset: "r2", Reached: time.UnixMilli(1_700_000_000_788).UTC(), Abilities: 3,
+		Paused: "shard p2 2026-01-31T08:00:00Z ann: a reason", Reset: "r2", Reached: time.UnixMilli(1_700_000_000_788).UTC(), Abilities: 3, HandoverTo: "worker-d",
 	}
 }
 
@@ -124,6 +124,7 @@ var attributes = []struct {
 	{"reset", leases.AttrReset},
 	{"reached", leases.AttrReached},
 	{"abilities", leases.AttrAbilities},
+	{"hand-over to", leases.AttrHandoverTo},
 }
 
 func requireRow(t *testing.T, s leases.Store, want leases.Lease) {

@@ -160,6 +160,7 @@ func decode(key string, row map[string]string) (leases.Lease, *leases.RowError) 
 		Reset:                        row[fieldReset],
 		Reached:                      r.moment(fieldReached),
 		Abilities:                    r.bits(fieldAbilities),
+		HandoverTo:                   row[fieldHandoverTo],
 	}
 	if state := row[fieldPendingState]; state != "" {
 		if l.Pending.IsZero() {

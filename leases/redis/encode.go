@@ -147,6 +147,9 @@ func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
 	if attrs.Has(leases.AttrReached) {
 		w.moment(fieldReached, l.Reached)
 	}
+	if attrs.Has(leases.AttrHandoverTo) {
+		w.add(fieldHandoverTo, l.HandoverTo)
+	}
 	if attrs.Has(leases.AttrAbilities) {
 		w.bits(fieldAbilities, l.Abilities)
 	}

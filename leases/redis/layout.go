@@ -30,6 +30,7 @@ const (
 	fieldPaused          = "goPaused"                           // why the shard shall not be read; absent otherwise
 	fieldReset           = "goReset"                            // token of the reset that wrote the row
 	fieldReached         = "goReached"                          // RFC 3339 in UTC: read up to here, as asked for
+	fieldHandoverTo      = "goHandoverTo"                       // next owner for whom a worker of this library began the hand-over
 	fieldAbilities       = "goCan"                              // decimal, bits: what the last taker understands
 )
 

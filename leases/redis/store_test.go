@@ -62,7 +62,7 @@ func everything(key string) leases.Lease {
 		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"d", "c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
 		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8).UTC(), StreamCreated: time.Unix(1600000000, 0).UTC(),
 		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()}, Paused: "shard p1", Reset: "r1", Reached: time.Unix(1700000001, 0).UTC(), Abilities: 1,
+		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()}, Paused: "shard p1", Reset: "r1", Reached: time.Unix(1700000001, 0).UTC(), Abilities: 1, HandoverTo: "b",
 	}
 }
 
@@ -107,7 +107,7 @@ func TestLayout(t *testing.T) {
 		"parentShardId": "p", "childShardIds": "c,d", "startingHashKey": "1", "endingHashKey": "2", "throughputKBps": "0.000219",
 		"goOwner": "b", "goPinnedAt": "2023-11-14T22:13:20.5Z", "goStreamCreated": "2020-09-13T12:26:40Z",
 		"goApp": "orders", "goStream": "arn:aws:kinesis:us-east-1:123456789012:stream/orders", "goOrigin": "LATEST@2023-11-14T22:13:20.5Z",
-		"goPaused": "shard p1", "goReset": "r1", "goReached": "2023-11-14T22:13:21Z", "goCan": "1",
+		"goPaused": "shard p1", "goReset": "r1", "goReached": "2023-11-14T22:13:21Z", "goCan": "1", "goHandoverTo": "b",
 	}, row)
 	row = hash(t, srv, rowKey+multi.Key)
 	delete(row, "lastWrite")
@@ -372,7 +372,7 @@ func TestEmptyIsAbsent(t *testing.T) {
 	srv, s := serve(t)
 	require.NoError(t, s.Init(t.Context()))
 	require.NoError(t, s.Create(t.Context(), everything("a")))
-	optional := []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState", "parentShardId", "childShardIds", "startingHashKey", "endingHashKey", "throughputKBps", "goOwner", "goPinnedAt", "goStreamCreated", "goApp", "goStream", "goOrigin", "goPaused", "goReset", "goReached", "goCan"}
+	optional := []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState", "parentShardId", "childShardIds", "startingHashKey", "endingHashKey", "throughputKBps", "goOwner", "goPinnedAt", "goStreamCreated", "goApp", "goStream", "goOrigin", "goPaused", "goReset", "goReached", "goCan", "goHandoverTo"}
 	for _, name := range optional {
 		srv.HSet(rowKey+"a", name, "")
 	}
