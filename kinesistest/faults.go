@@ -170,6 +170,8 @@ type plan struct {
 	goAway      bool
 	omits       bool // shards of a list: omit, or all when that is empty
 	omit        []string
+	falseEnd    *time.Duration // MillisBehindLatest of an end that is none
+	hidesEnd    bool
 	steps       []streamStep
 }
 
@@ -399,6 +401,16 @@ func Answer(status int, body []byte) Action {
 func OmitShards(ids ...string) Action {
 	return Action{do: func(p *plan) { p.omits, p.omit = true, append(p.omit, ids...) }}
 }
+
+// FalseEnd has the answer of a GetRecords say that the shard has ended, wherever the iterator stands: it brings no records, no next
+// iterator and no children, and behind as its MillisBehindLatest, none when that is below 0.
+func FalseEnd(behind time.Duration) Action {
+	return Action{do: func(p *plan) { p.falseEnd = &behind }}
+}
+
+// HideEnd has the service never say that a closed shard has ended: GetRecords gives a next iterator and names no children, and the last
+// event of a subscription has a continuation besides its children.
+func HideEnd() Action { return Action{do: func(p *plan) { p.hidesEnd = true }} }
 
 // LoseRequest breaks the connection (on HTTP/2: the stream) before the call takes effect.
 func LoseRequest() Action { return end(fateLoseRequest) }

@@ -46,6 +46,7 @@ const (
 	stepException
 	stepError
 	stepUnknown
+	stepFalseEnd
 	// Steps on one event.
 	stepCorrupt
 	stepTruncate
@@ -84,6 +85,12 @@ func SendError(n int, code, message string) Action {
 
 // SendUnknownEvent sends an event of a type that no client knows after the n-th event (0: after the initial-response).
 func SendUnknownEvent(n int) Action { return step(streamStep{kind: stepUnknown, at: AfterEvents(n)}) }
+
+// SendFalseEnd sends, after the n-th event (0: after the initial-response), an event that says that the shard has ended, wherever the
+// subscription is: it has no records, a null continuation and no children, and behind as its MillisBehindLatest. Then the subscription ends.
+func SendFalseEnd(n int, behind time.Duration) Action {
+	return step(streamStep{kind: stepFalseEnd, at: AfterEvents(n), delay: behind})
+}
 
 // CorruptEvent flips a bit in the payload of the n-th event (1 is the first), so that its checksum is wrong.
 func CorruptEvent(n int) Action { return step(streamStep{kind: stepCorrupt, event: n}) }
@@ -207,7 +214,7 @@ func (w *faultyWriter) find(kind stepKind, n int) *streamStep {
 // place does what is laid down for the place after the last event.
 func (w *faultyWriter) place() error {
 	for _, s := range w.call.steps {
-		if s.kind <= stepUnknown && s.at.events == w.events {
+		if s.kind <= stepFalseEnd && s.at.events == w.events {
 			if err := w.act(s); err != nil {
 				return err
 			}
@@ -238,17 +245,28 @@ func (w *faultyWriter) act(s streamStep) error {
 	case stepUnknown:
 		payload, _ := w.call.encoding().encode(struct{}{})
 		return w.send(appendFrame(nil, eventHeaders("EventOfTheFuture", w.call.encoding()), payload))
+	case stepFalseEnd:
+		w := newEventWriter(w.call.encoding(), frameFunc(w.send))
+		if err := w.write(&subscribeToShardEvent{Records: []record{}, MillisBehindLatest: s.delay.Milliseconds()}); err != nil {
+			return err
+		}
+		return errStreamOver
 	default:
 		return nil
 	}
 }
+
+// frameFunc is a frameWriter.
+type frameFunc func(frame []byte) error
+
+func (f frameFunc) write(frame []byte) error { return f(frame) }
 
 // send writes bytes, stopping at the first place among them where something is to happen.
 func (w *faultyWriter) send(b []byte) error {
 	for {
 		next := -1
 		for i, s := range w.call.steps {
-			if s.kind <= stepUnknown && s.at.bytes >= w.bytes && s.at.bytes <= w.bytes+len(b) &&
+			if s.kind <= stepFalseEnd && s.at.bytes >= w.bytes && s.at.bytes <= w.bytes+len(b) &&
 				(next < 0 || s.at.bytes < w.call.steps[next].at.bytes) {
 				next = i
 			}

@@ -320,6 +320,7 @@ func TestStreamFaults(t *testing.T) {
 		"exception":         {do: kinesistest.SendException(2, "ResourceInUseException", "taken over"), data: all[:2], err: exception},
 		"exceptionAtOnce":   {do: kinesistest.SendException(0, "ResourceInUseException", "taken over"), err: exception},
 		"error":             {do: kinesistest.SendError(1, "Strange", "things"), data: all[:1], err: contains("Strange")},
+		"falseEnd":          {do: kinesistest.SendFalseEnd(2, time.Second), data: all[:2], err: clean},
 		"unknown":           {do: kinesistest.SendUnknownEvent(1), data: all, unknown: 1, err: clean},
 		"corrupt":           {do: kinesistest.CorruptEvent(2), data: all[:1], err: contains("checksum")},
 		"truncate":          {do: kinesistest.TruncateEvent(2), data: all[:1], err: clean},

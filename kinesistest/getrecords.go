@@ -35,6 +35,21 @@ type getRecordsOutput struct {
 	ChildShards        []childShard `json:"ChildShards,omitempty"`
 }
 
+// faulty is the answer after the faults that change one.
+func (out getRecordsOutput) faulty(token string, v verdict) any {
+	switch {
+	case v.falseEnd != nil && *v.falseEnd < 0:
+		return struct{}{}
+	case v.falseEnd != nil:
+		return getRecordsOutput{Records: []record{}, MillisBehindLatest: v.falseEnd.Milliseconds()}
+	case v.hidesEnd && out.NextShardIterator == nil:
+		it, _ := parseIterator(token)
+		next := it.renewed(time.Now(), len(out.Records))
+		out.NextShardIterator, out.ChildShards = &next, nil
+	}
+	return out
+}
+
 func getRecords(b *backend, now time.Time, in *getRecordsInput) (any, error) {
 	limit := maxGetRecords
 	switch {

@@ -150,6 +150,9 @@ func (s *Server) perform(w http.ResponseWriter, r *http.Request, started time.Ti
 		list.Shards = slices.DeleteFunc(list.Shards, func(sh shardDescription) bool { return len(v.omit) == 0 || slices.Contains(v.omit, sh.ShardID) })
 		out = list
 	}
+	if records, ok := out.(getRecordsOutput); ok {
+		out = records.faulty(req.in.(*getRecordsInput).ShardIterator, v)
+	}
 	answer(w, r, started, c, http.StatusOK, out)
 }
 

@@ -129,6 +129,13 @@ func newIterator(now time.Time, sh *shard, from uint64) string {
 	}, "|"))
 }
 
+// renewed is the iterator n records further on.
+func (it iterator) renewed(now time.Time, n int) string {
+	return seal(now, tokenIterator, strings.Join([]string{
+		it.stream, itoa64(it.created), it.shard, strconv.FormatUint(it.from+uint64(n), 10),
+	}, "|"))
+}
+
 // parseIterator reads an iterator, in quotes or not.
 func parseIterator(token string) (iterator, bool) {
 	if len(token) > 2 && token[0] == '"' && token[len(token)-1] == '"' {

@@ -231,6 +231,45 @@ func TestGetRecordsShardEnd(t *testing.T) {
 	})
 }
 
+// TestEndFaults: an end that is none, and one that is not told.
+func TestEndFaults(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, e env) {
+		e.put("k", "1")
+		remove := e.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.FalseEnd(5 * time.Second)}})
+		out := e.getRecords(e.iterator(shardID(0), trimHorizon))
+		require.Empty(t, out.Records)
+		require.Nil(t, out.NextShardIterator)
+		require.Empty(t, out.ChildShards)
+		require.Equal(t, int64(5000), *out.MillisBehindLatest)
+		remove()
+		remove = e.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.FalseEnd(-1)}})
+		out = e.getRecords(e.iterator(shardID(0), trimHorizon))
+		require.Nil(t, out.MillisBehindLatest)
+		remove()
+
+		arn := e.consumer("c")
+		_, _, err := e.srv.SplitShard(testStream, shardID(0))
+		require.NoError(t, err)
+		for _, operation := range []string{"GetRecords", "SubscribeToShard"} {
+			e.srv.Inject(kinesistest.Fault{Operation: operation, Do: []kinesistest.Action{kinesistest.HideEnd()}})
+		}
+		out = e.getRecords(e.iterator(shardID(0), trimHorizon))
+		require.Len(t, out.Records, 1)
+		for range 3 {
+			time.Sleep(4 * time.Minute) // the iterator is a new one each time
+			out = e.getRecords(out.NextShardIterator)
+			require.Empty(t, out.Records)
+			require.Empty(t, out.ChildShards)
+		}
+		s := e.mustSubscribe(arn, shardID(0), latest)
+		ev, _ := event(s)
+		require.NotNil(t, ev.ContinuationSequenceNumber)
+		require.Len(t, ev.ChildShards, 2)
+		_, ok := event(s)
+		require.False(t, ok)
+	})
+}
+
 func TestGetRecordsOfAnotherStream(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		it := e.iterator(shardID(0), trimHorizon)

@@ -65,6 +65,7 @@ type subscription struct {
 	replaced chan struct{} // closed when another has taken over
 
 	from uint64 // index of the next record to send
+	hide bool   // by a fault: the last event has a continuation
 	sent bucket
 }
 
@@ -142,6 +143,7 @@ func serveSubscription(s *Server, w http.ResponseWriter, r *http.Request, c code
 	started := time.Now()
 	sub, err := s.backend.subscribe(in.(*subscribeToShardInput))
 	if err == nil {
+		sub.hide = v.hidesEnd
 		defer func() { s.backend.unsubscribe(sub, v.hold) }()
 	}
 	if v.after(r.Context()) != nil {
@@ -207,7 +209,12 @@ func (sub *subscription) nextLocked(now time.Time, idle, limits bool) nextStep {
 			Records: records, ContinuationSequenceNumber: &records[len(records)-1].SequenceNumber, MillisBehindLatest: sh.behindLocked(next, now),
 		}}
 	case !sh.open():
-		return nextStep{event: &subscribeToShardEvent{Records: []record{}, ChildShards: sh.childrenLocked()}, last: true}
+		end := &subscribeToShardEvent{Records: []record{}, ChildShards: sh.childrenLocked()}
+		if sub.hide {
+			position := sh.positionLocked(next, now)
+			end.ContinuationSequenceNumber = &position
+		}
+		return nextStep{event: end, last: true}
 	case idle:
 		position := sh.positionLocked(next, now)
 		return nextStep{event: &subscribeToShardEvent{Records: []record{}, ContinuationSequenceNumber: &position}}
