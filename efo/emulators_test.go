@@ -245,6 +245,26 @@ func TestOpenShardDoesNotEnd(t *testing.T) {
 	})
 }
 
+// A nil continuation is no end while no children are known, neither to the event nor to ListShards.
+func TestNilContinuationWithoutChildrenIsNoEnd(t *testing.T) {
+	for name, behind := range map[string]time.Duration{"at the tip": 0, "far from it": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+				w.write(5)
+				w.srv.Inject(onSubscribe(5, kinesistest.SendFalseEnd(1, behind)))
+				cfg := w.config()
+				r := w.start(cfg, shard0, kcl.Position{})
+				time.Sleep(3 * time.Minute)
+				w.write(5)
+				time.Sleep(time.Minute)
+				require.Equal(t, numbers(0, 10), r.now().data)
+				require.Equal(t, 0, r.now().ends)
+				require.GreaterOrEqual(t, len(cfg.Observer.(*watcher).retries()), 5)
+			})
+		})
+	}
+}
+
 // An event with children and a continuation is not the end: its records count and reading goes on.
 func TestChildrenWithContinuationIsNotTheEnd(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {

@@ -13,7 +13,8 @@ var (
 
 	// ErrShardNotFound says that the stream and its consumer exist, and that
 	// neither ListShards nor a direct read knows the shard: its records have
-	// left the retention period, or the id belongs to another stream.
+	// left the retention period, or it is so new that the service does not show
+	// it yet, or the id belongs to another stream. Try again for some minutes.
 	ErrShardNotFound = errors.New("efo: shard not found")
 
 	// ErrInvalidPosition says that the service refuses the position: the
@@ -36,10 +37,13 @@ var (
 
 // What ends an attempt from this side. They reach the observer and the log.
 var (
-	errNoAnswer  = fmt.Errorf("SubscribeToShard was not answered in time: %w", context.DeadlineExceeded)
-	errSilence   = fmt.Errorf("no event for longer than SilenceTimeout: %w", context.DeadlineExceeded)
-	errEarly     = errors.New("the subscription ended before its five minutes, without a reason")
-	errNoLineage = errors.New("the end of the shard names no children")
+	errNoAnswer = fmt.Errorf("SubscribeToShard was not answered in time: %w", context.DeadlineExceeded)
+	errSilence  = fmt.Errorf("no event for longer than SilenceTimeout: %w", context.DeadlineExceeded)
+	errEarly    = errors.New("the subscription ended before its five minutes, without a reason")
+	errDoubtful = errors.New("the stream says that the shard has ended, but names no children or is not at the tip")
+
+	errContradicted = errors.New("GetRecords has more, after it said that there is no more")
+	errUnconfirmed  = errors.New("GetRecords does not confirm that the last record is the last one")
 )
 
 // errNoDescription says that the service answered about a stream consumer without saying anything.

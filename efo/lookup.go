@@ -23,25 +23,21 @@ import (
 // everything is there or cannot be asked: then the subscribe is tried again.
 // A shard is gone when ListShards does not show it and a read by GetShardIterator
 // does not find it either (where that is not permitted, the subscribe counts).
+// How often that must be so before the shard counts as expired, the caller
+// decides: a shard that is new may not be visible yet.
 func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	if gone, err := r.consumerGone(ctx); err != nil || gone {
 		return err
 	}
-	if r.checkShardEnd(ctx, false); r.finished {
+	if r.checkShardEnd(ctx, end{}); r.finished {
 		return nil
 	}
-	_, children, listed, known := r.shardNow(ctx)
+	_, _, listed, known := r.shardNow(ctx)
 	if listed || !known && r.Lineage != nil {
 		return nil
 	}
 	// Not listed, or nobody to ask: read directly.
 	if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") && (!notFound || !awserr.Denied(err)) {
-		return nil
-	}
-	if len(children) > 0 {
-		r.log.LogAttrs(ctx, slog.LevelError, "the shard has left the retention period; what was unread in it is lost, its children go on",
-			slog.String("position", r.next.String()))
-		r.finish(children)
 		return nil
 	}
 	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", ErrShardNotFound, r.shardID, r.StreamARN)
@@ -162,7 +158,7 @@ func (r *reader) oldest(ctx context.Context) (kcl.ExtendedSequenceNumber, error)
 		return kcl.ExtendedSequenceNumber{}, err
 	}
 	for empty := 0; empty < maxEmptyReads && aws.ToString(iterator) != ""; empty++ {
-		out, err := r.getRecords(ctx, iterator)
+		out, err := r.getRecords(ctx, iterator, 1)
 		if err != nil {
 			return kcl.ExtendedSequenceNumber{}, err
 		}

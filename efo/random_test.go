@@ -68,7 +68,9 @@ func TestRandomFaults(t *testing.T) {
 						kinesistest.CorruptEvent(n),
 						kinesistest.TruncateEvent(n),
 						kinesistest.InflateEvent(n, 1<<20),
-					}[rng.IntN(25)]}}
+						kinesistest.SendFalseEnd(n, 0),
+						kinesistest.SendFalseEnd(n, 5*time.Second),
+					}[rng.IntN(27)]}}
 				})
 				cfg := w.config()
 				cfg.Logger = slog.New(slog.DiscardHandler)

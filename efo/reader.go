@@ -11,6 +11,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
 const (
@@ -51,7 +52,9 @@ type reader struct {
 	log     *slog.Logger
 
 	next       kcl.Position  // where to go on: after what the loop body has processed
+	last       string        // number of the last record before that; empty when there was none
 	behind     time.Duration // of the last batch
+	judge      shardend.Judge
 	finished   bool          // the loop was left or the shard ended: yield no more
 	renewed    bool          // the early renewal has been done, and nothing has broken since
 	inUseSince time.Time     // first of the refusals in a row
@@ -70,8 +73,10 @@ type end struct {
 	lived   time.Duration
 	// check asks whether the shard has ended: its stream said nothing and stopped, or idles.
 	check bool
-	// closed says that the service sent a nil continuation: the end, if children are listed.
-	closed bool
+	// closed says that the service sent a nil continuation, with these children if it
+	// named them; tip, that it was at the tip.
+	closed, tip bool
+	children    []kcl.ChildShard
 }
 
 // run reads until the shard ends or the loop is left (nil), or until an error that is final.
@@ -136,7 +141,7 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 		r.inUseSince = time.Time{}
 	}
 	if e.check || e.closed {
-		if r.checkShardEnd(ctx, e.closed); r.finished {
+		if r.checkShardEnd(ctx, e); r.finished {
 			return 0, nil
 		}
 	}
@@ -235,6 +240,8 @@ func (r *reader) deliver(b kcl.Batch, size int) bool {
 	r.Metrics.Batch(len(b.Records), size, b.BehindLatest)
 	if len(b.Records) > 0 {
 		r.idleFor = idleCheck
+		r.judge.Forget()
+		r.last = b.Records[len(b.Records)-1].SequenceNumber()
 	}
 	if !r.yield(b, nil) || b.End != nil {
 		r.finished = true

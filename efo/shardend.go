@@ -2,7 +2,6 @@ package efo
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
 const (
@@ -21,6 +21,10 @@ const (
 	// whether it was closed; it doubles up to idleCheckMax while the answer is no.
 	idleCheck    = 30 * time.Second
 	idleCheckMax = 10 * time.Minute
+	// hintCheck is how soon that is asked after an event that names children and
+	// goes on all the same, and doubtCheck while an end is in doubt.
+	hintCheck  = 2 * time.Second
+	doubtCheck = 15 * time.Second
 
 	// askTimeout bounds every single question of this file and of lookup.go.
 	askTimeout = 10 * time.Second
@@ -28,8 +32,10 @@ const (
 	lineageTimeout = 3 * time.Second
 	// readPace keeps to five GetRecords per second and shard, with room for others.
 	readPace = 250 * time.Millisecond
-	// maxEmptyReads is how many empty answers in a row the end may hide behind.
+	// maxEmptyReads is how many empty answers in a row the end may hide behind,
+	// and tipReads how many at the tip, behind which a closed shard has nothing.
 	maxEmptyReads = 40
+	tipReads      = 3
 )
 
 // shardNow asks Lineage, with a deadline. Without a Lineage, or without an answer, listed is unknown.
@@ -47,46 +53,56 @@ func (r *reader) shardNow(ctx context.Context) (shard kcl.Shard, children []kcl.
 	return shard, children, listed, true
 }
 
-// closedByLineage tells whether a shard that idles at its tip is closed and
-// has children, so that it is worth asking whether it has ended.
+// closedByLineage tells whether a shard that idles is closed and has children, so
+// that it is worth asking whether it has ended.
 func (r *reader) closedByLineage(ctx context.Context) bool {
-	r.idleFor = min(2*r.idleFor, idleCheckMax)
-	if r.behind > 0 {
-		return false
-	}
 	shard, children, _, known := r.shardNow(ctx)
 	return known && shard.Closed() && len(children) > 0
 }
 
 // checkShardEnd finds out whether the shard has ended although its stream did
-// not say so completely, and finishes the reader if it has. said is true when
-// the stream did send a nil continuation, and only the children are missing.
-func (r *reader) checkShardEnd(ctx context.Context, said bool) {
-	shard, children, _, known := r.shardNow(ctx)
-	switch {
-	case !known || len(children) == 0:
-	case said:
-		r.finish(children)
-	case shard.Closed():
-		if err := r.readRest(ctx, children); err != nil && ctx.Err() == nil {
-			r.unconfirmed(ctx, err, shard, children)
+// not say so completely, and finishes the reader if it has. It reads on with
+// GetRecords first: a nil continuation can be as wrong as any other answer.
+func (r *reader) checkShardEnd(ctx context.Context, e end) {
+	children := e.children
+	shard, listed := kcl.Shard{}, false
+	if children == nil {
+		shard, children, listed, _ = r.shardNow(ctx)
+		if len(children) == 0 || listed && !shard.Closed() || !listed && !e.closed {
+			return
 		}
+	}
+	ended, err := r.readRest(ctx, &children)
+	switch {
+	case ctx.Err() != nil || r.finished:
+	case ended:
+		r.finish(children)
+	case err != nil:
+		if shard.ID == "" {
+			shard, _, _, _ = r.shardNow(ctx)
+		}
+		r.unconfirmed(ctx, err, shard, children, e)
+	}
+	if r.judge.Doubts() {
+		r.idleFor = doubtCheck
 	}
 }
 
-// unconfirmed is for a shard that is closed, has children and cannot be read
-// with GetRecords. Without the permission for that, a position past the last
-// number of the shard is enough.
-func (r *reader) unconfirmed(ctx context.Context, err error, shard kcl.Shard, children []kcl.ChildShard) {
-	switch {
-	case !awserr.Denied(err):
-		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end not confirmed, reading on", slog.Any("err", err))
-	case r.pastEnd(shard):
+// unconfirmed is for a shard of which GetRecords does not say that it has ended.
+// Without the permission to ask, a position past the last number of the shard is
+// enough, or a stream that says so again and again.
+func (r *reader) unconfirmed(ctx context.Context, err error, shard kcl.Shard, children []kcl.ChildShard, e end) {
+	if !awserr.Denied(err) {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end not confirmed, reading on", slog.String("position", r.next.String()), slog.Any("err", err))
+		return
+	}
+	said := shardend.Answer{Last: true, Tip: e.tip, Children: e.children}
+	if r.pastEnd(shard) || e.closed && r.judge.Ended(time.Now(), shardend.Place{}, said) {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "shard end taken from the shard list: allow kinesis:GetRecords and kinesis:GetShardIterator to have it confirmed", slog.Any("err", err))
 		r.finish(children)
-	default:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "the shard is closed, and whether it has been read to its end cannot be asked: allow kinesis:GetRecords and kinesis:GetShardIterator", slog.Any("err", err))
+		return
 	}
+	r.log.LogAttrs(ctx, slog.LevelWarn, "the shard is closed, and whether it has been read to its end cannot be asked: allow kinesis:GetRecords and kinesis:GetShardIterator", slog.Any("err", err))
 }
 
 // finish delivers the end of the shard by itself.
@@ -104,17 +120,40 @@ func (r *reader) pastEnd(shard kcl.Shard) bool {
 	return at.Validate() == nil && last.Validate() == nil && at.Compare(last) >= 0
 }
 
-// readRest reads on with GetRecords after the last position. It finishes the
-// reader when the service answers without a next iterator, having delivered
-// what came before, and returns nil when the loop goes on without an end.
-func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error {
+// readRest reads on with GetRecords after the last position, and delivers what
+// comes. It tells whether the shard has ended there: the service says so once
+// more, in the way that package shardend asks for, or it says why not.
+func (r *reader) readRest(ctx context.Context, children *[]kcl.ChildShard) (ended bool, err error) {
+	if err := r.drain(ctx); err != nil || r.finished {
+		return false, err
+	}
+	at := shardend.Place{Next: r.next, Last: r.last}
+	answer, err := r.asker().Ask(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	if answer.Children != nil {
+		*children = answer.Children
+	}
+	if r.judge.Ended(time.Now(), at, answer) {
+		return true, nil
+	}
+	if answer.More {
+		return false, errContradicted
+	}
+	return false, errUnconfirmed
+}
+
+// drain delivers what GetRecords brings after the last position, until there is
+// no next iterator, or nothing comes at the tip, or not for long.
+func (r *reader) drain(ctx context.Context) error {
 	iterator, err := r.iterator(ctx, r.next)
 	if err != nil {
 		return err
 	}
 	wait := retry.New(time.Second, 10*time.Second)
-	for empty := 0; empty < maxEmptyReads; {
-		out, err := r.getRecords(ctx, iterator)
+	for empty, tip := 0, 0; empty < maxEmptyReads && tip < tipReads; {
+		out, err := r.getRecords(ctx, iterator, 0)
 		switch {
 		case err == nil:
 		case awserr.Throttled(err):
@@ -137,30 +176,48 @@ func (r *reader) readRest(ctx context.Context, children []kcl.ChildShard) error 
 		if err != nil {
 			return err
 		}
-		b := kcl.Batch{Records: records, Next: r.next, BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: time.Now()}
+		empty++
+		if shardend.AtTip(out.MillisBehindLatest) {
+			tip++
+		}
 		if len(records) > 0 {
-			b.Next = kcl.After(records[len(records)-1].SequenceNumber())
-		}
-		if aws.ToString(out.NextShardIterator) == "" {
-			if named := fromsdk.Children(out.ChildShards); len(named) > 0 {
-				children = named
-			}
-			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
-			r.deliver(b, size)
-			return nil
-		}
-		if empty++; len(records) > 0 {
-			empty = 0
+			empty, tip = 0, 0
+			b := kcl.Batch{Records: records, Next: kcl.After(records[len(records)-1].SequenceNumber()), BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: time.Now()}
 			if !r.deliver(b, size) {
 				return nil
 			}
 		}
-		iterator = out.NextShardIterator
+		if iterator = out.NextShardIterator; aws.ToString(iterator) == "" {
+			return nil
+		}
 		if err := retry.Sleep(ctx, readPace); err != nil {
 			return err
 		}
 	}
-	return errors.New("GetRecords did not come to the end of the shard")
+	return nil
+}
+
+// asker asks GetRecords in a way that leaves the reader where it is.
+func (r *reader) asker() shardend.Asker {
+	return shardend.Asker{
+		ShardID:  r.shardID,
+		Iterator: r.iterator,
+		Records: func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
+			wait := retry.New(time.Second, 10*time.Second)
+			for tries := 1; ; tries++ {
+				if err := retry.Sleep(ctx, readPace); err != nil {
+					return nil, err
+				}
+				out, err := r.getRecords(ctx, iterator, limit)
+				if !awserr.Throttled(err) || tries == maxEmptyReads { // what was drained was large
+					return out, err
+				}
+				if err := wait.Wait(ctx); err != nil {
+					return nil, err
+				}
+			}
+		},
+	}
 }
 
 func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error) {
@@ -181,8 +238,13 @@ func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error)
 	return out.ShardIterator, nil
 }
 
-func (r *reader) getRecords(ctx context.Context, iterator *string) (*kinesis.GetRecordsOutput, error) {
+// getRecords asks for limit records at most; 0 is as many as there are.
+func (r *reader) getRecords(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: &r.StreamARN, ShardIterator: iterator})
+	in := &kinesis.GetRecordsInput{StreamARN: &r.StreamARN, ShardIterator: iterator}
+	if limit > 0 {
+		in.Limit = aws.Int32(int32(limit))
+	}
+	return r.Client.GetRecords(ctx, in)
 }

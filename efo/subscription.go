@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
+	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
 // subscription opens one subscription and follows it to its end. However it is
@@ -104,7 +105,7 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 		defer t.Stop()
 		renew = t.C
 	}
-	events := stream.Events()
+	events, hinted := stream.Events(), false
 	for {
 		var ev types.SubscribeToShardEventStream
 		var open bool
@@ -127,6 +128,10 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 			}
 			continue
 		case <-idle.C:
+			if !hinted {
+				r.idleFor = min(2*r.idleFor, idleCheckMax)
+			}
+			hinted = false
 			if r.closedByLineage(ctx) {
 				e.reason, e.check = ReasonCheck, true
 				return e
@@ -138,7 +143,9 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 			return e
 		}
 		if !open {
-			return r.ended(ctx, stream, opened, e)
+			e = r.ended(ctx, stream, opened, e)
+			e.check = e.check || hinted
+			return e
 		}
 		if ctx.Err() != nil {
 			// An event and the end of ctx were there together. Nothing is
@@ -159,7 +166,13 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 			return e
 		}
 		if len(member.Value.Records) > 0 {
+			hinted = false
 			idle.Reset(r.idleFor)
+		}
+		if len(member.Value.ChildShards) > 0 && !hinted {
+			// There are children, and this stream goes on: it may never say that it has ended.
+			hinted = true
+			idle.Reset(hintCheck)
 		}
 		// From now on we wait for the service: what the loop body took does not count.
 		silence.Reset(r.SilenceTimeout)
@@ -182,13 +195,16 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 	}
 	if ev.ContinuationSequenceNumber == nil {
-		if children := fromsdk.Children(ev.ChildShards); len(children) > 0 {
+		children := fromsdk.Children(ev.ChildShards, r.shardID)
+		e.tip = shardend.AtTip(ev.MillisBehindLatest)
+		if children != nil && e.tip && (len(records) > 0 || r.behind == 0) {
 			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
 			e.reason = ReasonShardEnd
 			r.deliver(b, size)
 			return true
 		}
-		e.reason, e.err, e.closed = ReasonClosed, errNoLineage, true
+		// Something is missing, or says that there is more: it is asked again.
+		e.reason, e.err, e.closed, e.children = ReasonClosed, errDoubtful, true, children
 		if !r.deliver(b, size) {
 			e.reason = ReasonStopped
 		}

@@ -36,7 +36,7 @@ type ahead struct {
 // attempt has been joined, by attempted or abandon, the reader's state belongs
 // to its goroutine.
 func (r *reader) readAhead(ctx context.Context) {
-	if r.PrefetchBytes < 0 || r.atEnd || !r.Memory.roomAhead() {
+	if r.PrefetchBytes < 0 || r.ending.said || !r.Memory.roomAhead() {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -8,19 +8,14 @@ import (
 
 var (
 	// ErrShardNotFound says that the stream exists and the shard does not: its
-	// records have left the retention period, or the id belongs to another stream.
+	// records have left the retention period, or it is so new that the service does
+	// not show it yet, or the id belongs to another stream. Try again for some minutes.
 	ErrShardNotFound = errors.New("polling: shard not found")
 
 	// ErrInvalidPosition says that the service refuses the position: the
 	// sequence number belongs to another shard or another stream. Reading does
 	// not jump elsewhere; correct the checkpoint.
 	ErrInvalidPosition = errors.New("polling: position refused")
-)
-
-// What the observer and the log are told when the service itself said nothing wrong.
-var (
-	errNoChildren = errors.New("the end of the shard names no children, nor does ListShards")
-	errNoLineage  = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
 )
 
 // action is what follows from an error of a call.

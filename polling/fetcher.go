@@ -34,8 +34,12 @@ func NewFetcher(cfg Config) *Fetcher { return &Fetcher{cfg: cfg.withDefaults()} 
 // back, and forgotten when the loop is left or ctx has ended.
 //
 // The last batch of a shard carries End, and then the loop ends. That happens
-// only when the service gave no further iterator and the children are named, in
-// that answer or by Lineage.
+// only when the children are named, by the last answer or by Lineage, and
+// nothing contradicts the end. Unless an answer at the tip says all of it, the
+// service is asked again, from the same position; it must bring the last record
+// and none behind it, or say the same for some time. A shard that idles at its
+// tip and is closed according to Lineage ends in that way too, although the
+// service keeps giving iterators.
 //
 // Transient failures and throttling are retried without end and told to the
 // Observer. An error that is yielded is final: it wraps
@@ -63,6 +67,7 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 			backoff:  retry.New(firstBackoff, maxBackoff),
 			throttle: retry.New(firstThrottle, maxThrottle),
 			behind:   true,
+			ending:   ending{idleFor: idleCheck},
 			log:      f.cfg.Logger.With(slog.String("stream", f.cfg.name()), slog.String("shard", shardID)),
 		}
 		r.Metrics.SetFanOut(false)

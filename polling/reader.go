@@ -49,7 +49,7 @@ type reader struct {
 
 	position   kcl.Position // where to go on: after the last batch read
 	iterator   *string      // of the position; nil when there is none
-	atEnd      bool         // the service gave no further iterator, and the children are not known
+	ending     ending       // what is known of the shard's end
 	recordSize int          // bytes, the average of the last answer with records
 	behind     bool         // the last answer was not the tip, or there is none yet
 	failures   int          // in a row
@@ -108,8 +108,7 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 			out.grant.free()
 		}
 	}()
-	if r.atEnd {
-		r.end(ctx, &out)
+	if (r.ending.said || r.ending.idles(time.Now())) && r.end(ctx, &out) {
 		return out
 	}
 	if r.iterator == nil {
@@ -123,7 +122,7 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 	if out.err = retry.Sleep(ctx, r.pace.turn(time.Now())); out.err != nil {
 		return out
 	}
-	if r.read(ctx, limit, &out); out.err == nil && r.atEnd && len(out.batch.Records) == 0 {
+	if r.read(ctx, limit, &out); out.err == nil && r.ending.said && len(out.batch.Records) == 0 {
 		r.end(ctx, &out)
 	}
 	return out
@@ -131,37 +130,45 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 
 // open gets an iterator for the position.
 func (r *reader) open(ctx context.Context) error {
+	iterator, served, err := r.iteratorAt(ctx, r.position)
+	if err != nil {
+		return err
+	}
+	if r.position.Kind == kcl.Latest && !served.IsZero() {
+		// From here on LATEST would mean a later tip than this iterator's.
+		// Kinesis' clock, to the second, stands for it until a record comes.
+		r.position = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: served.Add(-time.Second)}
+	}
+	r.iterator = iterator
+	return nil
+}
+
+// iteratorAt gets an iterator, and the service's time at that, zero when it does not say.
+func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*string, time.Time, error) {
 	ctx, _, cancel := deadline(ctx, r.CallTimeout)
 	defer cancel()
 	in := &kinesis.GetShardIteratorInput{
 		StreamARN:         optional(r.StreamARN),
 		StreamName:        optional(r.StreamName),
 		ShardId:           &r.shardID,
-		ShardIteratorType: types.ShardIteratorType(r.position.Kind.String()),
+		ShardIteratorType: types.ShardIteratorType(at.Kind.String()),
 	}
-	switch r.position.Kind {
+	switch at.Kind {
 	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
-		in.StartingSequenceNumber = &r.position.SequenceNumber
+		in.StartingSequenceNumber = &at.SequenceNumber
 	case kcl.AtTimestamp:
-		in.Timestamp = &r.position.Timestamp
+		in.Timestamp = &at.Timestamp
 	case kcl.TrimHorizon, kcl.Latest:
 	}
 	out, err := r.Client.GetShardIterator(ctx, in, noRetries)
 	if err != nil {
-		return timedOut(ctx, err)
+		return nil, time.Time{}, timedOut(ctx, err)
 	}
 	if aws.ToString(out.ShardIterator) == "" {
-		return errors.New("the service sent no shard iterator")
+		return nil, time.Time{}, errors.New("the service sent no shard iterator")
 	}
-	if r.position.Kind == kcl.Latest {
-		// From here on LATEST would mean a later tip than this iterator's.
-		// Kinesis' clock, to the second, stands for it until a record comes.
-		if t, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !t.IsZero() {
-			r.position = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: t.Add(-time.Second)}
-		}
-	}
-	r.iterator = out.ShardIterator
-	return nil
+	served, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
+	return out.ShardIterator, served, nil
 }
 
 // read calls GetRecords once.
@@ -204,41 +211,18 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 		r.recordSize = total/len(records) + 1
 	}
+	wasBehind := r.behind
 	r.iterator = answer.NextShardIterator
 	r.behind = b.BehindLatest > 0 || len(records) >= limit
 	r.pace.answered(sent, out.headers, total, len(records) > 0, !r.behind, r.IdleInterval)
 	r.position = b.Next
+	if b.End = r.ending.note(answer, records, wasBehind, fromsdk.Children(answer.ChildShards, r.shardID), now); b.End != nil {
+		b.Next = kcl.Position{}
+	}
 	if aws.ToString(r.iterator) == "" {
-		r.iterator = nil
-		if children := fromsdk.Children(answer.ChildShards); len(children) > 0 {
-			b.Next, b.End = kcl.Position{}, &kcl.ShardEnd{Children: children}
-		} else {
-			r.atEnd = true // this answer's records are delivered first
-		}
+		r.iterator = nil // records of this answer are delivered before it is asked whether it was the last
 	}
 	out.batch, out.payload, out.received = b, payload, true
-}
-
-// end asks Lineage for the children that the last answer did not name. Until
-// it knows them the shard is read on: a nil iterator alone is no end.
-func (r *reader) end(ctx context.Context, out *outcome) {
-	out.op = "ListShards"
-	r.atEnd = false
-	if r.Lineage == nil {
-		out.err = errNoLineage
-		return
-	}
-	ctx, _, cancel := deadline(ctx, r.CallTimeout)
-	defer cancel()
-	_, children, _, err := r.Lineage.Shard(ctx, r.shardID)
-	switch {
-	case err != nil:
-		out.err = timedOut(ctx, err)
-	case len(children) == 0:
-		out.err = errNoChildren
-	default:
-		out.batch = kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}
-	}
 }
 
 // failed decides what follows from an error: how long to wait before the next

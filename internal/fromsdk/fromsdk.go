@@ -4,6 +4,7 @@ package fromsdk
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,13 +53,13 @@ func IsNumber(s *string) bool {
 	return true
 }
 
-// Children returns nil unless every child names itself and its parents;
-// without parents a child cannot be put into the lineage, and the caller asks
-// ListShards.
-func Children(in []types.ChildShard) []kcl.ChildShard {
+// Children returns the children of a shard, as its end names them. It returns nil
+// unless every one names itself, and the shard among its parents: otherwise the
+// caller asks ListShards.
+func Children(in []types.ChildShard, parent string) []kcl.ChildShard {
 	var children []kcl.ChildShard
 	for _, c := range in {
-		if aws.ToString(c.ShardId) == "" || len(c.ParentShards) == 0 {
+		if aws.ToString(c.ShardId) == "" || !slices.Contains(c.ParentShards, parent) {
 			return nil
 		}
 		child := kcl.ChildShard{ID: *c.ShardId, Parents: c.ParentShards}

@@ -22,8 +22,9 @@ func TestRefusesWhatHasNoPlace(t *testing.T) {
 		_, _, _, err := fromsdk.Records([]types.Record{{Data: []byte("x"), SequenceNumber: &number}})
 		require.Error(t, err, number)
 	}
-	require.Nil(t, fromsdk.Children([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}))
-	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}), "a child that names no parents fits nowhere")
+	require.Nil(t, fromsdk.Children([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}, "shardId-1"))
+	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2"), ParentShards: []string{"shardId-3"}}}, "shardId-1"), "a child of another shard")
+	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}, "shardId-1"), "a child that names no parents fits nowhere")
 }
 
 func TestRecords(t *testing.T) {
@@ -53,7 +54,7 @@ func TestChildren(t *testing.T) {
 		fromsdk.Children([]types.ChildShard{{
 			ShardId: aws.String("c"), ParentShards: []string{"a", "b"},
 			HashKeyRange: &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("9")},
-		}}))
+		}}, "b"))
 	require.Equal(t, 1500*time.Millisecond, fromsdk.Behind(aws.Int64(1500)))
 	require.Zero(t, fromsdk.Behind(nil))
 }

@@ -1,0 +1,168 @@
+package polling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardend"
+)
+
+const (
+	// idleCheck is how long a shard is without records at its tip before Lineage is
+	// asked whether it is closed; it doubles up to idleCheckMax while it is not.
+	idleCheck    = 30 * time.Second
+	idleCheckMax = 10 * time.Minute
+	// doubtCheck is the time between two questions while an end is in doubt.
+	doubtCheck = 15 * time.Second
+)
+
+// ending is what a reader knows of an end that may have come.
+type ending struct {
+	said     bool             // the service gave no further iterator
+	children []kcl.ChildShard // as that answer named them
+	last     string           // number of the last record read
+	judge    shardend.Judge
+	tipSince time.Time // nothing has come since, at the tip, or Lineage has been asked; zero elsewhere
+	idleFor  time.Duration
+}
+
+// note takes in an answer. It returns the end of the shard when the answer says
+// so and nothing contradicts it: all is named, nothing is unread, and that was
+// so before or has become so by the records in it.
+func (e *ending) note(answer *kinesis.GetRecordsOutput, records []kcl.Record, wasBehind bool, children []kcl.ChildShard, now time.Time) *kcl.ShardEnd {
+	tip := shardend.AtTip(answer.MillisBehindLatest)
+	switch {
+	case len(records) > 0:
+		e.last = records[len(records)-1].SequenceNumber()
+		e.judge.Forget()
+		e.tipSince, e.idleFor = time.Time{}, idleCheck
+	case !tip && answer.MillisBehindLatest != nil:
+		e.tipSince = time.Time{}
+	}
+	if e.tipSince.IsZero() && (tip || answer.MillisBehindLatest == nil) {
+		e.tipSince = now
+	}
+	if aws.ToString(answer.NextShardIterator) != "" {
+		return nil
+	}
+	if tip && children != nil && (len(records) > 0 || !wasBehind) {
+		return &kcl.ShardEnd{Children: children}
+	}
+	e.said, e.children = true, children
+	return nil
+}
+
+// idles tells whether it is time to ask whether the shard is closed. A server
+// that keeps giving iterators says of no shard that it has ended.
+func (e *ending) idles(now time.Time) bool {
+	return !e.tipSince.IsZero() && now.Sub(e.tipSince) >= e.idleFor
+}
+
+// end finds out whether the shard has ended. After an answer without an iterator
+// it sets an error when the shard has not, so that it is read on after a wait.
+func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
+	said, children := r.ending.said, r.ending.children
+	r.ending.said = false // whatever comes of it, the shard is read on until it has ended
+	out.op = "ListShards"
+	if children == nil {
+		var err error
+		if children, err = r.listed(ctx); err != nil {
+			r.ending.tipSince, r.ending.idleFor = time.Now(), min(2*r.ending.idleFor, idleCheckMax)
+			if said {
+				out.received, out.err = false, err
+			}
+			return said
+		}
+	}
+	at := shardend.Place{Next: r.position, Last: r.ending.last}
+	answer, err := r.asker(out).Ask(ctx, at)
+	if err != nil && classify(err) == actRenew {
+		err = fmt.Errorf("%w: %s refused: %s", errUnconfirmed, out.op, awserr.Code(err)) // no fault of the position that is read on from
+	}
+	if err != nil {
+		out.received, out.err = false, err
+		return true
+	}
+	if answer.Children != nil {
+		children = answer.Children
+	}
+	if r.ending.judge.Ended(time.Now(), at, answer) {
+		out.batch = kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}
+		return true
+	}
+	r.ending.tipSince, r.ending.idleFor = time.Now(), doubtCheck
+	switch {
+	case !said:
+		return false
+	case answer.More:
+		err = errContradicted
+	default:
+		err = errUnconfirmed
+	}
+	out.received, out.err = false, err
+	return true
+}
+
+// listed returns the children of a shard that ListShards calls closed.
+func (r *reader) listed(ctx context.Context) ([]kcl.ChildShard, error) {
+	if r.Lineage == nil {
+		return nil, errNoLineage
+	}
+	ctx, _, cancel := deadline(ctx, r.CallTimeout)
+	defer cancel()
+	shard, children, listed, err := r.Lineage.Shard(ctx, r.shardID)
+	switch {
+	case err != nil:
+		return nil, timedOut(ctx, err)
+	case len(children) == 0 || listed && !shard.Closed():
+		return nil, errNoChildren
+	}
+	return children, nil
+}
+
+// asker asks besides the reader's own iterator, at the reader's pace and within
+// its memory.
+func (r *reader) asker(out *outcome) shardend.Asker {
+	return shardend.Asker{
+		ShardID: r.shardID,
+		Iterator: func(ctx context.Context, at kcl.Position) (*string, error) {
+			out.op = opIterator
+			iterator, _, err := r.iteratorAt(ctx, at)
+			return iterator, err
+		},
+		Records: func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
+			out.op = opRecords
+			if err := retry.Sleep(ctx, r.pace.turn(time.Now())); err != nil {
+				return nil, err
+			}
+			ask := outcome{grant: grant{m: r.Memory, ahead: out.grant.ahead}}
+			defer ask.grant.free()
+			if err := ask.grant.call(ctx); err != nil {
+				return nil, err
+			}
+			ctx, timeout, cancel := deadline(ctx, r.CallTimeout)
+			defer cancel()
+			r.pace.sent(time.Now())
+			answer, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
+				StreamARN: optional(r.StreamARN), ShardIterator: iterator, Limit: aws.Int32(int32(limit)),
+			}, noRetries, ask.headed(timeout))
+			return answer, timedOut(ctx, err)
+		},
+	}
+}
+
+// What the observer and the log are told of an end that does not count.
+var (
+	errNoChildren   = errors.New("the end of the shard names no children, and ListShards does not call the shard closed with children")
+	errNoLineage    = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
+	errContradicted = errors.New("the service sent an end of the shard, and, asked again, records behind it")
+	errUnconfirmed  = errors.New("the service sent an end of the shard, and does not confirm it yet")
+)
