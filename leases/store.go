@@ -73,8 +73,9 @@ var (
 	ErrNotFound = errors.New("leases: no such lease")
 	// ErrTableNotFound says that the table itself is gone or was never made.
 	ErrTableNotFound = errors.New("leases: table not found")
-	// ErrForeignTable says that the table has another layout than a lease table.
-	ErrForeignTable = errors.New("leases: table is not a lease table")
+	// ErrForeignTable says that the table is no lease table, or is the lease table
+	// of another application or stream. Use another table.
+	ErrForeignTable = errors.New("leases: not the lease table of this application")
 )
 
 // ConflictError says that a row was not as a conditional write expected it.

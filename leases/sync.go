@@ -30,6 +30,9 @@ type SyncOptions struct {
 	PinnedAt time.Time
 	// StreamCreated is the stream's creation time, which every new lease carries.
 	StreamCreated time.Time
+	// Application is the name of the application, which every new lease carries
+	// beside the stream's ARN; see [Marks].
+	Application string
 }
 
 // ChildLease returns the row for a shard that continues parent's: read from
@@ -40,6 +43,7 @@ func ChildLease(parent Lease, child kcl.ChildShard) Lease {
 		Checkpoint:   kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
 		Parents:      slices.Clone(child.Parents),
 		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1, StreamCreated: parent.StreamCreated,
+		Application: parent.Application, StreamARN: parent.StreamARN,
 	}
 	if l.Stream != "" {
 		l.Key = l.Stream + ":" + child.ID
@@ -137,6 +141,7 @@ func newLease(s kcl.Shard, opt SyncOptions) Lease {
 	if opt.Multi {
 		l.Stream = opt.Stream.String()
 	}
+	l, _ = MarksOf(opt.Application, opt.Stream, opt.Multi).Complete(l)
 	return l
 }
 

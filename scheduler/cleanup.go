@@ -76,12 +76,12 @@ func (t *tender) tend(ctx context.Context) error {
 		if !t.st.owns(row) {
 			continue
 		}
-		if !t.st.sameCreation(row.StreamCreated) {
-			return nil // of another stream of this name, which the shard sync reports
+		if !t.st.sameCreation(row.StreamCreated) || t.st.marks.Check(row) != nil {
+			return nil // of another stream or application, which the shard sync reports
 		}
 		rows = append(rows, row)
 	}
-	opt := leases.SyncOptions{Stream: t.st.id, Multi: t.st.multi, PinnedAt: list.pin, StreamCreated: t.st.created}
+	opt := t.st.syncOptions(list)
 	if err := t.audit(ctx, rows, list, opt); err != nil {
 		return err
 	}

@@ -13,15 +13,21 @@ import (
 
 const parentPoll = 500 * time.Millisecond // how often a waiting child looks at its parents
 
-// adopt writes to a row that another library made what is missing in it: the
-// stream's creation time, the service's time from which LATEST counts, the hash
-// keys, and the second parent, which vmware-go-kcl does not keep. It tries until
+// adopt writes to a row that another library made what is missing in it: its
+// marks, the stream's creation time, the service's time from which LATEST counts,
+// the hash keys, and the second parent, which vmware-go-kcl does not keep. A row
+// that is marked as somebody else's by now is not read. It tries until
 // the row has it: were a record of the shard processed before LATEST is pinned,
 // and the lease lost before a checkpoint, the next owner would start later.
 func (c *consumer) adopt(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for row := c.start; ; {
-		to, set := row, leases.Attr(0)
+		if err := c.stream.marks.Check(row); err != nil {
+			c.log.ErrorContext(ctx, "lease belongs to somebody else", "err", err)
+			c.s.syncSoon(c.stream) // which stops the stream
+			return stopped
+		}
+		to, set := c.stream.marks.Complete(row)
 		if to.StreamCreated.IsZero() && !c.stream.created.IsZero() {
 			to.StreamCreated, set = c.stream.created, set|leases.AttrStreamCreated
 		}
@@ -40,7 +46,7 @@ func (c *consumer) adopt(ctx context.Context) outcome {
 		}
 		c.progress.stored(err)
 		if err == nil {
-			c.start = c.start.With(leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrHashKeyRange|leases.AttrParents, to)
+			c.start = c.start.With(set|leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrHashKeyRange|leases.AttrParents, to)
 			return done
 		}
 		if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -43,7 +44,7 @@ func TestE15TwoApplicationsOneConsumerName(t *testing.T) {
 		}
 		first := r.worker("a", fanOut).start()
 		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
-		second := r.worker("b", fanOut, func(c *scheduler.Config) { c.Application = "another" })
+		second := r.worker("b", fanOut, func(c *scheduler.Config) { c.Application, c.Leases = "another", memory.New() })
 		began := time.Now()
 		require.ErrorIs(t, second.Run(t.Context()), efo.ErrConsumerTaken)
 		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")

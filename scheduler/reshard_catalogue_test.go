@@ -17,6 +17,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -332,8 +333,9 @@ func TestL19TableOfAnotherApplication(t *testing.T) {
 		writes := b.counts("create", "update", "delete")
 		b.start()
 		<-b.done
-		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
-		require.ErrorContains(t, b.err, "use another table")
+		require.ErrorIs(t, b.err, leases.ErrForeignTable)
+		require.ErrorContains(t, b.err, "belongs to application app, and this is application billing")
+		require.NotContains(t, b.err.Error(), "delete")
 		require.Zero(t, writes.Load())
 		require.Equal(t, rows, r.rows())
 		r.put(keys(10)...)

@@ -52,6 +52,7 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 		if row.StreamCreated.IsZero() {
 			row.StreamCreated = c.stream.created
 		}
+		row, _ = c.stream.marks.Complete(row)
 		made, err := c.s.create(ctx, row)
 		if err == nil && !made {
 			err = c.share(ctx, row.Key)

@@ -240,9 +240,7 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 			return 0, false, err
 		}
 	}
-	plan := leases.PlanSync(shards, rows, initial, leases.SyncOptions{
-		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
-	})
+	plan := leases.PlanSync(shards, rows, initial, st.syncOptions(list))
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
 			return 0, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)

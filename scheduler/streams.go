@@ -26,6 +26,7 @@ type stream struct {
 	label   string    // names it in logs and metrics; with several streams as the rows do
 	created time.Time // zero when the service does not say
 	multi   bool      // the lease keys carry the stream
+	marks   leases.Marks
 	lineage *lineage
 	placing placing
 	lookups *efo.Lookups
@@ -139,9 +140,14 @@ func (st *stream) inRows() string {
 func (st *stream) owns(row leases.Lease) bool { return row.Stream == st.inRows() }
 
 // accepts tells whether a row of this stream may be taken: the stream is being
-// read, and is the one that the row was made for.
+// read, and the row was made for it and for this application.
 func (st *stream) accepts(row leases.Lease) bool {
-	return st.err() == nil && st.sameCreation(row.StreamCreated)
+	return st.err() == nil && st.sameCreation(row.StreamCreated) && st.marks.Check(row) == nil
+}
+
+// syncOptions says of the stream what new rows carry.
+func (st *stream) syncOptions(list *shardList) leases.SyncOptions {
+	return leases.SyncOptions{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created, Application: st.marks.Application}
 }
 
 // sameCreation compares creation times to the second, which is what the
@@ -215,6 +221,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 		// the name before it was created.
 		st.label = st.id.String()
 	}
+	st.marks = leases.MarksOf(s.cfg.Application, st.id, st.multi)
 	return st, nil
 }
 
@@ -288,6 +295,9 @@ func (st *stream) checkRows(rows []leases.Lease) error {
 		return err
 	}
 	for _, row := range rows {
+		if err := st.marks.Check(row); err != nil {
+			return err
+		}
 		if st.owns(row) && !st.sameCreation(row.StreamCreated) {
 			return st.recreated(row.StreamCreated)
 		}

@@ -26,6 +26,7 @@ import (
 // source says which table is meant, and where it is.
 type source struct {
 	table, application string
+	marks              bool // the application is what leases are marked with, and may differ from the table
 	store              string
 	region             string
 	endpoint           string
@@ -47,6 +48,12 @@ func (s *source) register(flags *flag.FlagSet) {
 	flags.BoolVar(&s.json, "json", false, "print JSON")
 }
 
+// registerMarks makes -application the name that leases are marked with.
+func (s *source) registerMarks(flags *flag.FlagSet) {
+	s.marks = true
+	flags.Lookup("application").Usage = "`name` of the application (Config.Application), which the leases carry; also the table when -table is left out"
+}
+
 // registerKinesis adds the flag of commands that may ask Kinesis.
 func (s *source) registerKinesis(flags *flag.FlagSet) {
 	flags.StringVar(&s.kinesisEndpoint, "kinesis-endpoint", "", "`URL` of Kinesis (default: as in the AWS environment)")
@@ -60,7 +67,7 @@ func (s *source) open(ctx context.Context, t *terminal) (leases.Store, error) {
 	if s.name() == "" {
 		return nil, usagef("-table is missing: give the name of the lease table, or -application")
 	}
-	if s.table != "" && s.application != "" && s.table != s.application {
+	if s.table != "" && s.application != "" && s.table != s.application && !s.marks {
 		return nil, usagef("-table and -application name different tables: give one")
 	}
 	switch s.kind() {

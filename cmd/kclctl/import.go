@@ -33,13 +33,14 @@ more are left out, and parents that the old workers had not come to yet get a le
 several streams: import one old table after the other into the same one.
 
 Examples:
-  kclctl leases import -from orders-old -table orders -stream orders -dry-run
-  kclctl leases import -from orders-old -table orders -stream orders -yes
+  kclctl leases import -from orders-old -table orders -stream orders -application billing -dry-run
+  kclctl leases import -from orders-old -table orders -stream orders -application billing -yes
   kclctl leases import -from orders-old -from-store redis -from-redis redis://10.0.0.7:6379 -table orders -json -yes`,
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		var o importOptions
 		w.register(flags)
+		w.src.registerMarks(flags)
 		w.src.registerKinesis(flags)
 		o.from.register(flags, "from")
 		flags.StringVar(&o.stream, "stream", "", "`name` or ARN of the stream; Kinesis is asked about its shards")
@@ -58,7 +59,7 @@ Examples:
 			if err != nil || !position.IsSentinel() || position.IsShardEnd() {
 				return usagef("-no-checkpoint %q: use TRIM_HORIZON, LATEST or AT_TIMESTAMP", o.start)
 			}
-			o.position = position
+			o.position, o.application = position, w.src.application
 			return runImport(ctx, t, &w, &o)
 		}
 	},
@@ -67,6 +68,7 @@ Examples:
 type importOptions struct {
 	from           oldSource
 	stream         string
+	application    string
 	multi          bool
 	start          string
 	position       kcl.ExtendedSequenceNumber
@@ -118,6 +120,7 @@ func (o *importOptions) lease(r gokcl.Row, known knownStream, now time.Time) lea
 		l.PinnedAt = now.UTC().Truncate(time.Millisecond)
 	}
 	if known.shards == nil {
+		l, _ = o.marks(known).Complete(l)
 		return l
 	}
 	s := known.shards[r.ShardID]
@@ -132,16 +135,29 @@ func (o *importOptions) lease(r gokcl.Row, known knownStream, now time.Time) lea
 	if o.multi {
 		l.Stream, l.Key = known.id.String(), leases.Key(known.id, s.ID, true)
 	}
+	l, _ = o.marks(known).Complete(l)
 	return l
+}
+
+// marks say whose the new leases are, as far as that is known.
+func (o *importOptions) marks(known knownStream) leases.Marks {
+	return leases.MarksOf(o.application, known.id, o.multi)
 }
 
 // planImport decides what becomes of each row. It is pure.
 func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known knownStream, o *importOptions, now time.Time) {
 	there := map[string]leases.Lease{}
 	otherForm := false
+	var foreign error
 	for _, l := range have.Leases {
+		if foreign == nil {
+			foreign = o.marks(known).Check(l)
+		}
 		there[l.Key] = l
 		otherForm = otherForm || (l.Stream != "") != o.multi
+	}
+	if foreign != nil {
+		x.Refused = append(x.Refused, foreign.Error())
 	}
 	for _, e := range have.Bad {
 		x.Refused = append(x.Refused, fmt.Sprintf("%s has a row that cannot be read: %v", x.To, e))
@@ -189,6 +205,9 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 	if len(unlisted) > 0 && len(unlisted) == len(rows) {
 		x.Refused = append(x.Refused, "Kinesis lists none of the shards of "+x.From+": it is a table of another stream")
 	}
+	if o.application == "" {
+		x.Notes = append(x.Notes, "without -application the leases do not say whose they are: the first application that starts on the table takes them for its own")
+	}
 	if known.shards == nil {
 		x.Notes = append(x.Notes, "without -stream the leases do not say which hash keys they cover, nor when the stream was created")
 		if ids := forgotten(x, rows, known); len(ids) > 0 {
@@ -232,8 +251,8 @@ func (r *transfer) bind(store leases.Store) {
 			return fmt.Errorf("read back: %w", err)
 		case !alike(current, l):
 			return fmt.Errorf("read back: the checkpoint is %s, not %s: is a worker running already?", current.Checkpoint, l.Checkpoint)
-		case created && !current.Same(leases.AttrParents|leases.AttrHashKeyRange|leases.AttrStreamCreated, l):
-			return errors.New("read back: parents, hash keys or creation time are not as written")
+		case created && !current.Same(leases.AttrParents|leases.AttrHashKeyRange|leases.AttrStreamCreated|leases.AttrApplication|leases.AttrStreamARN, l):
+			return errors.New("read back: parents, hash keys, creation time or marks are not as written")
 		}
 		return nil
 	}

@@ -90,6 +90,22 @@ func TestImport(t *testing.T) {
 	require.Equal(t, seq2, r.get("shardId-000000000001").Checkpoint.SequenceNumber)
 }
 
+// Imported leases say whose they are, as far as the command line does, and
+// never come to those of another application.
+func TestImportMarksItsLeases(t *testing.T) {
+	r := oldRig(t, oldFleet()...)
+	got := r.leases("import", "-from", old, "-yes", "-application", "billing")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.NotContains(t, got.errors, "without -application")
+	require.Equal(t, "billing", r.get("shardId-000000000001").Application)
+
+	require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: "shardId-000000000003"}, 0))
+	got = r.leases("import", "-from", old, "-yes", "-application", "reports")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "belongs to application billing, and this is application reports")
+	require.Len(t, r.srv.Items(table), 3)
+}
+
 func TestImportMakesItsTable(t *testing.T) {
 	r := oldRig(t, oldFleet()...)
 	args := []string{"leases", "import", "-from", old, "-table", "fresh", "-endpoint", r.url}

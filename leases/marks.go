@@ -1,0 +1,71 @@
+package leases
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kinesis-go/kcl"
+)
+
+// Marks say whose a lease is. Every lease that this library makes or takes
+// carries them, so that a table of another application or stream is refused
+// before anything in it is written. The Java KCL leaves the attributes alone. An
+// empty field is not known, and fits to everything.
+type Marks struct {
+	// Application is the name of the application (Config.Application of the
+	// scheduler).
+	Application string
+	// Stream is what the leases have in Lease.Stream: account:stream:epoch in an
+	// application with several streams, and empty otherwise.
+	Stream string
+	// StreamARN is what the leases have in Lease.StreamARN: the ARN of the stream,
+	// which ends with the region where Stream has the rest.
+	StreamARN string
+}
+
+// MarksOf returns the marks of a stream's leases. multi says that the
+// application reads several streams.
+func MarksOf(application string, stream kcl.StreamIdentifier, multi bool) Marks {
+	m := Marks{Application: application, StreamARN: stream.ARN}
+	if multi {
+		m.Stream, m.StreamARN = stream.String(), regionOf(stream.ARN)
+	}
+	return m
+}
+
+// regionOf returns arn:PARTITION:kinesis:REGION of the ARN of a stream.
+func regionOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 5)
+	return strings.Join(parts[:min(len(parts), 4)], ":")
+}
+
+// Complete returns l with the marks that it lacks, and which those are. A mark
+// that l has stays, also a foreign one.
+func (m Marks) Complete(l Lease) (Lease, Attr) {
+	var set Attr
+	if l.Application == "" && m.Application != "" {
+		l.Application, set = m.Application, set|AttrApplication
+	}
+	if l.StreamARN == "" && m.StreamARN != "" {
+		l.StreamARN, set = m.StreamARN, set|AttrStreamARN
+	}
+	return l, set
+}
+
+// Check returns an error that wraps [ErrForeignTable], and names both sides,
+// when l is marked as the lease of another application, or is a lease of this
+// stream by its key and of another one by its mark. Leases of other streams of
+// the same application may be in the table.
+func (m Marks) Check(l Lease) error {
+	switch {
+	case l.Application != "" && m.Application != "" && l.Application != m.Application:
+		return fmt.Errorf("%w: lease %q belongs to application %s, and this is application %s: give each application a lease table of its own (Config.Table); "+
+			"when the application has a new name, stop all of its workers and run `kclctl leases adopt -application %s -table TABLE`",
+			ErrForeignTable, l.Key, l.Application, m.Application, m.Application)
+	case l.Stream == m.Stream && l.StreamARN != "" && m.StreamARN != "" && l.StreamARN != m.StreamARN:
+		return fmt.Errorf("%w: lease %q belongs to stream %s, and this worker of application %s reads %s: give each of them a lease table of its own (Config.Table); "+
+			"when it is the same stream with the same records, stop all workers and run `kclctl leases adopt -application %s -stream ARN -table TABLE`",
+			ErrForeignTable, l.Key, l.StreamARN, m.Application, m.StreamARN, m.Application)
+	}
+	return nil
+}
