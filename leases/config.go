@@ -47,7 +47,9 @@ type Config struct {
 	// It must be the same in all workers. Defaults to 10s (failoverTimeMillis).
 	FailoverTime time.Duration
 	// ScanInterval is how often the table is listed, plus up to a quarter.
-	// Defaults to a fifth of FailoverTime, and to 2s when that is less.
+	// Defaults to a fifth of FailoverTime, and to 2s when that is less. It is
+	// never more than half of FailoverTime, as nothing is noticed between two
+	// listings.
 	ScanInterval time.Duration
 	// RenewInterval is how often a lease is renewed, less up to a tenth.
 	// Defaults to a third of FailoverTime, and must not be more than a half.
@@ -86,6 +88,7 @@ func (c Config) withDefaults() Config {
 	if c.ScanInterval <= 0 {
 		c.ScanInterval = max(DefaultScanInterval, c.FailoverTime/5)
 	}
+	c.ScanInterval = min(c.ScanInterval, c.FailoverTime/2)
 	if c.RenewInterval <= 0 {
 		c.RenewInterval = c.FailoverTime / 3
 	}

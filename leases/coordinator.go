@@ -27,7 +27,7 @@ type Coordinator struct {
 	// Of the goroutine in Run.
 	sightings map[string]sighting
 	watched   time.Duration // when the table was listed last, monotonic
-	// watchBegan is since when it has been listed without a long break.
+	// watchBegan is since when all sightings have counted without a break.
 	watchBegan time.Duration
 	waited     map[string]int    // see row.waited
 	warned     map[string]string // what was said about unreadable rows
@@ -35,6 +35,8 @@ type Coordinator struct {
 	scale      scale
 	starved    bool
 	scans      bool // a scan was asked for
+	tempo      tempo
+	slow       bool // it was said that the store is too slow
 
 	fleet    FleetStore // nil when the store is none
 	reporter *reporter
@@ -65,10 +67,27 @@ type Coordinator struct {
 	err    error
 }
 
-// sighting is since when a row's counter has been seen to stand still.
+// sighting is since when a row's counter has been seen to stand still. Once for
+// each counter, a long time without a listing is excused: after an outage everybody
+// is late, and whoever lists the table first must not take what the others are just
+// about to renew. Only once: where each listing comes late, or most of them fail,
+// nothing would expire otherwise.
 type sighting struct {
 	counter int64
 	since   time.Duration // monotonic
+	excused bool
+}
+
+// see takes in a listing that shows the row with counter; late says that it comes
+// long after the one before. again tells that the sighting begins anew for that.
+func (s sighting) see(counter int64, now time.Duration, late bool) (next sighting, again bool) {
+	switch {
+	case s.counter != counter:
+		return sighting{counter: counter, since: now, excused: late}, false
+	case late && !s.excused:
+		return sighting{counter: counter, since: now, excused: true}, true
+	}
+	return s, false
 }
 
 // rest keeps a worker from a lease that it gave back without need.
@@ -82,7 +101,7 @@ type rest struct {
 func NewCoordinator(cfg Config) *Coordinator {
 	cfg = cfg.withDefaults()
 	c := &Coordinator{
-		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1),
+		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1), tempo: tempo{failover: cfg.FailoverTime},
 		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
 		suspects: map[string]suspect{},
 		rows:     map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
@@ -102,10 +121,11 @@ func NewCoordinator(cfg Config) *Coordinator {
 // once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, c.stopHolders)() // at once, also in the middle of a round
-	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, 5*time.Second))
+	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, min(5*time.Second, c.cfg.FailoverTime/2)))
 	for ctx.Err() == nil {
 		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
 		err := c.round(ctx)
+		c.tellTempo(ctx)
 		switch {
 		case errors.Is(err, ErrMixedAssignment):
 			return errors.Join(err, c.stop())

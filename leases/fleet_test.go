@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -340,4 +341,11 @@ func (f *fleet) requireBalance(workers ...string) {
 		low, high = min(low, n), max(high, n)
 	}
 	require.LessOrEqual(f.t, high-low, 1, "%v", load)
+}
+
+// String returns what was logged and not taken.
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
 }

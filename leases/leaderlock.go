@@ -106,6 +106,7 @@ type idleLease struct {
 	since   time.Duration
 	owner   string
 	counter int64
+	excused bool // a long time without a scan was excused, see sighting
 }
 
 // patienceWithLeader is for how long a lease may lie there, from its last
@@ -124,9 +125,7 @@ func respect(failover time.Duration) time.Duration {
 // take now, whoever the leader is. A lease that is assigned, and not renewed by
 // its new owner either, has not been looked after.
 func (n *neglect) note(at time.Duration, rows []row, failover time.Duration) map[string]bool {
-	if at-n.last > failover {
-		n.seen = nil // after an outage everybody is late, the leader too
-	}
+	late := at-n.last > failover // after an outage everybody is late, the leader too
 	n.last = at
 	seen, rescue := map[string]idleLease{}, map[string]bool{}
 	for _, r := range rows {
@@ -134,6 +133,9 @@ func (n *neglect) note(at time.Duration, rows []row, failover time.Duration) map
 			continue
 		}
 		idle, known := n.seen[r.Key]
+		if late && !idle.excused {
+			idle, known = idleLease{excused: true}, false
+		}
 		free := r.ActualOwner() == ""
 		renewed := known && idle.owner == r.ActualOwner() && !free && idle.counter != r.Counter
 		switch {

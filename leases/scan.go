@@ -35,7 +35,11 @@ func (c *Coordinator) round(ctx context.Context) error {
 func (c *Coordinator) look(ctx context.Context) (view, error) {
 	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
 	defer cancel()
+	begun := time.Now()
 	listing, err := c.cfg.Store.List(call)
+	if err == nil || errors.Is(call.Err(), context.DeadlineExceeded) {
+		c.tempo.listed(time.Since(begun))
+	}
 	if err != nil {
 		return view{}, err
 	}
@@ -92,10 +96,8 @@ func (c *Coordinator) judge(listed []Lease) view {
 		c.log.Info("lease table can be listed again")
 	}
 	c.err = nil
-	// After an outage everybody is late. Whoever lists the table first must not
-	// take what the others are just about to renew.
-	unwatched := now-c.watched > c.cfg.FailoverTime
-	if unwatched || c.watched == 0 {
+	first, late := c.watched == 0, now-c.watched > c.cfg.FailoverTime
+	if first {
 		c.watchBegan = now
 	}
 	c.watched = now
@@ -108,8 +110,14 @@ func (c *Coordinator) judge(listed []Lease) view {
 			}
 		}
 		s, ok := c.sightings[l.Key]
-		if !ok || unwatched || s.counter != l.Counter {
-			s = sighting{counter: l.Counter, since: now}
+		switch {
+		case !ok:
+			s = sighting{counter: l.Counter, since: now, excused: late && !first}
+		default:
+			var again bool
+			if s, again = s.see(l.Counter, now, late); again {
+				c.watchBegan = now
+			}
 		}
 		sightings[l.Key], rows[l.Key] = s, l
 		if !c.cfg.Accept(l) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // do carries out one action and returns the row as it is known afterwards, or
@@ -131,7 +132,9 @@ func (c *Coordinator) mend(ctx context.Context, a action) *Lease {
 func (c *Coordinator) update(ctx context.Context, u Update) (row *Lease, accepted bool) {
 	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
 	defer cancel()
+	begun := time.Now()
 	err := c.cfg.Store.Update(call, u)
+	c.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
 	if err == nil {
 		to := u.Read.With(u.Set, u.To)
 		return &to, true

@@ -154,8 +154,10 @@ type Config struct {
 	// FailoverTime is how long a lease may go unrenewed before others take it
 	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
 	// application. Leases are renewed each third of it, and the lease table is
-	// listed each fifth, but not more often than each 2s: who can wait longer pays
-	// less. Defaults to 10s (DefaultFailoverTime); at least 1s.
+	// listed each fifth, but not more often than each 2s or each half of it: who can
+	// wait longer pays less. A table that is too slow for it turns Healthy red: it
+	// must be listed in half of FailoverTime, and answer a write in a third. Defaults
+	// to 10s (DefaultFailoverTime); at least 1s.
 	FailoverTime time.Duration
 
 	// MaxLeasesForWorker is how many leases this worker takes at most. With too

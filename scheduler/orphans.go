@@ -22,6 +22,9 @@ type orphan struct {
 	stream *stream
 	row    leases.Lease
 	since  time.Time // when the row of this stream was first seen with this owner and counter
+	// excused: an outage was not counted. Each row gets that once, or a table that
+	// can be listed now and then would hide it for ever.
+	excused bool
 }
 
 func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
@@ -50,17 +53,24 @@ func (o *orphans) keep(keys map[string]bool) {
 }
 
 // readable takes in whether the table could be listed. While it could not,
-// nothing is known about any row.
+// nothing is known about any row, and afterwards everybody is late.
 func (o *orphans) readable(now time.Time, err error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err == nil {
-		o.store = streak{}
-		return true
+	if err != nil {
+		o.store.failed(err)
+		return false
 	}
-	o.store.failed(err)
-	o.rows = nil
-	return false
+	if o.store.err != nil {
+		for key, r := range o.rows {
+			if !r.excused {
+				r.since, r.excused = now, true
+				o.rows[key] = r
+			}
+		}
+	}
+	o.store = streak{}
+	return true
 }
 
 // storeTrouble tells that the table has not been listed for limit.
@@ -78,6 +88,9 @@ func (o *orphans) storeTrouble(now time.Time, limit time.Duration) error {
 func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*consumer) []*StallError {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.store.err != nil {
+		now = o.store.since // nothing is known of the time since
+	}
 	var out []*StallError
 	for key, r := range o.rows {
 		if held[key] != nil || now.Sub(r.since) < limit || r.stream.err() != nil {

@@ -69,7 +69,7 @@ func (e *StallError) Unwrap() error { return e.Err }
 
 // Healthy returns nil while this worker does its work, and otherwise every
 // reason why not, joined: Run has not started or has ended, the lease store
-// cannot be reached, a stream has gone or cannot be listed or opened, the stream
+// cannot be reached or is too slow for Config.FailoverTime, a stream has gone or cannot be listed or opened, the stream
 // tracker fails, or a shard with data makes no progress (a [*StallError], which
 // names the layer). It is cheap and calls nothing remote; give it to a readiness
 // probe.
@@ -83,7 +83,10 @@ func (s *Scheduler) Healthy() error {
 	if err := s.orphans.storeTrouble(now, s.storeSilence()); err != nil {
 		errs = append(errs, err)
 	}
-	streams, _ := s.parts()
+	streams, coord := s.parts()
+	if err := coord.TooSlow(); err != nil {
+		errs = append(errs, err)
+	}
 	for _, st := range streams {
 		if err := st.trouble(now, s.cfg.StallTimeout); err != nil {
 			errs = append(errs, err)
@@ -100,6 +103,11 @@ func (s *Scheduler) Healthy() error {
 // it, leases run out.
 func (s *Scheduler) storeSilence() time.Duration { return 2 * s.cfg.FailoverTime }
 
+// orphanTime is how long the row of a healthy lease may look the same to others at
+// most: it is renewed each third of FailoverTime and listed each fifth, and a dead
+// worker's leases are taken within two of it.
+func orphanTime(failover time.Duration) time.Duration { return 3 * failover }
+
 // stalls lists the shards that make no progress.
 func (s *Scheduler) stalls(now time.Time) []*StallError {
 	var out []*StallError
@@ -110,7 +118,7 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
 		}
 	}
-	return append(out, s.orphans.stalls(now, s.cfg.StallTimeout, consumers)...)
+	return append(out, s.orphans.stalls(now, max(s.cfg.StallTimeout, orphanTime(s.cfg.FailoverTime)), consumers)...)
 }
 
 // stuck names the layer in which a consumer is stuck, or none. The order of
