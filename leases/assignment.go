@@ -136,10 +136,8 @@ func (c *Coordinator) followMode(ctx context.Context) error {
 	cancel()
 	switch {
 	case errors.Is(err, kcl.ErrAccessDenied) && c.cfg.Assignment != AssignmentKCL3:
-		// What older policies do not allow cannot have been in use.
-		if first {
-			c.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", err)
-			c.become(ctx, modeNative)
+		if err := c.followUnseen(ctx, err); err != nil {
+			return err
 		}
 	case err != nil:
 		if ctx.Err() == nil {
@@ -154,7 +152,7 @@ func (c *Coordinator) followMode(ctx context.Context) error {
 		if err := c.fits(ctx, m, first); err != nil {
 			return err
 		}
-		c.migrations = m
+		c.migrations, c.gentle = m, false
 		c.become(ctx, to)
 	}
 	c.modeDue = c.clock.now().mono + modeInterval - jitter(modeInterval/6)
@@ -273,28 +271,36 @@ func (c *Coordinator) fitsNative(ctx context.Context, m Migrations) error {
 }
 
 // fitsKCL3 looks for running workers of KCL 1.x and 2.x, which would take leases
-// by themselves, and fail at the items that only KCL 3.x knows. Who they are can
-// only be seen by watching.
+// by themselves, and fail at the items that only KCL 3.x knows.
 func (c *Coordinator) fitsKCL3(ctx context.Context) error {
-	first, err := c.foreign(ctx)
-	begun := c.clock.now().mono
-	for err == nil && len(first) > 0 && c.clock.now().mono-begun < c.cfg.respect() {
-		if err := retry.Sleep(ctx, c.cfg.ScanInterval); err != nil {
-			return err
-		}
-		var now map[string]Lease
-		now, err = c.foreign(ctx)
-		for key, l := range now {
-			if old, ok := first[key]; ok && old.Counter != l.Counter && old.Owner == l.Owner {
-				return fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", ErrMixedAssignment, l.Owner)
-			}
-		}
+	owner, err := c.renewing(ctx, c.foreignSilent)
+	if err == nil && owner != "" {
+		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", ErrMixedAssignment, owner)
 	}
 	return err
 }
 
-// foreign lists the leases whose owners are not of this library and do not
-// report.
+// renewing returns a worker that renews one of the leases that look finds; empty
+// when there is none. Who lives can only be seen by watching.
+func (c *Coordinator) renewing(ctx context.Context, look func(context.Context) (map[string]Lease, error)) (string, error) {
+	first, err := look(ctx)
+	begun := c.clock.now().mono
+	for err == nil && len(first) > 0 && c.clock.now().mono-begun < c.cfg.respect() {
+		if err := retry.Sleep(ctx, c.cfg.ScanInterval); err != nil {
+			return "", err
+		}
+		var now map[string]Lease
+		now, err = look(ctx)
+		for key, l := range now {
+			if old, ok := first[key]; ok && old.Counter != l.Counter && old.Owner == l.Owner {
+				return l.Owner, nil
+			}
+		}
+	}
+	return "", err
+}
+
+// foreign lists the leases whose owners are not of this library.
 func (c *Coordinator) foreign(ctx context.Context) (map[string]Lease, error) {
 	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
 	defer cancel()
@@ -304,13 +310,21 @@ func (c *Coordinator) foreign(ctx context.Context) (map[string]Lease, error) {
 	}
 	foreign := map[string]Lease{}
 	for _, l := range listing.Leases {
-		if l.Owner != "" && l.NativeOwner != l.Owner && l.CheckpointOwner == "" && !l.Finished() {
+		if l.Owner != "" && l.NativeOwner != l.Owner && !l.HandingOver() && !l.Finished() {
 			foreign[l.Key] = l
 		}
 	}
-	if len(foreign) == 0 {
-		return nil, nil
+	return foreign, nil
+}
+
+// foreignSilent leaves out those whose owners report.
+func (c *Coordinator) foreignSilent(ctx context.Context) (map[string]Lease, error) {
+	foreign, err := c.foreign(ctx)
+	if err != nil || len(foreign) == 0 {
+		return nil, err
 	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
 	workers, _, err := c.fleet.Workers(call)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ type Coordinator struct {
 	modeDue     time.Duration // when the table is asked for the mode again, monotonic
 	mixed       bool          // others do not fit to Config.Assignment
 	apart       string        // what was said about tables that do not go together
+	gentle      bool          // see followUnseen: no lease of another library is taken by force
 	migrations  Migrations    // as read last
 	reporting   loop
 	electing    loop

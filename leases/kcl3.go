@@ -18,6 +18,8 @@ type FleetStore interface {
 	// EnsureIndex asks for the index LeaseOwnerToLeaseKeyIndex unless it is
 	// there, and tells whether it can be used already.
 	EnsureIndex(ctx context.Context) (ready bool, err error)
+	// HasIndex tells whether the index is there, in use or not. It makes none.
+	HasIndex(ctx context.Context) (bool, error)
 	// OwnedBy returns the keys of the leases whose Owner is worker, in no order.
 	// It asks the index, which may be behind: read each row before trusting it.
 	// The error wraps [ErrNoIndex] when there is none or it is being built.

@@ -43,6 +43,9 @@ type view struct {
 	rows []row // unfinished or not, sorted by key
 	by   Balance
 	calm bool // throughput has been watched, and nothing moved here, for a while
+	// gentle leaves leases to living workers of other libraries, which can only be
+	// forced: a leader may have given them to those.
+	gentle bool
 }
 
 // verb is what an action does.
@@ -210,7 +213,7 @@ func (p *planner) balance() {
 	}
 	movable := map[string][]Lease{}
 	for _, r := range p.rows {
-		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) {
+		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.spares(r) {
 			continue
 		}
 		movable[r.Owner] = append(movable[r.Owner], r.Lease)
@@ -248,6 +251,10 @@ func (p *planner) balance() {
 		}
 	}
 }
+
+// spares tells whether a lease stays with its owner because that one could only be
+// forced.
+func (p *planner) spares(r row) bool { return p.gentle && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
 func (p *planner) request(l Lease) {

@@ -39,7 +39,7 @@ func (p *planner) balanceThroughput() {
 	fresh := poor && 2*p.load[p.me]*len(p.workers) < leases
 	movable := map[string][]int{} // of p.rows
 	for i, r := range p.rows {
-		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) {
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(r) {
 			movable[r.Owner] = append(movable[r.Owner], i)
 		}
 	}

@@ -86,7 +86,7 @@ func (c *Coordinator) reportBad(bad []*RowError) {
 // monotonic clock, from when the listing that showed it first had come back.
 func (c *Coordinator) judge(listed []Lease) view {
 	now := c.clock.now().mono
-	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, by: c.cfg.Balance, asks: 1}
+	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, by: c.cfg.Balance, asks: 1, gentle: c.gentle}
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]Lease, len(listed))
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -53,6 +54,17 @@ func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// HasIndex implements [leases.FleetStore] with DescribeTable.
+func (s *Store) HasIndex(ctx context.Context) (bool, error) {
+	t, err := s.describe(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(t.GlobalSecondaryIndexes, func(x types.GlobalSecondaryIndexDescription) bool {
+		return aws.ToString(x.IndexName) == indexByOwner
+	}), nil
 }
 
 // OwnedBy implements [leases.FleetStore] with a paged Query.

@@ -74,10 +74,16 @@ func testIndex(t *testing.T, s leases.FleetStore) {
 	}
 	_, err := s.OwnedBy(t.Context(), "worker-a")
 	require.ErrorIs(t, err, leases.ErrNoIndex)
+	has, err := s.HasIndex(t.Context())
+	require.NoError(t, err)
+	require.False(t, has)
 	require.Eventually(t, func() bool {
 		ready, err := s.EnsureIndex(t.Context())
 		return err == nil && ready
 	}, time.Minute, 50*time.Millisecond)
+	has, err = s.HasIndex(t.Context())
+	require.NoError(t, err)
+	require.True(t, has)
 	owned := func(worker string, want ...string) {
 		t.Helper()
 		var got []string
@@ -290,6 +296,8 @@ func testFleetCancelled(t *testing.T, s leases.FleetStore) {
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
 	_, err := s.EnsureIndex(ctx)
+	add(err)
+	_, err = s.HasIndex(ctx)
 	add(err)
 	_, err = s.OwnedBy(ctx, "worker-a")
 	add(err)
