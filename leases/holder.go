@@ -120,7 +120,8 @@ func (h *Holder) Stopping() <-chan struct{} { return h.stopping }
 func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
 // Checkpoint records that everything up to and including pos was processed;
-// SHARD_END says that the shard is finished. It removes a pending checkpoint.
+// SHARD_END says that the shard is finished. It removes a pending checkpoint, and
+// [Lease.PinnedAt], which belongs to the start that the position replaces.
 // It blocks until the store has taken it: a store that fails is tried again
 // until ctx or the lease ends. The error is the cause of ctx,
 // [kcl.ErrLeaseLost], or wraps [kcl.ErrInvalidCheckpoint] for a position that
@@ -135,12 +136,18 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 		done: func(row Lease) bool {
 			// An earlier write, whose answer was lost, turns out to have gone further.
 			c := row.Checkpoint.Compare(pos)
-			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0)
+			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 && (row.timed() || row.PinnedAt.IsZero()))
 		},
 		apply: func(row Lease) (Lease, Attr) {
+			set := AttrCheckpoint | AttrPending | AttrOwnerSwitches
+			if row.Checkpoint != pos || !row.timed() {
+				// Whether or not this worker knows of a pin: others write it too.
+				row.PinnedAt = time.Time{}
+				set |= AttrPinnedAt
+			}
 			row.Checkpoint, row.Pending, row.PendingState = pos, kcl.ExtendedSequenceNumber{}, nil
 			row.OwnerSwitchesSinceCheckpoint = 0
-			return row, AttrCheckpoint | AttrPending | AttrOwnerSwitches
+			return row, set
 		},
 	})
 }

@@ -24,12 +24,22 @@ type Origin struct {
 const originLayout = "2006-01-02T15:04:05.999Z"
 
 // OriginOf returns the origin of an application that begins at initial. latest
-// is the service's time, which LATEST stands for.
+// is the service's time, which LATEST stands for. The result is zero when the
+// time that belongs to initial is.
 func OriginOf(initial kcl.InitialPosition, latest time.Time) Origin {
 	switch initial.Kind {
 	case kcl.Latest:
+		if latest.IsZero() {
+			return Origin{}
+		}
 		return Origin{Kind: kcl.SentinelLatest, At: wholeMillis(latest)}
 	case kcl.AtTimestamp:
+		if initial.Timestamp.IsZero() {
+			return Origin{}
+		}
+		if initial.Timestamp.Before(epoch) { // tables keep no such time, and no record is as old
+			return Origin{Kind: kcl.SentinelAtTimestamp, At: epoch}
+		}
 		return Origin{Kind: kcl.SentinelAtTimestamp, At: wholeMillis(initial.Timestamp)}
 	}
 	return Origin{Kind: kcl.SentinelTrimHorizon}
@@ -83,5 +93,5 @@ func wholeMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
-	return t.UTC().Truncate(time.Millisecond)
+	return t.Truncate(time.Millisecond)
 }

@@ -25,8 +25,8 @@ type SyncOptions struct {
 	// Multi says that the application reads several streams, so that keys
 	// carry the stream.
 	Multi bool
-	// PinnedAt is the service's time just before the shards were listed. New
-	// leases at LATEST carry it.
+	// PinnedAt is the service's time just before the shards were listed, less a
+	// margin. New leases at LATEST carry it. Zero when it is not known.
 	PinnedAt time.Time
 	// StreamCreated is the stream's creation time, which every new lease carries.
 	StreamCreated time.Time
@@ -44,6 +44,7 @@ func ChildLease(parent Lease, child kcl.ChildShard) Lease {
 		Parents:      slices.Clone(child.Parents),
 		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1, StreamCreated: parent.StreamCreated,
 		Application: parent.Application, StreamARN: parent.StreamARN,
+		Origin: parent.Origin,
 	}
 	if l.Stream != "" {
 		l.Key = l.Stream + ":" + child.ID
@@ -62,16 +63,18 @@ func ChildLease(parent Lease, child kcl.ChildShard) Lease {
 // While the stream has no row, the initial position decides: TRIM_HORIZON
 // starts with all listed shards, closed ones too; LATEST with the open ones,
 // pinned to opt.PinnedAt; AT_TIMESTAMP, for which the caller lists from that
-// time on, with all listed shards, the descendants at TRIM_HORIZON.
+// time on, with all listed shards, pinned to the configured time, the descendants
+// at TRIM_HORIZON. Each row says where the application began ([Lease.Origin]).
 //
 // Later on, a shard that descends from a known one starts at TRIM_HORIZON, and
 // an ancestor of a known one is never created: it was finished, or never read.
 // A shard without known relatives was missed when the first rows were made: by
 // a worker that died then, or because two workers start right now. It starts
-// where the first ones did, for LATEST at the moment to which those are pinned,
-// so that nothing is skipped and nothing is read that was not asked for. When
-// that moment is not known, it starts at TRIM_HORIZON. (The KCL lets such a
-// shard start at LATEST, wherever that is by then.)
+// where the application began, see [StreamOrigin], whatever is configured now, so
+// that nothing is skipped and nothing is read that was not asked for. When that
+// is not known, as in rows of another library, it starts at the configured time,
+// or else at TRIM_HORIZON. (The KCL lets such a shard start at LATEST, wherever
+// that is by then.)
 func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt SyncOptions) []Lease {
 	g := newGraph(shards, have, opt)
 	start := g.frontier(initial)
@@ -81,15 +84,16 @@ func PlanSync(shards []kcl.Shard, have []Lease, initial kcl.InitialPosition, opt
 			continue
 		}
 		l := newLease(s, opt)
+		l.Origin = start.known
 		if !g.younger(s) {
 			if !start.takes(s) {
 				continue
 			}
-			l.Checkpoint, l.PinnedAt = start.checkpoint, start.pinnedAt
+			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
 		}
-		// LATEST goes by the pin, not by descent: of two shards that were both
-		// missed, the child may be older than the pin.
-		if start.pinnedAt.IsZero() {
+		// A known time goes by the pin, not by descent: of two shards that were
+		// both missed, the child may be older than the pin.
+		if !start.byPin {
 			g.known[s.ID] = true
 		}
 		plan = append(plan, l)
@@ -171,7 +175,7 @@ func newGraph(shards []kcl.Shard, have []Lease, opt SyncOptions) *graph {
 		}
 	}
 	for _, l := range have {
-		if opt.Multi == (l.Stream == "") || (opt.Multi && l.Stream != opt.Stream.String()) {
+		if !opt.owns(l) {
 			continue
 		}
 		g.have = append(g.have, l)
@@ -253,37 +257,45 @@ type frontier struct {
 	takes      func(kcl.Shard) bool
 	checkpoint kcl.ExtendedSequenceNumber
 	pinnedAt   time.Time
+	byPin      bool   // the children of such shards start there too
+	origin     Origin // what the rows of such shards say
+	known      Origin // what all others say; zero when the rows do not tell
 }
 
 func (g *graph) frontier(initial kcl.InitialPosition) frontier {
-	all := func(kcl.Shard) bool { return true }
-	switch initial.Kind {
-	case kcl.AtTimestamp:
+	first := len(g.have) == 0
+	known := StreamOrigin(g.have, initial, g.opt)
+	if first {
+		known = OriginOf(initial, g.opt.PinnedAt)
+	}
+	f := frontier{takes: func(kcl.Shard) bool { return true }, origin: known, known: known}
+	if known.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
+		f.origin = OriginOf(initial, time.Time{})
+	}
+	kind := f.origin.Kind
+	if kind == "" && (first || initial.Kind == kcl.AtTimestamp) {
+		kind = initial.Sentinel().SequenceNumber // without its time, which callers see to
+	}
+	switch kind {
+	case kcl.SentinelAtTimestamp:
 		// Roots start at the time; what descends from them is younger than the
-		// time, unless its parent is listed only for its last records.
-		return frontier{takes: all, checkpoint: initial.Sentinel()}
-	case kcl.Latest:
-		if len(g.have) == 0 {
-			return frontier{
-				takes:      func(s kcl.Shard) bool { return !s.Closed() },
-				checkpoint: initial.Sentinel(), pinnedAt: g.opt.PinnedAt,
-			}
-		}
-		var pinned time.Time
-		for _, l := range g.have {
-			if !l.PinnedAt.IsZero() && (pinned.IsZero() || l.PinnedAt.Before(pinned)) {
-				pinned = l.PinnedAt
-			}
-		}
-		if !pinned.IsZero() {
+		// time, unless its parent is listed only for its last records. Later lists
+		// have shards from before that time as well.
+		f.byPin = !first && !known.IsZero()
+	case kcl.SentinelLatest:
+		f.byPin = true
+		if first {
+			f.takes = func(s kcl.Shard) bool { return !s.Closed() }
+		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(known.At) < twoReshards {
 			// A closed shard may have been closed since: any, but a moment later
 			// only a parent of an open one.
-			takes := all
-			if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(pinned) < twoReshards {
-				takes = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
-			}
-			return frontier{takes: takes, checkpoint: initial.Sentinel(), pinnedAt: pinned}
+			f.takes = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
 		}
+	default:
+		f.checkpoint = kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()
+		return f
 	}
-	return frontier{takes: all, checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()}
+	f.checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: kind}
+	f.pinnedAt = f.origin.At
+	return f
 }

@@ -44,6 +44,19 @@ func (l Lease) givenTo(worker string) Lease {
 	return to
 }
 
+// takenBy is the write by which worker takes l. It removes a pin that belongs to a
+// start long past: another library has checkpointed, and does not know of pins.
+func (l Lease) takenBy(worker string) Update {
+	u := Update{Read: l, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: l.givenTo(worker), Set: takeAttrs}
+	u.To.NativeOwner = worker
+	if !l.timed() && !l.PinnedAt.IsZero() {
+		u.To = u.To.unpinned()
+		u.Expect |= AttrCheckpoint | AttrPinnedAt
+		u.Set |= AttrPinnedAt | AttrOrigin
+	}
+	return u
+}
+
 // take writes this worker into a row, if its counter and owners are still as
 // they were judged, and starts a consumer.
 func (c *Coordinator) take(ctx context.Context, a action) *Lease {
@@ -54,12 +67,11 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 		return nil
 	}
 	for range takeAttempts {
-		to := a.row.givenTo(c.cfg.WorkerID)
-		to.NativeOwner = c.cfg.WorkerID
+		write := a.row.takenBy(c.cfg.WorkerID)
 		sent := c.clock.now()
-		row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter, To: to, Set: takeAttrs})
+		row, accepted := c.update(context.WithoutCancel(ctx), write)
 		switch {
-		case !accepted && (row == nil || !row.Same(takeAttrs&^AttrOwnerSwitches, to)):
+		case !accepted && (row == nil || !row.Same(takeAttrs&^AttrOwnerSwitches, write.To)):
 			return row
 		case ctx.Err() != nil: // stopped meanwhile
 			c.giveBack(context.WithoutCancel(ctx), *row)

@@ -1,0 +1,196 @@
+package leases
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl"
+)
+
+func latest() kcl.InitialPosition { return kcl.InitialPosition{Kind: kcl.Latest} }
+
+func atTime(t time.Time) kcl.InitialPosition {
+	return kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: t}
+}
+
+func at(sentinel string) kcl.ExtendedSequenceNumber {
+	return kcl.ExtendedSequenceNumber{SequenceNumber: sentinel}
+}
+
+func second(n int64) time.Time { return time.Unix(n, 0).UTC() }
+
+// A second worker is configured otherwise: another kind, or AtTimestamp(time.Now()).
+// The shards that the first one missed start where the first one began.
+func TestMissedShardsStartWhereTheApplicationBegan(t *testing.T) {
+	t.Parallel()
+	first, later := second(1000), second(5000)
+	initials := map[string]kcl.InitialPosition{
+		"TRIM_HORIZON": {}, "LATEST": latest(), "the time": atTime(first), "a later time": atTime(later), "an earlier time": atTime(second(10)),
+	}
+	for began, one := range initials {
+		plan := PlanSync(shards("0 1 2"), nil, one, SyncOptions{PinnedAt: first})
+		require.Len(t, plan, 3)
+		for _, l := range plan {
+			require.Equal(t, OriginOf(one, first).String(), l.Origin.String())
+			require.Equal(t, l.Origin.At.IsZero(), l.PinnedAt.IsZero())
+		}
+		for configured, other := range initials {
+			t.Run(began+", then "+configured, func(t *testing.T) {
+				t.Parallel()
+				read := plan[0]
+				read.Checkpoint, read.PinnedAt = at("49590338271490256608559692538361571095921575989136588898"), time.Time{}
+				got := PlanSync(shards("0 1 2"), []Lease{read}, other, SyncOptions{PinnedAt: later})
+				require.Equal(t, plan[1:], got)
+				require.True(t, StreamOrigin(got, other, SyncOptions{}).Equal(plan[0].Origin))
+			})
+		}
+	}
+}
+
+// Nothing tells where an application of another library began. What this worker
+// decides of a shard without a row is written into it, for the next process.
+func TestMissedShardsOfAnotherLibraryAreDecidedOnce(t *testing.T) {
+	t.Parallel()
+	java := []Lease{{Key: "0", ShardID: "0", Checkpoint: at("100")}}
+	one := PlanSync(shards("0 1 2"), java, atTime(second(1000)), SyncOptions{})
+	require.Len(t, one, 2)
+	require.Equal(t, second(1000), one[0].PinnedAt)
+	other := PlanSync(shards("0 1 2"), append(java, one[0]), atTime(second(5000)), SyncOptions{})
+	require.Equal(t, one[1:], other)
+
+	horizon := PlanSync(shards("0 1 2"), java, kcl.InitialPosition{}, SyncOptions{})
+	require.Equal(t, horizon[1:], PlanSync(shards("0 1 2"), append(java, horizon[0]), latest(), SyncOptions{PinnedAt: second(5000)}))
+
+	// Children tell nothing that their parents do not.
+	plan := PlanSync(shards("0- 1(0) 2(0)"), java, atTime(second(1000)), SyncOptions{})
+	require.Len(t, plan, 2)
+	require.True(t, plan[0].Origin.IsZero())
+}
+
+// Of a family that was missed altogether, nothing from before the time is read.
+func TestMissedFamilyStartsAtTheTime(t *testing.T) {
+	t.Parallel()
+	initial := atTime(second(1000))
+	have := PlanSync(shards("0"), nil, initial, SyncOptions{})
+	for _, l := range PlanSync(shards("0 1- 2(1) 3(1)"), have, initial, SyncOptions{}) {
+		require.Equal(t, kcl.SentinelAtTimestamp, l.Checkpoint.SequenceNumber, l.ShardID)
+		require.Equal(t, second(1000), l.PinnedAt)
+	}
+}
+
+func TestChildrenCarryTheOrigin(t *testing.T) {
+	t.Parallel()
+	origin := Origin{Kind: kcl.SentinelLatest, At: second(1000)}
+	require.True(t, ChildLease(Lease{ShardID: "0", Origin: origin}, kcl.ChildShard{ID: "1"}).Origin.Equal(origin))
+	plan := PlanSync(shards("0- 1(0) 2(0)"), []Lease{{ShardID: "0", Origin: origin}}, kcl.InitialPosition{}, SyncOptions{})
+	require.Len(t, plan, 2)
+	for _, l := range plan {
+		require.True(t, l.Origin.Equal(origin))
+		require.Equal(t, kcl.SentinelTrimHorizon, l.Checkpoint.SequenceNumber)
+	}
+}
+
+func TestStartsAreSettled(t *testing.T) {
+	t.Parallel()
+	now, then, number := second(5000), second(1000), "49590338271490256608559692538361571095921575989136588898"
+	origin := func(kind string, t time.Time) Origin { return Origin{Kind: kind, At: t} }
+	const l, a, h = kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon
+	for _, tt := range []struct {
+		name    string
+		row     Lease
+		initial kcl.InitialPosition
+		latest  time.Time
+		began   Origin
+		pin     time.Time
+		origin  Origin
+	}{
+		{"LATEST of another library", Lease{Checkpoint: at(l)}, latest(), now, Origin{}, now, origin(l, now)},
+		{"LATEST, and no time is known", Lease{Checkpoint: at(l)}, latest(), time.Time{}, Origin{}, time.Time{}, Origin{}},
+		{"LATEST by hand", Lease{Checkpoint: at(l), Origin: origin(l, then)}, latest(), now, origin(l, then), now, origin(l, then)},
+		{"LATEST where TRIM_HORIZON is configured", Lease{Checkpoint: at(l)}, kcl.InitialPosition{}, now, Origin{}, now, Origin{}},
+		{"a time of another library, and one is configured", Lease{Checkpoint: at(a)}, atTime(then), now, Origin{}, then, origin(a, then)},
+		{"a time of another library, and none is configured", Lease{Checkpoint: at(a)}, latest(), now, Origin{}, second(0), Origin{}},
+		{"a time of another library, and an older one is known", Lease{Checkpoint: at(a)}, atTime(now), now, origin(a, then), now, origin(a, then)},
+		{"an older release's LATEST", Lease{Checkpoint: at(l), PinnedAt: then}, latest(), now, origin(l, then), then, origin(l, then)},
+		{"an older release's pin beside a number", Lease{Checkpoint: at(number), PinnedAt: then}, latest(), now, Origin{}, time.Time{}, origin(l, then)},
+		{"an older release's pin, configured otherwise since", Lease{Checkpoint: at(number), PinnedAt: then}, kcl.InitialPosition{}, now, Origin{}, time.Time{}, Origin{}},
+		{"a pin at the end of a shard", Lease{Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then, Origin: origin(a, then)}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
+		{"made for a later time", Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)}, atTime(now), now, origin(a, then), then, origin(a, now)},
+		{"made for LATEST, the application began at a time", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(a, then), then, origin(l, now)},
+		{"made for LATEST, the application began at TRIM_HORIZON", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
+		{"pinned by hand", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)}, latest(), now, origin(l, second(10)), now, origin(l, then)},
+		{"a child that another library made", Lease{Checkpoint: at(h)}, latest(), now, origin(l, then), time.Time{}, origin(l, then)},
+		{"nothing is known", Lease{Checkpoint: at(number)}, latest(), now, Origin{}, time.Time{}, Origin{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := Starts{Initial: tt.initial, Latest: tt.latest, Origin: tt.began}
+			to, changed := s.Settle(tt.row)
+			require.Equal(t, tt.row.Checkpoint, to.Checkpoint)
+			require.WithinDuration(t, tt.pin, to.PinnedAt, 0)
+			require.Equal(t, tt.origin.String(), to.Origin.String())
+			require.True(t, tt.row.Same(AttrAll&^changed, to))
+			again, more := s.Settle(to)
+			require.Zero(t, more)
+			require.Equal(t, to, again)
+			start, ok := to.Start()
+			require.Equal(t, !to.timed() || !to.PinnedAt.IsZero(), ok)
+			if tt.pin.Equal(second(0)) {
+				require.Equal(t, kcl.TrimHorizon, start.Kind)
+			}
+		})
+	}
+}
+
+// However rows and configurations are mixed: once written, the start of a row is
+// the same for whoever comes next, and none lies behind what the row said.
+func TestStartsAreDecidedOnce(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		moment := rapid.Custom(func(t *rapid.T) time.Time { return second(rapid.Int64Range(1, 4).Draw(t, "second")) })
+		initial := rapid.Custom(func(t *rapid.T) kcl.InitialPosition {
+			return rapid.SampledFrom([]kcl.InitialPosition{{}, latest(), atTime(moment.Draw(t, "configured"))}).Draw(t, "initial")
+		})
+		var rows []Lease
+		for _, id := range []string{"0", "1", "2"} {
+			l := Lease{Key: id, ShardID: id, Checkpoint: at(rapid.SampledFrom([]string{kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp, "100", kcl.SentinelShardEnd}).Draw(t, "checkpoint"))}
+			if rapid.Bool().Draw(t, "pinned") {
+				l.PinnedAt = moment.Draw(t, "pin")
+			}
+			if rapid.Bool().Draw(t, "ours") {
+				l.Origin = OriginOf(initial.Draw(t, "began"), moment.Draw(t, "latest"))
+			}
+			rows = append(rows, l)
+		}
+		apply := func(opt SyncOptions, initial kcl.InitialPosition) {
+			for _, u := range PlanStarts(rows, initial, opt) {
+				for i := range rows {
+					if rows[i].Key == u.Read.Key {
+						rows[i] = u.Read.With(u.Set, u.To)
+					}
+				}
+			}
+		}
+		one := initial.Draw(t, "one")
+		apply(SyncOptions{PinnedAt: second(10)}, one)
+		require.Empty(t, PlanStarts(rows, one, SyncOptions{PinnedAt: second(20)}))
+		var before []kcl.Position
+		for _, l := range rows {
+			start, ok := l.Start()
+			require.True(t, ok)
+			require.True(t, l.timed() || l.PinnedAt.IsZero())
+			before = append(before, start)
+		}
+		apply(SyncOptions{PinnedAt: second(20)}, initial.Draw(t, "other"))
+		for i, l := range rows {
+			start, ok := l.Start()
+			require.True(t, ok)
+			if start != before[i] { // only a row without origin can have told something new
+				require.True(t, start.Kind == kcl.TrimHorizon || start.Timestamp.Before(before[i].Timestamp), "%v, then %v", before[i], start)
+			}
+		}
+	})
+}
