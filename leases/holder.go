@@ -39,6 +39,7 @@ type Holder struct {
 	// Of the holder's goroutine.
 	unknown []attempt // writes whose outcome is not known
 	failing bool      // the last write failed
+	writes  int       // attempts
 	renewal change
 	backoff *retry.Backoff // of the renewals
 
@@ -246,13 +247,17 @@ func (h *Holder) run() {
 			}
 			return
 		case r := <-h.requests:
-			h.serve(r)
+			if !h.serve(r) {
+				continue // nothing was written, and the renewal is as due as before
+			}
 		case <-h.poke:
 			h.renew()
 		case <-timer.C:
 			select {
 			case r := <-h.requests:
-				h.serve(r)
+				if !h.serve(r) {
+					h.renew()
+				}
 			default:
 				h.renew()
 			}
@@ -261,14 +266,17 @@ func (h *Holder) run() {
 	}
 }
 
-// serve tries the write of r. When a renewal is due as well, the write is that
-// too, unless the table is in trouble: then the renewal goes first, alone.
-func (h *Holder) serve(r request) {
+// serve tries the write of r, and tells whether there was one to try. When a
+// renewal is due as well, the write is that too, unless the table is in trouble:
+// then the renewal goes first, alone.
+func (h *Holder) serve(r request) (wrote bool) {
+	before := h.writes
 	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
 		h.renew()
 	}
 	again, err := h.try(r.ctx, r.change)
 	r.answer <- answer{err, again}
+	return h.writes > before
 }
 
 // renewWait is the time until the next renewal: counted from when the last one

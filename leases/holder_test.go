@@ -465,3 +465,24 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 		require.Less(t, f.row().ThroughputKBps, 0.001)
 	})
 }
+
+// A checkpoint of what is recorded already writes nothing, and does not put off the
+// renewal, however often it is asked for.
+func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var failed atomic.Pointer[error]
+		f.start("a", func(c *leases.Config) {
+			c.Consume = func(ctx context.Context, h *leases.Holder) {
+				for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
+					if err := h.Checkpoint(ctx, number(7)); err != nil {
+						failed.Store(&err)
+						return
+					}
+				}
+			}
+		})
+		time.Sleep(50 * time.Second)
+		require.Nil(t, failed.Load(), "the lease was lost on a healthy table")
+	})
+}

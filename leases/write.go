@@ -77,6 +77,7 @@ func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
 			a.to.ThroughputKBps, a.set = kbps, a.set|AttrThroughput
 		}
 
+		h.writes++
 		err := h.send(ctx, row, a)
 		if err == nil {
 			h.accept(a.to, a.sent)
