@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -274,8 +275,13 @@ func (e *elector) call(ctx context.Context, f func(context.Context) error) error
 	return err
 }
 
-// keep remembers a write whose outcome is not known.
-func (e *elector) keep(t lockTerm) { e.sent = append(e.sent, t) }
+// keep remembers a write whose outcome is not known, for as long as it could make
+// this worker the leader.
+func (e *elector) keep(t lockTerm) {
+	now := e.clock.now()
+	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
+	e.sent = append(e.sent, t)
+}
 
 // mine finds the write that made lock.
 func (e *elector) mine(lock *LeaderLock) (lockTerm, bool) {

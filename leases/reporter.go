@@ -15,6 +15,10 @@ import (
 // the KCL gives nothing to a worker that has not for 60 s.
 const reportPeriod = 20 * time.Second
 
+// maxUnknownReports bounds the reports that are remembered while none is accepted.
+// An older one that still lands is out of date in a minute anyway.
+const maxUnknownReports = 8
+
 // newestFeature is what a worker of this library supports: the migration to a
 // single table.
 const newestFeature = 1
@@ -31,7 +35,9 @@ type reporter struct {
 	timeout  time.Duration
 	reported func() // the first report was accepted
 
-	written []WorkerMetrics // accepted last, and all since whose outcome is not known
+	// written are the report that was accepted last and, of those since whose outcome
+	// is not known, the last few.
+	written []WorkerMetrics
 }
 
 func newReporter(c *Coordinator, store FleetStore) *reporter {
@@ -77,6 +83,9 @@ func (r *reporter) report(ctx context.Context) error {
 		r.written = nil
 	} else {
 		r.metrics.LeaseStoreError("report")
+	}
+	if len(r.written) >= maxUnknownReports {
+		r.written = slices.Delete(r.written, 1, 2)
 	}
 	r.written = append(r.written, m)
 	return err
