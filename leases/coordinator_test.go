@@ -2,6 +2,7 @@ package leases_test
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -205,4 +206,44 @@ func TestFinishedLeasesAreLeftAlone(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, map[string]int{"a": 2, "b": 2, "": 2}, f.load())
 	})
+}
+
+// Accept and the log may ask the coordinator: it holds no lock while it calls them.
+func TestAcceptMayAskTheCoordinator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		var a *worker
+		a = f.prepare("a", func(c *leases.Config) {
+			c.Accept = func(l leases.Lease) bool {
+				_, _ = a.coord.Lookup(l.Key)
+				return a.coord.Err() == nil || len(a.coord.Leases()) > 0
+			}
+			c.Logger = slog.New(asks{c.Logger.Handler(), func() { _ = a.coord.Err() }})
+		})
+		a.run()
+		time.Sleep(5 * time.Second)
+		f.requireBalance("a")
+		a.client.SetFault(memory.Failing(errStore))
+		time.Sleep(5 * time.Second)
+		a.client.SetFault(nil)
+		time.Sleep(20 * time.Second)
+		require.NoError(t, a.coord.Err())
+	})
+}
+
+// asks is a handler of logs that calls a function for each line.
+type asks struct {
+	slog.Handler
+	ask func()
+}
+
+func (a asks) Enabled(context.Context, slog.Level) bool { return true }
+
+func (a asks) Handle(ctx context.Context, r slog.Record) error {
+	a.ask()
+	return a.Handler.Handle(ctx, r)
+}
+
+func (a asks) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return asks{a.Handler.WithAttrs(attrs), a.ask}
 }

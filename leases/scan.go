@@ -90,12 +90,20 @@ func (c *Coordinator) judge(listed []Lease) view {
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]Lease, len(listed))
 
+	accepted := make(map[string]bool, len(listed))
+	for _, l := range listed {
+		accepted[l.Key] = c.cfg.Accept(l)
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
+	again := c.err != nil
+	c.err = nil
+	c.mu.Unlock()
+	if again {
 		c.log.Info("lease table can be listed again")
 	}
-	c.err = nil
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	first, late := c.watched == 0, now-c.watched > c.cfg.FailoverTime
 	if first {
 		c.watchBegan = now
@@ -114,13 +122,13 @@ func (c *Coordinator) judge(listed []Lease) view {
 		case !ok:
 			s = sighting{counter: l.Counter, since: now, excused: late && !first}
 		default:
-			var again bool
-			if s, again = s.see(l.Counter, now, late); again {
+			var anew bool
+			if s, anew = s.see(l.Counter, now, late); anew {
 				c.watchBegan = now
 			}
 		}
 		sightings[l.Key], rows[l.Key] = s, l
-		if !c.cfg.Accept(l) {
+		if !accepted[l.Key] {
 			continue
 		}
 		still := now - s.since
