@@ -2,6 +2,7 @@ package leases_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -37,9 +38,9 @@ func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand
 	}
 }
 
-// TestChaos lets workers come, go and die on a table that fails in all ways,
-// for ten minutes, and then demands that everything is in order soon. The fleet
-// checks all the while that no record is skipped, that no worker reads a shard
+// TestChaos lets workers come, go and die on a table that fails in all ways and
+// loses rows, for ten minutes, and then demands that everything is in order soon.
+// The fleet checks all the while that no record is skipped, that no worker reads a shard
 // twice, that no two workers hold one lease, that no accepted checkpoint gets
 // lost, and that none delivers what another one has gone beyond.
 func TestChaos(t *testing.T) { eachSeed(t, unlessShort(uint64(10), 4), chaos) }
@@ -76,10 +77,14 @@ func chaos(t *testing.T, rng *rand.Rand) {
 				alive[at].stop()
 			}
 			alive = append(alive[:at], alive[at+1:]...)
+		case rng.IntN(5) == 0:
+			rows := mustList(t, f.store)
+			f.erase(rows[rng.IntN(len(rows))].Key)
 		default:
 			alive[rng.IntN(len(alive))].client.SetFault(fault())
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(12 * time.Second))))
+		f.sync(12)
 	}
 	var ids []string
 	for _, w := range alive {
@@ -87,12 +92,35 @@ func chaos(t *testing.T, rng *rand.Rand) {
 		ids = append(ids, w.id)
 	}
 	time.Sleep(time.Minute)
+	f.sync(12)
+	time.Sleep(10 * time.Second)
 	f.requireBalance(ids...)
+	for f.total(func(s *shard) int { return len(s.rewound) }) > 0 {
+		time.Sleep(time.Second) // until every record is processed that was before
+	}
 	f.reset()
 	time.Sleep(time.Minute)
 	require.Zero(t, f.moves())
 	require.Zero(t, f.repeats())
 	require.Less(t, f.longestGap(), time.Second)
+}
+
+// sync makes the rows that are missing, as the shard sync does: from the
+// beginning, and once a holder has had the time to do it.
+func (f *fleet) sync(leaseCount int) {
+	for i := range leaseCount {
+		key := fmt.Sprintf("shardId-%012d", i)
+		switch _, err := f.store.Get(f.t.Context(), key); {
+		case err == nil:
+			delete(f.erased, key)
+		case errors.Is(err, leases.ErrNotFound) && time.Since(f.erased[key]) > failover:
+			f.create(key)
+			f.mu.Lock()
+			f.shardLocked(key).acked = 0
+			f.shardLocked(key).rewound = "its row was lost, and made again from the beginning"
+			f.mu.Unlock()
+		}
+	}
 }
 
 // TestTrustWindow kills an idle owner right after a renewal, and checks that

@@ -79,6 +79,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics *metrics.Metrics
+
+	vanished *vanishings // of one coordinator; withDefaults makes it
 }
 
 func (c Config) withDefaults() Config {
@@ -102,6 +104,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.vanished = &vanishings{}
 	return c
 }
 

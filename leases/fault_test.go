@@ -274,22 +274,6 @@ func TestL16TableDeleted(t *testing.T) {
 	})
 }
 
-func TestL17RowDeletedAndMadeAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
-		f.start("a")
-		time.Sleep(time.Minute)
-		key := "shardId-000000000000"
-		require.NoError(t, f.store.Delete(t.Context(), leases.Lease{Key: key}, 0))
-		time.Sleep(time.Minute)
-		_, err := f.store.Get(t.Context(), key)
-		require.ErrorIs(t, err, leases.ErrNotFound, "a late write makes no row")
-		f.create(key)
-		time.Sleep(5 * time.Second)
-		f.requireBalance("a")
-	})
-}
-
 func TestL18PoisonedRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 6)

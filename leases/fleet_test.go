@@ -31,6 +31,7 @@ type fleet struct {
 	// period is how often a shard delivers a record.
 	period time.Duration
 	warned *logged
+	erased map[string]time.Time // of rows that a test deleted, when
 
 	mu       sync.Mutex // guards the fields below
 	workers  map[string]*worker
@@ -49,6 +50,7 @@ type shard struct {
 	acked   int           // the highest record whose checkpoint was accepted
 	reading map[string]int
 	holders map[*worker]*leases.Holder // of the consumers that read it
+	rewound string                     // why records are delivered again
 }
 
 type worker struct {
@@ -65,7 +67,7 @@ type worker struct {
 func newFleet(t *testing.T, leaseCount int) *fleet {
 	warned := &logged{}
 	f := &fleet{
-		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{},
+		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{}, erased: map[string]time.Time{},
 		period: 200 * time.Millisecond, warned: warned,
 		log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), warned), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -228,6 +230,8 @@ func (f *fleet) deliver(w *worker, key string, n int) {
 		f.problemLocked("%s skipped from record %d to %d of %s", w.id, s.done, n, key)
 	case n <= s.done:
 		s.repeats++
+	default:
+		s.rewound = ""
 	}
 	s.done = max(s.done, n)
 	if s.reader != "" {

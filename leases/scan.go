@@ -154,6 +154,7 @@ func (c *Coordinator) judge(listed []Lease) view {
 		}
 	}
 	c.sightings, c.rows = sightings, rows
+	c.cfg.vanished.see(now, rows)
 	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
 	if v.by == BalanceThroughput || c.mode != modeNative {
 		c.scale.weigh(&c.cfg, &v, now)

@@ -37,6 +37,8 @@ type attempt struct {
 	to   Lease
 	set  Attr
 	sent instant
+	// recreates says that it makes a row again that had vanished, see recreate.
+	recreates bool
 }
 
 // wrote tells whether row shows that a took effect: its counter, this worker as
@@ -90,8 +92,14 @@ func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
 			return true, err
 		}
 		current := conflict.Current
+		if current == nil {
+			if current, err = h.confirm(ctx); err != nil {
+				h.failed(c, err)
+				return true, err
+			}
+		}
 		if mine, ok := h.mine(current, a); ok {
-			h.accept(*current, mine.sent)
+			h.took(mine, *current)
 			if mine.of == c {
 				return false, nil
 			}
@@ -104,29 +112,45 @@ func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
 			h.note(*current)
 			continue
 		}
+		if current == nil || remade(row, *current) {
+			switch result, err := h.recover(ctx, c, a, current); result {
+			case recovered:
+				continue
+			case settled:
+				return false, nil
+			case undecided:
+				h.failed(c, err)
+				return true, err
+			case gone:
+				return false, kcl.ErrLeaseLost
+			}
+		}
 		if c.last {
 			return false, nil
 		}
-		if current == nil {
-			h.lose("deleted")
-		} else {
-			h.lose("taken")
-		}
+		h.lose("taken")
 		return false, kcl.ErrLeaseLost
 	}
 }
 
 // send makes one conditional write with a deadline of its own.
 func (h *Holder) send(ctx context.Context, row Lease, a attempt) error {
-	call, cancel := context.WithTimeout(h.io, min(h.cfg.callTimeout(), h.remaining()))
+	call, cancel := h.call(ctx)
 	defer cancel()
-	defer context.AfterFunc(ctx, cancel)()
 	expect := AttrCounter | AttrOwner | AttrCheckpointOwner
 	if row.CheckpointOwner != "" {
 		// Who comes next is for others to say; see DynamoDBLeaseRenewer.
 		expect = AttrCounter | AttrCheckpointOwner
 	}
 	return h.cfg.Store.Update(call, Update{Read: row, Expect: expect, To: a.to, Set: a.set})
+}
+
+// call returns the context of one call to the store. It ends with ctx, the lease,
+// or the deadline of a call.
+func (h *Holder) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	call, cancel := context.WithTimeout(h.io, min(h.cfg.callTimeout(), h.remaining()))
+	stop := context.AfterFunc(ctx, cancel)
+	return call, func() { stop(); cancel() }
 }
 
 // pause waits before the next attempt, unless ctx or the lease ends.

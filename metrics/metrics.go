@@ -52,8 +52,12 @@ func (m *Metrics) SetLeasesUnassigned(n int) { m.record(LeasesUnassigned, float6
 func (m *Metrics) LeaseTaken(reason string) { m.record(LeasesTaken, 1, reason) }
 
 // LeaseLost counts a lease that the worker no longer holds; reason is taken,
-// expired, released, handover or finished.
+// expired, released, handover, finished or deleted.
 func (m *Metrics) LeaseLost(reason string) { m.record(LeasesLost, 1, reason) }
+
+// LeaseRowRecreated counts a row that was deleted under this worker, and that it
+// made again.
+func (m *Metrics) LeaseRowRecreated() { m.record(LeaseRowsRecreated, 1) }
 
 // LeaseRenewed observes how long one renewal took.
 func (m *Metrics) LeaseRenewed(took time.Duration) { m.record(LeaseRenewTime, took.Seconds()) }

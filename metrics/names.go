@@ -75,22 +75,23 @@ var (
 	ModeChanges         = &Desc{Name: "kcl_retrieval_mode_changes_total", Help: "Changes of how the shard is read, by what it is read by from then on (efo, polling).", Labels: []string{"stream", "shard", "mode"}}
 	UnknownEvents       = &Desc{Name: "kcl_unknown_events_total", Help: "Events of subscriptions that are of a kind this version does not know, and are passed over.", Labels: shardLabels}
 
-	Checkpoints      = &Desc{Name: "kcl_checkpoints_total", Help: "Checkpoints, by result (ok, lost, rejected, error).", Labels: []string{"stream", "shard", "result"}}
-	CheckpointTime   = &Desc{Name: "kcl_checkpoint_seconds", Help: "Time until the lease store had taken a checkpoint.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
-	Stalled          = &Desc{Name: "kcl_shard_stalled", Help: "1 while the shard has data and makes no progress; see Scheduler.Status for the layer.", Kind: KindGauge, Labels: shardLabels}
-	LeasesHeld       = &Desc{Name: "kcl_leases_held", Help: "Leases that this worker holds.", Kind: KindGauge}
-	LeasesTaken      = &Desc{Name: "kcl_leases_taken_total", Help: "Leases taken, by reason (free, expired, balance, handover, assigned).", Labels: []string{"reason"}}
-	LeasesLost       = &Desc{Name: "kcl_leases_lost_total", Help: "Leases lost or given up, by reason (taken, expired, released, handover, finished).", Labels: []string{"reason"}}
-	LeaseRenewTime   = &Desc{Name: "kcl_lease_renew_seconds", Help: "Time that one renewal of a lease took.", Kind: KindHistogram, Unit: "seconds", Buckets: latency}
-	LeaseStoreErrors = &Desc{Name: "kcl_lease_store_errors_total", Help: "Calls of the lease store that failed, by operation.", Labels: []string{"operation"}}
-	LeaseRowsInvalid = &Desc{Name: "kcl_lease_rows_invalid", Help: "Rows of the lease table that could not be read and are left alone.", Kind: KindGauge}
-	AssignmentMode   = &Desc{Name: "kcl_assignment_mode", Help: "How leases are assigned: 0 natively, 1 natively during an upgrade from KCL 2.x, 2 by the leader of a KCL 3.x fleet.", Kind: KindGauge}
-	Leader           = &Desc{Name: "kcl_leader", Help: "1 while this worker is the leader of a KCL 3.x fleet.", Kind: KindGauge}
-	LeasesUnassigned = &Desc{Name: "kcl_leases_unassigned", Help: "Leases that this worker, as the leader of a KCL 3.x fleet, can give to nobody.", Kind: KindGauge}
-	ShardSyncErrors  = &Desc{Name: "kcl_shard_sync_errors_total", Help: "Shard synchronisations that failed, by stream.", Labels: []string{"stream"}}
-	Streams          = &Desc{Name: "kcl_streams", Help: "Streams that an application with several streams reads.", Kind: KindGauge}
-	FormerStreams    = &Desc{Name: "kcl_former_streams", Help: "Streams that are not read any more, whose leases are deleted once nobody has written to them for Config.FormerStreams.Wait.", Kind: KindGauge}
-	HashRangeHoles   = &Desc{Name: "kcl_hash_range_holes", Help: "Ranges of hash keys that no lease of the stream has covered for two minutes: records there are read by nobody.", Kind: KindGauge, Labels: []string{"stream"}}
+	Checkpoints        = &Desc{Name: "kcl_checkpoints_total", Help: "Checkpoints, by result (ok, lost, rejected, error).", Labels: []string{"stream", "shard", "result"}}
+	CheckpointTime     = &Desc{Name: "kcl_checkpoint_seconds", Help: "Time until the lease store had taken a checkpoint.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
+	Stalled            = &Desc{Name: "kcl_shard_stalled", Help: "1 while the shard has data and makes no progress; see Scheduler.Status for the layer.", Kind: KindGauge, Labels: shardLabels}
+	LeasesHeld         = &Desc{Name: "kcl_leases_held", Help: "Leases that this worker holds.", Kind: KindGauge}
+	LeasesTaken        = &Desc{Name: "kcl_leases_taken_total", Help: "Leases taken, by reason (free, expired, balance, handover, assigned).", Labels: []string{"reason"}}
+	LeasesLost         = &Desc{Name: "kcl_leases_lost_total", Help: "Leases lost or given up, by reason (taken, expired, released, handover, finished, deleted).", Labels: []string{"reason"}}
+	LeaseRowsRecreated = &Desc{Name: "kcl_lease_rows_recreated_total", Help: "Rows of the lease table that were deleted while this worker held their lease, and that it made again where they stood."}
+	LeaseRenewTime     = &Desc{Name: "kcl_lease_renew_seconds", Help: "Time that one renewal of a lease took.", Kind: KindHistogram, Unit: "seconds", Buckets: latency}
+	LeaseStoreErrors   = &Desc{Name: "kcl_lease_store_errors_total", Help: "Calls of the lease store that failed, by operation.", Labels: []string{"operation"}}
+	LeaseRowsInvalid   = &Desc{Name: "kcl_lease_rows_invalid", Help: "Rows of the lease table that could not be read and are left alone.", Kind: KindGauge}
+	AssignmentMode     = &Desc{Name: "kcl_assignment_mode", Help: "How leases are assigned: 0 natively, 1 natively during an upgrade from KCL 2.x, 2 by the leader of a KCL 3.x fleet.", Kind: KindGauge}
+	Leader             = &Desc{Name: "kcl_leader", Help: "1 while this worker is the leader of a KCL 3.x fleet.", Kind: KindGauge}
+	LeasesUnassigned   = &Desc{Name: "kcl_leases_unassigned", Help: "Leases that this worker, as the leader of a KCL 3.x fleet, can give to nobody.", Kind: KindGauge}
+	ShardSyncErrors    = &Desc{Name: "kcl_shard_sync_errors_total", Help: "Shard synchronisations that failed, by stream.", Labels: []string{"stream"}}
+	Streams            = &Desc{Name: "kcl_streams", Help: "Streams that an application with several streams reads.", Kind: KindGauge}
+	FormerStreams      = &Desc{Name: "kcl_former_streams", Help: "Streams that are not read any more, whose leases are deleted once nobody has written to them for Config.FormerStreams.Wait.", Kind: KindGauge}
+	HashRangeHoles     = &Desc{Name: "kcl_hash_range_holes", Help: "Ranges of hash keys that no lease of the stream has covered for two minutes: records there are read by nobody.", Kind: KindGauge, Labels: []string{"stream"}}
 )
 
 // All returns the description of every metric, in the order of this file.
@@ -100,7 +101,7 @@ func All() []*Desc {
 		AggregatesCorrupt, RecordsDropped, DecodeErrors,
 		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode, ModeChanges, UnknownEvents,
 		Checkpoints, CheckpointTime, Stalled,
-		LeasesHeld, LeasesTaken, LeasesLost, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, AssignmentMode, Leader, LeasesUnassigned, ShardSyncErrors, HashRangeHoles,
+		LeasesHeld, LeasesTaken, LeasesLost, LeaseRowsRecreated, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, AssignmentMode, Leader, LeasesUnassigned, ShardSyncErrors, HashRangeHoles,
 		Streams, FormerStreams,
 	}
 }
