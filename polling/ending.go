@@ -74,7 +74,7 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 	out.op = "ListShards"
 	if children == nil {
 		var err error
-		if children, err = r.listed(ctx); err != nil {
+		if children, err = r.listed(ctx, said); err != nil {
 			r.ending.tipSince, r.ending.idleFor = time.Now(), min(2*r.ending.idleFor, idleCheckMax)
 			if said {
 				out.received, out.err = false, err
@@ -111,8 +111,9 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 	return true
 }
 
-// listed returns the children of a shard that ListShards calls closed.
-func (r *reader) listed(ctx context.Context) ([]kcl.ChildShard, error) {
+// listed returns the children of a shard that ListShards calls closed. When the
+// service itself has said so, it may be that the shard is not listed any more.
+func (r *reader) listed(ctx context.Context, said bool) ([]kcl.ChildShard, error) {
 	if r.Lineage == nil {
 		return nil, errNoLineage
 	}
@@ -122,7 +123,7 @@ func (r *reader) listed(ctx context.Context) ([]kcl.ChildShard, error) {
 	switch {
 	case err != nil:
 		return nil, timedOut(ctx, err)
-	case len(children) == 0 || listed && !shard.Closed():
+	case len(children) == 0, listed && !shard.Closed(), !listed && !said:
 		return nil, errNoChildren
 	}
 	return children, nil

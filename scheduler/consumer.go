@@ -53,6 +53,7 @@ type consumer struct {
 	children  []kcl.ChildShard
 	tried     time.Time // last checkpoint that the library tried by itself
 	finished  bool      // ShardEnded has returned nil
+	missing   bool      // the service did not find the shard when it was last read
 	met       bool      // the record at the checkpoint, or what is left of the shard behind it
 
 	corrupt   untold // corrupt aggregates

@@ -45,7 +45,7 @@ func (c *consumer) process(ctx context.Context) outcome {
 	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	c.holder.Delivered(0)
 	c.progress.begins()
-	for expired := 0; ; {
+	for {
 		before := c.next
 		out, err := c.read(ctx, reading, src)
 		if err == nil {
@@ -53,21 +53,15 @@ func (c *consumer) process(ctx context.Context) outcome {
 		}
 		if c.next != before {
 			backoff.Reset()
-			expired = 0
 		}
 		c.progress.refused(err)
 		wait := backoff.Next()
 		c.log.ErrorContext(ctx, "shard cannot be read", "err", err, "wait", wait)
-		if isShardGone(err) {
-			expired++
-		} else {
-			expired = 0
-		}
 		used := ""
 		if f, ok := src.(*fallback); ok {
 			used = f.consumer
 		}
-		if c.recoverFrom(reading, err, used, expired) == ended {
+		if c.recoverFrom(reading, err, used) == ended {
 			return ended
 		}
 		if out := c.pause(ctx, wait); out != done {
@@ -89,6 +83,10 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			return stopped, nil
 		case err != nil:
 			return done, err
+		}
+		if c.missing {
+			c.missing = false
+			c.stream.absent.found(c.shard.ID)
 		}
 		c.meet(ctx, batch.Records)
 		for piece := range c.pieces(batch) {

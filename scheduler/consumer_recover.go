@@ -10,10 +10,7 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-const (
-	expiryAttempts = 3               // answers that a shard is gone, before it counts as expired
-	examineAge     = 5 * time.Second // how old the answer to another shard's question for the stream may be
-)
+const examineAge = 5 * time.Second // how old the answer to another shard's question for the stream may be
 
 func isShardGone(err error) bool {
 	return errors.Is(err, efo.ErrShardNotFound) || errors.Is(err, polling.ErrShardNotFound)
@@ -21,21 +18,25 @@ func isShardGone(err error) bool {
 
 // recoverFrom acts on an error that was final for the source, which read through
 // the stream consumer used. Many shards come here at the same time, so one acts for all.
-func (c *consumer) recoverFrom(ctx context.Context, cause error, used string, expired int) outcome {
+func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
 		_ = c.stream.registered.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
 		return done
 	}
-	if expired < expiryAttempts || c.stream.err() != nil {
+	if !isShardGone(cause) || c.stream.err() != nil {
 		return done
 	}
-	// The stream has not had the shard for a while.
-	list, err := c.stream.lineage.get(ctx, 0)
+	c.missing = true
+	list, err := c.stream.lineage.get(ctx, goneAge)
 	if err != nil {
 		return done
 	}
-	if _, listed := list.byID[c.shard.ID]; listed {
+	gone, fresh := c.stream.absent.note(list, c.shard.ID)
+	if fresh {
+		c.log.WarnContext(ctx, "shard is neither listed nor readable: it counts as expired when that has been so for a while", "position", c.next, "wait", goneTime)
+	}
+	if !gone {
 		return done
 	}
 	if !c.stream.created.IsZero() && c.s.sameStream(ctx, c.stream) != nil {

@@ -93,7 +93,7 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 	shard, listed := list.byID[shardID]
 	if !listed {
 		// Gone, or so new that the list does not show it yet.
-		gone, err := c.s.shardGone(ctx, c.stream, shardID)
+		gone, err := c.s.expired(ctx, c.stream, list, shardID)
 		return !gone, err
 	}
 	for _, parent := range shard.Parents() {
@@ -112,6 +112,10 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 			continue
 		}
 		if _, listed := list.byID[parent]; !listed {
+			gone, err := c.s.expired(ctx, c.stream, list, parent)
+			if err != nil || !gone {
+				return !gone, err
+			}
 			continue // expired without ever having been read
 		}
 		if comes, err := c.comes(ctx, parent, seen); err != nil || comes {
@@ -121,7 +125,17 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 	return false, nil
 }
 
-// shardGone reads a shard directly that ListShards does not show.
+// expired tells whether a shard that a list lacks has left the retention period: it
+// has been in no list for a while, and a direct read does not find it.
+func (s *Scheduler) expired(ctx context.Context, st *stream, list *shardList, shardID string) (bool, error) {
+	if gone, _ := st.absent.note(list, shardID); !gone {
+		return false, nil
+	}
+	return s.shardGone(ctx, st, shardID)
+}
+
+// shardGone reads a shard directly that ListShards does not show. One such look
+// proves nothing, see [absences].
 func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -130,6 +144,7 @@ func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (
 	})
 	switch {
 	case err == nil:
+		st.absent.found(shardID)
 		return false, nil
 	case awserr.Is(err, "ResourceNotFoundException"):
 		// The stream itself may be gone: only one that exists can have lost a shard.

@@ -396,7 +396,7 @@ func TestR20ParentsThatExpiredDoNotBlock(t *testing.T) {
 		time.Sleep(50 * time.Hour)
 		r.put(keys(10)...)
 		w = r.worker("b", mode).start()
-		r.finished(5 * time.Minute)
+		r.finished(20 * time.Minute)
 		r.eventually(5*time.Minute, "the expired parent is finished", func() bool { return r.row(first).Finished() })
 		require.NoError(t, w.stop())
 		r.audit.check(0)

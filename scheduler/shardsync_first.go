@@ -65,11 +65,7 @@ func (s *shardList) torn(shard kcl.Shard) bool {
 // checkHashKeys finds hash keys that none of the shards in which reading begins
 // has. Of shards whose hash keys are not known it finds nothing.
 func (st *stream) checkHashKeys(shards []kcl.Shard) error {
-	rows := make([]leases.Lease, len(shards))
-	for i, s := range shards {
-		rows[i] = leases.Lease{Key: s.ID, ShardID: s.ID, HashKeyRange: s.HashKeyRange}
-	}
-	coverage := leases.Audit(rows, nil)
+	coverage := coverageOf(shards)
 	if len(coverage.Holes) == 0 || len(coverage.Unknown) > 0 {
 		return nil
 	}
@@ -86,6 +82,15 @@ func (st *stream) checkHashKeys(shards []kcl.Shard) error {
 	}
 	return fmt.Errorf("%w: stream %s: %s: no lease is made before the list is complete, so that no record is left out; while a stream is resharded that passes by itself; "+
 		"if it lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell those who run the service", errIncomplete, st.label, what, st.id.Name)
+}
+
+// coverageOf says which hash keys none of some shards has.
+func coverageOf(shards []kcl.Shard) leases.Coverage {
+	rows := make([]leases.Lease, len(shards))
+	for i, s := range shards {
+		rows[i] = leases.Lease{Key: s.ID, ShardID: s.ID, HashKeyRange: s.HashKeyRange}
+	}
+	return leases.Audit(rows, nil)
 }
 
 // syncFirst makes the rows of all streams, before reading begins. A stream whose

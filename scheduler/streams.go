@@ -34,6 +34,7 @@ type stream struct {
 	examined, registered, placed *retry.Shared
 	stopped                      chan struct{} // closed when the stream is not read any more
 	first                        *shardList    // of the shard sync: the first list of Run
+	absent                       absences
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
