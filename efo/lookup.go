@@ -80,7 +80,7 @@ func (r *reader) consumerGone(ctx context.Context) (gone bool, err error) {
 func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN})
+	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN}, r.asking)
 	switch {
 	case err == nil && out.ConsumerDescription == nil:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", errNoDescription))
@@ -91,7 +91,7 @@ func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", err))
 		return false, nil
 	}
-	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &r.StreamARN})
+	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &r.StreamARN}, r.asking)
 	if awserr.Is(err, "ResourceNotFoundException") {
 		return true, fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/line"
 )
 
 const (
@@ -37,15 +39,27 @@ const (
 //
 // Requests that cannot share a connection, to http endpoints without H2C or to
 // peers that turned out to speak HTTP/1.1, go the transport's own way.
+//
+// A connection on which requests keep failing takes no more of them, nor does an
+// old one: what it leads to may be gone, and would be asked for ever. Streams that
+// it carries go on.
 type pool struct {
-	tr *http.Transport
+	tr  *http.Transport
+	own line.HTTPClient // the transport's own way
 
 	mu    sync.Mutex // guards the field below and what it points to
 	hosts map[string]*host
 }
 
+// conn is a connection and how it does.
+type conn struct {
+	*http.ClientConn
+	*line.Health // guarded by pool.mu
+}
+
 type host struct {
-	conns   []*http.ClientConn
+	conns   []*conn
+	leaving []*conn       // take no more requests, and are closed when they carry nothing
 	room    int           // how many subscriptions the last new connection takes
 	dialing int           // connections being made that cannot be shared yet
 	waiting int           // requests that wait for one of them
@@ -64,8 +78,14 @@ func newPool(tr *http.Transport) *pool {
 			return proxy(req)
 		}
 	}
-	return &pool{tr: tr, hosts: map[string]*host{}}
+	return &pool{tr: tr, own: line.NewClient(sender(tr.RoundTrip)), hosts: map[string]*host{}}
 }
+
+// sender is an HTTP client of one function.
+type sender func(*http.Request) (*http.Response, error)
+
+// Do sends a request.
+func (s sender) Do(req *http.Request) (*http.Response, error) { return s(req) }
 
 // dialledFor is the key under which a dial's context holds the request.
 type dialledFor struct{}
@@ -77,9 +97,9 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeAll(surplus)
 		switch {
 		case h == nil:
-			return p.tr.RoundTrip(req)
+			return p.own.Do(req)
 		case cc != nil:
-			return cc.RoundTrip(req)
+			return p.send(cc, req)
 		case wait == nil:
 			return p.dial(req, h)
 		}
@@ -96,10 +116,19 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// send sends a request on a connection, and notes how that does.
+func (p *pool) send(cc *conn, req *http.Request) (*http.Response, error) {
+	return line.Judge(req, cc.RoundTrip, func(good bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		cc.Note(good)
+	})
+}
+
 // reserve says how a request goes: the transport's own way (h is nil), on cc,
 // after waiting, or else on a connection that the caller has to dial. The surplus
 // is for the caller to close, because that may take time.
-func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, wait <-chan struct{}, surplus []*http.ClientConn) {
+func (p *pool) reserve(req *http.Request) (h *host, cc *conn, wait <-chan struct{}, surplus []*conn) {
 	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
 		return nil, nil, nil, nil
 	}
@@ -127,11 +156,15 @@ func (p *pool) reserve(req *http.Request) (h *host, cc *http.ClientConn, wait <-
 }
 
 // reserveLocked takes a place on the first connection that has one, drops the
-// dead ones, and gives up those that are empty when another was chosen.
-func (h *host) reserveLocked() (chosen *http.ClientConn, surplus []*http.ClientConn) {
-	h.conns = slices.DeleteFunc(h.conns, func(cc *http.ClientConn) bool {
+// dead ones, and gives up those that are empty when another was chosen, that
+// keep failing, or that are old.
+func (h *host) reserveLocked() (chosen *conn, surplus []*conn) {
+	h.conns = slices.DeleteFunc(h.conns, func(cc *conn) bool {
 		switch {
 		case cc.Err() != nil:
+			return true
+		case cc.Ended():
+			h.leaving = append(h.leaving, cc)
 			return true
 		case chosen == nil && cc.InFlight() < streamsPerConn && cc.Available() > 0 && cc.Reserve() == nil:
 			chosen = cc
@@ -140,6 +173,13 @@ func (h *host) reserveLocked() (chosen *http.ClientConn, surplus []*http.ClientC
 			return true
 		}
 		return false
+	})
+	h.leaving = slices.DeleteFunc(h.leaving, func(cc *conn) bool {
+		if cc.Err() == nil && cc.InFlight() == 0 {
+			surplus = append(surplus, cc)
+			return true
+		}
+		return cc.Err() != nil
 	})
 	return chosen, surplus
 }
@@ -157,15 +197,16 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 	defer settled()
 	defer time.AfterFunc(dialTime, settled).Stop()
 	ctx := context.WithValue(req.Context(), dialledFor{}, req)
-	cc, err := p.tr.NewClientConn(ctx, req.URL.Scheme, address(req))
+	raw, err := p.tr.NewClientConn(ctx, req.URL.Scheme, address(req))
 	if err != nil {
 		return nil, err
 	}
+	cc := &conn{raw, line.NewHealth()}
 	if err := cc.Reserve(); err != nil {
 		_ = cc.Close()
 		return nil, err
 	}
-	cc.SetStateHook(func(cc *http.ClientConn) {
+	cc.SetStateHook(func(*http.ClientConn) {
 		if cc.InFlight() == 0 && cc.Err() == nil {
 			time.AfterFunc(idleTime, func() { closeAll(p.takeIdle(cc)) })
 		}
@@ -181,7 +222,7 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 	})
 	defer time.AfterFunc(settleTime, share).Stop()
 
-	resp, err := cc.RoundTrip(req)
+	resp, err := p.send(cc, req)
 	if err == nil && resp.ProtoMajor < 2 {
 		resp.Body = &lastBody{resp.Body, cc}
 		p.keepToItself(h, cc)
@@ -193,17 +234,17 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 
 // keepToItself is for a connection that turned out to speak HTTP/1.1. Where no
 // other one speaks HTTP/2, all requests to the host go the transport's own way.
-func (p *pool) keepToItself(h *host, cc *http.ClientConn) {
+func (p *pool) keepToItself(h *host, cc *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h.conns = slices.DeleteFunc(h.conns, func(c *http.ClientConn) bool { return c == cc || c.Err() != nil })
+	h.conns = slices.DeleteFunc(h.conns, func(c *conn) bool { return c == cc || c.Err() != nil })
 	h.http1 = len(h.conns) == 0
 }
 
 // lastBody closes the connection with the body: nothing else will use it.
 type lastBody struct {
 	io.ReadCloser
-	cc *http.ClientConn
+	cc *conn
 }
 
 func (b *lastBody) Close() error {
@@ -231,22 +272,24 @@ func (p *pool) CloseIdleConnections() {
 
 // takeIdle takes one connection out of the pool if it carries nothing, or with
 // nil all such.
-func (p *pool) takeIdle(only *http.ClientConn) (idle []*http.ClientConn) {
+func (p *pool) takeIdle(only *conn) (idle []*conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	take := func(cc *conn) bool {
+		if (only != nil && cc != only) || cc.InFlight() > 0 {
+			return false
+		}
+		idle = append(idle, cc)
+		return true
+	}
 	for _, h := range p.hosts {
-		h.conns = slices.DeleteFunc(h.conns, func(cc *http.ClientConn) bool {
-			if (only != nil && cc != only) || cc.InFlight() > 0 {
-				return false
-			}
-			idle = append(idle, cc)
-			return true
-		})
+		h.conns = slices.DeleteFunc(h.conns, take)
+		h.leaving = slices.DeleteFunc(h.leaving, take)
 	}
 	return idle
 }
 
-func closeAll(conns []*http.ClientConn) {
+func closeAll(conns []*conn) {
 	for _, cc := range conns {
 		_ = cc.Close()
 	}

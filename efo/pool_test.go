@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -241,4 +242,116 @@ func TestE28CloseWhileDialling(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWaitingInOurOwnQueueIsNoSilence: the service takes a while for each answer. With 32 openings at a time the last
+// shards wait longer than CallTimeout before they are asked for at all.
+func TestWaitingInOurOwnQueueIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const shards, answer = 400, 3 * time.Second
+		w, config, _ := manyShards(t, shards, 100)
+		w.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.DelayAnswer(answer)}})
+		var watchers []*watcher
+		begin := time.Now()
+		for i := range shards {
+			cfg := config()
+			watchers = append(watchers, cfg.Observer.(*watcher))
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		time.Sleep(2 * time.Minute)
+		last := time.Duration(0)
+		for _, o := range watchers {
+			require.Empty(t, o.retries())
+			require.NotEmpty(t, o.opens())
+			last = max(last, o.opens()[0].Sub(begin))
+		}
+		require.Greater(t, last, efo.DefaultCallTimeout, "else the test shows nothing")
+	})
+}
+
+// TestBadHostBehindAnOpenConnection: on the connection that is open one shard fails or hears nothing, while others keep it
+// busy. That shard goes on over another connection.
+func TestBadHostBehindAnOpenConnection(t *testing.T) {
+	for name, do := range map[string]kinesistest.Action{
+		"503":               kinesistest.Fail("ServiceUnavailable", "going away"),
+		"silence":           kinesistest.Silence(),
+		"silence of events": kinesistest.StallStream(kinesistest.AfterEvents(0)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := newNetwork(t)
+				const shards = 4
+				w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, TLS: true, Network: network})
+				var mu sync.Mutex
+				bad := ""
+				w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+					mu.Lock()
+					defer mu.Unlock()
+					if c.Operation != "SubscribeToShard" {
+						return nil
+					}
+					if bad == "" {
+						bad = c.RemoteAddr
+						return nil
+					}
+					if c.RemoteAddr != bad || c.Shard != shard0 {
+						return nil
+					}
+					return &kinesistest.Fault{Do: []kinesistest.Action{do}}
+				})
+				client := derived(t, buildable(t, network, w.srv.CertPEM()), efo.TransportConfig{Logger: w.log})
+				var first *reading
+				for i := range shards {
+					cfg := w.config()
+					cfg.HTTPClient = client
+					r := w.start(cfg, shardID(i), kcl.Position{})
+					if i == 0 {
+						first = r
+						time.Sleep(20 * time.Second)
+					}
+				}
+				time.Sleep(6 * time.Minute)
+				for i := range 3 {
+					_, err := w.srv.PutToShard("orders", shard0, "k", []byte(strconv.Itoa(i)))
+					require.NoError(t, err)
+				}
+				time.Sleep(4 * time.Minute)
+				require.Equal(t, []string{"0", "1", "2"}, first.now().data)
+			})
+		})
+	}
+}
+
+// TestOldConnectionsAreReplaced: no connection carries subscriptions for ever, and none is left behind.
+func TestOldConnectionsAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newNetwork(t)
+		w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}, Network: network})
+		var mu sync.Mutex
+		used := map[string]bool{}
+		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if c.Operation == "SubscribeToShard" {
+				used[c.RemoteAddr] = true
+			}
+			return nil
+		})
+		client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true})
+		var readings []*reading
+		for i := range 5 {
+			cfg := w.config()
+			cfg.HTTPClient = client
+			readings = append(readings, w.start(cfg, shardID(i), kcl.Position{}))
+		}
+		time.Sleep(4 * time.Hour)
+		require.LessOrEqual(t, network.Link("kinesis.test", "").Conns(), 3, "those of the world's own client among them")
+		for _, r := range readings {
+			require.NoError(t, r.now().err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		require.GreaterOrEqual(t, len(used), 5)
+		require.LessOrEqual(t, len(used), 9)
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -93,13 +94,17 @@ func Register(ctx context.Context, client *kinesis.Client, cfg RegisterConfig) (
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	r := &registration{RegisterConfig: cfg, client: client, start: time.Now(), wait: retry.New(500*time.Millisecond, 5*time.Second)}
+	r := &registration{
+		RegisterConfig: cfg, client: client, http: line.NewClient(client.Options().HTTPClient),
+		start: time.Now(), wait: retry.New(500*time.Millisecond, 5*time.Second),
+	}
 	return r.run(ctx)
 }
 
 type registration struct {
 	RegisterConfig
 	client  *kinesis.Client
+	http    aws.HTTPClient
 	wait    *retry.Backoff
 	start   time.Time // of waiting for a state; moved on while the service limits us
 	limited time.Time // since when the service says LimitExceeded
@@ -151,7 +156,7 @@ func (r *registration) step(ctx context.Context) (string, error) {
 func (r *registration) describe(ctx context.Context) (*types.ConsumerDescription, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	out, err := r.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, noRetries)
+	out, err := r.client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{StreamARN: &r.StreamARN, ConsumerName: &r.ConsumerName}, r.options)
 	switch {
 	case err != nil:
 		return nil, err
@@ -169,7 +174,7 @@ func (r *registration) ours(ctx context.Context, arn string) (string, error) {
 	}
 	call, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	out, err := r.client.ListTagsForResource(call, &kinesis.ListTagsForResourceInput{ResourceARN: &arn}, noRetries)
+	out, err := r.client.ListTagsForResource(call, &kinesis.ListTagsForResourceInput{ResourceARN: &arn}, r.options)
 	switch {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
@@ -196,7 +201,7 @@ func (r *registration) register(ctx context.Context) error {
 	if r.Application != "" && !r.untag {
 		in.Tags = map[string]string{applicationTag: r.Application}
 	}
-	_, err := r.client.RegisterStreamConsumer(call, in, noRetries)
+	_, err := r.client.RegisterStreamConsumer(call, in, r.options)
 	switch {
 	case err == nil:
 		r.made = true
@@ -248,7 +253,7 @@ func (r *registration) consumers(ctx context.Context) (names []string, creating 
 	defer cancel()
 	pages := kinesis.NewListStreamConsumersPaginator(r.client, &kinesis.ListStreamConsumersInput{StreamARN: &r.StreamARN})
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, func(o *kinesis.Options) { o.HTTPClient = r.http })
 		if err != nil {
 			return nil, false, err
 		}
@@ -277,7 +282,11 @@ func (r *registration) judge(ctx context.Context, err error, call string) error 
 	return nil
 }
 
-func noRetries(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
+// options are those of every call: the retries are ours.
+func (r *registration) options(o *kinesis.Options) {
+	o.Retryer = aws.NopRetryer{}
+	o.HTTPClient = r.http
+}
 
 // Deregister removes the consumer with this ARN. Nothing calls it by itself: a
 // consumer is shared by a whole fleet. One that is gone already is no error; a

@@ -12,6 +12,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardend"
 )
@@ -28,7 +29,8 @@ const (
 
 	// askTimeout bounds every single question of this file and of lookup.go.
 	askTimeout = 10 * time.Second
-	// lineageTimeout is shorter: nothing is read meanwhile, and most answers come from memory.
+	// lineageTimeout is shorter: nothing is read meanwhile, and most answers come from memory. While a list
+	// is arriving it does not pass.
 	lineageTimeout = 3 * time.Second
 	// readPace keeps to five GetRecords per second and shard, with room for others.
 	readPace = 250 * time.Millisecond
@@ -43,9 +45,10 @@ func (r *reader) shardNow(ctx context.Context) (shard kcl.Shard, children []kcl.
 	if r.Lineage == nil {
 		return kcl.Shard{}, nil, false, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, lineageTimeout)
-	defer cancel()
-	shard, children, listed, err := r.Lineage.Shard(ctx, r.shardID)
+	children, err := line.Call(ctx, lineageTimeout, func(ctx context.Context) (children []kcl.ChildShard, err error) {
+		shard, children, listed, err = r.Lineage.Shard(ctx, r.shardID)
+		return children, err
+	})
 	if err != nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "shard list not available", slog.Any("err", err))
 		return kcl.Shard{}, nil, false, false
@@ -231,20 +234,21 @@ func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error)
 		in.Timestamp = &at.Timestamp
 	case kcl.TrimHorizon, kcl.Latest:
 	}
-	out, err := r.Client.GetShardIterator(ctx, in)
+	out, err := r.Client.GetShardIterator(ctx, in, r.asking)
 	if err != nil {
 		return nil, err
 	}
 	return out.ShardIterator, nil
 }
 
-// getRecords asks for limit records at most; 0 is as many as there are.
+// getRecords asks for limit records at most; 0 is as many as there are. Its
+// answer may be large: askTimeout counts silence.
 func (r *reader) getRecords(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	in := &kinesis.GetRecordsInput{StreamARN: &r.StreamARN, ShardIterator: iterator}
 	if limit > 0 {
 		in.Limit = aws.Int32(int32(limit))
 	}
-	return r.Client.GetRecords(ctx, in)
+	return line.Call(ctx, askTimeout, func(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+		return r.Client.GetRecords(ctx, in, r.asking)
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -27,7 +28,8 @@ const (
 type Observer interface {
 	// Opened says that a subscription was accepted.
 	Opened()
-	// Received says that an event arrived, also an empty one.
+	// Received says that an event arrived, also an empty one, or that a large one
+	// is arriving.
 	Received()
 	// Retrying says that reading failed and is tried again after wait.
 	Retrying(err error, wait time.Duration)
@@ -66,11 +68,12 @@ type Config struct {
 	// back from the new owner. It must not block. Defaults to always true.
 	Owned func() bool
 	// SilenceTimeout is how long a subscription may stay without an event before
-	// it counts as dead; time that the loop body takes does not count. The
-	// service sends an empty event every five seconds or so. Defaults to 35s
+	// it counts as dead; time that the loop body takes does not count, nor that in
+	// which a large event is arriving piece by piece. The service sends an empty event every five seconds or so. Defaults to 35s
 	// (DefaultSilenceTimeout); below 10s a slow first event is mistaken for death.
 	SilenceTimeout time.Duration
-	// CallTimeout is how long SubscribeToShard may take to be accepted.
+	// CallTimeout is how long SubscribeToShard may take to be accepted. The wait
+	// for TransportConfig.MaxConcurrentOpens does not count.
 	// Defaults to 20s (DefaultCallTimeout).
 	CallTimeout time.Duration
 	// Metrics of the shard; nil counts nothing.
@@ -115,6 +118,7 @@ type Subscriber struct {
 	// last is when the last subscribe was answered. It outlives a call of
 	// Batches, because the service counts calls per shard, not per reader.
 	last time.Time
+	ask  aws.HTTPClient // carries everything but the subscriptions
 }
 
 // NewSubscriber returns a Subscriber. It dials nothing and starts nothing; a
@@ -138,7 +142,17 @@ func NewSubscriber(cfg Config) *Subscriber {
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
 	}
-	return &Subscriber{cfg: cfg}
+	s := &Subscriber{cfg: cfg}
+	if cfg.Client == nil {
+		return s // Batches says so
+	}
+	own := cfg.Client.Options().HTTPClient
+	if cfg.HTTPClient == nil {
+		s.cfg.HTTPClient = withoutTimeout(own, cfg.Logger)
+	}
+	s.cfg.HTTPClient = line.NewClient(s.cfg.HTTPClient)
+	s.ask = line.NewClient(own)
+	return s
 }
 
 type unobserved struct{}

@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
@@ -24,27 +25,32 @@ import (
 func (r *reader) subscription(ctx context.Context) end {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stream, err := r.open(ctx, cancel)
+	silence := line.NewSilence(r.CallTimeout, func() { cancel(errNoAnswer) })
+	defer silence.Stop()
+	stream, err := r.open(silence.In(ctx), silence)
 	if err != nil {
 		return end{err: err}
 	}
 	defer stream.Close() //nolint:errcheck // it repeats what Err said
 	r.Metrics.SubscriptionOpened()
 	r.Observer.Opened()
-	return r.follow(ctx, stream)
+	e := r.follow(ctx, stream, silence)
+	if e.reason == ReasonSilence {
+		cancel(errSilence) // the connection is told as well
+	}
+	return e
 }
 
 // open calls SubscribeToShard and waits until it is accepted, for CallTimeout
 // at most. ctx bounds the life of the stream, so the deadline of the call
-// cannot be ctx's own: a timer ends ctx instead.
-func (r *reader) open(ctx context.Context, cancel context.CancelCauseFunc) (*kinesis.SubscribeToShardEventStream, error) {
-	timer := time.AfterFunc(r.CallTimeout, func() { cancel(errNoAnswer) })
+// cannot be ctx's own: silence ends ctx instead.
+func (r *reader) open(ctx context.Context, silence *line.Silence) (*kinesis.SubscribeToShardEventStream, error) {
 	out, err := r.Client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN:      &r.ConsumerARN,
 		ShardId:          &r.shardID,
 		StartingPosition: startingPosition(r.next),
 	}, r.options)
-	timer.Stop()
+	silence.Stop()
 	r.sub.last = time.Now()
 	if context.Cause(ctx) == errNoAnswer { //nolint:errorlint // identity: it is our own timer
 		if err == nil {
@@ -71,10 +77,11 @@ func (r *reader) open(ctx context.Context, cancel context.CancelCauseFunc) (*kin
 func (r *reader) options(o *kinesis.Options) {
 	o.Retryer = aws.NopRetryer{}
 	o.Protocol = awsjson.New11(schemas.Kinesis_20131202)
-	if r.HTTPClient != nil {
-		o.HTTPClient = r.HTTPClient
-	}
+	o.HTTPClient = r.HTTPClient
 }
+
+// asking are the options of every other call.
+func (r *reader) asking(o *kinesis.Options) { o.HTTPClient = r.sub.ask }
 
 func startingPosition(p kcl.Position) *types.StartingPosition {
 	sp := &types.StartingPosition{Type: types.ShardIteratorType(p.Kind.String())}
@@ -89,7 +96,7 @@ func startingPosition(p kcl.Position) *types.StartingPosition {
 }
 
 // follow delivers events until the subscription ends.
-func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEventStream) (e end) {
+func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEventStream, arriving *line.Silence) (e end) {
 	opened := time.Now()
 	defer func() { e.lived = time.Since(opened) }()
 	silence := time.NewTimer(r.SilenceTimeout)
@@ -116,6 +123,12 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 			select {
 			case ev, open = <-events:
 			default:
+				if left := time.Until(arriving.Last().Add(r.SilenceTimeout)); left > 0 {
+					// A large event is on its way over a slow line.
+					r.Observer.Received()
+					silence.Reset(left)
+					continue
+				}
 				e.reason, e.err = ReasonSilence, errSilence
 				return e
 			}

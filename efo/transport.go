@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/kinesis-go/kcl/internal/line"
 )
 
 // DefaultMaxConcurrentOpens is the default of [TransportConfig].
@@ -39,12 +41,22 @@ type TransportConfig struct {
 // TLS and dialer, and set up for streams that live for minutes: HTTP/2 windows
 // of 512 KiB per stream as the Java KCL's, pings that notice a dead connection
 // within 20 seconds, up to 64 subscriptions on a connection and one connection
-// dialled at a time, and no timeout on a response. Any other base is returned
-// as it is: whoever brings a client of his own has set it up.
+// dialled at a time, and no timeout on a response. Any other base is used as it
+// is: whoever brings a client of his own has set it up. Only the Timeout of an
+// http.Client is left out, with a warning: it would cut every subscription.
+//
+// A connection on which three calls in a row have failed is given up, and each
+// one after half an hour or so: what it leads to may be gone.
 //
 // The result is safe for concurrent use. It dials nothing by itself, and a
 // derived one has a method CloseIdleConnections for the end of the process.
 func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
+	if cfg.MaxConcurrentOpens <= 0 {
+		cfg.MaxConcurrentOpens = DefaultMaxConcurrentOpens
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
 	var own *awshttp.BuildableClient
 	switch b := base.(type) {
 	case nil:
@@ -52,13 +64,7 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	case *awshttp.BuildableClient:
 		own = b
 	default:
-		return base
-	}
-	if cfg.MaxConcurrentOpens <= 0 {
-		cfg.MaxConcurrentOpens = DefaultMaxConcurrentOpens
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+		return line.NewClient(withoutTimeout(base, cfg.Logger))
 	}
 	tr := own.GetTransport() // a copy, without the client's timeouts
 	setUp(tr, cfg.H2C)
@@ -70,6 +76,20 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 		opens: make(chan struct{}, cfg.MaxConcurrentOpens),
 		log:   cfg.Logger,
 	}
+}
+
+// withoutTimeout returns an http.Client without its Timeout, which counts the
+// whole of a subscription: five minutes.
+func withoutTimeout(base aws.HTTPClient, log *slog.Logger) aws.HTTPClient {
+	client, ok := base.(*http.Client)
+	if !ok || client == nil || client.Timeout <= 0 {
+		return base
+	}
+	log.Warn("the Timeout of the Kinesis client's http.Client would cut every subscription, it is left out for them; "+
+		"set ResponseHeaderTimeout of its Transport instead", slog.Duration("timeout", client.Timeout))
+	out := *client
+	out.Timeout = 0
+	return &out
 }
 
 // setUp is everything that we change in a transport. Two fields stay as they
@@ -109,14 +129,21 @@ type transport struct {
 	warn  sync.Once
 }
 
-// Do sends a request and returns when the header of the answer is there.
+// GivesUpConnections says that the pool does.
+func (t *transport) GivesUpConnections() {}
+
+// Do sends a request and returns when the header of the answer is there. The wait
+// for the turn to open is our own, and no silence of the service.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	silence := line.Of(req.Context())
+	silence.Pause()
 	select {
 	case t.opens <- struct{}{}:
 		defer func() { <-t.opens }()
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
 	}
+	silence.Resume()
 	req, err := plainBody(req)
 	if err != nil {
 		return nil, err

@@ -82,9 +82,6 @@ func TestTransportSettings(t *testing.T) {
 		}
 	}
 	require.NotNil(t, efo.NewHTTPClient(nil, efo.TransportConfig{}))
-
-	foreign := &http.Client{}
-	require.Same(t, foreign, efo.NewHTTPClient(foreign, efo.TransportConfig{}), "a foreign client is used as it is")
 }
 
 // Each way of reaching an endpoint reads records through the derived client.
@@ -221,5 +218,30 @@ func TestTransportClosesIdleConnections(t *testing.T) {
 		cfg := w.config()
 		cfg.HTTPClient = client
 		require.Equal(t, numbers(0, 1), w.read(t.Context(), cfg, shard0, kcl.Position{}, 1).data)
+	})
+}
+
+// TestTimeoutOfTheUsersClientCutsNoSubscription: an http.Client's Timeout counts the whole of a subscription. It is left out,
+// and the log names it.
+func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, kinesistest.Config{})
+		var mu sync.Mutex
+		var log bytes.Buffer
+		own := w.srv.HTTPClient()
+		t.Cleanup(own.CloseIdleConnections)
+		own.Timeout = 30 * time.Second
+		cfg := w.config()
+		cfg.HTTPClient = efo.NewHTTPClient(own, efo.TransportConfig{Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))})
+		r := w.start(cfg, shard0, kcl.Position{})
+		w.write(5)
+		time.Sleep(20 * time.Minute)
+		require.NoError(t, r.now().err)
+		require.Empty(t, cfg.Observer.(*watcher).retries())
+		require.Equal(t, 30*time.Second, own.Timeout, "the user's is not touched")
+		mu.Lock()
+		defer mu.Unlock()
+		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("Timeout of the Kinesis client's http.Client would cut every subscription")), log.String())
+		require.Contains(t, log.String(), "timeout=30s")
 	})
 }

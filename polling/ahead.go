@@ -3,7 +3,6 @@ package polling
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -78,34 +77,4 @@ func (r *reader) abandon() {
 		r.ahead = nil
 	}
 	r.grant.free()
-}
-
-// errNoAnswer is the cause when a call has taken CallTimeout.
-var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
-
-// stopwatch ends a call after a while, and can be paused.
-type stopwatch struct {
-	timer *time.Timer
-	limit time.Duration
-}
-
-// deadline returns a context that ends after limit.
-func deadline(ctx context.Context, limit time.Duration) (context.Context, *stopwatch, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	s := &stopwatch{timer: time.AfterFunc(limit, func() { cancel(errNoAnswer) }), limit: limit}
-	return ctx, s, func() {
-		s.timer.Stop()
-		cancel(nil)
-	}
-}
-
-func (s *stopwatch) pause()  { s.timer.Stop() }
-func (s *stopwatch) resume() { s.timer.Reset(s.limit) }
-
-// timedOut says that an error comes from the deadline of ctx, if it does.
-func timedOut(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
-	}
-	return err
 }

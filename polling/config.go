@@ -74,8 +74,8 @@ type Config struct {
 	// Memory bounds what this and other Fetchers hold together. Defaults to nil:
 	// no bound but two answers each.
 	Memory *Memory
-	// CallTimeout is how long one call may take, its answer included. Defaults
-	// to 30s (DefaultCallTimeout).
+	// CallTimeout is how long one call may bring nothing: each piece of a large
+	// answer starts it anew. Defaults to 30s (DefaultCallTimeout).
 	CallTimeout time.Duration
 	// Metrics of the shard; nil counts nothing.
 	Metrics *metrics.Shard

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardend"
 )
@@ -117,12 +118,15 @@ func (r *reader) listed(ctx context.Context, said bool) ([]kcl.ChildShard, error
 	if r.Lineage == nil {
 		return nil, errNoLineage
 	}
-	ctx, _, cancel := deadline(ctx, r.CallTimeout)
-	defer cancel()
-	shard, children, listed, err := r.Lineage.Shard(ctx, r.shardID)
+	var shard kcl.Shard
+	var listed bool
+	children, err := line.Call(ctx, r.CallTimeout, func(ctx context.Context) (children []kcl.ChildShard, err error) {
+		shard, children, listed, err = r.Lineage.Shard(ctx, r.shardID)
+		return children, err
+	})
 	switch {
 	case err != nil:
-		return nil, timedOut(ctx, err)
+		return nil, err
 	case len(children) == 0, listed && !shard.Closed(), !listed && !said:
 		return nil, errNoChildren
 	}
@@ -149,13 +153,12 @@ func (r *reader) asker(out *outcome) shardend.Asker {
 			if err := ask.grant.call(ctx); err != nil {
 				return nil, err
 			}
-			ctx, timeout, cancel := deadline(ctx, r.CallTimeout)
-			defer cancel()
 			r.pace.sent(time.Now())
-			answer, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
-				StreamARN: optional(r.StreamARN), ShardIterator: iterator, Limit: aws.Int32(int32(limit)),
-			}, noRetries, ask.headed(timeout))
-			return answer, timedOut(ctx, err)
+			return line.Call(ctx, r.CallTimeout, func(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+				return r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
+					StreamARN: optional(r.StreamARN), ShardIterator: iterator, Limit: aws.Int32(int32(limit)),
+				}, r.options, ask.headed)
+			})
 		},
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"iter"
 	"log/slog"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -14,11 +17,18 @@ import (
 type Fetcher struct {
 	cfg  Config
 	pace pace // outlives a call of Batches: the service counts per shard, not per reader
+	http aws.HTTPClient
 }
 
 // NewFetcher returns a Fetcher. It dials nothing and starts nothing; a mistake
 // in cfg is the first thing that Batches yields.
-func NewFetcher(cfg Config) *Fetcher { return &Fetcher{cfg: cfg.withDefaults()} }
+func NewFetcher(cfg Config) *Fetcher {
+	f := &Fetcher{cfg: cfg.withDefaults()}
+	if cfg.Client != nil { // else Batches says so
+		f.http = line.NewClient(cfg.Client.Options().HTTPClient)
+	}
+	return f
+}
 
 // Batches reads the shard from a position until the shard ends, the loop is
 // left, ctx ends or nothing more can be done.
@@ -62,6 +72,7 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 		r := &reader{
 			Config:   f.cfg,
 			pace:     &f.pace,
+			http:     f.http,
 			shardID:  shardID,
 			position: from,
 			backoff:  retry.New(firstBackoff, maxBackoff),

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/kinesis-go/kcl/internal/line"
 )
 
 const (
@@ -138,23 +140,22 @@ func (g *grant) free() { g.keep(0) }
 
 // headed makes a call of GetRecords note when its answer begins, and ask for
 // the memory before it reads the rest. That wait is not counted as the service's.
-func (o *outcome) headed(timeout *stopwatch) func(*kinesis.Options) {
+func (o *outcome) headed(opt *kinesis.Options) {
 	m := middleware.DeserializeMiddlewareFunc("kclAnswer", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 		out, md, err := next.HandleDeserialize(ctx, in)
 		o.headers = time.Now()
 		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil {
-			timeout.pause()
+			silence := line.Of(ctx)
+			silence.Pause()
 			o.length = response.ContentLength
 			err = o.grant.answer(ctx, o.length)
-			timeout.resume()
+			silence.Resume()
 		}
 		return out, md, err
 	})
-	return func(opt *kinesis.Options) {
-		opt.APIOptions = append(opt.APIOptions[:len(opt.APIOptions):len(opt.APIOptions)], func(stack *middleware.Stack) error {
-			return stack.Deserialize.Add(m, middleware.After)
-		})
-	}
+	opt.APIOptions = append(opt.APIOptions[:len(opt.APIOptions):len(opt.APIOptions)], func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(m, middleware.After)
+	})
 }
 
 // gate hands out units in the order of asking.

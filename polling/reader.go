@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -42,6 +43,7 @@ const (
 type reader struct {
 	Config
 	pace     *pace
+	http     aws.HTTPClient
 	shardID  string
 	backoff  *retry.Backoff
 	throttle *retry.Backoff
@@ -145,8 +147,6 @@ func (r *reader) open(ctx context.Context) error {
 
 // iteratorAt gets an iterator, and the service's time at that, zero when it does not say.
 func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*string, time.Time, error) {
-	ctx, _, cancel := deadline(ctx, r.CallTimeout)
-	defer cancel()
 	in := &kinesis.GetShardIteratorInput{
 		StreamARN:         optional(r.StreamARN),
 		StreamName:        optional(r.StreamName),
@@ -160,9 +160,11 @@ func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*string, time
 		in.Timestamp = &at.Timestamp
 	case kcl.TrimHorizon, kcl.Latest:
 	}
-	out, err := r.Client.GetShardIterator(ctx, in, noRetries)
+	out, err := line.Call(ctx, r.CallTimeout, func(ctx context.Context) (*kinesis.GetShardIteratorOutput, error) {
+		return r.Client.GetShardIterator(ctx, in, r.options)
+	})
 	if err != nil {
-		return nil, time.Time{}, timedOut(ctx, err)
+		return nil, time.Time{}, err
 	}
 	if aws.ToString(out.ShardIterator) == "" {
 		return nil, time.Time{}, errors.New("the service sent no shard iterator")
@@ -183,17 +185,17 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 			return
 		}
 	}
-	ctx, timeout, cancel := deadline(ctx, r.CallTimeout)
-	defer cancel()
 	sent := time.Now()
 	r.pace.sent(sent)
-	answer, err := r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
-		StreamARN:     optional(r.StreamARN),
-		ShardIterator: r.iterator,
-		Limit:         aws.Int32(int32(limit)), // Validate bounds it
-	}, noRetries, out.headed(timeout))
+	answer, err := line.Call(ctx, r.CallTimeout, func(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+		return r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
+			StreamARN:     optional(r.StreamARN),
+			ShardIterator: r.iterator,
+			Limit:         aws.Int32(int32(limit)), // Validate bounds it
+		}, r.options, out.headed)
+	})
 	if err != nil {
-		out.err = timedOut(ctx, err)
+		out.err = err
 		if errors.Is(err, errNoRoom) { // the service has given it all the same
 			r.pace.answered(sent, out.headers, int(max(0, out.length)*3/4), true, !r.behind, r.IdleInterval)
 		}
@@ -276,11 +278,11 @@ func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error)
 // lookup finds out what is gone: the stream, the shard, or nothing at all.
 // It returns nil when reading may succeed later.
 func (r *reader) lookup(ctx context.Context, notFound error) error {
-	ctx, _, cancel := deadline(ctx, r.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
 	defer cancel()
 	out, err := r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{
 		StreamARN: optional(r.StreamARN), StreamName: optional(r.StreamName),
-	}, noRetries)
+	}, r.options)
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return fmt.Errorf("%w: %s: %w", kcl.ErrStreamNotFound, r.resource(), err)
@@ -315,8 +317,11 @@ func (r *reader) retrying(ctx context.Context, act action, op string, wait time.
 		slog.Int("failures", r.failures), slog.Duration("wait", wait), slog.String("position", r.position.String()), slog.Any("err", err))
 }
 
-// noRetries: the retries are ours.
-func noRetries(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }
+// options are those of every call: the retries are ours.
+func (r *reader) options(o *kinesis.Options) {
+	o.Retryer = aws.NopRetryer{}
+	o.HTTPClient = r.http
+}
 
 func optional(s string) *string {
 	if s == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/polling"
@@ -31,7 +32,7 @@ const (
 )
 
 const (
-	trialTime  = 15 * time.Second // how long the other way of reading may take to bring its first batch
+	trialTime  = 15 * time.Second // how long the other way of reading may bring nothing of its first batch
 	steadyTime = 30 * time.Second // what a subscription must live to end a row of failures without records
 
 	// Fan-out is tried again firstProbe after the change to polling, and each
@@ -146,13 +147,14 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	f.stop = stop
-	var trial *time.Timer
+	var trial *line.Silence
 	if f.trying {
 		if f.polls {
 			f.tried = time.Now()
 		}
-		trial = time.AfterFunc(trialTime, func() { stop(errTrial) })
+		trial = line.NewSilence(trialTime, func() { stop(errTrial) })
 		defer trial.Stop()
+		run = trial.In(run)
 	}
 	for batch, err := range f.source().Batches(run, shardID, f.next) {
 		if err != nil {

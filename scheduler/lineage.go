@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -182,9 +183,9 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 }
 
 func (l *lineage) page(ctx context.Context, in *kinesis.ListShardsInput) (*kinesis.ListShardsOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return l.client.ListShards(ctx, in)
+	return line.Call(ctx, callTimeout, func(ctx context.Context) (*kinesis.ListShardsOutput, error) {
+		return l.client.ListShards(ctx, in)
+	})
 }
 
 func newShardList() *shardList {

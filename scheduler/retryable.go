@@ -14,7 +14,7 @@ import (
 
 const (
 	callTimeout     = 10 * time.Second // one call of the control plane, or for one row
-	scanTimeout     = 30 * time.Second // all rows
+	scanTimeout     = 30 * time.Second // all rows; with DynamoDB, while nothing of them arrives
 	firstBackoff    = 500 * time.Millisecond
 	maxBackoff      = 20 * time.Second // plus jitter of half of it
 	unreachableTime = 2 * time.Minute  // how long Run tries to reach a service that never answered before it gives up

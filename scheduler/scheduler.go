@@ -11,9 +11,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -55,6 +57,12 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
 	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
 	s.memory = polling.NewMemory(s.cfg.PollingMemory)
+	if cfg.Kinesis != nil {
+		// One that gives up connections, for all parts together.
+		options := cfg.Kinesis.Options()
+		options.HTTPClient = line.NewClient(options.HTTPClient)
+		s.cfg.Kinesis = kinesis.New(options)
+	}
 	return s
 }
 
@@ -108,7 +116,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 // closeConnections closes those that carried the subscriptions. A client of the
 // user's own, which carries them itself then, is left alone.
 func (s *Scheduler) closeConnections() {
-	switch s.cfg.Kinesis.Options().HTTPClient.(type) {
+	switch s.given.Kinesis.Options().HTTPClient.(type) {
 	case nil, *awshttp.BuildableClient:
 		if c, ok := s.http.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
@@ -131,7 +139,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		return err
 	}
 	if s.cfg.RetrievalMode == EFO {
-		s.http = efo.NewHTTPClient(s.cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
+		s.http = efo.NewHTTPClient(s.given.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
 	}
 	var streams []*stream
 	for i := range s.cfg.Streams {

@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -263,9 +264,7 @@ func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
 
 // listRows reads the whole lease table.
 func (s *Scheduler) listRows(ctx context.Context) (leases.Listing, error) {
-	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
-	defer cancel()
-	listing, err := s.cfg.Leases.List(ctx)
+	listing, err := line.Call(ctx, scanTimeout, s.cfg.Leases.List)
 	if err != nil {
 		return leases.Listing{}, fmt.Errorf("list the lease table: %w", err)
 	}

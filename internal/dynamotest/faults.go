@@ -16,7 +16,10 @@ type Call struct {
 	// Client is the host that the request came from: the name given to
 	// [Server.HTTPClientFrom] on an in-memory network.
 	Client string
-	Body   []byte
+	// RemoteAddr is host and port of the connection, the same for all requests
+	// that share one.
+	RemoteAddr string
+	Body       []byte
 }
 
 // Fault makes some calls go wrong. The zero value of every selecting field

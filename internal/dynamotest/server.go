@@ -155,6 +155,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	call := describeCall(operation, body)
+	call.RemoteAddr = r.RemoteAddr
 	call.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	s.count(operation)
 	p := s.faults.before(r.Context(), call)

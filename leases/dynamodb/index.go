@@ -80,7 +80,7 @@ func (s *Store) OwnedBy(ctx context.Context, worker string) ([]string, error) {
 	}
 	var keys []string
 	for {
-		page, err := call(ctx, s, "dynamodb:Query", s.cfg.Client.Query, in, s.soon)
+		page, err := page(ctx, s, "dynamodb:Query", s.cfg.Client.Query, in)
 		// The service has no code of its own for an index that is not there, or
 		// not yet; the request is valid otherwise.
 		if awserr.Is(err, "ValidationException") {

@@ -107,7 +107,7 @@ func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) erro
 // scanSegment reads what one Scan is for, page by page.
 func (s *Store) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
 	for {
-		page, err := call(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in, s.soon)
+		page, err := page(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in)
 		if err != nil {
 			return err
 		}

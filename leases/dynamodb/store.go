@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -33,7 +34,8 @@ type Config struct {
 	Table string
 
 	// RequestTimeout bounds every write, and every read with the attempts that
-	// the SDK makes of it. Defaults to 3s (DefaultRequestTimeout). Should be less than a third of the
+	// the SDK makes of it; for a page of a scan or query it is how long nothing may
+	// arrive. Defaults to 3s (DefaultRequestTimeout). Should be less than a third of the
 	// coordinator's FailoverTime, so that a lost answer does not cost a lease.
 	// The KCL's dynamoDbRequestTimeout.
 	RequestTimeout time.Duration
@@ -125,6 +127,7 @@ func (c Config) Validate() error {
 type Store struct {
 	cfg    Config
 	log    *slog.Logger
+	http   line.HTTPClient // of Client; leaves connections that fail
 	routes *routes
 	size   *tableSize
 	side   bool // it stands for a side table
@@ -132,7 +135,7 @@ type Store struct {
 
 var _ leases.FleetStore = (*Store)(nil)
 
-// New returns a Store. It calls nobody; Init says what is wrong with cfg.
+// New returns a Store. It calls nobody; Validate and Init say what is wrong with cfg.
 func New(cfg Config) *Store {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.Tags = maps.Clone(cfg.Tags)
@@ -140,7 +143,22 @@ func New(cfg Config) *Store {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}, size: &tableSize{}}
+	s := &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}, size: &tableSize{}}
+	if cfg.Client != nil { // else Validate says so
+		s.http = line.NewClient(cfg.Client.Options().HTTPClient)
+	}
+	return s
+}
+
+// Validate reports everything that is wrong with the Config that New was given.
+func (s *Store) Validate() error {
+	if s == nil {
+		return errors.New("leases/dynamodb: the store is nil: make it with dynamodb.New")
+	}
+	if err := s.cfg.Validate(); err != nil {
+		return fmt.Errorf("leases/dynamodb: %w", err)
+	}
+	return nil
 }
 
 // once switches the SDK's retries off.
@@ -153,16 +171,30 @@ func (s *Store) soon(o *sdk.Options) {
 }
 
 // errNoAnswer is the cause of a request's own deadline.
-var errNoAnswer = errors.New("no answer in time")
+var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 
 // call makes one request with a deadline. The error names the action, the
 // table and the remedy where there is one.
 func call[In, Out any](ctx context.Context, s *Store, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In, opts ...func(*sdk.Options)) (Out, error) {
 	timed, cancel := context.WithTimeoutCause(ctx, s.cfg.RequestTimeout, errNoAnswer)
 	defer cancel()
-	out, err := fn(timed, in, opts...)
+	out, err := fn(timed, in, append(opts, s.lasting)...)
 	return out, s.explain(ctx, timed, action, err)
 }
+
+// page makes one request whose answer may be large: its deadline counts silence, so that a slow
+// line takes as long as it needs.
+func page[In, Out any](ctx context.Context, s *Store, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In) (Out, error) {
+	timed, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := line.NewSilence(s.cfg.RequestTimeout, func() { cancel(errNoAnswer) })
+	defer silence.Stop()
+	out, err := fn(silence.In(timed), in, s.soon, s.lasting)
+	return out, s.explain(ctx, timed, action, err)
+}
+
+// lasting makes a request leave connections that fail.
+func (s *Store) lasting(o *sdk.Options) { o.HTTPClient = s.http }
 
 func (s *Store) explain(ctx, timed context.Context, action string, err error) error {
 	resource := "table " + s.cfg.Table
@@ -172,7 +204,7 @@ func (s *Store) explain(ctx, timed context.Context, action string, err error) er
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s %s: %w", action, resource, context.Cause(ctx))
 	case timed.Err() != nil:
-		return fmt.Errorf("%s %s: %w after %v: %w", action, resource, errNoAnswer, s.cfg.RequestTimeout, context.DeadlineExceeded)
+		return fmt.Errorf("%s %s: no answer in time after %v: %w", action, resource, s.cfg.RequestTimeout, context.DeadlineExceeded)
 	case awserr.Is(err, "ResourceNotFoundException") && s.side:
 		return fmt.Errorf("%w: %s: %s: %w", leases.ErrTableNotFound, action, s.cfg.Table, err)
 	case awserr.Is(err, "ResourceNotFoundException"):

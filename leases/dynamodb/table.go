@@ -31,8 +31,8 @@ var errTableTimeout = fmt.Errorf("table was not usable after %v", tableTimeout)
 // dynamodb:TagResource); dynamodb:DescribeContinuousBackups and
 // dynamodb:UpdateContinuousBackups for PointInTimeRecovery.
 func (s *Store) Init(ctx context.Context) error {
-	if err := s.cfg.Validate(); err != nil {
-		return fmt.Errorf("leases/dynamodb: %w", err)
+	if err := s.Validate(); err != nil {
+		return err
 	}
 	created, err := s.init(ctx)
 	if err == nil && created && s.cfg.OnCreate != nil {
