@@ -3,7 +3,9 @@ package metrics
 import "time"
 
 // Sink takes the numbers. Implementations must be safe for concurrent use and
-// must not block. The values of labels come in the order of the Desc's Labels.
+// must not block. The values of labels come in the order of the Desc's Labels. A
+// panic is contained and logged; the number is lost. A method must not call
+// runtime.Goexit.
 type Sink interface {
 	// Series returns the series of d with these label values, making it if it
 	// is not there yet.
@@ -25,7 +27,7 @@ func New(sink Sink) *Metrics {
 	if sink == nil {
 		return nil
 	}
-	return &Metrics{sink: sink}
+	return &Metrics{sink: &guard{sink: sink}}
 }
 
 func (m *Metrics) record(d *Desc, v float64, labels ...string) {

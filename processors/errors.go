@@ -2,9 +2,9 @@ package processors
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
 // HeldError is the error of [Batch] and [Concurrent]: the processor inside has
@@ -39,9 +39,10 @@ func (e *HeldError) Unwrap() error { return e.Err }
 // for concurrent use.
 func (e *HeldError) Drop() { e.drop() }
 
-// PanicError is a panic of a processor or of a handler, contained.
+// PanicError is a panic of a processor or of a handler, contained, or a
+// runtime.Goexit in it.
 type PanicError struct {
-	// Value is what was given to panic.
+	// Value is what was given to panic, or an error that says Goexit.
 	Value any
 	// Stack is that of the goroutine that panicked.
 	Stack []byte
@@ -56,12 +57,12 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// contain turns a panic of the user's code into an error.
-func contain(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f()
+// contain turns a panic of the user's code, or a runtime.Goexit, into an error. f
+// runs on a goroutine of its own, which contain waits for.
+func contain(f func() error) error {
+	err := usercode.Call(f)
+	if p, ok := err.(*usercode.Panic); ok { //nolint:errorlint // its own one, and none that f returns wrapped
+		return &PanicError{Value: p.Value, Stack: p.Stack}
+	}
+	return err
 }

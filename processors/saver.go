@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
 // DefaultInterval is the default of Checkpoints.Interval.
@@ -56,9 +57,9 @@ func newSaver(limits Checkpoints, log *slog.Logger) *saver {
 
 func orDefault(log *slog.Logger) *slog.Logger {
 	if log == nil {
-		return slog.Default()
+		log = slog.Default()
 	}
-	return log
+	return usercode.Logger(log)
 }
 
 func (s *saver) use(ck kcl.Checkpointer) {

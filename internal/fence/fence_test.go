@@ -35,7 +35,7 @@ var everyone = []string{"internal/memnet"}
 var layers = map[string][]string{
 	// 1: words
 	".":                  {},
-	"metrics":            {},
+	"metrics":            {"internal/usercode"},
 	"metrics/prometheus": {"metrics"},
 	"metrics/cloudwatch": {"metrics"},
 	// helpers
@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"internal/fence":      {},
 	"internal/retry":      {},
 	"internal/line":       {},
+	"internal/usercode":   {},
 	"internal/awserr":     {"."},
 	"internal/fromsdk":    {"."},
 	"internal/shardend":   {".", "internal/fromsdk"},
@@ -54,15 +55,15 @@ var layers = map[string][]string{
 	"checkpoint":       {".", "metrics"},
 	"kpl":              {"."},
 	"multilang":        {"."},
-	"processors":       {".", "internal/retry"},
-	"leases":           {".", "metrics", "internal/retry"},
+	"processors":       {".", "internal/retry", "internal/usercode"},
+	"leases":           {".", "metrics", "internal/retry", "internal/usercode"},
 	"leases/memory":    {".", "leases"},
 	"leases/gokcl":     {".", "leases"},
 	"leases/dynamodb":  {".", "leases", "leases/gokcl", "internal/retry", "internal/awserr", "internal/line"},
 	"leases/redis":     {".", "leases", "leases/gokcl", "internal/retry"},
 	"leases/leasetest": {".", "leases"},
 	// 3: assembly
-	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/retry", "internal/awserr", "internal/line"},
+	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/retry", "internal/awserr", "internal/line", "internal/usercode"},
 	"kinesistest": {},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},

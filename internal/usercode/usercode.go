@@ -1,0 +1,74 @@
+// Package usercode calls functions that users of the library gave it. Such a
+// function may panic or call runtime.Goexit; neither may end the process or a
+// goroutine of the library. scheduler and processors use it.
+package usercode
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// ErrGoexit is the Value of a [Panic] for a function that ended its goroutine.
+var ErrGoexit = errors.New("runtime.Goexit was called, as t.FailNow and the functions of testify's require do")
+
+// Panic is a panic of a user's function, or a runtime.Goexit in it.
+type Panic struct {
+	// Value is what was given to panic, or ErrGoexit.
+	Value any
+	// Stack is that of the goroutine which panicked.
+	Stack []byte
+}
+
+// Error gives the value, without the stack.
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Unwrap returns the value, if it is an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
+// Call runs f, waits for it and returns its error, or a *[Panic]. f runs on a
+// goroutine of its own, because a runtime.Goexit cannot be stopped: it ends
+// whatever goroutine it is called on.
+func Call(f func() error) error {
+	done := make(chan error, 1)
+	go func() { // ends with f, which Call waits for
+		var err error
+		returned := false
+		defer func() {
+			if !returned {
+				err = caught(recover())
+			}
+			done <- err
+		}()
+		err = f()
+		returned = true
+	}()
+	return <-done
+}
+
+// Contain runs f on the caller's goroutine and turns a panic into an error. It
+// is for code that runs too often for [Call]; a runtime.Goexit passes.
+func Contain(f func()) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if v := recover(); v != nil {
+			err = caught(v)
+		}
+	}()
+	f()
+	returned = true
+	return nil
+}
+
+func caught(v any) error {
+	if v == nil { // panic(nil) gives a *runtime.PanicNilError
+		v = ErrGoexit
+	}
+	return &Panic{Value: v, Stack: debug.Stack()}
+}
