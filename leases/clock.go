@@ -9,10 +9,16 @@ type clock struct {
 	mono func() time.Duration
 }
 
-func newClock() clock {
+func newClock() clock { return newClockOf(nil) }
+
+// newClockOf reads another wall clock.
+func newClockOf(wall func() time.Time) clock {
+	if wall == nil {
+		wall = time.Now
+	}
 	start := time.Now()
 	return clock{
-		wall: func() time.Time { return time.Now().Round(0) },
+		wall: func() time.Time { return wall().Round(0) },
 		mono: func() time.Duration { return time.Since(start) },
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -72,13 +73,17 @@ type Config struct {
 	// every lease that the worker gets, and returns when the shard is finished,
 	// when h.Stopping is closed or ctx ends. ctx is cancelled with
 	// kcl.ErrLeaseLost when the lease is lost, and with kcl.ErrShutdownTimeout
-	// when Consume does not return in time. Returning for any other reason
+	// when Consume does not return in time; it has the values of Run's context,
+	// and does not end with that. Returning for any other reason
 	// gives the lease back. Required.
 	Consume func(ctx context.Context, h *Holder)
 	// Logger takes state changes and trouble; nil means slog.Default().
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics *metrics.Metrics
+	// WallClock replaces the machine's wall clock in tests: one that jumps is a
+	// machine that was suspended. Defaults to nil, time.Now.
+	WallClock func() time.Time
 
 	vanished *vanishings // of one coordinator; withDefaults makes it
 }
@@ -104,6 +109,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Logger = usercode.Logger(c.Logger)
 	c.vanished = &vanishings{}
 	return c
 }

@@ -24,6 +24,9 @@ type Coordinator struct {
 	nudge chan struct{}
 	wg    sync.WaitGroup // the holders' goroutines
 
+	// base has the values of Run's context, and does not end. Run sets it.
+	base context.Context //nolint:containedctx // a holder outlives the call that makes it
+
 	// Of the goroutine in Run.
 	sightings map[string]sighting
 	watched   time.Duration // when the table was listed last, monotonic
@@ -102,7 +105,7 @@ type rest struct {
 func NewCoordinator(cfg Config) *Coordinator {
 	cfg = cfg.withDefaults()
 	c := &Coordinator{
-		cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1), tempo: tempo{failover: cfg.FailoverTime},
+		cfg: cfg, clock: newClockOf(cfg.WallClock), log: cfg.Logger, nudge: make(chan struct{}, 1), tempo: tempo{failover: cfg.FailoverTime},
 		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
 		suspects: map[string]suspect{},
 		rows:     map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
@@ -121,6 +124,7 @@ func NewCoordinator(cfg Config) *Coordinator {
 // that wraps [ErrMixedAssignment] says that it has not begun. Run may be called
 // once.
 func (c *Coordinator) Run(ctx context.Context) error {
+	c.base = context.WithoutCancel(ctx)
 	defer context.AfterFunc(ctx, c.stopHolders)() // at once, also in the middle of a round
 	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, min(5*time.Second, c.cfg.FailoverTime/2)))
 	for ctx.Err() == nil {
@@ -229,7 +233,7 @@ func (c *Coordinator) Leases() []Lease {
 
 // start runs a holder for a lease that was just taken.
 func (c *Coordinator) start(l Lease, sent instant, reason string) {
-	h := newHolder(&c.cfg, c.clock, l, sent)
+	h := newHolder(c.base, &c.cfg, c.clock, l, sent)
 	c.mu.Lock()
 	c.rows[l.Key] = l
 	c.active[l.Key] = h

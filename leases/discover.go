@@ -233,7 +233,7 @@ func (c *Coordinator) leaveFleet() {
 	if c.mode != modeKCL3 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.rowTimeout())
+	ctx, cancel := context.WithTimeout(c.base, c.rowTimeout())
 	defer cancel()
 	keys, err := c.fleet.OwnedBy(ctx, c.cfg.WorkerID)
 	if err != nil {

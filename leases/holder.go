@@ -67,7 +67,8 @@ type answer struct {
 	again bool // the store failed: the caller may try again
 }
 
-func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
+// newHolder returns a Holder that is not running yet. base must not end.
+func newHolder(base context.Context, cfg *Config, clk clock, row Lease, sent instant) *Holder {
 	h := &Holder{
 		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
 		requests: make(chan request), poke: make(chan struct{}, 1),
@@ -79,8 +80,8 @@ func newHolder(cfg *Config, clk clock, row Lease, sent instant) *Holder {
 	h.meter.average.seed(row.ThroughputKBps)
 	// Neither ends because Run's context does: a consumer is asked to finish,
 	// and its last writes must still be possible.
-	h.ctx, h.cancel = context.WithCancelCause(context.Background())
-	h.io, h.cancelIO = context.WithCancelCause(context.Background())
+	h.ctx, h.cancel = context.WithCancelCause(base)
+	h.io, h.cancelIO = context.WithCancelCause(base)
 	h.mu.Lock()
 	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
 	h.mu.Unlock()
@@ -172,6 +173,13 @@ func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
 		row.Children = ids
 		return row, AttrChildren
 	}})
+}
+
+// Renew raises the lease's counter now, and blocks until the store has taken
+// that. It settles every earlier write whose outcome was not known: after it,
+// Lease is what stands in the table. Errors are those of Checkpoint.
+func (h *Holder) Renew(ctx context.Context) error {
+	return h.submit(ctx, &change{name: h.renewal.name, apply: h.renewal.apply})
 }
 
 func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {

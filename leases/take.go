@@ -186,7 +186,7 @@ func (c *Coordinator) takeBackRequests() {
 	}
 	c.mu.Unlock()
 	slices.Sort(keys)
-	ctx, cancel := context.WithTimeout(context.Background(), c.rowTimeout())
+	ctx, cancel := context.WithTimeout(c.base, c.rowTimeout())
 	defer cancel()
 	rows := c.getAll(ctx, keys)
 	parallel(len(rows), func(i int) {
