@@ -12,6 +12,14 @@ var (
 	// cancelled when a shutdown has taken longer than it may.
 	ErrShutdownTimeout = errors.New("kcl: shutdown took longer than the grace period")
 
+	// ErrRestart is what a [Processor] returns, or wraps, when this instance cannot
+	// go on: a process that it drives has died, say. The instance gets LeaseLost as
+	// its last call, its context ends, and its checkpointer refuses everything, with
+	// errors that wrap ErrRestart and ErrLeaseLost. After the usual backoff the
+	// factory makes another instance, which is initialised at the last accepted
+	// checkpoint and gets everything behind that again. The lease stays.
+	ErrRestart = errors.New("kcl: the processor asks to be replaced")
+
 	// ErrInvalidCheckpoint says that a position may not be checkpointed:
 	// it was not delivered, lies before the last checkpoint or belongs to
 	// another shard. Nothing was written. It is a mistake of the caller.

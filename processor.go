@@ -12,13 +12,31 @@ import (
 //	Initialize ProcessRecords* ShutdownRequested? (LeaseLost | ShardEnded)?
 //
 // A ShardEnded that has failed is repeated, unless the worker stops meanwhile:
-// then ShutdownRequested follows it. Nothing follows one that succeeded.
+// then ShutdownRequested follows it. Nothing follows one that succeeded. LeaseLost
+// follows once the method that runs has returned, when the lease was lost, when
+// the shutdown took too long, or when the processor returned [ErrRestart].
 //
-// The context that the methods get is cancelled, with [ErrLeaseLost] as its
-// cause, when the shard belongs to another worker, and with
-// [ErrShutdownTimeout] when a shutdown takes too long; it is not cancelled
-// merely because Run's context was. A panic in a method is contained and
-// treated like an error.
+// One context is given to all methods but LeaseLost, and work that they hand to
+// other goroutines may use it between the calls and after them. It has the values
+// of Run's context. It does not end because Run's context does, nor because the
+// worker is asked to stop, the shard is handed over or its end is reached: what was
+// handed on can be finished in ShutdownRequested and in ShardEnded. It ends
+//
+//   - with the cause [ErrLeaseLost], when the shard belongs to another worker. A
+//     running method must return then;
+//   - with the cause [ErrShutdownTimeout], when a stop or a hand-over has taken longer
+//     than scheduler.Config.ShutdownTimeout, counted from its beginning. A running
+//     method must return then, within a second: after that Run leaves it behind and
+//     says so;
+//   - with the cause [ErrLeaseLost], when ShutdownRequested has returned, or ShardEnded
+//     has succeeded and SHARD_END is written: the lease is given back;
+//   - with a cause that wraps [ErrRestart], when this instance is replaced.
+//
+// LeaseLost gets a context of its own, with the same values, that lasts for
+// ShutdownTimeout.
+//
+// A panic in a method, or a runtime.Goexit (require and t.FailNow call it), is
+// contained and treated like an error. Each call runs on a goroutine of its own.
 type Processor interface {
 	// Initialize is called once, before any record. An error is logged, and
 	// the call repeated after a backoff.
@@ -28,17 +46,21 @@ type Processor interface {
 	// for as long as it needs: the lease is renewed all the while. Returning
 	// nil means that the batch is done; it does not checkpoint. After an error
 	// the same batch is delivered again, after a backoff: no record is skipped.
+	// [ErrRestart] asks for a fresh instance instead.
 	ProcessRecords(ctx context.Context, in ProcessRecordsInput) error
 
-	// LeaseLost says that another worker has the shard. Nothing can be
-	// checkpointed any more. It is not called after a shutdown in which the
-	// lease was released.
+	// LeaseLost says that this instance gets no more calls and can checkpoint
+	// nothing any more: another worker has the shard, or a shutdown took too
+	// long, or the instance is replaced after [ErrRestart]. It must return only
+	// when no work on the shard goes on: the worker may read the shard again
+	// after it. It is not called after a ShutdownRequested that returned in time.
 	LeaseLost(ctx context.Context, in LeaseLostInput)
 
 	// ShardEnded says that every record of the shard was delivered. Returning
 	// nil means that all of them are processed: the library then writes the
-	// SHARD_END checkpoint itself, and the shard's children can start. After
-	// an error it is called again, after a backoff.
+	// SHARD_END checkpoint itself, and the shard's children can start. Records that
+	// were delivered and not checkpointed are then named in a warning: the KCL
+	// refuses such an end. After an error it is called again, after a backoff.
 	ShardEnded(ctx context.Context, in ShardEndedInput) error
 
 	// ShutdownRequested asks to finish: the worker stops, or hands the shard

@@ -182,6 +182,18 @@ func (c *Checkpointer) Close(err error) {
 	}
 }
 
+// Settled returns when no write is under way, or with the cause of ctx when that
+// ends first. After [Checkpointer.Close] none begins any more.
+func (c *Checkpointer) Settled(ctx context.Context) error {
+	select {
+	case c.slot <- struct{}{}:
+		<-c.slot
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Report is what a [Checkpointer] knows about its writes.
 type Report struct {
 	// Last is the last checkpoint that the store has taken, or where the lease

@@ -152,6 +152,9 @@ func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 
 // handOn gives what is held to the inside.
 func (b *batching) handOn(ctx context.Context, end bool) error {
+	if errors.Is(b.failed, kcl.ErrRestart) {
+		return b.failed // the inside is not called again
+	}
 	for len(b.held) > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -257,7 +260,9 @@ func (b *batching) expire(ctx context.Context) {
 		}
 		wait := b.backoff.Next()
 		b.o.Logger.WarnContext(ctx, "batch failed, it is tried again", "err", err, "wait", wait)
-		b.arm(ctx, wait)
+		if !errors.Is(err, kcl.ErrRestart) { // which waits for a call that can return it
+			b.arm(ctx, wait)
+		}
 	}
 }
 
@@ -268,10 +273,10 @@ func (b *batching) close() {
 	}
 }
 
+// LeaseLost waits for the inside, even if that does not heed its context: once it
+// has returned, the worker may read the shard again.
 func (b *batching) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
-	if b.lock(ctx) != nil {
-		return // the inside is still at work, and must not be called twice at a time
-	}
+	b.turn <- struct{}{}
 	defer b.unlock()
 	b.close()
 	b.inner.LeaseLost(ctx, in)

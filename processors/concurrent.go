@@ -420,6 +420,8 @@ func (c *concurrent) stopped(ctx context.Context) error {
 	})
 }
 
+// LeaseLost waits for the lanes, even if they do not heed their context: once it
+// has returned, the worker may read the shard again.
 func (c *concurrent) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
 	if c.cancel == nil {
 		return
@@ -428,12 +430,12 @@ func (c *concurrent) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
 	c.lost = true
 	c.mu.Unlock()
 	c.cancel(kcl.ErrLeaseLost)
-	if c.stopped(ctx) != nil {
-		return // a lane is still at work, and must not be called twice at a time
-	}
+	_ = c.stopped(context.WithoutCancel(ctx))
 	c.saver.stop(ctx)
-	for _, l := range c.lanes[:c.initialized] {
-		_ = contain(func() error { l.processor.LeaseLost(ctx, in); return nil })
+	for i, l := range c.lanes[:c.initialized] {
+		if err := contain(func() error { l.processor.LeaseLost(ctx, in); return nil }); err != nil {
+			c.o.Logger.WarnContext(ctx, "lane panicked", "lane", i, "method", "lease_lost", "err", err)
+		}
 	}
 }
 

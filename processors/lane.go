@@ -93,6 +93,10 @@ func (l *lane) run(ctx context.Context) {
 			continue
 		}
 		l.fail(ctx, ch, err)
+		if errors.Is(err, kcl.ErrRestart) {
+			l.halt()
+			return
+		}
 		if backoff == nil || len(ch.records) > 1 { // half as many are next; the waits grow with the one at fault
 			backoff = retry.New(firstBackoff, maxBackoff)
 		}
@@ -104,6 +108,15 @@ func (l *lane) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// halt ends the goroutine of a lane that asks to be replaced. The next call
+// returns its error, and the whole processor is replaced.
+func (l *lane) halt() {
+	l.c.mu.Lock()
+	l.running = false
+	l.c.mu.Unlock()
+	l.c.signal()
 }
 
 // next returns what the processor gets now, or false: then the goroutine ends.

@@ -152,7 +152,7 @@ func (p *retrying) search(ctx context.Context, in kcl.ProcessRecordsInput, recor
 			}
 			continue
 		}
-		if final || ctx.Err() != nil {
+		if final || ctx.Err() != nil || errors.Is(err, kcl.ErrRestart) {
 			return false, 0, err
 		}
 		failures++
@@ -203,6 +203,9 @@ func (p *retrying) settleHeld(ctx context.Context, f func() error) (held bool, e
 		}
 		if ctx.Err() != nil {
 			return true, context.Cause(ctx)
+		}
+		if errors.Is(err, kcl.ErrRestart) {
+			return true, err
 		}
 		transient := p.o.Transient != nil && p.o.Transient(err)
 		if tries >= p.o.Attempts && (transient || p.o.DeadLetter == nil) {

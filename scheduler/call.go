@@ -3,25 +3,17 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/usercode"
 )
-
-// panicError is a panic of the processor.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // repeat calls a method of the processor until it succeeds. Before each call
 // the lease is asked whether it is still valid; while it waits after a failure,
-// a stop ends it.
+// a stop ends it. A processor that asks to be replaced is not called again.
 func (c *consumer) repeat(ctx context.Context, method string, f func() error) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for {
@@ -39,6 +31,10 @@ func (c *consumer) repeat(ctx context.Context, method string, f func() error) ou
 		if ctx.Err() != nil {
 			return lost
 		}
+		if errors.Is(err, kcl.ErrRestart) {
+			c.logFailure(ctx, slog.LevelWarn, method, err, 0)
+			return restarted
+		}
 		wait := backoff.Next()
 		c.logFailure(ctx, slog.LevelWarn, method, err, wait)
 		if out := c.pause(ctx, wait); out != done {
@@ -50,11 +46,11 @@ func (c *consumer) repeat(ctx context.Context, method string, f func() error) ou
 // call runs a method of the processor and contains its panics.
 func (c *consumer) call(method string, f func() error) error {
 	c.progress.calling(method)
-	err := contain(f)
+	err := usercode.Call(f)
 	c.progress.called(err)
 	if err != nil {
 		cause := "error"
-		if _, ok := errors.AsType[*panicError](err); ok {
+		if _, ok := errors.AsType[*usercode.Panic](err); ok {
 			cause = "panic"
 		}
 		c.metrics.ProcessorFailed(method, cause)
@@ -62,23 +58,13 @@ func (c *consumer) call(method string, f func() error) error {
 	return err
 }
 
-// contain is the only place that recovers: around the user's code.
-func contain(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: debug.Stack()}
-		}
-	}()
-	return f()
-}
-
 func (c *consumer) logFailure(ctx context.Context, level slog.Level, method string, err error, wait time.Duration) {
 	attrs := []slog.Attr{slog.String("method", method), slog.Any("err", err), slog.Any("state", c.progress.stateNow())}
 	if wait > 0 {
 		attrs = append(attrs, slog.Duration("wait", wait))
 	}
-	if p, ok := errors.AsType[*panicError](err); ok {
-		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	if p, ok := errors.AsType[*usercode.Panic](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	c.log.LogAttrs(ctx, level, "record processor failed", attrs...)
 }

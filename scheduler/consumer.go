@@ -20,10 +20,11 @@ const uncheckpointed = 10 * time.Minute // of deliveries without a checkpoint ar
 type outcome int
 
 const (
-	done    outcome = iota // go on
-	ended                  // the shard has been read to its end
-	stopped                // asked to finish
-	lost                   // the processor's context has ended
+	done      outcome = iota // go on
+	ended                    // the shard has been read to its end
+	stopped                  // asked to finish
+	lost                     // the processor's context has ended
+	restarted                // the processor asks to be replaced
 )
 
 // errStopping ends reading, and nothing else, when the consumer shall finish.
@@ -46,6 +47,7 @@ type consumer struct {
 	mu           sync.Mutex // guards checkpointer, which is made after the parents' end
 	checkpointer *checkpoint.Checkpointer
 
+	src       source // made for the first processor
 	processor kcl.Processor
 	next      kcl.Position               // where the source goes on
 	last      kcl.ExtendedSequenceNumber // of the last record delivered
@@ -55,6 +57,7 @@ type consumer struct {
 	finished  bool      // ShardEnded has returned nil
 	missing   bool      // the service did not find the shard when it was last read
 	met       bool      // the record at the checkpoint, or what is left of the shard behind it
+	restarts  restarts
 
 	corrupt   untold // corrupt aggregates
 	undecoded untold // records that could not be decoded
@@ -100,6 +103,7 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 	s.consumers.add(c)
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
+	defer c.unexpected(ctx)
 	c.run(ctx)
 	if s.cfg.RetrievalMode == EFO && !c.finished {
 		// Whoever gets the lease next would subscribe too soon.
@@ -108,35 +112,84 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 }
 
 // run is the life of the consumer, one state after the other.
-func (c *consumer) run(ctx context.Context) {
+func (c *consumer) run(lease context.Context) {
+	ctx, reading, end := c.lifetime(lease)
+	defer end()
 	c.become(ctx, StateWaitingOnParents)
-	if c.adopt(ctx) != done || c.waitForParents(ctx) != done {
-		c.become(ctx, StateShutdownComplete)
-		return
+	if c.adopt(ctx) == done && c.waitForParents(ctx) == done {
+		for c.live(ctx, reading) == restarted && c.restart(ctx, reading) == done {
+		}
 	}
+	c.become(ctx, StateShutdownComplete)
+}
+
+// lifetime derives two contexts from that of the lease, and tells how to end them.
+// ctx is that of the processor's calls. It ends when the lease is lost, when a
+// shutdown takes too long, and after the last call; not because the consumer shall
+// finish. That ends reading.
+func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(lease)
+	reading, halt := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends with ctx
+		select {
+		case <-c.holder.Stopping():
+		case <-c.stream.stopped:
+		case <-ctx.Done():
+			return
+		}
+		halt(errStopping)
+		select {
+		case <-c.stream.stopped: // for which the holder keeps no time
+		case <-ctx.Done():
+			return
+		}
+		timer := time.NewTimer(c.s.cfg.ShutdownTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(kcl.ErrShutdownTimeout)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, reading, func() {
+		cancel(kcl.ErrLeaseLost)
+		wg.Wait()
+	}
+}
+
+// live is the life of one processor, from its first call to its last.
+func (c *consumer) live(ctx, reading context.Context) outcome {
+	ctx, end := context.WithCancelCause(ctx)
 	c.become(ctx, StateInitializing)
 	out := c.initialize(ctx)
 	if out == done {
 		c.become(ctx, StateProcessing)
-		if out = c.process(ctx); out == stopped {
+		if out = c.process(ctx, reading); out == stopped {
 			c.become(ctx, StateShutdownRequested)
 			c.shutdownRequested(ctx)
 		}
 	}
 	if out == ended {
 		c.become(ctx, StateShuttingDown)
-		if c.shardEnded(ctx) == stopped {
+		if out = c.shardEnded(ctx); out == stopped {
 			c.shutdownRequested(ctx) // it has not agreed to the end: its last chance to checkpoint
 		}
 	}
-	c.checkpointer.Close(kcl.ErrLeaseLost)
-	if errors.Is(context.Cause(ctx), kcl.ErrLeaseLost) && !c.finished {
-		if out != ended {
+	cause := kcl.ErrLeaseLost
+	if out == restarted {
+		cause = errReplaced
+	}
+	c.checkpointer.Close(cause)
+	over := ctx.Err() != nil || out == restarted
+	end(cause)
+	if over && !c.finished {
+		if c.progress.stateNow() != StateShuttingDown {
 			c.become(ctx, StateShuttingDown)
 		}
 		c.leaseLost(ctx)
 	}
-	c.become(ctx, StateShutdownComplete)
+	return out
 }
 
 func (c *consumer) become(ctx context.Context, next State) {

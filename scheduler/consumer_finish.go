@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/kinesis-go/kcl"
@@ -12,13 +14,6 @@ import (
 func (c *consumer) shutdownRequested(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
-	}
-	select {
-	case <-c.stream.stopped: // for which the holder keeps no time
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.s.cfg.ShutdownTimeout, kcl.ErrShutdownTimeout)
-		defer cancel()
-	default:
 	}
 	err := c.call("shutdown_requested", func() error {
 		return c.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: c.checkpointer})
@@ -32,10 +27,21 @@ func (c *consumer) shutdownRequested(ctx context.Context) {
 	c.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", c.checkpointer.Report().Last)
 }
 
-// leaseLost tells the processor, which is in no other call. Its context has
-// ended, so this call gets one of its own.
+// errReplaced is what a processor that was replaced gets from its context and its
+// checkpointer.
+var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
+
+// leaseLost tells the processor that it is over; it is in no other call. Its
+// context has ended, so this call gets one of its own.
 func (c *consumer) leaseLost(ctx context.Context) {
-	c.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", c.holder.Lease().Owner)
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, kcl.ErrRestart):
+	case errors.Is(cause, kcl.ErrLeaseLost):
+		c.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", c.holder.Lease().Owner)
+	default:
+		c.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise ShutdownTimeout, or let the processor heed its context",
+			"cause", cause, "shutdown_timeout", c.s.cfg.ShutdownTimeout, "checkpoint", c.checkpointer.Report().Last)
+	}
 	if c.processor == nil {
 		return
 	}
@@ -47,5 +53,13 @@ func (c *consumer) leaseLost(ctx context.Context) {
 	})
 	if err != nil {
 		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 0)
+	}
+}
+
+// unexpected tells of a consumer that a panic or a runtime.Goexit has ended
+// outside the calls that are contained. Its lease is given back.
+func (c *consumer) unexpected(ctx context.Context) {
+	if c.progress.stateNow() != StateShutdownComplete {
+		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called runtime.Goexit, or the library has a bug")
 	}
 }

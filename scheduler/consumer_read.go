@@ -3,8 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
@@ -12,37 +10,12 @@ import (
 
 // process reads the shard and hands its records to the processor, until the
 // shard ends, the consumer shall finish or the lease is lost.
-func (c *consumer) process(ctx context.Context) outcome {
-	ctx, end := context.WithCancelCause(ctx)
-	reading, cancel := context.WithCancelCause(ctx)
-	returned := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer end(nil)
-	defer close(returned)
-	wg.Go(func() { // ends on return, at the latest
-		select {
-		case <-c.holder.Stopping():
-		case <-c.stream.stopped:
-		case <-returned:
-		}
-		cancel(errStopping)
-		select {
-		case <-c.stream.stopped: // for which the holder keeps no time
-		case <-returned:
-			return
-		}
-		timer := time.NewTimer(c.s.cfg.ShutdownTimeout)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			end(kcl.ErrShutdownTimeout)
-		case <-returned:
-		}
-	})
-
+func (c *consumer) process(ctx, reading context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
-	src := c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+	if c.src == nil { // a later processor goes on with the way of reading that worked
+		c.src = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+	}
+	src := c.src
 	c.holder.Delivered(0)
 	c.progress.begins()
 	for {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
 // callDecode is the Decoder's name among the calls of the user's code.
@@ -21,23 +22,29 @@ func (c *consumer) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 	out := slices.Clone(records)
 	c.progress.calling(callDecode)
 	defer c.progress.called(nil)
-	failed := 0
-	for i, r := range records {
-		if ctx.Err() != nil {
-			break // nothing of it is delivered
+	failed, next := 0, 0
+	fails := func(err error) {
+		failed++
+		if count, tell := c.undecoded.add(1); tell {
+			c.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", records[next].Position(), "err", err, "count", count)
 		}
-		err := contain(func() error {
-			data, schema, err := decoder.Decode(ctx, r)
-			if err == nil && schema != nil {
-				out[i] = r.WithDecoded(data, schema)
+	}
+	decodeRest := func() error { // one call for all records, as long as none of them panics
+		for ; next < len(records) && ctx.Err() == nil; next++ {
+			data, schema, err := decoder.Decode(ctx, records[next])
+			switch {
+			case err == nil && schema != nil:
+				out[next] = records[next].WithDecoded(data, schema)
+			case err != nil && ctx.Err() == nil:
+				fails(err)
 			}
-			return err
-		})
-		if err != nil && ctx.Err() == nil {
-			failed++
-			if count, tell := c.undecoded.add(1); tell {
-				c.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", r.Position(), "err", err, "count", count)
-			}
+		}
+		return nil
+	}
+	for next < len(records) && ctx.Err() == nil { // else nothing of it is delivered
+		if err := usercode.Call(decodeRest); err != nil {
+			fails(err)
+			next++
 		}
 	}
 	c.metrics.DecodeFailed(failed)

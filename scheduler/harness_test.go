@@ -81,6 +81,8 @@ type worker struct {
 	shardEnded func(ctx context.Context, p *processor, in kcl.ShardEndedInput) error
 	shutdown   func(ctx context.Context, p *processor, in kcl.ShutdownRequestedInput) error
 	initialize func(ctx context.Context, p *processor, in kcl.InitializeInput) error
+	// leaseLost is called besides the default.
+	leaseLost func(ctx context.Context, p *processor)
 }
 
 // worker makes a worker and does not start it.
@@ -112,8 +114,11 @@ func (w *worker) setDo(do func(ctx context.Context, p *processor, in kcl.Process
 }
 
 // start begins Run.
-func (w *worker) start() *worker {
-	ctx, cancel := context.WithCancel(context.Background())
+func (w *worker) start() *worker { return w.startWith(context.Background()) }
+
+// startWith begins Run with a context.
+func (w *worker) startWith(ctx context.Context) *worker {
+	ctx, cancel := context.WithCancel(ctx)
 	w.cancel = cancel
 	w.r.mu.Lock()
 	w.r.workers = append(w.r.workers, w)
@@ -438,8 +443,11 @@ func (p *processor) checkpoint(ctx context.Context, ck kcl.Checkpointer) error {
 	return nil
 }
 
-func (p *processor) LeaseLost(context.Context, kcl.LeaseLostInput) {
+func (p *processor) LeaseLost(ctx context.Context, _ kcl.LeaseLostInput) {
 	defer p.enter('L')()
+	if p.w.leaseLost != nil {
+		p.w.leaseLost(ctx, p)
+	}
 	p.over = true
 	p.w.r.audit.lifecycle(p.calls.String())
 }

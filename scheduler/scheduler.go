@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/line"
+	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -55,7 +56,7 @@ var ErrStarted = errors.New("scheduler: Run can be called once; make another Sch
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
-	s.log = s.cfg.Logger.With("worker", s.cfg.WorkerID)
+	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
 	s.memory = polling.NewMemory(s.cfg.PollingMemory)
 	if cfg.Kinesis != nil {
 		// One that gives up connections, for all parts together.

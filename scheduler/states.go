@@ -53,5 +53,5 @@ var transitions = map[State][]State{
 	StateInitializing:      {StateProcessing, StateShuttingDown, StateShutdownComplete},
 	StateProcessing:        {StateShutdownRequested, StateShuttingDown, StateShutdownComplete},
 	StateShutdownRequested: {StateShuttingDown, StateShutdownComplete},
-	StateShuttingDown:      {StateShutdownComplete},
+	StateShuttingDown:      {StateInitializing, StateShutdownComplete}, // with another processor
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -142,7 +143,7 @@ func (q *question) answer(ctx context.Context, f func(ctx context.Context) error
 	go func() { // ends when f returns; waited for, unless it is left behind
 		defer close(done)
 		defer cancel()
-		err = contain(func() error { return f(call) })
+		err = usercode.Call(func() error { return f(call) })
 	}()
 	<-call.Done()
 	grace := time.NewTimer(time.Second)
