@@ -24,6 +24,8 @@ const (
 	lineageAge    = 3 * time.Second // how old an answer of [lineage.Shard] may be
 	listPageSize  = 1000            // what one call of ListShards may return without throttling anyone
 	listAttempts  = 6               // before a listing that is throttled or broken is given up, to be asked for again
+	listTime      = 2 * time.Minute // for a whole listing: a page token lives for five
+	barrenPages   = 10              // pages in a row without a new shard
 	clockBackdate = time.Second     // the service's Date has whole seconds: LATEST is pinned this much before it
 )
 
@@ -43,9 +45,11 @@ type lineage struct {
 	client *kinesis.Client
 	arn    string
 
-	mu   sync.Mutex // guards the fields below; never held during a call
-	last *shardList
-	call *listing
+	mu     sync.Mutex // guards the fields below; never held during a call
+	last   *shardList
+	call   *listing
+	failed time.Time // when the last listing failed; zero when it did not
+	why    error
 }
 
 // listing is a call of ListShards under way, which others may wait for.
@@ -97,7 +101,8 @@ func (l *lineage) known(row leases.Lease) kcl.Shard {
 }
 
 // get returns a list that is at most maxAge old. A maxAge of 0 asks for one
-// that was begun after the call.
+// that was begun after the call. Anybody else gets the error of a listing that has
+// just failed: many ask, again and again, and a failed listing can be a long one.
 func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, error) {
 	asked := time.Now()
 	for {
@@ -106,6 +111,11 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 			list := l.last
 			l.mu.Unlock()
 			return list, nil
+		}
+		if maxAge > 0 && !l.failed.IsZero() && asked.Sub(l.failed) < lineageAge {
+			err := l.why
+			l.mu.Unlock()
+			return nil, err
 		}
 		call, mine := l.call, false
 		if call == nil {
@@ -117,8 +127,11 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 		if mine {
 			call.list, call.err = l.list(ctx, nil)
 			l.mu.Lock()
-			if call.err == nil {
-				l.last = call.list
+			switch {
+			case call.err == nil:
+				l.last, l.failed, l.why = call.list, time.Time{}, nil
+			case !errors.Is(call.err, errCallerGone):
+				l.failed, l.why = time.Now(), call.err
 			}
 			l.call = nil
 			l.mu.Unlock()
@@ -142,28 +155,44 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 // had asked for it did.
 var errCallerGone = errors.New("listing was abandoned")
 
+// errEndless says that the pages of a listing do not come to an end.
+var errEndless = errors.New("the pages of ListShards do not come to an end")
+
 // list reads all pages; a nil filter asks for every shard that has records
 // left. A page token lives for 300 seconds; when it has expired the listing
-// begins again.
+// begins again. Pages that do not come to an end are an error, and what was listed
+// until then is thrown away: it is not the whole list.
 func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardList, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, listTime, errEndless)
+	defer cancel()
 	backoff := retry.New(firstBackoff, maxBackoff/3)
 	list := newShardList()
 	var token *string
+	barren, tokens := 0, map[string]bool{}
 	for failures := 0; ; {
 		in := &kinesis.ListShardsInput{NextToken: token, MaxResults: aws.Int32(listPageSize)}
 		if token == nil { // a token stands for stream and filter, and excludes them
 			in.StreamARN, in.ShardFilter = &l.arn, filter
-			list = newShardList()
+			list, barren = newShardList(), 0
+			clear(tokens)
 		}
 		out, err := l.page(ctx, in)
 		switch {
 		case err == nil:
-			list.add(out)
+			if barren++; list.add(out) > 0 {
+				barren = 0
+			}
 			if token = out.NextToken; token == nil {
 				return list, nil
 			}
+			if tokens[*token] || barren >= barrenPages {
+				return nil, fmt.Errorf("list the shards of %s: %w: page %d brings nothing new; tell those who run the service", l.arn, errEndless, len(tokens)+1)
+			}
+			tokens[*token] = true
 			failures = 0
 			continue
+		case errors.Is(context.Cause(ctx), errEndless):
+			return nil, fmt.Errorf("list the shards of %s: %w: %d shards after %s: %w", l.arn, errEndless, len(list.shards), listTime, err)
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", errCallerGone, context.Cause(ctx))
 		case awserr.Is(err, "ResourceNotFoundException"):
@@ -176,8 +205,8 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 		if failures++; failures >= listAttempts {
 			return nil, awserr.Explain(err, "kinesis:ListShards", l.arn)
 		}
-		if err := backoff.Wait(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w", errCallerGone, err)
+		if backoff.Wait(ctx) != nil && !errors.Is(context.Cause(ctx), errEndless) {
+			return nil, fmt.Errorf("%w: %w", errCallerGone, context.Cause(ctx))
 		}
 	}
 }
@@ -196,8 +225,10 @@ func newShardList() *shardList {
 	}
 }
 
-// add takes in one page. A shard that is listed twice counts once.
-func (s *shardList) add(out *kinesis.ListShardsOutput) {
+// add takes in one page, and returns how many shards are new. One that is listed
+// twice counts once.
+func (s *shardList) add(out *kinesis.ListShardsOutput) int {
+	before := len(s.shards)
 	if s.pin.IsZero() {
 		if at, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !at.IsZero() {
 			s.pin = at.Add(-clockBackdate)
@@ -214,6 +245,7 @@ func (s *shardList) add(out *kinesis.ListShardsOutput) {
 			s.children[parent] = append(s.children[parent], childShard(shard))
 		}
 	}
+	return len(s.shards) - before
 }
 
 // contradicts tells whether a shard began elsewhere according to an earlier

@@ -42,7 +42,7 @@ func retryable(err error) retryability {
 		return giveUp
 	case errors.Is(err, errTracker):
 		return tryAgain // it is the user's, and not on the network for all we know
-	case errors.Is(err, errIncomplete):
+	case errors.Is(err, errIncomplete), errors.Is(err, errEndless):
 		return tryAgain // an answer of the service
 	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain

@@ -115,19 +115,31 @@ func (st *stream) syncState() (time.Time, error) {
 	return st.synced, st.syncing.err
 }
 
-// trouble is what Healthy tells about the stream as a whole.
-func (st *stream) trouble(now time.Time, limit time.Duration) error {
+// trouble is what Healthy tells about the stream as a whole. What has not failed
+// and not come to an end either is seen by the age of the last good
+// synchronisation, of which there should be one in interval.
+func (st *stream) trouble(now time.Time, limit, interval time.Duration) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
 	case st.stopErr != nil:
 		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.label, st.stopErr)
 	case st.syncing.err != nil && now.Sub(st.syncing.since) >= limit:
-		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s: %w", st.label, st.syncing.since.UTC().Format(time.RFC3339), st.syncing.err)
+		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s (last synchronised %s): %w", st.label, st.syncing.since.UTC().Format(time.RFC3339), stamp(st.synced), st.syncing.err)
+	case !st.synced.IsZero() && now.Sub(st.synced) >= limit+2*interval:
+		return fmt.Errorf("scheduler: the shards of stream %s were last synchronised %s, although that is due each %s: the service or the lease store does not come to an end with an answer", st.label, stamp(st.synced), interval)
 	case len(st.bad) > 0:
 		return fmt.Errorf("scheduler: %d row(s) of the lease table cannot be read, and their shards are not: %w", len(st.bad), st.bad[0])
 	}
 	return nil
+}
+
+// stamp is a time for people, who read "never" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return "at " + t.UTC().Format(time.RFC3339)
 }
 
 // inRows is what the stream's rows say of it.

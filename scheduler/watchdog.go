@@ -88,7 +88,7 @@ func (s *Scheduler) Healthy() error {
 		errs = append(errs, err)
 	}
 	for _, st := range streams {
-		if err := st.trouble(now, s.cfg.StallTimeout); err != nil {
+		if err := st.trouble(now, s.cfg.StallTimeout, s.cfg.ShardSyncInterval); err != nil {
 			errs = append(errs, err)
 		}
 	}

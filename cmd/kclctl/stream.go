@@ -95,6 +95,9 @@ func (s *source) ask(ctx context.Context, nameOrARN string) (knownStream, error)
 		if out.NextToken == nil {
 			return known, nil
 		}
+		if in.NextToken != nil && *in.NextToken == *out.NextToken {
+			return knownStream{}, fmt.Errorf("list the shards of stream %s: the service sends the same page again and again", nameOrARN)
+		}
 		in = &sdk.ListShardsInput{NextToken: out.NextToken}
 	}
 }
