@@ -100,6 +100,12 @@ func (l *lineage) known(row leases.Lease) kcl.Shard {
 	return shard
 }
 
+// parents returns the parents of a shard, as far as that is known without asking
+// anybody.
+func (l *lineage) parents(shardID string) []string {
+	return l.known(leases.Lease{ShardID: shardID}).Parents()
+}
+
 // get returns a list that is at most maxAge old. A maxAge of 0 asks for one
 // that was begun after the call. Anybody else gets the error of a listing that has
 // just failed: many ask, again and again, and a failed listing can be a long one.

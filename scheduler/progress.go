@@ -175,6 +175,17 @@ func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behin
 	}
 }
 
+// advance returns how many records have been processed and, away from the tip,
+// when the shard last came nearer to it.
+func (p *progress) advance() (records uint64, nearer time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.behind > 0 {
+		nearer = p.moved
+	}
+	return p.records, nearer
+}
+
 // stored says how a write to the lease store at the shard's end went.
 func (p *progress) stored(err error) {
 	p.mu.Lock()

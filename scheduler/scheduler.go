@@ -36,6 +36,7 @@ type Scheduler struct {
 	status    phases
 	consumers registry
 	orphans   orphans
+	waits     waits
 	tracked   tracked
 	resync    chan struct{} // asks the shard sync to run; holds one request
 	retrack   chan struct{} // asks for the list of streams; holds one request

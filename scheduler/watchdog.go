@@ -36,6 +36,8 @@ const (
 	LayerCheckpointStore Layer = "checkpoint store"
 	// LayerLease: nobody renews the shard's lease, or its row cannot be read.
 	LayerLease Layer = "lease"
+	// LayerParent: the shard waits for a parent that does not come to its end.
+	LayerParent Layer = "parent"
 )
 
 // StallError says that a shard makes no progress. [Scheduler.Healthy] returns
@@ -114,6 +116,11 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 	consumers := s.consumers.all()
 	for _, c := range consumers {
 		layer, since, err := c.progress.stuck(now, s.cfg.StallTimeout, c.report(), c.holder.Valid())
+		if layer == "" {
+			if since, err = s.waits.stuck(now, s.cfg.StallTimeout, c.key); err != nil {
+				layer = LayerParent
+			}
+		}
 		if layer != "" {
 			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
 		}
@@ -232,14 +239,15 @@ func (s *Scheduler) watch(ctx context.Context) {
 	}
 }
 
-// lookForOrphans notes which leases nobody renews, and whether the table can be
-// read at all.
+// lookForOrphans notes which leases nobody renews, what those wait for that wait,
+// and whether the table can be read at all.
 func (s *Scheduler) lookForOrphans(now time.Time) {
 	_, coord := s.parts()
 	if !s.orphans.readable(now, coord.Err()) {
 		return // the view is old and says nothing
 	}
 	rows := coord.Leases()
+	s.lookForWaits(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
 	for _, row := range rows {
 		unread[row.Key] = !row.Finished()
