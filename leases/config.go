@@ -122,6 +122,10 @@ func (c Config) trust() time.Duration {
 // respect is for how long an observer waits for a counter to move.
 func (c Config) respect() time.Duration { return respect(c.FailoverTime) }
 
+// roundTime is for how long a round goes on acting on one listing: what is left is
+// done after another look.
+func (c Config) roundTime() time.Duration { return c.FailoverTime / 5 }
+
 // callTimeout is the deadline of a call that touches one row.
 func (c Config) callTimeout() time.Duration { return c.FailoverTime / 3 }
 

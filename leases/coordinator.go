@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -34,10 +36,10 @@ type Coordinator struct {
 	watchBegan time.Duration
 	waited     map[string]int    // see row.waited
 	warned     map[string]string // what was said about unreadable rows
-	pending    []string          // leases that others are to hand over to this worker
 	scale      scale
 	starved    bool
 	scans      bool // a scan was asked for
+	unfinished bool // the last round ran out of time
 	tempo      tempo
 	slow       bool // it was said that the store is too slow
 
@@ -63,10 +65,18 @@ type Coordinator struct {
 	uneasySince time.Duration  // and this long
 	rescues     map[string]int // for how many scans in a row the leader has neglected a lease too long
 
+	// last is the context of what a stop must still get done. It ends with the time
+	// that a stop may take, long after Run's own.
+	last context.Context //nolint:containedctx // of Run
+
+	coming   arrivals
+	asksLeft atomic.Bool // leases were not asked for, because enough are on their way
+
 	mu     sync.Mutex // guards the fields below
 	mode   mode       // changed by the goroutine in Run only
 	rows   map[string]Lease
 	active map[string]*Holder // until the consumer has returned
+	taking map[string]bool    // leases that are being taken
 	rests  map[string]*rest
 	err    error
 }
@@ -108,7 +118,8 @@ func NewCoordinator(cfg Config) *Coordinator {
 		cfg: cfg, clock: newClockOf(cfg.WallClock), log: cfg.Logger, nudge: make(chan struct{}, 1), tempo: tempo{failover: cfg.FailoverTime},
 		sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{},
 		suspects: map[string]suspect{},
-		rows:     map[string]Lease{}, active: map[string]*Holder{}, rests: map[string]*rest{},
+		rows:     map[string]Lease{}, active: map[string]*Holder{}, taking: map[string]bool{}, rests: map[string]*rest{},
+		coming: newArrivals(),
 	}
 	if fleet, ok := cfg.Store.(FleetStore); ok {
 		c.fleet, c.reporter, c.elector = fleet, newReporter(c, fleet), newElector(c, fleet)
@@ -125,7 +136,21 @@ func NewCoordinator(cfg Config) *Coordinator {
 // once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	c.base = context.WithoutCancel(ctx)
-	defer context.AfterFunc(ctx, c.stopHolders)() // at once, also in the middle of a round
+	last, giveUp := context.WithCancelCause(c.base)
+	defer giveUp(nil)
+	c.last = last
+	defer context.AfterFunc(ctx, func() { // at once, also in the middle of a round
+		time.AfterFunc(c.cfg.ShutdownTimeout+abandonAfter, func() { giveUp(kcl.ErrShutdownTimeout) })
+		c.stopHolders()
+	})()
+	watch, endWatch := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { c.watchArrivals(watch) }) // ends with ctx, or when a round has failed for good
+	end := func() error {
+		endWatch()
+		watching.Wait()
+		return c.stop()
+	}
 	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, min(5*time.Second, c.cfg.FailoverTime/2)))
 	for ctx.Err() == nil {
 		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
@@ -133,10 +158,12 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		c.tellTempo(ctx)
 		switch {
 		case errors.Is(err, ErrMixedAssignment):
-			return errors.Join(err, c.stop())
+			return errors.Join(err, end())
 		case err != nil:
 			c.failed(ctx, err)
 			wait = backoff.Next()
+		case c.unfinished:
+			wait = c.cfg.ScanInterval / 8
 		default:
 			backoff.Reset()
 			if c.mode != modeKCL3 && c.watching() {
@@ -145,7 +172,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		}
 		c.idle(ctx, wait)
 	}
-	return c.stop()
+	return end()
 }
 
 // watching tells whether others have leases to take that they may leave alone.
@@ -158,24 +185,17 @@ func (c *Coordinator) watching() bool {
 	return false
 }
 
-// idle waits until the next scan is due. Meanwhile it watches closely what is
-// being handed over to this worker.
+// idle waits until the next scan is due.
 func (c *Coordinator) idle(ctx context.Context, wait time.Duration) {
 	due := time.NewTimer(wait)
 	defer due.Stop()
 	begun := time.Now()
 	for {
-		var tick <-chan time.Time
-		if len(c.pending) > 0 {
-			tick = time.After(c.cfg.ScanInterval / 4)
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-due.C:
 			return
-		case <-tick:
-			c.watchPending(ctx)
 		case <-c.nudge:
 			// Many nudges make one scan.
 			c.scans = true

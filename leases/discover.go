@@ -172,8 +172,11 @@ func (c *Coordinator) discover(ctx context.Context) bool {
 	c.index.failed = false
 	rows := c.getAll(ctx, c.worthReading(keys))
 	c.learn(rows...)
-	rows = slices.DeleteFunc(rows, func(l Lease) bool { return c.refuse(ctx, l) })
-	c.begin(ctx, rows, "assigned")
+	rows = slices.DeleteFunc(rows, func(l Lease) bool { return l.Owner != c.cfg.WorkerID || c.refuse(l) })
+	parallel(len(rows), func(i int) { c.begin(ctx, rows[i], "assigned") })
+	if len(rows) > 0 {
+		c.countHeld()
+	}
 	return true
 }
 
@@ -187,7 +190,7 @@ func (c *Coordinator) worthReading(keys []string) []string {
 	defer c.mu.Unlock()
 	for _, key := range keys {
 		rest := c.rests[key]
-		if c.active[key] == nil && !c.rows[key].Finished() && !slices.Contains(c.pending, key) && (rest == nil || now >= rest.until) {
+		if c.active[key] == nil && !c.rows[key].Finished() && !c.coming.has(key) && (rest == nil || now >= rest.until) {
 			read = append(read, key)
 		}
 	}
@@ -208,7 +211,7 @@ func (c *Coordinator) worthReading(keys []string) []string {
 
 // refuse gives a lease of a stream that this worker does not read back, after
 // which it is left alone for a while; the leader does not know better.
-func (c *Coordinator) refuse(ctx context.Context, l Lease) bool {
+func (c *Coordinator) refuse(l Lease) bool {
 	if l.Owner != c.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || c.cfg.Accept(l) {
 		return false
 	}
@@ -221,7 +224,7 @@ func (c *Coordinator) refuse(ctx context.Context, l Lease) bool {
 	r.until = c.clock.now().mono + r.backoff.Next()
 	c.mu.Unlock()
 	c.log.Warn("leader has assigned a lease of a stream that this worker does not read, which is given back: all workers must read the same streams", "lease", l.Key)
-	c.giveBack(ctx, l)
+	c.giveBack(l)
 	return true
 }
 
@@ -233,19 +236,18 @@ func (c *Coordinator) leaveFleet() {
 	if c.mode != modeKCL3 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.base, c.rowTimeout())
+	call, cancel := context.WithTimeout(c.last, c.rowTimeout())
 	defer cancel()
-	keys, err := c.fleet.OwnedBy(ctx, c.cfg.WorkerID)
+	keys, err := c.fleet.OwnedBy(call, c.cfg.WorkerID)
 	if err != nil {
 		return // they expire
 	}
 	c.mu.Lock()
 	keys = slices.DeleteFunc(keys, func(key string) bool { return c.active[key] != nil || c.rows[key].Finished() })
 	c.mu.Unlock()
-	rows := c.getAll(ctx, keys)
-	parallel(len(rows), func(i int) {
-		if l := rows[i]; l.Owner == c.cfg.WorkerID && l.CheckpointOwner == "" && !l.Finished() {
-			c.giveBack(ctx, l)
+	parallel(len(keys), func(i int) {
+		if l, err := c.get(c.last, keys[i]); err == nil && l.Owner == c.cfg.WorkerID && l.CheckpointOwner == "" {
+			c.leave(l)
 		}
 	})
 }

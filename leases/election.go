@@ -30,8 +30,9 @@ type elector struct {
 	clock   *clock
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	timeout time.Duration // of one call
-	changed func()        // this worker has become the leader
+	timeout time.Duration          // of one call
+	changed func()                 // this worker has become the leader
+	last    func() context.Context // of what a stop must still get done
 
 	resigned chan struct{}
 
@@ -50,7 +51,7 @@ const lockRest = 3 * lockHeartbeat
 func newElector(c *Coordinator, store FleetStore) *elector {
 	return &elector{
 		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
-		timeout: min(c.cfg.callTimeout(), lockHeartbeat/2), changed: c.Nudge, resigned: make(chan struct{}, 1),
+		timeout: min(c.cfg.callTimeout(), lockHeartbeat/2), changed: c.Nudge, last: func() context.Context { return c.last }, resigned: make(chan struct{}, 1),
 	}
 }
 
@@ -91,7 +92,7 @@ func (e *elector) resign() {
 // run takes part until ctx ends, and releases the lock then, also one that this
 // worker has just acquired and was not told of.
 func (e *elector) run(ctx context.Context) {
-	defer func() { e.released(e.releaseSent(context.WithoutCancel(ctx))) }()
+	defer func() { e.released(e.releaseSent(e.last())) }()
 	var watch lockWatch
 	for ctx.Err() == nil {
 		term, err := e.campaign(ctx, &watch)
@@ -168,11 +169,11 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			e.release(ctx, term)
+			e.release(term)
 			return true
 		case <-e.resigned:
 			timer.Stop()
-			e.release(ctx, term)
+			e.release(term)
 			return false
 		}
 		if !term.holds(e.clock.now()) {
@@ -224,9 +225,9 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 }
 
 // release removes the lock, so that others need not wait until it has expired.
-func (e *elector) release(ctx context.Context, term lockTerm) {
+func (e *elector) release(term lockTerm) {
 	e.ceased() // first: what follows may take time
-	ctx = context.WithoutCancel(ctx)
+	ctx := e.last()
 	err := e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, term.lock) })
 	if _, conflict := errors.AsType[*ConflictError](err); conflict {
 		err = e.releaseSent(ctx)

@@ -28,7 +28,7 @@ func (refusing) ForgetWorker(_ context.Context, m WorkerMetrics) error {
 func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{WorkerID: "a", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.withDefaults()
-		c := &Coordinator{cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1)}
+		c := &Coordinator{cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1), last: t.Context()}
 		e, r := newElector(c, refusing{}), newReporter(c, refusing{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var electing, reporting loop

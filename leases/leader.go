@@ -185,14 +185,20 @@ func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) err
 	moves = d.elsewhere(f, moves, v)
 
 	known := make([]*Lease, len(moves))
-	var done atomic.Int64
+	var done, left atomic.Int64
+	begun := d.c.clock.now().mono
 	parallel(len(moves), func(i int) {
+		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+			left.Add(1)
+			return // after another look
+		}
 		row, ok := d.move(ctx, moves[i], overdue[moves[i].lease.Key])
 		known[i] = row
 		if ok {
 			done.Add(1)
 		}
 	})
+	d.c.unfinished = d.c.unfinished || left.Load() > 0
 	for i, m := range moves {
 		at, _ := slices.BinarySearchFunc(v.rows, m.lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
 		if r := &v.rows[at]; known[i] != nil {
@@ -340,10 +346,18 @@ func (d *duty) move(ctx context.Context, m move, overdue bool) (*Lease, bool) {
 }
 
 // chores are what the leader does once in a while.
+// They take FailoverTime at most, as leases wait for the next round meanwhile; what is
+// left comes the next time.
 func (d *duty) chores(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	begun := d.c.clock.now().mono
 	for _, m := range d.workers {
 		if !m.stale(d.c.clock.wall()) || d.alive[m.Worker] {
 			continue
+		}
+		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+			break
 		}
 		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
 		if err != nil {

@@ -33,7 +33,8 @@ type reporter struct {
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 	timeout  time.Duration
-	reported func() // the first report was accepted
+	reported func()                 // the first report was accepted
+	last     func() context.Context // of what a stop must still get done
 
 	// written are the report that was accepted last and, of those since whose outcome
 	// is not known, the last few.
@@ -43,7 +44,7 @@ type reporter struct {
 func newReporter(c *Coordinator, store FleetStore) *reporter {
 	return &reporter{
 		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
-		timeout: c.cfg.FailoverTime, reported: c.Nudge,
+		timeout: c.cfg.FailoverTime, reported: c.Nudge, last: func() context.Context { return c.last },
 	}
 }
 
@@ -71,7 +72,7 @@ func (r *reporter) run(ctx context.Context) {
 			_ = backoff.Wait(ctx)
 		}
 	}
-	r.forget(context.WithoutCancel(ctx))
+	r.forget(r.last())
 }
 
 func (r *reporter) report(ctx context.Context) error {

@@ -87,6 +87,7 @@ func (c *Coordinator) reportBad(bad []*RowError) {
 func (c *Coordinator) judge(listed []Lease) view {
 	now := c.clock.now().mono
 	v := view{me: c.cfg.WorkerID, max: c.cfg.MaxLeasesForWorker, by: c.cfg.Balance, asks: 1, gentle: c.gentle}
+	coming := c.coming.all()
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]Lease, len(listed))
 
@@ -116,6 +117,9 @@ func (c *Coordinator) judge(listed []Lease) view {
 			if mine := h.Lease(); mine.Counter > l.Counter {
 				l = mine
 			}
+		}
+		if known, ok := coming[l.Key]; ok && h == nil && known.Counter >= l.Counter {
+			l = known // asked for since, or seen to be
 		}
 		s, ok := c.sightings[l.Key]
 		switch {
@@ -162,13 +166,18 @@ func (c *Coordinator) judge(listed []Lease) view {
 	return v
 }
 
-// act carries out plans until nothing is left to do. After some writes it plans
-// anew: a conflict tells of a worker that was not known before, or that a lease
-// is held already.
+// act carries out plans until nothing is left to do, or the round has lasted long
+// enough. After some writes it plans anew: a conflict tells of a worker that was not
+// known before, or that a lease is held already.
 func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action) {
-	for ctx.Err() == nil {
-		actions := plan(*v)
+	c.unfinished = false
+	for begun := c.clock.now().mono; ctx.Err() == nil; {
+		actions := c.affordable(plan(*v))
 		if len(actions) == 0 {
+			return
+		}
+		if c.clock.now().mono-begun >= c.cfg.roundTime() {
+			c.unfinished = true
 			return
 		}
 		actions = actions[:min(len(actions), maxParallel)]
@@ -192,9 +201,23 @@ func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action
 	}
 }
 
+// affordable leaves out the asks for which too many leases are on their way already.
+func (c *Coordinator) affordable(actions []action) []action {
+	room := c.maxArrivals() - c.coming.count()
+	return slices.DeleteFunc(actions, func(a action) bool {
+		if a.verb != ask {
+			return false
+		}
+		room--
+		if room < 0 {
+			c.asksLeft.Store(true)
+		}
+		return room < 0
+	})
+}
+
 // note keeps what a round leaves behind for the next one.
 func (c *Coordinator) note(v view) {
-	c.pending = nil
 	waited, waiting := map[string]int{}, v.waiting()
 	held, starved := 0, false
 	for _, r := range v.rows {
@@ -204,7 +227,7 @@ func (c *Coordinator) note(v view) {
 		case r.Owner == v.me && r.CheckpointOwner == "":
 			held++
 		case r.Owner == v.me:
-			c.pending = append(c.pending, r.Key)
+			c.coming.add(r.Lease)
 		case h != nil:
 			// Somebody asks for a lease, or has taken it by force. A renewal will run
 			// into that, and is the one place that knows what to do about it.
@@ -242,36 +265,6 @@ func (c *Coordinator) learn(rows ...Lease) {
 		if known, ok := c.rows[l.Key]; !ok || l.Counter >= known.Counter {
 			c.rows[l.Key] = l
 		}
-	}
-}
-
-// watchPending looks at the rows of the leases that are being handed over to
-// this worker, and starts with those that are its own now.
-func (c *Coordinator) watchPending(ctx context.Context) {
-	if len(c.pending) == 0 {
-		return
-	}
-	rows := c.getAll(ctx, c.pending)
-	c.pending = nil
-	c.begin(ctx, rows, "handover")
-}
-
-// begin starts with those of rows, as they are now, that are this worker's, and
-// waits for those that are being handed over to it.
-func (c *Coordinator) begin(ctx context.Context, rows []Lease, reason string) {
-	var ready []action
-	for _, l := range rows {
-		switch {
-		case l.Finished() || l.Owner != c.cfg.WorkerID:
-		case l.CheckpointOwner != "":
-			c.pending = append(c.pending, l.Key)
-		default:
-			ready = append(ready, action{verb: take, row: l, reason: reason})
-		}
-	}
-	parallel(len(ready), func(i int) { c.do(ctx, ready[i]) })
-	if len(ready) > 0 {
-		c.countHeld()
 	}
 }
 

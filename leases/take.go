@@ -3,6 +3,7 @@ package leases
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -14,11 +15,11 @@ func (c *Coordinator) do(ctx context.Context, a action) *Lease {
 	case take:
 		return c.take(ctx, a)
 	case ask:
-		return c.ask(ctx, a)
+		return c.ask(a)
 	case mend:
-		return c.mend(ctx, a)
+		return c.mend(a)
 	default:
-		return c.complete(ctx, a)
+		return c.complete(a)
 	}
 }
 
@@ -60,21 +61,19 @@ func (l Lease) takenBy(worker string) Update {
 // take writes this worker into a row, if its counter and owners are still as
 // they were judged, and starts a consumer.
 func (c *Coordinator) take(ctx context.Context, a action) *Lease {
-	c.mu.Lock()
-	held := c.active[a.row.Key] != nil
-	c.mu.Unlock()
-	if held { // never two consumers for one lease
+	if !c.reserve(a.row.Key) {
 		return nil
 	}
+	defer c.unreserve(a.row.Key)
 	for range takeAttempts {
 		write := a.row.takenBy(c.cfg.WorkerID)
 		sent := c.clock.now()
-		row, accepted := c.update(context.WithoutCancel(ctx), write)
+		row, accepted := c.update(c.last, write)
 		switch {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^AttrOwnerSwitches, write.To)):
 			return row
 		case ctx.Err() != nil: // stopped meanwhile
-			c.giveBack(context.WithoutCancel(ctx), *row)
+			c.leave(*row)
 			return row
 		case accepted:
 			if c.clock.now().since(sent) < c.cfg.trust() {
@@ -97,13 +96,32 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 	return &a.row
 }
 
+// reserve keeps a lease for the caller to take, unless this worker has it already or
+// is taking it: there are never two consumers for one lease.
+func (c *Coordinator) reserve(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active[key] != nil || c.taking[key] {
+		return false
+	}
+	c.taking[key] = true
+	return true
+}
+
+func (c *Coordinator) unreserve(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.taking, key)
+}
+
 // ask writes this worker into a row as the next owner. The counter stays out
 // of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
-// and completes the hand-off; watchPending waits for that.
-func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
+// and completes the hand-off; watchArrivals waits for that.
+func (c *Coordinator) ask(a action) *Lease {
 	to := a.row.withHandover(c.cfg.WorkerID)
-	row, accepted := c.update(context.WithoutCancel(ctx), Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrNativeOwner, To: to, Set: handoverAttrs})
+	row, accepted := c.update(c.last, Update{Read: a.row, Expect: AttrOwner | AttrCheckpointOwner | AttrNativeOwner, To: to, Set: handoverAttrs})
 	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
+		c.coming.add(*row)
 		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
 	return row
@@ -111,10 +129,10 @@ func (c *Coordinator) ask(ctx context.Context, a action) *Lease {
 
 // complete finishes a hand-off of a lease that this worker has lost touch with:
 // its consumer is gone, and the next owner need not wait until it expires.
-func (c *Coordinator) complete(ctx context.Context, a action) *Lease {
+func (c *Coordinator) complete(a action) *Lease {
 	to := a.row.withoutHandover()
 	to.Counter++
-	row, _ := c.update(context.WithoutCancel(ctx), Update{
+	row, _ := c.update(c.last, Update{
 		Read: a.row, Expect: AttrCheckpointOwner | AttrCounter,
 		To: to, Set: AttrCheckpointOwner | AttrHandoverTo | AttrCounter,
 	})
@@ -124,8 +142,8 @@ func (c *Coordinator) complete(ctx context.Context, a action) *Lease {
 // mend removes what is left of a hand-over that is over: a worker of KCL 1.x or
 // 2.x took the lease meanwhile, and reads the shard. The counter stays out of it,
 // so that worker notices nothing.
-func (c *Coordinator) mend(ctx context.Context, a action) *Lease {
-	row, ok := c.update(context.WithoutCancel(ctx), Update{
+func (c *Coordinator) mend(a action) *Lease {
+	row, ok := c.update(c.last, Update{
 		Read: a.row, Expect: handoverAttrs,
 		To: a.row.withoutHandover(), Set: AttrCheckpointOwner | AttrHandoverTo,
 	})
@@ -164,11 +182,11 @@ func (c *Coordinator) update(ctx context.Context, u Update) (row *Lease, accepte
 }
 
 // giveBack removes this worker from a row that it has no consumer for.
-func (c *Coordinator) giveBack(ctx context.Context, l Lease) {
+func (c *Coordinator) giveBack(l Lease) (now *Lease, accepted bool) {
 	to := l
 	to.Owner = ""
 	to.Counter++
-	c.update(ctx, Update{
+	return c.update(c.last, Update{
 		Read: l, Expect: AttrOwner | AttrCheckpointOwner | AttrCounter,
 		To: to, Set: AttrOwner | AttrCounter,
 	})
@@ -177,28 +195,53 @@ func (c *Coordinator) giveBack(ctx context.Context, l Lease) {
 // takeBackRequests leaves the leases that this worker has asked for to their
 // owners, or to nobody when they are this worker's already.
 func (c *Coordinator) takeBackRequests() {
-	var keys []string
+	asked := c.coming.all()
 	c.mu.Lock()
 	for key, l := range c.rows {
-		if l.Owner == c.cfg.WorkerID && !l.Finished() && c.active[key] == nil {
-			keys = append(keys, key)
+		if l.Owner == c.cfg.WorkerID && !l.Finished() {
+			asked[key] = l
 		}
 	}
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return c.active[key] != nil })
 	c.mu.Unlock()
-	slices.Sort(keys)
-	ctx, cancel := context.WithTimeout(c.base, c.rowTimeout())
-	defer cancel()
-	rows := c.getAll(ctx, keys)
-	parallel(len(rows), func(i int) {
-		l := rows[i]
+	parallel(len(keys), func(i int) {
+		if l, err := c.get(c.last, keys[i]); err == nil {
+			c.leave(l)
+		}
+	})
+}
+
+// leave removes this worker from a row that it has no consumer for. The owner may
+// complete the hand-over between the look and the write:
+//
+//	this worker                          owner
+//	reads: being handed over
+//	                                     completes: now this worker's
+//	takes its request back: conflict
+//
+// Nobody would renew the lease then, so the worker looks at what it met.
+func (c *Coordinator) leave(l Lease) {
+	for range takeAttempts {
+		var now *Lease
+		var accepted bool
 		switch {
-		case l.Owner != c.cfg.WorkerID || l.Finished():
+		case l.Finished():
+			return
+		case l.Owner != c.cfg.WorkerID:
+			if l.ActualOwner() == c.cfg.WorkerID { // asked for by another one
+				c.complete(action{row: l})
+			}
+			return
 		case l.CheckpointOwner == "":
-			c.giveBack(ctx, l)
+			now, accepted = c.giveBack(l)
 		default:
 			to := l.withoutHandover()
 			to.Owner = l.CheckpointOwner
-			c.update(ctx, Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+			now, accepted = c.update(c.last, Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
 		}
-	})
+		if accepted || now == nil {
+			return
+		}
+		l = *now
+	}
 }

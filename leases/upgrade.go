@@ -22,10 +22,10 @@ func (c *Coordinator) prepareUpgrade(ctx context.Context) {
 		return
 	}
 	c.upgrade.due = now + choresInterval
-	c.index.ready, c.index.due = false, 0 // an operator that goes back deletes it
-	c.ensureIndex(ctx)
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	c.index.ready, c.index.due = false, 0                        // an operator that goes back deletes it
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime) // for all of it
 	defer cancel()
+	c.ensureIndex(call)
 	workers, _, err := c.fleet.Workers(call)
 	if err != nil {
 		if ctx.Err() == nil {
