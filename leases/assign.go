@@ -19,8 +19,10 @@ type fleetView struct {
 	// delivers is what leases deliver in KB/s, on the average of a while; of those
 	// that it lacks it is what their rows say.
 	delivers map[string]float64
-	cfg      assignConfig
-	rand     *rand.Rand // decides which of several leases is moved; nil: the first
+	// doubts is the variance of what they deliver; of those that it lacks it is 0.
+	doubts map[string]float64
+	cfg    assignConfig
+	rand   *rand.Rand // decides which of several leases is moved; nil: the first
 }
 
 // fleetLease is one lease as the leader judges it.
@@ -43,7 +45,8 @@ type fleetLease struct {
 type assignConfig struct {
 	// byCount evens out the number of leases, not the load (LEASE_COUNT_BASED).
 	byCount bool
-	// maxLeases of one worker, and its maxThroughput in KB/s; 0 for no limit.
+	// maxLeases of one worker that does not tell its own, and the maxThroughput in
+	// KB/s of each; 0 for no limit.
 	maxLeases     int
 	maxThroughput float64
 	// threshold is how far a worker may be from the average, dampening which part
@@ -53,6 +56,8 @@ type assignConfig struct {
 	exact bool
 	// abrupt does not ask the owner first.
 	abrupt bool
+	// certain evens out only what differs by more than chance, see chance.
+	certain bool
 }
 
 func defaultAssign() assignConfig { return assignConfig{threshold: 0.1, dampening: 0.6} }
@@ -99,6 +104,7 @@ type assigner struct {
 	idle    []*fleetLease // to be placed, in this order
 	target  float64       // load of each worker if all had the same
 	metrics []string      // that are compared
+	sighted []*member     // that report one of them
 	average map[string]float64
 	moves   []move
 }
@@ -108,8 +114,11 @@ type member struct {
 	id       string
 	movable  []*fleetLease
 	count    int
+	max      int     // the most leases that it may have; 0 for no limit
 	kbps     float64 // throughput of its leases
 	load     float64 // sum of their weights
+	doubt    float64 // variance of load
+	samples  map[string][]float64
 	value    map[string]float64
 	limit    map[string]float64
 	doubtful bool // has an expired lease
@@ -119,7 +128,7 @@ func newAssigner(v fleetView) *assigner {
 	a := &assigner{fleetView: v, byID: map[string]*member{}}
 	for _, m := range v.workers {
 		if a.byID[m.Worker] == nil {
-			a.byID[m.Worker] = &member{id: m.Worker, value: map[string]float64{}, limit: map[string]float64{}}
+			a.byID[m.Worker] = &member{id: m.Worker, max: m.maxLeases(v.cfg.maxLeases), value: map[string]float64{}, limit: map[string]float64{}}
 			a.members = append(a.members, a.byID[m.Worker])
 		}
 	}
@@ -208,6 +217,7 @@ func (a *assigner) count(m *member, l *fleetLease) {
 	m.count++
 	m.kbps += l.kbps
 	m.load += l.weight()
+	m.doubt += a.doubts[l.Key]
 }
 
 // give lets a worker have a lease, and tells it to do so.
@@ -220,14 +230,15 @@ func (a *assigner) give(l *fleetLease, to *member, reason string) {
 
 // fits tells whether a worker may have one more lease.
 func (a *assigner) fits(m *member) bool {
-	return (a.cfg.maxLeases <= 0 || m.count < a.cfg.maxLeases) &&
+	return (m.max <= 0 || m.count < m.max) &&
 		(a.cfg.maxThroughput <= 0 || m.kbps <= a.cfg.maxThroughput)
 }
 
 // place assigns the leases that nobody reads.
 func (a *assigner) place() (spillover int) {
+	few := !slices.ContainsFunc(a.members, func(m *member) bool { return m.max <= 0 })
 	for _, l := range a.idle {
-		if l.waits && a.cfg.maxLeases > 0 {
+		if l.waits && few {
 			continue
 		}
 		reason := "free"

@@ -49,6 +49,14 @@ func TestAssign(t *testing.T) {
 		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"}, func(v *fleetView) { v.cfg.maxThroughput = 10; v.balance = false }, "3>b 4>b", 0},
 		{"some workers have no sensor", []string{"w a", "w b 1/80", "1 a 10", "2 a 10", "3 b 10", "4 b 10", "5 b 10", "6 b 10"}, nil, "3>>a", 0},
 		{"the receiver is at its limit", []string{"w a 10/15", "w b 50/80", "1 b 10", "2 b 10"}, nil, "", 0},
+		{"CPU counts beside workers without a sensor", []string{"w a 95/100", "w b 5/100", "w c", "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 c 10", "7 c 10"}, nil, "1>>b", 0},
+		{"who has a sensor counts with the others' average", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 c 10", "6 c 10"), nil, "", 0},
+		{"a new worker without a sensor", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 b 10"), nil, "1>>c 4>>c", 0},
+		{"a new worker on the same machine", append([]string{"w a 40/100", "w b 40/100"}, many(4, "%d a 10")...), nil, "0>>b", 0},
+		{"the machine of a new worker is busy", append([]string{"w a 40/100", "w b 90/100"}, many(4, "%d a 10")...), nil, "", 0},
+		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
+		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "1>>b", 0},
+		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
 		{"another receiver than the most idle", []string{"w a 10/11", "w b 90/95", "w c 20/95", "1 b 10", "2 b 10", "3 b 10"}, nil, "1>>c", 0},
 	}
 	for _, tt := range tests {
@@ -79,17 +87,57 @@ func TestCadence(t *testing.T) {
 
 func TestHandoverWatch(t *testing.T) {
 	t.Parallel()
-	const limit = 40 * sec
 	to := func(owner, from string) []Lease { return []Lease{{Key: "0", Owner: owner, CheckpointOwner: from}} }
 	var w handoverWatch
-	require.Empty(t, w.note(0, to("b", "a"), limit))
-	require.Empty(t, w.note(40*sec, to("b", "a"), limit))
-	require.Equal(t, map[string]bool{"0": true}, w.note(40*sec+1, to("b", "a"), limit))
-	require.Empty(t, w.note(41*sec, to("c", "a"), limit), "another hand-over")
-	require.Empty(t, w.note(80*sec, to("c", ""), limit), "done")
-	require.Empty(t, w.note(90*sec, to("b", "c"), limit))
-	require.Empty(t, w.note(100*sec, nil, limit))
-	require.Empty(t, w.note(140*sec, to("b", "c"), limit), "the row was gone")
+	note := func(at time.Duration, leases []Lease) map[string]bool {
+		w.note(at, leases)
+		return w.overdue(at, func(owner string) time.Duration { return map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}[owner] })
+	}
+	require.Empty(t, note(0, to("b", "a")))
+	require.Empty(t, note(40*sec, to("b", "a")))
+	require.Equal(t, map[string]bool{"0": true}, note(40*sec+1, to("b", "a")))
+	require.Empty(t, note(41*sec, to("c", "a")), "another hand-over")
+	require.Empty(t, note(80*sec, to("c", "")), "done")
+	require.Empty(t, note(90*sec, to("b", "c")))
+	require.Empty(t, note(100*sec, nil))
+	require.Empty(t, note(140*sec, to("b", "c")), "the row was gone")
+	require.Empty(t, note(230*sec, to("b", "c")), "this owner may take longer")
+	require.Equal(t, map[string]bool{"0": true}, note(231*sec, to("b", "c")))
+}
+
+// TestBurstsOfCPU: a CPU that bursts is no reason to move leases, with and without
+// a worker that has no sensor. One that is busier for good is.
+func TestBurstsOfCPU(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]string{"all have sensors": "w c 10/100", "one has none": "w c"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(5, 5))
+			v := fleetOf(t, slices.Concat([]string{"w a 10/100", "w b 10/100", last}, many(6, "%d a 10"), many(6, "1%d b 10"), many(6, "2%d c 10"))...)
+			v.cfg = defaultAssign()
+			v.cfg.certain = true
+			minute := func() []move {
+				for _, w := range v.workers {
+					if !w.plain() {
+						for range 3 {
+							w.Stats["C"] = append(w.Stats["C"], 10+60*float64(rng.IntN(4)/3))
+						}
+						w.Stats["C"] = w.Stats["C"][max(0, len(w.Stats["C"])-10):]
+					}
+				}
+				moves, _ := assign(v)
+				return moves
+			}
+			moves := 0
+			for range 24 * 60 {
+				moves += len(minute())
+			}
+			require.LessOrEqual(t, moves, 4, "in a day")
+			v.workers[0].Stats["C"], v.workers[1].Stats["C"] = []float64{5, 6, 5, 6, 5}, []float64{95, 94, 95, 94, 95}
+			after, _ := assign(v)
+			require.NotEmpty(t, after)
+		})
+	}
 }
 
 // drawFleet makes a fleet as some leader may see it.

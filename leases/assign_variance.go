@@ -2,19 +2,27 @@ package leases
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 )
 
 // loadMetric stands for the throughput of a worker's leases, in percent of what
-// it would be if all workers had the same. It is what is compared when there is
-// no metric that all workers report.
+// it would be if all workers had the same. It is what workers are compared by that
+// report no metric.
 const loadMetric = "T"
 
 // rounding is what two sums of the same numbers may differ by.
 const rounding = 1 + 1e-9
 
-// measure works out what each worker is used for now.
+// idlePercent is the average of a metric below which it says nothing: what the
+// workers use is not for their leases then.
+const idlePercent = 5
+
+// measure works out what each worker is used for now, and what is compared. Each
+// metric is compared between the workers that report it. Where some report none,
+// throughput is compared as well, and those that report count with the average of
+// them all: among themselves their metrics decide, and fast machines have more.
 func (a *assigner) measure() {
 	var load float64
 	for _, m := range a.members {
@@ -24,36 +32,83 @@ func (a *assigner) measure() {
 		load += l.weight()
 	}
 	a.target = load / max(1, float64(len(a.members)))
-	names := map[string]int{}
+	a.average = map[string]float64{}
 	for _, w := range a.workers {
 		m := a.byID[w.Worker]
 		for name := range w.Stats {
-			if v, ok := w.value(name); ok && !w.plain() {
-				names[name]++
-				m.value[name] = v
-				m.limit[name] = w.Range[name][0]
+			if v, ok := w.value(name); ok && !w.plain() && name != loadMetric {
+				m.samples = w.Stats
+				m.value[name], m.limit[name] = v, w.Range[name][0]
 			}
 		}
 	}
-	for name, n := range names {
-		if n == len(a.members) {
-			a.metrics = append(a.metrics, name)
+	for _, m := range a.members {
+		for name := range m.value {
+			if _, known := a.average[name]; !known {
+				a.compare(name)
+			}
 		}
 	}
 	slices.Sort(a.metrics)
-	a.average = map[string]float64{}
-	for _, name := range a.metrics {
-		for _, m := range a.members {
-			a.average[name] += m.value[name] / float64(len(a.members))
+	if a.newcomer() {
+		a.metrics = nil
+	}
+	for _, m := range a.members {
+		if slices.ContainsFunc(a.metrics, m.reports) {
+			a.sighted = append(a.sighted, m)
 		}
 	}
-	if len(a.metrics) > 0 || a.target == 0 {
+	if a.target == 0 || len(a.sighted) == len(a.members) {
 		return
 	}
-	a.metrics, a.average[loadMetric] = []string{loadMetric}, 100
+	a.metrics, a.average[loadMetric] = append(a.metrics, loadMetric), 100
+	var together float64
+	for _, m := range a.sighted {
+		together += m.load / float64(len(a.sighted))
+	}
 	for _, m := range a.members {
 		m.value[loadMetric] = m.load / a.target * 100
 	}
+	for _, m := range a.sighted {
+		m.value[loadMetric] = together / a.target * 100
+	}
+}
+
+// compare works out the average of a metric, and lets it count unless the workers
+// are all but idle.
+func (a *assigner) compare(name string) {
+	var sum, n float64
+	hot := false
+	for _, m := range a.members {
+		if m.reports(name) {
+			sum, n = sum+m.value[name], n+1
+			hot = hot || m.value[name] > m.limit[name]
+		}
+	}
+	a.average[name] = sum / n
+	if a.average[name] >= idlePercent || hot {
+		a.metrics = append(a.metrics, name)
+	}
+}
+
+// newcomer tells whether a worker has no lease, though another one has several and
+// no metric says which of them is used more. It gets some by their throughput then:
+// workers that share a machine would never even out.
+func (a *assigner) newcomer() bool {
+	several := slices.ContainsFunc(a.members, func(m *member) bool { return m.count > 1 })
+	return several && slices.ContainsFunc(a.members, func(m *member) bool {
+		differs := slices.ContainsFunc(a.metrics, func(name string) bool {
+			off := math.Abs(m.value[name] - a.average[name])
+			return m.reports(name) && ((off > a.average[name]*a.cfg.threshold && off > 1) || m.value[name] > m.limit[name])
+		})
+		return m.count == 0 && !m.doubtful && !differs
+	})
+}
+
+// reports tells whether a worker has a value of a metric.
+func (m *member) reports(name string) bool {
+	_, ok := m.value[name]
+	return ok
 }
 
 // usage is how a worker's worst metric compares with the average: 1 is average.
@@ -75,7 +130,14 @@ func (a *assigner) step(name string, weight float64) float64 {
 // grow estimates a worker's metrics with one more lease.
 func (a *assigner) grow(m *member, weight float64) {
 	for _, name := range a.metrics {
-		m.value[name] += a.step(name, weight)
+		switch {
+		case name == loadMetric && slices.Contains(a.sighted, m):
+			for _, other := range a.sighted {
+				other.value[name] += a.step(name, weight) / float64(len(a.sighted))
+			}
+		case m.reports(name):
+			m.value[name] += a.step(name, weight)
+		}
 	}
 }
 
@@ -117,6 +179,9 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 	uneven := false
 	var busiest *member
 	for _, m := range a.members {
+		if !m.reports(name) {
+			continue
+		}
 		v := m.value[name]
 		limit, limited := m.limit[name]
 		hot := limited && name != loadMetric && v > limit
@@ -130,7 +195,7 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 			busiest = m
 		}
 	}
-	if !uneven {
+	if !uneven || a.chance(name) {
 		return nil
 	}
 	if len(takes) == 0 && busiest != nil && busiest.value[name] > avg {
@@ -179,13 +244,16 @@ func (a *assigner) taker(from *member, l *fleetLease, metric string, single bool
 		}
 		above, over := false, false
 		for _, name := range a.metrics {
+			if !to.reports(name) {
+				continue
+			}
 			v := to.value[name] + a.step(name, l.weight())
 			above = above || v > a.average[name]*rounding
 			limit, limited := to.limit[name]
 			over = over || (limited && name != loadMetric && v > limit)
 		}
 		step := a.step(metric, l.weight())
-		closer := to.value[metric]+step <= (from.value[metric]-step)*rounding
+		closer := to.reports(metric) && to.value[metric]+step <= (from.value[metric]-step)*rounding
 		first := to.count == 0 && from.count > 1 && to.value[metric] < from.value[metric]
 		exact := metric == loadMetric
 		if !over && (!above || ((exact || single) && closer) || (!exact && first)) {

@@ -61,6 +61,19 @@ type Config struct {
 	// Balance says what is evened out between workers. Defaults to
 	// BalanceLeaseCount. It must be the same in all workers.
 	Balance Balance
+	// AssignmentStrategy says by what the leader shares the leases out, where one
+	// assigns them and this worker is the leader. Defaults to AssignByUtilization.
+	AssignmentStrategy AssignmentStrategy
+	// MaxThroughputKBps is how much a worker's leases may deliver, in KB/s, before
+	// the leader gives it no more; AssignmentStrategy tells when that applies
+	// (maxThroughputPerHostKBps). 0, the default, is no limit.
+	MaxThroughputKBps float64
+	// CPU tells how much of the machine's processors, or of what this process may
+	// have of them, was used since the last call, in percent; ok is false when that
+	// is not known. The leader of a table of KCL 3.x is told. It is called each 20 s,
+	// by one goroutine. nil, the default, tells nothing: the worker is judged by the
+	// throughput of its leases.
+	CPU func() (percent float64, ok bool)
 	// ShutdownTimeout is how long a consumer may take to finish when the worker
 	// stops or hands a lease over. Defaults to 30s
 	// (gracefulLeaseHandoffTimeoutMillis).

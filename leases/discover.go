@@ -51,10 +51,10 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 	}
 	c.suspectOwners(v.rows)
 	rescue := c.neglected(&v)
-	overdue := c.handovers.note(c.watched, v.leases(), c.cfg.handoverLimit())
+	c.handovers.note(c.watched, v.leases())
 	c.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
 	if lead {
-		c.duty.run(ctx, &v, overdue)
+		c.duty.run(ctx, &v)
 	}
 	c.note(v)
 	c.countHeld()

@@ -6,11 +6,16 @@ import "time"
 // gracefulLeaseHandoffTimeoutMillis.)
 const handoverTime = 30 * time.Second
 
+// handover is for how long this worker may hand over a lease.
+func (c Config) handover() time.Duration { return c.ShutdownTimeout + abandonAfter }
+
 // handoverLimit is for how long a lease may be handed over before it is assigned
-// whatever its owner does: as long as an owner may take, here or in the KCL, and
-// FailoverTime.
-func (c Config) handoverLimit() time.Duration {
-	return max(handoverTime, c.ShutdownTimeout+abandonAfter) + c.FailoverTime
+// whatever its owner does, which may need told; 0 when it did not say so.
+func (c Config) handoverLimit(told time.Duration) time.Duration {
+	if told == 0 {
+		told = c.handover() // the same in all workers
+	}
+	return max(handoverTime, told) + c.FailoverTime
 }
 
 // handoverWatch tells which leases have been handed over for too long, from one
@@ -24,10 +29,9 @@ type handover struct {
 	since    time.Duration
 }
 
-// note takes in a scan and returns the keys of the leases that have been handed
-// over for longer than limit.
-func (w *handoverWatch) note(at time.Duration, leases []Lease, limit time.Duration) map[string]bool {
-	seen, overdue := map[string]handover{}, map[string]bool{}
+// note takes in a scan.
+func (w *handoverWatch) note(at time.Duration, leases []Lease) {
+	seen := map[string]handover{}
 	for _, l := range leases {
 		if l.CheckpointOwner == "" {
 			continue
@@ -37,11 +41,19 @@ func (w *handoverWatch) note(at time.Duration, leases []Lease, limit time.Durati
 			h = handover{from: l.CheckpointOwner, to: l.Owner, since: at}
 		}
 		seen[l.Key] = h
-		if at-h.since > limit {
-			overdue[l.Key] = true
-		}
 	}
 	w.seen = seen
+}
+
+// overdue returns the keys of the leases that have been handed over for longer than
+// limit says of the owner that does so.
+func (w *handoverWatch) overdue(at time.Duration, limit func(owner string) time.Duration) map[string]bool {
+	overdue := map[string]bool{}
+	for key, h := range w.seen {
+		if at-h.since > limit(h.from) {
+			overdue[key] = true
+		}
+	}
 	return overdue
 }
 
@@ -49,7 +61,8 @@ func (w *handoverWatch) note(at time.Duration, leases []Lease, limit time.Durati
 // says it is over. Without a leader only workers of this library hand leases over,
 // and name the next owner in HandoverTo. What another library left behind has none.
 func (c *Coordinator) markStuck(v *view) {
-	overdue := c.handovers.note(c.watched, v.leases(), c.cfg.handoverLimit())
+	c.handovers.note(c.watched, v.leases())
+	overdue := c.handovers.overdue(c.watched, func(string) time.Duration { return c.cfg.handoverLimit(0) })
 	for i := range v.rows {
 		r := &v.rows[i]
 		r.stuck = overdue[r.Key] && r.HandoverTo == "" && !r.expired

@@ -91,6 +91,12 @@ type WorkerMetrics struct {
 	SupportUpdated time.Time
 	// Native says that the worker is of this library (goWorker).
 	Native bool
+	// MaxLeases is the most leases that the worker takes (goMaxLeases): negative
+	// for no limit, 0 when it was not told.
+	MaxLeases int
+	// Handover is for how long the worker may hand over a lease, in whole seconds
+	// (goHandover); 0 when it was not told.
+	Handover time.Duration
 	// InSideTable says that the item is in the table of KCL 3.0 to 3.4.
 	InSideTable bool
 }

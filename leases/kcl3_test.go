@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +167,8 @@ type javaWorker struct {
 	finishing time.Duration
 	// lead lets it try to be the leader.
 	lead bool
+	// cpu is what its sensor shows; nil: it has none.
+	cpu *atomic.Int64
 
 	// Of its goroutine.
 	held map[string]*javaLease
@@ -216,6 +219,7 @@ func (j *javaWorker) kill() { j.f.srv.Network().Host(j.id).Kill() }
 
 func (j *javaWorker) run(ctx context.Context) {
 	var reported, renewed, discovered, beat, tried, assigned time.Time
+	var samples []float64
 	for ctx.Err() == nil {
 		now := time.Now()
 		due := func(at *time.Time, every time.Duration) bool {
@@ -226,7 +230,13 @@ func (j *javaWorker) run(ctx context.Context) {
 			return true
 		}
 		if due(&reported, 30*time.Second) {
-			_ = j.store.ReportWorker(ctx, leases.WorkerMetrics{Worker: j.id, Updated: now.Truncate(time.Second), Stats: map[string][]float64{}, Range: map[string][]float64{}, Support: 1, SupportUpdated: now.Truncate(time.Second)})
+			m := leases.WorkerMetrics{Worker: j.id, Updated: now.Truncate(time.Second), Stats: map[string][]float64{}, Range: map[string][]float64{}, Support: 1, SupportUpdated: now.Truncate(time.Second)}
+			if j.cpu != nil {
+				samples = append(samples, float64(j.cpu.Load()))
+				samples = samples[max(0, len(samples)-10):]
+				m.Stats["C"], m.Range["C"] = samples, []float64{100}
+			}
+			_ = j.store.ReportWorker(ctx, m)
 		}
 		if due(&renewed, 3308*time.Millisecond) {
 			for _, l := range j.held {

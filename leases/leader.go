@@ -65,10 +65,8 @@ func newDuty(c *Coordinator) *duty {
 	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
 }
 
-// run does what is due, given the rows of a scan, and which of them have been
-// handed over for too long. (Every worker watches that, so that a new leader
-// need not begin anew.)
-func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
+// run does what is due, given the rows of a scan.
+func (d *duty) run(ctx context.Context, v *view) {
 	term, ok := d.c.elector.leads()
 	if !ok {
 		return
@@ -90,7 +88,7 @@ func (d *duty) run(ctx context.Context, v *view, overdue map[string]bool) {
 	}
 	// Where giving up the lead has not helped, the others cannot do it either: a
 	// row that nobody can write must not leave the fleet without a leader.
-	if err := d.assign(ctx, v, overdue); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
+	if err := d.assign(ctx, v); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
 		d.failed(ctx, err)
 		return
 	}
@@ -123,7 +121,7 @@ func (d *duty) readWorkers(ctx context.Context) error {
 	}
 	me := d.c.cfg.WorkerID
 	if !slices.ContainsFunc(workers, func(m WorkerMetrics) bool { return m.Worker == me }) {
-		workers = append(workers, ownMetrics(me, d.c.clock.wall())) // on its way
+		workers = append(workers, d.c.cfg.ownMetrics(d.c.clock.wall())) // on its way
 	}
 	d.workers, d.readAt = workers, d.c.clock.now().mono
 	d.alive = d.watch.alive(d.c.clock.wall(), d.readAt, workers)
@@ -164,17 +162,21 @@ func (d *duty) failed(ctx context.Context, err error) {
 
 // assign gives leases to workers. That none of several got where it was to go is
 // an error.
-func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) error {
+func (d *duty) assign(ctx context.Context, v *view) error {
+	// Every worker watches the hand-overs, so that a new leader need not begin anew.
+	overdue := d.c.handovers.overdue(d.c.watched, d.handoverLimit)
 	balance, came := d.balance()
-	balance = balance && (came || unlikely(v, d.active))
-	f := fleetView{workers: d.trusted(), balance: balance, delivers: map[string]float64{}, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
-	f.cfg.maxLeases = d.c.cfg.MaxLeasesForWorker
+	byCount := d.c.cfg.AssignmentStrategy == AssignByLeaseCount
+	balance = balance && (came || v.calm || byCount)
+	f := fleetView{workers: d.trusted(), balance: balance, delivers: map[string]float64{}, doubts: map[string]float64{}, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	f.cfg.maxLeases, f.cfg.maxThroughput = d.c.cfg.MaxLeasesForWorker, d.c.cfg.MaxThroughputKBps
+	f.cfg.byCount, f.cfg.certain = byCount, !came
 	if came {
 		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
 	}
 	for _, r := range v.rows {
 		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
-		f.delivers[r.Key] = r.kbps
+		f.delivers[r.Key], f.doubts[r.Key] = r.kbps, r.doubt
 	}
 	moves, spillover := assign(f)
 	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)
@@ -213,6 +215,18 @@ func (d *duty) assign(ctx context.Context, v *view, overdue map[string]bool) err
 		return errors.New("no lease could be assigned")
 	}
 	return nil
+}
+
+// handoverLimit is for how long an owner may hand over a lease. Who reports says how
+// long it may need.
+func (d *duty) handoverLimit(owner string) time.Duration {
+	var told time.Duration
+	for _, m := range d.workers {
+		if m.Worker == owner {
+			told = max(told, m.Handover)
+		}
+	}
+	return d.c.cfg.handoverLimit(told)
 }
 
 // retire takes back what was said of leases that nobody can have: this worker

@@ -59,6 +59,51 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 	})
 }
 
+// An owner may take as long as its ShutdownTimeout says, whatever the leader's is.
+func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
+	t.Parallel()
+	for name, ofLeader := range map[string]time.Duration{"all the same": 3 * time.Minute, "not the leader": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newKCL3Fleet(t, 4)
+				f.is3x()
+				var cut, done atomic.Int64
+				long := func(c *leases.Config) {
+					c.ShutdownTimeout = 3 * time.Minute
+					c.Consume = func(ctx context.Context, h *leases.Holder) {
+						h.Delivered(0)
+						select {
+						case <-h.Stopping():
+						case <-ctx.Done():
+							return
+						}
+						select {
+						case <-time.After(90 * time.Second): // a long batch
+							done.Add(1)
+						case <-ctx.Done():
+							cut.Add(1)
+						}
+					}
+				}
+				l := f.start("leader", maxLeases(1), func(c *leases.Config) { c.ShutdownTimeout = ofLeader })
+				time.Sleep(10 * time.Second)
+				a := f.start("a", long)
+				time.Sleep(2 * time.Minute)
+				b := f.start("b", long)
+				time.Sleep(8 * time.Minute)
+				require.Equal(t, "leader", f.leader())
+				require.Zero(t, cut.Load())
+				require.Positive(t, done.Load(), "%v", f.load())
+				require.NotEmpty(t, f.load()["b"])
+				for _, w := range []*worker{l, a, b} {
+					w.cancel()
+				}
+			})
+		})
+	}
+}
+
 // A worker whose metrics are still good, but which is dead, gets nothing.
 func TestDeadWorkerGetsNothing(t *testing.T) {
 	t.Parallel()

@@ -23,10 +23,14 @@ const maxUnknownReports = 8
 // single table.
 const newestFeature = 1
 
-// reporter tells the leader of a KCL 3.x fleet that this worker is there. It
-// has no sensors: whoever reports none is judged by the throughput of its
+// maxSamples is how many values of a metric are reported.
+const maxSamples = 10
+
+// reporter tells the leader of a KCL 3.x fleet that this worker is there, and how
+// much of its CPU is used. Who does not know that is judged by the throughput of its
 // leases. It stands where the KCL has WorkerMetricStatsReporter.
 type reporter struct {
+	cfg      *Config
 	store    FleetStore
 	me       string
 	clock    *clock
@@ -39,11 +43,12 @@ type reporter struct {
 	// written are the report that was accepted last and, of those since whose outcome
 	// is not known, the last few.
 	written []WorkerMetrics
+	cpu     []float64 // the last samples
 }
 
 func newReporter(c *Coordinator, store FleetStore) *reporter {
 	return &reporter{
-		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
+		cfg: &c.cfg, store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
 		timeout: c.cfg.FailoverTime, reported: c.Nudge, last: func() context.Context { return c.last },
 	}
 }
@@ -53,6 +58,8 @@ func newReporter(c *Coordinator, store FleetStore) *reporter {
 func (r *reporter) run(ctx context.Context) {
 	backoff := retry.New(time.Second, reportPeriod/2)
 	first, failing := true, false
+	r.cpu = nil
+	r.sample() // the beginning of the first one
 	for ctx.Err() == nil {
 		err := r.report(ctx)
 		switch {
@@ -64,6 +71,7 @@ func (r *reporter) run(ctx context.Context) {
 			failing = false
 			backoff.Reset()
 			_ = retry.Sleep(ctx, reportPeriod-jitter(reportPeriod/10))
+			r.sample()
 		default:
 			if !failing && ctx.Err() == nil {
 				r.log.Warn("worker cannot report to the leader, trying again", "err", err)
@@ -78,7 +86,10 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	m := ownMetrics(r.me, r.clock.wall())
+	m := r.cfg.ownMetrics(r.clock.wall())
+	if len(r.cpu) > 0 {
+		m.Stats[cpuMetric], m.Range[cpuMetric] = slices.Clone(r.cpu), []float64{100}
+	}
 	err := r.store.ReportWorker(ctx, m)
 	if err == nil {
 		r.written = nil
@@ -92,13 +103,46 @@ func (r *reporter) report(ctx context.Context) error {
 	return err
 }
 
-// ownMetrics is what a worker of this library reports.
-func ownMetrics(worker string, now time.Time) WorkerMetrics {
-	now = now.Truncate(time.Second)
-	return WorkerMetrics{
-		Worker: worker, Updated: now, Stats: map[string][]float64{}, Range: map[string][]float64{},
-		Support: newestFeature, SupportUpdated: now, Native: true,
+// sample takes in how much of the CPU was used since the last one. A sensor that
+// knows nothing does not count as one that failed, which would keep leases away.
+func (r *reporter) sample() {
+	percent, ok := r.cfg.cpuUsed()
+	if !ok {
+		r.cpu = nil
+		return
 	}
+	if r.cpu = append(r.cpu, percent); len(r.cpu) > maxSamples {
+		r.cpu = r.cpu[1:]
+	}
+}
+
+// cpuUsed asks Config.CPU, which may be anybody's.
+func (c *Config) cpuUsed() (percent float64, ok bool) {
+	if c.CPU == nil {
+		return 0, false
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.Logger.Error("Config.CPU has panicked", "panic", p)
+			ok = false
+		}
+	}()
+	percent, ok = c.CPU()
+	return min(100, percent), ok && percent >= 0 // no NaN either
+}
+
+// ownMetrics is what a worker of this library reports, apart from samples.
+func (c *Config) ownMetrics(now time.Time) WorkerMetrics {
+	now = now.Truncate(time.Second)
+	m := WorkerMetrics{
+		Worker: c.WorkerID, Updated: now, Stats: map[string][]float64{}, Range: map[string][]float64{},
+		Support: newestFeature, SupportUpdated: now, Native: true,
+		MaxLeases: c.MaxLeasesForWorker, Handover: (c.handover() + time.Second - 1).Truncate(time.Second),
+	}
+	if m.MaxLeases <= 0 {
+		m.MaxLeases = -1
+	}
+	return m
 }
 
 // forget removes the report.

@@ -56,7 +56,7 @@ func (f *loads) lead(d time.Duration) {
 	var s scale
 	var workers []WorkerMetrics
 	for _, w := range f.workers {
-		workers = append(workers, ownMetrics(w, time.Unix(1, 0)))
+		workers = append(workers, (&Config{WorkerID: w}).ownMetrics(time.Unix(1, 0)))
 	}
 	f.pass(d, func(tick int, now time.Duration) {
 		if tick%3 != 0 {
@@ -66,10 +66,11 @@ func (f *loads) lead(d time.Duration) {
 		if tick%60 != 0 {
 			return
 		}
-		fleet := fleetView{workers: workers, balance: unlikely(&v, workers), cfg: defaultAssign(), rand: rand.New(rand.NewPCG(uint64(tick), 0)), delivers: map[string]float64{}}
+		fleet := fleetView{workers: workers, balance: v.calm, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(uint64(tick), 0)), delivers: map[string]float64{}, doubts: map[string]float64{}}
+		fleet.cfg.certain = true
 		for _, r := range v.rows {
 			fleet.leases = append(fleet.leases, fleetLease{Lease: r.Lease})
-			fleet.delivers[r.Key] = r.kbps
+			fleet.delivers[r.Key], fleet.doubts[r.Key] = r.kbps, r.doubt
 		}
 		moves, _ := assign(fleet)
 		for _, m := range moves {

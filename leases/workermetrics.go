@@ -14,6 +14,8 @@ const (
 	workerForgotten = 24 * time.Hour
 	// averageWeight is that of the newest of several samples.
 	averageWeight = 0.5
+	// cpuMetric is the metric that sensors of the KCL report.
+	cpuMetric = "C"
 )
 
 // validate tells what keeps the leader from making sense of m. The metrics of a
@@ -60,6 +62,15 @@ func (m WorkerMetrics) failing() bool {
 		}
 	}
 	return false
+}
+
+// maxLeases is the most leases that the worker takes; 0 for no limit. Of one that
+// does not tell it is that of the leader, as in the KCL.
+func (m WorkerMetrics) maxLeases(ofLeader int) int {
+	if m.MaxLeases == 0 {
+		return ofLeader
+	}
+	return max(0, m.MaxLeases)
 }
 
 // stale tells whether the metrics are to be deleted.

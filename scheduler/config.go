@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -160,6 +161,26 @@ type Config struct {
 	// to 10s (DefaultFailoverTime); at least 1s.
 	FailoverTime time.Duration
 
+	// AssignmentStrategy says by what a leader shares the leases out, on a table of
+	// KCL 3.x: leases.AssignByUtilization (the default), which evens out CPU or
+	// throughput, or leases.AssignByLeaseCount (leaseAssignmentStrategy in the KCL).
+	// The leader's setting counts, so it should be the same in all workers. It has no
+	// effect where workers take leases by themselves, see Balance.
+	AssignmentStrategy leases.AssignmentStrategy
+
+	// MaxThroughputKBps is how much the leases of one worker may deliver, in KB of
+	// 1024 bytes a second, before a leader gives it no more (maxThroughputPerHostKBps
+	// in the KCL). It bounds no delivery, and is the leader's setting like
+	// AssignmentStrategy. Defaults to 0, no limit.
+	MaxThroughputKBps float64
+
+	// DisableWorkerMetrics keeps this worker from telling the leader of a table of
+	// KCL 3.x how much of its CPU is used: of what its control group is allowed on
+	// Linux, where that is limited, else of the machine's. It is judged by the
+	// throughput of its leases then, as on other systems (disableWorkerMetrics in the
+	// KCL). Defaults to false.
+	DisableWorkerMetrics bool
+
 	// MaxLeasesForWorker is how many leases this worker takes at most. With too
 	// few workers for that, shards stay unread, and Healthy says so. Defaults
 	// to 0, no limit.
@@ -278,6 +299,12 @@ func (c Config) Validate() error {
 		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
 	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !fleet:
 		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
+	}
+	if c.AssignmentStrategy != leases.AssignByUtilization && c.AssignmentStrategy != leases.AssignByLeaseCount {
+		bad("AssignmentStrategy is %d: use leases.AssignByUtilization or leases.AssignByLeaseCount", int(c.AssignmentStrategy))
+	}
+	if !(c.MaxThroughputKBps >= 0) || math.IsInf(c.MaxThroughputKBps, 0) { // also for NaN
+		bad("MaxThroughputKBps is %v: use a positive number, or 0 for no limit", c.MaxThroughputKBps)
 	}
 	if c.MaxLeasesForWorker < 0 {
 		bad("MaxLeasesForWorker is %d: use a positive number, or 0 for no limit", c.MaxLeasesForWorker)

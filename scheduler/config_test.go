@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,9 @@ func TestValidate(t *testing.T) {
 		"epoch":                   {func(c *scheduler.Config) { c.Streams[0].CreationEpoch = -1 }, []string{"Config.Streams[0].CreationEpoch is -1"}},
 		"max leases":              {func(c *scheduler.Config) { c.MaxLeasesForWorker = -1 }, []string{"Config.MaxLeasesForWorker is -1"}},
 		"balance":                 {func(c *scheduler.Config) { c.Balance = 2 }, []string{"Config.Balance is 2"}},
+		"assignment strategy":     {func(c *scheduler.Config) { c.AssignmentStrategy = 2 }, []string{"Config.AssignmentStrategy is 2", "leases.AssignByLeaseCount"}},
+		"max throughput":          {func(c *scheduler.Config) { c.MaxThroughputKBps = -1 }, []string{"Config.MaxThroughputKBps is -1"}},
+		"no max throughput":       {func(c *scheduler.Config) { c.MaxThroughputKBps = math.NaN() }, []string{"Config.MaxThroughputKBps is NaN"}},
 		"assignment":              {func(c *scheduler.Config) { c.Assignment = 3 }, []string{"Config.Assignment is 3", "leases.AssignmentKCL3"}},
 		"assignment by a leader":  {func(c *scheduler.Config) { c.Assignment = leases.AssignmentKCL3 }, []string{"Config.Assignment is kcl3", "leases/dynamodb"}},
 		"stream without a name":   {stream(scheduler.StreamConfig{}), []string{"Config.Streams[0].Name is missing"}},

@@ -96,6 +96,8 @@ func (r *rig) worker(name string, opts ...func(*scheduler.Config)) *worker {
 		Kinesis:     client,
 		Leases:      w.store,
 		Logger:      r.log,
+		// What this machine is doing must not decide.
+		DisableWorkerMetrics: true,
 	}
 	for _, o := range opts {
 		o(&cfg)

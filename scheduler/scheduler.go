@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/cpu"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
@@ -180,6 +181,9 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		FailoverTime:       s.cfg.FailoverTime,
 		MaxLeasesForWorker: s.cfg.MaxLeasesForWorker,
 		Balance:            s.cfg.Balance,
+		AssignmentStrategy: s.cfg.AssignmentStrategy,
+		MaxThroughputKBps:  s.cfg.MaxThroughputKBps,
+		CPU:                s.sensor(),
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
 			st := s.streamOf(row)
@@ -194,6 +198,15 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	s.coord = coord
 	s.mu.Unlock()
 	return nil
+}
+
+// sensor tells the leader of a fleet how much of the CPU is used; nil when it is not
+// to be told.
+func (s *Scheduler) sensor() func() (float64, bool) {
+	if s.cfg.DisableWorkerMetrics {
+		return nil
+	}
+	return cpu.NewMeter().Used
 }
 
 // work runs the coordinator and the loops beside it, and joins them.

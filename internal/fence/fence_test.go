@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"internal/retry":      {},
 	"internal/line":       {},
 	"internal/usercode":   {},
+	"internal/cpu":        {},
 	"internal/awserr":     {"."},
 	"internal/fromsdk":    {"."},
 	"internal/shardend":   {".", "internal/fromsdk"},
@@ -63,7 +64,7 @@ var layers = map[string][]string{
 	"leases/redis":     {".", "leases", "leases/gokcl", "internal/retry"},
 	"leases/leasetest": {".", "leases"},
 	// 3: assembly
-	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/retry", "internal/awserr", "internal/line", "internal/usercode"},
+	"scheduler":   {".", "metrics", "efo", "polling", "leases", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/usercode"},
 	"kinesistest": {},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},

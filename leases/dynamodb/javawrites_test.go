@@ -243,14 +243,14 @@ func TestWritesBesideJava(t *testing.T) {
 			"DeleteItem if leaseKey = ownerName = recordVersionNumber =",
 		},
 		{
-			"report, KCL 3.5: never over a lease, and marked as ours",
+			"report, KCL 3.5: never over a lease, marked as ours, with the limits of its worker",
 			"UpdateItem set entityType lut opr slu sts sup",
-			"UpdateItem set entityType goWorker lut opr slu sts sup if leaseKey absent",
+			"UpdateItem set entityType goHandover goMaxLeases goWorker lut opr slu sts sup if leaseKey absent",
 		},
 		{
 			"report, KCL 3.4: what newer ones tell besides",
 			"UpdateItem set lut opr sts",
-			"UpdateItem set goWorker lut opr slu sts sup",
+			"UpdateItem set goWorker lut opr slu sts sup remove goHandover goMaxLeases",
 		},
 		{
 			"new state of the client version, KCL 3.5",

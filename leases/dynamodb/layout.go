@@ -37,6 +37,8 @@ const (
 	attrAbilities     = "goCan"           // N, bits: what the last taker understands
 	attrHandoverTo    = "goHandoverTo"    // S, next owner for whom a worker of this library began the hand-over
 	attrNativeWorker  = "goWorker"        // BOOL, in the metrics of a worker of this library
+	attrMaxLeases     = "goMaxLeases"     // N, the same: the most leases that it takes, 0 for no limit
+	attrHandover      = "goHandover"      // N, the same: seconds that it may need to hand over a lease
 )
 
 // The index of leases by owner (KCL 3.x).

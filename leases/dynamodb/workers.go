@@ -110,6 +110,16 @@ func (p place) encodeWorker(m leases.WorkerMetrics) (it item, absent []string, e
 	} else {
 		absent = append(absent, attrNativeWorker)
 	}
+	if m.MaxLeases == 0 {
+		absent = append(absent, attrMaxLeases)
+	} else {
+		it[attrMaxLeases] = integer(max(0, int64(m.MaxLeases)))
+	}
+	if m.Handover < time.Second {
+		absent = append(absent, attrHandover)
+	} else {
+		it[attrHandover] = integer(int64(m.Handover / time.Second))
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, nil, fmt.Errorf("metrics of worker %q cannot be written: %w", m.Worker, err)
 	}
@@ -171,6 +181,12 @@ func (p place) decodeWorker(it item) (leases.WorkerMetrics, *leases.RowError) {
 	if v, ok := it[attrNativeWorker].(*types.AttributeValueMemberBOOL); ok {
 		m.Native = v.Value
 	}
+	if it[attrMaxLeases] != nil {
+		if m.MaxLeases = int(r.integer(attrMaxLeases, math.MaxInt32, false)); m.MaxLeases == 0 {
+			m.MaxLeases = -1
+		}
+	}
+	m.Handover = time.Duration(r.integer(attrHandover, math.MaxInt32, false)) * time.Second
 	if m.Worker == "" {
 		r.wrong(p.key, "a string (S)")
 	}

@@ -110,7 +110,7 @@ func testIndex(t *testing.T, s leases.FleetStore) {
 func reported(worker string, second int64) leases.WorkerMetrics {
 	at := time.Unix(1_700_000_000+second, 0).UTC()
 	return leases.WorkerMetrics{
-		Worker: worker, Updated: at, Native: true, Support: 1, SupportUpdated: at,
+		Worker: worker, Updated: at, Native: true, Support: 1, SupportUpdated: at, MaxLeases: max(-1, int(second)-1), Handover: time.Duration(max(0, second)) * time.Minute,
 		Stats: map[string][]float64{"C": {50, 12.5, -1}, "NI": {0}}, Range: map[string][]float64{"C": {80, 100}, "NI": {0}},
 	}
 }
