@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -276,8 +280,22 @@ func (c Config) Validate() error {
 	if c.Kinesis == nil {
 		bad("Kinesis is missing: give kinesis.NewFromConfig(...)")
 	}
+	if c.Kinesis != nil {
+		o := c.Kinesis.Options()
+		if err := validEndpoint(o.BaseEndpoint); err != nil {
+			bad("Kinesis has BaseEndpoint %q: %w", aws.ToString(o.BaseEndpoint), err)
+		}
+		own := reflect.TypeOf(o.EndpointResolverV2) != reflect.TypeOf(kinesis.NewDefaultEndpointResolverV2())
+		if o.Region == "" && o.BaseEndpoint == nil && !own {
+			bad("Kinesis has no Region: set AWS_REGION, or give config.WithRegion(...) to config.LoadDefaultConfig")
+		}
+	}
 	if c.Leases == nil {
 		bad("Leases is missing: give a lease store, such as dynamodb.New(...) or memory.New()")
+	} else if v, ok := c.Leases.(interface{ Validate() error }); ok {
+		if err := usercode.Call(v.Validate); err != nil {
+			bad("Leases: %w", err)
+		}
 	}
 	if c.RetrievalMode != EFO && c.RetrievalMode != Polling {
 		bad("RetrievalMode is %d: use scheduler.EFO or scheduler.Polling", int(c.RetrievalMode))
@@ -336,6 +354,18 @@ func (c Config) Validate() error {
 		errs = append(errs, c.validateStreams("Config.Streams", c.Streams)...)
 	}
 	return errors.Join(errs...)
+}
+
+// validEndpoint tells whether an endpoint is a URL that can be called; nil is the SDK's own.
+func validEndpoint(endpoint *string) error {
+	if endpoint == nil {
+		return nil
+	}
+	u, err := url.Parse(*endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("give a URL with http:// or https:// and a host, or leave it out for AWS")
+	}
+	return nil
 }
 
 // validateStreams checks a list of streams; where names it.

@@ -7,11 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -36,10 +39,22 @@ func TestValidate(t *testing.T) {
 		change func(*scheduler.Config)
 		want   []string // all of them
 	}{
-		"application missing":     {func(c *scheduler.Config) { c.Application = "" }, []string{"Config.Application is missing"}},
-		"application invalid":     {func(c *scheduler.Config) { c.Application = "a b" }, []string{`Config.Application is "a b"`, "letters, digits"}},
-		"worker id":               {func(c *scheduler.Config) { c.WorkerID = "a\nb" }, []string{"Config.WorkerID", "control characters"}},
-		"client missing":          {func(c *scheduler.Config) { c.Kinesis = nil }, []string{"Config.Kinesis is missing"}},
+		"application missing": {func(c *scheduler.Config) { c.Application = "" }, []string{"Config.Application is missing"}},
+		"application invalid": {func(c *scheduler.Config) { c.Application = "a b" }, []string{`Config.Application is "a b"`, "letters, digits"}},
+		"worker id":           {func(c *scheduler.Config) { c.WorkerID = "a\nb" }, []string{"Config.WorkerID", "control characters"}},
+		"client missing":      {func(c *scheduler.Config) { c.Kinesis = nil }, []string{"Config.Kinesis is missing"}},
+		"no region":           {func(c *scheduler.Config) { c.Kinesis = kinesis.New(kinesis.Options{}) }, []string{"Config.Kinesis has no Region", "AWS_REGION"}},
+		"endpoint without scheme": {func(c *scheduler.Config) {
+			c.Kinesis = kinesis.New(kinesis.Options{Region: "eu-west-1", BaseEndpoint: aws.String("localhost:4566")})
+		}, []string{`Config.Kinesis has BaseEndpoint "localhost:4566"`, "http://"}},
+		"table name of two letters": {func(c *scheduler.Config) {
+			c.Leases = dynamodb.New(dynamodb.Config{Table: "ab", Client: sdk.New(sdk.Options{})})
+		}, []string{"Config.Leases: leases/dynamodb", `Config.Table is "ab"`, "3 to 255 letters"}},
+		"table without a client": {func(c *scheduler.Config) { c.Leases = dynamodb.New(dynamodb.Config{Table: "app"}) }, []string{"Config.Leases: leases/dynamodb", "Config.Client is missing"}},
+		"endpoint of the table without scheme": {func(c *scheduler.Config) {
+			c.Leases = dynamodb.New(dynamodb.Config{Table: "app", Client: sdk.New(sdk.Options{BaseEndpoint: aws.String("localhost:8000")})})
+		}, []string{"Config.Leases: leases/dynamodb", `BaseEndpoint "localhost:8000"`}},
+		"nil store":               {func(c *scheduler.Config) { c.Leases = (*dynamodb.Store)(nil) }, []string{"Config.Leases: leases/dynamodb: the store is nil"}},
 		"store missing":           {func(c *scheduler.Config) { c.Leases = nil }, []string{"Config.Leases is missing", "memory.New()"}},
 		"no streams":              {func(c *scheduler.Config) { c.Streams = nil }, []string{"Config.Streams is empty"}},
 		"mode":                    {func(c *scheduler.Config) { c.RetrievalMode = 7 }, []string{"Config.RetrievalMode is 7", "scheduler.Polling"}},

@@ -237,6 +237,9 @@ func (c *consumer) report() checkpoint.Report {
 // never checkpoints. The watchdog calls it.
 func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time) {
 	r := c.report()
+	if c.progress.blocked(now, c.s.cfg.StallTimeout) {
+		return // the processor has not come back: to checkpoint is not what it lacks
+	}
 	if c.s.cfg.CheckpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
 		return
 	}

@@ -146,6 +146,13 @@ func (p *progress) calling(method string) {
 	p.call, p.callSince = method, time.Now()
 }
 
+// blocked tells whether a method of the processor has run for a while.
+func (p *progress) blocked(now time.Time, limit time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.callSince.IsZero() && now.Sub(p.callSince) >= limit
+}
+
 // called says that the method came back.
 func (p *progress) called(err error) {
 	p.mu.Lock()

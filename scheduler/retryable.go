@@ -17,6 +17,7 @@ const (
 	scanTimeout     = 30 * time.Second // all rows; with DynamoDB, while nothing of them arrives
 	firstBackoff    = 500 * time.Millisecond
 	maxBackoff      = 20 * time.Second // plus jitter of half of it
+	maxWrong        = 3                // answers in a row that are none of the service's, before Run gives up
 	unreachableTime = 2 * time.Minute  // how long Run tries to reach a service that never answered before it gives up
 )
 
@@ -25,6 +26,7 @@ type retryability int
 
 const (
 	giveUp      retryability = iota // the same call will fail again
+	wrongPlace                      // something else than the service answered, or clocks differ: gives up unless that was an accident
 	tryAgain                        // the service answered that it cannot now
 	unreachable                     // nobody answered
 )
@@ -42,8 +44,12 @@ func retryable(err error) retryability {
 		return giveUp
 	case errors.Is(err, errTracker):
 		return tryAgain // it is the user's, and not on the network for all we know
-	case errors.Is(err, errIncomplete), errors.Is(err, errEndless):
+	case errors.Is(err, errIncomplete), errors.Is(err, errEndless), errors.Is(err, errCreating):
 		return tryAgain // an answer of the service
+	case awserr.NotSent(err):
+		return giveUp
+	case awserr.Foreign(err), awserr.Skewed(err):
+		return wrongPlace // of a skew the SDK has learned by how much: the next call may succeed
 	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain
 	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":
@@ -60,6 +66,7 @@ func retryable(err error) retryability {
 func (s *Scheduler) persist(ctx context.Context, step string, do func(context.Context) error) error {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	var silent time.Time
+	wrong := 0                   // answers of something else, in a row
 	s.status.starting(step, nil) // once: while it is tried again, what went wrong stays known
 	for {
 		start := time.Now()
@@ -70,9 +77,17 @@ func (s *Scheduler) persist(ctx context.Context, step string, do func(context.Co
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		switch retryable(err) {
+		kind := retryable(err)
+		if kind != wrongPlace {
+			wrong = 0
+		}
+		switch kind {
 		case giveUp:
 			return err
+		case wrongPlace:
+			if wrong++; wrong >= maxWrong {
+				return err
+			}
 		case tryAgain:
 			silent = time.Time{}
 		case unreachable:

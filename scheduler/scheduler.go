@@ -144,18 +144,9 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if s.cfg.RetrievalMode == EFO {
 		s.http = efo.NewHTTPClient(s.given.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
 	}
-	var streams []*stream
-	for i := range s.cfg.Streams {
-		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
-			st, err := s.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), s.cfg.Streams[i])
-			if err == nil {
-				streams = append(streams, st)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	streams, err := s.describeAll(ctx)
+	if err != nil {
+		return err
 	}
 	if err := s.persist(ctx, "ask the stream tracker", t.ask); err != nil {
 		return err

@@ -102,7 +102,7 @@ func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
 		results := s.syncAll(ctx, todo)
 		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
 		for _, st := range todo {
-			if !errors.Is(results[st], errIncomplete) {
+			if retryable(results[st]) != tryAgain {
 				return results[st]
 			}
 		}

@@ -205,7 +205,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	case d.StreamStatus == types.StreamStatusDeleting:
 		return nil, fmt.Errorf("%w: %s: %s is being deleted", kcl.ErrStreamNotFound, where, cfg.resource())
 	case d.StreamStatus == types.StreamStatusCreating:
-		return nil, errCreating
+		return nil, fmt.Errorf("%s: %s: %w", where, cfg.resource(), errCreating)
 	}
 	arn := aws.ToString(d.StreamARN)
 	id, err := kcl.ParseStreamARN(arn)
@@ -239,8 +239,32 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	return st, nil
 }
 
+// describeAll asks for the streams of the configuration. Of several streams those
+// that are not ready, or of which the service cannot tell now, are left to the
+// stream tracker: they keep the others from nothing.
+func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
+	var streams []*stream
+	for i, cfg := range s.cfg.Streams {
+		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
+			st, err := s.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), cfg)
+			switch {
+			case err == nil:
+				streams = append(streams, st)
+			case s.multi() && retryable(err) == tryAgain:
+				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read meanwhile", "stream", cfg.resource(), "err", err)
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
+}
+
 // errCreating is answered by asking again.
-var errCreating = fmt.Errorf("the stream is still being created: %w", context.DeadlineExceeded)
+var errCreating = errors.New("the stream is still being created")
 
 func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*types.StreamDescriptionSummary, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -178,6 +178,12 @@ func readLayer(err error) Layer {
 	if err == nil {
 		return LayerStream
 	}
+	if awserr.Code(err) == "other" {
+		return LayerService // an answer that is an error, whatever its body is
+	}
+	if awserr.Cut(err) {
+		return LayerStream // what does not arrive cannot be decoded either
+	}
 	if undecodable(err) {
 		return LayerDecoder
 	}

@@ -7,9 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/kinesis-go/kcl"
 )
@@ -28,8 +34,8 @@ var codes = []string{
 }
 
 // Code returns the service's error code, "timeout" for an expired deadline,
-// "canceled", "other" for a code outside the list, and "transport" for an
-// error that no service answered.
+// "canceled", "other" for a code outside the list or an answer of the 4xx or 5xx
+// kind without one, and "transport" for an error that no service answered.
 func Code(err error) string {
 	var api smithy.APIError
 	switch {
@@ -44,8 +50,82 @@ func Code(err error) string {
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "canceled"
+	case status(err) >= http.StatusBadRequest:
+		return "other"
 	}
 	return "transport"
+}
+
+// status is that of the answer that err is about; 0 when there was none.
+func status(err error) int {
+	e, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || e.Response == nil || e.Response.Response == nil {
+		return 0
+	}
+	return e.Response.StatusCode
+}
+
+// NotSent tells whether a call failed before anything was sent: without a region,
+// without credentials, or with an endpoint that is no URL.
+func NotSent(err error) bool {
+	if _, call := errors.AsType[*smithy.OperationError](err); !call || status(err) > 0 || ended(err) {
+		return false
+	}
+	if _, answered := errors.AsType[smithy.APIError](err); answered {
+		return false
+	}
+	if _, sent := errors.AsType[*smithyhttp.RequestSendError](err); sent {
+		u, ok := errors.AsType[*url.Error](err)
+		return ok && strings.HasPrefix(u.Err.Error(), "unsupported protocol scheme")
+	}
+	return true
+}
+
+// Foreign tells whether something answered that is not the service: a page in
+// place of an answer, or a refusal without an error code. The endpoint leads to
+// another server, or a proxy is in between. 5xx answers are not meant; they pass.
+func Foreign(err error) bool {
+	at := status(err)
+	if at == 0 || at >= http.StatusInternalServerError || at == http.StatusRequestTimeout || at == http.StatusTooManyRequests || ended(err) {
+		return false
+	}
+	if bad, ok := errors.AsType[*smithy.DeserializationError](err); ok {
+		// An answer that was cut off is no page.
+		return at >= http.StatusMultipleChoices || strings.Contains(bad.Error(), "offset 0")
+	}
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && (api.ErrorCode() == "UnknownError" || api.ErrorCode() == "UnknownOperationException")
+}
+
+// ended tells whether a context or a connection ended while the call was under way.
+func ended(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// Cut tells whether an answer began and did not come to its end.
+func Cut(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return ended(err) || errors.Is(err, io.EOF)
+}
+
+// Skewed tells whether the clocks of this host and the service differ too much.
+// The SDK notes by how much, so that the next call may succeed.
+func Skewed(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode() {
+	case "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture":
+		return true
+	case "InvalidSignatureException", "SignatureDoesNotMatch":
+		// The code is the same for a wrong key: only the text tells.
+		text := strings.ToLower(api.ErrorMessage())
+		return strings.Contains(text, "signature expired") || strings.Contains(text, "signature not yet current")
+	}
+	return false
 }
 
 // Is tells whether the service answered with one of the codes.
@@ -66,21 +146,50 @@ func KeyUnusable(err error) bool {
 	return Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired")
 }
 
-// Denied tells whether the credentials are wrong or lack a permission.
+// Denied tells whether the credentials are wrong or lack a permission. A wrong
+// clock, which passes, is not meant.
 func Denied(err error) bool {
-	return Is(err, "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
+	return !Skewed(err) && Is(err, "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
 		"IncompleteSignature", "MissingAuthenticationTokenException")
 }
 
-// Explain wraps an error about missing permissions with [kcl.ErrAccessDenied],
-// naming the action to allow, such as kinesis:ListShards, and the resource.
-// Other errors come back with action and resource in front.
+// Explain says what to do about an error of an action, such as
+// kinesis:ListShards, on a resource. Refused credentials and missing permissions
+// are wrapped with [kcl.ErrAccessDenied]; of these, only a missing permission names
+// the action to allow. Where there is no remedy, action and resource come in front.
 func Explain(err error, action, resource string) error {
 	if err == nil {
 		return nil
 	}
-	if Denied(err) {
+	do := remedy(err)
+	switch {
+	case do != "" && Denied(err):
+		return fmt.Errorf("%w: %s %s: %s: %w", kcl.ErrAccessDenied, action, resource, do, err)
+	case do != "":
+		return fmt.Errorf("%s %s: %s: %w", action, resource, do, err)
+	case Denied(err):
 		return fmt.Errorf("%w: allow %s on %s for these credentials: %w", kcl.ErrAccessDenied, action, resource, err)
 	}
 	return fmt.Errorf("%s %s: %w", action, resource, err)
+}
+
+// remedy says what to do about an error that is about no permission; "" when nobody knows.
+func remedy(err error) string {
+	switch {
+	case Skewed(err):
+		return "the clock of this host is wrong: set it, best with NTP"
+	case Is(err, "ExpiredTokenException", "ExpiredToken"):
+		return "the credentials have expired: renew them, and give the client a provider that does so by itself"
+	case Is(err, "UnrecognizedClientException", "InvalidClientTokenId"):
+		return "the service does not know the access key or the session token: check the credentials, and that they are of this partition and region"
+	case Is(err, "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature"):
+		return "the signature is wrong: check the secret access key, and that no proxy changes requests"
+	case Is(err, "MissingAuthenticationTokenException"):
+		return "the request has no credentials: give the client a credentials provider, such as that of config.LoadDefaultConfig"
+	case NotSent(err):
+		return "the request could not be sent: check the client's Region, Credentials and BaseEndpoint (with http:// or https://), as config.LoadDefaultConfig fills them in"
+	case Foreign(err):
+		return "what answers is not this service: check the client's BaseEndpoint, and proxies on the way"
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/aws/smithy-go"
@@ -66,4 +67,31 @@ func TestExplainNamesActionAndResource(t *testing.T) {
 	require.NotErrorIs(t, other, kcl.ErrAccessDenied)
 	require.ErrorContains(t, other, "kinesis:ListShards arn:x")
 	require.True(t, awserr.Is(other, "InternalFailure"), "the cause stays")
+}
+
+// TestRemedies: each names what is wrong. Only a missing permission is to be allowed, and a wrong clock is no denial.
+func TestRemedies(t *testing.T) {
+	t.Parallel()
+	say := func(code, message string) error {
+		return fmt.Errorf("operation error: %w", &smithy.GenericAPIError{Code: code, Message: message})
+	}
+	unsent := &smithy.OperationError{ServiceID: "Kinesis", Err: errors.New("get identity: no credentials")}
+	for want, err := range map[string]error{
+		"allow kinesis:GetRecords on arn:x": say("AccessDeniedException", "not authorized"),
+		"clock of this host is wrong":       say("InvalidSignatureException", "Signature not yet current: 20260101T001000Z is still later than 20260101T000000Z"),
+		"check the secret access key":       say("InvalidSignatureException", "The request signature we calculated does not match"),
+		"does not know the access key":      say("UnrecognizedClientException", "The security token included in the request is invalid"),
+		"credentials have expired":          say("ExpiredTokenException", "The security token included in the request is expired"),
+		"has no credentials":                say("MissingAuthenticationTokenException", "Missing Authentication Token"),
+		"could not be sent":                 unsent,
+	} {
+		got := awserr.Explain(err, "kinesis:GetRecords", "arn:x")
+		require.ErrorContains(t, got, want)
+		require.Equal(t, want == "allow kinesis:GetRecords on arn:x", strings.Contains(got.Error(), "allow "), got)
+		require.Equal(t, awserr.Denied(err), errors.Is(got, kcl.ErrAccessDenied), got)
+	}
+	require.True(t, awserr.NotSent(unsent))
+	require.False(t, awserr.NotSent(errors.New("of a store of the user's")), "nothing is known of other errors")
+	require.False(t, awserr.NotSent(&smithy.OperationError{Err: context.DeadlineExceeded}))
+	require.False(t, awserr.Denied(say("InvalidSignatureException", "Signature expired: x")))
 }

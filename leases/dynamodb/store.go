@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -101,6 +102,11 @@ func (c Config) Validate() error {
 	if c.Client == nil {
 		problems = append(problems, errors.New("Config.Client is missing: set it to dynamodb.NewFromConfig(aws config)"))
 	}
+	if c.Client != nil {
+		if e := c.Client.Options().BaseEndpoint; e != nil && !callable(*e) {
+			problems = append(problems, fmt.Errorf("Config.Client has BaseEndpoint %q: give a URL with http:// or https:// and a host, or leave it out for AWS", *e))
+		}
+	}
 	if !tableName.MatchString(c.Table) {
 		problems = append(problems, fmt.Errorf("Config.Table is %q: a table name has 3 to 255 letters, digits, '_', '.' or '-'", c.Table))
 	}
@@ -119,6 +125,12 @@ func (c Config) Validate() error {
 		problems = append(problems, fmt.Errorf("Config.ReadCapacity is %d and Config.WriteCapacity %d: set both to 1 or more, or both to 0 for an on-demand table", c.ReadCapacity, c.WriteCapacity))
 	}
 	return errors.Join(problems...)
+}
+
+// callable tells whether an endpoint is a URL that can be called.
+func callable(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // Store is a lease table in DynamoDB. It is safe for concurrent use and holds

@@ -20,13 +20,17 @@ import (
 // tableTimeout bounds the wait for a table to become usable, as in the KCL.
 const tableTimeout = 10 * time.Minute
 
+// throttledTime is how long Init tries again by itself while it is throttled.
+const throttledTime = 30 * time.Second
+
 // errTableTimeout is the cause when it has passed.
 var errTableTimeout = fmt.Errorf("table was not usable after %v", tableTimeout)
 
 // Init implements [leases.Store]: it makes the table unless it exists, waits
 // until it is ACTIVE or UPDATING, for ten minutes at most, and checks its key.
 // The error wraps [leases.ErrForeignTable] for a table of another layout and
-// kcl.ErrAccessDenied for a missing permission. It needs dynamodb:DescribeTable;
+// kcl.ErrAccessDenied for a missing permission. It is one of throttling after 30
+// seconds of that: call Init again. It needs dynamodb:DescribeTable;
 // dynamodb:CreateTable only when there is no table (with Tags also
 // dynamodb:TagResource); dynamodb:DescribeContinuousBackups and
 // dynamodb:UpdateContinuousBackups for PointInTimeRecovery.
@@ -49,6 +53,10 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 	defer cancel()
 	wait := retry.New(500*time.Millisecond, 5*time.Second)
 	var status types.TableStatus
+	began := time.Now()
+	// Throttling that lasts is the caller's affair, who tries again and can say meanwhile what is
+	// wrong. A table that was made here is waited for: nobody else calls OnCreate.
+	lasts := func() bool { return !created && time.Since(began) >= throttledTime }
 	for {
 		t, err := s.describe(ctx)
 		switch {
@@ -56,13 +64,15 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 			// Also right after CreateTable, which DescribeTable may not know of
 			// yet; creating it again does no harm.
 			did, err := s.create(ctx)
-			if err != nil {
+			if err != nil && (!awserr.Throttled(err) || lasts()) {
 				return created, err
 			}
 			if did && !created {
 				created = true
 				continue // small tables are often there at once
 			}
+		case awserr.Throttled(err) && lasts():
+			return created, err
 		case awserr.Throttled(err):
 			s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be described yet", slog.Any("err", err))
 		case err != nil:
@@ -124,7 +134,7 @@ func (s *Store) create(ctx context.Context) (bool, error) {
 		return true, nil
 	case awserr.Is(err, "ResourceInUseException"):
 		return false, nil
-	case awserr.Throttled(err), awserr.Code(err) == "transport", awserr.Code(err) == "timeout":
+	case awserr.Code(err) == "transport", awserr.Code(err) == "timeout":
 		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be created yet", slog.Any("err", err))
 		return false, nil
 	}

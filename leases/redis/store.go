@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -24,7 +25,7 @@ type Store struct {
 
 var _ leases.Store = (*Store)(nil)
 
-// New returns a Store. It calls nobody; Init says what is wrong with cfg.
+// New returns a Store. It calls nobody; Validate and Init say what is wrong with cfg.
 func New(cfg Config) *Store {
 	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, DefaultKeyPrefix)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
@@ -33,6 +34,17 @@ func New(cfg Config) *Store {
 		log = slog.Default()
 	}
 	return &Store{cfg: cfg, keys: keysOf(cfg.KeyPrefix, cfg.Application), log: log.With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")}
+}
+
+// Validate reports everything that is wrong with the Config that New was given.
+func (s *Store) Validate() error {
+	if s == nil {
+		return errors.New("leases/redis: the store is nil: make it with redis.New")
+	}
+	if err := s.cfg.Validate(); err != nil {
+		return fmt.Errorf("leases/redis: %w", err)
+	}
+	return nil
 }
 
 // String names the table, and nothing of the client.

@@ -22,8 +22,8 @@ var errStartTimeout = fmt.Errorf("no usable Redis after %v", startTimeout)
 // leases.ErrForeignTable for keys of another layout, format or application, and
 // kcl.ErrAccessDenied for a missing right.
 func (s *Store) Init(ctx context.Context) error {
-	if err := s.cfg.Validate(); err != nil {
-		return fmt.Errorf("leases/redis: %w", err)
+	if err := s.Validate(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
 	defer cancel()
