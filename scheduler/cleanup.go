@@ -112,13 +112,14 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.label,
 			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
 	}
-	for _, row := range leases.PlanRepair(holes, rows, list.shards, opt) {
+	repairs, later := t.s.holdBack(leases.PlanRepair(holes, rows, list.shards, opt))
+	for _, row := range repairs {
 		if _, err := t.s.create(ctx, row); err != nil {
 			return err
 		}
 	}
 	t.s.syncSoon(t.st)
-	return nil
+	return later
 }
 
 // remove deletes rows, until something goes wrong.

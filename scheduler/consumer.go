@@ -58,6 +58,8 @@ type consumer struct {
 	missing   bool      // the service did not find the shard when it was last read
 	met       bool      // the record at the checkpoint, or what is left of the shard behind it
 	restarts  restarts
+	orphaned  streak            // waits for a parent without a row
+	probes    map[string]*probe // of such parents
 
 	corrupt   untold // corrupt aggregates
 	undecoded untold // records that could not be decoded

@@ -46,6 +46,7 @@ func (c *consumer) adopt(ctx context.Context) outcome {
 		}
 		c.progress.stored(err)
 		if err == nil {
+			c.holder.Amend(to, leases.AttrAll)
 			c.start = c.start.With(set|leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrHashKeyRange|leases.AttrParents, to)
 			return done
 		}
@@ -81,6 +82,7 @@ func (c *consumer) waitForParents(ctx context.Context) outcome {
 			if err == nil {
 				if !row.PinnedAt.IsZero() {
 					c.start.PinnedAt = row.PinnedAt
+					c.holder.Amend(row, leases.AttrPinnedAt)
 				}
 				break
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -21,16 +22,50 @@ const absentAge = 5 * time.Second
 // of them are asked each time: one whose row was missing can have got it back
 // while the shard waited for the other.
 func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
+	all := true
+	var ends []string
+	var lost error
 	for _, parent := range c.start.Parents {
-		if finished, err := c.parentFinished(ctx, parent); err != nil || !finished {
+		state, err := c.parentState(ctx, parent)
+		if err != nil {
+			return false, err
+		}
+		switch state {
+		case parentEnded:
+			ends = append(ends, parent)
+		case parentMissing:
+			lost = cmpErr(lost, c.parentLost(parent))
+			all = false
+		case parentUnread:
+			all = false
+		}
+	}
+	c.lost(lost)
+	if !all {
+		return false, nil
+	}
+	// The last scan may be old, and a row at its end can have been put back. One
+	// that is gone by now was at its end.
+	for _, parent := range ends {
+		row, found, err := c.rowNow(ctx, parent)
+		if err != nil || (found && !row.Finished()) {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// parentFinished tells whether a parent no longer holds this shard back: its
-// row says SHARD_END, or it has no row and will not get one.
+// parentState is what a parent means to this shard.
+type parentState int
+
+const (
+	parentUnread  parentState = iota // it is still to be read
+	parentEnded                      // its row says SHARD_END
+	parentPassed                     // it has no row, and this shard need not wait for it
+	parentMissing                    // it has no row, and should have one
+)
+
+// parentState tells whether a parent no longer holds this shard back.
 //
 // A row that is missing proves nothing by itself. Of three shards, a and b are
 // merged to d, and d and c to e:
@@ -41,39 +76,75 @@ func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
 //	c ---------'
 //
 // The end of c makes the row of e. If a and b are still being read then, d has
-// no row yet, and e must wait all the same.
+// no row yet, and e must wait all the same. And a row can have been deleted. So
+// the shard goes on without the parent's row only if it has begun itself, if
+// reading began with it (its start is LATEST or a time), or if nothing is left in
+// the parent: it has left the retention period, or is empty from end to end.
+// No clean-up deletes the row of a parent before its children have begun.
 //
 // A parent that has left the retention period keeps its row; the consumer that
 // holds it finds out, and writes SHARD_END.
-func (c *consumer) parentFinished(ctx context.Context, parent string) (bool, error) {
+func (c *consumer) parentState(ctx context.Context, parent string) (parentState, error) {
 	row, found, err := c.rowOf(ctx, parent)
-	if err != nil || found {
-		return found && row.Finished(), err
+	switch {
+	case err != nil:
+		return parentUnread, err
+	case found && row.Finished():
+		return parentEnded, nil
+	case found:
+		return parentUnread, nil
+	case !c.start.Checkpoint.IsSentinel():
+		return parentPassed, nil // this shard has begun, so its parents had ended, and were cleaned up since
 	}
-	if !c.start.Checkpoint.IsSentinel() {
-		return true, nil // this shard has begun, so its parents had ended, and were cleaned up since
+	list, err := c.stream.lineage.get(ctx, absentAge)
+	if err != nil {
+		return parentUnread, err
 	}
-	comes, err := c.comes(ctx, parent, map[string]bool{})
-	if err != nil || comes {
-		return false, err
+	shard, listed := list.byID[parent]
+	frontier := c.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
+	if listed || !frontier {
+		comes, err := c.comes(ctx, parent, map[string]bool{})
+		if err != nil || comes {
+			return parentUnread, err
+		}
 	}
 	// An ancestor can have ended, and made the row, between the two looks.
-	row, err = c.s.cfg.Leases.Get(ctx, leases.Key(c.stream.id, parent, c.stream.multi))
-	if errors.Is(err, leases.ErrNotFound) {
-		return true, nil
+	row, found, err = c.rowNow(ctx, parent)
+	switch {
+	case err != nil:
+		return parentUnread, err
+	case found && row.Finished():
+		return parentEnded, nil
+	case found:
+		return parentUnread, nil
+	case frontier || !listed:
+		return parentPassed, nil
 	}
-	return err == nil && row.Finished(), err
+	if c.probes == nil {
+		c.probes = map[string]*probe{}
+	}
+	if c.probes[parent] == nil {
+		c.probes[parent] = &probe{}
+	}
+	if shard.Closed() && c.probes[parent].look(ctx, c.s.cfg.Kinesis, c.stream.id.ARN, parent) {
+		return parentPassed, nil
+	}
+	return parentMissing, nil
 }
 
-// rowOf looks at the last scan first. SHARD_END is for ever, so that may be
-// old; only when it shows no row, as before the first scan, the table is asked.
+// rowOf looks at the last scan first, which may be old; only when it shows no row,
+// as before the first scan, the table is asked.
 func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	key := leases.Key(c.stream.id, shardID, c.stream.multi)
 	_, coord := c.s.parts()
-	if row, ok := coord.Lookup(key); ok {
+	if row, ok := coord.Lookup(leases.Key(c.stream.id, shardID, c.stream.multi)); ok {
 		return row, true, nil
 	}
-	row, err := c.s.cfg.Leases.Get(ctx, key)
+	return c.rowNow(ctx, shardID)
+}
+
+// rowNow asks the table.
+func (c *consumer) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
+	row, err := c.s.cfg.Leases.Get(ctx, leases.Key(c.stream.id, shardID, c.stream.multi))
 	if errors.Is(err, leases.ErrNotFound) {
 		return leases.Lease{}, false, nil
 	}

@@ -36,6 +36,7 @@ type progress struct {
 	processor streak // failures of the processor
 	reading   streak // failures of the source
 	storing   streak // failures of the lease store at the shard's end
+	lost      streak // waits for a parent that nobody will finish
 }
 
 // streak is an unbroken row of failures.

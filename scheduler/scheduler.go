@@ -39,6 +39,7 @@ type Scheduler struct {
 	orphans   orphans
 	waits     waits
 	tracked   tracked
+	rowsSeen  rowMemory
 	resync    chan struct{} // asks the shard sync to run; holds one request
 	retrack   chan struct{} // asks for the list of streams; holds one request
 

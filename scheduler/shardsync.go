@@ -153,7 +153,7 @@ func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream
 	var listing leases.Listing
 	var listErr error
 	if len(streams) > 0 {
-		listing, listErr = s.listRows(ctx)
+		listing, listErr = s.listFor(ctx, streams...)
 	}
 	results := make(map[*stream]syncResult, len(streams))
 	for i, st := range streams {
@@ -204,7 +204,7 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
-		if listing, err = s.listRows(ctx); err != nil {
+		if listing, err = s.listFor(ctx, st); err != nil {
 			return nil, err
 		}
 	}
@@ -229,7 +229,10 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 		return 0, false, err
 	}
 	shards, initial := list.shards, st.cfg.InitialPosition
-	first := !st.hasRows(rows)
+	first, err := s.isNew(st, rows)
+	if err != nil {
+		return 0, false, err
+	}
 	if first && initial.Kind == kcl.Latest && st.replaces(rows) {
 		// The stream was created again under its name, while the application read
 		// the one before: everything in it was written since.
@@ -246,6 +249,7 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 			return 0, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)
 		}
 	}
+	plan, later := s.holdBack(plan)
 	for _, generation := range leases.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {
 			made, err := s.createAll(ctx, rows)
@@ -255,7 +259,7 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 			}
 		}
 	}
-	return created, true, nil
+	return created, true, later
 }
 
 // creators is how many rows are created at the same time.

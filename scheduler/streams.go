@@ -124,6 +124,8 @@ func (st *stream) trouble(now time.Time, limit, interval time.Duration) error {
 	switch {
 	case st.stopErr != nil:
 		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.label, st.stopErr)
+	case errors.Is(st.syncing.err, errRowsVanished):
+		return fmt.Errorf("scheduler: %w", st.syncing.err)
 	case st.syncing.err != nil && now.Sub(st.syncing.since) >= limit:
 		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s (last synchronised %s): %w", st.label, st.syncing.since.UTC().Format(time.RFC3339), stamp(st.synced), st.syncing.err)
 	case !st.synced.IsZero() && now.Sub(st.synced) >= limit+2*interval:
@@ -300,7 +302,12 @@ func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
 
 // listRows reads the whole lease table.
 func (s *Scheduler) listRows(ctx context.Context) (leases.Listing, error) {
-	listing, err := line.Call(ctx, scanTimeout, s.cfg.Leases.List)
+	return s.listRowsBy(ctx, s.cfg.Leases.List)
+}
+
+// listRowsBy lists with List or ListNow.
+func (s *Scheduler) listRowsBy(ctx context.Context, list func(context.Context) (leases.Listing, error)) (leases.Listing, error) {
+	listing, err := line.Call(ctx, scanTimeout, list)
 	if err != nil {
 		return leases.Listing{}, fmt.Errorf("list the lease table: %w", err)
 	}

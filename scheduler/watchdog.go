@@ -34,7 +34,8 @@ const (
 	LayerProcessor Layer = "processor"
 	// LayerCheckpointStore: checkpoints are not answered, or keep failing.
 	LayerCheckpointStore Layer = "checkpoint store"
-	// LayerLease: nobody renews the shard's lease, or its row cannot be read.
+	// LayerLease: nobody renews the shard's lease, or its row cannot be read or is
+	// lost.
 	LayerLease Layer = "lease"
 	// LayerParent: the shard waits for a parent that does not come to its end.
 	LayerParent Layer = "parent"
@@ -125,6 +126,7 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
 		}
 	}
+	out = append(out, s.vanished()...)
 	return append(out, s.orphans.stalls(now, max(s.cfg.StallTimeout, orphanTime(s.cfg.FailoverTime)), consumers)...)
 }
 
@@ -141,6 +143,8 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 		return LayerCheckpointStore, ck.FailingSince, ck.Failure
 	case old(p.storing.since):
 		return LayerCheckpointStore, p.storing.since, p.storing.err
+	case p.lost.err != nil && p.state == StateWaitingOnParents:
+		return LayerParent, p.lost.since, p.lost.err
 	case old(p.callSince) && p.call == callDecode:
 		return LayerDecoder, p.callSince, errors.New("the Decoder has not returned")
 	case old(p.callSince):
@@ -254,6 +258,7 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	}
 	rows := coord.Leases()
 	s.lookForWaits(now, rows)
+	s.noteRows(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
 	for _, row := range rows {
 		unread[row.Key] = !row.Finished()
