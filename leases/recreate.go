@@ -274,7 +274,7 @@ func (h *Holder) childrenBegan(ctx context.Context, row Lease) (bool, error) {
 // again is the row as it is made again for c: a lease that is given back has no
 // owner then.
 func (h *Holder) again(c *change, row Lease) Lease {
-	row.Owner, row.CheckpointOwner = h.cfg.WorkerID, ""
+	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
 	if c.last {
 		row.Owner = ""
 	}
