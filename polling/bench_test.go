@@ -39,6 +39,7 @@ func BenchmarkFetch(b *testing.B) {
 			r := &reader{
 				Config:  Config{Client: client, StreamName: "orders"}.withDefaults(),
 				pace:    new(pace),
+				http:    client.Options().HTTPClient,
 				shardID: "shardId-000000000000",
 				backoff: retry.New(firstBackoff, maxBackoff), throttle: retry.New(firstThrottle, maxThrottle),
 				log: slog.New(slog.DiscardHandler),
@@ -53,7 +54,8 @@ func BenchmarkFetch(b *testing.B) {
 			began := time.Now()
 			records := 0
 			for b.Loop() {
-				r.iterator, r.pace.next = iterator, time.Time{}
+				// Without the size of the records the most that one call may bring is asked for.
+				r.iterator, r.pace.next, r.recordSize = iterator, time.Time{}, 0
 				batch, err := r.next(b.Context())
 				if err != nil || len(batch.Records) != shape.records {
 					b.Fatalf("%d records, %v", len(batch.Records), err)
