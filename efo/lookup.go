@@ -133,6 +133,7 @@ func (r *reader) refusedPosition(ctx context.Context, cause error) error {
 	if oldest.Validate() == nil && at.Compare(oldest) >= 0 {
 		return r.foreign(cause)
 	}
+	r.Metrics.RetentionGap()
 	r.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period; reading on at the oldest record, records in between are lost",
 		slog.String("position", r.next.String()), slog.Any("err", cause))
 	r.next = kcl.Position{Kind: kcl.TrimHorizon}

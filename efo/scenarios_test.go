@@ -632,6 +632,23 @@ func TestE17ForeignPosition(t *testing.T) {
 	}
 }
 
+// A number below the shard's first one is its parent's, and was not trimmed: reading does not jump to the oldest record.
+func TestE17PositionBelowTheFirstNumber(t *testing.T) {
+	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
+		w.write(2)
+		parents := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 2)
+		w.split()
+		w.write(20)
+		time.Sleep(time.Second)
+		for _, child := range []string{"shardId-000000000001", "shardId-000000000002"} {
+			r := w.start(w.config(), child, parents.last.Next)
+			time.Sleep(time.Minute)
+			require.ErrorIs(t, r.now().err, efo.ErrInvalidPosition)
+			require.Empty(t, r.now().data)
+		}
+	})
+}
+
 // A position that the shard can have and that the service refuses was trimmed.
 func TestE17TrimmedPosition(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {

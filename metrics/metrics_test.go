@@ -41,6 +41,7 @@ func TestNilIsNoOp(t *testing.T) {
 	s.SubscriptionEnded("expired")
 	s.Retried("GetRecords", "timeout")
 	s.SetFanOut(true)
+	s.RetentionGap()
 	s.SetStalled(true)
 	s.Checkpointed("ok", time.Second)
 	s.Close()

@@ -75,6 +75,8 @@ var (
 	ModeChanges         = &Desc{Name: "kcl_retrieval_mode_changes_total", Help: "Changes of how the shard is read, by what it is read by from then on (efo, polling).", Labels: []string{"stream", "shard", "mode"}}
 	UnknownEvents       = &Desc{Name: "kcl_unknown_events_total", Help: "Events of subscriptions that are of a kind this version does not know, and are passed over.", Labels: shardLabels}
 
+	RetentionGaps = &Desc{Name: "kcl_retention_gaps_total", Help: "Times that reading went on behind a position that had left the retention period: what was unread there and as old is lost.", Labels: shardLabels}
+
 	Checkpoints        = &Desc{Name: "kcl_checkpoints_total", Help: "Checkpoints, by result (ok, lost, rejected, error).", Labels: []string{"stream", "shard", "result"}}
 	CheckpointTime     = &Desc{Name: "kcl_checkpoint_seconds", Help: "Time until the lease store had taken a checkpoint.", Kind: KindHistogram, Unit: "seconds", Labels: shardLabels, Buckets: latency}
 	Stalled            = &Desc{Name: "kcl_shard_stalled", Help: "1 while the shard has data and makes no progress; see Scheduler.Status for the layer.", Kind: KindGauge, Labels: shardLabels}
@@ -99,7 +101,7 @@ func All() []*Desc {
 	return []*Desc{
 		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
 		AggregatesCorrupt, RecordsDropped, DecodeErrors,
-		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode, ModeChanges, UnknownEvents,
+		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode, ModeChanges, UnknownEvents, RetentionGaps,
 		Checkpoints, CheckpointTime, Stalled,
 		LeasesHeld, LeasesTaken, LeasesLost, LeaseRowsRecreated, LeaseRenewTime, LeaseStoreErrors, LeaseRowsInvalid, AssignmentMode, Leader, LeasesUnassigned, ShardSyncErrors, HashRangeHoles,
 		Streams, FormerStreams,

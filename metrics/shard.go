@@ -102,6 +102,12 @@ func (s *Shard) UnknownEvent() {
 	s.count(UnknownEvents)
 }
 
+// RetentionGap counts reading that went on behind a position which the retention
+// period had passed.
+func (s *Shard) RetentionGap() {
+	s.count(RetentionGaps)
+}
+
 // SetStalled says whether the shard has data and makes no progress.
 func (s *Shard) SetStalled(stalled bool) {
 	if s != nil {

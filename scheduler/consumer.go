@@ -57,12 +57,14 @@ type consumer struct {
 	finished  bool      // ShardEnded has returned nil
 	missing   bool      // the service did not find the shard when it was last read
 	met       bool      // the record at the checkpoint, or what is left of the shard behind it
+	reached   reached
 	restarts  restarts
 	orphaned  streak            // waits for a parent without a row
 	probes    map[string]*probe // of such parents
 
 	corrupt   untold // corrupt aggregates
 	undecoded untold // records that could not be decoded
+	gaps      untold // positions that retention had passed
 
 	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
 }

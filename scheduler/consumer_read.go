@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
@@ -61,6 +60,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			c.missing = false
 			c.stream.absent.found(c.shard.ID)
 		}
+		c.overtaken(ctx, batch)
 		c.meet(ctx, batch.Records)
 		for piece := range c.pieces(batch) {
 			if c.stopping() { // one piece is as long as a batch
@@ -83,20 +83,4 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		return stopped, nil
 	}
 	return done, errNoEnd
-}
-
-// meet tells when the record at the checkpoint, where reading starts, is not
-// there any more: the service then starts at the oldest record without a word.
-func (c *consumer) meet(ctx context.Context, records []kcl.Record) {
-	if c.met || len(records) == 0 {
-		return
-	}
-	c.met = true
-	at, first := c.start.Checkpoint, records[0].Position()
-	at.SubSequenceNumber = 0
-	if at.IsZero() || at.IsSentinel() || first.Compare(at) <= 0 {
-		return
-	}
-	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
-		"checkpoint", c.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }

@@ -43,6 +43,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 		return done // examine may not have got an answer
 	}
 	c.children = list.children[c.shard.ID]
+	c.metrics.RetentionGap()
 	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,
 		"range_start", c.shard.HashKeyRange.Start, "range_end", c.shard.HashKeyRange.End)
 	return ended

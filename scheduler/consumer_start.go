@@ -109,6 +109,7 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 	if c.stopping() {
 		return stopped
 	}
+	c.begins(ctx)
 	in := kcl.InitializeInput{
 		Stream: c.stream.id, Shard: c.shard, Checkpoint: c.start.Checkpoint,
 		Pending: c.start.Pending, PendingState: c.start.PendingState,

@@ -21,21 +21,22 @@ import (
 
 // stream is one stream that is read, as the service knows it.
 type stream struct {
-	where   string // in the configuration, for errors
-	cfg     StreamConfig
-	id      kcl.StreamIdentifier
-	label   string    // names it in logs and metrics; with several streams as the rows do
-	created time.Time // zero when the service does not say
-	multi   bool      // the lease keys carry the stream
-	marks   leases.Marks
-	lineage *lineage
-	placing placing
-	lookups *efo.Lookups
+	where     string // in the configuration, for errors
+	cfg       StreamConfig
+	id        kcl.StreamIdentifier
+	label     string    // names it in logs and metrics; with several streams as the rows do
+	created   time.Time // zero when the service does not say
+	multi     bool      // the lease keys carry the stream
+	marks     leases.Marks
+	lineage   *lineage
+	placing   placing
+	retention retention
+	lookups   *efo.Lookups
 	// Shards that fail for the same reason at the same time find out, and put right, together.
-	examined, registered, placed *retry.Shared
-	stopped                      chan struct{} // closed when the stream is not read any more
-	first                        *shardList    // of the shard sync: the first list of Run
-	absent                       absences
+	examined, registered, placed, kept *retry.Shared
+	stopped                            chan struct{} // closed when the stream is not read any more
+	first                              *shardList    // of the shard sync: the first list of Run
+	absent                             absences
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
@@ -220,10 +221,11 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	st := &stream{
 		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
 		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
-		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(),
+		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(), kept: retry.NewShared(),
 		stopped: make(chan struct{}),
 	}
 	st.placing.note(d, time.Now())
+	st.retention.note(d)
 	if !st.created.IsZero() {
 		st.id.CreationEpoch = st.created.Unix()
 	} else if st.multi {
