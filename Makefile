@@ -15,7 +15,7 @@ SERVERS  := integration/servers.sh
 PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fuzz bench integration check
+.PHONY: help demo test long race lint fuzz bench integration check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: ## watch a fleet read a stream through a reshard and a killed worker (abou
 
 test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
+
+long: ## run the longest histories of leases at full length: days of virtual time, 3,000 seeds with late writes
+	$(GO) test -timeout 60m ./leases -long
 
 race: ## run the tests, the longest ones shortened, under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)

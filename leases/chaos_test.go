@@ -43,7 +43,7 @@ func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand
 // The fleet checks all the while that no record is skipped, that no worker reads a shard
 // twice, that no two workers hold one lease, that no accepted checkpoint gets
 // lost, and that none delivers what another one has gone beyond.
-func TestChaos(t *testing.T) { eachSeed(t, unlessShort(uint64(10), 4), chaos) }
+func TestChaos(t *testing.T) { eachSeed(t, ifLong(uint64(20), 5), chaos) }
 
 func chaos(t *testing.T, rng *rand.Rand) {
 	f := newFleet(t, 12)

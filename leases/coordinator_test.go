@@ -53,7 +53,7 @@ func TestL01BalancedFleetIsQuiet(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.reset()
 		f.warned.take()
-		time.Sleep(unlessShort(24*time.Hour, time.Hour))
+		time.Sleep(ifLong(24*time.Hour, time.Hour))
 		f.requireBalance("a", "b", "c")
 		require.Zero(t, f.moves())
 		require.Zero(t, f.repeats())

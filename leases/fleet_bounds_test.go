@@ -19,7 +19,7 @@ import (
 func TestL05FailoverTimes(t *testing.T) {
 	t.Parallel()
 	const shards, each = 40, 10
-	seeds := unlessShort(4, 2)
+	seeds := ifLong(4, 2)
 	kills := each * seeds
 	var dead, others []time.Duration
 	for seed := range uint64(seeds) {

@@ -133,7 +133,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("from %v to %v in %d moves", before, load, moves)
 		require.Less(t, f.spread(load), 0.4, "%v: leases without data count a little, too", load)
 		require.LessOrEqual(t, moves, 10)
-		time.Sleep(unlessShort(6*time.Hour, 20*time.Minute))
+		time.Sleep(ifLong(6*time.Hour, 20*time.Minute))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1, "what differs by a fifth may be found to differ by more")
 
@@ -147,7 +147,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("with d: %v in %d moves", load, moves)
 		require.Len(t, load, 4)
 		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100, "no worker has more than its heaviest shard and a little")
-		time.Sleep(unlessShort(6*time.Hour, 20*time.Minute))
+		time.Sleep(ifLong(6*time.Hour, 20*time.Minute))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1)
 		require.Empty(t, f.log.take())
@@ -199,7 +199,7 @@ func TestL02LoadThatWanders(t *testing.T) {
 			f.start(id)
 		}
 		total := 0
-		for hour := range unlessShort(6, 2) {
+		for hour := range ifLong(6, 2) {
 			time.Sleep(58 * time.Minute)
 			load, moves := f.loads()
 			total += moves
@@ -224,8 +224,8 @@ func TestL02LoadThatShifts(t *testing.T) {
 		within      time.Duration
 		spread      float64 // from 1.33
 	}{
-		{"steady", 1, 20 * time.Minute, unlessShort(2*time.Hour, 10*time.Minute), 0, 15 * time.Minute, 0.5},
-		{"in bursts", 30, time.Hour, unlessShort(12*time.Hour, time.Hour), unlessShort(12, 4), 30 * time.Minute, 0.95},
+		{"steady", 1, 20 * time.Minute, ifLong(2*time.Hour, 10*time.Minute), 0, 15 * time.Minute, 0.5},
+		{"in bursts", 30, time.Hour, ifLong(12*time.Hour, time.Hour), ifLong(12, 4), 30 * time.Minute, 0.95},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -296,7 +296,7 @@ func TestL02LoadThatShifts(t *testing.T) {
 func TestLeaderEvensOutWhatLasts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		usual := make([]atomic.Int64, unlessShort(12, 6))
+		usual := make([]atomic.Int64, ifLong(12, 6))
 		f := newByThroughput(t, 0, func(i int) int {
 			if rand.IntN(30) == 0 {
 				return 30 * int(usual[i].Load())
@@ -313,7 +313,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 		}
 		time.Sleep(8 * time.Minute)
 		_, first := f.loads()
-		time.Sleep(unlessShort(time.Hour, 8*time.Minute))
+		time.Sleep(ifLong(time.Hour, 8*time.Minute))
 		_, moves := f.loads()
 		require.LessOrEqual(t, moves, 2)
 
@@ -325,7 +325,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 				usual[i].Store(1000 << 10)
 			}
 		}
-		time.Sleep(unlessShort(20*time.Minute, 12*time.Minute))
+		time.Sleep(ifLong(20*time.Minute, 12*time.Minute))
 		_, after := f.loads()
 		left := 0
 		for key, row := range fleet.rows() {

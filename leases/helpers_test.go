@@ -2,6 +2,7 @@ package leases_test
 
 import (
 	"context"
+	"flag"
 	"slices"
 	"strings"
 	"sync"
@@ -98,11 +99,13 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// unlessShort returns full, and short in a run with -short: the race detector
-// makes what is long in virtual time long in real time.
-func unlessShort[T any](full, short T) T {
-	if testing.Short() {
-		return short
+var long = flag.Bool("long", false, "run the longest histories at full length, such as a day of a quiet fleet")
+
+// ifLong returns full in a run with -long, and usual otherwise: hours of virtual time
+// take minutes of real time on a machine that is busy.
+func ifLong[T any](full, usual T) T {
+	if *long {
+		return full
 	}
-	return full
+	return usual
 }

@@ -31,8 +31,12 @@ type kcl3Fleet struct {
 	table *dynamodb.Store // the operator's view
 }
 
-func newKCL3Fleet(t *testing.T, shards int) *kcl3Fleet {
-	srv := dynamotest.Start(dynamotest.Config{Lag: 100 * time.Millisecond})
+func newKCL3Fleet(t *testing.T, shards int, change ...func(*dynamotest.Config)) *kcl3Fleet {
+	cfg := dynamotest.Config{Lag: 100 * time.Millisecond}
+	for _, c := range change {
+		c(&cfg)
+	}
+	srv := dynamotest.Start(cfg)
 	t.Cleanup(srv.Close)
 	f := &kcl3Fleet{fleet: newFleet(t, 0), srv: srv}
 	f.period = 2 * time.Second // each delivery is a call over the network

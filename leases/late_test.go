@@ -19,7 +19,7 @@ import (
 // land late, or are lost, or are not answered, and whose listings are old when
 // they come. The fleet checks that no two workers hold one lease, that no accepted
 // checkpoint gets lost and that every record is processed.
-func TestLateLandings(t *testing.T) { eachSeed(t, unlessShort(uint64(60), 15), lateLandings) }
+func TestLateLandings(t *testing.T) { eachSeed(t, ifLong(uint64(3000), 60), lateLandings) }
 
 func lateLandings(t *testing.T, rng *rand.Rand) {
 	f := newFleet(t, 2)

@@ -338,7 +338,7 @@ func TestCostOfKCL3(t *testing.T) {
 // flip, and calls fail. The fleet checks all the while what no worker may do.
 func TestChaosOfKCL3(t *testing.T) {
 	t.Parallel()
-	eachSeed(t, 4, chaosOfKCL3)
+	eachSeed(t, ifLong(uint64(8), 2), chaosOfKCL3)
 }
 
 func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
@@ -420,7 +420,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 // a scan; from the first look on the lock was seen.
 func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for seed := range unlessShort(uint64(2), 1) {
+	for seed := range ifLong(uint64(4), 1) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			f := newKCL3Fleet(t, 8)
@@ -429,7 +429,7 @@ func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 				f.start(id)
 			}
 			time.Sleep(20 * time.Second)
-			for i := range unlessShort(25, 8) {
+			for i := range ifLong(25, 8) {
 				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Second))))
 				leader := f.leader()
 				f.kill(f.workers[leader])

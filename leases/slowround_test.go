@@ -17,13 +17,13 @@ import (
 // each lease moves once, and none lies between two owners until it has expired.
 func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 	t.Parallel()
-	for _, slow := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 1500 * time.Millisecond} {
+	for _, slow := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
 		t.Run(slow.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const shards = 240
+				const shards = 200
 				f := newFleet(t, shards)
-				f.period = 2 * time.Second
+				f.period = 4 * time.Second
 				f.start("a")
 				time.Sleep(20 * time.Second)
 				f.reset()
@@ -34,7 +34,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 				f.requireBalance("a", "b")
 				require.Equal(t, shards/2, f.moves())
 				require.Zero(t, f.repeats())
-				require.Less(t, f.longestGap(), 8*time.Second)
+				require.Less(t, f.longestGap(), 12*time.Second)
 			})
 		})
 	}
@@ -43,7 +43,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 // MaxLeasesForWorker holds although listings do not show what was taken and asked for
 // a moment ago.
 func TestMaxLeasesWithAListThatLags(t *testing.T) {
-	eachSeed(t, unlessShort(uint64(25), 8), func(t *testing.T, rng *rand.Rand) {
+	eachSeed(t, ifLong(uint64(100), 25), func(t *testing.T, rng *rand.Rand) {
 		f := newFleet(t, 10+rng.IntN(40))
 		f.store.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
 		roll := newDice(rng)

@@ -2,7 +2,6 @@ package leases_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,24 +82,19 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 func TestLeaderWithRareListings(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 6)
+		f := newKCL3Fleet(t, 6, func(c *dynamotest.Config) { c.PageRows = 3 })
 		f.is3x()
-		var last atomic.Int64
-		f.srv.Inject(dynamotest.Fault{Operation: "Scan", Client: "a", Do: []dynamotest.Action{dynamotest.Throttle()}, When: func(dynamotest.Call) bool {
-			if now := time.Now().UnixNano(); time.Duration(now-last.Load()) >= 12*time.Second {
-				last.Store(now)
-				return false
-			}
-			return true
-		}})
+		for _, client := range []string{"a", "b"} {
+			f.srv.Inject(dynamotest.Fault{Operation: "Scan", Client: client, Do: []dynamotest.Action{dynamotest.Delay(2300 * time.Millisecond)}})
+		}
 		f.start("a")
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Minute)
 		require.Equal(t, map[string]int{"a": 6}, f.load())
 		b := f.start("b")
-		time.Sleep(4 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		f.requireBalance("a", "b")
 		f.kill(b)
-		time.Sleep(3 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		require.Equal(t, map[string]int{"a": 6}, f.load())
 	})
 }
