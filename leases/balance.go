@@ -69,6 +69,10 @@ type weighed struct {
 	seen      time.Duration
 	owner     string
 	expired   bool
+	told      float64       // what its row said, see measured
+	teller    string        // who owned it then
+	silent    bool          // that one has not written it
+	silence   time.Duration // since when
 	moves     float64       // for balance; those of long ago count less
 	moved     time.Duration // the last of them
 }
@@ -80,6 +84,30 @@ func (w weighed) stays(cfg *Config) time.Duration {
 		return 0
 	}
 	return time.Duration(float64(cfg.settling()) * math.Exp2(w.moves-1))
+}
+
+// measured is the throughput that the row says, and negative where nobody has
+// measured it: owners of KCL 1.x and 2.x leave there what an earlier owner wrote. One
+// of another library counts as such until the value changes. What was measured before
+// is forgotten when that lasts.
+func (w *weighed) measured(cfg *Config, l Lease, now time.Duration) float64 {
+	owner := l.ActualOwner()
+	switch {
+	case owner == "" || owner == l.NativeOwner:
+		w.silent = false
+	case owner != w.teller:
+		w.silent, w.silence = true, now
+	case l.ThroughputKBps != w.told:
+		w.silent = false
+	}
+	w.told, w.teller = l.ThroughputKBps, owner
+	if !w.silent || l.ThroughputKBps <= 0 {
+		return l.ThroughputKBps
+	}
+	if now-w.silence >= cfg.pace() {
+		w.delivered = estimate{}
+	}
+	return -1
 }
 
 // weigh completes a view with what leases are balanced by, by the workers
@@ -97,11 +125,12 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 	for i := range v.rows {
 		r := &v.rows[i]
 		w, ok := s.leases[r.Key]
+		kbps := w.measured(cfg, r.Lease, now)
 		switch {
 		case anew:
 			w.delivered = estimate{}
 		case ok:
-			w.delivered.add(r.ThroughputKBps, (now - w.seen).Seconds())
+			w.delivered.add(kbps, (now - w.seen).Seconds())
 		}
 		if look {
 			w.delivered.look(looksAveraged)
@@ -117,7 +146,7 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 		}
 		w.seen, w.owner, w.expired = now, r.Owner, r.expired
 		next[r.Key] = w
-		r.kbps, r.doubt = w.delivered.value(r.ThroughputKBps)
+		r.kbps, r.doubt = w.delivered.value(kbps)
 		stay := w.stays(cfg)
 		r.settling, r.restless = now-w.moved < min(stay, cfg.settling()), now-w.moved < stay
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -121,13 +122,10 @@ func (c *Config) cpuUsed() (percent float64, ok bool) {
 	if c.CPU == nil {
 		return 0, false
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			c.Logger.Error("Config.CPU has panicked", "panic", p)
-			ok = false
-		}
-	}()
-	percent, ok = c.CPU()
+	if err := usercode.Contain(func() { percent, ok = c.CPU() }); err != nil {
+		c.Logger.Error("Config.CPU has failed; the worker does not report its CPU", "err", err)
+		return 0, false
+	}
 	return min(100, percent), ok && percent >= 0 // no NaN either
 }
 

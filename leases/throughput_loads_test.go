@@ -346,6 +346,39 @@ func TestThroughputOfRestlessLeases(t *testing.T) {
 	require.LessOrEqual(t, slices.Max(days[1:]), 6+1, "%v", days)
 }
 
+// TestThroughputThatNobodyWrites: a worker of KCL 2.x takes a busy lease, and leaves
+// what its row says of the throughput. That is nothing that the worker delivers.
+func TestThroughputThatNobodyWrites(t *testing.T) {
+	t.Parallel()
+	cfg := Config{}.withDefaults()
+	var s scale
+	row1 := Lease{Key: "0", Owner: "a", NativeOwner: "a", ThroughputKBps: 500}
+	look := func(at time.Duration) float64 {
+		v := view{me: "b", rows: []row{{Lease: row1}}}
+		s.weigh(&cfg, &v, at)
+		return v.rows[0].kbps
+	}
+	at := time.Duration(0)
+	pass := func(d time.Duration, change func()) float64 {
+		kbps := 0.0
+		for end := at + d; at < end; at += 3 * time.Second {
+			row1.Counter++
+			change()
+			kbps = look(at)
+		}
+		return kbps
+	}
+	require.InDelta(t, 500, pass(5*time.Minute, func() {}), 0)
+	row1.Owner = "java2"
+	require.Negative(t, pass(2*time.Minute, func() {}), "not known")
+	row1.Owner = "java3" // writes what it measures
+	require.InDelta(t, 40, pass(30*time.Minute, func() { row1.ThroughputKBps = 40 + float64(row1.Counter%2)/10 }), 10)
+	row1.Owner, row1.NativeOwner, row1.ThroughputKBps = "b", "b", 40
+	require.InDelta(t, 40, pass(30*time.Minute, func() {}), 1)
+	row1.Owner, row1.ThroughputKBps = "java2", 0
+	require.InDelta(t, 0, pass(time.Hour, func() {}), 1, "idle may be true")
+}
+
 // TestEstimate: of looks that are the same there is no doubt; a burst raises the
 // doubt more than the average; and a change for good soon raises the average
 // more.
