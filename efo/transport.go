@@ -148,7 +148,7 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.base.Do(req) //nolint:gosec // the endpoint is the SDK's, from the user's configuration
+	resp, err := t.base.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ import (
 // TestWhatNoRetryCanMendEndsRunAtOnce: and the error says what to do.
 func TestWhatNoRetryCanMendEndsRunAtOnce(t *testing.T) {
 	t.Parallel()
-	fail := func(code, message string) kinesistest.Action { return kinesistest.Fail(code, message) }
+	fail := kinesistest.Fail
 	for name, test := range map[string]struct {
 		client func(*kinesis.Options)
 		do     kinesistest.Action
@@ -193,7 +193,7 @@ func (h *halfBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 
 type halfBody struct {
 	io.ReadCloser
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // of its request
 	began bool
 }
 

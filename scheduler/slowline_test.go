@@ -37,7 +37,7 @@ func (s slowLine) RoundTrip(r *http.Request) (*http.Response, error) {
 
 type slowBody struct {
 	io.ReadCloser
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // of its request
 	rate int
 }
 

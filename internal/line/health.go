@@ -72,7 +72,7 @@ func Judge(req *http.Request, send func(*http.Request) (*http.Response, error), 
 
 // judge is the body of an answer.
 type judge struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // of its request
 	tell  func(good bool)
 	body  io.ReadCloser
 	began time.Time
@@ -99,7 +99,7 @@ func (j *judge) Read(p []byte) (int, error) {
 		}
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint // Read returns it bare
+	case err == io.EOF:
 		j.say(true)
 	case err != nil:
 		j.failed()
