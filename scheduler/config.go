@@ -254,8 +254,10 @@ type StreamConfig struct {
 	// ConsumerARN is a consumer that exists already: nothing is registered then.
 	ConsumerARN string
 
-	// InitialPosition is where reading starts when the lease table has no
-	// checkpoints for the stream. Defaults to kcl.TrimHorizon (the KCL's
+	// InitialPosition is where reading starts when the lease table has no leases
+	// for the stream. They keep it until there is a checkpoint: a later process
+	// that is configured otherwise changes nothing, and a time in each process
+	// (time.Now()) is that of the first one. Defaults to kcl.TrimHorizon (the KCL's
 	// default is LATEST).
 	InitialPosition kcl.InitialPosition
 }

@@ -98,7 +98,6 @@ type fallback struct {
 	reason error     // why fan-out was left, or shall be
 
 	next    kcl.Position // where to go on
-	began   time.Time    // of reading at LATEST
 	stop    context.CancelCauseFunc
 	opened  time.Time // the subscription
 	failing streak    // of fan-out, for reasons that polling avoids; of polling, while that is the mode
@@ -119,7 +118,7 @@ func (f *fallback) off() bool { return f.s.cfg.Fallback == FallbackOff }
 // Batches implements source.
 func (f *fallback) Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error] {
 	return func(yield func(kcl.Batch, error) bool) {
-		f.next, f.began = from, time.Now()
+		f.next = from
 		f.trying = f.probeDue()
 		for !f.run(ctx, shardID, yield) {
 		}
@@ -250,13 +249,9 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// switchOver begins a trial of polling. LATEST would mean a later tip there.
-func (f *fallback) switchOver(try bool) {
-	f.trying = try
-	if try && f.next.Kind == kcl.Latest {
-		f.next = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: f.began.Add(-time.Second)}
-	}
-}
+// switchOver begins a trial of polling, from the same position: it is never LATEST,
+// which would mean a later tip there (see consumer.adopt).
+func (f *fallback) switchOver(try bool) { f.trying = try }
 
 // change makes the way of reading that was tried the mode.
 func (f *fallback) change(ctx context.Context) {

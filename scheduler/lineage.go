@@ -12,6 +12,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
@@ -26,7 +27,7 @@ const (
 	listAttempts  = 6               // before a listing that is throttled or broken is given up, to be asked for again
 	listTime      = 2 * time.Minute // for a whole listing: a page token lives for five
 	barrenPages   = 10              // pages in a row without a new shard
-	clockBackdate = time.Second     // the service's Date has whole seconds: LATEST is pinned this much before it
+	clockBackdate = 5 * time.Second // LATEST is pinned this much before the service's Date: other hosts, with other clocks, say when records arrive
 )
 
 // shardList is one complete answer of ListShards.
@@ -44,6 +45,7 @@ type shardList struct {
 type lineage struct {
 	client *kinesis.Client
 	arn    string
+	opened time.Time // the service's time when the stream was opened, less clockBackdate; zero when it did not say
 
 	mu     sync.Mutex // guards the fields below; never held during a call
 	last   *shardList
@@ -70,15 +72,25 @@ func (l *lineage) Shard(ctx context.Context, shardID string) (kcl.Shard, []kcl.C
 	return shard, list.children[shardID], ok, nil
 }
 
-// pin returns the service's time of the last listing, less clockBackdate; zero
-// when there is none, or it did not say.
+// pin returns the service's time of the last listing, or of the opening of the
+// stream, less clockBackdate; zero when the service said none.
 func (l *lineage) pin() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == nil {
-		return time.Time{}
+	if l.last == nil || l.last.pin.IsZero() {
+		return l.opened
 	}
 	return l.last.pin
+}
+
+// latestAt is the time that LATEST stands for, when the service has just sent an
+// answer: its Date, less clockBackdate; zero when it has none.
+func latestAt(answer middleware.Metadata) time.Time {
+	at, ok := awsmiddleware.GetServerTime(answer)
+	if !ok || at.IsZero() {
+		return time.Time{}
+	}
+	return at.Add(-clockBackdate)
 }
 
 // known returns what is known of a row's shard without asking anybody.
@@ -236,9 +248,7 @@ func newShardList() *shardList {
 func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 	before := len(s.shards)
 	if s.pin.IsZero() {
-		if at, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !at.IsZero() {
-			s.pin = at.Add(-clockBackdate)
-		}
+		s.pin = latestAt(out.ResultMetadata)
 	}
 	for _, in := range out.Shards {
 		shard := convertShard(in)

@@ -37,6 +37,7 @@ type progress struct {
 	reading   streak // failures of the source
 	storing   streak // failures of the lease store at the shard's end
 	lost      streak // waits for a parent that nobody will finish
+	listing   streak // failures of ListShards, without which the shard cannot start
 }
 
 // streak is an unbroken row of failures.
@@ -205,13 +206,24 @@ func (p *progress) stored(err error) {
 	}
 }
 
+// listed says how a listing went without which the shard cannot start.
+func (p *progress) listed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.listing.failed(err)
+	} else {
+		p.listing = streak{}
+	}
+}
+
 func (p *progress) fill(out *ShardStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out.State, out.Records, out.Position = p.state, p.records, p.position
 	out.Mode, out.ModeErr = p.mode, p.polled
 	out.BehindLatest, out.LastProgress = p.behind, p.moved
-	for _, s := range []streak{p.processor, p.storing, p.refusal, p.reading} {
+	for _, s := range []streak{p.processor, p.storing, p.listing, p.refusal, p.reading} {
 		if s.err != nil {
 			out.Err = s.err
 			return

@@ -49,6 +49,9 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 	for _, child := range c.children {
 		ids = append(ids, child.ID)
 		row := leases.ChildLease(parent, child)
+		if row.Origin.IsZero() {
+			row.Origin = c.start.Origin // written behind the holder's back, see adopt
+		}
 		if row.StreamCreated.IsZero() {
 			row.StreamCreated = c.stream.created
 		}
@@ -67,14 +70,18 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 	return c.checkpointer.End(ctx)
 }
 
-// share gives a child that was to start at LATEST the pin of this shard, if
+// share gives a child that was to start at a time the start of this shard, if
 // that is the earlier one. Two workers that start an application together can
 // see the stream before and after a reshard, and pin parent and child at
 // different times; what lies between would be lost. The child has not been
-// read yet: it waits for this shard.
+// read yet: it waits for this shard. The shard's own pin is gone by now, with its
+// first checkpoint, so the origin says where it started.
 func (c *consumer) share(ctx context.Context, key string) error {
-	pin := c.start.PinnedAt
-	if pin.IsZero() {
+	began := c.start.Origin
+	if began.IsZero() && !c.start.PinnedAt.IsZero() {
+		began = leases.Origin{Kind: kcl.SentinelLatest, At: c.start.PinnedAt}
+	}
+	if began.IsZero() {
 		return nil
 	}
 	row, err := c.s.cfg.Leases.Get(ctx, key)
@@ -84,7 +91,12 @@ func (c *consumer) share(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("read lease %s: %w", key, err)
 	}
-	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.After(pin) {
+	made := row
+	if made.Origin.IsZero() { // by an older release, or another library
+		made.Origin = leases.Origin{Kind: made.Checkpoint.SequenceNumber, At: made.PinnedAt}
+	}
+	pin, later := made.MadeLater(began)
+	if !later || row.PinnedAt.IsZero() {
 		return nil
 	}
 	to := row

@@ -208,6 +208,9 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 			return nil, err
 		}
 	}
+	if err := s.settleStarts(ctx, st, list, listing.Leases); err != nil {
+		return listing.Bad, err
+	}
 	if created > 0 {
 		s.log.InfoContext(ctx, "leases created", "stream", st.label, "count", created, "listed", len(list.shards))
 		if _, coord := s.parts(); coord != nil {
@@ -233,9 +236,10 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	if err != nil {
 		return 0, false, err
 	}
-	if first && initial.Kind == kcl.Latest && st.replaces(rows) {
+	if first && initial.Kind != kcl.TrimHorizon && st.replaces(rows) {
 		// The stream was created again under its name, while the application read
-		// the one before: everything in it was written since.
+		// the one before: everything in it was written since the application began,
+		// whatever time is configured by now.
 		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 	}
 	if first {
@@ -246,7 +250,7 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	plan := leases.PlanSync(shards, rows, initial, st.syncOptions(list))
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return 0, false, fmt.Errorf("the service's answer to ListShards has no Date, which InitialPosition LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon", st.label)
+			return 0, false, st.undated()
 		}
 	}
 	plan, later := s.holdBack(plan)

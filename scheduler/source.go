@@ -7,7 +7,6 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
-	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -72,29 +71,4 @@ func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
 	}
 	st.setConsumer(arn)
 	return nil
-}
-
-// startPosition is where a lease's shard is read from; configured is the
-// stream's initial position. The record with the checkpoint's number is read
-// again and dropped: a checkpoint may stand in the middle of an aggregated
-// record.
-func startPosition(l leases.Lease, configured kcl.InitialPosition) kcl.Position {
-	switch l.Checkpoint.SequenceNumber {
-	case kcl.SentinelLatest:
-		if l.PinnedAt.IsZero() {
-			// Another library wrote the row, and the service's time is not known, see adopt.
-			return kcl.Position{Kind: kcl.Latest}
-		}
-		return kcl.Position{Kind: kcl.AtTimestamp, Timestamp: l.PinnedAt}
-	case kcl.SentinelAtTimestamp:
-		if configured.Kind == kcl.AtTimestamp {
-			return configured.Position()
-		}
-		// The row is from a time when the application was configured otherwise.
-		// Nothing may be skipped, and the time is not in the row.
-		return kcl.Position{Kind: kcl.TrimHorizon}
-	case kcl.SentinelTrimHorizon, "":
-		return kcl.Position{Kind: kcl.TrimHorizon}
-	}
-	return kcl.At(l.Checkpoint.SequenceNumber)
 }

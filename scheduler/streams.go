@@ -47,6 +47,8 @@ type stream struct {
 	syncing     streak
 	syncWanted  bool               // out of turn
 	bad         []*leases.RowError // rows that cannot be read
+	began       leases.Origin      // where the application began to read it, as the rows tell
+	toldBegan   bool               // that this is not what is configured
 }
 
 func (st *stream) consumer() string {
@@ -198,7 +200,11 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	} else {
 		in.StreamName = &cfg.Name
 	}
-	d, err := s.summary(ctx, in)
+	out, err := s.describeSummary(ctx, in)
+	var d *types.StreamDescriptionSummary
+	if err == nil {
+		d = out.StreamDescriptionSummary
+	}
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return nil, fmt.Errorf("%w: %s: there is no %s in region %s: create it, or correct name and region: %w",
@@ -220,7 +226,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	}
 	st := &stream{
 		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
-		lineage: &lineage{client: s.cfg.Kinesis, arn: arn},
+		lineage: &lineage{client: s.cfg.Kinesis, arn: arn, opened: latestAt(out.ResultMetadata)},
 		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(), kept: retry.NewShared(),
 		stopped: make(chan struct{}),
 	}
@@ -271,6 +277,14 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 var errCreating = errors.New("the stream is still being created")
 
 func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*types.StreamDescriptionSummary, error) {
+	out, err := s.describeSummary(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return out.StreamDescriptionSummary, nil
+}
+
+func (s *Scheduler) describeSummary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	out, err := s.cfg.Kinesis.DescribeStreamSummary(ctx, in)
@@ -280,7 +294,7 @@ func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSumma
 	if out.StreamDescriptionSummary == nil {
 		return nil, errors.New("the answer has no StreamDescriptionSummary")
 	}
-	return out.StreamDescriptionSummary, nil
+	return out, nil
 }
 
 // checkRows compares the lease table with the streams before anything is

@@ -145,6 +145,8 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 		return LayerCheckpointStore, p.storing.since, p.storing.err
 	case p.lost.err != nil && p.state == StateWaitingOnParents:
 		return LayerParent, p.lost.since, p.lost.err
+	case old(p.listing.since):
+		return LayerService, p.listing.since, p.listing.err
 	case old(p.callSince) && p.call == callDecode:
 		return LayerDecoder, p.callSince, errors.New("the Decoder has not returned")
 	case old(p.callSince):

@@ -1,0 +1,106 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// settleStarts writes into the rows of a stream where they start, as far as they
+// do not say it: the next process would decide otherwise, see [leases.PlanStarts].
+// It tells once that the configured initial position is not where the application
+// began.
+func (s *Scheduler) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
+	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
+	if began := leases.StreamOrigin(rows, initial, opt); st.setOrigin(began) {
+		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream elsewhere, and goes on from its checkpoints",
+			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy", "to move a shard that is read already: kclctl leases set-checkpoint")
+	}
+	plan := leases.PlanStarts(rows, initial, opt)
+	// A fleet that comes to an older table would write each row many times. So each
+	// worker begins elsewhere, and leaves the rest to the others, or to the next
+	// time, where it meets one of them. A missing time cannot wait.
+	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
+	slices.SortStableFunc(plan, func(a, b leases.Update) int { return urgent(b) - urgent(a) })
+	for some := range slices.Chunk(plan, creators) {
+		conflicts, err := s.writeStarts(ctx, some)
+		if err != nil {
+			return err
+		}
+		if conflicts > 0 && urgent(some[len(some)-1]) == 0 {
+			break
+		}
+	}
+	for _, row := range rows {
+		if _, ok := row.Start(); !ok && st.owns(row) && list.pin.IsZero() {
+			return st.undated()
+		}
+	}
+	return nil
+}
+
+// urgent is 1 for a write without which reading would start at the wrong place.
+func urgent(u leases.Update) int {
+	if u.Set.Has(leases.AttrPinnedAt) && !u.To.PinnedAt.IsZero() {
+		return 1
+	}
+	return 0
+}
+
+// writeStarts makes some writes at the same time.
+func (s *Scheduler) writeStarts(ctx context.Context, some []leases.Update) (conflicts int, err error) {
+	errs := make([]error, len(some))
+	var wg sync.WaitGroup
+	for i, u := range some {
+		wg.Go(func() { // ends with the call
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
+			errs[i] = s.cfg.Leases.Update(ctx, u)
+		})
+	}
+	wg.Wait()
+	for i, e := range errs {
+		if _, ok := errors.AsType[*leases.ConflictError](e); ok {
+			conflicts++ // another worker was faster, or the lease has begun: the next sync sees
+			continue
+		}
+		if _, ok := errors.AsType[*leases.RowError](e); ok {
+			continue // it cannot be read: Healthy tells
+		}
+		if e != nil {
+			err = fmt.Errorf("keep the start of lease %s: %w", some[i].Read.Key, e)
+		}
+	}
+	return conflicts, err
+}
+
+// origin is where the application began to read the stream, as of the last
+// synchronisation; zero when that is not known.
+func (st *stream) origin() leases.Origin {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.began
+}
+
+// setOrigin takes down where the application began, and tells whether it is to be
+// told that something else is configured.
+func (st *stream) setOrigin(began leases.Origin) (tell bool) {
+	configured := leases.OriginOf(st.cfg.InitialPosition, began.At)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.began = began
+	tell = !began.IsZero() && !began.Equal(configured) && !st.toldBegan
+	st.toldBegan = st.toldBegan || tell
+	return tell
+}
+
+// undated says that LATEST cannot be pinned.
+func (st *stream) undated() error {
+	return fmt.Errorf("the service's answer to ListShards has no Date, which LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon as InitialPosition, "+
+		"or give each lease at LATEST a time (`kclctl leases set-checkpoint`)", st.label)
+}
