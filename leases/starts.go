@@ -86,8 +86,8 @@ type Starts struct {
 //     gets the beginning of 1970, for which readers ask TRIM_HORIZON.
 //   - A row that was made for a later start than Origin gets the earlier one. A
 //     pin that was written by hand differs from the row's own origin, and stays.
-//   - A row without an origin gets Origin, or its own pin if that is of the
-//     configured kind.
+//   - A row without an origin gets its own pin as origin, if that is of the
+//     configured kind, or else Origin.
 func (s Starts) Settle(l Lease) (to Lease, changed Attr) {
 	to = l
 	switch l.Checkpoint.SequenceNumber {
@@ -103,10 +103,9 @@ func (s Starts) Settle(l Lease) (to Lease, changed Attr) {
 			}
 		}
 	}
-	if l.Origin.IsZero() {
-		to.Origin = s.Origin
-		if s.Origin.IsZero() {
-			to.Origin = to.began(s.Initial)
+	for _, o := range []Origin{l.began(s.Initial), s.Origin, to.began(s.Initial)} {
+		if to.Origin.IsZero() {
+			to.Origin = o
 		}
 	}
 	if pin, later := to.MadeLater(s.Origin); later {
@@ -139,9 +138,25 @@ func (l Lease) MadeLater(origin Origin) (pin time.Time, later bool) {
 func (l Lease) unpinned() Lease {
 	if l.Origin.IsZero() && !l.PinnedAt.IsZero() {
 		l.Origin = Origin{Kind: kcl.SentinelLatest, At: l.PinnedAt} // releases without origins pinned LATEST only
+		if l.timed() {
+			l.Origin.Kind = l.Checkpoint.SequenceNumber
+		}
 	}
 	l.PinnedAt = time.Time{}
 	return l
+}
+
+// Moved returns l with its checkpoint set by hand, and which attributes that
+// changes. at is the time that belongs to LATEST (the service's now) or
+// AT_TIMESTAMP; it is ignored for other positions, which have none. Where the
+// application began stays as it is.
+func (l Lease) Moved(checkpoint kcl.ExtendedSequenceNumber, at time.Time) (to Lease, changed Attr) {
+	to = l.unpinned()
+	to.Checkpoint = checkpoint
+	if to.timed() {
+		to.PinnedAt = wholeMillis(at)
+	}
+	return to, AttrCheckpoint | AttrPinnedAt | AttrOrigin
 }
 
 // pin is the time to which a row at LATEST or AT_TIMESTAMP is pinned that starts

@@ -121,6 +121,7 @@ func TestStartsAreSettled(t *testing.T) {
 		{"made for a later time", Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)}, atTime(now), now, origin(a, then), then, origin(a, now)},
 		{"made for LATEST, the application began at a time", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(a, then), then, origin(l, now)},
 		{"made for LATEST, the application began at TRIM_HORIZON", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
+		{"an older release's LATEST of a later time", Lease{Checkpoint: at(l), PinnedAt: now}, latest(), now, origin(l, then), then, origin(l, now)},
 		{"pinned by hand", Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)}, latest(), now, origin(l, second(10)), now, origin(l, then)},
 		{"a child that another library made", Lease{Checkpoint: at(h)}, latest(), now, origin(l, then), time.Time{}, origin(l, then)},
 		{"nothing is known", Lease{Checkpoint: at(number)}, latest(), now, Origin{}, time.Time{}, Origin{}},
@@ -193,4 +194,26 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A checkpoint by hand carries its time with it, and leaves the origin.
+func TestMovedByHand(t *testing.T) {
+	t.Parallel()
+	began, now := second(1000), second(5000)
+	for _, l := range []Lease{
+		{Checkpoint: at(kcl.SentinelLatest), PinnedAt: began},
+		{Checkpoint: at("100"), PinnedAt: began},
+		{Checkpoint: at("100"), Origin: Origin{Kind: kcl.SentinelLatest, At: began}},
+	} {
+		for _, position := range []string{kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200", kcl.SentinelShardEnd} {
+			to, changed := l.Moved(at(position), now)
+			require.Equal(t, position, to.Checkpoint.SequenceNumber)
+			require.Equal(t, to.timed(), to.PinnedAt.Equal(now))
+			require.Equal(t, !to.timed(), to.PinnedAt.IsZero())
+			require.Equal(t, "LATEST@1970-01-01T00:16:40Z", to.Origin.String())
+			require.True(t, l.Same(AttrAll&^changed, to))
+			settled, more := Starts{Initial: latest(), Latest: second(9000), Origin: to.Origin}.Settle(to)
+			require.Zero(t, more, "%v, %v", to, settled)
+		}
+	}
 }

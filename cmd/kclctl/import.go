@@ -45,7 +45,7 @@ Examples:
 		o.from.register(flags, "from")
 		flags.StringVar(&o.stream, "stream", "", "`name` or ARN of the stream; Kinesis is asked about its shards")
 		flags.BoolVar(&o.multi, "multi", false, "for an application that reads several streams; needs -stream")
-		flags.StringVar(&o.start, "no-checkpoint", kcl.SentinelTrimHorizon, "`position` of shards without a checkpoint: the initial position of the old application, TRIM_HORIZON, LATEST or AT_TIMESTAMP")
+		flags.StringVar(&o.start, "no-checkpoint", kcl.SentinelTrimHorizon, "`position` of shards without a checkpoint: the initial position of the old application, TRIM_HORIZON, LATEST or AT_TIMESTAMP@TIME")
 		flags.BoolVar(&o.force, "force", false, "even if old workers run")
 		flags.BoolVar(&o.skipBad, "skip-bad", false, "leave rows out that cannot be read")
 		return func(ctx context.Context, t *terminal, args []string) error {
@@ -72,6 +72,7 @@ type importOptions struct {
 	multi          bool
 	start          string
 	position       kcl.ExtendedSequenceNumber
+	at             time.Time // belongs to LATEST and AT_TIMESTAMP
 	force, skipBad bool
 }
 
@@ -96,6 +97,11 @@ func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) er
 		return err
 	}
 	now := time.Now()
+	if o.position.SequenceNumber == kcl.SentinelLatest {
+		if o.at, err = w.src.serviceNow(ctx); err != nil {
+			return err
+		}
+	}
 	known, err := w.src.ask(ctx, o.stream)
 	if err != nil {
 		return err
@@ -114,10 +120,11 @@ func runImport(ctx context.Context, t *terminal, w *writer, o *importOptions) er
 }
 
 // planned is the lease that a row of the old table becomes.
-func (o *importOptions) lease(r gokcl.Row, known knownStream, now time.Time) leases.Lease {
+func (o *importOptions) lease(r gokcl.Row, known knownStream) leases.Lease {
 	l := r.Lease(o.position)
-	if l.Checkpoint.SequenceNumber == kcl.SentinelLatest {
-		l.PinnedAt = now.UTC().Truncate(time.Millisecond)
+	l, _ = l.Moved(l.Checkpoint, o.at)
+	if !o.at.IsZero() { // TRIM_HORIZON is the default, and says nothing of the old application
+		l.Origin = leases.Origin{Kind: o.position.SequenceNumber, At: o.at}
 	}
 	if known.shards == nil {
 		l, _ = o.marks(known).Complete(l)
@@ -166,7 +173,7 @@ func planImport(x *transfers, rows []gokcl.Row, have leases.Listing, known known
 		x.Refused = append(x.Refused, x.To+" is of an application with the other form of keys (one stream, or several): give another -table, or -multi")
 	}
 	add := func(r gokcl.Row, note string) {
-		l := o.lease(r, known, now)
+		l := o.lease(r, known)
 		row := transfer{Key: l.Key, Checkpoint: l.Checkpoint.String(), Action: actionCreate, Note: note, lease: l}
 		if current, ok := there[l.Key]; ok {
 			if row.Action = actionSame; !alike(current, l) {

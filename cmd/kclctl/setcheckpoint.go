@@ -16,8 +16,11 @@ var setCheckpointCommand = command{
 	name: "set-checkpoint", args: "KEY POSITION", summary: "move a checkpoint",
 	help: `Sets how far a shard has been read. POSITION is a sequence number that was processed,
 or TRIM_HORIZON (all that the stream still keeps), LATEST (only what comes from now on),
-AT_TIMESTAMP (the time in the application's configuration) or SHARD_END (the shard is
-done). 4959...2/7 is the eighth user record of an aggregated record.
+AT_TIMESTAMP@2026-03-04T05:06:07Z (what came at that time or later) or SHARD_END (the shard
+is done). 4959...2/7 is the eighth user record of an aggregated record.
+
+The time of LATEST is that of the table's service, or of Kinesis for a table in Redis, and
+stands in the lease: it does not matter when a worker starts.
 
 A worker that holds the lease would go on from where it is, so the lease is taken away
 from it in the same write; its next owner starts at the new position. A prepared
@@ -30,11 +33,12 @@ Examples:
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		w.register(flags)
+		w.src.registerKinesis(flags)
 		return func(ctx context.Context, t *terminal, args []string) error {
 			if len(args) != 2 {
 				return usagef("give the KEY of a lease and a POSITION")
 			}
-			position, err := parsePosition(args[1])
+			position, at, err := parseStart(args[1])
 			if err != nil {
 				return usageError{err}
 			}
@@ -46,9 +50,28 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return w.carryOut(ctx, t, store, []change{setCheckpoint(rows[0], position, time.Now())})
+			if position.SequenceNumber == kcl.SentinelLatest {
+				if at, err = w.src.serviceNow(ctx); err != nil {
+					return err
+				}
+			}
+			return w.carryOut(ctx, t, store, []change{setCheckpoint(rows[0], position, at)})
 		}
 	},
+}
+
+// parseStart reads a position; at is the time that belongs to AT_TIMESTAMP.
+func parseStart(s string) (position kcl.ExtendedSequenceNumber, at time.Time, err error) {
+	kind, text, timed := strings.Cut(s, "@")
+	if !strings.EqualFold(kind, kcl.SentinelAtTimestamp) {
+		position, err = parsePosition(s)
+		return position, at, err
+	}
+	at, err = time.Parse(time.RFC3339, strings.ToUpper(text))
+	if !timed || err != nil || at.Unix() < 0 {
+		return position, at, fmt.Errorf("POSITION %q needs a time in RFC 3339 from 1970 on, such as AT_TIMESTAMP@2026-03-04T05:06:07Z", s)
+	}
+	return kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp}, at.UTC(), nil
 }
 
 func parsePosition(s string) (kcl.ExtendedSequenceNumber, error) {
@@ -67,19 +90,18 @@ func parsePosition(s string) (kcl.ExtendedSequenceNumber, error) {
 	return n, nil
 }
 
-func setCheckpoint(l leases.Lease, position kcl.ExtendedSequenceNumber, now time.Time) change {
-	to := l
-	to.Checkpoint, to.Pending, to.PendingState = position, kcl.ExtendedSequenceNumber{}, nil
-	to.Owner, to.CheckpointOwner, to.HandoverTo, to.OwnerSwitchesSinceCheckpoint = "", "", "", 0
+// setCheckpoint moves a lease. at is the time that belongs to LATEST or AT_TIMESTAMP.
+func setCheckpoint(l leases.Lease, position kcl.ExtendedSequenceNumber, at time.Time) change {
+	to, moved := l.Moved(position, at)
+	to.Pending, to.PendingState = kcl.ExtendedSequenceNumber{}, nil
+	to.Owner, to.CheckpointOwner, to.OwnerSwitchesSinceCheckpoint = "", "", 0
 	to.Counter++
 	c := change{
-		read: l, set: leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrOwnerSwitches | leases.AttrCounter,
+		read: l, set: moved | leases.AttrPending | leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrOwnerSwitches | leases.AttrCounter,
 		effect: fmt.Sprintf("checkpoint %s -> %s", l.Checkpoint, position),
 	}
-	if position.SequenceNumber == kcl.SentinelLatest {
-		// Workers start at this time, whenever they start. It is this machine's.
-		to.PinnedAt = now.UTC().Truncate(time.Millisecond)
-		c.set |= leases.AttrPinnedAt
+	if !to.PinnedAt.IsZero() {
+		c.effect += "@" + to.PinnedAt.Format(time.RFC3339Nano)
 	}
 	if owner := l.ActualOwner(); owner != "" {
 		c.effect += ", taken away from " + owner

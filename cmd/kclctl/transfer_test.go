@@ -131,7 +131,9 @@ func TestImportWithoutCheckpoints(t *testing.T) {
 	l := r.get("shardId-000000000003")
 	require.Equal(t, kcl.SentinelLatest, l.Checkpoint.SequenceNumber)
 	require.WithinDuration(t, time.Now(), l.PinnedAt, time.Minute)
+	require.True(t, l.Origin.Equal(leases.Origin{Kind: kcl.SentinelLatest, At: l.PinnedAt}))
 	require.True(t, r.get("shardId-000000000001").PinnedAt.IsZero())
+	require.True(t, r.get("shardId-000000000001").Origin.Equal(l.Origin), "of all leases")
 }
 
 // TestImportWhileOldWorkersRun: it is refused, and with -force what they do

@@ -95,6 +95,42 @@ func TestSetCheckpoint(t *testing.T) {
 	require.True(t, json.Valid([]byte(got.out)))
 }
 
+// A start by hand is kept in the lease: no worker decides it anew.
+func TestSetCheckpointKeepsItsTime(t *testing.T) {
+	began := leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1_600_000_000, 0).UTC()}
+	r := newRig(t, leases.Lease{
+		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+		PinnedAt: began.At, // by an older release, which kept no origin
+	})
+	got := r.leases("set-checkpoint", free, "AT_TIMESTAMP", "-yes")
+	require.Equal(t, statusUsage, got.status)
+	require.Contains(t, got.errors, "needs a time in RFC 3339 from 1970 on, such as AT_TIMESTAMP@2026-03-04T05:06:07Z")
+
+	got = r.leases("set-checkpoint", free, "at_timestamp@2026-03-04t05:06:07.5z", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Contains(t, got.out+got.errors, "LATEST -> AT_TIMESTAMP@2026-03-04T05:06:07.5Z")
+	require.Equal(t, kcl.SentinelAtTimestamp, r.get(free).Checkpoint.SequenceNumber)
+	require.WithinDuration(t, time.Date(2026, 3, 4, 5, 6, 7, 500_000_000, time.UTC), r.get(free).PinnedAt, 0)
+	require.True(t, r.get(free).Origin.Equal(began), "where the application began is not forgotten: %s", r.get(free).Origin)
+
+	got = r.leases("set-checkpoint", free, "TRIM_HORIZON", "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Zero(t, r.get(free).PinnedAt, "the time belonged to AT_TIMESTAMP")
+	require.True(t, r.get(free).Origin.Equal(began))
+}
+
+// The clock of this machine is wrong: the service's counts.
+func TestPresentIsTheServices(t *testing.T) {
+	t.Parallel()
+	date := time.Unix(1_700_000_000, 0).UTC()
+	for off, want := range map[time.Duration]time.Duration{
+		0: 0, 300 * time.Millisecond: 300 * time.Millisecond, 1500 * time.Millisecond: 1500 * time.Millisecond,
+		-time.Millisecond: 0, time.Hour: 0, -time.Hour: 0,
+	} {
+		require.Equal(t, date.Add(want), present(date, date.Add(off)), off)
+	}
+}
+
 func TestDirectionOfACheckpoint(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ from, to, want string }{
