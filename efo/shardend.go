@@ -68,8 +68,9 @@ func (r *reader) closedByLineage(ctx context.Context) bool {
 // GetRecords first: a nil continuation can be as wrong as any other answer.
 func (r *reader) checkShardEnd(ctx context.Context, e end) {
 	children := e.children
-	shard, listed := kcl.Shard{}, false
+	var shard kcl.Shard
 	if children == nil {
+		var listed bool
 		shard, children, listed, _ = r.shardNow(ctx)
 		if len(children) == 0 || listed && !shard.Closed() || !listed && !e.closed {
 			return

@@ -36,18 +36,18 @@ type getRecordsOutput struct {
 }
 
 // faulty is the answer after the faults that change one.
-func (out getRecordsOutput) faulty(token string, v verdict) any {
+func (o getRecordsOutput) faulty(token string, v verdict) any {
 	switch {
 	case v.falseEnd != nil && *v.falseEnd < 0:
 		return struct{}{}
 	case v.falseEnd != nil:
 		return getRecordsOutput{Records: []record{}, MillisBehindLatest: v.falseEnd.Milliseconds()}
-	case v.hidesEnd && out.NextShardIterator == nil:
+	case v.hidesEnd && o.NextShardIterator == nil:
 		it, _ := parseIterator(token)
-		next := it.renewed(time.Now(), len(out.Records))
-		out.NextShardIterator, out.ChildShards = &next, nil
+		next := it.renewed(time.Now(), len(o.Records))
+		o.NextShardIterator, o.ChildShards = &next, nil
 	}
-	return out
+	return o
 }
 
 func getRecords(b *backend, now time.Time, in *getRecordsInput) (any, error) {

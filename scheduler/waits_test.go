@@ -22,7 +22,7 @@ func (w *worker) stall(shard string) *scheduler.StallError {
 		if s, ok := err.(*scheduler.StallError); ok && s.ShardID == shard { //nolint:errorlint // each by itself
 			return s
 		}
-		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, err := range joined.Unwrap() {
 				if s := walk(err); s != nil {
 					return s

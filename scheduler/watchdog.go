@@ -117,7 +117,7 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 	consumers := s.consumers.all()
 	for _, c := range consumers {
 		layer, since, err := c.progress.stuck(now, s.cfg.StallTimeout, c.report(), c.holder.Valid())
-		if layer == "" {
+		if layer == "" && c.progress.stateNow() == StateWaitingOnParents { // what it waited for is a look old
 			if since, err = s.waits.stuck(now, s.cfg.StallTimeout, c.key); err != nil {
 				layer = LayerParent
 			}
