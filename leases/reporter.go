@@ -123,7 +123,7 @@ func (c *Config) cpuUsed() (percent float64, ok bool) {
 		return 0, false
 	}
 	if err := usercode.Contain(func() { percent, ok = c.CPU() }); err != nil {
-		c.Logger.Error("Config.CPU has failed; the worker does not report its CPU", "err", err)
+		c.Logger.Error("sensor of the CPU has failed, the worker does not report its CPU; see Config.CPU", "err", err)
 		return 0, false
 	}
 	return min(100, percent), ok && percent >= 0 // no NaN either
