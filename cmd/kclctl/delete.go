@@ -5,7 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -17,8 +20,11 @@ While workers run, one of them makes a missing lease again, and the shard is rea
 TRIM_HORIZON, or from where the initial position says if no lease is left; a shard whose
 descendants have leases is not read again.
 
-A lease that a worker holds is deleted only with -force; the worker then stops. A row
+A lease that has an owner is deleted only with -force, and only when nobody has renewed it
+for 12 s: a running worker makes it again where it stood, so stop the worker first. A row
 that cannot be read is deleted only by its key and with -force, and whatever it holds.
+Children go before their parents, and a failure keeps all that are related to the row: what
+is left must not look as if a parent had been read to its end.
 
 Examples:
   kclctl leases delete -table orders shardId-000000000000
@@ -44,6 +50,10 @@ Examples:
 			changes, err := w.deletions(ctx, store, keys, *stream, *force)
 			if err != nil {
 				return err
+			}
+			changes = childrenFirst(changes)
+			if err := unrenewed(ctx, store, changes); err != nil {
+				return w.src.explain(err)
 			}
 			return w.carryOut(ctx, t, store, changes)
 		}
@@ -81,6 +91,54 @@ func (w *writer) deletions(ctx context.Context, store leases.Store, keys []strin
 		}
 	}
 	return changes, nil
+}
+
+// renewalTime is for how long a lease that has an owner is watched: more than
+// FailoverTime, a third of which is between two renewals.
+var renewalTime = 12 * time.Second
+
+// unrenewed makes sure that no running worker holds the leases.
+func unrenewed(ctx context.Context, store leases.Store, changes []change) error {
+	watched := false
+	for _, c := range changes {
+		watched = watched || (c.read.ActualOwner() != "" && !c.read.Finished())
+	}
+	if !watched {
+		return nil
+	}
+	if err := retry.Sleep(ctx, renewalTime); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.read.ActualOwner() == "" || c.read.Finished() {
+			continue
+		}
+		now, err := store.Get(ctx, c.read.Key)
+		switch {
+		case errors.Is(err, leases.ErrNotFound):
+		case err != nil:
+			return err
+		case now.Counter != c.read.Counter:
+			return fmt.Errorf("lease %s of %s: %w", c.read.Key, now.ActualOwner(), errRenewed)
+		}
+	}
+	return nil
+}
+
+// childrenFirst brings deletions into the order in which they are safe.
+func childrenFirst(changes []change) []change {
+	rows := make([]leases.Lease, len(changes))
+	for i, c := range changes {
+		rows[i] = c.read
+	}
+	order, of := families(rows)
+	sorted := make([]change, 0, len(changes))
+	for _, i := range slices.Backward(order) {
+		c := changes[i]
+		c.family = of[i]
+		sorted = append(sorted, c)
+	}
+	return sorted
 }
 
 func deletion(l leases.Lease) change {

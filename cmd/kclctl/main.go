@@ -1,6 +1,6 @@
 // Command kclctl looks at lease tables and repairs them.
 //
-//	kclctl leases list|show|fleet|audit|release|set-checkpoint|delete|adopt|import|export -table NAME [flags] [KEY...]
+//	kclctl leases list|show|fleet|audit|release|set-checkpoint|delete|restore|adopt|import|export -table NAME [flags] [KEY...]
 //
 // It works on any table of this library or of the Java KCL, while workers run. What writes shows first what it would
 // change, asks, and then writes only if the row is still as it was shown; -yes does not ask, -dry-run does not write.
@@ -64,7 +64,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		listCommand, showCommand, fleetCommand, auditCommand,
-		releaseCommand, setCheckpointCommand, deleteCommand, adoptCommand,
+		releaseCommand, setCheckpointCommand, deleteCommand, restoreCommand, adoptCommand,
 		importCommand, exportCommand,
 	}
 }

@@ -41,6 +41,7 @@ var nowhere = func() string {
 // credentials or the endpoints of whoever runs it.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	renewalTime = 50 * time.Millisecond // nobody renews, or a test does all the time
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",

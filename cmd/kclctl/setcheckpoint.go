@@ -55,7 +55,11 @@ Examples:
 					return err
 				}
 			}
-			return w.carryOut(ctx, t, store, []change{setCheckpoint(rows[0], position, at)})
+			changes, err := w.finishedParents(ctx, store, rows[0], position)
+			if err != nil {
+				return err
+			}
+			return w.carryOut(ctx, t, store, append(changes, setCheckpoint(rows[0], position, at)))
 		}
 	},
 }

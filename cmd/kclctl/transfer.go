@@ -133,12 +133,24 @@ func (w *writer) make(ctx context.Context, t *terminal, x *transfers) error {
 		}
 	}
 	created, verified, failed := 0, 0, 0
-	for i := range x.Rows {
+	rows := make([]leases.Lease, len(x.Rows))
+	for i, r := range x.Rows {
+		rows[i] = r.lease
+	}
+	order, of := families(rows)
+	stopped := halted{}
+	for _, i := range order { // parents first
 		r := &x.Rows[i]
 		if r.Action == actionLeave {
 			continue
 		}
-		err := error(nil)
+		err := stopped.err(of[i])
+		if err != nil {
+			failed++
+			r.Error = err.Error()
+			t.note("kclctl: %s: %s", r.Key, r.Error)
+			continue
+		}
 		if r.Action == actionCreate {
 			if err = r.create(ctx); err == nil {
 				created++
@@ -147,6 +159,7 @@ func (w *writer) make(ctx context.Context, t *terminal, x *transfers) error {
 		// What was written, or may have been, is read back.
 		if found := r.verify(ctx); found != nil {
 			failed++
+			stopped.by(of[i], r.Key)
 			r.Error = cmp.Or(err, found).Error()
 			t.note("kclctl: %s: %s", r.Key, r.Error)
 			continue

@@ -21,8 +21,10 @@ type change struct {
 	read leases.Lease
 	to   leases.Lease
 	set  leases.Attr
-	// remove deletes the row instead.
-	remove bool
+	// remove deletes the row instead, and create makes it.
+	remove, create bool
+	// family are the rows that a failure stops; see families.
+	family int
 	// unread says that the row cannot be read, so that there is nothing to
 	// expect of it but its key.
 	unread bool
@@ -112,7 +114,8 @@ func unique(keys []string) []string {
 }
 
 // carryOut shows the changes, asks, makes them one by one and tells what
-// became of each. One that fails does not stop the others.
+// became of each. A deletion that fails stops those of its family, and nothing else
+// does.
 func (w *writer) carryOut(ctx context.Context, t *terminal, store leases.Store, changes []change) error {
 	if len(changes) == 0 {
 		if w.src.json {
@@ -144,10 +147,18 @@ func (w *writer) carryOut(ctx context.Context, t *terminal, store leases.Store, 
 		}
 	}
 	out, failed := outcomes(changes), 0
+	stopped := halted{}
 	for i, c := range changes {
-		after, err := w.apply(ctx, store, c)
+		err := stopped.err(c.family)
+		var after leases.Lease
+		if err == nil {
+			after, err = w.apply(ctx, store, c)
+		}
 		if err != nil {
 			failed++
+			if c.remove {
+				stopped.by(c.family, c.read.Key)
+			}
 			out[i].Error, out[i].After = err.Error(), nil
 			t.note("kclctl: %s: %v", c.read.Key, err)
 			continue
@@ -189,11 +200,14 @@ func outcomes(changes []change) []changed {
 	var out []changed
 	for _, c := range changes {
 		o := changed{Key: c.read.Key, Effect: c.effect}
-		if !c.unread {
+		if !c.unread && !c.create {
 			before := rowOf(c.read)
 			o.Before = &before
 		}
-		if !c.remove {
+		if c.create {
+			after := rowOf(c.to)
+			o.After = &after
+		} else if !c.remove {
 			after := rowOf(c.read.With(c.set, c.to))
 			o.After = &after
 		}
@@ -207,6 +221,10 @@ func planned(changes []change) [][]string {
 	for _, c := range changes {
 		if c.unread {
 			cells = append(cells, []string{c.read.Key, stateBad, "?", "?", "?", c.effect})
+			continue
+		}
+		if c.create {
+			cells = append(cells, []string{c.read.Key, "none", "-", "-", "-", c.effect})
 			continue
 		}
 		cells = append(cells, []string{c.read.Key, stateOf(c.read), ownerText(c.read), c.read.Checkpoint.String(), strconv.FormatInt(c.read.Counter, 10), c.effect})
@@ -245,7 +263,10 @@ func (w *writer) apply(ctx context.Context, store leases.Store, c change) (lease
 		return to, fmt.Errorf("not changed: %w", context.Cause(ctx))
 	}
 	var err error
-	if c.remove {
+	if c.create {
+		to = c.to
+		err = store.Create(ctx, c.to)
+	} else if c.remove {
 		err = store.Delete(ctx, c.read, c.expects())
 	} else {
 		err = store.Update(ctx, leases.Update{Read: c.read, Expect: c.expects(), To: c.to, Set: c.set})
@@ -254,6 +275,8 @@ func (w *writer) apply(ctx context.Context, store leases.Store, c change) (lease
 	switch {
 	case err == nil:
 		return to, nil
+	case errors.As(err, &conflict) && c.create:
+		return to, errors.New("not made: there is a row by now")
 	case errors.As(err, &conflict):
 		return to, refused(conflict)
 	}
@@ -261,7 +284,11 @@ func (w *writer) apply(ctx context.Context, store leases.Store, c change) (lease
 	switch {
 	case c.remove && errors.Is(found, leases.ErrNotFound):
 		return to, nil
-	case !c.remove && found == nil && current.Same(c.fence()|c.set, to):
+	case c.create && found == nil && current.Same(leases.AttrAll, to):
+		return to, nil
+	case c.create && errors.Is(found, leases.ErrNotFound):
+		return to, fmt.Errorf("not made: %w", w.src.explain(err))
+	case !c.remove && !c.create && found == nil && current.Same(c.fence()|c.set, to):
 		return to, nil
 	case found == nil && !c.unread && current.Same(c.expects(), c.read):
 		return to, fmt.Errorf("not changed: %w", w.src.explain(err))
