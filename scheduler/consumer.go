@@ -40,6 +40,7 @@ type consumer struct {
 	key      string
 	shard    kcl.Shard
 	start    leases.Lease // the row that reading starts from
+	begun    time.Time
 	progress *progress
 	metrics  *metrics.Shard
 	log      *slog.Logger
@@ -98,7 +99,7 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 		return
 	}
 	c := &consumer{
-		s: s, stream: st, holder: h, key: row.Key, start: row,
+		s: s, stream: st, holder: h, key: row.Key, start: row, begun: time.Now(),
 		shard:    st.lineage.known(row),
 		progress: newProgress(s.cfg.RetrievalMode),
 		metrics:  s.cfg.Metrics.Shard(st.label, row.ShardID),
@@ -123,6 +124,8 @@ func (c *consumer) run(lease context.Context) {
 	if c.adopt(ctx) == done && c.waitForParents(ctx) == done {
 		for c.live(ctx, reading) == restarted && c.restart(ctx, reading) == done {
 		}
+	} else {
+		c.brokeOff(ctx)
 	}
 	c.become(ctx, StateShutdownComplete)
 }
@@ -187,6 +190,9 @@ func (c *consumer) live(ctx, reading context.Context) outcome {
 	c.checkpointer.Close(cause)
 	over := ctx.Err() != nil || out == restarted
 	end(cause)
+	if over {
+		c.brokeOff(ctx)
+	}
 	if over && !c.finished {
 		if c.progress.stateNow() != StateShuttingDown {
 			c.become(ctx, StateShuttingDown)

@@ -224,3 +224,46 @@ func TestRestartReachesThroughDecorators(t *testing.T) {
 		})
 	}
 }
+
+// An instance that lives for one batch only: the waits grow, and health turns red although each one begins well.
+func TestRestartsBackOffAndAreTold(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"initialize", "process"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, oneStream(1))
+				r.capture()
+				w := r.worker("a")
+				var made, sick atomic.Int32
+				sick.Store(1)
+				w.initialize = func(context.Context, *processor, kcl.InitializeInput) error {
+					made.Add(1)
+					if where == "initialize" && sick.Load() == 1 {
+						return kcl.ErrRestart
+					}
+					return nil
+				}
+				w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+					if sick.Load() == 1 {
+						return kcl.ErrRestart
+					}
+					p.take(in)
+					return p.checkpoint(ctx, in.Checkpointer)
+				}
+				w.start()
+				r.put("k")
+				time.Sleep(10 * time.Minute)
+				require.Greater(t, made.Load(), int32(10))
+				require.Less(t, made.Load(), int32(60))
+				require.ErrorContains(t, w.Healthy(), kcl.ErrRestart.Error())
+				sick.Store(0)
+				r.finished(2 * time.Minute)
+				time.Sleep(scheduler.DefaultStallTimeout)
+				require.NoError(t, w.Healthy())
+				require.NoError(t, w.stop())
+				r.audit.check(0)
+			})
+		})
+	}
+}

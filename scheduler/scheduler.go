@@ -43,6 +43,8 @@ type Scheduler struct {
 	resync    chan struct{} // asks the shard sync to run; holds one request
 	retrack   chan struct{} // asks for the list of streams; holds one request
 
+	standstills standstills
+
 	mu      sync.Mutex         // guards the fields below
 	streams []*stream          // in no order; the slice is not changed, but replaced
 	byRow   map[string]*stream // the same, by what their rows say

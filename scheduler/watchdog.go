@@ -127,7 +127,20 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 		}
 	}
 	out = append(out, s.vanished()...)
-	return append(out, s.orphans.stalls(now, max(s.cfg.StallTimeout, orphanTime(s.cfg.FailoverTime)), consumers)...)
+	told := map[string]bool{}
+	for _, stall := range out {
+		told[stall.LeaseKey] = true
+	}
+	for _, stall := range slices.Concat(
+		s.orphans.stalls(now, max(s.cfg.StallTimeout, orphanTime(s.cfg.FailoverTime)), consumers),
+		s.standstills.stalls(now, s.cfg.StallTimeout, consumers),
+	) {
+		if !told[stall.LeaseKey] { // one reason for a shard
+			told[stall.LeaseKey] = true
+			out = append(out, stall)
+		}
+	}
+	return out
 }
 
 // stuck names the layer in which a consumer is stuck, or none. The order of
@@ -262,9 +275,13 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	s.lookForWaits(now, rows)
 	s.noteRows(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
+	known, consumers := make(map[string]bool, len(rows)), s.consumers.all()
 	for _, row := range rows {
 		unread[row.Key] = !row.Finished()
+		known[row.Key] = true
+		s.standstills.look(now, row, consumers[row.Key], s.cfg.StallTimeout+maxBackoff)
 	}
+	s.standstills.keep(known)
 	for _, row := range rows {
 		if st := s.streamOf(row); st != nil && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true

@@ -1,0 +1,172 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// fewBreaks is how often a shard's work may break off, with nothing open and
+// nothing failing, before that alone is told.
+const fewBreaks = 3
+
+// standstills remembers shards whose work breaks off and begins again at the same
+// checkpoint. What a consumer knows of its shard ends with its lease, and each
+// new consumer looks well at first: a table that accepts takes and refuses
+// renewals would have every record delivered again and again, for ever.
+//
+//	consumer  1 ----x  2 ----x  3 ----x  4 ---      x: lease lost, or processor replaced
+//	delivered   .....    .....    .....    ...
+//	checkpoint  C        C        C        C        since 1 delivered, it stands still
+type standstills struct {
+	mu    sync.Mutex // guards byKey
+	byKey map[string]*standstill
+}
+
+type standstill struct {
+	stream     *stream
+	shardID    string
+	checkpoint kcl.ExtendedSequenceNumber
+	since      time.Time // since when records are delivered behind checkpoint, or the first trouble
+	breaks     int
+	last       time.Time // when it broke off last
+	open       bool      // records were delivered, or something failed
+	layer      Layer
+	err        error // what failed, or why the work broke off last
+
+	owner string    // of the lease, as the table was last seen, when that is another worker
+	held  time.Time // since when
+}
+
+// broke notes that the work on a shard has broken off with cause.
+func (s *standstills) broke(now time.Time, c *consumer, cause error) {
+	ck := c.report()
+	at := ck.Last
+	if at.IsZero() {
+		at = c.start.Checkpoint // no processor was made
+	}
+	layer, troubled, failure := c.progress.troubled()
+	switch {
+	case failure != nil:
+	case ck.Failure != nil:
+		layer, troubled, failure = LayerCheckpointStore, ck.FailingSince, ck.Failure
+	case errors.Is(cause, kcl.ErrRestart):
+		layer, failure = LayerProcessor, cause
+	default:
+		layer, failure = LayerLease, cause
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.byKey[c.key]
+	if st == nil || st.checkpoint != at || st.stream != c.stream {
+		st = &standstill{stream: c.stream, shardID: c.shard.ID, checkpoint: at, since: now}
+		if s.byKey == nil {
+			s.byKey = map[string]*standstill{}
+		}
+		s.byKey[c.key] = st
+	}
+	st.breaks++
+	st.last, st.layer, st.err, st.owner = now, layer, failure, ""
+	for _, t := range []time.Time{troubled, ck.OpenSince} {
+		if !t.IsZero() {
+			st.open = true
+			if t.Before(st.since) {
+				st.since = t
+			}
+		}
+	}
+}
+
+// look forgets a shard when its checkpoint has moved, or when one worker has held
+// it without a break for limit: that worker can tell by itself how the shard does.
+// own is this worker's consumer, or nil.
+func (s *standstills) look(now time.Time, row leases.Lease, own *consumer, limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.byKey[row.Key]
+	if st == nil {
+		return
+	}
+	if own != nil {
+		if at := own.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(own.begun) >= limit && now.Sub(st.last) >= limit {
+			delete(s.byKey, row.Key)
+		}
+		return
+	}
+	owner := row.ActualOwner()
+	if owner != st.owner || owner == "" {
+		st.owner, st.held = owner, now
+	}
+	if row.Finished() || ahead(row.Checkpoint, st.checkpoint) || owner != "" && now.Sub(st.held) >= limit {
+		delete(s.byKey, row.Key)
+	}
+}
+
+// ahead tells whether a checkpoint of the table, which may be an old view, lies
+// behind at in the shard, or is another start.
+func ahead(seen, at kcl.ExtendedSequenceNumber) bool {
+	if seen.IsSentinel() || at.IsSentinel() {
+		return seen != at && !seen.IsSentinel()
+	}
+	return seen.Compare(at) > 0
+}
+
+// keep forgets the shards that have no row any more.
+func (s *standstills) keep(rows map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.byKey, func(key string, _ *standstill) bool { return !rows[key] })
+}
+
+// stalls lists the shards that have stood still for limit.
+func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[string]*consumer) []*StallError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*StallError
+	for key, st := range s.byKey {
+		if own := consumers[key]; own != nil {
+			if at := own.report().Last; !at.IsZero() && at != st.checkpoint {
+				continue
+			}
+		}
+		if now.Sub(st.since) < limit || !st.open && st.breaks < fewBreaks || st.stream.err() != nil {
+			continue
+		}
+		out = append(out, &StallError{
+			Stream: st.stream.id, ShardID: st.shardID, LeaseKey: key, Layer: st.layer, Since: st.since,
+			Err: fmt.Errorf("its work has broken off %d times at the checkpoint %s, and begins there again: %w", st.breaks, st.checkpoint, st.err),
+		})
+	}
+	return out
+}
+
+// brokeOff notes that the work of a processor, or the wait for the parents, has
+// ended before its time. A shutdown that took too long is no such end.
+func (c *consumer) brokeOff(ctx context.Context) {
+	if cause := context.Cause(ctx); errors.Is(cause, kcl.ErrLeaseLost) {
+		c.s.standstills.broke(time.Now(), c, cause)
+	}
+}
+
+// troubled tells what fails now, and since when.
+func (p *progress) troubled() (Layer, time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.storing.err != nil:
+		return LayerCheckpointStore, p.storing.since, p.storing.err
+	case p.processor.err != nil:
+		return LayerProcessor, p.processor.since, p.processor.err
+	case p.refusal.err != nil:
+		return readLayer(p.refusal.err), p.refusal.since, p.refusal.err
+	case p.reading.err != nil:
+		return readLayer(p.reading.err), p.reading.since, p.reading.err
+	}
+	return "", time.Time{}, nil
+}
