@@ -57,6 +57,7 @@ func (c *consumer) refreshStart(ctx context.Context, row *leases.Lease, seen *bo
 	if *seen || !c.startsAtATime() {
 		return nil
 	}
+	c.progress.asks()
 	now, err := c.s.cfg.Leases.Get(ctx, c.key)
 	c.progress.stored(err)
 	if err != nil {
@@ -100,6 +101,7 @@ func (c *consumer) complete(ctx context.Context, row *leases.Lease) (bool, error
 		expect |= leases.AttrPinnedAt | leases.AttrOrigin
 	}
 	if set != 0 {
+		c.progress.asks()
 		err = c.s.cfg.Leases.Update(ctx, leases.Update{Read: *row, Expect: set | expect, To: to, Set: set})
 	}
 	c.progress.stored(err)
@@ -139,6 +141,7 @@ func (c *consumer) starts(ctx context.Context, row leases.Lease) (leases.Starts,
 // parentFinished.
 func (c *consumer) waitForParents(ctx context.Context) outcome {
 	for {
+		c.progress.asks()
 		finished, err := c.parentsFinished(ctx)
 		c.progress.stored(err)
 		if finished {
@@ -151,6 +154,7 @@ func (c *consumer) waitForParents(ctx context.Context) outcome {
 	if len(c.start.Parents) > 0 && c.startsAtATime() {
 		// A parent may have moved the pin, see share.
 		for {
+			c.progress.asks()
 			row, err := c.s.cfg.Leases.Get(ctx, c.key)
 			c.progress.stored(err)
 			if err == nil {

@@ -95,6 +95,7 @@ type fallback struct {
 	trying bool      // the other way is being tried
 	probe  schedule  // of trying fan-out, while polling
 	tried  time.Time // when fan-out was tried last
+	trial  time.Time // when the last trial began, of either way
 	reason error     // why fan-out was left, or shall be
 
 	next    kcl.Position // where to go on
@@ -148,8 +149,9 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 	f.stop = stop
 	var trial *line.Silence
 	if f.trying {
+		f.trial = time.Now()
 		if f.polls {
-			f.tried = time.Now()
+			f.tried = f.trial
 		}
 		trial = line.NewSilence(trialTime, func() { stop(errTrial) })
 		defer trial.Stop()
@@ -339,7 +341,9 @@ func (o pollObserver) Retrying(err error, wait time.Duration) {
 		}
 		return
 	}
-	if f.trying && f.failing.err != nil && !awserr.Throttled(err) {
+	// An answer ends the silence that a trial is bounded by, also one that refuses.
+	endless := time.Since(f.trial)+wait >= trialTime
+	if f.trying && (endless || f.failing.err != nil && !awserr.Throttled(err)) {
 		// Both ways fail: an outage, and fan-out is to be ready when it ends.
 		f.stop(fmt.Errorf("%w: %w", errTrial, err))
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type progress struct {
 	records  uint64
 	position kcl.ExtendedSequenceNumber
 	behind   time.Duration
+	nearest  time.Duration // the least of behind since the last record, or unknownLag
 	// moved is when a batch was processed, or the shard had no more data.
 	moved time.Time
 	// heard is when the source last heard anything, or was last free to listen.
@@ -32,12 +34,13 @@ type progress struct {
 	call      string    // method of the processor that runs now; empty when none does
 	callSince time.Time // when it was called
 
-	refusal   streak // the source has given up, with an error that needs a person
-	processor streak // failures of the processor
-	reading   streak // failures of the source
-	storing   streak // failures of the lease store at the shard's end
-	lost      streak // waits for a parent that nobody will finish
-	listing   streak // failures of ListShards, without which the shard cannot start
+	refusal   streak    // the source has given up, with an error that needs a person
+	processor streak    // failures of the processor
+	reading   streak    // failures of the source
+	storing   streak    // failures of the lease store, before the first record and at the shard's end
+	asking    time.Time // since when an answer of the store is waited for there; zero when none is
+	lost      streak    // waits for a parent that nobody will finish
+	listing   streak    // failures of ListShards, without which the shard cannot start
 }
 
 // streak is an unbroken row of failures.
@@ -53,9 +56,12 @@ func (s *streak) failed(err error) {
 	s.err = err
 }
 
+// unknownLag is more than any lag: the next answer comes nearer in any case.
+const unknownLag time.Duration = math.MaxInt64
+
 func newProgress(mode RetrievalMode) *progress {
 	now := time.Now()
-	return &progress{mode: mode, moved: now, heard: now}
+	return &progress{mode: mode, moved: now, heard: now, nearest: unknownLag}
 }
 
 // become moves to the next state. A transition that is not in the table is a
@@ -172,10 +178,13 @@ func (p *progress) called(err error) {
 func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// Empty batches that come nearer to the tip are progress too: a stretch of
-	// the shard without records.
-	if records > 0 || behind == 0 || behind < p.behind {
-		p.moved = time.Now()
+	// Empty batches that come nearer to the tip than any before are progress too: a
+	// stretch of the shard without records. A lag that trembles is none.
+	if records > 0 || behind == 0 || behind < p.nearest {
+		p.moved, p.nearest = time.Now(), behind
+	}
+	if behind == 0 {
+		p.nearest = unknownLag
 	}
 	p.behind = behind
 	if records > 0 {
@@ -195,10 +204,19 @@ func (p *progress) advance() (records uint64, nearer time.Time) {
 	return p.records, nearer
 }
 
-// stored says how a write to the lease store at the shard's end went.
+// asks says that the lease store is asked for something, before the first
+// record or at the shard's end.
+func (p *progress) asks() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = time.Now()
+}
+
+// stored says how that went.
 func (p *progress) stored(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asking = time.Time{}
 	if err != nil {
 		p.storing.failed(err)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -31,6 +32,7 @@ type Scheduler struct {
 	log     *slog.Logger
 	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
 	memory  *polling.Memory
+	wall    func() time.Time // nil, but in tests
 
 	checksTag bool // of the consumer: whose it is
 
@@ -62,6 +64,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
 	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
+	s.cfg.Leases = guardStore(s.cfg.Leases)
 	s.memory = polling.NewMemory(s.cfg.PollingMemory)
 	if cfg.Kinesis != nil {
 		// One that gives up connections, for all parts together.
@@ -183,9 +186,10 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 			st := s.streamOf(row)
 			return st != nil && st.accepts(row)
 		},
-		Consume: s.consume,
-		Logger:  s.log,
-		Metrics: s.cfg.Metrics,
+		Consume:   s.consume,
+		WallClock: s.wall,
+		Logger:    s.log,
+		Metrics:   s.cfg.Metrics,
 	})
 	s.mu.Lock()
 	s.setStreamsLocked(streams)

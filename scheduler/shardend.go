@@ -19,8 +19,10 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 		return out
 	}
 	c.finished = true
+	c.warnUnrecorded(ctx)
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for {
+		c.progress.asks()
 		err := c.recordEnd(ctx)
 		c.progress.stored(err)
 		if err == nil {
@@ -41,6 +43,18 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	}
 	c.s.syncSoon(c.stream)
 	return done
+}
+
+// warnUnrecorded names the records that SHARD_END will cover although they were
+// delivered and never checkpointed. ShardEnded returning nil says that they are
+// processed; the KCL does not believe it and refuses.
+func (c *consumer) warnUnrecorded(ctx context.Context) {
+	r := c.checkpointer.Report()
+	if r.OpenSince.IsZero() || c.s.cfg.CheckpointInterval > 0 {
+		return
+	}
+	c.log.WarnContext(ctx, "shard ends with records that were delivered and not checkpointed, ShardEnded has vouched for them: checkpoint there before it returns nil",
+		"checkpoint", r.Last, "delivered", r.Delivered, "since", r.OpenSince)
 }
 
 func (c *consumer) recordEnd(ctx context.Context) error {

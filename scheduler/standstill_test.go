@@ -45,14 +45,14 @@ func TestHealthOutlivesALease(t *testing.T) {
 				w.setDo(do)
 				w.store.SetFault(takesOnly)
 				red := 0
-				for range 1800 {
+				for range 900 {
 					r.put("k")
 					time.Sleep(time.Second)
 					if w.Healthy() != nil {
 						red++
 					}
 				}
-				require.Greater(t, red, 1800-150, "the lease was lost %d times", log.count(`msg="lease lost"`))
+				require.Greater(t, red, 900-150, "the lease was lost %d times", log.count(`msg="lease lost"`))
 				require.ErrorContains(t, w.Healthy(), "its work has broken off")
 				require.Positive(t, log.count("shard makes no progress"))
 				require.Less(t, log.count("shard makes no progress"), 10, "once, not with each lease")
@@ -151,7 +151,7 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 				a.store.SetFault(fault)
 				b.store.SetFault(fault)
 				last, stuck, silent := map[string]kcl.ExtendedSequenceNumber{}, map[string]int{}, 0
-				for range 1800 {
+				for range 900 {
 					r.put(keys(40)...)
 					time.Sleep(time.Second)
 					worst := 0

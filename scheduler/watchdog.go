@@ -32,7 +32,8 @@ const (
 	LayerDecoder Layer = "decoder"
 	// LayerProcessor: the processor does not return, or keeps failing.
 	LayerProcessor Layer = "processor"
-	// LayerCheckpointStore: checkpoints are not answered, or keep failing.
+	// LayerCheckpointStore: checkpoints, and what else is written to the lease table
+	// before the first record and at the shard's end, are not answered, or keep failing.
 	LayerCheckpointStore Layer = "checkpoint store"
 	// LayerLease: nobody renews the shard's lease, or its row cannot be read or is
 	// lost.
@@ -160,6 +161,8 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 		return LayerParent, p.lost.since, p.lost.err
 	case old(p.listing.since):
 		return LayerService, p.listing.since, p.listing.err
+	case old(p.asking):
+		return LayerCheckpointStore, p.asking, errors.New("the lease store does not answer")
 	case old(p.callSince) && p.call == callDecode:
 		return LayerDecoder, p.callSince, errors.New("the Decoder has not returned")
 	case old(p.callSince):
