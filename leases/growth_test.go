@@ -3,7 +3,6 @@ package leases
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -27,7 +26,7 @@ func (refusing) ForgetWorker(_ context.Context, m WorkerMetrics) error {
 // While a right is missing, what is remembered of writes does not grow.
 func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{WorkerID: "a", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.withDefaults()
+		cfg := Config{WorkerID: "a", Logger: slog.New(slog.DiscardHandler)}.withDefaults()
 		c := &Coordinator{cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1), last: t.Context()}
 		e, r := newElector(c, refusing{}), newReporter(c, refusing{})
 		ctx, cancel := context.WithCancel(t.Context())
