@@ -263,12 +263,13 @@ func (w *writer) apply(ctx context.Context, store leases.Store, c change) (lease
 		return to, fmt.Errorf("not changed: %w", context.Cause(ctx))
 	}
 	var err error
-	if c.create {
+	switch {
+	case c.create:
 		to = c.to
 		err = store.Create(ctx, c.to)
-	} else if c.remove {
+	case c.remove:
 		err = store.Delete(ctx, c.read, c.expects())
-	} else {
+	default:
 		err = store.Update(ctx, leases.Update{Read: c.read, Expect: c.expects(), To: c.to, Set: c.set})
 	}
 	var conflict *leases.ConflictError
