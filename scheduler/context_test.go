@@ -39,7 +39,7 @@ func TestContextOfProcessRecordsLivesUntilTheLastCall(t *testing.T) {
 				kept, asked := map[*processor]context.Context{}, 0
 				w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 					mu.Lock()
-					kept[p] = ctx
+					kept[p] = ctx //nolint:fatcontext // what becomes of it is the question
 					mu.Unlock()
 					p.take(in)
 					return nil

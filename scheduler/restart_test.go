@@ -51,7 +51,7 @@ func TestRestartBeginsAtTheLastAcceptedCheckpoint(t *testing.T) {
 					mu.Lock()
 					defer mu.Unlock()
 					if p.shard.ID == shard && isOld(p) {
-						oldCtx = ctx
+						oldCtx = ctx //nolint:fatcontext // what becomes of it is the question
 						if !accepted.IsZero() {
 							collected++
 							if collected > 2 && !atEnd {

@@ -140,7 +140,7 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 						mu.Lock()
 						n++
 						h := fnv.New32()
-						fmt.Fprint(h, n, percent)
+						_, _ = fmt.Fprint(h, n, percent)
 						mu.Unlock()
 						if h.Sum32()%100 < percent {
 							return errors.New("ProvisionedThroughputExceededException")

@@ -33,7 +33,7 @@ func (h *handler) Enabled(ctx context.Context, level slog.Level) (enabled bool) 
 	return enabled
 }
 
-func (h *handler) Handle(ctx context.Context, r slog.Record) (err error) { //nolint:gocritic // slog.Handler wants it so
+func (h *handler) Handle(ctx context.Context, r slog.Record) (err error) {
 	h.tell(Contain(func() { err = h.inner.Handle(ctx, r) }))
 	return err
 }
