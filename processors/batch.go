@@ -90,6 +90,7 @@ type batching struct {
 	timer    *time.Timer
 	armed    bool
 	closed   bool
+	complete bool // the last record held is the last one of the shard
 
 	mu   sync.Mutex                 // guards drop
 	drop kcl.ExtendedSequenceNumber // the first record held, which somebody has taken care of
@@ -121,7 +122,7 @@ func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 	b.ck.use(in.Checkpointer)
 	hold(in.Checkpointer)
 	if b.failed != nil {
-		if err := b.handOn(ctx, false); err != nil {
+		if err := b.handOn(ctx); err != nil {
 			return err
 		}
 	}
@@ -131,7 +132,7 @@ func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 	for i := range records {
 		n := int64(len(records[i].Data()))
 		if len(b.held) == b.o.MaxRecords || len(b.held) > 0 && b.bytes+n > b.o.MaxBytes {
-			if err := b.handOn(ctx, false); err != nil {
+			if err := b.handOn(ctx); err != nil {
 				return err
 			}
 		}
@@ -143,15 +144,16 @@ func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 		b.bytes += n
 		b.accepted = records[i].Position()
 	}
-	if len(b.held) == b.o.MaxRecords || b.bytes >= b.o.MaxBytes || in.AtShardEnd {
-		return b.handOn(ctx, in.AtShardEnd)
+	b.complete = in.AtShardEnd
+	if len(b.held) == b.o.MaxRecords || b.bytes >= b.o.MaxBytes || b.complete {
+		return b.handOn(ctx)
 	}
 	b.arm(ctx, b.o.MaxAge)
 	return nil
 }
 
 // handOn gives what is held to the inside.
-func (b *batching) handOn(ctx context.Context, end bool) error {
+func (b *batching) handOn(ctx context.Context) error {
 	if errors.Is(b.failed, kcl.ErrRestart) {
 		return b.failed // the inside is not called again
 	}
@@ -167,7 +169,7 @@ func (b *batching) handOn(ctx context.Context, end bool) error {
 		if b.dropped(ctx, chunk) {
 			continue
 		}
-		in := part(b.in, chunk, end && n == len(b.held), &b.ck)
+		in := part(b.in, chunk, b.complete && n == len(b.held), &b.ck)
 		in.ReceivedAt, in.DeliveredAt = b.received, time.Now()
 		b.ck.deliver(last(chunk))
 		if err := contain(func() error { return b.inner.ProcessRecords(ctx, in) }); err != nil {
@@ -253,7 +255,7 @@ func (b *batching) expire(ctx context.Context) {
 		b.arm(ctx, left)
 		return
 	}
-	if err := b.handOn(ctx, false); err != nil && ctx.Err() == nil {
+	if err := b.handOn(ctx); err != nil && ctx.Err() == nil {
 		b.ck.report(err)
 		if b.width > 1 {
 			b.backoff.Reset() // half as many are next; the waits grow with the one at fault
@@ -289,8 +291,8 @@ func (b *batching) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error
 	defer b.unlock()
 	b.ck.use(in.Checkpointer)
 	b.in.Children = in.Children
-	b.in.AtShardEnd = true
-	if err := b.handOn(ctx, true); err != nil {
+	b.in.AtShardEnd, b.complete = true, true
+	if err := b.handOn(ctx); err != nil {
 		return err
 	}
 	b.close()
@@ -306,7 +308,7 @@ func (b *batching) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequest
 	}
 	defer b.unlock()
 	b.ck.use(in.Checkpointer)
-	err := b.handOn(ctx, false)
+	err := b.handOn(ctx)
 	b.close()
 	in.Checkpointer = &b.ck
 	return errors.Join(err, b.inner.ShutdownRequested(ctx, in))

@@ -202,6 +202,37 @@ func TestBatchEndOfShard(t *testing.T) {
 	})
 }
 
+// The last batch says that it is the last one also at a second attempt, whoever makes that.
+func TestBatchThatFailsAtTheEndOfShard(t *testing.T) {
+	t.Parallel()
+	children := []kcl.ChildShard{{ID: "child"}}
+	for name, again := range map[string]func(s *shard, in kcl.ProcessRecordsInput) error{
+		"call": func(s *shard, in kcl.ProcessRecordsInput) error { return s.p.ProcessRecords(s.ctx, in) },
+		"end":  func(s *shard, _ kcl.ProcessRecordsInput) error { return s.end() },
+		"stop": func(s *shard, _ kcl.ProcessRecordsInput) error { return s.shutdown() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := collect()
+				b.setFail(errBoom)
+				s := open(t, processors.Batch(b, processors.BatchOptions{Logger: quiet}))
+				s.ck.Delivered(rec(3, "k").Position())
+				in := kcl.ProcessRecordsInput{Records: recs(1, 3), AtShardEnd: true, Children: children, Checkpointer: s.ck}
+				require.ErrorIs(t, s.p.ProcessRecords(s.ctx, in), errBoom)
+				b.setFail(nil)
+				require.NoError(t, again(s, in))
+				require.Equal(t, numbers(1, 3), strings.Fields(strings.Join(b.list(), " ")))
+				require.True(t, b.last.AtShardEnd)
+				if name != "end" { // whose own input has none
+					require.Equal(t, children, b.last.Children)
+				}
+				s.cancel(nil)
+			})
+		})
+	}
+}
+
 // A batch whose processor fails at a stop is not checkpointed; what was before is.
 func TestBatchShutdownThatFails(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -130,17 +131,25 @@ func (l *limited) CheckpointAt(ctx context.Context, pos kcl.ExtendedSequenceNumb
 	if err != nil {
 		return err
 	}
-	if err := outer.CheckpointAt(ctx, raised); err != nil {
-		return err
+	err = outer.CheckpointAt(ctx, raised)
+	l.tried(raised, err)
+	return err
+}
+
+// tried notes a write of pos. One whose outcome is not known counts as if it had
+// happened: outer accepts nothing before it any more.
+func (l *limited) tried(pos kcl.ExtendedSequenceNumber, err error) {
+	if errors.Is(err, kcl.ErrInvalidCheckpoint) || errors.Is(err, kcl.ErrLeaseLost) {
+		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = later(l.last, raised)
+	l.last = later(l.last, pos)
+	l.all = later(l.all, l.last)
 	// The skip that ends at last stays: the inside may repeat the position before it.
 	for len(l.skips) > 0 && l.skips[0].at.Compare(l.last) < 0 {
 		l.skips = l.skips[1:]
 	}
-	return nil
 }
 
 func (l *limited) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) (kcl.PreparedCheckpointer, error) {
@@ -153,7 +162,23 @@ func (l *limited) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, s
 	if err != nil {
 		return nil, err
 	}
-	return outer.Prepare(ctx, raised, state)
+	p, err := outer.Prepare(ctx, raised, state)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{PreparedCheckpointer: p, l: l}, nil
+}
+
+// prepared tells its checkpointer of a commit, which is a checkpoint like any other.
+type prepared struct {
+	kcl.PreparedCheckpointer
+	l *limited
+}
+
+func (p *prepared) Commit(ctx context.Context) error {
+	err := p.PreparedCheckpointer.Commit(ctx)
+	p.l.tried(p.Pending(), err)
+	return err
 }
 
 func (l *limited) check(pos kcl.ExtendedSequenceNumber) (kcl.ExtendedSequenceNumber, kcl.Checkpointer, error) {

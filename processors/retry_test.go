@@ -277,6 +277,70 @@ func TestPrepareInside(t *testing.T) {
 	})
 }
 
+// committing records its second batch in its own way, and fails with it all the same.
+type committing struct {
+	kcl.Processor
+	record func(ctx context.Context, ck kcl.Checkpointer) error
+	calls  int
+}
+
+func (p *committing) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
+	if p.calls++; p.calls == 1 {
+		return nil
+	}
+	_ = p.record(ctx, in.Checkpointer)
+	return errBoom
+}
+
+func (p *committing) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
+	return in.Checkpointer.Checkpoint(ctx)
+}
+
+// What a processor has recorded of a batch that it fails with stands, in whatever way it was recorded. A decorated processor
+// may then do at a stop what an undecorated one may.
+func TestRecordedAndFailed(t *testing.T) {
+	t.Parallel()
+	commit := func(ctx context.Context, ck kcl.Checkpointer) error {
+		p, err := ck.Prepare(ctx, kcl.ExtendedSequenceNumber{}, nil)
+		if err != nil {
+			return err
+		}
+		return p.Commit(ctx)
+	}
+	for how, record := range map[string]func(ctx context.Context, ck kcl.Checkpointer) error{
+		"checkpoint": func(ctx context.Context, ck kcl.Checkpointer) error { return ck.Checkpoint(ctx) },
+		"commit":     commit,
+	} {
+		for outcome, failure := range map[string]error{"known": nil, "unknown": errBoom} {
+			for name, decorate := range map[string]func(kcl.Processor) kcl.Processor{
+				"plain": func(p kcl.Processor) kcl.Processor { return p },
+				"retry": func(p kcl.Processor) kcl.Processor {
+					return processors.Retry(p, processors.RetryOptions{Attempts: 1, Logger: quiet})
+				},
+				"batch": func(p kcl.Processor) kcl.Processor {
+					return processors.Batch(p, processors.BatchOptions{MaxRecords: 1, Logger: quiet})
+				},
+			} {
+				t.Run(how+"/"+outcome+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						p := &committing{Processor: collect(), record: record}
+						s := open(t, decorate(p))
+						require.NoError(t, s.deliver(rec(1, "k")))
+						s.row.setFail(failure)
+						require.ErrorIs(t, s.deliver(rec(2, "k")), errBoom)
+						s.ck.Failed()
+						s.row.setFail(nil)
+						p.record = func(context.Context, kcl.Checkpointer) error { return nil }
+						require.NotErrorIs(t, s.shutdown(), kcl.ErrInvalidCheckpoint)
+						require.Equal(t, "2", s.row.last())
+					})
+				})
+			}
+		}
+	}
+}
+
 // The first record of all and the last one are bad, and nothing follows: the
 // checkpoint passes them all the same.
 func TestSkippedRecordsAreCheckpointedAtOnce(t *testing.T) {
