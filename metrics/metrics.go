@@ -71,27 +71,6 @@ func (m *Metrics) LeaseStoreError(operation string) { m.record(LeaseStoreErrors,
 // SetLeaseRowsInvalid says how many rows of the table cannot be read.
 func (m *Metrics) SetLeaseRowsInvalid(n int) { m.record(LeaseRowsInvalid, float64(n)) }
 
-// ShardSyncError counts a failed synchronisation with the stream's shards.
-func (m *Metrics) ShardSyncError(stream string) { m.record(ShardSyncErrors, 1, stream) }
-
-// SetHashRangeHoles says how many ranges of hash keys of a stream nobody reads.
-func (m *Metrics) SetHashRangeHoles(stream string, n int) {
-	m.record(HashRangeHoles, float64(n), stream)
-}
-
-// CloseStream removes the series of a stream that is not read any more; those of
-// its shards end with their consumers.
-func (m *Metrics) CloseStream(stream string) {
-	if m == nil {
-		return
-	}
-	for _, d := range All() {
-		if len(d.Labels) == 1 && d.Labels[0] == "stream" {
-			m.sink.Remove(d, stream)
-		}
-	}
-}
-
 // SetStreams says how many streams the worker reads.
 func (m *Metrics) SetStreams(n int) { m.record(Streams, float64(n)) }
 

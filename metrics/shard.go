@@ -138,9 +138,14 @@ func (s *Shard) Close() {
 }
 
 // count adds one to a counter that is rare or has more labels than stream and shard.
+// A call that overlaps with Close may make the series again: it removes it, too.
 func (s *Shard) count(d *Desc, labels ...string) {
-	if s != nil && !s.closed.Load() {
-		s.m.record(d, 1, append([]string{s.stream, s.shard}, labels...)...)
+	if s == nil || s.closed.Load() {
+		return
+	}
+	s.m.record(d, 1, append([]string{s.stream, s.shard}, labels...)...)
+	if s.closed.Load() {
+		s.m.sink.Remove(d, s.stream, s.shard)
 	}
 }
 

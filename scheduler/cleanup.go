@@ -101,7 +101,7 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 		return nil
 	}
 	holes, repair := t.holes.Note(time.Now(), coverage)
-	t.s.cfg.Metrics.SetHashRangeHoles(t.st.label, len(holes))
+	t.st.metrics.SetHashRangeHoles(len(holes))
 	if len(rows) == 0 {
 		t.s.syncSoon(t.st)
 	}

@@ -68,10 +68,10 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 				delete(again, st)
 				continue
 			}
-			if st.err() != nil { // its series are gone
+			if st.err() != nil {
 				continue
 			}
-			s.cfg.Metrics.ShardSyncError(st.label)
+			st.metrics.ShardSyncError()
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
 			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
 				s.examine(ctx, st, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
 )
 
 // stream is one stream that is read, as the service knows it.
@@ -28,6 +29,7 @@ type stream struct {
 	created   time.Time // zero when the service does not say
 	multi     bool      // the lease keys carry the stream
 	marks     leases.Marks
+	metrics   *metrics.Stream
 	lineage   *lineage
 	placing   placing
 	retention retention
@@ -245,6 +247,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 		// the name before it was created.
 		st.label = st.id.String()
 	}
+	st.metrics = s.cfg.Metrics.Stream(st.label)
 	st.marks = leases.MarksOf(s.cfg.Application, st.id, st.multi)
 	return st, nil
 }

@@ -255,7 +255,7 @@ func (t *tracker) drop(ctx context.Context) {
 		}
 		t.s.exchange(st, nil)
 		st.stop(errFormer)
-		t.s.cfg.Metrics.CloseStream(st.label)
+		st.metrics.Close()
 		if ok {
 			t.s.log.InfoContext(ctx, "stream is to be read with another consumer or other lease keys, its shards start again", "stream", st.label)
 		} else {
@@ -366,7 +366,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where, cfg.resource(), other.cfg.resource())
 	}
 	if old != nil && old.label != st.label {
-		t.s.cfg.Metrics.CloseStream(old.label)
+		old.metrics.Close()
 	}
 	t.s.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
 	t.s.syncSoon(st)

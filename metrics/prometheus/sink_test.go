@@ -233,3 +233,48 @@ func BenchmarkBatch(b *testing.B) {
 		s.Batch(100, 100_000, time.Second)
 	}
 }
+
+// closing closes what is measured while a series of d is made, as another goroutine may.
+type closing struct {
+	metrics.Sink
+	d     *metrics.Desc
+	close func()
+}
+
+func (c *closing) Series(d *metrics.Desc, labels ...string) metrics.Series {
+	if d == c.d {
+		c.close()
+	}
+	return c.Sink.Series(d, labels...)
+}
+
+// Something is counted while its series are removed: nothing of it stays.
+func TestStragglerBringsNoSeriesBack(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		d     *metrics.Desc
+		count func(m *metrics.Metrics, c *closing)
+	}{
+		"shard": {metrics.Checkpoints, func(m *metrics.Metrics, c *closing) {
+			s := m.Shard("orders", "shardId-1")
+			c.close = s.Close
+			s.Checkpointed("ok", time.Millisecond)
+		}},
+		"stream": {metrics.ShardSyncErrors, func(m *metrics.Metrics, c *closing) {
+			s := m.Stream("orders")
+			c.close = s.Close
+			s.ShardSyncError()
+			s.SetHashRangeHoles(1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := prom.NewPedanticRegistry()
+			sink, err := prometheus.New(reg)
+			require.NoError(t, err)
+			c := &closing{Sink: sink, d: test.d}
+			test.count(metrics.New(c), c)
+			require.NotContains(t, scrape(t, reg), `stream="orders"`)
+		})
+	}
+}
