@@ -160,16 +160,18 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if err := s.persist(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
 		return fmt.Errorf("prepare the lease table: %w", err)
 	}
-	if err := s.persist(ctx, "check lease table", func(ctx context.Context) error { return s.checkRows(ctx, streams) }); err != nil {
+	if len(streams) == 0 {
+		if err := s.persist(ctx, "check lease table", s.checkTable); err != nil {
+			return err
+		}
+	}
+	if err := s.syncFirst(ctx, streams); err != nil { // before anything is registered: the table may be another application's
 		return err
 	}
 	for _, st := range streams {
 		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.register(ctx, st) }); err != nil {
 			return err
 		}
-	}
-	if err := s.syncFirst(ctx, streams); err != nil {
-		return err
 	}
 	coord := leases.NewCoordinator(leases.Config{
 		Store:              s.cfg.Leases,

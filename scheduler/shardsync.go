@@ -73,6 +73,11 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 			}
 			st.metrics.ShardSyncError()
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
+			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.isClaimed()) {
+				// Not at first sight: it may be of a worker that is just being refused.
+				s.stopStream(ctx, st, err)
+				continue
+			}
 			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
 				s.examine(ctx, st, err)
 			}
@@ -152,7 +157,10 @@ func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream
 	wg.Wait()
 	var listing leases.Listing
 	var listErr error
-	if len(streams) > 0 {
+	switch {
+	case slices.ContainsFunc(streams, func(st *stream) bool { return !st.isClaimed() }):
+		listing, listErr = s.claim(ctx, streams, lists, errs)
+	case len(streams) > 0:
 		listing, listErr = s.listFor(ctx, streams...)
 	}
 	results := make(map[*stream]syncResult, len(streams))
@@ -208,6 +216,9 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 			return nil, err
 		}
 	}
+	if err := s.markRows(ctx, st, listing.Leases); err != nil {
+		return listing.Bad, err
+	}
 	if err := s.settleStarts(ctx, st, list, listing.Leases); err != nil {
 		return listing.Bad, err
 	}
@@ -231,27 +242,9 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	shards, initial := list.shards, st.cfg.InitialPosition
-	first, err := s.isNew(st, rows)
+	plan, shards, err := s.planMissing(ctx, st, list, rows)
 	if err != nil {
 		return 0, false, err
-	}
-	if first && initial.Kind != kcl.TrimHorizon && st.replaces(rows) {
-		// The stream was created again under its name, while the application read
-		// the one before: everything in it was written since the application began,
-		// whatever time is configured by now.
-		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
-	}
-	if first {
-		if shards, err = st.firstShards(ctx, list, initial); err != nil {
-			return 0, false, err
-		}
-	}
-	plan := leases.PlanSync(shards, rows, initial, st.syncOptions(list))
-	for _, row := range plan {
-		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return 0, false, st.undated()
-		}
 	}
 	plan, later := s.holdBack(plan)
 	for _, generation := range leases.Generations(plan, shards) {
@@ -264,6 +257,26 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 		}
 	}
 	return created, true, later
+}
+
+// planMissing plans the rows that a stream lacks, and returns the shards of which
+// it did.
+func (s *Scheduler) planMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) (plan []leases.Lease, shards []kcl.Shard, err error) {
+	if _, err := s.isNew(st, rows); err != nil {
+		return nil, nil, err
+	}
+	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
+		shards, plan = list.shards, leases.PlanSync(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, row := range plan {
+		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
+			return nil, nil, st.undated()
+		}
+	}
+	return plan, shards, nil
 }
 
 // creators is how many rows are created at the same time.
@@ -306,13 +319,17 @@ func (s *Scheduler) create(ctx context.Context, row leases.Lease) (made bool, er
 	return true, nil
 }
 
-func (st *stream) hasRows(rows []leases.Lease) bool {
+func (st *stream) hasRows(rows []leases.Lease) bool { return slices.ContainsFunc(rows, st.owns) }
+
+// rowsOf picks the rows of the stream.
+func (st *stream) rowsOf(rows []leases.Lease) []leases.Lease {
+	var own []leases.Lease // the table may have many more of others
 	for _, row := range rows {
 		if st.owns(row) {
-			return true
+			own = append(own, row)
 		}
 	}
-	return false
+	return own
 }
 
 // examine finds out, after an error that a vanished stream could cause,

@@ -57,6 +57,47 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 	return shards, st.checkHashKeys(oldest)
 }
 
+// planFirst plans all rows of a stream that has none, or only its anchor: the
+// oldest one of this plan, which a worker makes first and alone, see claim. Then
+// the anchor's origin says where to begin, and the anchor is left out. The plan is
+// nil for a stream that has other rows.
+func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.Lease) ([]leases.Lease, []kcl.Shard, error) {
+	initial, opt, own := st.cfg.InitialPosition, st.syncOptions(list), st.rowsOf(rows)
+	switch {
+	case len(own) > 1 || (len(own) == 1 && (own[0].Started() || own[0].ActualOwner() != "" || own[0].Origin.IsZero())):
+		return nil, nil, nil
+	case len(own) == 1:
+		switch origin := own[0].Origin; origin.Kind {
+		case kcl.SentinelLatest:
+			initial, opt.PinnedAt = kcl.InitialPosition{Kind: kcl.Latest}, origin.At
+		case kcl.SentinelAtTimestamp:
+			initial = kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: origin.At}
+		default:
+			initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
+		}
+	case initial.Kind != kcl.TrimHorizon && st.replaces(rows):
+		// The stream was created again under its name, while the application read
+		// the one before: everything in it was written since the application began,
+		// whatever time is configured by now.
+		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
+	}
+	shards, err := st.firstShards(ctx, list, initial)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan := leases.PlanSync(shards, nil, initial, opt)
+	if len(own) == 1 {
+		if len(plan) == 0 || plan[0].Key != own[0].Key || plan[0].Checkpoint != own[0].Checkpoint {
+			return nil, nil, nil // no anchor: the others may have been deleted
+		}
+		plan = plan[1:]
+	}
+	if plan == nil {
+		plan = []leases.Lease{}
+	}
+	return plan, shards, nil
+}
+
 // torn tells whether the list lacks a parent of a shard.
 func (s *shardList) torn(shard kcl.Shard) bool {
 	return slices.ContainsFunc(shard.Parents(), func(p string) bool { _, ok := s.byID[p]; return !ok })

@@ -39,9 +39,11 @@ type stream struct {
 	stopped                            chan struct{} // closed when the stream is not read any more
 	first                              *shardList    // of the shard sync: the first list of Run
 	absent                             absences
+	anchor                             string // of the shard sync: key of the row that this worker made first, see claim
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
+	claimed     bool // the table and the stream's rows in it are this application's
 	consumerARN string
 	refused     error     // why there is no consumer
 	register    schedule  // of trying to register it again
@@ -82,6 +84,20 @@ func (st *stream) stop(err error) bool {
 	st.stopErr = err
 	close(st.stopped)
 	return true
+}
+
+// isClaimed tells whether the stream's rows are known to be this application's.
+// Before that none is taken.
+func (st *stream) isClaimed() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.claimed
+}
+
+func (st *stream) setClaimed() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.claimed = true
 }
 
 // wantSync asks for a synchronisation out of turn.
@@ -163,7 +179,7 @@ func (st *stream) owns(row leases.Lease) bool { return row.Stream == st.inRows()
 // accepts tells whether a row of this stream may be taken: the stream is being
 // read, and the row was made for it and for this application.
 func (st *stream) accepts(row leases.Lease) bool {
-	return st.err() == nil && st.sameCreation(row.StreamCreated) && st.marks.Check(row) == nil
+	return st.err() == nil && st.isClaimed() && st.sameCreation(row.StreamCreated) && st.marks.Check(row) == nil
 }
 
 // syncOptions says of the stream what new rows carry.
@@ -300,23 +316,19 @@ func (s *Scheduler) describeSummary(ctx context.Context, in *kinesis.DescribeStr
 	return out, nil
 }
 
-// checkRows compares the lease table with the streams before anything is
-// read or written: rows of another form, and rows that were made for a stream
-// of the same name that was deleted meanwhile.
-func (s *Scheduler) checkRows(ctx context.Context, streams []*stream) error {
-	listing, err := s.listRows(ctx)
+// checkTable tells, before any stream is known, whether the lease table can be
+// this application's.
+func (s *Scheduler) checkTable(ctx context.Context) error {
+	listing, err := s.listRowsBy(ctx, s.cfg.Leases.ListNow)
 	if err != nil {
 		return err
 	}
-	if err := checkForm(s.multi(), listing.Leases); err != nil {
-		return err
-	}
-	for _, st := range streams {
-		if err := st.checkRows(listing.Leases); err != nil {
+	for _, row := range listing.Leases {
+		if err := (leases.Marks{Application: s.cfg.Application, Stream: row.Stream}).Check(row); err != nil {
 			return err
 		}
 	}
-	return nil
+	return checkForm(s.multi(), listing.Leases)
 }
 
 // listRows reads the whole lease table.
@@ -350,15 +362,16 @@ func checkForm(multi bool, rows []leases.Lease) error {
 	return nil
 }
 
-// checkRows finds rows that were made for another stream of this name. With
-// several streams those have keys of their own, see replaces.
+// checkRows finds rows of another form, of another application or stream, and
+// those that were made for another stream of this name. With several streams the
+// latter have keys of their own, see replaces.
 func (st *stream) checkRows(rows []leases.Lease) error {
 	if err := checkForm(st.multi, rows); err != nil {
 		return err
 	}
 	for _, row := range rows {
 		if err := st.marks.Check(row); err != nil {
-			return err
+			return foreign{err}
 		}
 		if st.owns(row) && !st.sameCreation(row.StreamCreated) {
 			return st.recreated(row.StreamCreated)
