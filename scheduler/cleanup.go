@@ -20,8 +20,9 @@ const (
 	maxRemovals  = 500         // what is left waits for the next round
 )
 
-// untouched is what every write of a worker that reads a shard changes one of.
-const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren
+// untouched is what every write of a worker that reads a shard changes one of, and
+// whose the row is.
+const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
 
 // tendLoop looks after the rows of the streams: it deletes those that nobody
 // needs any more, and looks for hash keys that nobody reads. Every worker does

@@ -48,6 +48,8 @@ func (d FormerStreamsDeletion) String() string {
 // Leases are deleted only by a worker that has not seen anybody write to any
 // lease of the stream for all of Wait, and each only if it is still the same: a
 // worker of this or another library that still reads the stream keeps them.
+// Leases of another application, or of streams in a region where this worker
+// reads none, are never deleted.
 // Nothing is deleted while the list of streams is empty, or while the tracker
 // fails. All workers do it; that several do it at once does no harm.
 type FormerStreams struct {
@@ -119,10 +121,14 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 			provided[id.String()] = true
 		}
 	}
-	current := map[string]bool{}
+	current, regions := map[string]bool{}, map[string]bool{"": true}
 	streams, _ := t.s.parts()
 	for _, st := range streams {
-		current[st.label] = true
+		current[st.label], regions[st.marks.StreamARN] = true, true
+	}
+	// Other workers of the application may read the streams of another region.
+	foreign := func(l leases.Lease) bool {
+		return (l.Application != "" && l.Application != t.s.cfg.Application) || !regions[l.StreamARN]
 	}
 	// Which stream an absent one is, is not known yet: every one of its name may be.
 	unknown := map[string]bool{}
@@ -133,7 +139,7 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 	t.s.tracked.mu.Unlock()
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
 		id, err := kcl.ParseStreamIdentifier(l.Stream)
-		return err != nil || current[l.Stream] || unknown[id.Name] || (policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
+		return err != nil || foreign(l) || current[l.Stream] || unknown[id.Name] || (policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
 	}), nil
 }
 

@@ -61,6 +61,27 @@ func TestFormerStreamsAreDeletedAfterTheWait(t *testing.T) {
 	})
 }
 
+// Leases of another region's streams stay: a worker of the application that is
+// down for long may read those.
+func TestFormerStreamsOfAnotherRegionStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, someStreams(1, "orders", "bills"))
+		other := r.elsewhere(someStreams(1, "payments"))
+		b := other.worker("b", tracked(list("payments"))).start()
+		r.eventually(time.Minute, "the row is made", func() bool { return len(r.table()) == 1 })
+		require.NoError(t, b.stop())
+		l := list("orders", "bills")
+		a := r.worker("a", tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
+		r.eventually(time.Minute, "the rows are made", func() bool { return len(r.table()) == 3 })
+		l.set("orders")
+		time.Sleep(3 * time.Hour)
+		require.Empty(t, r.rowsOf("bills"))
+		require.Len(t, r.rowsOf("payments"), 1)
+		require.NoError(t, a.stop())
+	})
+}
+
 // A worker that does not read a stream leaves its leases alone while another one
 // reads it, however long its list lacks it.
 func TestFormerStreamIsReadByAnotherWorker(t *testing.T) {

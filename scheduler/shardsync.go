@@ -350,10 +350,7 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	case err != nil:
 		// Not known; whoever asked tries again.
 	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
-		was := st.created
-		s.stopStream(ctx, st, fmt.Errorf("%w: stream %s was deleted and created again: it was created at %s, and is now one created at %s; "+
-			"delete its rows from the lease table (`kclctl leases delete -all -table TABLE`), or use another table, and start again", kcl.ErrStreamRecreated, st.id.Name,
-			was.UTC().Format(time.RFC3339), d.StreamCreationTimestamp.UTC().Format(time.RFC3339)))
+		s.stopStream(ctx, st, st.recreated(st.created, *d.StreamCreationTimestamp, true))
 	}
 }
 

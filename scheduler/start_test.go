@@ -239,6 +239,30 @@ func TestR18StreamCreatedAgain(t *testing.T) {
 	})
 }
 
+// Rows that do not say whose they are may be those of a stream that another
+// application still reads. Whoever finds them is not told to delete them.
+func TestLeasesOfAnotherLiveStreamAreNotToBeDeleted(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+		r := newRig(t, oneStream(2))
+		a := r.worker("a", mode).start()
+		r.produce(2, time.Second, keys(10))
+		r.finished(time.Minute)
+		require.NoError(t, a.stop())
+		r.before()
+		time.Sleep(time.Minute)
+		require.NoError(t, r.srv.CreateStream(kinesistest.StreamConfig{Name: "payments", Shards: 2}))
+		time.Sleep(time.Minute)
+		rows := r.rows()
+		b := r.worker("b", mode, func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "payments"}} }).start()
+		<-b.done
+		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
+		require.ErrorContains(t, b.err, "use another table (Config.Table)")
+		require.NotContains(t, b.err.Error(), "delete")
+		require.Equal(t, rows, r.rows())
+	})
+}
+
 // The same while the application runs: the shards of the new stream have the
 // same names, and must not be taken for the old ones.
 func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {

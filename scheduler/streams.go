@@ -374,7 +374,7 @@ func (st *stream) checkRows(rows []leases.Lease) error {
 			return foreign{err}
 		}
 		if st.owns(row) && !st.sameCreation(row.StreamCreated) {
-			return st.recreated(row.StreamCreated)
+			return st.recreated(row.StreamCreated, st.created, row.StreamARN == st.marks.StreamARN)
 		}
 	}
 	return nil
@@ -422,21 +422,29 @@ func (st *stream) checkEpoch(rows []leases.Lease) error {
 		}
 		if id.CreationEpoch < kinesisBegan || id.CreationEpoch > st.created.Unix() {
 			return fmt.Errorf("%w: the lease table has leases of stream %s by the name of %s, which another library made, but the stream was created at %s (%d): "+
-				"to go on with their checkpoints set CreationEpoch of the stream to %d; to begin anew delete them (`kclctl leases delete -all -stream %s -table TABLE`)",
-				leases.ErrForeignTable, st.id.Name, id, st.created.UTC().Format(time.RFC3339), st.created.Unix(), id.CreationEpoch, id)
+				"to go on with their checkpoints set CreationEpoch of the stream to %d; to begin anew use another table (Config.Table)",
+				leases.ErrForeignTable, st.id.Name, id, st.created.UTC().Format(time.RFC3339), st.created.Unix(), id.CreationEpoch)
 		}
 	}
 	return nil
 }
 
-func (st *stream) recreated(was time.Time) error {
-	if st.multi { // with a CreationEpoch of the user's
-		return fmt.Errorf("%w: stream %s was created at %s, but its leases were made for one created at %s: their checkpoints mean nothing here; "+
-			"delete them to start anew with the initial position (`kclctl leases delete -all -stream %s -table TABLE`)",
-			kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339), st.label)
+// recreated is the error of a stream whose rows were made for an earlier one of
+// its name. Only rows that have this stream's mark are advised to be deleted: the
+// name stands for another stream now, so that one is gone. Rows without a mark
+// may be those of a stream that is still read.
+func (st *stream) recreated(was, now time.Time, marked bool) error {
+	err := fmt.Errorf("%w: stream %s was created at %s, but its leases were made for one created at %s: their checkpoints mean nothing here",
+		kcl.ErrStreamRecreated, st.id.Name, now.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339))
+	switch {
+	case st.multi && st.cfg.CreationEpoch == 0: // seen while it was read; the new one has keys of its own
+		return fmt.Errorf("%w; the new one is read by leases of its own", err)
+	case st.multi && marked:
+		return fmt.Errorf("%w; delete them to start anew with the initial position (`kclctl leases delete -all -stream %s -table TABLE`)", err, st.label)
+	case marked:
+		return fmt.Errorf("%w; delete its rows from the lease table, or use another table, to start anew with the initial position (`kclctl leases delete -all -table TABLE`); "+
+			"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
 	}
-	return fmt.Errorf("%w: stream %s was created at %s, but the lease table was made for one created at %s: its checkpoints mean nothing here; "+
-		"delete its rows from the lease table, or use another table, to start anew with the initial position (`kclctl leases delete -all -table TABLE`); "+
-		"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -stream %s -table TABLE`)",
-		kcl.ErrStreamRecreated, st.id.Name, st.created.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339), st.id.Name)
+	return fmt.Errorf("%w; use another table (Config.Table) to start anew with the initial position: the leases do not say whose they are, and another stream may be read by them; "+
+		"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
 }
