@@ -108,7 +108,7 @@ func TestUsage(t *testing.T) {
 		"leases delete -table orders":                                                                  "or -all",
 		"leases delete -table orders -all KEY":                                                         "or -all",
 		"leases delete -table orders -stream x KEY":                                                    "-stream belongs to -all",
-		"leases adopt -table orders":                                                                   "give -stream NAME, or -created TIME",
+		"leases adopt -table orders":                                                                   "give -application NAME, -stream NAME, or -created TIME",
 		"leases adopt -table orders -created yesterday":                                                "is not a time",
 		"leases adopt -table orders -stream a/b":                                                       "neither the name",
 		"leases audit -table orders KEY":                                                               "unexpected argument",

@@ -317,12 +317,69 @@ func TestAdopt(t *testing.T) {
 	require.Contains(t, got.out, `"changes": []`, "again changes nothing")
 }
 
+// Whose a table is can be changed while nobody runs on it. A lease whose owner
+// died is no hindrance.
+func TestAdoptOfAnotherApplication(t *testing.T) {
+	mark := func(l *leases.Lease) {
+		l.Application, l.StreamARN = "reports", "arn:aws:kinesis:us-east-1:123456789012:stream/bills"
+	}
+	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41), mark), lease("other", mark))
+	srv := kinesisFor(t, table)
+	args := []string{"adopt", "-application", "billing", "-stream", srv.StreamARN(table), "-kinesis-endpoint", srv.URL(), "-watch", "1ms", "-yes"}
+	scans := 0
+	remove := r.srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 2, When: func(dynamotest.Call) bool {
+		if scans++; scans == 2 { // renewed while it is watched
+			read := r.get(held)
+			to := read
+			to.Counter++
+			require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
+		}
+		return false
+	}})
+	before := r.get("other")
+	got := r.leases(args...)
+	remove()
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, "lease "+held+" is in use, by worker worker-1: stop all workers of the table first")
+	require.Equal(t, before, r.get("other"))
+
+	got = r.leases(args...)
+	require.Equal(t, statusOK, got.status, got.errors)
+	for _, key := range []string{held, "other"} {
+		require.Equal(t, "billing", r.get(key).Application)
+		require.Equal(t, srv.StreamARN(table), r.get(key).StreamARN)
+		require.WithinDuration(t, time.Now(), r.get(key).StreamCreated, time.Minute)
+	}
+	require.Equal(t, seq1, r.get(held).Checkpoint.SequenceNumber)
+	got = r.leases(args...)
+	require.Equal(t, "nothing to change in table orders\n", got.out)
+}
+
+// With several streams -stream concerns its own leases, and -application all.
+func TestAdoptOfOneOfSeveralStreams(t *testing.T) {
+	of := func(name string) leases.Lease {
+		stream := "123456789012:" + name + ":1700000000"
+		return lease(stream+":shardId-000000000000", func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" })
+	}
+	r := newRig(t, of(table), of("bills"))
+	srv := kinesisFor(t, table)
+	got := r.leases("adopt", "-application", "billing", "-stream", table, "-kinesis-endpoint", srv.URL(), "-yes")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Equal(t, "arn:aws:kinesis:us-east-1", r.get(of(table).Key).StreamARN)
+	require.Empty(t, r.get(of("bills").Key).StreamARN)
+	for _, l := range []leases.Lease{of(table), of("bills")} {
+		require.Equal(t, "billing", r.get(l.Key).Application)
+		require.Equal(t, l.StreamCreated, r.get(l.Key).StreamCreated)
+	}
+}
+
 func TestAdoptOfSeveralStreams(t *testing.T) {
 	const stream = "123456789012:orders:1700000000"
 	r := newRig(t, lease(stream+":shardId-000000000000", func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
 	got := r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes")
 	require.Equal(t, statusFailed, got.status)
-	require.Contains(t, got.errors, "kclctl leases delete -all -stream "+stream)
+	require.Contains(t, got.errors, "there is no creation time to adopt")
+	require.NotContains(t, got.errors, "delete", "the stream may be read by others")
 	got = r.leases("delete", "-all", "-stream", stream, "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Empty(t, r.srv.Items(table))
