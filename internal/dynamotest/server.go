@@ -30,6 +30,9 @@ type Config struct {
 	Lag time.Duration
 	// IndexLag is how far indexes are behind.
 	IndexLag time.Duration
+	// Replicas are the other regions in which DescribeTable says that every table
+	// has a replica, as of global tables. Nothing is copied anywhere.
+	Replicas []string
 	// TableSize is what DescribeTable says of the size of every table, in bytes; 0
 	// means what its rows take.
 	TableSize int64

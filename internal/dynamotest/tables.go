@@ -61,7 +61,10 @@ type tableDescription struct {
 	DeletionProtectionEnabled bool
 	ItemCount                 int
 	TableSizeBytes            int64
+	Replicas                  []replicaDescription `json:",omitempty"`
 }
+
+type replicaDescription struct{ RegionName, ReplicaStatus string }
 
 func (t *table) describe(now time.Time) tableDescription {
 	d := tableDescription{
@@ -145,6 +148,9 @@ func (s *Server) describeTable(req tableRequest, now time.Time) (any, *apiError)
 		return nil, err
 	}
 	d := t.describe(now)
+	for _, region := range s.cfg.Replicas {
+		d.Replicas = append(d.Replicas, replicaDescription{region, "ACTIVE"})
+	}
 	if s.cfg.TableSize > 0 {
 		d.TableSizeBytes = s.cfg.TableSize
 	}

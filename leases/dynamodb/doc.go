@@ -7,7 +7,7 @@
 //
 // One item a shard, hash key leaseKey (S), no range key. The attributes are
 // those of layout.go. What is absent in a [leases.Lease] is absent in the item,
-// never an empty string. Three attributes are ours and are ignored by the KCL.
+// never an empty string. Attributes whose names start with go are ours and are ignored by the KCL.
 // KCL 3.5 keeps other items in the same table (leader lock, worker metrics,
 // migration states); they are told apart by entityType.
 //

@@ -31,7 +31,8 @@ type Config struct {
 	Client *sdk.Client
 
 	// Table is the name of the lease table; in the KCL it is the name of the
-	// application. Two applications must not share a table. Required.
+	// application. Two applications must not share a table, and it must not be a
+	// global table, whose conditions hold within one region only. Required.
 	Table string
 
 	// RequestTimeout bounds every write, and every read with the attempts that

@@ -84,6 +84,7 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 			status = t.TableStatus
 			if status == types.TableStatusActive || status == types.TableStatusUpdating {
 				s.size.know(t.TableSizeBytes)
+				s.warnOfReplicas(ctx, t)
 				if created {
 					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
 				}
@@ -109,6 +110,21 @@ func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 		return nil, fmt.Errorf("dynamodb:DescribeTable table %s: the answer has no Table", s.cfg.Table)
 	}
 	return out.Table, nil
+}
+
+// warnOfReplicas tells of a global table. Its conditions hold within one region
+// only, and what leases depend on is conditions: workers in two regions would
+// hold the same lease.
+func (s *Store) warnOfReplicas(ctx context.Context, t *types.TableDescription) {
+	if len(t.Replicas) == 0 {
+		return
+	}
+	var regions []string
+	for _, r := range t.Replicas {
+		regions = append(regions, aws.ToString(r.RegionName))
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "lease table is a global table, whose conditional writes hold within one region only: use a table without replicas, "+
+		"or run workers in one region only", slog.Any("regions", regions))
 }
 
 // create makes the table. Another worker that was faster is no error, nor is a

@@ -1,8 +1,10 @@
 package dynamodb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -238,4 +240,21 @@ func TestValidate(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	require.NoError(t, dynamodb.Config{Client: &sdk.Client{}, Table: "orders", ReadCapacity: 1, WriteCapacity: 1}.Validate())
+}
+
+// A global table is told at the start: two regions could hold the same lease.
+func TestGlobalTableIsTold(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	logged := func(c *dynamodb.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	_, s := serve(t, dynamotest.Config{Replicas: []string{"eu-west-1", "us-west-2"}}, logged)
+	require.NoError(t, s.Init(t.Context()))
+	require.Contains(t, log.String(), "level=WARN")
+	require.Contains(t, log.String(), "lease table is a global table")
+	require.Contains(t, log.String(), "eu-west-1 us-west-2")
+
+	log.Reset()
+	_, s = serve(t, dynamotest.Config{}, logged)
+	require.NoError(t, s.Init(t.Context()))
+	require.NotContains(t, log.String(), "level=WARN")
 }
