@@ -22,8 +22,9 @@ const (
 // comparable with ==, and ordered by [ExtendedSequenceNumber.Compare]. The zero
 // value means "no position". It matches the KCL class of the same name.
 type ExtendedSequenceNumber struct {
-	// SequenceNumber is a decimal number without sign or leading zero, or a
-	// sentinel.
+	// SequenceNumber is a decimal number without sign, or a sentinel. Kinesis
+	// writes no leading zeros. Some servers for tests do, and know the number
+	// again only with them: it is kept as it came, and ordered by its value.
 	SequenceNumber string
 	// SubSequenceNumber counts the user records inside an aggregated Kinesis
 	// record, from 0.
@@ -45,8 +46,8 @@ func ParseSequenceNumber(s string, sub int64) (ExtendedSequenceNumber, error) {
 }
 
 // Validate reports whether n can stand in a lease table: a decimal number of
-// at most 129 digits without leading zero, or a sentinel, and a sub-sequence
-// number that is not negative. The error wraps [ErrInvalidSequenceNumber].
+// at most 129 digits, or a sentinel, and a sub-sequence number that is not
+// negative. The error wraps [ErrInvalidSequenceNumber].
 func (n ExtendedSequenceNumber) Validate() error {
 	if n.SubSequenceNumber < 0 {
 		return fmt.Errorf("%w: sub-sequence number %d is negative", ErrInvalidSequenceNumber, n.SubSequenceNumber)
@@ -62,8 +63,6 @@ func (n ExtendedSequenceNumber) Validate() error {
 		return fmt.Errorf("%w: %d characters, at most 129 digits are possible", ErrInvalidSequenceNumber, len(s))
 	case strings.Trim(s, "0123456789") != "":
 		return fmt.Errorf("%w: %q; want decimal digits or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END", ErrInvalidSequenceNumber, s)
-	case len(s) > 1 && s[0] == '0':
-		return fmt.Errorf("%w: %q has a leading zero", ErrInvalidSequenceNumber, s)
 	}
 	return nil
 }
@@ -114,14 +113,23 @@ func (n ExtendedSequenceNumber) Compare(m ExtendedSequenceNumber) int {
 	}
 	if r == rankNumber {
 		// Without leading zeros a longer decimal number is the larger one.
-		if c := cmp.Compare(len(n.SequenceNumber), len(m.SequenceNumber)); c != 0 {
+		a, b := significant(n.SequenceNumber), significant(m.SequenceNumber)
+		if c := cmp.Compare(len(a), len(b)); c != 0 {
 			return c
 		}
-		if c := strings.Compare(n.SequenceNumber, m.SequenceNumber); c != 0 {
+		if c := strings.Compare(a, b); c != 0 {
 			return c
 		}
 	}
 	return cmp.Compare(n.SubSequenceNumber, m.SubSequenceNumber)
+}
+
+// significant is a decimal number without its leading zeros.
+func significant(digits string) string {
+	for len(digits) > 1 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	return digits
 }
 
 // String returns the sequence number, followed by "/" and the sub-sequence

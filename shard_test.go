@@ -42,6 +42,12 @@ func TestParseARNs(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, arn, stream)
 		require.Equal(t, "billing", consumer)
+		for _, end := range []string{"", ":", ":1700000000.5", ":x"} { // servers for tests
+			stream, consumer, err = kcl.ParseConsumerARN(arn + "/consumer/billing" + end)
+			require.NoError(t, err)
+			require.Equal(t, arn, stream)
+			require.Equal(t, "billing", consumer)
+		}
 	}
 	for _, arn := range []string{
 		"", "orders", "arn:aws:sqs:eu-central-1:123456789012:stream/orders", "arn:aws:kinesis:eu-central-1:1234:stream/orders",

@@ -91,7 +91,7 @@ func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", err))
 		return false, nil
 	}
-	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &r.StreamARN}, r.asking)
+	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(streamName(r.StreamARN)), StreamARN: &r.StreamARN}, r.asking)
 	if awserr.Is(err, "ResourceNotFoundException") {
 		return true, fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
 	}

@@ -227,7 +227,10 @@ func (r *reader) asker() shardend.Asker {
 func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	in := &kinesis.GetShardIteratorInput{StreamARN: &r.StreamARN, ShardId: &r.shardID, ShardIteratorType: types.ShardIteratorType(at.Kind.String())}
+	in := &kinesis.GetShardIteratorInput{
+		StreamName: aws.String(streamName(r.StreamARN)), StreamARN: &r.StreamARN,
+		ShardId: &r.shardID, ShardIteratorType: types.ShardIteratorType(at.Kind.String()),
+	}
 	switch at.Kind {
 	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
 		in.StartingSequenceNumber = &at.SequenceNumber

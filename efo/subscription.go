@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -269,5 +270,5 @@ func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEven
 // isPosition tells whether a continuation can be gone on from. Some servers
 // send "0" until the shard has had a record, and fail when asked to go on after it.
 func isPosition(continuation *string) bool {
-	return fromsdk.IsNumber(continuation) && *continuation != "0"
+	return fromsdk.IsNumber(continuation) && strings.Trim(*continuation, "0") != ""
 }

@@ -49,6 +49,9 @@ type Config struct {
 	// the goroutines of the server, several at once. Default: everything is allowed.
 	Deny func(operation, resource string) bool
 
+	// Quirks make the server differ from AWS as other servers for tests do. Default: none.
+	Quirks Quirks
+
 	// Listen is a TCP address such as 127.0.0.1:0. Default: no port; the server is reached on an in-memory network through its HTTPClient.
 	Listen string
 

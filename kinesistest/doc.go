@@ -19,7 +19,7 @@
 // [Server.Inject] makes chosen calls fail, wait or get lost, and breaks subscriptions in every way that a network and a service can;
 // [Server.OnCall] decides call by call; [Server.Freeze] holds back what a frozen process would have sent. [Server.GoAway],
 // [Server.ResetConnections] and, in memory, [Server.Partition] and [Server.Kill] act on connections. [Config.Deny] takes permissions
-// away.
+// away. [Config.Quirks] make the server differ from AWS as other servers for tests do.
 //
 // # Behaviours
 //

@@ -76,6 +76,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		c = jsonCodec{}
 	}
+	c = s.backend.quirky(c)
 	body, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBytes))
 	fail := func(err error) {
 		var e *apiError
@@ -262,6 +263,9 @@ func (b *backend) complete(res resource) resource {
 
 // permit asks for every action that the request needs.
 func (b *backend) permit(op string, res resource, in input) error {
+	if err := b.checkName(in); err != nil {
+		return err
+	}
 	if err := b.authorize(op, res); err != nil {
 		return err
 	}

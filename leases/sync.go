@@ -227,8 +227,7 @@ func newGraph(shards []kcl.Shard, have []Lease, opt SyncOptions) *graph {
 // compareShards orders by starting sequence number and then by id, like the KCL.
 func compareShards(a, b kcl.Shard) int {
 	return cmp.Or(
-		cmp.Compare(len(a.StartingSequenceNumber), len(b.StartingSequenceNumber)),
-		strings.Compare(a.StartingSequenceNumber, b.StartingSequenceNumber),
+		kcl.ExtendedSequenceNumber{SequenceNumber: a.StartingSequenceNumber}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b.StartingSequenceNumber}),
 		strings.Compare(a.ID, b.ID),
 	)
 }

@@ -116,6 +116,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
+	if c.StreamName == "" {
+		c.StreamName = c.name() // some servers for tests know streams by their names only
+	}
 	if c.IdleInterval == 0 {
 		c.IdleInterval = DefaultIdleInterval
 	}

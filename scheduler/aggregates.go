@@ -177,7 +177,7 @@ func (s *Scheduler) placedByService(ctx context.Context, st *stream) bool {
 	// All its shards may come here at the same time, and with every batch.
 	err := st.placed.Do(ctx, "", placingTry, func() error {
 		now := time.Now()
-		d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+		d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 		if err != nil {
 			s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
 			return err

@@ -184,7 +184,7 @@ func (t *tender) needed(ctx context.Context, r leases.Removal) (bool, error) {
 // sameStream fails when the stream is not known to be the one that the worker
 // started with: one of the same name has none of the old shards.
 func (s *Scheduler) sameStream(ctx context.Context, st *stream) error {
-	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 	switch {
 	case err != nil:
 		return awserr.Explain(err, "kinesis:DescribeStreamSummary", st.id.ARN)

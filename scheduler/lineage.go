@@ -44,6 +44,7 @@ type shardList struct {
 // question about the end of a shard. It is safe for concurrent use.
 type lineage struct {
 	client *kinesis.Client
+	name   string
 	arn    string
 	opened time.Time // the service's time when the stream was opened, less clockBackdate; zero when it did not say
 
@@ -190,7 +191,7 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 	for failures := 0; ; {
 		in := &kinesis.ListShardsInput{NextToken: token, MaxResults: aws.Int32(listPageSize)}
 		if token == nil { // a token stands for stream and filter, and excludes them
-			in.StreamARN, in.ShardFilter = &l.arn, filter
+			in.StreamName, in.StreamARN, in.ShardFilter = &l.name, &l.arn, filter
 			list, barren = newShardList(), 0
 			clear(tokens)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -29,7 +30,7 @@ type probe struct {
 
 // look makes one step. An end that names no children is believed the second time:
 // the shard is known to be closed.
-func (p *probe) look(ctx context.Context, client *kinesis.Client, arn, shardID string) bool {
+func (p *probe) look(ctx context.Context, client *kinesis.Client, st kcl.StreamIdentifier, shardID string) bool {
 	if p.empty || time.Now().Before(p.next) {
 		return p.empty
 	}
@@ -38,7 +39,7 @@ func (p *probe) look(ctx context.Context, client *kinesis.Client, arn, shardID s
 	p.next = time.Now().Add(probeEvery)
 	if p.iterator == nil {
 		out, err := client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
-			StreamARN: &arn, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+			StreamName: &st.Name, StreamARN: &st.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
 		})
 		if err != nil || out.ShardIterator == nil {
 			p.next = time.Now().Add(probeAgain)
@@ -46,7 +47,7 @@ func (p *probe) look(ctx context.Context, client *kinesis.Client, arn, shardID s
 		}
 		p.iterator = out.ShardIterator
 	}
-	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: &arn, ShardIterator: p.iterator, Limit: aws.Int32(1)})
+	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: &st.ARN, ShardIterator: p.iterator, Limit: aws.Int32(1)})
 	switch {
 	case awserr.Is(err, "ExpiredIteratorException"):
 		p.iterator, p.ends = nil, 0

@@ -126,7 +126,7 @@ func (c *consumer) parentState(ctx context.Context, parent string) (parentState,
 	if c.probes[parent] == nil {
 		c.probes[parent] = &probe{}
 	}
-	if shard.Closed() && c.probes[parent].look(ctx, c.s.cfg.Kinesis, c.stream.id.ARN, parent) {
+	if shard.Closed() && c.probes[parent].look(ctx, c.s.cfg.Kinesis, c.stream.id, parent) {
 		return parentPassed, nil
 	}
 	return parentMissing, nil
@@ -211,7 +211,7 @@ func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := s.cfg.Kinesis.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
-		StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+		StreamName: &st.id.Name, StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
 	})
 	switch {
 	case err == nil:
@@ -219,7 +219,7 @@ func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (
 		return false, nil
 	case awserr.Is(err, "ResourceNotFoundException"):
 		// The stream itself may be gone: only one that exists can have lost a shard.
-		_, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+		_, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 		return err == nil, err
 	}
 	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID, awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))

@@ -48,7 +48,7 @@ func (s *Scheduler) outlives(ctx context.Context, st *stream, age time.Duration)
 	}
 	if asked > retentionAge {
 		_ = st.kept.Do(ctx, "", retentionTry, func() error { // the last answer has to do otherwise
-			d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+			d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 			if err == nil {
 				st.retention.note(d)
 			}

@@ -343,7 +343,7 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	case errors.Is(cause, kcl.ErrAccessDenied) && !isShardGone(cause): // fan-out can be denied, and polling find no shard
 		return
 	}
-	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &st.id.ARN})
+	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
 		s.stopStream(ctx, st, fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause))

@@ -73,9 +73,9 @@ func (s *Scheduler) fleetSize(ctx context.Context) int {
 	}
 	shards := 0
 	for _, st := range s.cfg.Streams {
-		in := &kinesis.ListShardsInput{StreamName: &st.Name}
+		in := &kinesis.ListShardsInput{StreamName: aws.String(st.identifier().Name)}
 		if st.ARN != "" {
-			in.StreamName, in.StreamARN = nil, &st.ARN
+			in.StreamARN = &st.ARN
 		}
 		out, err := s.cfg.Kinesis.ListShards(ctx, in)
 		if err != nil {

@@ -212,11 +212,10 @@ func (c StreamConfig) identifier() kcl.StreamIdentifier {
 // describe asks the service for the stream of a configuration; where is its
 // place there.
 func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig) (*stream, error) {
-	in := &kinesis.DescribeStreamSummaryInput{}
+	// AWS takes name and ARN together. Some servers for tests know only names.
+	in := &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(cfg.identifier().Name)}
 	if cfg.ARN != "" {
 		in.StreamARN = &cfg.ARN
-	} else {
-		in.StreamName = &cfg.Name
 	}
 	out, err := s.describeSummary(ctx, in)
 	var d *types.StreamDescriptionSummary
@@ -244,7 +243,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 	}
 	st := &stream{
 		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
-		lineage: &lineage{client: s.cfg.Kinesis, arn: arn, opened: latestAt(out.ResultMetadata)},
+		lineage: &lineage{client: s.cfg.Kinesis, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)},
 		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(), kept: retry.NewShared(),
 		stopped: make(chan struct{}),
 	}

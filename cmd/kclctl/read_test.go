@@ -102,7 +102,7 @@ func TestUsage(t *testing.T) {
 		"leases release -table orders":                                                                 "give the KEYs",
 		"leases release -table orders -owner w KEY":                                                    "give the KEYs",
 		"leases set-checkpoint -table orders KEY":                                                      "give the KEY of a lease and a POSITION",
-		"leases set-checkpoint -table orders KEY 007":                                                  `POSITION "007"`,
+		"leases set-checkpoint -table orders KEY 0x7":                                                  `POSITION "0x7"`,
 		"leases set-checkpoint -table orders KEY LATEST/1":                                             `POSITION "LATEST/1"`,
 		"leases set-checkpoint -table orders KEY 12/-1":                                                `POSITION "12/-1"`,
 		"leases delete -table orders":                                                                  "or -all",

@@ -40,9 +40,9 @@ func Records(in []types.Record) (records []kcl.Record, payload, total int, err e
 }
 
 // IsNumber tells whether the service sent a sequence number that reading can go
-// on from.
+// on from. Leading zeros, which AWS does not send, do no harm.
 func IsNumber(s *string) bool {
-	if s == nil || *s == "" || len(*s) > 129 || (*s)[0] == '0' && len(*s) > 1 {
+	if s == nil || *s == "" || len(*s) > 129 {
 		return false
 	}
 	for _, c := range []byte(*s) {

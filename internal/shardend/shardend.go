@@ -73,10 +73,14 @@ func (a Asker) look(ctx context.Context, from kcl.Position, last string, answers
 		shown := false
 		for i := range page.Records {
 			number := page.Records[i].SequenceNumber
-			if last == "" || !fromsdk.IsNumber(number) || later(*number, last) {
+			if last == "" || !fromsdk.IsNumber(number) {
 				return Answer{More: true}, nil
 			}
-			shown = shown || *number == last
+			order := compare(*number, last)
+			if order > 0 {
+				return Answer{More: true}, nil
+			}
+			shown = shown || order == 0
 		}
 		tip := AtTip(page.MillisBehindLatest)
 		out.Tip = out.Tip || tip
@@ -93,8 +97,8 @@ func (a Asker) look(ctx context.Context, from kcl.Position, last string, answers
 	return out, nil
 }
 
-func later(a, b string) bool {
-	return kcl.ExtendedSequenceNumber{SequenceNumber: a}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b}) > 0
+func compare(a, b string) int {
+	return kcl.ExtendedSequenceNumber{SequenceNumber: a}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b})
 }
 
 // AtTip tells whether a MillisBehindLatest says that nothing is unread. One that

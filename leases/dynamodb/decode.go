@@ -134,7 +134,7 @@ func (r *reader) position(name, sub string) kcl.ExtendedSequenceNumber {
 		return kcl.ExtendedSequenceNumber{}
 	}
 	if n.Validate() != nil {
-		r.wrong(name, "decimal digits without leading zeros, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
+		r.wrong(name, "decimal digits, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
 	}
 	n.SubSequenceNumber = r.integer(sub, maxSubSequence, false)
 	return n

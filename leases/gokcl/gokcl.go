@@ -66,7 +66,7 @@ func Decode(fields map[string]string) (Row, *leases.RowError) {
 	}
 	// Sentinels other than SHARD_END are never written there.
 	if n := (kcl.ExtendedSequenceNumber{SequenceNumber: r.Checkpoint}); r.Checkpoint != "" && (n.Validate() != nil || n.IsSentinel() && !n.IsShardEnd()) {
-		wrong(FieldCheckpoint, "decimal digits without leading zeros, SHARD_END, or nothing")
+		wrong(FieldCheckpoint, "decimal digits, SHARD_END, or nothing")
 	}
 	if s := fields[FieldTimeout]; s != "" {
 		t, err := time.Parse(time.RFC3339Nano, s)

@@ -56,7 +56,6 @@ func TestDecodeOfDamage(t *testing.T) {
 		"no id":            {map[string]string{}, "ShardID is missing"},
 		"key of a stream":  {map[string]string{"ShardID": "1:a:2:s"}, `ShardID is "1:a:2:s"`},
 		"typo":             {map[string]string{"ShardID": "s", "Checkpoint": "SHARD_END "}, `Checkpoint is "SHARD_END "`},
-		"leading zero":     {map[string]string{"ShardID": "s", "Checkpoint": "01"}, `Checkpoint is "01"`},
 		"another sentinel": {map[string]string{"ShardID": "s", "Checkpoint": "LATEST"}, `Checkpoint is "LATEST"`},
 		"no time":          {map[string]string{"ShardID": "s", "AssignedTo": "w", "LeaseTimeout": "soon"}, `LeaseTimeout is "soon"`},
 		"hostile":          {map[string]string{"ShardID": "s", "ParentShardId": "\x1b[2J" + strings.Repeat("x", 1000)}, `ParentShardId is "\x1b[2Jx`},
