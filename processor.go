@@ -96,6 +96,9 @@ type ProcessRecordsInput struct {
 	// BehindLatest is how far the batch is behind the tip of the shard
 	// (millisBehindLatest).
 	BehindLatest time.Duration
+	// LagUnknown says that the service did not tell BehindLatest, which is 0
+	// then. The batch may be anywhere.
+	LagUnknown bool
 	// AtShardEnd says that no batch follows.
 	AtShardEnd bool
 	// Children are the shards that continue this one, when AtShardEnd.

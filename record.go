@@ -171,6 +171,9 @@ type Batch struct {
 	// BehindLatest is how far the batch is behind the tip of the shard, as the
 	// service reports it (MillisBehindLatest).
 	BehindLatest time.Duration
+	// LagUnknown says that the service did not tell BehindLatest, which is 0
+	// then. The batch may be anywhere.
+	LagUnknown bool
 	// End is set in the last batch of a shard, and only there. Its records are
 	// to be processed like any others.
 	End *ShardEnd

@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
 // lookup finds out what is gone when a subscribe keeps failing: the stream,
@@ -166,7 +167,7 @@ func (r *reader) oldest(ctx context.Context) (kcl.ExtendedSequenceNumber, error)
 		if len(out.Records) > 0 {
 			return kcl.ExtendedSequenceNumber{SequenceNumber: aws.ToString(out.Records[0].SequenceNumber)}, nil
 		}
-		if aws.ToInt64(out.MillisBehindLatest) == 0 {
+		if shardend.AtTip(out.MillisBehindLatest) {
 			break
 		}
 		iterator = out.NextShardIterator

@@ -237,7 +237,7 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 // moves the position. It returns false when the loop is over.
 func (r *reader) deliver(b kcl.Batch, size int) bool {
 	r.behind = b.BehindLatest
-	r.Metrics.Batch(len(b.Records), size, b.BehindLatest)
+	r.Metrics.Batch(len(b.Records), size, b.BehindLatest, !b.LagUnknown)
 	if len(b.Records) > 0 {
 		r.idleFor = idleCheck
 		r.judge.Forget()

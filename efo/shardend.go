@@ -186,7 +186,8 @@ func (r *reader) drain(ctx context.Context) error {
 		}
 		if len(records) > 0 {
 			empty, tip = 0, 0
-			b := kcl.Batch{Records: records, Next: kcl.After(records[len(records)-1].SequenceNumber()), BehindLatest: fromsdk.Behind(out.MillisBehindLatest), ReceivedAt: time.Now()}
+			b := kcl.Batch{Records: records, Next: kcl.After(records[len(records)-1].SequenceNumber()), ReceivedAt: time.Now()}
+			fromsdk.SetLag(&b, out.MillisBehindLatest)
 			if !r.deliver(b, size) {
 				return nil
 			}

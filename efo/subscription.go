@@ -200,7 +200,8 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 		e.reason, e.err = awserr.Code(err), err
 		return true
 	}
-	b := kcl.Batch{Records: records, Next: r.next, BehindLatest: fromsdk.Behind(ev.MillisBehindLatest), ReceivedAt: time.Now()}
+	b := kcl.Batch{Records: records, Next: r.next, ReceivedAt: time.Now()}
+	fromsdk.SetLag(&b, ev.MillisBehindLatest)
 	switch {
 	case isPosition(ev.ContinuationSequenceNumber):
 		// With children as well it is not the end: there is more to read.

@@ -35,7 +35,7 @@ func TestNilIsNoOp(t *testing.T) {
 
 	s := m.Shard("orders", "shardId-000000000000")
 	require.Nil(t, s)
-	s.Batch(1, 1, time.Second)
+	s.Batch(1, 1, time.Second, true)
 	s.Processed(time.Second)
 	s.AggregatesCorrupt(1)
 	s.RecordsDropped(1)

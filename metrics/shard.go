@@ -18,13 +18,15 @@ type Shard struct {
 	corrupt, dropped, undecoded     Series
 }
 
-// Batch counts one batch that was read.
-func (s *Shard) Batch(records, bytes int, behind time.Duration) {
+// Batch counts one batch that was read. A lag that is not known says nothing.
+func (s *Shard) Batch(records, bytes int, behind time.Duration, known bool) {
 	if s == nil {
 		return
 	}
 	s.batches.Record(1)
-	s.behind.Record(behind.Seconds())
+	if known {
+		s.behind.Record(behind.Seconds())
+	}
 	if records > 0 {
 		s.records.Record(float64(records))
 		s.bytes.Record(float64(bytes))

@@ -83,7 +83,7 @@ func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 			r.throttle.Reset()
 			r.grant = out.grant
 			if out.received {
-				r.Metrics.Batch(len(out.batch.Records), out.payload, out.batch.BehindLatest)
+				r.Metrics.Batch(len(out.batch.Records), out.payload, out.batch.BehindLatest, !out.batch.LagUnknown)
 			}
 			return out.batch, nil
 		}
@@ -208,7 +208,8 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 	}
 	out.grant.keep(int64(total) + recordBytes*int64(len(records)))
 	now := time.Now()
-	b := kcl.Batch{Records: records, Next: r.position, BehindLatest: fromsdk.Behind(answer.MillisBehindLatest), ReceivedAt: now}
+	b := kcl.Batch{Records: records, Next: r.position, ReceivedAt: now}
+	fromsdk.SetLag(&b, answer.MillisBehindLatest)
 	if len(records) > 0 {
 		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 		r.recordSize = total/len(records) + 1

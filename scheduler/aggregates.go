@@ -144,6 +144,7 @@ func (p *progress) passed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.moved = time.Now()
+	p.progressed = p.moved
 }
 
 // placing is what is known of how a stream places its records.

@@ -25,7 +25,7 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	c.last = records[len(records)-1].Position()
 	records = c.decode(ctx, records)
 	in := kcl.ProcessRecordsInput{
-		Records: records, BehindLatest: batch.BehindLatest, AtShardEnd: batch.End != nil,
+		Records: records, BehindLatest: batch.BehindLatest, LagUnknown: batch.LagUnknown, AtShardEnd: batch.End != nil,
 		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,
 	}
 	if batch.End != nil {

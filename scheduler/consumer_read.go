@@ -60,6 +60,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			c.missing = false
 			c.stream.absent.found(c.shard.ID)
 		}
+		c.progress.read(batch)
 		c.overtaken(ctx, batch)
 		c.meet(ctx, batch.Records)
 		for piece := range c.pieces(batch) {
@@ -70,6 +71,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 				return out, nil
 			}
 		}
+		c.progress.handled(batch)
 		if batch.End != nil {
 			c.children = batch.End.Children
 			return ended, nil

@@ -225,7 +225,8 @@ func (r *rig) dump() string {
 		for _, st := range w.Status().Streams {
 			for _, sh := range st.Shards {
 				if sh.State != scheduler.StateNone {
-					fmt.Fprintf(&b, "  %s %s records=%d position=%s behind=%s err=%v\n", sh.ShardID, sh.State, sh.Records, sh.Position, sh.BehindLatest, sh.Err)
+					behind, known := sh.Behind()
+					fmt.Fprintf(&b, "  %s %s records=%d position=%s behind=%s (%t) err=%v\n", sh.ShardID, sh.State, sh.Records, sh.Position, behind, known, sh.Err)
 				}
 			}
 		}

@@ -255,7 +255,8 @@ func TestStatus(t *testing.T) {
 			}
 			require.Equal(t, scheduler.StateProcessing, mine.State)
 			require.Equal(t, mine.Checkpoint, mine.Position)
-			require.Zero(t, mine.BehindLatest)
+			requireAtTip(t, mine)
+			require.WithinDuration(t, time.Now(), mine.CaughtUp, 10*time.Second)
 			require.NoError(t, mine.Err)
 			require.WithinDuration(t, time.Now(), mine.LastProgress, 10*time.Second)
 			records += mine.Records

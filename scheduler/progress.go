@@ -23,8 +23,12 @@ type progress struct {
 	position kcl.ExtendedSequenceNumber
 	behind   time.Duration
 	nearest  time.Duration // the least of behind since the last record, or unknownLag
-	// moved is when a batch was processed, or the shard had no more data.
+	tip      tip
+	// moved is when a batch was processed, or the shard had no more data; at first
+	// when the state changed last.
 	moved time.Time
+	// progressed is the same, and zero at first.
+	progressed time.Time
 	// heard is when the source last heard anything, or was last free to listen.
 	heard time.Time
 
@@ -182,6 +186,9 @@ func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behin
 	// stretch of the shard without records. A lag that trembles is none.
 	if records > 0 || behind == 0 || behind < p.nearest {
 		p.moved, p.nearest = time.Now(), behind
+		if records > 0 || p.tip.read.known {
+			p.progressed = p.moved
+		}
 	}
 	if behind == 0 {
 		p.nearest = unknownLag
@@ -240,7 +247,8 @@ func (p *progress) fill(out *ShardStatus) {
 	defer p.mu.Unlock()
 	out.State, out.Records, out.Position = p.state, p.records, p.position
 	out.Mode, out.ModeErr = p.mode, p.polled
-	out.BehindLatest, out.LastProgress = p.behind, p.moved
+	out.behind, out.known = p.tip.behind(time.Now())
+	out.CaughtUp, out.LastProgress = p.tip.at, p.progressed
 	for _, s := range []streak{p.processor, p.storing, p.listing, p.refusal, p.reading} {
 		if s.err != nil {
 			out.Err = s.err

@@ -66,10 +66,11 @@ type ShardStatus struct {
 	Checkpoint kcl.ExtendedSequenceNumber
 	// Position is that of the last record that this worker has processed.
 	Position kcl.ExtendedSequenceNumber
-	// BehindLatest is how far the last batch was behind the tip of the shard.
-	BehindLatest time.Duration
+	// CaughtUp is when the shard was last found to be caught up, see
+	// [Scheduler.CaughtUp]; zero before, and for shards of others.
+	CaughtUp time.Time
 	// LastProgress is when a batch was last processed, or the shard was last
-	// seen to have no more data.
+	// seen to have no more data; zero before, and for shards of others.
 	LastProgress time.Time
 	// Records counts those processed under this lease.
 	Records uint64
@@ -77,7 +78,16 @@ type ShardStatus struct {
 	Err error
 	// Stalled names the layer that is stuck when the shard makes no progress.
 	Stalled Layer
+
+	behind time.Duration
+	known  bool
 }
+
+// Behind is how far this worker is behind the tip of the shard: the
+// MillisBehindLatest of the last batch that was processed. It grows when no batch is
+// processed for ten seconds. It is not known, and the answer false, before the first
+// batch was processed, after one that did not say it, and for shards of other workers.
+func (s ShardStatus) Behind() (time.Duration, bool) { return s.behind, s.known }
 
 // Status returns a snapshot. It is cheap, calls nothing remote, and may be
 // called at any time, from any goroutine.

@@ -109,7 +109,10 @@ func shards(s *stage) string {
 	for _, l := range sorted(listing.Leases) {
 		state, records, lag := "-", "-", "-"
 		if r, ok := reading[l.Key]; ok {
-			state, records, lag = r.State.String(), fmt.Sprint(r.Records), r.BehindLatest.String()
+			state, records, lag = r.State.String(), fmt.Sprint(r.Records), "?"
+			if behind, known := r.Behind(); known {
+				lag = behind.String()
+			}
 		}
 		owner, _, _ := strings.Cut(l.ActualOwner(), ":") // without its random suffix
 		if l.Finished() {

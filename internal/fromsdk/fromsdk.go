@@ -71,7 +71,15 @@ func Children(in []types.ChildShard, parent string) []kcl.ChildShard {
 	return children
 }
 
-// Behind is MillisBehindLatest as a duration; absent counts as 0.
-func Behind(millis *int64) time.Duration {
-	return time.Duration(aws.ToInt64(millis)) * time.Millisecond
+// SetLag gives a batch its MillisBehindLatest. One that is absent or negative says
+// nothing.
+func SetLag(b *kcl.Batch, millis *int64) {
+	if millis == nil || *millis < 0 {
+		b.BehindLatest, b.LagUnknown = 0, true
+		return
+	}
+	b.BehindLatest, b.LagUnknown = time.Duration(min(*millis, maxLag.Milliseconds()))*time.Millisecond, false
 }
+
+// maxLag is more than the year for which a stream can keep its records.
+const maxLag = 10 * 366 * 24 * time.Hour

@@ -1,6 +1,7 @@
 package fromsdk_test
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,8 +64,20 @@ func TestChildren(t *testing.T) {
 			ShardId: aws.String("c"), ParentShards: []string{"a", "b"},
 			HashKeyRange: &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("9")},
 		}}, "b"))
-	require.Equal(t, 1500*time.Millisecond, fromsdk.Behind(aws.Int64(1500)))
-	require.Zero(t, fromsdk.Behind(nil))
+	for _, test := range []struct {
+		millis *int64
+		want   kcl.Batch
+	}{
+		{aws.Int64(1500), kcl.Batch{BehindLatest: 1500 * time.Millisecond}},
+		{aws.Int64(0), kcl.Batch{}},
+		{nil, kcl.Batch{LagUnknown: true}},
+		{aws.Int64(-1), kcl.Batch{LagUnknown: true}},
+		{aws.Int64(math.MaxInt64), kcl.Batch{BehindLatest: 10 * 366 * 24 * time.Hour}},
+	} {
+		var b kcl.Batch
+		fromsdk.SetLag(&b, test.millis)
+		require.Equal(t, test.want, b)
+	}
 }
 
 // TestOneAllocationABatch: nothing is allocated per record.

@@ -75,9 +75,9 @@ func TestValues(t *testing.T) {
 	t.Parallel()
 	reg, m := newSink(t)
 	s := m.Shard("orders", "shardId-000000000001")
-	s.Batch(3, 300, 1500*time.Millisecond)
-	s.Batch(2, 200, 250*time.Millisecond)
-	s.Batch(0, 0, 0)
+	s.Batch(3, 300, 1500*time.Millisecond, true)
+	s.Batch(2, 200, 250*time.Millisecond, true)
+	s.Batch(0, 0, 0, true)
 	s.Retried("GetRecords", "ProvisionedThroughputExceededException")
 	s.Retried("GetRecords", "ProvisionedThroughputExceededException")
 	s.ProcessorFailed("process_records", "panic")
@@ -122,14 +122,14 @@ func TestO02StalledReaderLagGrows(t *testing.T) {
 			t.Helper()
 			require.Contains(t, scrape(t, reg), `kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} `+seconds+"\n")
 		}
-		s.Batch(0, 0, 0)
+		s.Batch(0, 0, 0, true)
 		time.Sleep(5 * time.Second) // an idle subscription sends an event every five seconds
 		lag("0")
 		time.Sleep(10 * time.Second)
 		lag("15")
 		time.Sleep(time.Hour)
 		lag("3615")
-		s.Batch(1, 1, 2*time.Second)
+		s.Batch(1, 1, 2*time.Second, true)
 		lag("2")
 	})
 }
@@ -140,7 +140,7 @@ func TestO03ShardsThatAreGivenUpDisappear(t *testing.T) {
 	t.Parallel()
 	reg, m := newSink(t)
 	use := func(s *metrics.Shard) {
-		s.Batch(1, 10, time.Second)
+		s.Batch(1, 10, time.Second, true)
 		s.ProcessorFailed("process_records", "error")
 		s.SubscriptionOpened()
 		s.SubscriptionEnded("expired")
@@ -210,7 +210,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				s := m.Shard("orders", fmt.Sprintf("shardId-%d", i%4))
-				s.Batch(1, 1, time.Second)
+				s.Batch(1, 1, time.Second, true)
 				s.Retried("GetRecords", "timeout")
 				if i >= 4 {
 					s.Close()
@@ -230,7 +230,7 @@ func BenchmarkBatch(b *testing.B) {
 	s := metrics.New(sink).Shard("orders", "shardId-000000000001")
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Batch(100, 100_000, time.Second)
+		s.Batch(100, 100_000, time.Second, true)
 	}
 }
 
