@@ -137,11 +137,11 @@ func (a adoption) plan(rows []leases.Lease) ([]change, error) {
 	var changes []change
 	ofStream := false
 	for _, l := range rows {
-		c := change{read: l, to: l, addition: true}
+		c := change{read: l, to: l, apart: true}
 		var effects []string
 		set := func(attr leases.Attr, name, from, to string) {
 			c.set |= attr
-			c.addition = c.addition && from == ""
+			c.apart = c.apart && (from == "" || attr != leases.AttrApplication) // another's application may be running
 			effects = append(effects, fmt.Sprintf("%s %s -> %s", name, cmp.Or(from, "not known"), to))
 		}
 		mine := l.Stream == "" && (a.stream.ARN != "" || !a.created.IsZero())

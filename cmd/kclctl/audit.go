@@ -14,7 +14,7 @@ import (
 
 var auditCommand = command{
 	name: "audit", summary: "look for holes, overlaps and damaged rows",
-	help: `Checks the table as a whole, without asking Kinesis and without writing:
+	help: `Checks the table as a whole, and writes nothing:
 
   bad-row         a row cannot be read
   hole            no unfinished lease covers a part of the hash keys: records there are
@@ -25,11 +25,24 @@ var auditCommand = command{
   order           a child has been read although its parent is not finished
   stream-mix      leases of one stream and of several, or of different creation times
   hand-over       a lease is being handed over from a worker to itself
+  empty           there is not a single row
+
+Kinesis is asked when the leases say of which stream they are, or -stream does; when it was not
+asked, or did not answer, a note says so (not-asked). Then it also finds:
+
+  stream-gone     there is no such stream
+  re-created      the leases are of an earlier stream of the same name
+  other-stream    Kinesis lists none of the shards
+  not-listed      a lease is unfinished, and its shard was trimmed
+  not-ended       a lease is finished, and its shard is open
+  out-of-range    a checkpoint is not of the shard
+  missing-lease   a shard has no lease, and nothing to wait for
+  missing-parent  a lease that has not been read waits for a shard without a lease
 
 These are worth knowing, and normal in many tables; they do not count as findings:
 
-  missing-parent  a lease that has not been read names a parent that has no lease: it was
-                  trimmed or not asked for - or deleted by hand before it was read
+  missing-parent  a lease that has not been read names a parent that has no lease, and
+                  Kinesis was not asked: it was trimmed, or deleted by hand before it was read
   no-hash-keys    it is not known what a lease covers, so holes cannot be seen
   no-stream       leases do not say when their stream was created (other libraries do
                   not write it), so a stream that was created again is not noticed
@@ -38,10 +51,13 @@ It ends with status 1 when there are findings.
 
 Examples:
   kclctl leases audit -table orders
+  kclctl leases audit -table orders -stream orders
   kclctl leases audit -table orders -json | jq -r '.findings[].kind'`,
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var src source
 		src.register(flags)
+		src.registerKinesis(flags)
+		stream := flags.String("stream", "", "`name` or ARN of the stream, if the leases do not say it")
 		return func(ctx context.Context, t *terminal, args []string) error {
 			if len(args) > 0 {
 				return usagef("unexpected argument %q: audit works on the whole table", args[0])
@@ -50,20 +66,29 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return printAudit(t, &src, listing)
+			told, err := src.askAll(ctx, listing.Leases, *stream)
+			if err != nil {
+				return err
+			}
+			return printAudit(t, &src, listing, told)
 		}
 	},
 }
 
-func printAudit(t *terminal, src *source, listing leases.Listing) error {
-	findings, notes := audit(listing)
+func printAudit(t *terminal, src *source, listing leases.Listing, told asked) error {
+	findings, notes := audit(listing, told)
+	rows := len(listing.Leases) + len(listing.Bad)
+	if rows == 0 {
+		findings = append(findings, finding{Kind: "empty", Keys: []string{}, Text: errEmpty.Error()})
+	}
 	if src.json {
 		err := t.json(struct {
 			Table    string    `json:"table"`
 			Leases   int       `json:"leases"`
+			Asked    []string  `json:"asked"` // the streams that Kinesis told about
 			Findings []finding `json:"findings"`
 			Notes    []finding `json:"notes"`
-		}{src.name(), len(listing.Leases), append([]finding{}, findings...), append([]finding{}, notes...)})
+		}{src.name(), len(listing.Leases), append([]string{}, told.names...), append([]finding{}, findings...), append([]finding{}, notes...)})
 		if err != nil {
 			return err
 		}
@@ -74,7 +99,14 @@ func printAudit(t *terminal, src *source, listing leases.Listing) error {
 		for _, f := range notes {
 			t.line("note: %s: %s", f.Kind, f.Text)
 		}
-		t.line("%s audited: %s", plural(len(listing.Leases)+len(listing.Bad), "row"), plural(len(findings), "finding"))
+		with := ""
+		switch {
+		case len(told.names) == 0:
+			with = ", without Kinesis"
+		case len(told.silent) == 0:
+			with = " with Kinesis"
+		}
+		t.line("%s audited%s: %s", plural(rows, "row"), with, plural(len(findings), "finding"))
 	}
 	if len(findings) > 0 {
 		return errReported
@@ -92,7 +124,7 @@ type finding struct {
 }
 
 // audit judges a table. It is pure; the order of its rows does not matter.
-func audit(listing leases.Listing) (findings, notes []finding) {
+func audit(listing leases.Listing, told asked) (findings, notes []finding) {
 	streams := map[string][]leases.Lease{}
 	for _, l := range listing.Leases {
 		streams[l.Stream] = append(streams[l.Stream], l)
@@ -111,8 +143,22 @@ func audit(listing leases.Listing) (findings, notes []finding) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	bad := map[string]bool{}
+	for _, e := range listing.Bad {
+		bad[e.Key] = true
+	}
 	for _, name := range names {
 		a := newAuditor(name, streams[name])
+		for key := range bad {
+			a.bad[strings.TrimPrefix(key, name+":")] = true
+		}
+		if why, ok := told.silent[name]; ok {
+			a.note("not-asked", []string{}, "Kinesis was not asked: %s", why)
+		}
+		if known, ok := told.known[name]; ok {
+			a.known = known
+			a.kinesis()
+		}
 		a.creation()
 		a.relatives()
 		a.coverage()
@@ -126,11 +172,13 @@ type auditor struct {
 	stream          string
 	rows            []leases.Lease
 	byShard         map[string]leases.Lease
+	bad             map[string]bool // shards whose row cannot be read
+	known           knownStream     // what Kinesis says; the zero value where it did not
 	findings, notes []finding
 }
 
 func newAuditor(stream string, rows []leases.Lease) *auditor {
-	a := &auditor{stream: stream, rows: slices.Clone(rows), byShard: map[string]leases.Lease{}}
+	a := &auditor{stream: stream, rows: slices.Clone(rows), byShard: map[string]leases.Lease{}, bad: map[string]bool{}}
 	slices.SortFunc(a.rows, func(x, y leases.Lease) int { return cmp.Compare(x.Key, y.Key) })
 	for _, l := range a.rows {
 		a.byShard[l.ShardID] = l
@@ -190,7 +238,11 @@ func (a *auditor) relatives() {
 		read := !l.Checkpoint.IsSentinel() || l.Finished()
 		for _, id := range slices.Sorted(slices.Values(l.Parents)) {
 			parent, ok := a.byShard[id]
+			_, listed := a.known.shards[id]
 			switch {
+			case !ok && !l.Started() && l.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon && listed && !a.bad[id]:
+				a.find("missing-parent", []string{l.Key}, "%s has not been read yet, and waits for its parent %s, which has no lease: `kclctl leases restore` says how far it was read", l.Key, id)
+			case !ok && a.known.shards != nil: // trimmed, or not wanted
 			case !ok && l.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon:
 				a.note("missing-parent", []string{l.Key}, "%s has not been read yet, and its parent %s has no lease", l.Key, id)
 			case ok && read && !parent.Finished():

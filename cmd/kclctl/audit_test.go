@@ -51,7 +51,7 @@ func TestAuditHoles(t *testing.T) {
 			}
 			for range 3 {
 				rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-				findings, _ := audit(leases.Listing{Leases: rows})
+				findings, _ := audit(leases.Listing{Leases: rows}, asked{})
 				require.Equal(t, c.want, kinds(findings))
 			}
 		})
@@ -118,7 +118,7 @@ func TestAuditFindings(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			findings, notes := audit(leases.Listing{Leases: c.rows, Bad: c.bad})
+			findings, notes := audit(leases.Listing{Leases: c.rows, Bad: c.bad}, asked{})
 			require.Equal(t, c.findings, kinds(findings))
 			require.Equal(t, c.notes, kinds(notes))
 		})
@@ -131,7 +131,7 @@ func TestAuditOfAnyFamily(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		rows := family(t)
-		findings, notes := audit(leases.Listing{Leases: rows})
+		findings, notes := audit(leases.Listing{Leases: rows}, asked{})
 		require.Empty(t, findings)
 		require.Empty(t, notes)
 
@@ -142,7 +142,7 @@ func TestAuditOfAnyFamily(t *testing.T) {
 			}
 		}
 		i := rapid.SampledFrom(frontier).Draw(t, "lost")
-		findings, notes = audit(leases.Listing{Leases: slices.Delete(slices.Clone(rows), i, i+1)})
+		findings, notes = audit(leases.Listing{Leases: slices.Delete(slices.Clone(rows), i, i+1)}, asked{})
 		if slices.ContainsFunc(rows, func(l leases.Lease) bool { return slices.Contains(l.Parents, rows[i].ShardID) }) {
 			// Its children cover what it covered; it may also have been trimmed.
 			require.Contains(t, kinds(notes), "missing-parent")

@@ -59,7 +59,7 @@ func (s *source) dynamoDate(ctx context.Context) (time.Time, error) {
 }
 
 func (s *source) kinesisDate(ctx context.Context) (time.Time, error) {
-	client, err := s.kinesis(ctx)
+	client, err := s.kinesis(ctx, "")
 	if err != nil {
 		return time.Time{}, err
 	}

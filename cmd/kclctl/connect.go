@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -136,10 +138,14 @@ func (s *source) dynamo(ctx context.Context) (*dynamodb.Client, error) {
 	}), nil
 }
 
-func (s *source) kinesis(ctx context.Context) (*kinesis.Client, error) {
+// kinesis makes a client for a stream: in the region of its ARN, if it is one.
+func (s *source) kinesis(ctx context.Context, nameOrARN string) (*kinesis.Client, error) {
 	cfg, err := s.aws(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if parts := strings.Split(nameOrARN, ":"); len(parts) > 3 {
+		cfg.Region = parts[3]
 	}
 	if err := checkURL("-kinesis-endpoint", s.kinesisEndpoint); err != nil {
 		return nil, err
@@ -197,7 +203,34 @@ func (s *source) list(ctx context.Context, store leases.Store) (leases.Listing, 
 		return l, fmt.Errorf("table %s is no lease table: its rows have no leaseKey; if it is one of vmware-go-kcl or of a fork of it, read it with `kclctl leases import -from %s`: %w",
 			s.name(), s.name(), leases.ErrForeignTable)
 	}
+	if len(l.Leases) == 0 && len(l.Bad) == 0 && s.kind() == "dynamodb" {
+		return l, s.foreign(ctx)
+	}
 	return l, nil
+}
+
+// foreign refuses an empty table that cannot become a lease table, as its key is
+// another. It is nil as well when the table may not be described.
+func (s *source) foreign(ctx context.Context) error {
+	client, err := s.dynamo(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	name := s.name()
+	out, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
+	if err != nil || out.Table == nil {
+		return nil
+	}
+	var keys []string
+	for _, k := range out.Table.KeySchema {
+		keys = append(keys, aws.ToString(k.AttributeName))
+	}
+	if len(keys) == 0 || slices.Equal(keys, []string{"leaseKey"}) {
+		return nil
+	}
+	return fmt.Errorf("table %s is empty, and no lease table: its key is %s, not leaseKey: check -table: %w", name, strings.Join(keys, ", "), leases.ErrForeignTable)
 }
 
 // explain says what to do about the errors of a store that only the caller can judge.

@@ -67,6 +67,13 @@ func (w *writer) deletions(ctx context.Context, store leases.Store, keys []strin
 		if err != nil {
 			return nil, err
 		}
+		if stream != "" && len(rows) == 0 {
+			listing, err := w.src.list(ctx, store)
+			if err != nil {
+				return nil, err
+			}
+			return nil, noStream(stream, listing.Leases)
+		}
 		for _, l := range rows {
 			changes = append(changes, deletion(l))
 		}
@@ -85,12 +92,36 @@ func (w *writer) deletions(ctx context.Context, store leases.Store, keys []strin
 			changes = append(changes, deletion(rows[0]))
 		}
 	}
+	if len(keys) > 0 {
+		if err := w.orphans(ctx, store, changes); err != nil {
+			return nil, err
+		}
+	}
 	for _, c := range changes {
 		if !c.unread && c.read.ActualOwner() != "" && !c.read.Finished() && !force {
 			return nil, fmt.Errorf("worker %s holds %s: stop it, or take the lease away with `kclctl leases release`, or give -force; nothing was changed", c.read.ActualOwner(), c.read.Key)
 		}
 	}
 	return changes, nil
+}
+
+// orphans warns of children that stay and have not begun: they wait for their parents.
+func (w *writer) orphans(ctx context.Context, store leases.Store, changes []change) error {
+	listing, err := store.ListNow(ctx)
+	if err != nil {
+		return w.src.explain(err)
+	}
+	sortListing(listing)
+	for i, c := range changes {
+		for _, l := range listing.Leases {
+			stays := !slices.ContainsFunc(changes, func(other change) bool { return other.read.Key == l.Key })
+			if stays && !l.Started() && l.Stream == c.read.Stream && slices.Contains(l.Parents, c.read.ShardID) {
+				changes[i].warning = l.Key + " has not begun, and waits for it until `kclctl leases restore` makes it again"
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // renewalTime is for how long a lease that has an owner is watched: more than
@@ -119,7 +150,7 @@ func unrenewed(ctx context.Context, store leases.Store, changes []change) error 
 		case err != nil:
 			return err
 		case now.Counter != c.read.Counter:
-			return fmt.Errorf("lease %s of %s: %w", c.read.Key, now.ActualOwner(), errRenewed)
+			return fmt.Errorf("nothing was changed: lease %s of %s: %w", c.read.Key, now.ActualOwner(), errRenewed)
 		}
 	}
 	return nil

@@ -72,4 +72,4 @@ func (h halted) err(family int) error {
 	return fmt.Errorf("not changed, as %s, which is related, was not: what is left must not look as if a parent had been read to its end; run it again", h[family])
 }
 
-var errRenewed = errors.New("a running worker renews it and makes it again: stop the worker first; nothing was changed")
+var errRenewed = errors.New("a running worker renews it and makes it again: stop the worker first")

@@ -85,8 +85,13 @@ func TestImportHalfWay(t *testing.T) {
 
 func TestFamilies(t *testing.T) {
 	rows := []leases.Lease{
-		{ShardID: "e", Parents: []string{"d", "c"}}, {ShardID: "d", Parents: []string{"a", "b"}}, {ShardID: "a"}, {ShardID: "b"}, {ShardID: "c"},
-		{ShardID: "x", Parents: []string{"y"}}, {ShardID: "y", Parents: []string{"x"}}, // no family, but foreign data may
+		{ShardID: "e", Parents: []string{"d", "c"}},
+		{ShardID: "d", Parents: []string{"a", "b"}},
+		{ShardID: "a"},
+		{ShardID: "b"},
+		{ShardID: "c"},
+		{ShardID: "x", Parents: []string{"y"}},
+		{ShardID: "y", Parents: []string{"x"}}, // no family, but foreign data may
 		{ShardID: "a", Stream: "other", Parents: []string{"d"}},
 	}
 	order, of := families(rows)

@@ -129,6 +129,9 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 		return t.json(report)
 	}
 	report.print(t)
+	if len(listing.Leases)+len(listing.Bad) == 0 {
+		t.note("note: table %s: %v", src.name(), errEmpty)
+	}
 	return nil
 }
 

@@ -55,11 +55,11 @@ Examples:
 			if o.multi && o.stream == "" {
 				return usagef("-multi needs -stream: the keys contain the stream")
 			}
-			position, err := parsePosition(o.start)
+			position, at, err := parseStart(o.start)
 			if err != nil || !position.IsSentinel() || position.IsShardEnd() {
-				return usagef("-no-checkpoint %q: use TRIM_HORIZON, LATEST or AT_TIMESTAMP", o.start)
+				return usagef("-no-checkpoint %q: use TRIM_HORIZON, LATEST or AT_TIMESTAMP@2026-03-04T05:06:07Z", o.start)
 			}
-			o.position, o.application = position, w.src.application
+			o.position, o.at, o.application = position, at, w.src.application
 			return runImport(ctx, t, &w, &o)
 		}
 	},

@@ -3,7 +3,8 @@
 //	kclctl leases list|show|fleet|audit|release|set-checkpoint|delete|restore|adopt|import|export -table NAME [flags] [KEY...]
 //
 // It works on any table of this library or of the Java KCL, while workers run. What writes shows first what it would
-// change, asks, and then writes only if the row is still as it was shown; -yes does not ask, -dry-run does not write.
+// change, asks, and then writes only if the owner and the meaning are still as shown; -yes does not ask, -dry-run does
+// not write.
 // -json prints for programs. `kclctl leases help COMMAND` says more, with examples.
 //
 // Credentials, region and endpoint are those of the AWS environment (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so
@@ -165,13 +166,13 @@ func overview(t *terminal) {
 	for _, c := range commands() {
 		t.line("  %-15s %s", c.name, c.summary)
 	}
-	t.line("\nWhat writes shows first what it would change, asks, and writes only if the row is still as shown.")
+	t.line("\nWhat writes shows first what it would change, asks, and writes only if the owner and the meaning are still as shown.")
 	t.line("`kclctl leases help COMMAND` says more, with examples.")
 }
 
 func explain(t *terminal, c command, flags *flag.FlagSet) {
 	t.line("usage: kclctl leases %s\n", strings.TrimSpace(c.name+" [flags] "+c.args))
-	t.line("%s\n\nFlags:", strings.TrimSpace(c.help))
+	t.text(strings.TrimSpace(c.help) + "\n\nFlags:")
 	flags.SetOutput(t.out)
 	flags.PrintDefaults()
 }

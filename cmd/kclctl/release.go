@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"slices"
 
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -11,10 +12,14 @@ var releaseCommand = command{
 	name: "release", args: "KEY... | -owner ID", summary: "take leases away from their owner",
 	help: `Takes leases away from the worker that owns them, so that another one takes them at
 once: after a crash, without waiting for the lease to expire, or to move a shard away
-from a worker that is stuck. The owner, if it lives, notices at its next renewal and
+from a worker that is stuck; also while the worker renews it. The owner, if it lives, notices at its next renewal and
 stops; what it processed since its last checkpoint is processed again by the next owner.
 It may well be the one to take the lease again. A hand-over that is pending is completed:
 the next owner gets the lease now.
+
+-owner takes the id of a worker, or what comes before its random suffix: worker-1 is
+worker-1:k3v7q2m9xa and every other worker-1. It ends with status 1 when nobody of that name holds
+a lease.
 
 Examples:
   kclctl leases release -table orders shardId-000000000002
@@ -23,7 +28,7 @@ Examples:
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		w.register(flags)
-		owner := flags.String("owner", "", "all leases of the worker with this `id`, finished ones apart")
+		owner := flags.String("owner", "", "all leases of the worker "+ownerUsage+"; finished leases apart")
 		return func(ctx context.Context, t *terminal, keys []string) error {
 			if (len(keys) > 0) == (*owner != "") {
 				return usagef("give the KEYs of leases, or -owner ID for all of a worker")
@@ -32,9 +37,20 @@ Examples:
 			if err != nil {
 				return err
 			}
-			rows, err := w.pick(ctx, store, keys, func(l leases.Lease) bool { return l.ActualOwner() == *owner && !l.Finished() })
+			rows, err := w.pick(ctx, store, keys, func(leases.Lease) bool { return true })
 			if err != nil {
 				return err
+			}
+			if *owner != "" {
+				all, named := owners(rows, *owner)
+				switch len(named) {
+				case 0:
+					return nobody(*owner, all)
+				case 1:
+				default:
+					t.note("note: -owner %s is more than one worker: %s", *owner, joined(named))
+				}
+				rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Finished() || !isOwner(*owner, l.ActualOwner()) })
 			}
 			var changes []change
 			for _, l := range rows {
@@ -53,7 +69,12 @@ Examples:
 func release(l leases.Lease) (change, bool) {
 	to := l
 	to.Counter++
-	c := change{read: l, warning: "if the owner lives, it stops at its next renewal; records after the checkpoint are processed again"}
+	c := change{read: l, again: func(now leases.Lease) (change, bool) {
+		if now.Finished() != l.Finished() || !now.Same(leases.AttrOwner|leases.AttrCheckpointOwner|leases.AttrHandoverTo, l) {
+			return change{}, false
+		}
+		return release(now)
+	}, warning: "if the owner lives, it stops at its next renewal; records after the checkpoint are processed again"}
 	switch {
 	case l.HandingOver():
 		to.CheckpointOwner, to.HandoverTo = "", ""

@@ -23,7 +23,7 @@ command. Say it:
   -at POSITION  it was read up to there: a sequence number, TRIM_HORIZON for all that the
                 stream still keeps, or LATEST@TIME or AT_TIMESTAMP@TIME, as in goOrigin
 
-Too early a position costs repetitions only. Whose the row is (application, stream), where
+A sequence number that the shard cannot have is refused, as set-checkpoint does. Too early a position costs repetitions only. Whose the row is (application, stream), where
 the application began, and a pause of the stream or application, are taken over from the
 other rows of the stream. A row that is there is left alone: use set-checkpoint.
 
@@ -34,6 +34,9 @@ Examples:
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var w writer
 		w.register(flags)
+		w.src.registerKinesis(flags)
+		var number numberCheck
+		number.register(flags)
 		finished := flags.Bool("finished", false, "the shard was read to its end")
 		at := flags.String("at", "", "`position` up to which the shard was read")
 		return func(ctx context.Context, t *terminal, keys []string) error {
@@ -61,7 +64,13 @@ Examples:
 			if err != nil {
 				return w.src.explain(err)
 			}
-			return w.carryOut(ctx, t, store, []change{restoration(keys[0], start, listing.Leases)})
+			c := restoration(keys[0], start, listing.Leases)
+			lost := c.to
+			lost.Checkpoint = kcl.ExtendedSequenceNumber{} // nothing to compare with
+			if err := number.check(ctx, t, &w.src, lost, start.Checkpoint); err != nil {
+				return err
+			}
+			return w.carryOut(ctx, t, store, []change{c})
 		}
 	},
 }

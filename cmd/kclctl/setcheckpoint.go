@@ -22,8 +22,13 @@ is done). 4959...2/7 is the eighth user record of an aggregated record.
 The time of LATEST is that of the table's service, or of Kinesis for a table in Redis, and
 stands in the lease: it does not matter when a worker starts.
 
+A sequence number that the shard cannot have is refused. Kinesis is asked for the shard's
+range when the lease says of which stream it is, or -stream does; else the number must
+have as many digits as those of Kinesis, or as the present checkpoint.
+
 A worker that holds the lease would go on from where it is, so the lease is taken away
-from it in the same write; its next owner starts at the new position. A prepared
+from it in the same write; its next owner starts at the new position. That the worker
+renews, or goes on meanwhile, does not matter unless the move then means something else. A prepared
 checkpoint is discarded. Moving back processes records again; moving forward skips
 records, and nobody will process them.
 
@@ -34,6 +39,8 @@ Examples:
 		var w writer
 		w.register(flags)
 		w.src.registerKinesis(flags)
+		var number numberCheck
+		number.register(flags)
 		return func(ctx context.Context, t *terminal, args []string) error {
 			if len(args) != 2 {
 				return usagef("give the KEY of a lease and a POSITION")
@@ -48,6 +55,9 @@ Examples:
 			}
 			rows, err := w.pick(ctx, store, args[:1], nil)
 			if err != nil {
+				return err
+			}
+			if err := number.check(ctx, t, &w.src, rows[0], position); err != nil {
 				return err
 			}
 			if position.SequenceNumber == kcl.SentinelLatest {
@@ -112,6 +122,10 @@ func setCheckpoint(l leases.Lease, position kcl.ExtendedSequenceNumber, at time.
 	}
 	c.to = to
 	c.warning = direction(l.Checkpoint, position)
+	c.again = func(now leases.Lease) (change, bool) {
+		same := now.Same(leases.AttrOwner|leases.AttrCheckpointOwner, l) && direction(now.Checkpoint, position) == c.warning
+		return setCheckpoint(now, position, at), same
+	}
 	return c
 }
 

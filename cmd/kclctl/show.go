@@ -131,6 +131,8 @@ The states:
   finished           the shard was read to its end
   bad                the row cannot be read as a lease; workers leave it alone
 
+It ends with status 1 when nothing is of the -owner or of the -stream.
+
 Examples:
   kclctl leases list -table orders
   kclctl leases list -table orders -owner worker-1
@@ -138,20 +140,18 @@ Examples:
 	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
 		var src source
 		src.register(flags)
-		owner := flags.String("owner", "", "only leases of the worker with this `id`")
+		owner := flags.String("owner", "", "only leases of the worker "+ownerUsage)
 		stream := flags.String("stream", "", "only leases of this stream (`account:name:epoch`), where the table has several")
 		return func(ctx context.Context, t *terminal, args []string) error {
 			if len(args) > 0 {
 				return usagef("unexpected argument %q: `kclctl leases show KEY` prints one lease", args[0])
 			}
-			return list(ctx, t, &src, func(l leases.Lease) bool {
-				return (*owner == "" || l.ActualOwner() == *owner) && (*stream == "" || l.Stream == *stream)
-			})
+			return list(ctx, t, &src, *owner, *stream)
 		}
 	},
 }
 
-func list(ctx context.Context, t *terminal, src *source, wanted func(leases.Lease) bool) error {
+func list(ctx context.Context, t *terminal, src *source, owner, stream string) error {
 	_, listing, err := src.read(ctx, t)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func list(ctx context.Context, t *terminal, src *source, wanted func(leases.Leas
 	rows, bad := []row{}, []badRow{}
 	cells := [][]string{{"KEY", "STATE", "OWNER", "CHECKPOINT", "COUNTER"}}
 	for _, l := range listing.Leases {
-		if !wanted(l) {
+		if (owner != "" && !isOwner(owner, l.ActualOwner())) || (stream != "" && l.Stream != stream) {
 			continue
 		}
 		r := rowOf(l)
@@ -175,14 +175,28 @@ func list(ctx context.Context, t *terminal, src *source, wanted func(leases.Leas
 		cells = append(cells, []string{cmp.Or(e.Key, "(no key)"), stateBad, b.Reason})
 	}
 	if src.json {
-		return t.json(struct {
+		err := t.json(struct {
 			Table  string   `json:"table"`
 			Leases []row    `json:"leases"`
 			Bad    []badRow `json:"bad"`
 		}{src.name(), rows, bad})
+		if err != nil {
+			return err
+		}
+	} else {
+		t.table(cells)
+		t.line("%s", summary(len(rows), count))
 	}
-	t.table(cells)
-	t.line("%s", summary(len(rows), count))
+	all, _ := owners(listing.Leases, "")
+	switch {
+	case len(rows) > 0:
+	case stream != "":
+		return noStream(stream, listing.Leases)
+	case owner != "":
+		return nobody(owner, all)
+	case len(bad) == 0:
+		t.note("note: table %s: %v", src.name(), errEmpty)
+	}
 	return nil
 }
 
@@ -254,7 +268,7 @@ func show(ctx context.Context, t *terminal, src *source, keys []string) error {
 			t.note("kclctl: %v", err)
 		case errors.Is(err, leases.ErrNotFound):
 			failed = true
-			t.note("kclctl: there is no lease %q in table %s", key, src.name())
+			t.note("kclctl: there is no lease \"%s\" in table %s", key, src.name())
 		case err != nil:
 			return src.explain(err)
 		default:

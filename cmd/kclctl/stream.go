@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 )
 
 // described is a stream as Kinesis knows it.
@@ -38,7 +40,7 @@ func (s *source) describe(ctx context.Context, nameOrARN string) (described, err
 	if err != nil {
 		return described{}, err
 	}
-	client, err := s.kinesis(ctx)
+	client, err := s.kinesis(ctx, nameOrARN)
 	if err != nil {
 		return described{}, err
 	}
@@ -64,6 +66,28 @@ type knownStream struct {
 	id      kcl.StreamIdentifier
 	created time.Time
 	shards  map[string]kcl.Shard
+
+	// name is as it was asked for; gone says that there is no such stream. For audit.
+	name string
+	gone bool
+}
+
+// streamOf is the stream that Kinesis is to be asked about for a row: what the command
+// line says, else what the row says. Where it is empty, the second result says why.
+func (s *source) streamOf(flagged string, l leases.Lease) (nameOrARN, why string) {
+	if flagged != "" {
+		return flagged, ""
+	}
+	if s.endpoint != "" && s.kinesisEndpoint == "" && os.Getenv("AWS_ENDPOINT_URL") == "" && os.Getenv("AWS_ENDPOINT_URL_KINESIS") == "" {
+		return "", "-endpoint is given, and -kinesis-endpoint is not"
+	}
+	if l.StreamARN != "" {
+		return l.StreamARN, ""
+	}
+	if id, err := kcl.ParseStreamIdentifier(l.Stream); l.Stream != "" && err == nil {
+		return id.Name, ""
+	}
+	return "", "the leases do not say of which stream they are: give -stream"
 }
 
 // ask lists the shards of a stream; nothing is known of one without a name.
@@ -75,7 +99,7 @@ func (s *source) ask(ctx context.Context, nameOrARN string) (knownStream, error)
 	if err != nil {
 		return knownStream{}, err
 	}
-	client, err := s.kinesis(ctx)
+	client, err := s.kinesis(ctx, d.id.ARN)
 	if err != nil {
 		return knownStream{}, err
 	}
@@ -134,6 +158,9 @@ func (k knownStream) without(has map[string]bool, parents map[string][]string) [
 
 func shardOf(s types.Shard) kcl.Shard {
 	shard := kcl.Shard{ID: aws.ToString(s.ShardId), ParentID: aws.ToString(s.ParentShardId), AdjacentParentID: aws.ToString(s.AdjacentParentShardId)}
+	if r := s.SequenceNumberRange; r != nil {
+		shard.StartingSequenceNumber, shard.EndingSequenceNumber = aws.ToString(r.StartingSequenceNumber), aws.ToString(r.EndingSequenceNumber)
+	}
 	if r := s.HashKeyRange; r != nil {
 		shard.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
 	}

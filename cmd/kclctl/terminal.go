@@ -15,8 +15,9 @@ import (
 	"unicode/utf16"
 )
 
-// terminal is where a command reads and writes. Whatever comes out of a row is
-// made printable here: a row may hold what moves a terminal's cursor.
+// terminal is where a command reads and writes. Whatever comes out of a row or from
+// a server is made printable here, and kept to its line: it may hold what moves a
+// terminal's cursor, and lines that look as if they were this tool's.
 type terminal struct {
 	in  *bufio.Reader
 	out *bufio.Writer
@@ -25,16 +26,19 @@ type terminal struct {
 	closers []io.Closer
 }
 
-// line prints to standard output.
+// line prints to standard output. Only format can begin another line.
 func (t *terminal) line(format string, args ...any) {
-	_, _ = fmt.Fprintln(t.out, printable(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintln(t.out, printable(fmt.Sprintf(format, inline(args)...)))
 }
 
-// note prints to standard error.
+// note prints to standard error. Only format can begin another line.
 func (t *terminal) note(format string, args ...any) {
 	_ = t.out.Flush()
-	_, _ = fmt.Fprintln(t.err, printable(fmt.Sprintf(format, args...)))
+	_, _ = fmt.Fprintln(t.err, printable(fmt.Sprintf(format, inline(args)...)))
 }
+
+// text prints what stands in this program, such as a help, to standard output.
+func (t *terminal) text(s string) { _, _ = fmt.Fprintln(t.out, s) }
 
 // table prints rows in columns; the first is the heading.
 func (t *terminal) table(rows [][]string) {
@@ -42,7 +46,7 @@ func (t *terminal) table(rows [][]string) {
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(printable(cell))
+			row[i] = oneLine(cell)
 		}
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
@@ -75,6 +79,32 @@ func (t *terminal) json(v any) error {
 	return nil
 }
 
+// inline makes one line of every argument. Lines of an error become parts of a
+// sentence: several errors in one have a line each.
+func inline(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		switch a := a.(type) {
+		case error:
+			out[i] = oneLine(strings.ReplaceAll(a.Error(), "\n", "; "))
+		case fmt.Stringer:
+			out[i] = oneLine(a.String())
+		case string:
+			out[i] = oneLine(a)
+		case int, bool:
+			out[i] = a
+		default:
+			out[i] = oneLine(fmt.Sprint(a))
+		}
+	}
+	return out
+}
+
+// oneLine is printable without an end of line.
+func oneLine(s string) string {
+	return strings.ReplaceAll(printable(s), "\n", `\n`)
+}
+
 // printable replaces what is not printable by its Go escape; lines stay.
 func printable(s string) string {
 	var b strings.Builder
@@ -95,7 +125,7 @@ var errNotConfirmed = errors.New("not confirmed, nothing was changed; answer yes
 // confirm asks on standard error.
 func (t *terminal) confirm(ctx context.Context, question string) error {
 	_ = t.out.Flush()
-	_, _ = fmt.Fprintf(t.err, "%s Type yes to go on: ", printable(question))
+	_, _ = fmt.Fprintf(t.err, "%s Type yes to go on: ", oneLine(question))
 	type answer struct {
 		text string
 		err  error

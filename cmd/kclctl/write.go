@@ -12,8 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fence is what a write expects to be as it was shown: the owners, and the
-// counter, which every write of an owner raises.
+// fence is what a write depends on: the owners, and the counter, which every write
+// of an owner raises. When only what does not matter has changed, see change.again.
 const fence = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter
 
 // change is one conditional write, decided but not made.
@@ -28,9 +28,12 @@ type change struct {
 	// unread says that the row cannot be read, so that there is nothing to
 	// expect of it but its key.
 	unread bool
-	// addition says that the row has no such attributes yet, and that neither its
-	// owner nor its position matter to it.
-	addition bool
+	// apart says that neither the owner nor the position matter to what is changed.
+	apart bool
+	// again decides once more on a row that was written since it was read: workers
+	// renew every few seconds. It is false when the change would not be what was
+	// confirmed. nil means that nothing may have changed.
+	again func(now leases.Lease) (change, bool)
 	// effect says what it does, for people; warning what to mind.
 	effect  string
 	warning string
@@ -49,7 +52,7 @@ func (c change) expects() leases.Attr {
 
 // fence is what must be as it was read besides what is changed.
 func (c change) fence() leases.Attr {
-	if c.addition {
+	if c.apart {
 		return 0
 	}
 	return fence
@@ -114,8 +117,8 @@ func unique(keys []string) []string {
 }
 
 // carryOut shows the changes, asks, makes them one by one and tells what
-// became of each. A deletion that fails stops those of its family, and nothing else
-// does.
+// became of each. A row that is not deleted or not made stops those of its family, and
+// nothing else does.
 func (w *writer) carryOut(ctx context.Context, t *terminal, store leases.Store, changes []change) error {
 	if len(changes) == 0 {
 		if w.src.json {
@@ -150,24 +153,20 @@ func (w *writer) carryOut(ctx context.Context, t *terminal, store leases.Store, 
 	stopped := halted{}
 	for i, c := range changes {
 		err := stopped.err(c.family)
-		var after leases.Lease
 		if err == nil {
-			after, err = w.apply(ctx, store, c)
+			c, err = w.apply(ctx, store, c)
 		}
 		if err != nil {
 			failed++
-			if c.remove {
+			if c.remove || c.create {
 				stopped.by(c.family, c.read.Key)
 			}
 			out[i].Error, out[i].After = err.Error(), nil
 			t.note("kclctl: %s: %v", c.read.Key, err)
 			continue
 		}
+		out[i] = outcome(c)
 		out[i].Done = true
-		if !c.remove {
-			r := rowOf(after)
-			out[i].After = &r
-		}
 		if !w.src.json {
 			t.line("%s: %s", c.read.Key, c.effect)
 		}
@@ -199,21 +198,30 @@ func (w *writer) report(t *terminal, out []changed) error {
 func outcomes(changes []change) []changed {
 	var out []changed
 	for _, c := range changes {
-		o := changed{Key: c.read.Key, Effect: c.effect}
-		if !c.unread && !c.create {
-			before := rowOf(c.read)
-			o.Before = &before
-		}
-		if c.create {
-			after := rowOf(c.to)
-			o.After = &after
-		} else if !c.remove {
-			after := rowOf(c.read.With(c.set, c.to))
-			o.After = &after
-		}
-		out = append(out, o)
+		out = append(out, outcome(c))
 	}
 	return out
+}
+
+func outcome(c change) changed {
+	o := changed{Key: c.read.Key, Effect: c.effect}
+	if !c.unread && !c.create {
+		before := rowOf(c.read)
+		o.Before = &before
+	}
+	if !c.remove {
+		after := rowOf(c.after())
+		o.After = &after
+	}
+	return o
+}
+
+// after is the row as the change makes it.
+func (c change) after() leases.Lease {
+	if c.create {
+		return c.to
+	}
+	return c.read.With(c.set, c.to)
 }
 
 func planned(changes []change) [][]string {
@@ -255,53 +263,75 @@ func warnings(changes []change) []string {
 	return texts
 }
 
-// apply makes one write, once. When its answer is lost, the row tells whether
+// rereads is how often a change is decided anew because the row was written meanwhile.
+const rereads = 10
+
+// apply makes one write, and returns it. A row that was written since it was read is
+// judged again.
+func (w *writer) apply(ctx context.Context, store leases.Store, c change) (change, error) {
+	for i := 0; ; i++ {
+		err := w.write(ctx, store, c)
+		conflict, ok := errors.AsType[*leases.ConflictError](err)
+		switch {
+		case !ok:
+			return c, err
+		case c.create:
+			return c, errors.New("not made: there is a row by now")
+		case conflict.Current == nil || c.again == nil || i == rereads:
+			return c, refused(c, conflict)
+		}
+		next, ok := c.again(*conflict.Current)
+		if !ok {
+			return c, refused(c, conflict)
+		}
+		next.family = c.family
+		c = next
+	}
+}
+
+// write makes one write, once. When its answer is lost, the row tells whether
 // it took effect.
-func (w *writer) apply(ctx context.Context, store leases.Store, c change) (leases.Lease, error) {
-	to := c.read.With(c.set, c.to)
+func (w *writer) write(ctx context.Context, store leases.Store, c change) error {
+	to := c.after()
 	if ctx.Err() != nil {
-		return to, fmt.Errorf("not changed: %w", context.Cause(ctx))
+		return fmt.Errorf("not changed: %w", context.Cause(ctx))
 	}
 	var err error
 	switch {
 	case c.create:
-		to = c.to
 		err = store.Create(ctx, c.to)
 	case c.remove:
 		err = store.Delete(ctx, c.read, c.expects())
 	default:
 		err = store.Update(ctx, leases.Update{Read: c.read, Expect: c.expects(), To: c.to, Set: c.set})
 	}
-	var conflict *leases.ConflictError
-	switch {
-	case err == nil:
-		return to, nil
-	case errors.As(err, &conflict) && c.create:
-		return to, errors.New("not made: there is a row by now")
-	case errors.As(err, &conflict):
-		return to, refused(conflict)
+	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict || err == nil {
+		return err
 	}
 	current, found := store.Get(ctx, c.read.Key)
 	switch {
 	case c.remove && errors.Is(found, leases.ErrNotFound):
-		return to, nil
+		return nil
 	case c.create && found == nil && current.Same(leases.AttrAll, to):
-		return to, nil
+		return nil
 	case c.create && errors.Is(found, leases.ErrNotFound):
-		return to, fmt.Errorf("not made: %w", w.src.explain(err))
+		return fmt.Errorf("not made: %w", w.src.explain(err))
 	case !c.remove && !c.create && found == nil && current.Same(c.fence()|c.set, to):
-		return to, nil
+		return nil
 	case found == nil && !c.unread && current.Same(c.expects(), c.read):
-		return to, fmt.Errorf("not changed: %w", w.src.explain(err))
+		return fmt.Errorf("not changed: %w", w.src.explain(err))
 	}
-	return to, fmt.Errorf("it is not known whether it was changed, see `kclctl leases show`: %w", w.src.explain(err))
+	return fmt.Errorf("it is not known whether it was changed, see `kclctl leases show`: %w", w.src.explain(err))
 }
 
-func refused(c *leases.ConflictError) error {
-	if c.Current == nil {
+func refused(c change, conflict *leases.ConflictError) error {
+	now := conflict.Current
+	switch {
+	case now == nil:
 		return errors.New("not changed: the lease does not exist any more")
+	case c.remove && now.Counter != c.read.Counter && now.Same(leases.AttrOwner|leases.AttrCheckpointOwner, c.read):
+		return fmt.Errorf("not changed, as the lease is not as shown any more: %w", errRenewed)
 	}
-	return fmt.Errorf("not changed, as the lease is not as shown any more: now %s, owner %s, checkpoint %s, counter %d; "+
-		"a worker that holds a lease renews it every few seconds: look again, or give -yes to read and write at once",
-		stateOf(*c.Current), ownerText(*c.Current), c.Current.Checkpoint, c.Current.Counter)
+	return fmt.Errorf("not changed, as the lease is not as shown any more: now %s, owner %s, checkpoint %s, counter %d: look again",
+		stateOf(*now), ownerText(*now), now.Checkpoint, now.Counter)
 }

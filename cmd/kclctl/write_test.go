@@ -55,7 +55,8 @@ func TestReleaseAfterAnOvertakenHandOver(t *testing.T) {
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.NotContains(t, got.out, "hand-over pending")
 	got = r.leases("release", "-owner", "worker-1", "-yes")
-	require.Equal(t, "nothing to change in table orders\n", got.out, "it holds nothing")
+	require.Equal(t, statusFailed, got.status)
+	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; those that hold leases: java`)
 	got = r.leases("release", "-owner", "java", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	row := r.get(free)
@@ -72,8 +73,8 @@ func TestReleaseOfAWorker(t *testing.T) {
 	require.Equal(t, "worker-1", r.get(finished).Owner, "a finished lease needs no other owner")
 
 	got = r.leases("release", "-owner", "worker-1", "-yes")
-	require.Equal(t, statusOK, got.status)
-	require.Equal(t, "nothing to change in table orders\n", got.out)
+	require.Equal(t, statusFailed, got.status, "it holds nothing any more")
+	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; those that hold leases: worker-2`)
 }
 
 func TestSetCheckpoint(t *testing.T) {
@@ -225,31 +226,60 @@ func (a *answer) Read(p []byte) (int, error) {
 	return a.rest.Read(p)
 }
 
-// TestRenewedMeanwhile: between the question and the answer the owner renews.
+// TestRenewedMeanwhile: between the question and the answer the owner renews and goes
+// on, as every living owner does.
 func TestRenewedMeanwhile(t *testing.T) {
-	for name, args := range map[string][]string{
-		"release": {"release", held}, "set-checkpoint": {"set-checkpoint", held, "TRIM_HORIZON"},
-		"delete": {"delete", held, "-force"}, "adopt": {"adopt", "-created", "2026-02-01T00:00:00Z"},
+	adopt := []string{"adopt", "-created", "2026-02-01T00:00:00Z"}
+	renewal := func(l *leases.Lease) { l.Counter++ }
+	progress := func(l *leases.Lease) { l.Counter++; l.Checkpoint.SequenceNumber = seq2 }
+	another := func(l *leases.Lease) { l.Counter++; l.Owner = "worker-2" }
+	for name, c := range map[string]struct {
+		args    []string
+		write   func(*leases.Lease)
+		refused string
+	}{
+		"release, renewed":         {[]string{"release", held}, renewal, ""},
+		"release, read on":         {[]string{"release", held}, progress, ""},
+		"release, owner":           {[]string{"release", held}, another, "now held, owner worker-2"},
+		"set-checkpoint, renewed":  {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, renewal, ""},
+		"set-checkpoint, read on":  {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, progress, ""},
+		"set-checkpoint, overtook": {[]string{"set-checkpoint", held, seq1 + "/5"}, progress, "checkpoint " + seq2 + ", counter 42: look again"},
+		"set-checkpoint, owner":    {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, another, "now held, owner worker-2"},
+		"delete, renewed":          {[]string{"delete", held, "-force"}, renewal, "stop the worker first"},
+		"delete, owner":            {[]string{"delete", held, "-force"}, another, "now held, owner worker-2"},
+		"adopt, renewed":           {adopt, renewal, ""},
+		"adopt, read on":           {adopt, progress, ""},
+		"adopt, owner":             {adopt, another, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41)), lease("other", heldBy("", 3)))
-			renew := func() {
+			r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41)))
+			write := func() {
 				read := r.get(held)
 				to := read
-				to.Counter++
-				to.Checkpoint.SequenceNumber = seq2
-				require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter | leases.AttrCheckpoint}))
+				c.write(&to)
+				require.NoError(t, r.store.Update(t.Context(), leases.Update{
+					Read: read, Expect: fence, To: to, Set: leases.AttrOwner | leases.AttrCounter | leases.AttrCheckpoint,
+				}))
 			}
-			got := r.answering(&answer{renew, strings.NewReader("yes\n")}, args...)
-			require.Equal(t, statusFailed, got.status)
-			require.Contains(t, got.errors, "the lease is not as shown any more: now held, owner worker-1, checkpoint "+seq2+", counter 42")
+			got := r.answering(&answer{write, strings.NewReader("yes\n")}, append(c.args, "-json")...)
+			if c.refused != "" {
+				require.Equal(t, statusFailed, got.status)
+				require.Contains(t, got.errors, "not changed, as the lease is not as shown any more: ")
+				require.Contains(t, got.errors, c.refused)
+				require.EqualValues(t, 42, r.get(held).Counter)
+				require.Equal(t, created, r.get(held).StreamCreated)
+				return
+			}
+			require.Equal(t, statusOK, got.status, got.errors)
 			l := r.get(held)
-			require.EqualValues(t, 42, l.Counter)
-			require.Equal(t, seq2, l.Checkpoint.SequenceNumber)
-			require.Equal(t, created, l.StreamCreated)
-			if name == "adopt" {
-				require.NotEqual(t, created, r.get("other").StreamCreated, "the others are not held up by one")
+			if c.args[0] == "adopt" {
+				require.EqualValues(t, 42, l.Counter, "the owner goes on")
+				require.NotEqual(t, created, l.StreamCreated)
+				return
 			}
+			require.Empty(t, l.Owner)
+			require.EqualValues(t, 43, l.Counter, "never a number that was there before")
+			require.Contains(t, got.out, `"counter": 42`, "the change that was made is the one that is told")
 		})
 	}
 }
