@@ -135,7 +135,9 @@ func (w *writer) make(ctx context.Context, t *terminal, x *transfers) error {
 	created, verified, failed := 0, 0, 0
 	rows := make([]leases.Lease, len(x.Rows))
 	for i, r := range x.Rows {
-		rows[i] = r.lease
+		if rows[i] = r.lease; r.row.ShardID != "" { // of an export
+			rows[i] = leases.Lease{ShardID: r.row.ShardID, Parents: []string{r.row.Parent}}
+		}
 	}
 	order, of := families(rows)
 	stopped := halted{}
