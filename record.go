@@ -22,7 +22,8 @@ type RecordFields struct {
 	// SequenceNumber is the decimal number that Kinesis gave the record.
 	SequenceNumber string
 	// SubSequenceNumber is the record's place inside an aggregated Kinesis
-	// record, starting at 0. It is 0 for a record that was not aggregated.
+	// record, or one that a [Splitter] has split, starting at 0. It is 0 for a
+	// record that is neither.
 	SubSequenceNumber int64
 	// Aggregated says that the record came out of an aggregated Kinesis record.
 	Aggregated bool
@@ -87,7 +88,8 @@ func (r Record) Data() []byte { return r.data }
 func (r Record) SequenceNumber() string { return r.sequenceNumber }
 
 // SubSequenceNumber returns the place of the record inside the aggregated
-// record that it came from, and 0 for a record that was not aggregated.
+// record that it came from, or the one that a [Splitter] has split, and 0 for a
+// record that is neither.
 func (r Record) SubSequenceNumber() int64 { return r.subSequenceNumber }
 
 // Position returns the record's place in its shard, as checkpoints name it.
@@ -140,6 +142,15 @@ func (r Record) Schema() *Schema { return r.schema }
 // else as r has it. It shares the memory of data.
 func (r Record) WithDecoded(data []byte, schema *Schema) Record {
 	r.data, r.schema = data, schema
+	return r
+}
+
+// WithPart returns the record that a [Splitter] has made of r as the one with the
+// number part, from 0. Its SubSequenceNumber is r's times [MaxSplit] plus part. It
+// shares the memory of d.Data.
+func (r Record) WithPart(part int, d Decoded) Record {
+	r.subSequenceNumber = r.subSequenceNumber*MaxSplit + int64(part)
+	r.data, r.schema = d.Data, d.Schema
 	return r
 }
 

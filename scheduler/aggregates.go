@@ -116,8 +116,8 @@ func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 // expandRest splits nothing but the aggregate that a checkpoint stands in:
 // kept whole, it would count as processed, and its rest be lost.
 func (c *consumer) expandRest(records []kcl.Record) []kcl.Record {
-	if c.last.SubSequenceNumber == 0 {
-		return records
+	if _, splits := c.s.cfg.Decoder.(kcl.Splitter); splits || c.last.SubSequenceNumber == 0 {
+		return records // parts of a whole record are the Splitter's
 	}
 	i := slices.IndexFunc(records, func(r kcl.Record) bool { return r.SequenceNumber() == c.last.SequenceNumber })
 	if i < 0 {

@@ -144,9 +144,9 @@ type Config struct {
 	// to 256 MiB (DefaultPollingMemory).
 	PollingMemory int64
 
-	// Decoder decodes the records' data, as a schema registry wants it
-	// (glueSchemaRegistryDeserializer in the KCL). Defaults to nil: nothing is
-	// decoded.
+	// Decoder decodes the records' data: what a schema registry wants
+	// (glueSchemaRegistryDeserializer in the KCL), compressed data, or, with a
+	// kcl.Splitter, records that hold several. Defaults to nil: nothing is decoded.
 	Decoder kcl.Decoder
 
 	// Assignment says who decides which worker reads which shard. Defaults to

@@ -13,7 +13,7 @@ const autoCheckpointIn = 10 * time.Second // how long a checkpoint that the libr
 // deliver hands one batch to the processor, as often as it takes.
 func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	expanded := c.expand(ctx, batch.Records)
-	records := c.fresh(expanded)
+	records := c.fresh(ctx, expanded)
 	if len(records) == 0 {
 		if len(expanded) == 0 && len(batch.Records) > 0 {
 			c.passOver(batch.Records[len(batch.Records)-1].Position())
@@ -23,7 +23,6 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		return done
 	}
 	c.last = records[len(records)-1].Position()
-	records = c.decode(ctx, records)
 	in := kcl.ProcessRecordsInput{
 		Records: records, BehindLatest: batch.BehindLatest, LagUnknown: batch.LagUnknown, AtShardEnd: batch.End != nil,
 		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,
@@ -60,10 +59,21 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 }
 
 // fresh drops the records up to the checkpoint, or up to the last one that was
-// delivered should the source bring one twice.
-func (c *consumer) fresh(records []kcl.Record) []kcl.Record {
-	for i, r := range records {
-		if r.Position().Compare(c.last) > 0 {
+// delivered should the source bring one twice. It decodes the others.
+func (c *consumer) fresh(ctx context.Context, records []kcl.Record) []kcl.Record {
+	if _, splits := c.s.cfg.Decoder.(kcl.Splitter); !splits {
+		return c.decode(ctx, after(records, c.last))
+	}
+	// The record that the checkpoint stands in is split again: it may have more parts.
+	whole := c.last
+	whole.SubSequenceNumber = whole.SubSequenceNumber/kcl.MaxSplit - 1
+	return after(c.decode(ctx, after(records, whole)), c.last)
+}
+
+// after returns the records behind a position.
+func after(records []kcl.Record, pos kcl.ExtendedSequenceNumber) []kcl.Record {
+	for i := range records {
+		if records[i].Position().Compare(pos) > 0 {
 			return records[i:]
 		}
 	}
