@@ -207,7 +207,12 @@ func page[In, Out any](ctx context.Context, s *Store, action string, fn func(con
 }
 
 // lasting makes a request leave connections that fail.
-func (s *Store) lasting(o *sdk.Options) { o.HTTPClient = s.http }
+func (s *Store) lasting(o *sdk.Options) {
+	o.HTTPClient = s.http
+	// DynamoDB Local sends checksums of something else. The SDK believes the answer all
+	// the same, and logs a warning for each.
+	o.DisableValidateResponseChecksum = o.DisableValidateResponseChecksum || o.BaseEndpoint != nil
+}
 
 func (s *Store) explain(ctx, timed context.Context, action string, err error) error {
 	resource := "table " + s.cfg.Table
