@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -141,6 +142,31 @@ func (n ExtendedSequenceNumber) String() string {
 	return fmt.Sprintf("%s/%d", n.SequenceNumber, n.SubSequenceNumber)
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [ExtendedSequenceNumber.String].
+func (n ExtendedSequenceNumber) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (n *ExtendedSequenceNumber) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*n = ExtendedSequenceNumber{}
+		return nil
+	}
+	number, sub, has := strings.Cut(string(text), "/")
+	var place int64
+	if has {
+		var err error
+		if place, err = strconv.ParseInt(sub, 10, 64); err != nil {
+			return fmt.Errorf("%w: sub-sequence number %q: want a number", ErrInvalidSequenceNumber, sub)
+		}
+	}
+	parsed, err := ParseSequenceNumber(number, place)
+	if err != nil {
+		return err
+	}
+	*n = parsed
+	return nil
+}
+
 // PositionKind is one of the ways in which Kinesis lets a reader start.
 type PositionKind int
 
@@ -176,6 +202,20 @@ func (k PositionKind) String() string {
 	return fmt.Sprintf("PositionKind(%d)", int(k))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [PositionKind.String].
+func (k PositionKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (k *PositionKind) UnmarshalText(text []byte) error {
+	for kind := TrimHorizon; kind <= AfterSequenceNumber; kind++ {
+		if kind.String() == string(text) {
+			*k = kind
+			return nil
+		}
+	}
+	return fmt.Errorf("kcl: position kind %q; want TRIM_HORIZON, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER", text)
+}
+
 // Position is where a source starts to read a shard. The zero value is
 // TRIM_HORIZON.
 type Position struct {
@@ -206,6 +246,36 @@ func (p Position) String() string {
 		return p.Kind.String() + " " + p.Timestamp.UTC().Format(time.RFC3339Nano)
 	}
 	return p.Kind.String()
+}
+
+// MarshalText implements [encoding.TextMarshaler] with [Position.String].
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (p *Position) UnmarshalText(text []byte) error {
+	kind, rest, _ := strings.Cut(string(text), " ")
+	var out Position
+	if err := out.Kind.UnmarshalText([]byte(kind)); err != nil {
+		return err
+	}
+	switch out.Kind {
+	case AtSequenceNumber, AfterSequenceNumber:
+		out.SequenceNumber = rest
+		if _, err := ParseSequenceNumber(rest, 0); err != nil {
+			return err
+		}
+	case AtTimestamp:
+		var err error
+		if out.Timestamp, err = time.Parse(time.RFC3339Nano, rest); err != nil {
+			return fmt.Errorf("kcl: position %q: %w", text, err)
+		}
+	case TrimHorizon, Latest:
+		if rest != "" {
+			return fmt.Errorf("kcl: position %q: nothing follows %s", text, kind)
+		}
+	}
+	*p = out
+	return nil
 }
 
 // InitialPosition is where an application starts to read a stream that it has

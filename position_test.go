@@ -1,6 +1,7 @@
 package kcl_test
 
 import (
+	"encoding/json"
 	"math/big"
 	"slices"
 	"strconv"
@@ -164,4 +165,31 @@ func sign(i int) int {
 		return 1
 	}
 	return 0
+}
+
+// Positions are texts in JSON, and come back as they were.
+func TestPositionsAsText(t *testing.T) {
+	t.Parallel()
+	type all struct {
+		Numbers   []kcl.ExtendedSequenceNumber
+		Positions []kcl.Position
+		Start     kcl.InitialPosition
+	}
+	at := time.Date(2026, 1, 31, 8, 0, 0, 5_000_000, time.UTC)
+	want := all{
+		Numbers:   []kcl.ExtendedSequenceNumber{{}, {SequenceNumber: "42"}, {SequenceNumber: "42", SubSequenceNumber: 7}, {SequenceNumber: kcl.SentinelShardEnd}},
+		Positions: []kcl.Position{{}, {Kind: kcl.Latest}, kcl.At("42"), kcl.After("42"), {Kind: kcl.AtTimestamp, Timestamp: at}},
+		Start:     kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at},
+	}
+	text, err := json.Marshal(want)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"Numbers":["","42","42/7","SHARD_END"],
+		"Positions":["TRIM_HORIZON","LATEST","AT_SEQUENCE_NUMBER 42","AFTER_SEQUENCE_NUMBER 42","AT_TIMESTAMP 2026-01-31T08:00:00.005Z"],
+		"Start":{"Kind":"AT_TIMESTAMP","Timestamp":"2026-01-31T08:00:00.005Z"}}`, string(text))
+	var got all
+	require.NoError(t, json.Unmarshal(text, &got))
+	require.Equal(t, want, got)
+	for _, bad := range []string{`{"Numbers":["x"]}`, `{"Numbers":["1/x"]}`, `{"Positions":["NOWHERE"]}`, `{"Positions":["AT_SEQUENCE_NUMBER"]}`, `{"Positions":["LATEST 5"]}`, `{"Positions":["AT_TIMESTAMP noon"]}`} {
+		require.Error(t, json.Unmarshal([]byte(bad), &got), bad)
+	}
 }

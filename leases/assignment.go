@@ -42,6 +42,9 @@ func (a Assignment) String() string {
 	return fmt.Sprintf("Assignment(%d)", int(a))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [Assignment.String].
+func (a Assignment) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // ErrMixedAssignment says that other workers use the lease table in a way that
 // does not go together with Config.Assignment. The message tells which ones, and
 // what to do.

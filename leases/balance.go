@@ -35,6 +35,9 @@ func (b Balance) String() string {
 	return "lease count"
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [Balance.String].
+func (b Balance) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
 // Of the balance by throughput.
 const (
 	uneven    = 0.2            // of the average load: a difference that is worth a move

@@ -251,15 +251,16 @@ func (c *Coordinator) Leases() []Lease {
 	return list
 }
 
-// start runs a holder for a lease that was just taken.
-func (c *Coordinator) start(l Lease, sent instant, reason string) {
+// start runs a holder for a lease that was just taken, from the worker former if
+// there was one.
+func (c *Coordinator) start(l Lease, sent instant, reason, former string) {
 	h := newHolder(c.base, &c.cfg, c.clock, l, sent)
 	c.mu.Lock()
 	c.rows[l.Key] = l
 	c.active[l.Key] = h
 	c.mu.Unlock()
 	c.cfg.Metrics.LeaseTaken(reason)
-	c.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "checkpoint", l.Checkpoint.String())
+	c.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
 	begun := c.clock.now().mono
 	c.wg.Go(func() { // ends with the lease and its consumer, or when that is abandoned
 		h.run()

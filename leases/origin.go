@@ -72,6 +72,9 @@ func (o Origin) String() string {
 	return o.Kind + "@" + o.At.UTC().Format(originLayout)
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [Origin.String].
+func (o Origin) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
 // IsZero tells whether the origin is not known.
 func (o Origin) IsZero() bool { return o.Kind == "" }
 

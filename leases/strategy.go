@@ -20,3 +20,6 @@ func (s AssignmentStrategy) String() string {
 	}
 	return "utilization"
 }
+
+// MarshalText implements [encoding.TextMarshaler] with [AssignmentStrategy.String].
+func (s AssignmentStrategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

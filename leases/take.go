@@ -65,6 +65,7 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 		return nil
 	}
 	defer c.unreserve(a.row.Key)
+	former := a.row.ActualOwner()
 	for range takeAttempts {
 		write := a.row.takenBy(c.cfg.WorkerID)
 		sent := c.clock.now()
@@ -77,7 +78,7 @@ func (c *Coordinator) take(ctx context.Context, a action) *Lease {
 			return row
 		case accepted:
 			if c.clock.now().since(sent) < c.cfg.trust() {
-				c.start(*row, sent, a.reason)
+				c.start(*row, sent, a.reason, former)
 			}
 			return row
 		}

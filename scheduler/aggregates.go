@@ -56,6 +56,9 @@ func (a Aggregates) String() string {
 	return fmt.Sprintf("Aggregates(%d)", int(a))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [Aggregates.String].
+func (a Aggregates) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 const (
 	pieceBytes = 1 << 20        // of a batch with aggregates are split at a time
 	placingAge = time.Minute    // how old the answer to how a stream places its records may be

@@ -16,7 +16,7 @@ import (
 // a stop ends it. A processor that asks to be replaced is not called again.
 func (c *consumer) repeat(ctx context.Context, method string, f func() error) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
-	for {
+	for attempt := 1; ; attempt++ {
 		if !c.holder.Valid() {
 			// The ownership deadline has passed; the holder says so in a moment.
 			<-ctx.Done()
@@ -32,11 +32,11 @@ func (c *consumer) repeat(ctx context.Context, method string, f func() error) ou
 			return lost
 		}
 		if errors.Is(err, kcl.ErrRestart) {
-			c.logFailure(ctx, slog.LevelWarn, method, err, 0)
+			c.logFailure(ctx, slog.LevelWarn, method, err, attempt, 0)
 			return restarted
 		}
 		wait := backoff.Next()
-		c.logFailure(ctx, slog.LevelWarn, method, err, wait)
+		c.logFailure(ctx, slog.LevelWarn, method, err, attempt, wait)
 		if out := c.pause(ctx, wait); out != done {
 			return out
 		}
@@ -58,8 +58,13 @@ func (c *consumer) call(method string, f func() error) error {
 	return err
 }
 
-func (c *consumer) logFailure(ctx context.Context, level slog.Level, method string, err error, wait time.Duration) {
-	attrs := []slog.Attr{slog.String("method", method), slog.Any("err", err), slog.Any("state", c.progress.stateNow())}
+// logFailure tells of a call that failed: with which batch, by the place before its
+// first record and that of its last one, and for how many times in a row.
+func (c *consumer) logFailure(ctx context.Context, level slog.Level, method string, err error, attempt int, wait time.Duration) {
+	attrs := []slog.Attr{
+		slog.String("method", method), slog.Any("err", err), slog.Int("attempt", attempt),
+		slog.Any("processed", c.processed), slog.Any("position", c.last), slog.Any("state", c.progress.stateNow()),
+	}
 	if wait > 0 {
 		attrs = append(attrs, slog.Duration("wait", wait))
 	}

@@ -68,6 +68,9 @@ func (m RetrievalMode) String() string {
 	return fmt.Sprintf("RetrievalMode(%d)", int(m))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [RetrievalMode.String].
+func (m RetrievalMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // Config says what a [Scheduler] does. Application, Streams (or StreamTracker),
 // Kinesis and Leases are required; the zero value of every other field is a
 // working default.

@@ -19,7 +19,7 @@ func (c *consumer) shutdownRequested(ctx context.Context) {
 		return c.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: c.checkpointer})
 	})
 	if err != nil {
-		c.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 0)
+		c.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 1, 0)
 	}
 	if c.s.cfg.CheckpointInterval > 0 && ctx.Err() == nil {
 		c.autoCheckpoint(ctx)
@@ -52,7 +52,7 @@ func (c *consumer) leaseLost(ctx context.Context) {
 		return nil
 	})
 	if err != nil {
-		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 0)
+		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 1, 0)
 	}
 }
 

@@ -31,6 +31,20 @@ const (
 	FallbackOff
 )
 
+// String returns the name of the constant.
+func (f Fallback) String() string {
+	switch f {
+	case FallbackPolling:
+		return "FallbackPolling"
+	case FallbackOff:
+		return "FallbackOff"
+	}
+	return fmt.Sprintf("Fallback(%d)", int(f))
+}
+
+// MarshalText implements [encoding.TextMarshaler] with [Fallback.String].
+func (f Fallback) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
 const (
 	trialTime  = 15 * time.Second // how long the other way of reading may bring nothing of its first batch
 	steadyTime = 30 * time.Second // what a subscription must live to end a row of failures without records

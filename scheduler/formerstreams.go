@@ -41,6 +41,9 @@ func (d FormerStreamsDeletion) String() string {
 	return fmt.Sprintf("FormerStreamsDeletion(%d)", int(d))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [FormerStreamsDeletion.String].
+func (d FormerStreamsDeletion) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
 // FormerStreams says what becomes of the leases of streams that an application
 // with several streams does not read any more, those of deleted streams
 // included: a stream that is created again under its old name is another one.

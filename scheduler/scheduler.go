@@ -93,6 +93,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	err := s.run(ctx)
 	s.status.end(err)
+	if err == nil {
+		s.log.InfoContext(ctx, "worker has stopped")
+	} else {
+		s.log.InfoContext(ctx, "worker has stopped", "err", err)
+	}
 	return err
 }
 
@@ -231,7 +236,6 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 	})
 	defer stop()
 	err := coord.Run(ctx)
-	s.log.InfoContext(ctx, "worker has stopped", "err", err)
 	return err
 }
 

@@ -46,6 +46,9 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", int(s))
 }
 
+// MarshalText implements [encoding.TextMarshaler] with [State.String].
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // transitions lists where a consumer may go from each state.
 var transitions = map[State][]State{
 	StateNone:              {StateWaitingOnParents},

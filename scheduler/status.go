@@ -34,7 +34,7 @@ type StreamStatus struct {
 	ConsumerARN string
 	// LastSync is when the lease table was last compared with the stream's
 	// shards without an error.
-	LastSync time.Time
+	LastSync time.Time `json:",omitzero"`
 	// Err says why the stream is not read any more or cannot be yet, or why its
 	// last synchronisation failed; nil otherwise.
 	Err error
@@ -68,10 +68,10 @@ type ShardStatus struct {
 	Position kcl.ExtendedSequenceNumber
 	// CaughtUp is when the shard was last found to be caught up, see
 	// [Scheduler.CaughtUp]; zero before, and for shards of others.
-	CaughtUp time.Time
+	CaughtUp time.Time `json:",omitzero"`
 	// LastProgress is when a batch was last processed, or the shard was last
 	// seen to have no more data; zero before, and for shards of others.
-	LastProgress time.Time
+	LastProgress time.Time `json:",omitzero"`
 	// Records counts those processed under this lease.
 	Records uint64
 	// Err is what is being retried now; nil when nothing is.

@@ -1,0 +1,45 @@
+package scheduler
+
+import "encoding/json"
+
+// MarshalJSON writes errors as their texts, and leaves those out that are nil.
+func (s StreamStatus) MarshalJSON() ([]byte, error) {
+	type plain StreamStatus
+	return json.Marshal(struct {
+		plain
+		Err string `json:",omitempty"`
+	}{plain(s), text(s.Err)})
+}
+
+// MarshalJSON writes errors as their texts, and leaves those out that are nil. The
+// lag is MillisBehindLatest, as in the service's API, and null when it is not known.
+func (s ShardStatus) MarshalJSON() ([]byte, error) {
+	type plain ShardStatus
+	out := struct {
+		plain
+		ModeErr            string `json:",omitempty"`
+		MillisBehindLatest *int64
+		Err                string `json:",omitempty"`
+	}{plain: plain(s), ModeErr: text(s.ModeErr), Err: text(s.Err)}
+	if behind, known := s.Behind(); known {
+		millis := behind.Milliseconds()
+		out.MillisBehindLatest = &millis
+	}
+	return json.Marshal(out)
+}
+
+// MarshalJSON writes the error as its text.
+func (e *StallError) MarshalJSON() ([]byte, error) {
+	type plain StallError
+	return json.Marshal(struct {
+		plain
+		Err string `json:",omitempty"`
+	}{plain(*e), text(e.Err)})
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
