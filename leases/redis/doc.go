@@ -26,7 +26,8 @@
 // names. Fields that this package does not know survive, and so do changes that
 // others made to other fields. Every write leaves a random mark in the row
 // (lastWrite), so that a write which the client sent twice, because an answer
-// was lost, is told from a conflict. Reads of one row go to the master too, as
+// was lost, is told from a conflict. A write that Redis refuses, for want of a
+// right or of memory, changes nothing. Reads of one row go to the master too, as
 // scripts do, whatever the client's routing of reads.
 //
 // # What a failover can lose

@@ -131,14 +131,14 @@ func (g *GoKCLTable) Get(ctx context.Context, shardID string) (gokcl.Row, error)
 
 // createForeign makes a row and enters its id, unless the row is there: then it
 // answers what it holds.
+// createForeign names the row before it makes it: when the user lacks the right for the
+// second, there is no row, and the next attempt makes it.
 var createForeign = sdk.NewScript(`
 if redis.call('EXISTS', KEYS[1]) == 1 then
 	return redis.call('HGETALL', KEYS[1])
 end
-for i = 2, #ARGV, 2 do
-	redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-end
 redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return {}`)
 
 // Create makes a row. When there is one with its shard id, that one is left as

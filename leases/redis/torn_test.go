@@ -1,0 +1,107 @@
+package redis_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/gokcl"
+	"github.com/kinesis-go/kcl/leases/redis"
+)
+
+// TestARightIsLostInTheMiddleOfAScript: Redis does not roll a script back. A write that
+// failed has changed nothing: half of one would be taken for a whole one, by its mark.
+func TestARightIsLostInTheMiddleOfAScript(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(*testing.T, *redis.Store) error{
+		"create": func(t *testing.T, s *redis.Store) error { return s.Create(t.Context(), everything("new")) },
+		"create of a row that lost its place in the index": func(t *testing.T, s *redis.Store) error { return s.Create(t.Context(), everything("unlisted")) },
+		"update": func(t *testing.T, s *redis.Store) error {
+			to := everything("row")
+			to.Owner, to.Counter = "", to.Counter+1
+			return s.Update(t.Context(), leases.Update{Read: everything("row"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner})
+		},
+		"update of a row that lost its place in the index": func(t *testing.T, s *redis.Store) error {
+			to := everything("unlisted")
+			to.Owner, to.Counter = "", to.Counter+1
+			return s.Update(t.Context(), leases.Update{Read: everything("unlisted"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner})
+		},
+		"delete": func(t *testing.T, s *redis.Store) error {
+			return s.Delete(t.Context(), everything("row"), leases.AttrCounter)
+		},
+	} {
+		for _, command := range strings.Fields("TYPE HGET HMGET HGETALL HSET HDEL DEL ZADD ZREM ZSCORE ZRANGEBYLEX") {
+			t.Run(name+" without "+command, func(t *testing.T) {
+				t.Parallel()
+				srv, s := serve(t)
+				require.NoError(t, s.Init(t.Context()))
+				require.NoError(t, s.Create(t.Context(), everything("row")))
+				require.NoError(t, s.Create(t.Context(), everything("unlisted")))
+				_, err := srv.ZRem(indexKey, "unlisted")
+				require.NoError(t, err)
+				before := srv.Dump()
+				srv.Server().SetPreHook(deny(command))
+				err = write(t, s)
+				srv.Server().SetPreHook(nil)
+				after := srv.Dump()
+				switch {
+				case err != nil && strings.HasPrefix(name, "update"):
+					// A place in the index that is given back is no part of the write.
+					require.Equal(t, rowOf(before), rowOf(after), "a write that failed has changed a part")
+				case err != nil && strings.HasPrefix(name, "create of"):
+					require.Equal(t, rowOf(before), rowOf(after))
+				case err != nil:
+					require.Equal(t, before, after, "a write that failed has changed a part: %v", err)
+				default:
+					require.NotEqual(t, before, after)
+				}
+				l, err := s.List(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, l.Bad)
+			})
+		}
+	}
+}
+
+// rowOf is a dump without the index.
+func rowOf(dump string) string {
+	from := strings.Index(dump, "- "+indexKey)
+	next := strings.Index(dump[from+2:], "\n- ")
+	return dump[:from] + dump[from+2+next:]
+}
+
+// deny refuses a command, in scripts too.
+func deny(command string) server.Hook {
+	return func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == command {
+			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
+		}
+		return cmd == command
+	}
+}
+
+// TestARightIsLostOnAForeignRow: the row of an old library is whole, or not there.
+func TestARightIsLostOnAForeignRow(t *testing.T) {
+	t.Parallel()
+	for _, command := range strings.Fields("HSET SADD") {
+		srv, s := serve(t)
+		require.NoError(t, s.Init(t.Context())) // starts the server
+		g := redis.NewGoKCLTable(redis.Config{Client: clientOf(t, srv), Application: "old"})
+		row := gokcl.Row{ShardID: "shardId-000000000001", Checkpoint: "12"}
+		srv.Server().SetPreHook(deny(command))
+		_, err := g.Create(t.Context(), row)
+		require.Error(t, err)
+		srv.Server().SetPreHook(nil)
+		_, err = g.Get(t.Context(), row.ShardID)
+		require.ErrorIs(t, err, leases.ErrNotFound)
+		existing, err := g.Create(t.Context(), row)
+		require.NoError(t, err)
+		require.Nil(t, existing, "nothing that is half is taken for a row")
+		all, _, err := g.List(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []gokcl.Row{row}, all)
+	}
+}
