@@ -20,6 +20,8 @@ type backend struct {
 	subs    int
 	timers  map[*time.Timer]struct{}
 	closed  bool
+
+	commitment commitment
 }
 
 func newBackend(cfg Config) *backend {

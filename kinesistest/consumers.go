@@ -28,6 +28,7 @@ type consumer struct {
 	created time.Time
 	status  string
 	tags    map[string]string
+	policy  string
 	gone    chan struct{}                 // closed when it has been deregistered
 	shards  map[string]*subscriptionState // by shard id
 }

@@ -82,7 +82,7 @@
 //	  a closed shard has an ending number                               API       TestSplitShard
 //	  MergeShards: neighbours only, in either order                     API       TestMergeShards
 //	  MergeShards: ParentShardId and AdjacentParentShardId              API       TestMergeShards
-//	  a closed shard cannot be split or merged: ResourceInUse           seen      TestSplitShard TestMergeShards
+//	  a closed shard cannot be split or merged: InvalidArgument         seen      TestSplitShard TestMergeShards
 //	  UpdateShardCount: equal shards, short-lived ones on the way       API       TestUpdateShardCount
 //	  UpdateShardCount: from half to double, ten a day                  API       TestUpdateShardCountRefused
 //	  the account's shard limit: LimitExceeded                          API       TestShardLimit
@@ -109,6 +109,7 @@
 //	  PutRecords: throttled record by record                            API       TestPutThroughput
 //	  1000 records and 1 MiB a second and shard                         API       TestPutThroughput
 //	  bursts of a large record                                          large     TestPutLargeRecords
+//	  SequenceNumberForOrdering "0" is accepted                         seen      TestPutRefused
 //	  AUTO distribution: the partition key decides nothing, may be absent API       TestPutAutoDistribution
 //	Streams
 //	  CREATING, ACTIVE, UPDATING, DELETING                              API       TestStreamLife TestSplitShard
@@ -124,6 +125,11 @@
 //	  AUTO is for on-demand streams, changes at once                    API       TestStreamModeAndDistribution
 //	  fifty tags                                                        API       TestTags
 //	  by name, ARN or both, which must agree                            API       TestPutRefused
+//	  policies of streams and consumers, kept but not enforced          API       TestResourcePolicies
+//	  no policy: ResourceNotFound                                       inferred  TestResourcePolicies
+//	  shard metrics, one by one or ALL                                  API       TestEnhancedMonitoring
+//	  a commitment of the account lasts 24 hours at least               API       TestAccountSettings
+//	  warm throughput needs on-demand mode and that commitment          API       TestWarmThroughput
 //	Wire
 //	  errors with __type and message, HTTP 400                          seen      TestHandlerErrors
 //	  UnknownOperation, Serialization, Validation                       seen      TestHandlerErrors
@@ -131,6 +137,6 @@
 //	  Date follows the server's clock                                   inferred  TestHandlerDate
 //	  AccessDenied names the action and the resource                    seen      TestHandlerDeny
 //
-// What it does not have: signatures (any credentials will do), resource policies, several accounts, channels, enhanced monitoring, KMS
-// itself, warm throughput, and scaling of on-demand streams by itself. An error text that is not published is in the words of ours.
+// What it does not have: signatures (any credentials will do), several accounts, channels, metrics, KMS itself, and scaling of on-demand
+// streams by itself. What policies say is kept and not enforced. An error text that is not published is in the words of ours.
 package kinesistest

@@ -54,7 +54,7 @@ func define[I any, P interface {
 var operations = func() map[string]operation {
 	table := map[string]operation{}
 	for _, group := range [][]operation{
-		streamOperations, settingOperations, tagOperations, shardOperations, reshardOperations, writeOperations, readOperations,
+		streamOperations, settingOperations, tagOperations, toolOperations, shardOperations, reshardOperations, writeOperations, readOperations,
 		consumerOperations,
 		{subscribeOperation},
 	} {

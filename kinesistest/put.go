@@ -47,7 +47,7 @@ func putRecord(b *backend, now time.Time, in *putRecordInput) (any, error) {
 		return nil, err
 	}
 	if n := in.SequenceNumberForOrdering; n != nil {
-		if _, ok := parseSequence(*n); !ok {
+		if _, ok := parseSequence(*n); !ok && *n != "0" {
 			return nil, invalid("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.", *n, st.name, b.cfg.AccountID)
 		}
 	}

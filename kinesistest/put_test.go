@@ -72,6 +72,7 @@ func TestPutRefused(t *testing.T) {
 			}, "InvalidArgumentException"},
 			"too large":    {func(in *kinesis.PutRecordInput) { in.Data = make([]byte, 1<<20) }, "ValidationException"},
 			"ordering":     {func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("5") }, "InvalidArgumentException"},
+			"from zero":    {func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("0") }, ""},
 			"no stream":    {func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("nope") }, "ResourceNotFoundException"},
 			"not named":    {func(in *kinesis.PutRecordInput) { in.StreamName = nil }, "InvalidArgumentException"},
 			"bad name":     {func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("a b") }, "ValidationException"},
@@ -90,7 +91,7 @@ func TestPutRefused(t *testing.T) {
 				requireCode(t, c.code, err)
 			}
 		}
-		require.Len(t, e.srv.Records(testStream, shardID(0)), 3)
+		require.Len(t, e.srv.Records(testStream, shardID(0)), 4)
 	})
 }
 

@@ -126,7 +126,7 @@ func (b *backend) findOpenShardLocked(st *stream, id string) (*shard, error) {
 		return nil, err
 	}
 	if !sh.open() {
-		return nil, errf(codeResourceInUse, "Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.",
+		return nil, invalid("Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.",
 			sh.id, st.name, b.cfg.AccountID)
 	}
 	return sh, nil

@@ -257,7 +257,7 @@ func TestSplitShard(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, number(t, parent.SequenceNumberRange.EndingSequenceNumber).Cmp(number(t, &before)), 0)
 		time.Sleep(time.Second)
-		requireCode(t, "ResourceInUseException", split(shardID(0), "500")) // closed
+		requireCode(t, "InvalidArgumentException", split(shardID(0), "500")) // closed
 		shard, _, err := e.srv.PutWithHashKey(testStream, "k", "500", []byte("z"))
 		require.NoError(t, err)
 		require.Equal(t, shardID(2), shard)
@@ -288,7 +288,7 @@ func TestMergeShards(t *testing.T) {
 			require.Equal(t, 1, number(t, child.SequenceNumberRange.StartingSequenceNumber).Cmp(number(t, parent.SequenceNumberRange.EndingSequenceNumber)))
 		}
 		time.Sleep(time.Second)
-		requireCode(t, "ResourceInUseException", merge(0, 2))
+		requireCode(t, "InvalidArgumentException", merge(0, 2))
 		require.NoError(t, merge(3, 2))
 		e.settle()
 		require.Equal(t, ids(4), e.list(&kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}}))

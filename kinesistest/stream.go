@@ -37,6 +37,9 @@ type stream struct {
 	encryption   string
 	keyID        string
 	tags         map[string]string
+	policy       string
+	metrics      []string // of shards, that are monitored
+	warm         warmThroughput
 	shards       []*shard // by number, without the expired ones
 	shardCount   int      // of all shards that ever were
 	consumers    map[string]*consumer

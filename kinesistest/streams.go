@@ -232,7 +232,7 @@ func describeStream(b *backend, now time.Time, in *describeStreamInput) (any, er
 	d := streamDescription{
 		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
 		Shards: []shardDescription{}, RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyID: st.keyID,
+		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: st.monitored()}}, EncryptionType: st.encryption, KeyID: st.keyID,
 	}
 	if st.status != statusCreating {
 		for _, sh := range st.shards {
@@ -263,6 +263,7 @@ type streamSummaryDescription struct {
 	ConsumerCount              int               `json:"ConsumerCount"`
 	MaxRecordSizeInKiB         int               `json:"MaxRecordSizeInKiB"`
 	RecordDistributionStrategy string            `json:"RecordDistributionStrategy,omitempty"`
+	WarmThroughput             *warmThroughput   `json:"WarmThroughput,omitempty"`
 }
 
 func describeStreamSummary(b *backend, now time.Time, in *streamInput) (any, error) {
@@ -273,7 +274,7 @@ func describeStreamSummary(b *backend, now time.Time, in *streamInput) (any, err
 	d := streamSummaryDescription{
 		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
 		RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: []string{}}}, EncryptionType: st.encryption, KeyID: st.keyID,
+		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: st.monitored()}}, EncryptionType: st.encryption, KeyID: st.keyID,
 		ConsumerCount: len(st.consumers), MaxRecordSizeInKiB: st.maxRecordKiB,
 	}
 	if st.status != statusCreating {
@@ -281,6 +282,8 @@ func describeStreamSummary(b *backend, now time.Time, in *streamInput) (any, err
 	}
 	if st.mode == modeOnDemand {
 		d.RecordDistributionStrategy = st.distribution
+		warm := st.warm
+		d.WarmThroughput = &warm
 	}
 	return struct{ StreamDescriptionSummary streamSummaryDescription }{d}, nil
 }

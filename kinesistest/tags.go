@@ -140,21 +140,27 @@ func (in *resourceInput) resource() resource {
 	return resource{stream: p.stream, streamARN: in.ResourceARN}
 }
 
-// tagsLocked finds the tags of the stream or consumer that has the ARN.
-func (b *backend) tagsLocked(in resourceInput) (map[string]string, error) {
+// resourceLocked finds the consumer or the stream that has the ARN.
+func (b *backend) resourceLocked(in resourceInput) (*consumer, *stream, error) {
 	if in.ResourceARN == "" {
-		return nil, missing("resourceARN")
+		return nil, nil, missing("resourceARN")
 	}
 	if p, ok := parseARN(in.ResourceARN); ok && p.consumer != "" {
 		c, err := b.findConsumerLocked(consumerRef{ConsumerARN: in.ResourceARN})
-		if err != nil {
-			return nil, err
-		}
-		return c.tags, nil
+		return c, nil, err
 	}
 	st, err := b.findUsableLocked(streamRef{StreamARN: in.ResourceARN})
-	if err != nil {
+	return nil, st, err
+}
+
+// tagsLocked finds the tags of the stream or consumer that has the ARN.
+func (b *backend) tagsLocked(in resourceInput) (map[string]string, error) {
+	c, st, err := b.resourceLocked(in)
+	switch {
+	case err != nil:
 		return nil, err
+	case c != nil:
+		return c.tags, nil
 	}
 	return st.tags, nil
 }
