@@ -85,7 +85,7 @@ func (m *Metrics) Shard(stream, shard string) *Shard {
 	s := func(d *Desc) Series { return m.sink.Series(d, stream, shard) }
 	return &Shard{
 		m: m, stream: stream, shard: shard,
-		records: s(Records), bytes: s(Bytes), batches: s(Batches), behind: s(BehindLatest),
+		records: s(Records), users: s(UserRecords), bytes: s(Bytes), batches: s(Batches), behind: s(BehindLatest),
 		process: s(ProcessTime), opened: s(SubscriptionsOpened), mode: s(RetrievalMode),
 		checkpoint: s(CheckpointTime), stalled: s(Stalled),
 		corrupt: s(AggregatesCorrupt), dropped: s(RecordsDropped), undecoded: s(DecodeErrors),

@@ -37,6 +37,7 @@ func TestNilIsNoOp(t *testing.T) {
 	require.Nil(t, s)
 	s.Batch(1, 1, time.Second, true)
 	s.Processed(time.Second)
+	s.Done(1)
 	s.AggregatesCorrupt(1)
 	s.RecordsDropped(1)
 	s.ProcessorFailed("process_records", "panic")

@@ -52,11 +52,13 @@ var (
 )
 
 // The metrics of the library. Label values are bounded: stream and shard are
-// those that the process owns, the others come from fixed lists. In an
-// application with several streams the value of stream is account:name:epoch, as
-// in its lease keys.
+// those that the process owns, the others come from fixed lists. The value of
+// stream is account:name:epoch, with one stream as with several: names are not
+// unique. Where the service does not say when the stream was created, it is the
+// name.
 var (
-	Records       = &Desc{Name: "kcl_records_total", Help: "Records read from the stream.", Labels: shardLabels}
+	Records       = &Desc{Name: "kcl_records_total", Help: "Kinesis records read from the stream: an aggregate of the Kinesis Producer Library counts once.", Labels: shardLabels}
+	UserRecords   = &Desc{Name: "kcl_user_records_total", Help: "Records that ProcessRecords was done with: each user record of an aggregate counts.", Labels: shardLabels}
 	Bytes         = &Desc{Name: "kcl_bytes_total", Help: "Payload bytes read from the stream.", Unit: "bytes", Labels: shardLabels}
 	Batches       = &Desc{Name: "kcl_batches_total", Help: "Batches read from the stream, empty ones included.", Labels: shardLabels}
 	BehindLatest  = &Desc{Name: "kcl_behind_latest_seconds", Help: "How far the last batch was behind the tip of the shard (MillisBehindLatest), and the time since then when that is over ten seconds ago.", Kind: KindLag, Unit: "seconds", Labels: shardLabels}
@@ -99,7 +101,7 @@ var (
 // All returns the description of every metric, in the order of this file.
 func All() []*Desc {
 	return []*Desc{
-		Records, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
+		Records, UserRecords, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,
 		AggregatesCorrupt, RecordsDropped, DecodeErrors,
 		SubscriptionsOpened, SubscriptionsEnded, ReadRetries, RetrievalMode, ModeChanges, UnknownEvents, RetentionGaps,
 		Checkpoints, CheckpointTime, Stalled,

@@ -13,12 +13,13 @@ type Shard struct {
 	closed        atomic.Bool // a straggler must not bring a removed series back
 
 	records, bytes, batches, behind Series
+	users                           Series
 	process, opened, mode           Series
 	checkpoint, stalled             Series
 	corrupt, dropped, undecoded     Series
 }
 
-// Batch counts one batch that was read. A lag that is not known says nothing.
+// Batch counts one batch that was read, with so many Kinesis records. A lag that is not known says nothing.
 func (s *Shard) Batch(records, bytes int, behind time.Duration, known bool) {
 	if s == nil {
 		return
@@ -52,6 +53,13 @@ func (s *Shard) RecordsDropped(n int) {
 func (s *Shard) DecodeFailed(n int) {
 	if s != nil && n > 0 {
 		s.undecoded.Record(float64(n))
+	}
+}
+
+// Done counts the user records of a batch that the processor is done with.
+func (s *Shard) Done(records int) {
+	if s != nil {
+		s.users.Record(float64(records))
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
 		s: s, stream: st, holder: h, key: row.Key, start: row, begun: time.Now(),
 		shard:    st.lineage.known(row),
 		progress: newProgress(s.cfg.RetrievalMode),
-		metrics:  s.cfg.Metrics.Shard(st.label, row.ShardID),
+		metrics:  s.cfg.Metrics.Shard(st.id.String(), row.ShardID),
 		log:      s.log.With("stream", st.label, "shard", row.ShardID),
 	}
 	s.consumers.add(c)

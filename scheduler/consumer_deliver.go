@@ -53,6 +53,7 @@ func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		size += len(records[i].Data())
 	}
 	c.holder.Delivered(size)
+	c.metrics.Done(len(records))
 	c.progress.processed(len(records), c.processed, batch.BehindLatest)
 	c.checkpointInTime(ctx)
 	return done

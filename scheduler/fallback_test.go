@@ -133,7 +133,7 @@ func TestFallback(t *testing.T) {
 					sh := w.shard(id)
 					require.Error(t, sh.ModeErr)
 					require.NoError(t, sh.Err)
-					require.Zero(t, sink.value(metrics.RetrievalMode, streamName, id))
+					require.Zero(t, sink.value(metrics.RetrievalMode, w.seriesStream(), id))
 				}
 				require.Equal(t, 2, log.count(fellBack), "once per shard")
 
@@ -144,9 +144,9 @@ func TestFallback(t *testing.T) {
 				require.NoError(t, w.Healthy())
 				for _, id := range r.open() {
 					require.NoError(t, w.shard(id).ModeErr)
-					require.InDelta(t, 1, sink.value(metrics.RetrievalMode, streamName, id), 0)
-					require.InDelta(t, 1, sink.value(metrics.ModeChanges, streamName, id, "polling"), 0)
-					require.InDelta(t, 1, sink.value(metrics.ModeChanges, streamName, id, "efo"), 0)
+					require.InDelta(t, 1, sink.value(metrics.RetrievalMode, w.seriesStream(), id), 0)
+					require.InDelta(t, 1, sink.value(metrics.ModeChanges, w.seriesStream(), id, "polling"), 0)
+					require.InDelta(t, 1, sink.value(metrics.ModeChanges, w.seriesStream(), id, "efo"), 0)
 				}
 				require.Equal(t, 2, log.count(fellBack))
 				require.Equal(t, 2, log.count(returned))

@@ -72,7 +72,8 @@ type ShardStatus struct {
 	// LastProgress is when a batch was last processed, or the shard was last
 	// seen to have no more data; zero before, and for shards of others.
 	LastProgress time.Time `json:",omitzero"`
-	// Records counts those processed under this lease.
+	// Records counts those processed under this lease: each user record of an
+	// aggregate, as kcl_user_records_total does.
 	Records uint64
 	// Err is what is being retried now; nil when nothing is.
 	Err error

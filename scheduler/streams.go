@@ -25,7 +25,7 @@ type stream struct {
 	where     string // in the configuration, for errors
 	cfg       StreamConfig
 	id        kcl.StreamIdentifier
-	label     string    // names it in logs and metrics; with several streams as the rows do
+	label     string    // names it in logs; with several streams as the rows do
 	created   time.Time // zero when the service does not say
 	multi     bool      // the lease keys carry the stream
 	marks     leases.Marks
@@ -262,7 +262,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 		// the name before it was created.
 		st.label = st.id.String()
 	}
-	st.metrics = s.cfg.Metrics.Stream(st.label)
+	st.metrics = s.cfg.Metrics.Stream(st.id.String())
 	st.marks = leases.MarksOf(s.cfg.Application, st.id, st.multi)
 	return st, nil
 }

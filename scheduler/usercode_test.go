@@ -72,7 +72,7 @@ func TestGoexitInAProcessorIsAPanic(t *testing.T) {
 					if method == "factory" {
 						counted = "initialize"
 					}
-					require.Greater(t, numbers.value(metrics.ProcessErrors, streamName, shard, counted, "panic"), 5.0)
+					require.Greater(t, numbers.value(metrics.ProcessErrors, w.seriesStream(), shard, counted, "panic"), 5.0)
 				}
 				if method != "factory" && method != "initialize" && !last {
 					sick.Store(0)

@@ -96,7 +96,7 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 		a.start()
 		ks := keys(30)
 		r.produce(3, time.Second, ks)
-		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm", func() bool { return alarms.value(metrics.Stalled, streamName, blocked) == 1 })
+		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm", func() bool { return alarms.value(metrics.Stalled, a.seriesStream(), blocked) == 1 })
 		stall := a.stalls()[0]
 		require.Equal(t, scheduler.LayerProcessor, stall.Layer)
 		require.Equal(t, blocked, stall.ShardID)
