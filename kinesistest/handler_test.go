@@ -141,6 +141,7 @@ func TestHandlerDeny(t *testing.T) {
 		"GetRecords": `{"ShardIterator":"` + it.ShardIterator + `"}`, "SubscribeToShard": `{"ConsumerARN":"` + consumer + `"}`,
 		"DescribeStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`, "DeregisterStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`,
 		"TagResource": `{"ResourceARN":"` + stream + `"}`, "UntagResource": `{"ResourceARN":"` + stream + `"}`, "ListTagsForResource": `{"ResourceARN":"` + stream + `"}`,
+		"PutResourcePolicy": `{"ResourceARN":"` + stream + `"}`, "GetResourcePolicy": `{"ResourceARN":"` + stream + `"}`, "DeleteResourcePolicy": `{"ResourceARN":"` + stream + `"}`,
 		"RegisterStreamConsumer": `{"StreamARN":"` + stream + `"}`, "ListStreamConsumers": `{"StreamARN":"` + stream + `"}`,
 	}
 	for _, op := range slices.Sorted(maps.Keys(operations)) {
@@ -151,7 +152,7 @@ func TestHandlerDeny(t *testing.T) {
 		}
 		want := stream
 		switch op {
-		case "ListStreams", "DescribeLimits":
+		case "ListStreams", "DescribeLimits", "DescribeAccountSettings", "UpdateAccountSettings":
 			want = "*"
 		case "SubscribeToShard", "DescribeStreamConsumer", "DeregisterStreamConsumer":
 			want = consumer
