@@ -2,7 +2,6 @@ package leases
 
 import (
 	"cmp"
-	"hash/fnv"
 	"slices"
 )
 
@@ -157,8 +156,8 @@ func (l Lease) waitsFor(unread map[string]bool) bool {
 // completes a hand-off of its own only when nobody renews the lease any more: who
 // does is no worker of this library, and has taken the lease from both.
 func (p *planner) own() {
-	for _, r := range p.rows {
-		switch {
+	for i := range p.rows {
+		switch r := &p.rows[i]; {
 		case r.Finished() || r.busy:
 		case r.overtaken() || r.stuck:
 			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
@@ -173,8 +172,11 @@ func (p *planner) own() {
 // takeable distributes the leases that nobody holds. Each worker begins with
 // other ones, so that workers that do not know of each other rarely collide.
 func (p *planner) takeable() {
+	s := p.shares()
 	var mine []action
-	for _, r := range p.rows {
+	var order []ranked
+	for i := range p.rows {
+		r := &p.rows[i]
 		free := r.Owner == "" && r.CheckpointOwner == ""
 		if r.Finished() || (!free && !r.expired) || (r.ActualOwner() == p.me) || p.waiting[r.Key] {
 			continue
@@ -183,25 +185,39 @@ func (p *planner) takeable() {
 		if free {
 			reason = "free"
 		}
-		to := p.least(func(w string) bool { return w != p.me || !r.busy }, r.Key)
-		if r.CheckpointOwner != "" && slices.Contains(p.workers, r.Owner) && (r.Owner != p.me || !r.busy) {
-			to = r.Owner // asked for it, of an owner that has vanished
+		but := nobody
+		if r.busy {
+			but = s.me
 		}
-		if to != p.me && r.waited >= patience && !r.busy && p.fits(p.me) {
-			to = p.me
+		to := s.least(but, r.Key)
+		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != but {
+			to = asked // asked for it, of an owner that has vanished
 		}
-		if to == "" {
+		if to != s.me && r.waited >= patience && !r.busy && s.fits(s.me) {
+			to = s.me
+		}
+		if to == nobody {
 			continue
 		}
-		p.load[to]++
-		if to == p.me {
+		s.load[to]++
+		if to == s.me {
+			order = append(order, ranked{affinityFrom(s.seeds[s.me], r.Key), len(mine)})
 			mine = append(mine, action{verb: take, row: r.Lease, reason: reason})
 		}
 	}
-	slices.SortStableFunc(mine, func(a, b action) int {
-		return cmp.Compare(affinity(p.me, a.row.Key), affinity(p.me, b.row.Key))
-	})
-	p.actions = append(p.actions, mine...)
+	for i, w := range p.workers {
+		p.load[w] = s.load[i]
+	}
+	slices.SortFunc(order, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), a.at-b.at) })
+	for _, o := range order {
+		p.actions = append(p.actions, mine[o.at])
+	}
+}
+
+// ranked is a place in a list, and what the list is sorted by.
+type ranked struct {
+	rank uint64
+	at   int
 }
 
 // balance moves leases from the worker that has most to the one that has least
@@ -211,50 +227,55 @@ func (p *planner) balance() {
 		p.balanceThroughput()
 		return
 	}
-	movable := map[string][]Lease{}
-	for _, r := range p.rows {
+	s := p.shares()
+	movable := make([][]int, len(p.workers)) // places in rows, by owner
+	for i := range p.rows {
+		r := &p.rows[i]
 		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.spares(r) {
 			continue
 		}
-		movable[r.Owner] = append(movable[r.Owner], r.Lease)
+		if owner := s.of(r.Owner); owner != nobody {
+			movable[owner] = append(movable[owner], i)
+		}
 	}
 	asks := p.asks
 	for {
-		to := p.least(func(string) bool { return true }, "")
-		from := ""
-		for _, w := range p.workers {
-			if len(movable[w]) > 0 && (from == "" || p.load[w] > p.load[from]) {
+		to, from := s.least(nobody, ""), nobody
+		for w := range p.workers {
+			if len(movable[w]) > 0 && (from == nobody || s.load[w] > s.load[from]) {
 				from = w
 			}
 		}
-		if to == "" || from == "" || p.load[from]-p.load[to] < 2 {
+		if to == nobody || from == nobody || s.load[from]-s.load[to] < 2 {
 			return
 		}
-		if to == p.me && asks == 0 {
+		if to == s.me && asks == 0 {
 			return
 		}
-		i := 0
-		if to == p.me && asks > 0 { // unknown to the others, who may do the same
+		at := movable[from][0]
+		if to == s.me && asks > 0 { // unknown to the others, who may do the same
 			asks--
-			for j := range movable[from] {
-				if affinity(p.me, movable[from][j].Key) < affinity(p.me, movable[from][i].Key) {
-					i = j
+			best := 0
+			for i, candidate := range movable[from] {
+				if affinity(p.me, p.rows[candidate].Key) < affinity(p.me, p.rows[at].Key) {
+					best, at = i, candidate
 				}
 			}
+			movable[from] = slices.Delete(movable[from], best, best+1)
+		} else {
+			movable[from] = movable[from][1:]
 		}
-		l := movable[from][i]
-		movable[from] = slices.Delete(movable[from], i, i+1)
-		p.load[from]--
-		p.load[to]++
-		if to == p.me {
-			p.request(l)
+		s.load[from]--
+		s.load[to]++
+		if to == s.me {
+			p.request(p.rows[at].Lease)
 		}
 	}
 }
 
 // spares tells whether a lease stays with its owner because that one could only be
 // forced.
-func (p *planner) spares(r row) bool { return p.gentle && r.NativeOwner != r.Owner }
+func (p *planner) spares(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
 func (p *planner) request(l Lease) {
@@ -265,34 +286,92 @@ func (p *planner) request(l Lease) {
 	p.actions = append(p.actions, a)
 }
 
+// shares is how many leases each worker has that can be counted on. A plan looks at
+// them for each lease that it moves, so workers are numbers here.
+type shares struct {
+	workers []string // sorted
+	load    []int    // leases of each
+	max     int      // leases that a worker may have; 0 for no limit
+	me      int      // this worker
+	seeds   []uint64 // see affinity
+}
+
+// nobody is the number of no worker.
+const nobody = -1
+
+// shares numbers the workers.
+func (p *planner) shares() *shares {
+	s := &shares{workers: p.workers, load: make([]int, len(p.workers)), max: p.max, seeds: make([]uint64, len(p.workers))}
+	for i, w := range p.workers {
+		s.load[i], s.seeds[i] = p.load[w], seedOf(w)
+	}
+	s.me = s.of(p.me)
+	return s
+}
+
+// of is the number of a worker, or nobody.
+func (s *shares) of(worker string) int {
+	if i, ok := slices.BinarySearch(s.workers, worker); ok {
+		return i
+	}
+	return nobody
+}
+
 // least returns the worker with the fewest leases among those that may get one
-// more; of several, the one that the key belongs to most. Empty means nobody.
-func (p *planner) least(may func(string) bool, key string) string {
-	best := ""
-	for _, w := range p.workers {
-		switch {
-		case !p.fits(w) || !may(w):
-		case best == "" || p.load[w] < p.load[best]:
-			best = w
-		case p.load[w] == p.load[best] && key != "" && affinity(w, key) < affinity(best, key):
-			best = w
+// more, without one of them; of several, the one that the key belongs to most.
+func (s *shares) least(but int, key string) int {
+	best := nobody
+	for i, load := range s.load {
+		if i != but && s.fits(i) && (best == nobody || load < s.load[best]) {
+			best = i
+		}
+	}
+	if best == nobody || key == "" {
+		return best
+	}
+	first, closest := best, uint64(0)
+	for i := first + 1; i < len(s.load); i++ {
+		if i == but || s.load[i] != s.load[first] {
+			continue
+		}
+		if closest == 0 {
+			closest = affinityFrom(s.seeds[first], key)
+		}
+		if a := affinityFrom(s.seeds[i], key); a < closest {
+			best, closest = i, a
 		}
 	}
 	return best
 }
 
-func (p *planner) fits(worker string) bool { return p.max <= 0 || p.load[worker] < p.max }
+func (s *shares) fits(worker int) bool { return s.max <= 0 || s.load[worker] < s.max }
 
 // affinity is a number that differs between workers, but not between processes.
-func affinity(worker, key string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(worker))
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(key))
+func affinity(worker, key string) uint64 { return affinityFrom(seedOf(worker), key) }
+
+// seedOf is the part of affinity that is the same for all keys.
+func seedOf(worker string) uint64 { return fnv1a(fnvOffset, worker) * fnvPrime }
+
+// affinityFrom is affinity for the worker of a seed.
+func affinityFrom(seed uint64, key string) uint64 {
 	// FNV changes its high bits little for a change at the end.
-	x := h.Sum64()
+	x := fnv1a(seed, key)
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
 	return x
+}
+
+// Of FNV-1a. hash/fnv allocates for each sum, and a plan makes many.
+const (
+	fnvOffset uint64 = 14695981039346656037
+	fnvPrime  uint64 = 1099511628211
+)
+
+// fnv1a goes on with a sum of FNV-1a.
+func fnv1a(sum uint64, s string) uint64 {
+	for i := range len(s) {
+		sum = (sum ^ uint64(s[i])) * fnvPrime
+	}
+	return sum
 }

@@ -20,60 +20,103 @@ func (p *planner) balanceThroughput() {
 	if len(p.actions) > 0 {
 		return // first things first
 	}
-	weight := weights(p.rows)
-	load, total, leases := map[string]burden{}, 0.0, 0
-	held := func(r row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
-	for _, r := range p.rows {
-		if held(r) {
-			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.doubt}
-			total += weight[r.Key]
-			leases++
+	b := &burdens{shares: p.shares(), of: make([]burden, len(p.workers)), weight: weights(p.rows), movable: make([][]int, len(p.workers))}
+	total, leases := 0.0, 0
+	held := func(r *row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
+	for i := range p.rows {
+		r := &p.rows[i]
+		if !held(r) {
+			continue
 		}
+		if owner := b.shares.of(r.Owner); owner != nobody {
+			b.of[owner] = burden{b.of[owner].kbps + b.weight[i], b.of[owner].doubt + r.doubt}
+		}
+		total += b.weight[i]
+		leases++
 	}
 	average := total / float64(len(p.workers))
-	poor := load[p.me].kbps < average/2
+	poor := b.of[b.me].kbps < average/2
 	if !p.calm && !poor {
 		return
 	}
 	// A worker that has just come gets its share even of leases that cannot rest.
-	fresh := poor && 2*p.load[p.me]*len(p.workers) < leases
-	movable := map[string][]int{} // of p.rows
-	for i, r := range p.rows {
+	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
+	for i := range p.rows {
+		r := &p.rows[i]
 		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(r) {
-			movable[r.Owner] = append(movable[r.Owner], i)
+			if owner := b.shares.of(r.Owner); owner != nobody {
+				b.movable[owner] = append(b.movable[owner], i)
+			}
 		}
 	}
+	b.sort()
 	asks := p.asks
 	for asks != 0 {
-		to := p.lightest(load)
-		if to == "" {
+		to := b.lightest()
+		if to == nobody {
 			return
 		}
-		from, at := p.heaviestMove(load, movable, weight, to, uneven*average)
+		from, at := b.heaviestMove(to, uneven*average)
 		if at < 0 {
 			return
 		}
-		if to == p.me && asks > 0 {
+		if to == b.me && asks > 0 {
 			asks--
 		}
-		l := p.rows[movable[from][at]]
-		movable[from] = slices.Delete(movable[from], at, at+1)
-		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.doubt}
-		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.doubt}
-		p.load[from]--
-		p.load[to]++
-		if to == p.me {
+		l := &p.rows[b.movable[from][at]]
+		b.move(from, at, to, l.doubt)
+		if to == b.me {
 			p.request(l.Lease)
+		}
+	}
+}
+
+// burdens is what the leases of each worker deliver.
+type burdens struct {
+	*shares
+	of      []burden
+	heavier []int     // workers by kbps, the heaviest first; of equals, as numbered
+	weight  []float64 // of each row
+	movable [][]int   // places in rows, by owner; the lightest first
+}
+
+// sort puts workers and leases in order.
+func (b *burdens) sort() {
+	for i := range b.of {
+		b.heavier = append(b.heavier, i)
+	}
+	slices.SortFunc(b.heavier, b.compare)
+	for _, list := range b.movable {
+		slices.SortStableFunc(list, func(x, y int) int { return cmp.Compare(b.weight[x], b.weight[y]) })
+	}
+}
+
+func (b *burdens) compare(x, y int) int {
+	return cmp.Or(cmp.Compare(b.of[y].kbps, b.of[x].kbps), x-y)
+}
+
+// move gives one lease, by its place in movable, to another worker.
+func (b *burdens) move(from, at, to int, doubt float64) {
+	weight := b.weight[b.movable[from][at]]
+	b.movable[from] = slices.Delete(b.movable[from], at, at+1)
+	b.of[from] = burden{b.of[from].kbps - weight, b.of[from].doubt - doubt}
+	b.of[to] = burden{b.of[to].kbps + weight, b.of[to].doubt + doubt}
+	b.load[from]--
+	b.load[to]++
+	// Two of them have changed, so few have to make way.
+	for i := range b.heavier {
+		for ; i > 0 && b.compare(b.heavier[i], b.heavier[i-1]) < 0; i-- {
+			b.heavier[i], b.heavier[i-1] = b.heavier[i-1], b.heavier[i]
 		}
 	}
 }
 
 // lightest returns the worker with the least load that may get one lease more,
 // or nobody.
-func (p *planner) lightest(load map[string]burden) string {
-	best := ""
-	for _, w := range p.workers {
-		if p.fits(w) && (best == "" || load[w].kbps < load[best].kbps) {
+func (b *burdens) lightest() int {
+	best := nobody
+	for w := range b.of {
+		if b.fits(w) && (best == nobody || b.of[w].kbps < b.of[best].kbps) {
 			best = w
 		}
 	}
@@ -82,39 +125,54 @@ func (p *planner) lightest(load map[string]burden) string {
 
 // heaviestMove returns a lease for to, of the worker with most load that has one
 // which fits into the difference; -1 when there is none.
-func (p *planner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64, to string, least float64) (from string, at int) {
-	owners := slices.Clone(p.workers)
-	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
-	for _, from := range owners {
-		gap := load[from].kbps - load[to].kbps
+func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
+	for _, from := range b.heavier {
+		gap := b.of[from].kbps - b.of[to].kbps
 		if gap <= least {
 			break
 		}
-		if gap <= certain*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
+		if gap <= certain*math.Sqrt(max(0, b.of[from].doubt+b.of[to].doubt)) {
 			continue
 		}
-		best := -1
-		var off float64
-		for i, at := range movable[from] {
-			w := weight[p.rows[at].Key]
-			if d := math.Abs(w - gap/2); w <= heaviest*gap && (best < 0 || d < off) {
-				best, off = i, d
-			}
-		}
-		if best >= 0 {
-			return from, best
+		if at := b.closest(b.movable[from], gap); at >= 0 {
+			return from, at
 		}
 	}
-	return "", -1
+	return nobody, -1
+}
+
+// closest returns the place of the lease that is closest to half of the gap and not
+// too heavy for it; of equals the one with the first row. -1 when there is none.
+func (b *burdens) closest(list []int, gap float64) int {
+	half := gap / 2
+	from := func(weight float64) int { // the first lease that has at least weight
+		i, _ := slices.BinarySearchFunc(list, weight, func(row int, w float64) int { return cmp.Compare(b.weight[row], w) })
+		return i
+	}
+	best, above := -1, from(math.Nextafter(half, math.Inf(1)))
+	if above > 0 {
+		best = from(b.weight[list[above-1]])
+	}
+	if above == len(list) || b.weight[list[above]] > heaviest*gap {
+		return best
+	}
+	if best < 0 {
+		return above
+	}
+	lower, upper := half-b.weight[list[best]], b.weight[list[above]]-half
+	if upper < lower || (upper == lower && list[above] < list[best]) {
+		return above
+	}
+	return best
 }
 
 // weights returns what each lease counts for. One that was not measured yet is
 // taken for an average one; and each counts for something, so that leases
 // without data are shared out too.
-func weights(rows []row) map[string]float64 {
+func weights(rows []row) []float64 {
 	sum, n := 0.0, 0
-	for _, r := range rows {
-		if !r.Finished() && r.kbps >= 0 {
+	for i := range rows {
+		if r := &rows[i]; !r.Finished() && r.kbps >= 0 {
 			sum += r.kbps
 			n++
 		}
@@ -127,13 +185,13 @@ func weights(rows []row) map[string]float64 {
 	if base == 0 {
 		base = 1
 	}
-	weight := make(map[string]float64, len(rows))
-	for _, r := range rows {
-		kbps := r.kbps
+	weight := make([]float64, len(rows))
+	for i := range rows {
+		kbps := rows[i].kbps
 		if kbps < 0 {
 			kbps = mean
 		}
-		weight[r.Key] = base + kbps
+		weight[i] = base + kbps
 	}
 	return weight
 }

@@ -79,7 +79,7 @@ func TestPlanThroughputEvensOut(t *testing.T) {
 		}
 		require.Less(t, rounds, 10, "comes to rest")
 		require.LessOrEqual(t, moves, 2*len(rows))
-		weight, load, least, total := weights(rows), map[string]float64{}, map[string]float64{}, 0.0
+		weight, load, least, total := naiveWeights(rows), map[string]float64{}, map[string]float64{}, 0.0
 		for _, r := range rows {
 			load[r.Owner] += weight[r.Key]
 			total += weight[r.Key]
@@ -186,7 +186,7 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawLoads(t, workerNames[:2])
 		vary := rapid.SampledFrom([]float64{0, 0.01, 0.1, 1}).Draw(t, "vary")
-		weight, load, doubt := weights(rows), map[string]float64{}, 0.0
+		weight, load, doubt := naiveWeights(rows), map[string]float64{}, 0.0
 		for i, r := range rows {
 			rows[i].doubt = math.Pow(vary*weight[r.Key], 2)
 			doubt += rows[i].doubt
