@@ -107,6 +107,8 @@ type assigner struct {
 	sighted []*member     // that report one of them
 	average map[string]float64
 	moves   []move
+	ranked  []*member // see receivers; nil when they have changed
+	scratch []idle
 }
 
 // member is a worker that may be given leases.
@@ -214,6 +216,7 @@ func (l *fleetLease) weight() float64 { return max(1, l.kbps) }
 
 // count adds a lease to what a worker has.
 func (a *assigner) count(m *member, l *fleetLease) {
+	a.ranked = nil
 	m.count++
 	m.kbps += l.kbps
 	m.load += l.weight()
@@ -267,34 +270,63 @@ func (a *assigner) next(l *fleetLease) *member {
 	if l.CheckpointOwner != "" && expected != nil && !expected.doubtful && a.fits(expected) {
 		return expected // it has been told, and waits for it
 	}
-	if sure := a.receivers(true); len(sure) > 0 {
-		return sure[0]
+	if sure := a.idlest(true); sure != nil {
+		return sure
 	}
 	if expected != nil && l.CheckpointOwner == "" && a.fits(expected) {
 		return expected
 	}
-	if rest := a.receivers(false); len(rest) > 0 {
-		return rest[0]
-	}
-	return nil
+	return a.idlest(false)
 }
 
-// receivers are the workers that may get a lease, the most idle one first. sure
-// leaves out those that have an expired lease.
-func (a *assigner) receivers(sure bool) []*member {
-	var list []*member
+// idle is a worker that may get a lease, and how much it is used.
+type idle struct {
+	*member
+	usage float64
+}
+
+// idles are the workers that may get a lease, sorted by id. sure leaves out those
+// that have an expired lease.
+func (a *assigner) idles(sure bool) []idle {
+	list := a.scratch[:0]
 	for _, m := range a.members {
 		if a.fits(m) && (!sure || !m.doubtful) {
-			list = append(list, m)
+			list = append(list, idle{m, a.usage(m)})
 		}
 	}
-	slices.SortStableFunc(list, func(x, y *member) int {
-		if a.cfg.byCount {
-			return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(x.load, y.load))
-		}
-		return cmp.Or(cmp.Compare(a.usage(x), a.usage(y)), cmp.Compare(x.count, y.count))
-	})
+	a.scratch = list
 	return list
+}
+
+// compareIdle puts the most idle worker first.
+func (a *assigner) compareIdle(x, y idle) int {
+	if a.cfg.byCount {
+		return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(x.load, y.load))
+	}
+	return cmp.Or(cmp.Compare(x.usage, y.usage), cmp.Compare(x.count, y.count))
+}
+
+// idlest is the worker that gets the next lease; nil when none may.
+func (a *assigner) idlest(sure bool) *member {
+	list := a.idles(sure)
+	if len(list) == 0 {
+		return nil
+	}
+	return slices.MinFunc(list, a.compareIdle).member // the first of equals
+}
+
+// receivers are the workers that may get a lease, the most idle one first, but for
+// those that have an expired lease. They stay the same until a lease is given.
+func (a *assigner) receivers() []*member {
+	if a.ranked == nil {
+		list := a.idles(true)
+		slices.SortStableFunc(list, a.compareIdle)
+		a.ranked = make([]*member, 0, len(list))
+		for _, i := range list {
+			a.ranked = append(a.ranked, i.member)
+		}
+	}
+	return a.ranked
 }
 
 // shuffle returns the leases of a worker that may be moved, in random order.

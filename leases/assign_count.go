@@ -1,11 +1,19 @@
 package leases
 
+import (
+	"slices"
+	"strings"
+)
+
 // balanceCount moves leases from the worker that has most to the one that has
 // least until they differ by one at most.
 func (a *assigner) balanceCount() {
+	for _, m := range a.members {
+		slices.SortFunc(m.movable, func(x, y *fleetLease) int { return strings.Compare(x.Key, y.Key) })
+	}
 	for {
-		to := a.receivers(true)
-		if len(to) == 0 {
+		to := a.idlest(true)
+		if to == nil {
 			return
 		}
 		var from *member
@@ -14,9 +22,22 @@ func (a *assigner) balanceCount() {
 				from = m
 			}
 		}
-		if from == nil || from.count-to[0].count < 2 {
+		if from == nil || from.count-to.count < 2 {
 			return
 		}
-		a.shift(a.shuffle(from)[0], from, to[0])
+		a.shift(a.pick(from), from, to)
 	}
+}
+
+// pick takes a lease at random out of those of a worker that may be moved, or the
+// first one.
+func (a *assigner) pick(from *member) *fleetLease {
+	at := 0
+	if a.rand != nil {
+		at = a.rand.IntN(len(from.movable))
+		from.movable[0], from.movable[at] = from.movable[at], from.movable[0]
+	}
+	l := from.movable[0]
+	from.movable = from.movable[1:]
+	return l
 }

@@ -129,6 +129,7 @@ func (a *assigner) step(name string, weight float64) float64 {
 
 // grow estimates a worker's metrics with one more lease.
 func (a *assigner) grow(m *member, weight float64) {
+	a.ranked = nil
 	for _, name := range a.metrics {
 		switch {
 		case name == loadMetric && slices.Contains(a.sighted, m):
@@ -238,7 +239,7 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 // of a CPU is not good enough for that, but for the first lease of a worker, or
 // for a single one.
 func (a *assigner) taker(from *member, l *fleetLease, metric string, single bool) *member {
-	for _, to := range a.receivers(true) {
+	for _, to := range a.receivers() {
 		if to == from {
 			continue
 		}
@@ -265,7 +266,6 @@ func (a *assigner) taker(from *member, l *fleetLease, metric string, single bool
 
 // shift moves a lease that is being read.
 func (a *assigner) shift(l *fleetLease, from, to *member) {
-	from.movable = slices.DeleteFunc(from.movable, func(o *fleetLease) bool { return o == l })
 	from.count--
 	from.kbps -= l.kbps
 	from.load -= l.weight()

@@ -15,7 +15,7 @@ type Coverage struct {
 	// in order.
 	Holes []Hole
 	// Overlaps are pairs of keys of leases that cover the same hash keys, none
-	// of them waiting for the other.
+	// of them waiting for the other: the first thousand pairs.
 	Overlaps [][2]string
 	// Unknown are the keys of unfinished leases whose hash keys are known
 	// neither to the row nor to the list of shards. Holes are not to be trusted
@@ -63,7 +63,7 @@ func Audit(rows []Lease, shards []kcl.Shard) Coverage {
 	c.Holes = gaps(spans, new(big.Int), maxHashKey)
 	for i, s := range spans {
 		for _, o := range spans[i+1:] {
-			if o.start.Cmp(s.end) > 0 {
+			if o.start.Cmp(s.end) > 0 || len(c.Overlaps) == maxOverlaps {
 				break
 			}
 			c.Overlaps = append(c.Overlaps, [2]string{s.key, o.key})
@@ -71,6 +71,10 @@ func Audit(rows []Lease, shards []kcl.Shard) Coverage {
 	}
 	return c
 }
+
+// maxOverlaps bounds what grows with the square of the leases where all of them
+// cover the same hash keys.
+const maxOverlaps = 1000
 
 // auditor works on the rows of one stream.
 type auditor struct {
@@ -148,6 +152,7 @@ func PlanRepair(holes []Hole, rows []Lease, shards []kcl.Shard, opt SyncOptions)
 			torn = append(torn, s)
 		}
 	}
+	sortSpans(torn)
 	var plan []Lease
 	for _, l := range rows {
 		if l.Finished() || !a.waits(l) {
@@ -155,7 +160,7 @@ func PlanRepair(holes []Hole, rows []Lease, shards []kcl.Shard, opt SyncOptions)
 		}
 		for _, p := range l.Parents {
 			part, known := a.span(p)
-			if !known || !a.lost(l, p) || len(clip(torn, part)) == 0 {
+			if !known || !a.lost(l, p) || !meets(torn, part) {
 				continue
 			}
 			row := newLease(a.shards[p], opt)
@@ -206,6 +211,13 @@ func clip(spans []span, whole span) []span {
 		}
 	}
 	return out
+}
+
+// meets tells whether one of spans, which are sorted and do not overlap, has
+// something in common with part.
+func meets(spans []span, part span) bool {
+	i, _ := slices.BinarySearchFunc(spans, part.start, func(s span, start *big.Int) int { return s.end.Cmp(start) })
+	return i < len(spans) && spans[i].start.Cmp(part.end) <= 0
 }
 
 // gaps returns what sorted spans leave out between first and last.

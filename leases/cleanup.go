@@ -233,9 +233,11 @@ func (c *cleaner) span(l Lease) (span, bool) {
 // inert tells whether the table is in step with the shards, and still is
 // without these rows.
 func (c *cleaner) inert(removals []Removal) bool {
-	left := slices.DeleteFunc(slices.Clone(c.Rows), func(l Lease) bool {
-		return slices.ContainsFunc(removals, func(r Removal) bool { return r.Lease.Key == l.Key })
-	})
+	removed := make(map[string]bool, len(removals))
+	for _, r := range removals {
+		removed[r.Lease.Key] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(c.Rows), func(l Lease) bool { return removed[l.Key] })
 	return len(PlanSync(c.Shards, c.Rows, c.Initial, c.Options)) == 0 && len(PlanSync(c.Shards, left, c.Initial, c.Options)) == 0
 }
 
