@@ -15,7 +15,7 @@ import (
 const (
 	DefaultFailoverTime    = 10 * time.Second
 	DefaultScanInterval    = 2 * time.Second
-	DefaultShutdownTimeout = 30 * time.Second
+	DefaultShutdownTimeout = 25 * time.Second
 )
 
 // Bounds that follow from the clocks of two machines: an owner trusts its lease
@@ -75,8 +75,9 @@ type Config struct {
 	// throughput of its leases.
 	CPU func() (percent float64, ok bool)
 	// ShutdownTimeout is how long a consumer may take to finish when the worker
-	// stops or hands a lease over. Defaults to 30s
-	// (gracefulLeaseHandoffTimeoutMillis).
+	// stops or hands a lease over. Defaults to 25s, so
+	// that a stop ends within the 30s after which Kubernetes and others kill a process.
+	// (gracefulLeaseHandoffTimeoutMillis, 30s.)
 	ShutdownTimeout time.Duration
 	// Accept says which rows this worker reads; nil means all. Others are
 	// neither taken nor counted. It must be fast, and is called from the

@@ -24,7 +24,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultFailoverTime      = 10 * time.Second
-	DefaultShutdownTimeout   = 30 * time.Second
+	DefaultShutdownTimeout   = 25 * time.Second
 	DefaultShardSyncInterval = time.Minute
 	DefaultStallTimeout      = 2 * time.Minute
 	DefaultFallbackAfter     = time.Minute
@@ -201,7 +201,10 @@ type Config struct {
 
 	// ShutdownTimeout is how long processors may take to finish, when Run's
 	// context ends or a lease is handed over; then their context is cancelled
-	// with kcl.ErrShutdownTimeout. Defaults to 30s (DefaultShutdownTimeout).
+	// with kcl.ErrShutdownTimeout. Run returns a second later at most. Whoever ends
+	// the process must wait for longer: Kubernetes kills it after
+	// terminationGracePeriodSeconds (30, which include a preStop hook), and Amazon ECS
+	// after stopTimeout (30). Defaults to 25s (DefaultShutdownTimeout), which fits.
 	ShutdownTimeout time.Duration
 
 	// CheckpointInterval makes the library checkpoint by itself: after a batch

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -34,6 +36,50 @@ func TestSlowLeaseTableIsTold(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
+	})
+}
+
+// A FailoverTime of a second cannot work with a table that takes 400 ms for each
+// call, although both are allowed: the first rounds say so.
+func TestFailoverTimeTooShortForTheTableIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a", func(c *scheduler.Config) { c.FailoverTime = time.Second })
+		w.store.SetFault(memory.Slow(400 * time.Millisecond))
+		w.start()
+		r.eventually(time.Minute, "ready", func() bool { return w.Status().Phase == "running" })
+		time.Sleep(5 * time.Second)
+		require.ErrorContains(t, w.Healthy(), "FailoverTime 1s")
+		require.ErrorContains(t, w.Healthy(), "raise FailoverTime in all workers")
+		require.NoError(t, w.stop())
+	})
+}
+
+// By default a stop ends before Kubernetes kills the process, which it does after 30 s:
+// whatever the processor does, and however slow the table is.
+func TestStopEndsWithinTheGracePeriod(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a")
+		blocked := make(chan struct{})
+		w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
+			p.take(in)
+			<-ctx.Done()
+			<-blocked
+			return nil
+		}
+		r.put(keys(20)...)
+		w.start()
+		r.eventually(time.Minute, "a batch is in hand", func() bool { return r.audit.count() > 0 })
+		w.store.SetFault(memory.Slow(3 * time.Second))
+		begun := time.Now()
+		err := w.stop()
+		require.Less(t, time.Since(begun), 28*time.Second)
+		_, abandoned := errors.AsType[*leases.AbandonedError](err)
+		require.True(t, abandoned, "%v", err)
+		close(blocked)
 	})
 }
 
