@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -469,4 +470,54 @@ func TestS11RedisFleetFailover(t *testing.T) {
 	stop()
 	wg.Wait()
 	r.whole(ctx)
+}
+
+// BenchmarkRedisList says what one listing costs the only thread of a server: every
+// worker lists all leases every few seconds.
+func BenchmarkRedisList(b *testing.B) {
+	url := os.Getenv("KCL_REDIS_URL")
+	if url == "" {
+		b.Skip("KCL_REDIS_URL is not set (see integration/README.md)")
+	}
+	options, err := sdk.ParseURL(url)
+	require.NoError(b, err)
+	client := sdk.NewClient(options)
+	defer func() { _ = client.Close() }()
+	used := func() (seconds float64) {
+		for line := range strings.Lines(client.Info(b.Context(), "cpu").Val()) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if name == "used_cpu_sys_main_thread" || name == "used_cpu_user_main_thread" {
+				one, err := strconv.ParseFloat(value, 64)
+				require.NoError(b, err)
+				seconds += one
+			}
+		}
+		return seconds
+	}
+	for _, n := range []int{10, 100, 1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := redis.New(redis.Config{Client: client, Application: unique("list"), Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(b, s.Init(b.Context()))
+			var rows []leases.Lease
+			for i := range n {
+				l := redisLease(fmt.Sprintf("shardId-%012d", i))
+				l.Owner, l.NativeOwner, l.Counter = "worker-1:aaaaaaaaaa", "worker-1:aaaaaaaaaa", 12345
+				l.StreamCreated, l.HashKeyRange = time.Unix(1700000000, 0).UTC(), kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}
+				rows = append(rows, l)
+				require.NoError(b, s.Create(b.Context(), l))
+			}
+			before := used()
+			b.ResetTimer()
+			for range b.N {
+				l, err := s.List(b.Context())
+				require.NoError(b, err)
+				require.Len(b, l.Leases, n)
+			}
+			b.StopTimer()
+			b.ReportMetric((used()-before)/float64(b.N)/float64(n)*1e6, "server-µs/lease")
+			for _, l := range rows {
+				require.NoError(b, s.Delete(b.Context(), l, 0))
+			}
+		})
+	}
 }

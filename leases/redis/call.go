@@ -87,6 +87,19 @@ func (s *Store) strange(action string, answer []any) error {
 // whole when the server does not have it yet. The error names the action, the
 // table and the remedy where there is one.
 func (s *Store) run(ctx context.Context, action string, sc *script, rows []string, args []any) ([]any, error) {
+	names := append([]string{s.keys.table, s.keys.index}, rows...)
+	all := append([]any{layoutName, formatVersion, s.cfg.Application}, args...)
+	answer, err := s.bounded(ctx, action, func(ctx context.Context) ([]any, error) {
+		return sc.Run(ctx, s.cfg.Client, names, all...).Slice()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer, s.refused(action, answer)
+}
+
+// bounded waits for a call for as long as the configuration says.
+func (s *Store) bounded(ctx context.Context, action string, call func(context.Context) ([]any, error)) ([]any, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%s in %s: %w", action, s.keys.table, context.Cause(ctx))
 	}
@@ -101,9 +114,7 @@ func (s *Store) run(ctx context.Context, action string, sc *script, rows []strin
 	// while it waits for an answer. It ends with the client's read timeout,
 	// which Config.Validate asks for.
 	go func() {
-		names := append([]string{s.keys.table, s.keys.index}, rows...)
-		all := append([]any{layoutName, formatVersion, s.cfg.Application}, args...)
-		answer, err := sc.Run(timed, s.cfg.Client, names, all...).Slice()
+		answer, err := call(timed)
 		done <- result{answer, err}
 	}()
 	var r result
@@ -115,7 +126,7 @@ func (s *Store) run(ctx context.Context, action string, sc *script, rows []strin
 	if r.err != nil {
 		return nil, s.explain(ctx, timed, action, r.err)
 	}
-	return r.answer, s.refused(action, r.answer)
+	return r.answer, nil
 }
 
 // refused turns an answer that is about the whole table into an error.

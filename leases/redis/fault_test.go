@@ -63,7 +63,26 @@ func (r *recorder) fail(after int) {
 func (r *recorder) DialHook(next sdk.DialHook) sdk.DialHook { return next }
 
 func (r *recorder) ProcessPipelineHook(next sdk.ProcessPipelineHook) sdk.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, commands []sdk.Cmder) error {
+		r.mu.Lock()
+		if r.count == nil {
+			r.count = map[string]int{}
+		}
+		for _, cmd := range commands {
+			r.count[cmd.Name()]++
+		}
+		r.count["requests"]++
+		failed := r.after == 1
+		r.after = max(0, r.after-1)
+		r.mu.Unlock()
+		if failed {
+			for _, cmd := range commands {
+				cmd.SetErr(errInjected)
+			}
+			return errInjected
+		}
+		return next(ctx, commands)
+	}
 }
 
 func (r *recorder) ProcessHook(next sdk.ProcessHook) sdk.ProcessHook {

@@ -11,10 +11,6 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// pageSize is how many rows one script of List reads: Redis does nothing else
-// meanwhile, and so it is small.
-const pageSize = 100
-
 // Store is the lease table of one application in Redis. It is safe for
 // concurrent use and holds no state but its Config.
 type Store struct {
@@ -52,47 +48,6 @@ func (s *Store) String() string { return "leases/redis table " + s.keys.table }
 
 // GoString is [Store.String].
 func (s *Store) GoString() string { return s.String() }
-
-// List implements [leases.Store]. It pages through the index, so that it neither
-// scans the keys of Redis nor holds it up. Rows that come or go meanwhile may be
-// in the listing or not.
-func (s *Store) List(ctx context.Context) (leases.Listing, error) {
-	var out leases.Listing
-	for from := "-"; ; {
-		page, err := s.call(ctx, "list", pageScript, nil, from, pageSize)
-		if err != nil {
-			return leases.Listing{}, err
-		}
-		if len(page) == 0 {
-			return out, nil
-		}
-		args := make([]any, len(page))
-		for i, key := range page {
-			args[i] = key
-		}
-		rows, err := s.callRows(ctx, page, args)
-		if err != nil {
-			return leases.Listing{}, err
-		}
-		for i, key := range page {
-			l, there, bad := s.read(key, rows[i])
-			switch {
-			case bad != nil:
-				out.Bad = append(out.Bad, bad)
-			case there:
-				out.Leases = append(out.Leases, l)
-			}
-		}
-		if len(page) < pageSize {
-			return out, nil
-		}
-		from = "(" + page[len(page)-1]
-	}
-}
-
-// ListNow implements [leases.Store]: List reads from the master, and shows
-// every write that was accepted before.
-func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.List(ctx) }
 
 // Get implements [leases.Store] with a read from the master.
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
@@ -176,9 +131,14 @@ func (s *Store) read(key string, answer []string) (l leases.Lease, there bool, b
 		}
 		l, bad = decode(key, row)
 	}
+	return l, true, s.remedy(key, bad)
+}
+
+// remedy adds to what is wrong with a row what to do about it.
+func (s *Store) remedy(key string, bad *leases.RowError) *leases.RowError {
 	if bad != nil {
 		bad.Err = fmt.Errorf("%w; correct the hash %s, or, to read the shard from the application's initial position, delete it and remove it from %s (DEL, ZREM); until then the shard is left alone",
 			bad.Err, quote(s.keys.row+key), s.keys.index)
 	}
-	return l, true, bad
+	return bad
 }
