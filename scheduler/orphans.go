@@ -10,8 +10,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// orphans knows since when each lease of the table has not changed: a lease
-// that nobody renews is a shard that nobody reads.
+// orphans knows since when each lease of the table has not been renewed: a lease
+// that nobody renews is a shard that nobody reads. A lease that is taken again and
+// again, and never renewed, is one of these.
 type orphans struct {
 	mu    sync.Mutex // guards the fields below
 	rows  map[string]orphan
@@ -21,27 +22,43 @@ type orphans struct {
 type orphan struct {
 	stream *stream
 	row    leases.Lease
-	since  time.Time // when the row of this stream was first seen with this owner and counter
+	since  time.Time // when the row was first seen, or last seen to be renewed or checkpointed
+	change time.Time // when its owner or counter was last seen to change
+	steady time.Time // since when one owner has changed it without a break
 	// excused: an outage was not counted. Each row gets that once, or a table that
 	// can be listed now and then would hide it for ever.
 	excused bool
 }
 
-func (o *orphans) note(now time.Time, st *stream, row leases.Lease) {
+func (o *orphans) note(now time.Time, st *stream, row leases.Lease, failover time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if row.Finished() {
 		delete(o.rows, row.Key)
 		return
 	}
-	old, ok := o.rows[row.Key]
-	if ok && old.stream == st && old.row.Counter == row.Counter && old.row.ActualOwner() == row.ActualOwner() {
-		return
-	}
 	if o.rows == nil {
 		o.rows = map[string]orphan{}
 	}
-	o.rows[row.Key] = orphan{stream: st, row: row, since: now}
+	r, ok := o.rows[row.Key]
+	if !ok || r.stream != st {
+		o.rows[row.Key] = orphan{stream: st, row: row, since: now, change: now, steady: now}
+		return
+	}
+	if r.row.Counter == row.Counter && r.row.ActualOwner() == row.ActualOwner() {
+		return
+	}
+	// A take adds one to the counter, and a lease can be taken by its last owner. After
+	// a time without a listing an owner that renews has added more.
+	expired := now.Sub(r.change) > failover && row.Counter-r.row.Counter < 2
+	if expired || r.row.ActualOwner() != row.ActualOwner() {
+		r.steady = now
+	}
+	if now.Sub(r.steady) >= failover || r.row.Checkpoint != row.Checkpoint {
+		r.since, r.excused = now, false
+	}
+	r.row, r.change = row, now
+	o.rows[row.Key] = r
 }
 
 // keep forgets the rows that are not among keys: they have been deleted, or their

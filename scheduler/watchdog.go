@@ -288,7 +288,7 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	for _, row := range rows {
 		if st := s.streamOf(row); st != nil && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
-			s.orphans.note(now, st, row)
+			s.orphans.note(now, st, row, s.cfg.FailoverTime)
 		}
 	}
 	s.orphans.keep(keys)
