@@ -27,8 +27,8 @@ var auditCommand = command{
   hand-over       a lease is being handed over from a worker to itself
   empty           there is not a single row
 
-Kinesis is asked when the leases say of which stream they are, or -stream does; when it was not
-asked, or did not answer, a note says so (not-asked). Then it also finds:
+Kinesis is asked when the leases say of which stream they are, or -stream does. When it was
+not asked, or did not answer, a note says so (not-asked). With its answer audit also finds:
 
   stream-gone     there is no such stream
   re-created      the leases are of an earlier stream of the same name

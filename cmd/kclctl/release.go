@@ -12,14 +12,17 @@ var releaseCommand = command{
 	name: "release", args: "KEY... | -owner ID", summary: "take leases away from their owner",
 	help: `Takes leases away from the worker that owns them, so that another one takes them at
 once: after a crash, without waiting for the lease to expire, or to move a shard away
-from a worker that is stuck; also while the worker renews it. The owner, if it lives, notices at its next renewal and
+from a worker that is stuck. The owner, if it lives, notices at its next renewal and
 stops; what it processed since its last checkpoint is processed again by the next owner.
 It may well be the one to take the lease again. A hand-over that is pending is completed:
 the next owner gets the lease now.
 
 -owner takes the id of a worker, or what comes before its random suffix: worker-1 is
-worker-1:k3v7q2m9xa and every other worker-1. It ends with status 1 when nobody of that name holds
-a lease.
+worker-1:k3v7q2m9xa and every other worker-1. It ends with status 1 when nobody of that
+name holds a lease.
+
+That the owner renews a lease, or goes on, between the question and the answer does not
+matter; that the lease has another owner by then does.
 
 Examples:
   kclctl leases release -table orders shardId-000000000002

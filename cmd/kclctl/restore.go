@@ -23,9 +23,10 @@ command. Say it:
   -at POSITION  it was read up to there: a sequence number, TRIM_HORIZON for all that the
                 stream still keeps, or LATEST@TIME or AT_TIMESTAMP@TIME, as in goOrigin
 
-A sequence number that the shard cannot have is refused, as set-checkpoint does. Too early a position costs repetitions only. Whose the row is (application, stream), where
-the application began, and a pause of the stream or application, are taken over from the
-other rows of the stream. A row that is there is left alone: use set-checkpoint.
+Too early a position costs repetitions only; a sequence number that the shard cannot have
+is refused, as by set-checkpoint. Whose the row is (application, stream), where the
+application began, and a pause of the stream or application, are taken over from the other
+rows of the stream. A row that is there is left alone: use set-checkpoint.
 
 Examples:
   kclctl leases restore -table orders -finished shardId-000000000000

@@ -24,7 +24,7 @@ stands in the lease: it does not matter when a worker starts.
 
 A sequence number that the shard cannot have is refused. Kinesis is asked for the shard's
 range when the lease says of which stream it is, or -stream does; else the number must
-have as many digits as those of Kinesis, or as the present checkpoint.
+have as many digits as those of Kinesis, or as the present checkpoint. -force writes any.
 
 A worker that holds the lease would go on from where it is, so the lease is taken away
 from it in the same write; its next owner starts at the new position. That the worker

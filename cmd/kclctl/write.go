@@ -216,6 +216,14 @@ func outcome(c change) changed {
 	return o
 }
 
+// written are the attributes that tell whether the change was made.
+func (c change) written() leases.Attr {
+	if c.create {
+		return leases.AttrAll
+	}
+	return c.fence() | c.set
+}
+
 // after is the row as the change makes it.
 func (c change) after() leases.Lease {
 	if c.create {
@@ -305,18 +313,22 @@ func (w *writer) write(ctx context.Context, store leases.Store, c change) error 
 	default:
 		err = store.Update(ctx, leases.Update{Read: c.read, Expect: c.expects(), To: c.to, Set: c.set})
 	}
-	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict || err == nil {
+	conflict, refused := errors.AsType[*leases.ConflictError](err)
+	switch {
+	case refused && !c.remove && conflict.Current != nil && conflict.Current.Same(c.written(), to):
+		return nil // the client has sent it twice
+	case err == nil || refused && (conflict.Current != nil || !c.remove):
 		return err
 	}
 	current, found := store.Get(ctx, c.read.Key)
 	switch {
-	case c.remove && errors.Is(found, leases.ErrNotFound):
+	case c.remove && errors.Is(found, leases.ErrNotFound): // also when the client has sent it twice
 		return nil
-	case c.create && found == nil && current.Same(leases.AttrAll, to):
-		return nil
+	case refused:
+		return err
 	case c.create && errors.Is(found, leases.ErrNotFound):
 		return fmt.Errorf("not made: %w", w.src.explain(err))
-	case !c.remove && !c.create && found == nil && current.Same(c.fence()|c.set, to):
+	case !c.remove && found == nil && current.Same(c.written(), to):
 		return nil
 	case found == nil && !c.unread && current.Same(c.expects(), c.read):
 		return fmt.Errorf("not changed: %w", w.src.explain(err))

@@ -312,6 +312,36 @@ func TestAdoptOfABusyTable(t *testing.T) {
 	require.Equal(t, l.StreamCreated, r.get(held).StreamCreated)
 }
 
+// TestDeletedMeanwhile: a row that is gone is deleted, whoever did it. A client that sends
+// a deletion twice sees the same.
+func TestDeletedMeanwhile(t *testing.T) {
+	r := newRig(t, lease(parent), lease(left, childOf))
+	remove := func() { require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: left}, 0)) }
+	got := r.answering(&answer{remove, strings.NewReader("yes\n")}, "delete", "-all")
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.Empty(t, r.srv.Items(table))
+}
+
+// TestSentTwice: the first answer to a write was lost, and the client sent it again.
+func TestSentTwice(t *testing.T) {
+	r := newRig(t, lease(held, heldBy("worker-1", 41)))
+	first := func() {
+		read := r.get(held)
+		c, _ := release(read)
+		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: c.expects(), To: c.to, Set: c.set}))
+	}
+	got := r.answering(&answer{first, strings.NewReader("yes\n")}, "release", held)
+	require.Equal(t, statusOK, got.status, got.errors)
+	require.EqualValues(t, 42, r.get(held).Counter)
+
+	made := func() {
+		c := restoration(free, leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}}, []leases.Lease{r.get(held)})
+		require.NoError(t, r.store.Create(t.Context(), c.to))
+	}
+	got = r.answering(&answer{made, strings.NewReader("yes\n")}, "restore", "-finished", free)
+	require.Equal(t, statusOK, got.status, got.errors)
+}
+
 // TestLostAnswer: the write took effect, and its answer did not come.
 func TestLostAnswer(t *testing.T) {
 	r := newRig(t, fleet()...)
