@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -70,9 +71,13 @@ func (w *worker) stop(ctx context.Context, t *testing.T) {
 // runFleet reads a stream with two workers through a split, a merge and a graceful stop, while
 // records keep coming, and checks that none is lost, repeated or out of order.
 func runFleet(t *testing.T, mode scheduler.RetrievalMode, client *kinesis.Client, tables *awsdynamodb.Client) {
+	application := unique("app")
+	runFleetOn(t, mode, client, application, dynamodb.New(dynamodb.Config{Client: tables, Table: application}))
+}
+
+func runFleetOn(t *testing.T, mode scheduler.RetrievalMode, client *kinesis.Client, application string, store leases.Store) {
 	ctx := within(t, 4*time.Minute)
-	stream, application, l := createStream(ctx, t, client, 4), unique("app"), newLedger()
-	store := dynamodb.New(dynamodb.Config{Client: tables, Table: application})
+	stream, l := createStream(ctx, t, client, 4), newLedger()
 	cfg := scheduler.Config{
 		Application: application, Streams: []scheduler.StreamConfig{{Name: stream}},
 		Kinesis: client, Leases: store, RetrievalMode: mode,

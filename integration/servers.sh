@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 files=$here/servers
 cache=${KCL_INTEGRATION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcl-integration}
 run=$cache/run
-all=(localstack dynamodb kinesislocal redis rediscluster redissentinel javakcl)
+all=(localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl)
 
 localstack_port=${KCL_LOCALSTACK_PORT:-14566}
 dynamodb_port=${KCL_DYNAMODB_PORT:-18000}
@@ -217,9 +217,9 @@ install_node() {
   need npm npm
 }
 
-npm_install() { # npm_install DIR: kinesis-local into DIR/node_modules
+npm_install() { # npm_install DIR [PACKAGE]: kinesis-local, or the package, into DIR/node_modules
   mkdir -p "$1"
-  npm install --ignore-scripts --no-audit --no-fund --prefix "$1" "kinesis-local@$kinesislocal_version" >"$1/install.log" 2>&1 ||
+  npm install --ignore-scripts --no-audit --no-fund --prefix "$1" "${2:-kinesis-local@$kinesislocal_version}" >"$1/install.log" 2>&1 ||
     die "npm failed, see $1/install.log"
 }
 
@@ -341,6 +341,7 @@ ready_localstack() {
 }
 env_localstack() { echo "export KCL_LOCALSTACK_URL=http://127.0.0.1:$localstack_port"; }
 
+. "$files/small.sh"
 . "$files/redis.sh"
 . "$files/java.sh"
 
