@@ -63,8 +63,8 @@ type Processor interface {
 	// refuses such an end. After an error it is called again, after a backoff.
 	ShardEnded(ctx context.Context, in ShardEndedInput) error
 
-	// ShutdownRequested asks to finish: the worker stops, or hands the shard
-	// over. It is the moment for a last checkpoint, which the checkpointer
+	// ShutdownRequested asks to finish: the worker stops, hands the shard over, or
+	// has read it as far as scheduler.Config.StopAtTip asks. It is the moment for a last checkpoint, which the checkpointer
 	// still takes. An error is logged.
 	ShutdownRequested(ctx context.Context, in ShutdownRequestedInput) error
 }

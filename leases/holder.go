@@ -175,6 +175,15 @@ func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
 	}})
 }
 
+// SetReached records that the shard has been read up to a time, as it was to be.
+// Errors are those of Checkpoint.
+func (h *Holder) SetReached(ctx context.Context, at time.Time) error {
+	return h.submit(ctx, &change{name: "reached", apply: func(row Lease) (Lease, Attr) {
+		row.Reached = at
+		return row, AttrReached
+	}})
+}
+
 // Renew raises the lease's counter now, and blocks until the store has taken
 // that. It settles every earlier write whose outcome was not known: after it,
 // Lease is what stands in the table. Errors are those of Checkpoint.

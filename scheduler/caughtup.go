@@ -149,7 +149,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 		if st == nil || consumers[row.Key] != nil {
 			continue
 		}
-		if owner := row.ActualOwner(); !row.Finished() && (owner == "" || owner == s.cfg.WorkerID) {
+		if owner := row.ActualOwner(); !row.Finished() && !s.passedTarget(row) && (owner == "" || owner == s.cfg.WorkerID) {
 			return false
 		}
 		for _, child := range row.Children { // made before their parent's end was written

@@ -214,6 +214,18 @@ type Config struct {
 	// work that the processor has handed on. Must not be negative.
 	CheckpointInterval time.Duration
 
+	// StopAtTip ends Run with nil once the fleet has processed all records that had
+	// arrived when Run began, by the service's clock: for backfills and tests. What
+	// arrives later may be processed too, for ten seconds or so. A stream that is
+	// written all the time is no obstacle. A shard that has been read so far is
+	// released, with a last call of ShutdownRequested, and others that
+	// want to read on may take it. Run waits for the shards of other workers, which
+	// need StopAtTip too, or the end of their shards. It never ends where a leader
+	// assigns leases (KCL 3.x), nor beside workers of the Java KCL, which do not
+	// say how far they have read: that is logged each minute. Not with StreamTracker.
+	// Defaults to false.
+	StopAtTip bool
+
 	// ShardSyncInterval is how often the lease table is compared with the
 	// streams' shards, give or take a fifth. Children of a shard that has ended
 	// do not wait for it. Defaults to 1m (DefaultShardSyncInterval); at least 1s.
@@ -352,6 +364,12 @@ func (c Config) Validate() error {
 	}
 	if err := c.FormerStreams.validate(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.StopAtTip && c.StreamTracker != nil {
+		bad("StopAtTip and StreamTracker are both set: streams may come at any time, so nothing ends: use Streams, or leave StopAtTip out")
+	}
+	if c.StopAtTip && c.Assignment == leases.AssignmentKCL3 {
+		bad("StopAtTip is set and Assignment is %s: a leader would assign the shards again: use AssignmentAuto or AssignmentNative, or leave StopAtTip out", c.Assignment)
 	}
 	switch {
 	case c.StreamTracker != nil && len(c.Streams) > 0:

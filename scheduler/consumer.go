@@ -56,6 +56,7 @@ type consumer struct {
 	children  []kcl.ChildShard
 	tried     time.Time // last checkpoint that the library tried by itself
 	finished  bool      // ShardEnded has returned nil
+	arrived   bool      // the shard has been read up to the target of StopAtTip
 	missing   bool      // the service did not find the shard when it was last read
 	met       bool      // the record at the checkpoint, or what is left of the shard behind it
 	reached   reached
@@ -127,6 +128,7 @@ func (c *consumer) run(lease context.Context) {
 	} else {
 		c.brokeOff(ctx)
 	}
+	c.recordTarget(ctx)
 	c.become(ctx, StateShutdownComplete)
 }
 

@@ -20,6 +20,7 @@ func (c *consumer) shutdownRequested(ctx context.Context) {
 	})
 	if err != nil {
 		c.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 1, 0)
+		c.arrived = false // it may hold what it has not processed
 	}
 	if c.s.cfg.CheckpointInterval > 0 && ctx.Err() == nil {
 		c.autoCheckpoint(ctx)

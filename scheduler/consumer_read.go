@@ -77,6 +77,9 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			return ended, nil
 		}
 		c.next = batch.Next
+		if c.arrived = c.atTarget(batch); c.arrived {
+			return stopped, nil
+		}
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -147,6 +147,9 @@ func (c *consumer) waitForParents(ctx context.Context) outcome {
 		if finished {
 			break
 		}
+		if c.arrived = c.behindTarget(); c.arrived {
+			return stopped
+		}
 		if out := c.pause(ctx, parentPoll); out != done {
 			return out
 		}

@@ -47,6 +47,8 @@ type Scheduler struct {
 
 	standstills standstills
 
+	target time.Time // of Config.StopAtTip, set before the first lease is taken; zero without
+
 	mu      sync.Mutex         // guards the fields below
 	streams []*stream          // in no order; the slice is not changed, but replaced
 	byRow   map[string]*stream // the same, by what their rows say
@@ -77,7 +79,8 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 
 // Run works until ctx ends, and then stops gracefully: no more leases are
 // taken, the batch in hand is finished, processors may checkpoint, leases are
-// released. It returns nil after such a stop, and a *leases.AbandonedError that
+// released. It returns nil after such a stop, and after one of
+// Config.StopAtTip, and a *leases.AbandonedError that
 // names the shards whose processors did not return within
 // Config.ShutdownTimeout. Any other error is what made it stop, or kept it from
 // starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
@@ -178,6 +181,9 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 			return err
 		}
 	}
+	if err := s.aim(streams); err != nil {
+		return err
+	}
 	coord := leases.NewCoordinator(leases.Config{
 		Store:              s.cfg.Leases,
 		WorkerID:           s.cfg.WorkerID,
@@ -191,7 +197,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
 			st := s.streamOf(row)
-			return st != nil && st.accepts(row)
+			return st != nil && st.accepts(row) && !s.passedTarget(row)
 		},
 		Consume:   s.consume,
 		WallClock: s.wall,
@@ -227,6 +233,7 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 	wg.Go(func() { s.tendLoop(beside) })     // ends with ctx, and deletes none either
 	wg.Go(func() { s.registerLoop(beside) }) // ends with ctx
 	wg.Go(func() { s.trackLoop(beside, t) }) // ends with ctx
+	wg.Go(func() { s.stopLoop(beside) })     // ends with ctx, or ends it
 	wg.Go(func() { s.watch(loops) })         // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")

@@ -286,7 +286,7 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	}
 	s.standstills.keep(known)
 	for _, row := range rows {
-		if st := s.streamOf(row); st != nil && !waitsUnowned(st, row, unread) {
+		if st := s.streamOf(row); st != nil && !s.passedTarget(row) && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
 			s.orphans.note(now, st, row, s.cfg.FailoverTime)
 		}
