@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -38,7 +37,12 @@ func (s *Scheduler) tendLoop(ctx context.Context) {
 		case <-timer.C:
 		}
 		streams, _ := s.parts()
-		maps.DeleteFunc(tenders, func(st *stream, _ *tender) bool { return !slices.Contains(streams, st) })
+		reading := make(map[*stream]bool, len(streams))
+		for _, st := range streams {
+			reading[st] = true
+		}
+		maps.DeleteFunc(tenders, func(st *stream, _ *tender) bool { return !reading[st] })
+		rows := &rowsByStream{s: s}
 		for _, st := range streams {
 			if st.err() != nil {
 				continue
@@ -48,10 +52,38 @@ func (s *Scheduler) tendLoop(ctx context.Context) {
 				t = &tender{s: s, st: st}
 				tenders[st] = t
 			}
-			if err := t.tend(ctx); err != nil && ctx.Err() == nil {
+			if err := t.tend(ctx, rows); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", st.label, "err", err)
 			}
 		}
+	}
+}
+
+// rowsAge is how old the sorted rows may be that several streams are looked after by.
+const rowsAge = 2 * time.Second
+
+// rowsByStream are the rows of the last scan, sorted by stream. With many streams,
+// to go through the rows of all of them for each would take too long.
+type rowsByStream struct {
+	s    *Scheduler
+	at   time.Time
+	rows map[string][]leases.Lease
+}
+
+// of returns the rows of a stream, sorted by key. Nobody may change them.
+func (r *rowsByStream) of(st *stream) []leases.Lease {
+	if r.rows == nil || time.Since(r.at) > rowsAge {
+		_, coord := r.s.parts()
+		r.sort(coord.Leases())
+	}
+	return r.rows[st.inRows()]
+}
+
+// sort takes in rows as they are now.
+func (r *rowsByStream) sort(rows []leases.Lease) {
+	r.at, r.rows = time.Now(), map[string][]leases.Lease{}
+	for _, row := range rows {
+		r.rows[row.Stream] = append(r.rows[row.Stream], row)
 	}
 }
 
@@ -66,21 +98,16 @@ type tender struct {
 
 // tend looks at the rows of the last scan, which is at most seconds old, or as
 // old as an outage of the table: every deletion is conditional.
-func (t *tender) tend(ctx context.Context) error {
+func (t *tender) tend(ctx context.Context, all *rowsByStream) error {
 	list, err := t.st.lineage.get(ctx, tendInterval)
 	if err != nil || t.st.err() != nil {
 		return err
 	}
-	_, coord := t.s.parts()
-	var rows []leases.Lease
-	for _, row := range coord.Leases() {
-		if !t.st.owns(row) {
-			continue
-		}
+	rows := all.of(t.st)
+	for _, row := range rows {
 		if !t.st.sameCreation(row.StreamCreated) || t.st.marks.Check(row) != nil {
 			return nil // of another stream or application, which the shard sync reports
 		}
-		rows = append(rows, row)
 	}
 	opt := t.st.syncOptions(list)
 	if err := t.audit(ctx, rows, list, opt); err != nil {

@@ -100,12 +100,16 @@ func (s *Scheduler) Status() Status {
 		out.Streams = s.tracked.status(s.cfg.RetrievalMode)
 		return out
 	}
-	var rows []leases.Lease
+	var rows rowsByStream
 	if coord != nil {
-		rows = coord.Leases()
+		rows.sort(coord.Leases())
 		out.Assignment = coord.Assignment()
 	}
 	consumers := s.consumers.all()
+	taken := map[*stream][]*consumer{}
+	for _, c := range consumers {
+		taken[c.stream] = append(taken[c.stream], c)
+	}
 	stalled := map[string]Layer{}
 	for _, st := range s.stalls(time.Now()) {
 		stalled[st.LeaseKey] = st.Layer
@@ -114,14 +118,12 @@ func (s *Scheduler) Status() Status {
 		ss := StreamStatus{Stream: st.id, Mode: s.cfg.RetrievalMode, ConsumerARN: st.consumer()}
 		ss.LastSync, ss.Err = st.syncState()
 		seen := map[string]bool{}
-		for _, row := range rows {
-			if st.owns(row) {
-				seen[row.Key] = true
-				ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key], ss.Mode))
-			}
+		for _, row := range rows.rows[st.inRows()] {
+			seen[row.Key] = true
+			ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key], ss.Mode))
 		}
-		for key, c := range consumers { // taken since the last scan
-			if c.stream == st && !seen[key] {
+		for _, c := range taken[st] { // since the last scan
+			if !seen[c.key] {
 				ss.Shards = append(ss.Shards, shardStatus(c.holder.Lease(), c, ss.Mode))
 			}
 		}
