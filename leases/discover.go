@@ -194,6 +194,10 @@ func (c *Coordinator) worthReading(keys []string) []string {
 			read = append(read, key)
 		}
 	}
+	reads := make(map[string]bool, len(read))
+	for _, key := range read {
+		reads[key] = true
+	}
 	for _, h := range c.active {
 		l := h.Lease()
 		if l.Started() {
@@ -201,8 +205,8 @@ func (c *Coordinator) worthReading(keys []string) []string {
 		}
 		for _, parent := range l.Parents {
 			key := strings.TrimSuffix(l.Key, l.ShardID) + parent
-			if row, ok := c.rows[key]; ok && !row.Finished() && c.active[key] == nil && !slices.Contains(read, key) {
-				read = append(read, key)
+			if row, ok := c.rows[key]; ok && !row.Finished() && c.active[key] == nil && !reads[key] {
+				read, reads[key] = append(read, key), true
 			}
 		}
 	}

@@ -67,6 +67,20 @@ type action struct {
 	reason string // for take and ask: free, expired, balance or handover
 }
 
+// done tells whether a row, as it is after the action of worker me, is as planned. It
+// is nil when it is not known.
+func (a action) done(row *Lease, me string) bool {
+	switch {
+	case row == nil:
+		return false
+	case a.verb == take:
+		return row.Owner == me && row.CheckpointOwner == ""
+	case a.verb == ask:
+		return row.Owner == me && row.CheckpointOwner == a.row.Owner
+	}
+	return row.CheckpointOwner == ""
+}
+
 // patience is for how many scans a lease that another worker should take is
 // left to it.
 const patience = 2

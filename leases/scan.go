@@ -167,20 +167,25 @@ func (c *Coordinator) judge(listed []Lease) view {
 }
 
 // act carries out plans until nothing is left to do, or the round has lasted long
-// enough. After some writes it plans anew: a conflict tells of a worker that was not
-// known before, or that a lease is held already.
+// enough. It plans anew after a surprise: a conflict tells of a worker that was not
+// known before, or that a lease is held already. As long as all goes as planned, the
+// rest of the plan stands: with many leases, to plan takes longer than some writes.
 func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action) {
 	c.unfinished = false
+	var left []action
 	for begun := c.clock.now().mono; ctx.Err() == nil; {
-		actions := c.affordable(plan(*v))
-		if len(actions) == 0 {
+		if len(left) == 0 {
+			left = plan(*v)
+		}
+		if left = c.affordable(left); len(left) == 0 {
 			return
 		}
 		if c.clock.now().mono-begun >= c.cfg.roundTime() {
 			c.unfinished = true
 			return
 		}
-		actions = actions[:min(len(actions), maxParallel)]
+		actions := left[:min(len(left), maxParallel)]
+		left = left[len(actions):]
 		known := make([]*Lease, len(actions))
 		var wg sync.WaitGroup
 		for i, a := range actions {
@@ -193,6 +198,9 @@ func (c *Coordinator) act(ctx context.Context, v *view, plan func(view) []action
 			r.busy = true // once in a round is enough
 			if known[i] != nil {
 				r.Lease, r.expired, r.quiet = *known[i], false, false
+			}
+			if !a.done(known[i], v.me) {
+				left = nil
 			}
 			if a.reason == "balance" && v.asks > 0 && (known[i] == nil || known[i].Owner == v.me) {
 				v.asks--
