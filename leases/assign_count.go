@@ -32,9 +32,8 @@ func (a *assigner) balanceCount() {
 // pick takes a lease at random out of those of a worker that may be moved, or the
 // first one.
 func (a *assigner) pick(from *member) *fleetLease {
-	at := 0
 	if a.rand != nil {
-		at = a.rand.IntN(len(from.movable))
+		at := a.rand.IntN(len(from.movable))
 		from.movable[0], from.movable[at] = from.movable[at], from.movable[0]
 	}
 	l := from.movable[0]

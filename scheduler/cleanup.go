@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -104,10 +105,11 @@ func (t *tender) tend(ctx context.Context, all *rowsByStream) error {
 		return err
 	}
 	rows := all.of(t.st)
-	for _, row := range rows {
-		if !t.st.sameCreation(row.StreamCreated) || t.st.marks.Check(row) != nil {
-			return nil // of another stream or application, which the shard sync reports
-		}
+	foreign := func(row leases.Lease) bool {
+		return !t.st.sameCreation(row.StreamCreated) || t.st.marks.Check(row) != nil
+	}
+	if slices.ContainsFunc(rows, foreign) { // which the shard sync reports
+		return nil
 	}
 	opt := t.st.syncOptions(list)
 	if err := t.audit(ctx, rows, list, opt); err != nil {
