@@ -40,9 +40,8 @@ func TestAgainstAWorker(t *testing.T) {
 
 	// While the question stands, the worker renews.
 	renewed := func() {
-		for read := r.get(held).Counter; r.get(held).Counter < read+2; { // it needs 300 ms for each
-			time.Sleep(50 * time.Millisecond)
-		}
+		read := r.get(held).Counter
+		require.Eventually(t, func() bool { return r.get(held).Counter >= read+2 }, 30*time.Second, 50*time.Millisecond, "it needs 300 ms for each")
 	}
 	got := r.answering(&answer{renewed, strings.NewReader("yes\n")}, "set-checkpoint", held, seq1)
 	require.Equal(t, statusOK, got.status, got.errors)
