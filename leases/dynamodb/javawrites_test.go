@@ -193,9 +193,9 @@ func TestWritesBesideJava(t *testing.T) {
 			"UpdateItem set leaseCounter if checkpointOwner = leaseCounter = leaseKey =",
 		},
 		{
-			"checkpoint: the hash keys of a row are there already",
+			"first checkpoint: the hash keys of a row are there already, and the time of its start goes",
 			"UpdateItem set checkpoint checkpointSubSequenceNumber endingHashKey leaseCounter ownerSwitchesSinceCheckpoint startingHashKey remove pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if leaseCounter =",
-			"UpdateItem set checkpoint checkpointSubSequenceNumber leaseCounter ownerSwitchesSinceCheckpoint remove pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
+			"UpdateItem set checkpoint checkpointSubSequenceNumber leaseCounter ownerSwitchesSinceCheckpoint remove goPinnedAt pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
 			"children: it is a renewal too",
