@@ -37,7 +37,7 @@ func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		result := make(chan error, 10)
-		f.start("a", takesLong(25*time.Second, result))
+		f.start("a", takesLong(22*time.Second, result))
 		time.Sleep(10 * time.Second)
 		got := make(chan leases.Lease, 2)
 		f.start("b", func(c *leases.Config) {
