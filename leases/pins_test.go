@@ -54,14 +54,14 @@ func TestTakeLeavesThePinOfAStart(t *testing.T) {
 		f.edit(func(l *leases.Lease) {
 			l.Checkpoint, l.PinnedAt = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp}, pin
 		})
-		var start leases.Lease
+		start := make(chan leases.Lease, 1)
 		a := f.prepare("a", func(c *leases.Config) {
-			c.Consume = func(_ context.Context, h *leases.Holder) { start = h.Lease(); <-h.Stopping() }
+			c.Consume = func(_ context.Context, h *leases.Holder) { start <- h.Lease(); <-h.Stopping() }
 		})
 		a.run()
 		time.Sleep(20 * time.Second)
 		require.Equal(t, "a", f.row().Owner)
 		require.Equal(t, pin, f.row().PinnedAt)
-		require.Equal(t, pin, start.PinnedAt)
+		require.Equal(t, pin, (<-start).PinnedAt)
 	})
 }
