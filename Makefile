@@ -30,7 +30,7 @@ long: ## run the longest histories of leases at full length: days of virtual tim
 	$(GO) test -timeout 60m ./leases -long
 
 race: ## run the tests, the longest ones shortened, under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 40m $(PACKAGES)
 
 lint: ## gofumpt, go vet, golangci-lint, go mod tidy
 	@out=$$($(GOFUMPT) -l .) || exit 1; \
