@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,9 +91,12 @@ func TestUnreadShardIsToldBetweenFailures(t *testing.T) {
 		r := newRig(t, oneStream(2))
 		w := r.worker("a", func(c *scheduler.Config) { c.MaxLeasesForWorker = 1 }).start()
 		r.eventually(time.Minute, "one shard is read", func() bool { return r.owned() == 1 })
+		var mu sync.Mutex // guards last
 		var last time.Time
 		w.store.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
 			if call.Op == "list" {
+				mu.Lock()
+				defer mu.Unlock() // apply waits for nothing
 				if time.Since(last) < 11*time.Second {
 					return errors.New("throttled")
 				}

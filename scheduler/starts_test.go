@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,10 +34,10 @@ func sentinel(key, position string) leases.Lease {
 }
 
 // counting makes a worker count what it is given, and checkpoint.
-func (w *worker) counting() *int {
-	n := new(int)
+func (w *worker) counting() *atomic.Int64 {
+	n := new(atomic.Int64)
 	w.do = func(ctx context.Context, _ *processor, in kcl.ProcessRecordsInput) error {
-		*n += len(in.Records)
+		n.Add(int64(len(in.Records)))
 		return in.Checkpointer.Checkpoint(ctx)
 	}
 	return n
@@ -112,7 +113,7 @@ func TestLaterConfigurationDoesNotMoveTheStart(t *testing.T) {
 				b.start()
 				time.Sleep(time.Minute)
 				require.NoError(t, b.stop())
-				require.Equal(t, 1, *n)
+				require.EqualValues(t, 1, n.Load())
 			})
 		})
 	}
@@ -138,10 +139,10 @@ func TestLatestByHandSkipsTheBacklog(t *testing.T) {
 		n := b.counting()
 		b.start()
 		time.Sleep(2 * time.Minute)
-		require.Zero(t, *n)
+		require.Zero(t, n.Load())
 		r.put("k")
 		time.Sleep(time.Minute)
-		require.Equal(t, 1, *n)
+		require.EqualValues(t, 1, n.Load())
 		require.NoError(t, b.stop())
 	})
 }
@@ -294,7 +295,7 @@ func TestTimeOfAnotherLibraryIsDecidedOnce(t *testing.T) {
 				b.start()
 				time.Sleep(time.Minute)
 				require.NoError(t, b.stop())
-				require.Equal(t, tc.want, *n)
+				require.EqualValues(t, tc.want, n.Load())
 			})
 		})
 	}
