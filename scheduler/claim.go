@@ -147,8 +147,6 @@ func (st *stream) keyed() bool { return st.multi && st.id.CreationEpoch == st.cr
 
 // updateRow makes a write that a conflict shows to be done, or to be planned anew.
 func (s *Scheduler) updateRow(ctx context.Context, u leases.Update) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	err := s.cfg.Leases.Update(ctx, u)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return nil

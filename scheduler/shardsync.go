@@ -304,8 +304,6 @@ var errContradiction = errors.New("the shards of the stream have the names, but 
 
 // create makes a row unless it is there already.
 func (s *Scheduler) create(ctx context.Context, row leases.Lease) (made bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	err = s.cfg.Leases.Create(ctx, row)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return false, nil

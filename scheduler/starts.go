@@ -57,11 +57,7 @@ func (s *Scheduler) writeStarts(ctx context.Context, some []leases.Update) (conf
 	errs := make([]error, len(some))
 	var wg sync.WaitGroup
 	for i, u := range some {
-		wg.Go(func() { // ends with the call
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
-			defer cancel()
-			errs[i] = s.cfg.Leases.Update(ctx, u)
-		})
+		wg.Go(func() { errs[i] = s.cfg.Leases.Update(ctx, u) }) // ends with the call
 	}
 	wg.Wait()
 	for i, e := range errs {
