@@ -101,7 +101,9 @@ func TestSecondComerIsRefused(t *testing.T) {
 
 // Of two that start at once on an empty table one is refused at least, takes no
 // lease and leaves no row behind, however their calls come to lie and whatever
-// becomes of the answers.
+// becomes of the answers. The other one may be refused as well, by the row that
+// the first one is about to delete. Its own rows stay then, if it had claimed the
+// table before.
 func TestTwoStartOnAnEmptyTable(t *testing.T) {
 	t.Parallel()
 	for _, s := range seconds() {
@@ -161,26 +163,27 @@ func startTogether(t *testing.T, s second, otherShard, late bool, seed uint64) {
 			owners[l.ActualOwner()] = true
 		}
 	}
-	refused := 0
+	refused, without := 0, 0
 	for _, w := range workers {
 		if !isDone(w) {
 			continue
 		}
 		refused++
 		require.ErrorIs(t, w.err, leases.ErrForeignTable)
-		if !late { // a row that lands late shows itself only when the other one runs already
-			require.NotContains(t, owners, w.Status().Worker)
+		if !owners[w.Status().Worker] {
+			without++
 		}
 	}
 	require.NotZero(t, refused, "both run on one table\n%s", r.dump())
-	if late {
+	if late { // a row that lands late shows itself only when the other one runs already
 		return
 	}
+	require.NotZero(t, without, "who is refused had a lease\n%s", r.dump())
 	marks := map[string]bool{}
 	for _, l := range r.table() {
 		marks[l.Application+" "+l.StreamARN] = true
 	}
-	require.LessOrEqual(t, len(marks), 2-refused, "rows were left behind: %v", marks)
+	require.LessOrEqual(t, len(marks), 1, "the first one that was refused left rows behind: %v", marks)
 }
 
 // The same on DynamoDB.
