@@ -3,6 +3,7 @@ package kinesistest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -54,6 +55,10 @@ type Config struct {
 
 	// Listen is a TCP address such as 127.0.0.1:0. Default: no port; the server is reached on an in-memory network through its HTTPClient.
 	Listen string
+
+	// Others answers the requests of other services, told by their X-Amz-Target header, so that several fakes share one endpoint.
+	// It is called from the goroutines of the server, several at once. Default: such requests fail with UnknownOperationException.
+	Others http.Handler
 
 	// TLS serves HTTPS with a certificate made at start, which the server's HTTPClient trusts. Default: plain HTTP.
 	TLS bool

@@ -67,6 +67,11 @@ var operations = func() map[string]operation {
 
 // ServeHTTP answers one request of the Kinesis API. It may be used by itself, below any HTTP server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target := r.Header.Get("X-Amz-Target")
+	if s.cfg.Others != nil && target != "" && !strings.HasPrefix(target, targetPrefix) {
+		s.cfg.Others.ServeHTTP(w, r)
+		return
+	}
 	started := time.Now()
 	id := requestID()
 	w.Header().Set("x-amzn-RequestId", id)
@@ -85,7 +90,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, r, started, c, e.httpStatus(), errorBody{Type: e.code, Message: e.message})
 	}
-	name, isTarget := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
+	name, isTarget := strings.CutPrefix(target, targetPrefix)
 	op, known := operations[name]
 	switch {
 	case r.Method != http.MethodPost:
@@ -100,7 +105,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(errf(codeSerialization, "cannot read the request: %s", readErr)) // if the client has not gone away
 		return
 	case !ok, !isTarget, !known:
-		fail(errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", r.Header.Get("X-Amz-Target"), r.Header.Get("Content-Type")))
+		fail(errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", target, r.Header.Get("Content-Type")))
 		return
 	}
 	in := op.input()

@@ -1,11 +1,14 @@
 // Command kinesisfake serves a fake Kinesis (package kinesistest) on a port, for clients in any language.
 //
-//	kinesisfake [-listen 127.0.0.1:4567] [-tls] [-cert-out FILE] [-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
+//	kinesisfake [-listen 127.0.0.1:4567] [-dynamodb] [-tls] [-cert-out FILE] [-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
 //
-// Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c), with -tls it speaks both by ALPN, under a
-// certificate that is made at start, signed by itself and written to FILE. When it is ready it prints one line,
-// "listening on http://127.0.0.1:4567", to standard output; port 0 picks a free one. It ends with status 0 on SIGTERM or
-// SIGINT, 2 when the command line is wrong, 1 when anything else is. State is kept in memory only.
+// With -dynamodb the same port serves a fake DynamoDB as well: tables, items, conditional writes, scans, indexes and
+// transactions, as lease tables need them. A fleet of processes then needs one variable, AWS_ENDPOINT_URL.
+//
+// Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c). With -tls it speaks both by ALPN. The
+// certificate is made at start, signed by itself and written to FILE. A ready server prints one line to standard output,
+// "listening on http://127.0.0.1:4567"; port 0 picks a free port. The exit status is 0 on SIGTERM or SIGINT, 2 after a wrong
+// command line, 1 after any other error. The fakes keep their state in memory only.
 package main
 
 import (
@@ -22,6 +25,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -42,6 +46,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		_, _ = fmt.Fprintf(stderr, "kinesisfake: %v\n", err)
 		return 2
+	}
+	if opts.dynamoDB {
+		tables := dynamotest.New(dynamotest.Config{})
+		defer tables.Close()
+		opts.cfg.Others = tables
 	}
 	srv, err := kinesistest.Start(opts.cfg)
 	if err != nil {
@@ -64,8 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are what the command line says.
 type options struct {
-	cfg     kinesistest.Config
-	certOut string
+	cfg      kinesistest.Config
+	dynamoDB bool
+	certOut  string
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -73,6 +83,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("kinesisfake", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed once, by run
 	flags.StringVar(&opts.cfg.Listen, "listen", "127.0.0.1:4567", "`address` to listen on; port 0 picks a free one")
+	flags.BoolVar(&opts.dynamoDB, "dynamodb", false, "serve a fake DynamoDB on the same port, for lease tables")
 	flags.BoolVar(&opts.cfg.TLS, "tls", false, "serve HTTPS (HTTP/2 and HTTP/1.1) with a self-signed certificate")
 	flags.StringVar(&opts.certOut, "cert-out", "", "with -tls, write the certificate to `file` (PEM), for clients to trust")
 	limits := flags.Bool("limits", true, "enforce the published rates of the service")

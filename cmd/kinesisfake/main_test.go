@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/stretchr/testify/require"
@@ -132,6 +134,51 @@ func readOne(t *testing.T, client *kinesis.Client) {
 	}
 	require.NoError(t, out.GetStream().Err())
 	require.Fail(t, "the stream ended without the record")
+}
+
+// TestDynamoDBOnTheSamePort makes a table, writes a row and reads it back, in a process that serves Kinesis too.
+func TestDynamoDBOnTheSamePort(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"with":    {"-dynamodb", "-stream", "orders"},
+		"without": {"-stream", "orders"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, cmd := start(t, args...)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			who := credentials.NewStaticCredentialsProvider("id", "secret", "")
+			streams := kinesis.New(kinesis.Options{BaseEndpoint: &url, Region: "us-east-1", Credentials: who})
+			tables := dynamodb.New(dynamodb.Options{BaseEndpoint: &url, Region: "us-east-1", Credentials: who})
+			_, err := streams.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
+			require.NoError(t, err)
+
+			_, err = tables.CreateTable(ctx, &dynamodb.CreateTableInput{
+				TableName: aws.String("orders"), BillingMode: dynamotypes.BillingModePayPerRequest,
+				KeySchema:            []dynamotypes.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: dynamotypes.KeyTypeHash}},
+				AttributeDefinitions: []dynamotypes.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: dynamotypes.ScalarAttributeTypeS}},
+			})
+			if name == "without" {
+				require.ErrorContains(t, err, "UnknownOperationException")
+				return
+			}
+			require.NoError(t, err)
+			row := map[string]dynamotypes.AttributeValue{
+				"leaseKey": &dynamotypes.AttributeValueMemberS{Value: "shardId-000000000000"}, "leaseCounter": &dynamotypes.AttributeValueMemberN{Value: "7"},
+			}
+			_, err = tables.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("orders"), Item: row})
+			require.NoError(t, err)
+			got, err := tables.GetItem(ctx, &dynamodb.GetItemInput{
+				TableName: aws.String("orders"), Key: map[string]dynamotypes.AttributeValue{"leaseKey": row["leaseKey"]}, ConsistentRead: aws.Bool(true),
+			})
+			require.NoError(t, err)
+			require.Equal(t, row, got.Item)
+
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			require.NoError(t, cmd.Wait(), "exit status 0")
+		})
+	}
 }
 
 func TestWrongCommandLines(t *testing.T) {
