@@ -12,51 +12,24 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/lmittmann/tint"
 
 	"github.com/kinesis-go/kcl/examples/internal/cli"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-func main() {
-	flags, err := cli.Parse("efo", os.Args[1:], os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "efo: %v\ntry efo -h\n", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	log := cli.Logger(os.Stderr)
-	if err := run(ctx, flags, os.Stdout, log); err != nil {
-		log.Error("stopped by an error", tint.Err(err))
-		os.Exit(1)
-	}
-}
+func main() { cli.Main("efo", cli.Parse, run) }
 
 // run reads the stream until ctx ends.
 func run(ctx context.Context, flags cli.Flags, out io.Writer, log *slog.Logger) error {
-	aws, err := config.LoadDefaultConfig(ctx)
+	aws, err := cli.LoadAWS(ctx)
 	if err != nil {
-		return fmt.Errorf("load the AWS configuration: %w", err)
-	}
-	if aws.Region == "" {
-		return errors.New("no AWS region: set AWS_REGION, or region in the profile")
+		return err
 	}
 	return scheduler.New(scheduler.Config{
 		Application:   flags.Application,

@@ -24,12 +24,12 @@ type flags struct {
 	tracker     scheduler.StreamTracker
 }
 
-func parse(args []string, usage io.Writer) (flags, error) {
+func parse(program string, args []string, usage io.Writer) (flags, error) {
 	var f flags
 	var names []string
 	var file string
 	var from kcl.InitialPosition
-	set := flag.NewFlagSet("multistream", flag.ContinueOnError)
+	set := flag.NewFlagSet(program, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // errors are printed once, by the caller
 	set.BoolVar(&f.fake, "fake", false, "read a fake Kinesis in memory for half a minute, while streams come and go")
 	set.Func("stream", "`name` or ARN of a stream to read; may be given several times", func(s string) error {

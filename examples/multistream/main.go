@@ -17,56 +17,27 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/lmittmann/tint"
 
 	"github.com/kinesis-go/kcl/examples/internal/cli"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-func main() {
-	f, err := parse(os.Args[1:], os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "multistream: %v\ntry multistream -h\n", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	log := cli.Logger(os.Stderr)
-	if f.fake {
-		err = play(ctx, os.Stdout, slog.New(slog.DiscardHandler))
-	} else {
-		err = run(ctx, f, os.Stdout, log)
-	}
-	if err != nil {
-		log.Error("stopped by an error", tint.Err(err))
-		os.Exit(1)
-	}
-}
+func main() { cli.Main("multistream", parse, run) }
 
-// run reads the streams until ctx ends.
+// run reads the streams until ctx ends, or plays the demonstration.
 func run(ctx context.Context, f flags, out io.Writer, log *slog.Logger) error {
-	aws, err := config.LoadDefaultConfig(ctx)
-	if err != nil {
-		return fmt.Errorf("load the AWS configuration: %w", err)
+	if f.fake {
+		return play(ctx, out, slog.New(slog.DiscardHandler))
 	}
-	if aws.Region == "" {
-		return errors.New("no AWS region: set AWS_REGION, or region in the profile")
+	aws, err := cli.LoadAWS(ctx)
+	if err != nil {
+		return err
 	}
 	return scheduler.New(scheduler.Config{
 		Application:           f.application,

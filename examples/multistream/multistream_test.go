@@ -51,7 +51,7 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 func TestStreamsFromFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "streams")
-	f, err := parse([]string{"-streams", file, "-application", "app", "-from", "latest", "-refresh", "5s"}, io.Discard)
+	f, err := parse("multistream", []string{"-streams", file, "-application", "app", "-from", "latest", "-refresh", "5s"}, io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, 5*time.Second, f.refresh)
 	_, err = f.tracker(t.Context())
@@ -66,17 +66,17 @@ func TestStreamsFromFile(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	f, err := parse([]string{"-stream", "orders", "-stream", "bills", "-application", "app", "-worker", "w"}, io.Discard)
+	f, err := parse("multistream", []string{"-stream", "orders", "-stream", "bills", "-application", "app", "-worker", "w"}, io.Discard)
 	require.NoError(t, err)
 	list, err := f.tracker(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []scheduler.StreamConfig{{Name: "orders"}, {Name: "bills"}}, list)
-	f, err = parse([]string{"-fake"}, io.Discard)
+	f, err = parse("multistream", []string{"-fake"}, io.Discard)
 	require.NoError(t, err)
 	require.True(t, f.fake)
 
 	var usage bytes.Buffer
-	_, err = parse([]string{"-h"}, &usage)
+	_, err = parse("multistream", []string{"-h"}, &usage)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	require.Contains(t, usage.String(), "usage: multistream -streams FILE")
 	for name, tc := range map[string]struct {
@@ -92,7 +92,7 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := parse(tc.args, io.Discard)
+			_, err := parse("multistream", tc.args, io.Discard)
 			require.ErrorContains(t, err, tc.says)
 			require.NotErrorIs(t, err, flag.ErrHelp)
 		})

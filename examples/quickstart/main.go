@@ -19,8 +19,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/lmittmann/tint"
 
@@ -31,10 +29,8 @@ func main() {
 	address := flag.String("metrics", "127.0.0.1:0", "`address` that serves Prometheus metrics; port 0 picks a free one")
 	logTo := flag.String("log", "", "`file` for the library's log, such as /dev/stderr (default: none)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	report, err := start(ctx, *address, *logTo)
+	report, err := start(cli.Interruptible(), *address, *logTo)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)

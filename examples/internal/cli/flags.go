@@ -1,5 +1,3 @@
-// Package cli is what the examples efo, polling and multistream share: their command line,
-// their log, and a processor that prints records as JSON lines.
 package cli
 
 import (
