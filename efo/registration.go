@@ -1,6 +1,7 @@
 package efo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,12 +89,8 @@ func Register(ctx context.Context, client *kinesis.Client, cfg RegisterConfig) (
 	if err := cfg.Validate(); err != nil {
 		return "", err
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = DefaultRegisterTimeout
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultRegisterTimeout)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	r := &registration{
 		RegisterConfig: cfg, client: client, http: line.NewClient(client.Options().HTTPClient),
 		start: time.Now(), wait: retry.New(500*time.Millisecond, 5*time.Second),

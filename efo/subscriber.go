@@ -1,6 +1,7 @@
 package efo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,24 +125,16 @@ type Subscriber struct {
 // NewSubscriber returns a Subscriber. It dials nothing and starts nothing; a
 // mistake in cfg is the first thing that Batches yields.
 func NewSubscriber(cfg Config) *Subscriber {
-	if cfg.SilenceTimeout == 0 {
-		cfg.SilenceTimeout = DefaultSilenceTimeout
-	}
-	if cfg.CallTimeout == 0 {
-		cfg.CallTimeout = DefaultCallTimeout
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.SilenceTimeout = cmp.Or(cfg.SilenceTimeout, DefaultSilenceTimeout)
+	cfg.CallTimeout = cmp.Or(cfg.CallTimeout, DefaultCallTimeout)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.Lookups == nil {
 		cfg.Lookups = NewLookups()
 	}
 	if cfg.Owned == nil {
 		cfg.Owned = func() bool { return true }
 	}
-	if cfg.Observer == nil {
-		cfg.Observer = unobserved{}
-	}
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, unobserved{})
 	s := &Subscriber{cfg: cfg}
 	if cfg.Client == nil {
 		return s // Batches says so

@@ -2,6 +2,7 @@ package efo
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"log/slog"
 	"net/http"
@@ -51,12 +52,8 @@ type TransportConfig struct {
 // The result is safe for concurrent use. It dials nothing by itself, and a
 // derived one has a method CloseIdleConnections for the end of the process.
 func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
-	if cfg.MaxConcurrentOpens <= 0 {
-		cfg.MaxConcurrentOpens = DefaultMaxConcurrentOpens
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.MaxConcurrentOpens = cmp.Or(max(cfg.MaxConcurrentOpens, 0), DefaultMaxConcurrentOpens)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	var own *awshttp.BuildableClient
 	switch b := base.(type) {
 	case nil:

@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -100,18 +101,10 @@ type StreamConfig struct {
 
 // withDefaults fills in what is zero.
 func (c Config) withDefaults() Config {
-	if c.AccountID == "" {
-		c.AccountID = DefaultAccountID
-	}
-	if c.Region == "" {
-		c.Region = DefaultRegion
-	}
-	if c.ShardLimit == 0 {
-		c.ShardLimit = DefaultShardLimit
-	}
-	if c.StateDelay == 0 {
-		c.StateDelay = DefaultStateDelay
-	}
+	c.AccountID = cmp.Or(c.AccountID, DefaultAccountID)
+	c.Region = cmp.Or(c.Region, DefaultRegion)
+	c.ShardLimit = cmp.Or(c.ShardLimit, DefaultShardLimit)
+	c.StateDelay = cmp.Or(c.StateDelay, DefaultStateDelay)
 	return c
 }
 
@@ -135,15 +128,9 @@ func (c Config) Validate() error {
 }
 
 func (s StreamConfig) withDefaults() StreamConfig {
-	if s.Shards == 0 {
-		s.Shards = DefaultShards
-	}
-	if s.Retention == 0 {
-		s.Retention = DefaultRetention
-	}
-	if s.MaxRecordSizeKiB == 0 {
-		s.MaxRecordSizeKiB = minRecordKiB
-	}
+	s.Shards = cmp.Or(s.Shards, DefaultShards)
+	s.Retention = cmp.Or(s.Retention, DefaultRetention)
+	s.MaxRecordSizeKiB = cmp.Or(s.MaxRecordSizeKiB, minRecordKiB)
 	return s
 }
 

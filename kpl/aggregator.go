@@ -1,6 +1,7 @@
 package kpl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -60,10 +61,7 @@ func (a *Aggregator) Add(partitionKey, explicitHashKey string, data []byte) erro
 			return fmt.Errorf("%w: the explicit hash key is no decimal number below 2^128", ErrInvalidRecord)
 		}
 	}
-	limit := a.MaxSize
-	if limit <= 0 {
-		limit = DefaultMaxSize
-	}
+	limit := cmp.Or(max(a.MaxSize, 0), DefaultMaxSize)
 	if alone := overhead + a.cost(nil, nil, partitionKey, explicitHashKey, data); alone > limit {
 		return fmt.Errorf("%w: it takes %d bytes of an aggregate, which may have %d", ErrInvalidRecord, alone, limit)
 	}

@@ -1,6 +1,7 @@
 package polling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,27 +117,13 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.StreamName == "" {
-		c.StreamName = c.name() // some servers for tests know streams by their names only
-	}
-	if c.IdleInterval == 0 {
-		c.IdleInterval = DefaultIdleInterval
-	}
-	if c.MaxRecords == 0 {
-		c.MaxRecords = DefaultMaxRecords
-	}
-	if c.PrefetchBytes == 0 {
-		c.PrefetchBytes = DefaultPrefetchBytes
-	}
-	if c.CallTimeout == 0 {
-		c.CallTimeout = DefaultCallTimeout
-	}
-	if c.Observer == nil {
-		c.Observer = unobserved{}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.StreamName = cmp.Or(c.StreamName, c.name()) // some servers for tests know streams only by name
+	c.IdleInterval = cmp.Or(c.IdleInterval, DefaultIdleInterval)
+	c.MaxRecords = cmp.Or(c.MaxRecords, DefaultMaxRecords)
+	c.PrefetchBytes = cmp.Or(c.PrefetchBytes, DefaultPrefetchBytes)
+	c.CallTimeout = cmp.Or(c.CallTimeout, DefaultCallTimeout)
+	c.Observer = cmp.Or[Observer](c.Observer, unobserved{})
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }
 

@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,15 +53,9 @@ type BatchOptions struct {
 // ends. After a lost lease or a crash it comes again, because p cannot
 // checkpoint what it has not got.
 func Batch(p kcl.Processor, o BatchOptions) kcl.Processor {
-	if o.MaxRecords <= 0 {
-		o.MaxRecords = DefaultBatchRecords
-	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultBatchBytes
-	}
-	if o.MaxAge <= 0 {
-		o.MaxAge = DefaultBatchAge
-	}
+	o.MaxRecords = cmp.Or(max(o.MaxRecords, 0), DefaultBatchRecords)
+	o.MaxBytes = cmp.Or(max(o.MaxBytes, 0), DefaultBatchBytes)
+	o.MaxAge = cmp.Or(max(o.MaxAge, 0), DefaultBatchAge)
 	o.Logger = orDefault(o.Logger)
 	return &batching{inner: p, o: o, turn: make(chan struct{}, 1), backoff: retry.New(firstBackoff, maxBackoff)}
 }

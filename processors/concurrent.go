@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,21 +88,11 @@ type ConcurrentOptions struct {
 // time for a stop runs out, their context ends. A lane has a goroutine only while it has
 // records.
 func Concurrent(lane func(number int) kcl.Processor, o ConcurrentOptions) kcl.Processor {
-	if o.Lanes <= 0 {
-		o.Lanes = DefaultLanes
-	}
-	if o.MaxBatch <= 0 {
-		o.MaxBatch = DefaultMaxBatch
-	}
-	if o.MaxRecords <= 0 {
-		o.MaxRecords = DefaultMaxRecords
-	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
-	if o.DrainTimeout <= 0 {
-		o.DrainTimeout = DefaultDrainTimeout
-	}
+	o.Lanes = cmp.Or(max(o.Lanes, 0), DefaultLanes)
+	o.MaxBatch = cmp.Or(max(o.MaxBatch, 0), DefaultMaxBatch)
+	o.MaxRecords = cmp.Or(max(o.MaxRecords, 0), DefaultMaxRecords)
+	o.MaxBytes = cmp.Or(max(o.MaxBytes, 0), DefaultMaxBytes)
+	o.DrainTimeout = cmp.Or(max(o.DrainTimeout, 0), DefaultDrainTimeout)
 	if o.Key == nil {
 		o.Key = kcl.Record.PartitionKey
 	}

@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,15 +76,9 @@ type DeadLetter struct {
 // The records in a [HeldError] are those that are tried, narrowed down and
 // dead-lettered, wherever they came from, at the end of the shard too.
 func Retry(p kcl.Processor, o RetryOptions) kcl.Processor {
-	if o.Attempts < 1 {
-		o.Attempts = DefaultAttempts
-	}
-	if o.FirstBackoff <= 0 {
-		o.FirstBackoff = DefaultFirstBackoff
-	}
-	if o.MaxBackoff <= 0 {
-		o.MaxBackoff = max(DefaultMaxBackoff, o.FirstBackoff)
-	}
+	o.Attempts = cmp.Or(max(o.Attempts, 0), DefaultAttempts)
+	o.FirstBackoff = cmp.Or(max(o.FirstBackoff, 0), DefaultFirstBackoff)
+	o.MaxBackoff = cmp.Or(max(o.MaxBackoff, 0), max(DefaultMaxBackoff, o.FirstBackoff))
 	o.Logger = orDefault(o.Logger)
 	return &retrying{inner: p, o: o, backoff: retry.New(o.FirstBackoff, o.MaxBackoff)}
 }

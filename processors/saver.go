@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -49,17 +50,12 @@ type saver struct {
 }
 
 func newSaver(limits Checkpoints, log *slog.Logger) *saver {
-	if limits.Interval == 0 {
-		limits.Interval = DefaultInterval
-	}
+	limits.Interval = cmp.Or(limits.Interval, DefaultInterval)
 	return &saver{limits: limits, log: orDefault(log), slot: make(chan struct{}, 1)}
 }
 
 func orDefault(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		log = slog.Default()
-	}
-	return usercode.Logger(log)
+	return usercode.Logger(cmp.Or(log, slog.Default()))
 }
 
 func (s *saver) use(ck kcl.Checkpointer) {

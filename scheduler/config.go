@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -477,32 +478,14 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	c.WorkerID += ":" + strings.ToLower(rand.Text()[:10])
-	if c.FailoverTime == 0 {
-		c.FailoverTime = DefaultFailoverTime
-	}
-	if c.ShutdownTimeout == 0 {
-		c.ShutdownTimeout = DefaultShutdownTimeout
-	}
-	if c.ShardSyncInterval == 0 {
-		c.ShardSyncInterval = DefaultShardSyncInterval
-	}
-	if c.StallTimeout == 0 {
-		c.StallTimeout = DefaultStallTimeout
-	}
-	if c.PollingMemory == 0 {
-		c.PollingMemory = DefaultPollingMemory
-	}
-	if c.FallbackAfter == 0 {
-		c.FallbackAfter = DefaultFallbackAfter
-	}
-	if c.StreamRefreshInterval == 0 {
-		c.StreamRefreshInterval = DefaultStreamRefresh
-	}
-	if c.FormerStreams.Wait == 0 {
-		c.FormerStreams.Wait = DefaultFormerStreamsWait
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.FailoverTime = cmp.Or(c.FailoverTime, DefaultFailoverTime)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, DefaultShutdownTimeout)
+	c.ShardSyncInterval = cmp.Or(c.ShardSyncInterval, DefaultShardSyncInterval)
+	c.StallTimeout = cmp.Or(c.StallTimeout, DefaultStallTimeout)
+	c.PollingMemory = cmp.Or(c.PollingMemory, DefaultPollingMemory)
+	c.FallbackAfter = cmp.Or(c.FallbackAfter, DefaultFallbackAfter)
+	c.StreamRefreshInterval = cmp.Or(c.StreamRefreshInterval, DefaultStreamRefresh)
+	c.FormerStreams.Wait = cmp.Or(c.FormerStreams.Wait, DefaultFormerStreamsWait)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }

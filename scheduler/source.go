@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -61,10 +62,7 @@ func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
 		st.setConsumer(arn)
 		return nil
 	}
-	name := st.cfg.ConsumerName
-	if name == "" {
-		name = s.cfg.Application
-	}
+	name := cmp.Or(st.cfg.ConsumerName, s.cfg.Application)
 	arn, err := efo.Register(ctx, s.cfg.Kinesis, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: s.cfg.Application, Trusted: !s.checksTag, Logger: s.log})
 	if err != nil {
 		return err

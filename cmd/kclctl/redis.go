@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -26,10 +27,7 @@ func (r *redisSource) register(flags *flag.FlagSet, name, usual string) {
 // config returns the configuration of a table called name. It calls nobody, and
 // its errors repeat nothing of the URL, which may hold a password.
 func (r *redisSource) config(t *terminal, flagName, name string) (redis.Config, error) {
-	url := r.url
-	if url == "" {
-		url = os.Getenv("REDIS_URL")
-	}
+	url := cmp.Or(r.url, os.Getenv("REDIS_URL"))
 	if url == "" {
 		return redis.Config{}, usagef("-%s is missing: give the URL of the Redis, or set REDIS_URL", flagName)
 	}

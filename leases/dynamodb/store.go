@@ -152,10 +152,7 @@ var _ leases.FleetStore = (*Store)(nil)
 func New(cfg Config) *Store {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.Tags = maps.Clone(cfg.Tags)
-	log := cfg.Logger
-	if log == nil {
-		log = slog.Default()
-	}
+	log := cmp.Or(cfg.Logger, slog.Default())
 	s := &Store{cfg: cfg, log: log.With("table", cfg.Table), routes: &routes{}, size: &tableSize{}}
 	if cfg.Client != nil { // else Validate says so
 		s.http = line.NewClient(cfg.Client.Options().HTTPClient)

@@ -25,10 +25,7 @@ var _ leases.Store = (*Store)(nil)
 func New(cfg Config) *Store {
 	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, DefaultKeyPrefix)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
-	log := cfg.Logger
-	if log == nil {
-		log = slog.Default()
-	}
+	log := cmp.Or(cfg.Logger, slog.Default())
 	return &Store{cfg: cfg, keys: keysOf(cfg.KeyPrefix, cfg.Application), log: log.With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")}
 }
 
