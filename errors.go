@@ -32,6 +32,17 @@ var (
 	// table was made for: it was deleted and created again under its name.
 	ErrStreamRecreated = errors.New("kcl: stream was created again under the same name")
 
+	// ErrShardNotFound says that the stream exists and the service does not know the
+	// shard. The shard's records may have left the retention period, the shard may be
+	// so new that the service does not show it yet, or the id may belong to another
+	// stream. Try again for some minutes.
+	ErrShardNotFound = errors.New("kcl: shard not found")
+
+	// ErrInvalidPosition says that the service refuses the position: the sequence
+	// number belongs to another shard or another stream. The reader skips no
+	// records: correct the checkpoint.
+	ErrInvalidPosition = errors.New("kcl: position refused")
+
 	// ErrAccessDenied says that the credentials lack a permission; the wrapping
 	// error names the action and the resource.
 	ErrAccessDenied = errors.New("kcl: access denied")

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 func TestClassify(t *testing.T) {
@@ -19,38 +21,38 @@ func TestClassify(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		err  error
-		want action
+		want shardread.Action
 	}{
-		"modelled in use":      {&types.ResourceInUseException{}, actInUse},
-		"in use":               {code("ResourceInUseException"), actInUse},
-		"modelled not found":   {&types.ResourceNotFoundException{}, actLookup},
-		"not found":            {code("ResourceNotFoundException"), actLookup},
-		"argument":             {code("InvalidArgumentException"), actPosition},
-		"limit":                {code("LimitExceededException"), actRetry},
-		"throughput":           {code("ProvisionedThroughputExceededException"), actRetry},
-		"throttled":            {code("ThrottlingException"), actRetry},
-		"internal in stream":   {&types.InternalFailureException{}, actRetry},
-		"internal":             {code("InternalFailure"), actRetry},
-		"unavailable":          {code("ServiceUnavailable"), actRetry},
-		"key throttled":        {&types.KMSThrottlingException{}, actRetry},
-		"key disabled":         {&types.KMSDisabledException{}, actSlow},
-		"key denied":           {&types.KMSAccessDeniedException{}, actSlow},
-		"key state":            {&types.KMSInvalidStateException{}, actSlow},
-		"key not found":        {&types.KMSNotFoundException{}, actSlow},
-		"key opt-in":           {&types.KMSOptInRequired{}, actSlow},
-		"denied":               {code("AccessDeniedException"), actDenied},
-		"unknown client":       {code("UnrecognizedClientException"), actDenied},
-		"signature":            {code("InvalidSignatureException"), actDenied},
-		"token expired":        {code("ExpiredTokenException"), actRetry}, // the SDK fetches new credentials
-		"validation":           {code("ValidationException"), actStop},
-		"unknown operation":    {code("UnknownOperationException"), actStop},
-		"never heard of":       {code("TeapotException"), actRetry},
-		"no answer":            {errNoAnswer, actRetry},
-		"silence":              {errSilence, actRetry},
-		"early end":            {errEarly, actRetry},
-		"transport":            {io.ErrUnexpectedEOF, actRetry},
-		"plain":                {errors.New("deserialize initial response: got <nil>"), actRetry},
-		"a context within the": {context.Canceled, actRetry},
+		"modelled in use":      {&types.ResourceInUseException{}, shardread.InUse},
+		"in use":               {code("ResourceInUseException"), shardread.InUse},
+		"modelled not found":   {&types.ResourceNotFoundException{}, shardread.Lookup},
+		"not found":            {code("ResourceNotFoundException"), shardread.Lookup},
+		"argument":             {code("InvalidArgumentException"), shardread.Position},
+		"limit":                {code("LimitExceededException"), shardread.Retry},
+		"throughput":           {code("ProvisionedThroughputExceededException"), shardread.Retry},
+		"throttled":            {code("ThrottlingException"), shardread.Retry},
+		"internal in stream":   {&types.InternalFailureException{}, shardread.Retry},
+		"internal":             {code("InternalFailure"), shardread.Retry},
+		"unavailable":          {code("ServiceUnavailable"), shardread.Retry},
+		"key throttled":        {&types.KMSThrottlingException{}, shardread.Retry},
+		"key disabled":         {&types.KMSDisabledException{}, shardread.Slow},
+		"key denied":           {&types.KMSAccessDeniedException{}, shardread.Slow},
+		"key state":            {&types.KMSInvalidStateException{}, shardread.Slow},
+		"key not found":        {&types.KMSNotFoundException{}, shardread.Slow},
+		"key opt-in":           {&types.KMSOptInRequired{}, shardread.Slow},
+		"denied":               {code("AccessDeniedException"), shardread.Denied},
+		"unknown client":       {code("UnrecognizedClientException"), shardread.Denied},
+		"signature":            {code("InvalidSignatureException"), shardread.Denied},
+		"token expired":        {code("ExpiredTokenException"), shardread.Retry}, // the SDK fetches new credentials
+		"validation":           {code("ValidationException"), shardread.Stop},
+		"unknown operation":    {code("UnknownOperationException"), shardread.Stop},
+		"never heard of":       {code("TeapotException"), shardread.Retry},
+		"no answer":            {errNoAnswer, shardread.Retry},
+		"silence":              {errSilence, shardread.Retry},
+		"early end":            {errEarly, shardread.Retry},
+		"transport":            {io.ErrUnexpectedEOF, shardread.Retry},
+		"plain":                {errors.New("deserialize initial response: got <nil>"), shardread.Retry},
+		"a context within the": {context.Canceled, shardread.Retry},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

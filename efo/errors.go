@@ -11,17 +11,6 @@ var (
 	// longer. Register it again (see [Register]) and go on with its new ARN.
 	ErrConsumerNotFound = errors.New("efo: stream consumer not found")
 
-	// ErrShardNotFound says that the stream and its consumer exist, and that
-	// neither ListShards nor a direct read knows the shard: its records have
-	// left the retention period, or it is so new that the service does not show
-	// it yet, or the id belongs to another stream. Try again for some minutes.
-	ErrShardNotFound = errors.New("efo: shard not found")
-
-	// ErrInvalidPosition says that the service refuses the position: the
-	// sequence number belongs to another shard or another stream. Reading does
-	// not jump elsewhere; correct the checkpoint.
-	ErrInvalidPosition = errors.New("efo: position refused")
-
 	// ErrTooManyConsumers says that the stream has as many consumers as it may.
 	// The wrapping error lists them: deregister one, or use its ARN.
 	ErrTooManyConsumers = errors.New("efo: no more consumers can be registered with the stream")
@@ -41,9 +30,6 @@ var (
 	errSilence  = fmt.Errorf("no event for longer than SilenceTimeout: %w", context.DeadlineExceeded)
 	errEarly    = errors.New("the subscription ended before its five minutes, without a reason")
 	errDoubtful = errors.New("the stream says that the shard has ended, but names no children or is not at the tip")
-
-	errContradicted = errors.New("GetRecords has more, after it said that there is no more")
-	errUnconfirmed  = errors.New("GetRecords does not confirm that the last record is the last one")
 )
 
 // errNoDescription says that the service answered about a stream consumer without saying anything.

@@ -33,15 +33,15 @@ func (r *reader) lookup(ctx context.Context, notFound bool) error {
 	if r.checkShardEnd(ctx, end{}); r.finished {
 		return nil
 	}
-	_, _, listed, known := r.shardNow(ctx)
-	if listed || !known && r.Lineage != nil {
+	l, known := r.list(ctx)
+	if l.Listed || !known && r.Lineage != nil {
 		return nil
 	}
 	// Not listed, or nobody to ask: read directly.
 	if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") && (!notFound || !awserr.Denied(err)) {
 		return nil
 	}
-	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", ErrShardNotFound, r.shardID, r.StreamARN)
+	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", kcl.ErrShardNotFound, r.shardID, r.StreamARN)
 }
 
 // Lookups lets all subscribers of a stream find out together what became of its
@@ -115,12 +115,12 @@ func (r *reader) refusedPosition(ctx context.Context, cause error) error {
 		return nil
 	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
 	}
-	shard, _, listed, known := r.shardNow(ctx)
-	if r.Lineage != nil && (!known || !listed) {
+	l, known := r.list(ctx)
+	if r.Lineage != nil && (!known || !l.Listed) {
 		return nil
 	}
 	at := kcl.ExtendedSequenceNumber{SequenceNumber: r.next.SequenceNumber}
-	if !between(at, shard) {
+	if !between(at, l.Shard) {
 		return r.foreign(cause)
 	}
 	oldest, err := r.oldest(ctx)
@@ -142,7 +142,7 @@ func (r *reader) refusedPosition(ctx context.Context, cause error) error {
 }
 
 func (r *reader) foreign(cause error) error {
-	return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
+	return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", kcl.ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
 }
 
 // between tells whether the shard can have had a record with the number.

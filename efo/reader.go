@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardend"
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 const (
@@ -21,9 +21,7 @@ const (
 	// service refuses for five seconds after a call that it accepted.
 	inUseGrace = 10 * time.Second
 
-	firstBackoff = 500 * time.Millisecond
-	maxBackoff   = 30 * time.Second
-	slowBackoff  = 30 * time.Second
+	maxBackoff = 30 * time.Second
 
 	// lifetime is how long the service lets a subscription live; almost is how
 	// much of it makes an end without an error the normal one.
@@ -81,7 +79,7 @@ type end struct {
 
 // run reads until the shard ends or the loop is left (nil), or until an error that is final.
 func (r *reader) run(ctx context.Context) error {
-	r.idleFor = idleCheck
+	r.idleFor = shardend.IdleCheck
 	for {
 		if err := r.turn(ctx); err != nil {
 			return err
@@ -111,6 +109,17 @@ func (r *reader) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// classify decides what the reader does about an error.
+func classify(err error) shardread.Action {
+	switch {
+	case awserr.Is(err, "ResourceInUseException"):
+		return shardread.InUse
+	case awserr.Is(err, "InvalidArgumentException"):
+		return shardread.Position
+	}
+	return shardread.Classify(err)
 }
 
 // turn waits until the shard may be subscribed to: a second after the last
@@ -159,29 +168,29 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 
 	wait := time.Duration(0)
 	switch act := classify(e.err); act {
-	case actRetry:
+	case shardread.Retry:
 		wait = r.backoff.Next()
-	case actInUse:
+	case shardread.InUse:
 		wait = r.inUse()
-	case actSlow:
-		wait = slowBackoff/2 + rand.N(slowBackoff)
-	case actLookup:
+	case shardread.Slow:
+		wait = shardread.SlowWait()
+	case shardread.Lookup:
 		if err := r.lookup(ctx, true); err != nil || r.finished {
 			return 0, err
 		}
 		wait = r.backoff.Next()
-	case actPosition:
+	case shardread.Position:
 		if err := r.refusedPosition(ctx, e.err); err != nil {
 			return 0, err
 		}
 		wait = r.backoff.Next()
-	case actDenied:
+	case shardread.Denied:
 		return 0, awserr.Explain(e.err, "kinesis:SubscribeToShard", r.ConsumerARN)
-	case actStop:
+	case shardread.Stop:
 		return 0, fmt.Errorf("subscribe to shard %s: %w", r.shardID, e.err)
 	}
 	r.failures++
-	if r.failures%lookupEvery == 0 && classify(e.err) == actRetry {
+	if r.failures%lookupEvery == 0 && classify(e.err) == shardread.Retry {
 		// A failure that does not go away: some servers answer 500 for what is not there.
 		if err := r.lookup(ctx, false); err != nil || r.finished {
 			return 0, err
@@ -219,7 +228,7 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 		slog.String("code", code), slog.Int("failures", r.failures), slog.Duration("wait", wait), slog.String("position", r.next.String()), slog.Any("err", e.err),
 	}
 	level := slog.LevelDebug
-	ordinary := e.reason != ReasonTakeover && classify(e.err) == actInUse && wait == 0
+	ordinary := e.reason != ReasonTakeover && classify(e.err) == shardread.InUse && wait == 0
 	if now := time.Now(); !ordinary && now.Sub(r.warned) >= warnEvery {
 		level, r.warned = slog.LevelWarn, now
 	}
@@ -239,7 +248,7 @@ func (r *reader) deliver(b kcl.Batch, size int) bool {
 	r.behind = b.BehindLatest
 	r.Metrics.Batch(len(b.Records), size, b.BehindLatest, !b.LagUnknown)
 	if len(b.Records) > 0 {
-		r.idleFor = idleCheck
+		r.idleFor = shardend.IdleCheck
 		r.judge.Forget()
 		r.last = b.Records[len(b.Records)-1].SequenceNumber()
 	}

@@ -531,7 +531,7 @@ func TestE13ShardUnknown(t *testing.T) {
 					cfg.Lineage = nil
 				}
 				got := w.read(t.Context(), cfg, "shardId-000000000099", kcl.Position{}, 0)
-				require.ErrorIs(t, got.err, efo.ErrShardNotFound)
+				require.ErrorIs(t, got.err, kcl.ErrShardNotFound)
 			})
 		})
 	}
@@ -544,7 +544,7 @@ func TestE13ShardTrimmed(t *testing.T) {
 		w.split()
 		time.Sleep(49 * time.Hour)
 		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
-		require.ErrorIs(t, got.err, efo.ErrShardNotFound)
+		require.ErrorIs(t, got.err, kcl.ErrShardNotFound)
 		require.Empty(t, got.data)
 		require.Zero(t, got.ends)
 	})
@@ -625,7 +625,7 @@ func TestE17ForeignPosition(t *testing.T) {
 				w.write(1)
 				time.Sleep(time.Second)
 				got := w.read(t.Context(), cfg, shard0, kcl.After("49590338271490256608559692538361571095921575989136588898"), 0)
-				require.ErrorIs(t, got.err, efo.ErrInvalidPosition)
+				require.ErrorIs(t, got.err, kcl.ErrInvalidPosition)
 				require.ErrorContains(t, got.err, "AFTER_SEQUENCE_NUMBER 4959")
 			})
 		})
@@ -643,7 +643,7 @@ func TestE17PositionBelowTheFirstNumber(t *testing.T) {
 		for _, child := range []string{"shardId-000000000001", "shardId-000000000002"} {
 			r := w.start(w.config(), child, parents.last.Next)
 			time.Sleep(time.Minute)
-			require.ErrorIs(t, r.now().err, efo.ErrInvalidPosition)
+			require.ErrorIs(t, r.now().err, kcl.ErrInvalidPosition)
 			require.Empty(t, r.now().data)
 		}
 	})

@@ -131,7 +131,7 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 	return s
 }
 
-func (s *script) config(o efo.Observer) efo.Config {
+func (s *script) config(o kcl.ReadObserver) efo.Config {
 	return efo.Config{Client: s.client, StreamARN: scriptStream, ConsumerARN: scriptConsumer, Observer: o, Logger: slog.New(slog.DiscardHandler)}
 }
 

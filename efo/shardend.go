@@ -7,7 +7,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
@@ -15,17 +14,13 @@ import (
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardend"
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 const (
-	// idleCheck is how long a shard is without records before it is asked
-	// whether it was closed; it doubles up to idleCheckMax while the answer is no.
-	idleCheck    = 30 * time.Second
-	idleCheckMax = 10 * time.Minute
-	// hintCheck is how soon that is asked after an event that names children and
-	// goes on all the same, and doubtCheck while an end is in doubt.
-	hintCheck  = 2 * time.Second
-	doubtCheck = 15 * time.Second
+	// hintCheck is how soon the reader asks whether the shard is closed after an event that names
+	// children and a continuation.
+	hintCheck = 2 * time.Second
 
 	// askTimeout bounds every single question of this file and of lookup.go.
 	askTimeout = 10 * time.Second
@@ -40,27 +35,17 @@ const (
 	tipReads      = 3
 )
 
-// shardNow asks Lineage, with a deadline. Without a Lineage, or without an answer, listed is unknown.
-func (r *reader) shardNow(ctx context.Context) (shard kcl.Shard, children []kcl.ChildShard, listed, known bool) {
+// list asks Lineage for the shard. known is false without a Lineage and without an answer.
+func (r *reader) list(ctx context.Context) (l shardread.Listing, known bool) {
 	if r.Lineage == nil {
-		return kcl.Shard{}, nil, false, false
+		return shardread.Listing{}, false
 	}
-	children, err := line.Call(ctx, lineageTimeout, func(ctx context.Context) (children []kcl.ChildShard, err error) {
-		shard, children, listed, err = r.Lineage.Shard(ctx, r.shardID)
-		return children, err
-	})
+	l, err := shardread.List(ctx, r.Lineage, r.shardID, lineageTimeout)
 	if err != nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "shard list not available", slog.Any("err", err))
-		return kcl.Shard{}, nil, false, false
+		return shardread.Listing{}, false
 	}
-	return shard, children, listed, true
-}
-
-// closedByLineage tells whether a shard that idles is closed and has children, so
-// that it is worth asking whether it has ended.
-func (r *reader) closedByLineage(ctx context.Context) bool {
-	shard, children, _, known := r.shardNow(ctx)
-	return known && shard.Closed() && len(children) > 0
+	return l, true
 }
 
 // checkShardEnd finds out whether the shard has ended although its stream did
@@ -68,13 +53,12 @@ func (r *reader) closedByLineage(ctx context.Context) bool {
 // GetRecords first: a nil continuation can be as wrong as any other answer.
 func (r *reader) checkShardEnd(ctx context.Context, e end) {
 	children := e.children
-	var shard kcl.Shard
+	var l shardread.Listing
 	if children == nil {
-		var listed bool
-		shard, children, listed, _ = r.shardNow(ctx)
-		if len(children) == 0 || listed && !shard.Closed() || !listed && !e.closed {
+		if l, _ = r.list(ctx); !l.MayHaveEnded(e.closed) {
 			return
 		}
+		children = l.Children
 	}
 	ended, err := r.readRest(ctx, &children)
 	switch {
@@ -82,13 +66,13 @@ func (r *reader) checkShardEnd(ctx context.Context, e end) {
 	case ended:
 		r.finish(children)
 	case err != nil:
-		if shard.ID == "" {
-			shard, _, _, _ = r.shardNow(ctx)
+		if l.Shard.ID == "" {
+			l, _ = r.list(ctx)
 		}
-		r.unconfirmed(ctx, err, shard, children, e)
+		r.unconfirmed(ctx, err, l.Shard, children, e)
 	}
 	if r.judge.Doubts() {
-		r.idleFor = doubtCheck
+		r.idleFor = shardend.DoubtCheck
 	}
 }
 
@@ -139,13 +123,10 @@ func (r *reader) readRest(ctx context.Context, children *[]kcl.ChildShard) (ende
 	if answer.Children != nil {
 		*children = answer.Children
 	}
-	if r.judge.Ended(time.Now(), at, answer) {
-		return true, nil
+	if err := r.judge.Confirm(time.Now(), at, answer); err != nil {
+		return false, err
 	}
-	if answer.More {
-		return false, errContradicted
-	}
-	return false, errUnconfirmed
+	return true, nil
 }
 
 // drain delivers what GetRecords brings after the last position, until there is
@@ -186,9 +167,7 @@ func (r *reader) drain(ctx context.Context) error {
 		}
 		if len(records) > 0 {
 			empty, tip = 0, 0
-			b := kcl.Batch{Records: records, Next: kcl.After(records[len(records)-1].SequenceNumber()), ReceivedAt: time.Now()}
-			fromsdk.SetLag(&b, out.MillisBehindLatest)
-			if !r.deliver(b, size) {
+			if !r.deliver(fromsdk.Batch(records, r.next, out.MillisBehindLatest), size) {
 				return nil
 			}
 		}
@@ -228,17 +207,8 @@ func (r *reader) asker() shardend.Asker {
 func (r *reader) iterator(ctx context.Context, at kcl.Position) (*string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	in := &kinesis.GetShardIteratorInput{
-		StreamName: aws.String(streamName(r.StreamARN)), StreamARN: &r.StreamARN,
-		ShardId: &r.shardID, ShardIteratorType: types.ShardIteratorType(at.Kind.String()),
-	}
-	switch at.Kind {
-	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
-		in.StartingSequenceNumber = &at.SequenceNumber
-	case kcl.AtTimestamp:
-		in.Timestamp = &at.Timestamp
-	case kcl.TrimHorizon, kcl.Latest:
-	}
+	in := shardread.IteratorInput(at)
+	in.StreamName, in.StreamARN, in.ShardId = aws.String(streamName(r.StreamARN)), &r.StreamARN, &r.shardID
 	out, err := r.Client.GetShardIterator(ctx, in, r.asking)
 	if err != nil {
 		return nil, err

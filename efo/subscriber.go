@@ -15,6 +15,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardread"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -23,26 +24,6 @@ const (
 	DefaultSilenceTimeout = 35 * time.Second
 	DefaultCallTimeout    = 20 * time.Second
 )
-
-// Observer is told how reading goes, for status and health. Its methods are
-// called on the reader's goroutine and must return at once.
-type Observer interface {
-	// Opened says that a subscription was accepted.
-	Opened()
-	// Received says that an event arrived, also an empty one, or that a large one
-	// is arriving.
-	Received()
-	// Retrying says that reading failed and is tried again after wait.
-	Retrying(err error, wait time.Duration)
-}
-
-// Lineage answers what ListShards knows, from one view per stream that all its
-// shards share.
-type Lineage interface {
-	// Shard returns the shard and the children that name it as a parent, at
-	// most a few seconds old. ok is false when the shard is not listed.
-	Shard(ctx context.Context, shardID string) (shard kcl.Shard, children []kcl.ChildShard, ok bool, err error)
-}
 
 // Config says how a [Subscriber] reads. Client, StreamARN and ConsumerARN are
 // required.
@@ -60,7 +41,7 @@ type Config struct {
 	// Lineage answers whether a shard is closed and what continues it. Without
 	// it a shard ends only when its stream says so, which is enough on AWS and
 	// not on every emulator.
-	Lineage Lineage
+	Lineage kcl.Lineage
 	// Lookups is shared by all subscribers of a stream, so that one of them asks
 	// what became of the consumer when all fail. Defaults to one for each.
 	Lookups *Lookups
@@ -80,7 +61,7 @@ type Config struct {
 	// Metrics of the shard; nil counts nothing.
 	Metrics *metrics.Shard
 	// Observer may be nil.
-	Observer Observer
+	Observer kcl.ReadObserver
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -134,7 +115,7 @@ func NewSubscriber(cfg Config) *Subscriber {
 	if cfg.Owned == nil {
 		cfg.Owned = func() bool { return true }
 	}
-	cfg.Observer = cmp.Or[Observer](cfg.Observer, unobserved{})
+	cfg.Observer = cmp.Or[kcl.ReadObserver](cfg.Observer, shardread.Unobserved{})
 	s := &Subscriber{cfg: cfg}
 	if cfg.Client == nil {
 		return s // Batches says so
@@ -147,12 +128,6 @@ func NewSubscriber(cfg Config) *Subscriber {
 	s.ask = line.NewClient(own)
 	return s
 }
-
-type unobserved struct{}
-
-func (unobserved) Opened()                       {}
-func (unobserved) Received()                     {}
-func (unobserved) Retrying(error, time.Duration) {}
 
 // Batches reads the shard from a position until the shard ends, the loop is
 // left, ctx ends or nothing more can be done.
@@ -169,8 +144,8 @@ func (unobserved) Retrying(error, time.Duration) {}
 //
 // Transient failures are retried without end and told to the Observer. An
 // error that is yielded is final: it wraps [kcl.ErrStreamNotFound],
-// [kcl.ErrAccessDenied], [ErrConsumerNotFound], [ErrShardNotFound] or
-// [ErrInvalidPosition], is a mistake in the Config, or is the cause of ctx.
+// [kcl.ErrAccessDenied], [ErrConsumerNotFound], [kcl.ErrShardNotFound] or
+// [kcl.ErrInvalidPosition], is a mistake in the Config, or is the cause of ctx.
 //
 // From [kcl.Latest] the reader starts when the first subscription is accepted.
 // Should that die before its first event, the next one starts at the time that
@@ -189,7 +164,7 @@ func (s *Subscriber) Batches(ctx context.Context, shardID string, from kcl.Posit
 			shardID: shardID,
 			next:    from,
 			yield:   yield,
-			backoff: retry.New(firstBackoff, maxBackoff),
+			backoff: retry.New(shardread.FirstBackoff, maxBackoff),
 			log:     s.cfg.Logger.With(slog.String("stream", streamName(s.cfg.StreamARN)), slog.String("shard", shardID)),
 		}
 		if err := r.run(ctx); err != nil && !r.finished {

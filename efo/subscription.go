@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
@@ -19,6 +18,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/shardend"
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 // subscription opens one subscription and follows it to its end. However it is
@@ -49,7 +49,7 @@ func (r *reader) open(ctx context.Context, silence *line.Silence) (*kinesis.Subs
 	out, err := r.Client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN:      &r.ConsumerARN,
 		ShardId:          &r.shardID,
-		StartingPosition: startingPosition(r.next),
+		StartingPosition: shardread.StartingPosition(r.next),
 	}, r.options)
 	silence.Stop()
 	r.sub.last = time.Now()
@@ -62,13 +62,7 @@ func (r *reader) open(ctx context.Context, silence *line.Silence) (*kinesis.Subs
 	if err != nil {
 		return nil, err
 	}
-	if r.next.Kind == kcl.Latest {
-		// From here on LATEST would mean a later tip than the one that was
-		// accepted. Kinesis' clock, to the second, stands for it until an event comes.
-		if t, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !t.IsZero() {
-			r.next = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: t.Add(-time.Second)}
-		}
-	}
+	r.next = shardread.Anchor(r.next, out.ResultMetadata) // the position until the first event comes
 	return out.GetStream(), nil
 }
 
@@ -83,18 +77,6 @@ func (r *reader) options(o *kinesis.Options) {
 
 // asking are the options of every other call.
 func (r *reader) asking(o *kinesis.Options) { o.HTTPClient = r.sub.ask }
-
-func startingPosition(p kcl.Position) *types.StartingPosition {
-	sp := &types.StartingPosition{Type: types.ShardIteratorType(p.Kind.String())}
-	switch p.Kind {
-	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
-		sp.SequenceNumber = &p.SequenceNumber
-	case kcl.AtTimestamp:
-		sp.Timestamp = &p.Timestamp
-	case kcl.TrimHorizon, kcl.Latest:
-	}
-	return sp
-}
 
 // follow delivers events until the subscription ends.
 func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEventStream, arriving *line.Silence) (e end) {
@@ -143,10 +125,10 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 			continue
 		case <-idle.C:
 			if !hinted {
-				r.idleFor = min(2*r.idleFor, idleCheckMax)
+				r.idleFor = shardend.Rarer(r.idleFor)
 			}
 			hinted = false
-			if r.closedByLineage(ctx) {
+			if l, _ := r.list(ctx); l.MayHaveEnded(false) {
 				e.reason, e.check = ReasonCheck, true
 				return e
 			}
@@ -200,14 +182,10 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 		e.reason, e.err = awserr.Code(err), err
 		return true
 	}
-	b := kcl.Batch{Records: records, Next: r.next, ReceivedAt: time.Now()}
-	fromsdk.SetLag(&b, ev.MillisBehindLatest)
-	switch {
-	case isPosition(ev.ContinuationSequenceNumber):
-		// With children as well it is not the end: there is more to read.
+	b := fromsdk.Batch(records, r.next, ev.MillisBehindLatest)
+	if isPosition(ev.ContinuationSequenceNumber) {
+		// An event with a continuation is not the last one, even if it names children.
 		b.Next = kcl.After(*ev.ContinuationSequenceNumber)
-	case len(records) > 0:
-		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 	}
 	if ev.ContinuationSequenceNumber == nil {
 		children := fromsdk.Children(ev.ChildShards, r.shardID)
@@ -241,7 +219,7 @@ func (r *reader) ended(ctx context.Context, stream *kinesis.SubscribeToShardEven
 		e.reason = ReasonCanceled
 	case err != nil:
 		e.reason, e.err = awserr.Code(err), err
-		if classify(err) == actInUse {
+		if classify(err) == shardread.InUse {
 			e.reason = ReasonTakeover
 		}
 	case time.Since(opened) >= almost:

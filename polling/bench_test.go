@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardread"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -41,7 +42,7 @@ func BenchmarkFetch(b *testing.B) {
 				pace:    new(pace),
 				http:    client.Options().HTTPClient,
 				shardID: "shardId-000000000000",
-				backoff: retry.New(firstBackoff, maxBackoff), throttle: retry.New(firstThrottle, maxThrottle),
+				backoff: retry.New(shardread.FirstBackoff, maxBackoff), throttle: retry.New(firstThrottle, maxThrottle),
 				log: slog.New(slog.DiscardHandler),
 			}
 			require.NoError(b, r.open(b.Context()))

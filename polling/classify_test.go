@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 func code(c string) error { return &smithy.GenericAPIError{Code: c, Message: "m"} }
@@ -22,38 +24,38 @@ func TestP15Classify(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		err  error
-		want action
+		want shardread.Action
 	}{
-		{&types.ExpiredIteratorException{}, actRenew},
-		{&types.InvalidArgumentException{}, actRenew},
-		{&types.ProvisionedThroughputExceededException{}, actThrottle},
-		{&types.LimitExceededException{}, actThrottle},
-		{&types.KMSThrottlingException{}, actThrottle},
-		{code("ThrottlingException"), actThrottle},
-		{code("RequestLimitExceeded"), actThrottle},
-		{&types.ResourceNotFoundException{}, actLookup},
-		{&types.KMSAccessDeniedException{}, actSlow},
-		{&types.KMSDisabledException{}, actSlow},
-		{&types.KMSInvalidStateException{}, actSlow},
-		{&types.KMSNotFoundException{}, actSlow},
-		{&types.KMSOptInRequired{}, actSlow},
-		{&types.AccessDeniedException{}, actDenied},
-		{code("UnrecognizedClientException"), actDenied},
-		{code("InvalidSignatureException"), actDenied},
-		{&types.ValidationException{}, actStop},
-		{code("UnknownOperationException"), actStop},
-		{code("SerializationException"), actStop},
-		{&types.InternalFailureException{}, actRetry},
-		{&types.ResourceInUseException{}, actRetry},
-		{code("ServiceUnavailable"), actRetry},
-		{code("ExpiredTokenException"), actRetry}, // the provider of the credentials brings new ones
-		{code("SomethingNew"), actRetry},
-		{context.DeadlineExceeded, actRetry},
-		{io.ErrUnexpectedEOF, actRetry},
-		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, actRetry},
-		{&smithy.DeserializationError{Err: errors.New("bad JSON")}, actRetry},
-		{&smithy.CanceledError{Err: context.Canceled}, actRetry},
-		{errNoChildren, actRetry},
+		{&types.ExpiredIteratorException{}, shardread.Renew},
+		{&types.InvalidArgumentException{}, shardread.Renew},
+		{&types.ProvisionedThroughputExceededException{}, shardread.Throttle},
+		{&types.LimitExceededException{}, shardread.Throttle},
+		{&types.KMSThrottlingException{}, shardread.Throttle},
+		{code("ThrottlingException"), shardread.Throttle},
+		{code("RequestLimitExceeded"), shardread.Throttle},
+		{&types.ResourceNotFoundException{}, shardread.Lookup},
+		{&types.KMSAccessDeniedException{}, shardread.Slow},
+		{&types.KMSDisabledException{}, shardread.Slow},
+		{&types.KMSInvalidStateException{}, shardread.Slow},
+		{&types.KMSNotFoundException{}, shardread.Slow},
+		{&types.KMSOptInRequired{}, shardread.Slow},
+		{&types.AccessDeniedException{}, shardread.Denied},
+		{code("UnrecognizedClientException"), shardread.Denied},
+		{code("InvalidSignatureException"), shardread.Denied},
+		{&types.ValidationException{}, shardread.Stop},
+		{code("UnknownOperationException"), shardread.Stop},
+		{code("SerializationException"), shardread.Stop},
+		{&types.InternalFailureException{}, shardread.Retry},
+		{&types.ResourceInUseException{}, shardread.Retry},
+		{code("ServiceUnavailable"), shardread.Retry},
+		{code("ExpiredTokenException"), shardread.Retry}, // the provider of the credentials brings new ones
+		{code("SomethingNew"), shardread.Retry},
+		{context.DeadlineExceeded, shardread.Retry},
+		{io.ErrUnexpectedEOF, shardread.Retry},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, shardread.Retry},
+		{&smithy.DeserializationError{Err: errors.New("bad JSON")}, shardread.Retry},
+		{&smithy.CanceledError{Err: context.Canceled}, shardread.Retry},
+		{errNoChildren, shardread.Retry},
 	} {
 		require.Equal(t, test.want, classify(test.err), "%T %v", test.err, test.err)
 		require.Equal(t, test.want, classify(fmt.Errorf("operation error Kinesis: GetRecords, %w", test.err)), "wrapped %T", test.err)

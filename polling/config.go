@@ -2,7 +2,6 @@ package polling
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardread"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -22,26 +22,6 @@ const (
 
 	DefaultPrefetchBytes = 2 << 20
 )
-
-// Observer is told how reading goes, for status and health. Its methods are
-// called on the goroutine of the loop over Batches, between two runs of its
-// body, and must return at once.
-type Observer interface {
-	// Opened says that a shard iterator was obtained.
-	Opened()
-	// Received says that GetRecords was answered, also without records.
-	Received()
-	// Retrying says that reading failed and is tried again after wait.
-	Retrying(err error, wait time.Duration)
-}
-
-// Lineage answers what ListShards knows, from one view per stream that all its
-// shards share.
-type Lineage interface {
-	// Shard returns the shard and the children that name it as a parent, at
-	// most a few seconds old. ok is false when the shard is not listed.
-	Shard(ctx context.Context, shardID string) (shard kcl.Shard, children []kcl.ChildShard, ok bool, err error)
-}
 
 // Config says how a [Fetcher] reads. Client and one of StreamARN and
 // StreamName are required.
@@ -56,7 +36,7 @@ type Config struct {
 	// Lineage names the children of a shard when the service's last answer does
 	// not. Without it such a shard is asked again and again: AWS always names
 	// them, some emulators do not.
-	Lineage Lineage
+	Lineage kcl.Lineage
 	// IdleInterval is the time between two calls once the reader has caught up
 	// and no records come (idleTimeBetweenReadsInMillis in the KCL). Each answer
 	// with records halves the time, down to 200ms, and each one without doubles
@@ -81,7 +61,7 @@ type Config struct {
 	// Metrics of the shard; nil counts nothing.
 	Metrics *metrics.Shard
 	// Observer may be nil.
-	Observer Observer
+	Observer kcl.ReadObserver
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -122,7 +102,7 @@ func (c Config) withDefaults() Config {
 	c.MaxRecords = cmp.Or(c.MaxRecords, DefaultMaxRecords)
 	c.PrefetchBytes = cmp.Or(c.PrefetchBytes, DefaultPrefetchBytes)
 	c.CallTimeout = cmp.Or(c.CallTimeout, DefaultCallTimeout)
-	c.Observer = cmp.Or[Observer](c.Observer, unobserved{})
+	c.Observer = cmp.Or[kcl.ReadObserver](c.Observer, shardread.Unobserved{})
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }
@@ -142,9 +122,3 @@ func (c Config) resource() string {
 	}
 	return "stream " + c.StreamName
 }
-
-type unobserved struct{}
-
-func (unobserved) Opened()                       {}
-func (unobserved) Received()                     {}
-func (unobserved) Retrying(error, time.Duration) {}

@@ -14,15 +14,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardend"
-)
-
-const (
-	// idleCheck is how long a shard is without records at its tip before Lineage is
-	// asked whether it is closed; it doubles up to idleCheckMax while it is not.
-	idleCheck    = 30 * time.Second
-	idleCheckMax = 10 * time.Minute
-	// doubtCheck is the time between two questions while an end is in doubt.
-	doubtCheck = 15 * time.Second
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 // ending is what a reader knows of an end that may have come.
@@ -44,7 +36,7 @@ func (e *ending) note(answer *kinesis.GetRecordsOutput, records []kcl.Record, wa
 	case len(records) > 0:
 		e.last = records[len(records)-1].SequenceNumber()
 		e.judge.Forget()
-		e.tipSince, e.idleFor = time.Time{}, idleCheck
+		e.tipSince, e.idleFor = time.Time{}, shardend.IdleCheck
 	case !tip && answer.MillisBehindLatest != nil:
 		e.tipSince = time.Time{}
 	}
@@ -76,7 +68,7 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 	if children == nil {
 		var err error
 		if children, err = r.listed(ctx, said); err != nil {
-			r.ending.tipSince, r.ending.idleFor = time.Now(), min(2*r.ending.idleFor, idleCheckMax)
+			r.ending.tipSince, r.ending.idleFor = time.Now(), shardend.Rarer(r.ending.idleFor)
 			if said {
 				out.received, out.err = false, err
 			}
@@ -85,8 +77,8 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 	}
 	at := shardend.Place{Next: r.position, Last: r.ending.last}
 	answer, err := r.asker(out).Ask(ctx, at)
-	if err != nil && classify(err) == actRenew {
-		err = fmt.Errorf("%w: %s refused: %s", errUnconfirmed, out.op, awserr.Code(err)) // no fault of the position that is read on from
+	if err != nil && classify(err) == shardread.Renew {
+		err = fmt.Errorf("%w: %s refused: %s", shardend.ErrUnconfirmed, out.op, awserr.Code(err)) // no fault of the position that is read on from
 	}
 	if err != nil {
 		out.received, out.err = false, err
@@ -95,18 +87,14 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 	if answer.Children != nil {
 		children = answer.Children
 	}
-	if r.ending.judge.Ended(time.Now(), at, answer) {
+	err = r.ending.judge.Confirm(time.Now(), at, answer)
+	if err == nil {
 		out.batch = kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}
 		return true
 	}
-	r.ending.tipSince, r.ending.idleFor = time.Now(), doubtCheck
-	switch {
-	case !said:
+	r.ending.tipSince, r.ending.idleFor = time.Now(), shardend.DoubtCheck
+	if !said {
 		return false
-	case answer.More:
-		err = errContradicted
-	default:
-		err = errUnconfirmed
 	}
 	out.received, out.err = false, err
 	return true
@@ -118,19 +106,14 @@ func (r *reader) listed(ctx context.Context, said bool) ([]kcl.ChildShard, error
 	if r.Lineage == nil {
 		return nil, errNoLineage
 	}
-	var shard kcl.Shard
-	var listed bool
-	children, err := line.Call(ctx, r.CallTimeout, func(ctx context.Context) (children []kcl.ChildShard, err error) {
-		shard, children, listed, err = r.Lineage.Shard(ctx, r.shardID)
-		return children, err
-	})
-	switch {
-	case err != nil:
+	l, err := shardread.List(ctx, r.Lineage, r.shardID, r.CallTimeout)
+	if err != nil {
 		return nil, err
-	case len(children) == 0, listed && !shard.Closed(), !listed && !said:
+	}
+	if !l.MayHaveEnded(said) {
 		return nil, errNoChildren
 	}
-	return children, nil
+	return l.Children, nil
 }
 
 // asker asks besides the reader's own iterator, at the reader's pace and within
@@ -140,8 +123,11 @@ func (r *reader) asker(out *outcome) shardend.Asker {
 		ShardID: r.shardID,
 		Iterator: func(ctx context.Context, at kcl.Position) (*string, error) {
 			out.op = opIterator
-			iterator, _, err := r.iteratorAt(ctx, at)
-			return iterator, err
+			answer, err := r.iteratorAt(ctx, at)
+			if err != nil {
+				return nil, err
+			}
+			return answer.ShardIterator, nil
 		},
 		Records: func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
 			out.op = opRecords
@@ -165,8 +151,6 @@ func (r *reader) asker(out *outcome) shardend.Asker {
 
 // What the observer and the log are told of an end that does not count.
 var (
-	errNoChildren   = errors.New("the end of the shard names no children, and ListShards does not call the shard closed with children")
-	errNoLineage    = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
-	errContradicted = errors.New("the service sent an end of the shard, and, asked again, records behind it")
-	errUnconfirmed  = errors.New("the service sent an end of the shard, and does not confirm it yet")
+	errNoChildren = errors.New("the end of the shard names no children, and ListShards does not call the shard closed with children")
+	errNoLineage  = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
 )

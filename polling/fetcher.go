@@ -10,6 +10,8 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardend"
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 // Fetcher reads one shard with GetRecords (PrefetchRecordsPublisher in the
@@ -53,8 +55,8 @@ func NewFetcher(cfg Config) *Fetcher {
 //
 // Transient failures and throttling are retried without end and told to the
 // Observer. An error that is yielded is final: it wraps
-// [kcl.ErrStreamNotFound], [kcl.ErrAccessDenied], [ErrShardNotFound] or
-// [ErrInvalidPosition], is a mistake in the Config or in the request, or is the
+// [kcl.ErrStreamNotFound], [kcl.ErrAccessDenied], [kcl.ErrShardNotFound] or
+// [kcl.ErrInvalidPosition], is a mistake in the Config or in the request, or is the
 // cause of ctx.
 //
 // From [kcl.Latest] the reader starts when the first shard iterator is
@@ -75,10 +77,10 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 			http:     f.http,
 			shardID:  shardID,
 			position: from,
-			backoff:  retry.New(firstBackoff, maxBackoff),
+			backoff:  retry.New(shardread.FirstBackoff, maxBackoff),
 			throttle: retry.New(firstThrottle, maxThrottle),
 			behind:   true,
-			ending:   ending{idleFor: idleCheck},
+			ending:   ending{idleFor: shardend.IdleCheck},
 			log:      f.cfg.Logger.With(slog.String("stream", f.cfg.name()), slog.String("shard", shardID)),
 		}
 		r.Metrics.SetFanOut(false)

@@ -517,7 +517,7 @@ func TestFinalErrors(t *testing.T) {
 		says   []string
 	}{
 		"stream": {gone: true, is: kcl.ErrStreamNotFound, says: []string{stream}},
-		"shard":  {shard: "shardId-000000000009", is: polling.ErrShardNotFound, says: []string{"shardId-000000000009", stream}},
+		"shard":  {shard: "shardId-000000000009", is: kcl.ErrShardNotFound, says: []string{"shardId-000000000009", stream}},
 		"denied iterator": {
 			config: kinesistest.Config{Deny: func(op, _ string) bool { return op == "GetShardIterator" }},
 			is:     kcl.ErrAccessDenied, says: []string{"allow kinesis:GetShardIterator", stream},
@@ -531,7 +531,7 @@ func TestFinalErrors(t *testing.T) {
 			config: kinesistest.Config{Deny: func(op, _ string) bool { return op == "DescribeStreamSummary" }},
 			is:     kcl.ErrAccessDenied, says: []string{"allow kinesis:DescribeStreamSummary", "shardId-000000000009"},
 		},
-		"position": {from: kcl.After("49590338271490256608559692538361571095921575989136588898"), is: polling.ErrInvalidPosition, says: []string{shard0, "AFTER_SEQUENCE_NUMBER"}},
+		"position": {from: kcl.After("49590338271490256608559692538361571095921575989136588898"), is: kcl.ErrInvalidPosition, says: []string{shard0, "AFTER_SEQUENCE_NUMBER"}},
 		"refused iterators": {
 			fault: kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "no")}},
 			says:  []string{"in a row were refused", "InvalidArgumentException"},

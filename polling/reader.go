@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
@@ -18,18 +16,17 @@ import (
 	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
 const (
 	// Waits are within plus or minus half, so a service that always fails is
 	// called less than once in five seconds.
-	firstBackoff = 500 * time.Millisecond
-	maxBackoff   = 12 * time.Second
+	maxBackoff = 12 * time.Second
 	// A throttled shard is shared with others: who waits longer than they do
 	// gets less than its share.
 	firstThrottle = 250 * time.Millisecond
 	maxThrottle   = time.Second
-	slowBackoff   = 30 * time.Second
 
 	// maxRefusals is after how many useless iterators in a row the request
 	// itself must be wrong.
@@ -132,45 +129,29 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 
 // open gets an iterator for the position.
 func (r *reader) open(ctx context.Context) error {
-	iterator, served, err := r.iteratorAt(ctx, r.position)
+	answer, err := r.iteratorAt(ctx, r.position)
 	if err != nil {
 		return err
 	}
-	if r.position.Kind == kcl.Latest && !served.IsZero() {
-		// From here on LATEST would mean a later tip than this iterator's.
-		// Kinesis' clock, to the second, stands for it until a record comes.
-		r.position = kcl.Position{Kind: kcl.AtTimestamp, Timestamp: served.Add(-time.Second)}
-	}
-	r.iterator = iterator
+	r.position = shardread.Anchor(r.position, answer.ResultMetadata) // until the first record comes
+	r.iterator = answer.ShardIterator
 	return nil
 }
 
-// iteratorAt gets an iterator, and the service's time at that, zero when it does not say.
-func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*string, time.Time, error) {
-	in := &kinesis.GetShardIteratorInput{
-		StreamARN:         optional(r.StreamARN),
-		StreamName:        optional(r.StreamName),
-		ShardId:           &r.shardID,
-		ShardIteratorType: types.ShardIteratorType(at.Kind.String()),
-	}
-	switch at.Kind {
-	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
-		in.StartingSequenceNumber = &at.SequenceNumber
-	case kcl.AtTimestamp:
-		in.Timestamp = &at.Timestamp
-	case kcl.TrimHorizon, kcl.Latest:
-	}
+// iteratorAt gets an iterator. The answer has one if there is no error.
+func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*kinesis.GetShardIteratorOutput, error) {
+	in := shardread.IteratorInput(at)
+	in.StreamARN, in.StreamName, in.ShardId = optional(r.StreamARN), optional(r.StreamName), &r.shardID
 	out, err := line.Call(ctx, r.CallTimeout, func(ctx context.Context) (*kinesis.GetShardIteratorOutput, error) {
 		return r.Client.GetShardIterator(ctx, in, r.options)
 	})
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, err
 	}
 	if aws.ToString(out.ShardIterator) == "" {
-		return nil, time.Time{}, errors.New("the service sent no shard iterator")
+		return nil, errors.New("the service sent no shard iterator")
 	}
-	served, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
-	return out.ShardIterator, served, nil
+	return out, nil
 }
 
 // read calls GetRecords once.
@@ -207,11 +188,8 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 		return
 	}
 	out.grant.keep(int64(total) + recordBytes*int64(len(records)))
-	now := time.Now()
-	b := kcl.Batch{Records: records, Next: r.position, ReceivedAt: now}
-	fromsdk.SetLag(&b, answer.MillisBehindLatest)
+	b := fromsdk.Batch(records, r.position, answer.MillisBehindLatest)
 	if len(records) > 0 {
-		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
 		r.recordSize = total/len(records) + 1
 	}
 	wasBehind := r.behind
@@ -219,13 +197,24 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 	r.behind = b.BehindLatest > 0 || len(records) >= limit
 	r.pace.answered(sent, out.headers, total, len(records) > 0, !r.behind, r.IdleInterval)
 	r.position = b.Next
-	if b.End = r.ending.note(answer, records, wasBehind, fromsdk.Children(answer.ChildShards, r.shardID), now); b.End != nil {
+	if b.End = r.ending.note(answer, records, wasBehind, fromsdk.Children(answer.ChildShards, r.shardID), b.ReceivedAt); b.End != nil {
 		b.Next = kcl.Position{}
 	}
 	if aws.ToString(r.iterator) == "" {
 		r.iterator = nil // records of this answer are delivered before it is asked whether it was the last
 	}
 	out.batch, out.payload, out.received = b, payload, true
+}
+
+// classify decides what the reader does about an error.
+func classify(err error) shardread.Action {
+	switch {
+	case awserr.Throttled(err):
+		return shardread.Throttle
+	case awserr.Is(err, "ExpiredIteratorException", "InvalidArgumentException"):
+		return shardread.Renew
+	}
+	return shardread.Classify(err)
 }
 
 // failed decides what follows from an error: how long to wait before the next
@@ -236,22 +225,22 @@ func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error)
 	wait := time.Duration(0)
 	act := classify(err)
 	switch act {
-	case actRetry:
+	case shardread.Retry:
 		wait = r.backoff.Next()
-	case actThrottle:
+	case shardread.Throttle:
 		wait = r.throttle.Next()
 		if r.failures == 1 && op == opRecords {
 			r.pace.refused(out.at)
 		}
-	case actSlow:
-		wait = slowBackoff/2 + rand.N(slowBackoff)
-	case actRenew:
+	case shardread.Slow:
+		wait = shardread.SlowWait()
+	case shardread.Renew:
 		if op == opIterator && r.position.Kind == kcl.AtTimestamp {
 			wait = r.backoff.Next() // a time in the future becomes valid by waiting
 			break
 		}
 		if op == opIterator {
-			return 0, fmt.Errorf("%w: %s on shard %s of %s: %w", ErrInvalidPosition, r.position, r.shardID, r.resource(), err)
+			return 0, fmt.Errorf("%w: %s on shard %s of %s: %w", kcl.ErrInvalidPosition, r.position, r.shardID, r.resource(), err)
 		}
 		r.iterator = nil
 		r.refusals++
@@ -261,15 +250,15 @@ func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error)
 		if r.refusals > 1 {
 			wait = r.backoff.Next()
 		}
-	case actLookup:
+	case shardread.Lookup:
 		if err := r.lookup(ctx, err); err != nil {
 			return 0, err
 		}
 		r.iterator = nil
 		wait = r.backoff.Next()
-	case actDenied:
+	case shardread.Denied:
 		return 0, awserr.Explain(err, "kinesis:"+op, r.resource())
-	case actStop:
+	case shardread.Stop:
 		return 0, fmt.Errorf("%s on shard %s of %s: %w", op, r.shardID, r.resource(), err)
 	}
 	r.retrying(ctx, act, op, wait, err)
@@ -300,18 +289,18 @@ func (r *reader) lookup(ctx context.Context, notFound error) error {
 			return nil // as above
 		}
 	}
-	return fmt.Errorf("%w: %s of %s: %w", ErrShardNotFound, r.shardID, r.resource(), notFound)
+	return fmt.Errorf("%w: %s of %s: %w", kcl.ErrShardNotFound, r.shardID, r.resource(), notFound)
 }
 
 // retrying tells the operator, the observer and the metrics. What is ordinary,
 // an iterator that expired and a little throttling, is no warning; a failure
 // that lasts is one each time that it has doubled.
-func (r *reader) retrying(ctx context.Context, act action, op string, wait time.Duration, err error) {
+func (r *reader) retrying(ctx context.Context, act shardread.Action, op string, wait time.Duration, err error) {
 	r.Metrics.Retried(op, awserr.Code(err))
 	r.Observer.Retrying(err, wait)
 	level := slog.LevelWarn
 	switch doubled := r.failures&(r.failures-1) == 0; {
-	case act == actRenew && r.refusals == 1, act == actThrottle && r.failures < 8, !doubled:
+	case act == shardread.Renew && r.refusals == 1, act == shardread.Throttle && r.failures < 8, !doubled:
 		level = slog.LevelDebug
 	}
 	r.log.LogAttrs(ctx, level, "reading failed, trying again", slog.String("operation", op), slog.String("code", awserr.Code(err)),

@@ -7,14 +7,9 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
-	"github.com/kinesis-go/kcl/polling"
 )
 
 const examineAge = 5 * time.Second // how old the answer to another shard's question for the stream may be
-
-func isShardGone(err error) bool {
-	return errors.Is(err, efo.ErrShardNotFound) || errors.Is(err, polling.ErrShardNotFound)
-}
 
 // recoverFrom acts on an error that was final for the source, which read through
 // the stream consumer used. Many shards come here at the same time, so one acts for all.
@@ -24,7 +19,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 		_ = c.stream.registered.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
 		return done
 	}
-	if !isShardGone(cause) || c.stream.err() != nil {
+	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {
 		return done
 	}
 	c.missing = true

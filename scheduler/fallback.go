@@ -296,7 +296,7 @@ func (f *fallback) change(ctx context.Context) {
 // at with an error that is final.
 func (f *fallback) avoidable(err error) bool {
 	switch {
-	case f.off(), errors.Is(err, kcl.ErrStreamNotFound), isShardGone(err), errors.Is(err, efo.ErrInvalidPosition), errors.Is(err, polling.ErrInvalidPosition):
+	case f.off(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound), errors.Is(err, kcl.ErrInvalidPosition):
 		return false
 	case errors.Is(err, efo.ErrConsumerNotFound):
 		return f.stream.cfg.ConsumerARN != "" // any other is registered again

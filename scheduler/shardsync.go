@@ -338,7 +338,8 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	case errors.Is(cause, kcl.ErrStreamRecreated):
 		s.stopStream(ctx, st, cause)
 		return
-	case errors.Is(cause, kcl.ErrAccessDenied) && !isShardGone(cause): // fan-out can be denied, and polling find no shard
+	case errors.Is(cause, kcl.ErrAccessDenied) && !errors.Is(cause, kcl.ErrShardNotFound):
+		// Polling can miss a shard while fan-out is denied: then the stream is examined.
 		return
 	}
 	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})

@@ -26,7 +26,7 @@ func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned f
 	return s.newFallback(st, p, m, owned, shardID)
 }
 
-func (s *Scheduler) newFetcher(st *stream, o polling.Observer, m *metrics.Shard) *polling.Fetcher {
+func (s *Scheduler) newFetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *polling.Fetcher {
 	return polling.NewFetcher(polling.Config{
 		Client:    s.cfg.Kinesis,
 		StreamARN: st.id.ARN,
@@ -38,7 +38,7 @@ func (s *Scheduler) newFetcher(st *stream, o polling.Observer, m *metrics.Shard)
 	})
 }
 
-func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o efo.Observer, m *metrics.Shard, owned func() bool) *efo.Subscriber {
+func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool) *efo.Subscriber {
 	return efo.NewSubscriber(efo.Config{
 		Client:      s.cfg.Kinesis,
 		HTTPClient:  s.http,

@@ -10,10 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
-	"github.com/kinesis-go/kcl/polling"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -161,7 +159,7 @@ func TestP16CheckpointOfAnotherShard(t *testing.T) {
 				require.NotZero(t, b.shard(shards[1]).Records)
 				require.Equal(t, wrong.Checkpoint, r.row(shards[0]).Checkpoint)
 				err := b.Healthy()
-				require.True(t, errors.Is(err, polling.ErrInvalidPosition) || errors.Is(err, efo.ErrInvalidPosition), "%v", err)
+				require.True(t, errors.Is(err, kcl.ErrInvalidPosition), "%v", err)
 				require.ErrorContains(t, err, shards[0])
 				require.Len(t, b.stalls(), 1)
 				require.NoError(t, b.stop())

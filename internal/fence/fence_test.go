@@ -48,11 +48,12 @@ var layers = map[string][]string{
 	"internal/awserr":     {"."},
 	"internal/fromsdk":    {"."},
 	"internal/shardend":   {".", "internal/fromsdk"},
+	"internal/shardread":  {".", "internal/awserr", "internal/line"},
 	"internal/awstest":    {".", "metrics", "kinesistest", "internal/dynamotest"},
 	"internal/dynamotest": {},
 	// 2: parts
-	"efo":              {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend"},
-	"polling":          {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend"},
+	"efo":              {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
+	"polling":          {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
 	"checkpoint":       {".", "metrics"},
 	"kpl":              {"."},
 	"multilang":        {"."},
@@ -79,11 +80,11 @@ var onlyTests = []string{"internal/awstest", "leases/leasetest"}
 // fences says who may import a third-party module; the longest matching prefix decides, and one
 // without an entry may be imported by nobody.
 var fences = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/awstest"},
-	"github.com/aws/smithy-go":                        {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/shardread", "internal/awstest"},
+	"github.com/aws/smithy-go":                        {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/shardread", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/config":             {}, // rigs only
 	"github.com/aws/aws-sdk-go-v2/credentials":        {"internal/awstest"},
-	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/fromsdk", "internal/shardend", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/fromsdk", "internal/shardend", "internal/shardread", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"leases/dynamodb", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
 	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},

@@ -39,6 +39,17 @@ func Records(in []types.Record) (records []kcl.Record, payload, total int, err e
 	return records, payload, total, nil
 }
 
+// Batch makes a batch of records that have arrived now. Reading goes on after the last record, and
+// at next when there is none. millis is the MillisBehindLatest of the answer.
+func Batch(records []kcl.Record, next kcl.Position, millis *int64) kcl.Batch {
+	b := kcl.Batch{Records: records, Next: next, ReceivedAt: time.Now()}
+	if len(records) > 0 {
+		b.Next = kcl.After(records[len(records)-1].SequenceNumber())
+	}
+	SetLag(&b, millis)
+	return b
+}
+
 // IsNumber tells whether the service sent a sequence number that reading can go
 // on from. Leading zeros, which AWS does not send, do no harm.
 func IsNumber(s *string) bool {

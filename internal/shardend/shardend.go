@@ -9,6 +9,7 @@ package shardend
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,6 +23,25 @@ const (
 	shownIn   = 3 // answers in which the last record must have come again
 	lookedFor = 6 // answers behind it; AWS sends some that are empty before it comes to the end
 )
+
+// The reasons why a reader does not believe that its shard has ended.
+var (
+	ErrContradicted = errors.New("the service said that the shard has ended, and sent more records when it was asked again")
+	ErrUnconfirmed  = errors.New("the service said that the shard has ended, and has not confirmed it yet")
+)
+
+const (
+	// IdleCheck is how long a shard is without records before its reader asks ListShards whether
+	// the shard is closed. The reader asks more rarely while the shard is open, see [Rarer].
+	IdleCheck = 30 * time.Second
+	// DoubtCheck is the time between two questions while the end of the shard is in doubt.
+	DoubtCheck = 15 * time.Second
+
+	idleCheckMax = 10 * time.Minute
+)
+
+// Rarer doubles the time between two questions, up to 10 minutes.
+func Rarer(wait time.Duration) time.Duration { return min(2*wait, idleCheckMax) }
 
 // Asker is how a reader asks. Records waits for its turn, as the service allows
 // five calls a second for a shard.
@@ -152,6 +172,18 @@ func (j *Judge) Ended(now time.Time, at Place, a Answer) bool {
 		return true
 	}
 	return !j.goesOn && over(away)
+}
+
+// Confirm is [Judge.Ended] with a reason: it returns nil when the shard has ended, and otherwise
+// [ErrContradicted] or [ErrUnconfirmed].
+func (j *Judge) Confirm(now time.Time, at Place, a Answer) error {
+	switch {
+	case j.Ended(now, at, a):
+		return nil
+	case a.More:
+		return ErrContradicted
+	}
+	return ErrUnconfirmed
 }
 
 // Doubts tells whether an end has been told that is not believed yet: then it is
