@@ -156,6 +156,10 @@ func (s *Server) Put(table string, items ...Item) {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
+	if err != nil { // the client went away in the middle of its request: no call was made
+		s.answer(w, nil, &apiError{code: "SerializationException", message: "cannot read the request: " + err.Error()})
+		return
+	}
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	call := describeCall(operation, body)
 	call.RemoteAddr = r.RemoteAddr
@@ -166,8 +170,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case p.status != 0:
 	case failure != nil:
-	case err != nil:
-		failure = &apiError{code: "SerializationException", message: "cannot read the request: " + err.Error()}
 	case r.Method != http.MethodPost || service != "DynamoDB_20120810":
 		failure = &apiError{code: "UnknownOperationException", message: "want POST with X-Amz-Target DynamoDB_20120810.Operation"}
 	default:
@@ -180,6 +182,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(p.body)
 		return
 	}
+	s.answer(w, answer, failure)
+}
+
+// answer sends the answer to a call, or its failure.
+func (s *Server) answer(w http.ResponseWriter, answer any, failure *apiError) {
 	status := http.StatusOK
 	if failure != nil {
 		status = failure.status()
@@ -194,7 +201,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out, err := json.Marshal(answer)
 	if err != nil {
-		panic(fmt.Sprintf("dynamotest: answer of %s: %v", operation, err))
+		panic(fmt.Sprintf("dynamotest: answer %T: %v", answer, err))
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("DYNAMOTEST%016d", s.requests.Add(1)))

@@ -3,6 +3,7 @@ package dynamotest_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -49,6 +51,27 @@ func TestRequestTooLarge(t *testing.T) {
 	dynamotest.New(dynamotest.Config{}).ServeHTTP(w, r)
 	require.Equal(t, http.StatusBadRequest, w.Code)
 	require.Contains(t, w.Body.String(), "too large")
+}
+
+// A client that goes away in the middle of its request has made no call: no
+// fault meets it, and it is not counted.
+func TestRequestIsCut(t *testing.T) {
+	t.Parallel()
+	srv := dynamotest.New(dynamotest.Config{})
+	var met []dynamotest.Call
+	srv.Inject(dynamotest.Fault{
+		When: func(c dynamotest.Call) bool { met = append(met, c); return true },
+		Do:   []dynamotest.Action{dynamotest.Deny()},
+	})
+	body := io.MultiReader(strings.NewReader(`{"TableName":"app`), iotest.ErrReader(io.ErrUnexpectedEOF))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", body)
+	r.Header.Set("X-Amz-Target", "DynamoDB_20120810.Scan")
+	w := httptest.NewRecorder()
+	srv.ServeHTTP(w, r)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "unexpected EOF")
+	require.Empty(t, met)
+	require.Zero(t, srv.Calls("Scan"))
 }
 
 func create(t *testing.T, client *dynamodb.Client) {
