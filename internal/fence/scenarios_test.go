@@ -2,6 +2,8 @@ package fence
 
 import (
 	"fmt"
+	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,9 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scenarios is the catalogue of failures: how many each family has. L is
-// leasing, R resharding, E enhanced fan-out, P polling, X processing and
-// checkpoints, K aggregated records.
+// scenarios is how many failures each family of docs/failures.md has. L is leasing, R
+// resharding, E enhanced fan-out, P polling, X processing and checkpoints, K aggregated records.
 var scenarios = map[byte]int{'L': 31, 'R': 23, 'E': 29, 'P': 17, 'X': 19, 'K': 12}
 
 var (
@@ -21,6 +22,8 @@ var (
 	// "E-01 with a cut" as the name of a case.
 	scenarioCase = regexp.MustCompile(`"([ELRPXK])-(\d{2})\b`)
 	scenarioID   = regexp.MustCompile(`([ELRPXK])(\d{2})`)
+	// "| L-04 | what happens | what we promise |" in docs/failures.md.
+	scenarioRow = regexp.MustCompile(`(?m)^\| ([ELRPXK]-\d{2}) \| ([^|\n]+) \| ([^|\n]+) \|$`)
 )
 
 // TestEveryScenarioHasATest: each failure of the catalogue is in the name of a test.
@@ -32,7 +35,32 @@ func TestEveryScenarioHasATest(t *testing.T) {
 			texts = append(texts, string(text))
 		}
 	})
-	require.Empty(t, untested(texts), "scenarios without a test: put the id into the name of one")
+	rows := failures(t)
+	for _, id := range untested(texts) {
+		t.Errorf("no test has %s in its name: put it into one that shows this.\nwhat happens:    %s\nwhat we promise: %s", id, rows[id].happens, rows[id].promise)
+	}
+}
+
+// failure is a row of docs/failures.md.
+type failure struct{ happens, promise string }
+
+// failures reads docs/failures.md, by id.
+func failures(t *testing.T) map[string]failure {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/failures.md")
+	require.NoError(t, err)
+	rows := map[string]failure{}
+	for _, m := range scenarioRow.FindAllStringSubmatch(string(text), -1) {
+		require.NotContains(t, rows, m[1], "docs/failures.md has two rows")
+		rows[m[1]] = failure{happens: m[2], promise: m[3]}
+	}
+	return rows
+}
+
+// TestEveryScenarioHasARow: docs/failures.md has one row for each failure, and no other.
+func TestEveryScenarioHasARow(t *testing.T) {
+	t.Parallel()
+	require.ElementsMatch(t, untested(nil), slices.Collect(maps.Keys(failures(t))))
 }
 
 // untested lists the ids that none of the test files names.
