@@ -87,7 +87,8 @@ func TestE08BlockedReadersBufferLittle(t *testing.T) {
 		cfg.HTTPClient = client
 		free := w.start(cfg, shardID(blocked), kcl.Position{})
 		time.Sleep(time.Minute)
-		// One event is with the loop body, two are on their way through the SDK, and the rest is in the window.
+		// One event is with the loop body, two are on their way through the SDK, and the rest is in the
+		// window.
 		require.Less(t, taken.Load(), int64(blocked*(window+3*event)))
 		require.Greater(t, taken.Load(), int64(blocked*event/2), "every shard has an event in hand")
 		before := taken.Load()

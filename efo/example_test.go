@@ -13,7 +13,8 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// Reading one shard from its beginning, against a fake Kinesis. Against AWS only the client differs.
+// Reading one shard from its beginning, against a fake Kinesis. Against AWS only the client
+// differs.
 func ExampleSubscriber_Batches() {
 	srv, err := kinesistest.Start(kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders"}}})
 	if err != nil {
@@ -32,7 +33,10 @@ func ExampleSubscriber_Batches() {
 		panic(err)
 	}
 	for _, order := range []string{"apples", "pears", "plums"} {
-		_, err := client.PutRecord(ctx, &kinesis.PutRecordInput{StreamARN: aws.String(stream), PartitionKey: aws.String("customer 1"), Data: []byte(order)})
+		_, err := client.PutRecord(
+			ctx,
+			&kinesis.PutRecordInput{StreamARN: aws.String(stream), PartitionKey: aws.String("customer 1"), Data: []byte(order)},
+		)
 		if err != nil {
 			panic(err)
 		}

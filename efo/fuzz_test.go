@@ -38,8 +38,17 @@ func (s *source) n(below int) int {
 
 // exceptions are those of the service's model and some that nobody knows.
 var exceptions = []string{
-	"InternalFailureException", "ResourceInUseException", "ResourceNotFoundException", "KMSDisabledException", "KMSInvalidStateException",
-	"KMSAccessDeniedException", "KMSNotFoundException", "KMSOptInRequired", "KMSThrottlingException", "NobodyKnowsException", "",
+	"InternalFailureException",
+	"ResourceInUseException",
+	"ResourceNotFoundException",
+	"KMSDisabledException",
+	"KMSInvalidStateException",
+	"KMSAccessDeniedException",
+	"KMSNotFoundException",
+	"KMSOptInRequired",
+	"KMSThrottlingException",
+	"NobodyKnowsException",
+	"",
 }
 
 func special(kind, code string) []byte {
@@ -203,7 +212,11 @@ func fuzzPayload(t *testing.T, payload []byte) {
 	var asked []string
 	s.raw = func(attempt int, w http.ResponseWriter, r *http.Request, position string) {
 		asked = append(asked, position)
-		out := slices.Concat(initialResponse(), event("10000", "before").bytes, encode(message("SubscribeToShardEvent", string(payload))))
+		out := slices.Concat(
+			initialResponse(),
+			event("10000", "before").bytes,
+			encode(message("SubscribeToShardEvent", string(payload))),
+		)
 		if attempt > 0 {
 			out = slices.Concat(initialResponse(), event("20000", "after").bytes, shardEndEvent().bytes)
 		}
@@ -269,7 +282,8 @@ func decodeEvent(payload []byte) (says said, strict bool) {
 	if json.Unmarshal(payload, &ev) != nil {
 		return said{}, false
 	}
-	if c, ok := ev["ContinuationSequenceNumber"].(string); ok && c != "0" && (kcl.ExtendedSequenceNumber{SequenceNumber: c}).Validate() == nil {
+	if c, ok := ev["ContinuationSequenceNumber"].(string); ok && c != "0" &&
+		(kcl.ExtendedSequenceNumber{SequenceNumber: c}).Validate() == nil {
 		says.next = append(says.next, c)
 	}
 	records, ok := ev["Records"].([]any)

@@ -7,173 +7,123 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
-	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
-// lookup finds out what is gone when a subscribe keeps failing: the stream,
-// the consumer or the shard. notFound says that the service said that
-// something is; otherwise it is only suspected. It returns an error that is
-// final, finishes the reader at an end of the shard, or returns nil when
-// everything is there or cannot be asked: then the subscribe is tried again.
-// A shard is gone when ListShards does not show it and a read by GetShardIterator
-// does not find it either (where that is not permitted, the subscribe counts).
-// How often that must be so before the shard counts as expired, the caller
-// decides: a shard that is new may not be visible yet.
-func (r *reader) lookup(ctx context.Context, notFound bool) error {
-	if gone, err := r.consumerGone(ctx); err != nil || gone {
-		return err
-	}
-	if r.checkShardEnd(ctx, end{}); r.finished {
-		return nil
-	}
-	l, known := r.list(ctx)
-	if l.Listed || !known && r.Lineage != nil {
-		return nil
-	}
-	// Not listed, or nobody to ask: read directly.
-	if _, err := r.iterator(ctx, r.next); !awserr.Is(err, "ResourceNotFoundException") && (!notFound || !awserr.Denied(err)) {
-		return nil
-	}
-	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", kcl.ErrShardNotFound, r.shardID, r.StreamARN)
-}
-
-// Lookups lets all subscribers of a stream find out together what became of its
-// consumer: when it is deleted under a thousand shards, or none of them can
-// subscribe, one asks for all, once in five seconds. The service answers 20 such
-// questions a second for a whole account. It is safe for concurrent use.
+// Lookups lets all subscribers of a stream find out together whether its consumer still exists. One
+// subscriber asks for all, once in five seconds: a thousand shards may have one consumer. The
+// service answers 20 such calls a second for a whole account. It is safe for concurrent use.
 type Lookups struct{ shared *retry.Shared }
 
 // NewLookups returns a Lookups, for [Config.Lookups].
 func NewLookups() *Lookups { return &Lookups{retry.NewShared()} }
 
-// lookupAge is how old the answer to another shard's question may be.
+// lookupAge is how old the answer to another subscriber may be.
 const lookupAge = 5 * time.Second
 
-// errWait is the answer that the consumer is being registered or deleted.
-var errWait = errors.New("the stream consumer is not active")
+// errNotActive says that the consumer is being registered or deleted.
+var errNotActive = errors.New("the stream consumer is not active")
 
-// consumerGone asks for the consumer, and for the stream when the consumer is
-// not there. gone without an error means: being registered or deleted, wait.
-func (r *reader) consumerGone(ctx context.Context) (gone bool, err error) {
+func missingStream(arn string) error { return fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, arn) }
+
+func missingConsumer(arn string) error {
+	return fmt.Errorf("%w: %s; register it again", ErrConsumerNotFound, arn)
+}
+
+// lookup finds out which of stream, consumer and shard is missing when the reader cannot
+// subscribe. notFound says that the service answered "not found". lookup returns a final error, or
+// delivers the end of the shard. It returns nil when nothing is missing or the service does not
+// answer: then the reader subscribes again.
+//
+// A shard is missing when ListShards does not name it and GetShardIterator does not find it.
+// Without the permission for GetShardIterator, the "not found" of the subscribe is enough. A new
+// shard may not be visible yet. So the caller decides how often a shard must be missing before it
+// counts as expired.
+func (r *reader) lookup(ctx context.Context, notFound bool) error {
+	if missing, err := r.consumerMissing(ctx); err != nil || missing {
+		return err
+	}
+	if r.checkShardEnd(ctx, ending{}); r.finished {
+		return nil
+	}
+	l, known := r.service.list(ctx)
+	if l.Listed || !known && r.Lineage != nil {
+		return nil
+	}
+	_, err := r.service.iterator(ctx, r.position)
+	if !awserr.Is(err, "ResourceNotFoundException") && (!notFound || !awserr.Denied(err)) {
+		return nil
+	}
+	return fmt.Errorf("%w: shard %s of %s is neither listed nor readable", kcl.ErrShardNotFound, r.shardID, r.StreamARN)
+}
+
+// consumerMissing is [service.consumer], shared with all subscribers of the stream.
+func (r *reader) consumerMissing(ctx context.Context) (missing bool, err error) {
 	err = r.Lookups.shared.Do(ctx, r.ConsumerARN, lookupAge, func() error {
-		gone, err := r.askConsumer(ctx)
-		if gone && err == nil {
-			err = errWait
+		missing, err := r.service.consumer(ctx)
+		if missing && err == nil {
+			err = errNotActive
 		}
 		return err
 	})
 	switch {
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case errors.Is(err, errWait):
+	case errors.Is(err, errNotActive):
 		return true, nil
 	}
 	return err != nil, err
 }
 
-func (r *reader) askConsumer(ctx context.Context) (gone bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	out, err := r.Client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &r.ConsumerARN}, r.asking)
-	switch {
-	case err == nil && out.ConsumerDescription == nil:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", errNoDescription))
-		return false, nil
-	case err == nil:
-		return out.ConsumerDescription.ConsumerStatus != types.ConsumerStatusActive, nil
-	case !awserr.Is(err, "ResourceNotFoundException"):
-		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream consumer", slog.Any("err", err))
-		return false, nil
-	}
-	_, err = r.Client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(streamName(r.StreamARN)), StreamARN: &r.StreamARN}, r.asking)
-	if awserr.Is(err, "ResourceNotFoundException") {
-		return true, fmt.Errorf("%w: %s", kcl.ErrStreamNotFound, r.StreamARN)
-	}
-	if err != nil && !awserr.Denied(err) {
-		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the stream", slog.Any("err", err))
-		return true, nil
-	}
-	return true, fmt.Errorf("%w: %s; register it again", ErrConsumerNotFound, r.ConsumerARN)
-}
-
-// refusedPosition handles an InvalidArgument. A sequence number that the shard
-// can have had and that is older than all it still holds was trimmed: reading
-// starts at the oldest record, and the log says that data expired. Any other is
-// foreign, and an error that is final, because a jump would lose or repeat
-// records silently.
+// refusedPosition handles an InvalidArgument. A sequence number was trimmed if the shard can have
+// had it and the shard's oldest record is newer: then reading starts at the oldest record, and the
+// log says that data expired. Any other sequence number belongs elsewhere. That is a final error:
+// if the reader went on from another position, it could lose or repeat records unnoticed.
 func (r *reader) refusedPosition(ctx context.Context, cause error) error {
-	switch r.next.Kind {
+	switch r.position.Kind {
 	case kcl.AtTimestamp, kcl.Latest, kcl.TrimHorizon:
-		// No sequence number to blame; a time in the future becomes valid by waiting.
+		// There is no sequence number. A time in the future becomes valid later.
 		return nil
 	case kcl.AtSequenceNumber, kcl.AfterSequenceNumber:
 	}
-	l, known := r.list(ctx)
+	l, known := r.service.list(ctx)
 	if r.Lineage != nil && (!known || !l.Listed) {
 		return nil
 	}
-	at := kcl.ExtendedSequenceNumber{SequenceNumber: r.next.SequenceNumber}
-	if !between(at, l.Shard) {
-		return r.foreign(cause)
+	at := kcl.ExtendedSequenceNumber{SequenceNumber: r.position.SequenceNumber}
+	if !mayContain(l.Shard, at) {
+		return r.foreignPosition(cause)
 	}
-	oldest, err := r.oldest(ctx)
+	oldest, err := r.service.oldestRecord(ctx)
 	if err != nil {
 		if awserr.Denied(err) {
-			return r.foreign(cause)
+			return r.foreignPosition(cause)
 		}
-		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot ask for the oldest record", slog.Any("err", err))
+		r.log.LogAttrs(ctx, slog.LevelWarn, "cannot read the oldest record", slog.Any("err", err))
 		return nil
 	}
 	if oldest.Validate() == nil && at.Compare(oldest) >= 0 {
-		return r.foreign(cause)
+		return r.foreignPosition(cause)
 	}
 	r.Metrics.RetentionGap()
-	r.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period; reading on at the oldest record, records in between are lost",
-		slog.String("position", r.next.String()), slog.Any("err", cause))
-	r.next = kcl.Position{Kind: kcl.TrimHorizon}
+	r.log.LogAttrs(ctx, slog.LevelError,
+		"the position has left the retention period; reading on at the oldest record, records in between are lost",
+		slog.String("position", r.position.String()), slog.Any("err", cause))
+	r.position = kcl.Position{Kind: kcl.TrimHorizon}
 	return nil
 }
 
-func (r *reader) foreign(cause error) error {
-	return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w", kcl.ErrInvalidPosition, r.next, r.shardID, r.StreamARN, cause)
+func (r *reader) foreignPosition(cause error) error {
+	return fmt.Errorf("%w: %s does not belong to shard %s of %s: %w",
+		kcl.ErrInvalidPosition, r.position, r.shardID, r.StreamARN, cause)
 }
 
-// between tells whether the shard can have had a record with the number.
-func between(at kcl.ExtendedSequenceNumber, shard kcl.Shard) bool {
+// mayContain tells whether the shard can have had a record with the number.
+func mayContain(shard kcl.Shard, at kcl.ExtendedSequenceNumber) bool {
 	first := kcl.ExtendedSequenceNumber{SequenceNumber: shard.StartingSequenceNumber}
 	last := kcl.ExtendedSequenceNumber{SequenceNumber: shard.EndingSequenceNumber}
 	return at.Validate() == nil && first.Validate() == nil && at.Compare(first) >= 0 &&
 		(!shard.Closed() || last.Validate() == nil && at.Compare(last) <= 0)
-}
-
-// oldest returns the number of the oldest record of the shard, zero when it holds none.
-func (r *reader) oldest(ctx context.Context) (kcl.ExtendedSequenceNumber, error) {
-	iterator, err := r.iterator(ctx, kcl.Position{Kind: kcl.TrimHorizon})
-	if err != nil {
-		return kcl.ExtendedSequenceNumber{}, err
-	}
-	for empty := 0; empty < maxEmptyReads && aws.ToString(iterator) != ""; empty++ {
-		out, err := r.getRecords(ctx, iterator, 1)
-		if err != nil {
-			return kcl.ExtendedSequenceNumber{}, err
-		}
-		if len(out.Records) > 0 {
-			return kcl.ExtendedSequenceNumber{SequenceNumber: aws.ToString(out.Records[0].SequenceNumber)}, nil
-		}
-		if shardend.AtTip(out.MillisBehindLatest) {
-			break
-		}
-		iterator = out.NextShardIterator
-		if err := retry.Sleep(ctx, readPace); err != nil {
-			return kcl.ExtendedSequenceNumber{}, err
-		}
-	}
-	return kcl.ExtendedSequenceNumber{}, nil
 }

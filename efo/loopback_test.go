@@ -51,14 +51,19 @@ func loopback(t *testing.T, streams int, start func(*httptest.Server)) {
 		case <-r.Context().Done():
 			return
 		}
-		_ = send(w, message("SubscribeToShardEvent", `{"Records":[],"ContinuationSequenceNumber":"7","MillisBehindLatest":0}`))
+		_ = send(
+			w,
+			message("SubscribeToShardEvent", `{"Records":[],"ContinuationSequenceNumber":"7","MillisBehindLatest":0}`),
+		)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}))
 	start(srv)
 	t.Cleanup(srv.Close)
 	client := kinesis.New(kinesis.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		Region:       "us-east-1",
+		BaseEndpoint: aws.String(srv.URL),
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 			if srv.TLS != nil {
 				tr.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()

@@ -15,7 +15,8 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// The tests of this file are for what other libraries get wrong and no test of scenarios_test.go has.
+// The tests of this file are for what other libraries get wrong and no test of scenarios_test.go
+// has.
 
 // The subscribe after the five minutes is refused a few times: the shard is kept, and its position.
 func TestPE02RenewalRefused(t *testing.T) {

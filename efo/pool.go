@@ -14,63 +14,61 @@ import (
 )
 
 const (
-	// streamsPerConn is how many subscriptions share an HTTP/2 connection at
-	// most; the peer's own limit counts as well. A lost connection or packet
-	// holds up all of them.
+	// streamsPerConn is how many subscriptions share an HTTP/2 connection at most. The peer may
+	// allow fewer. A lost connection or packet delays all of them.
 	streamsPerConn = 64
-	// maxDials is how many connections to a host are made at a time, when the
-	// peer is known to allow so few streams on each that one is not enough.
+	// maxDials is how many connections to a host are made at a time. More than one are made only
+	// if the peer allows few streams on each.
 	maxDials = 8
-	// settleTime is how long the others wait for the first answer on a new
-	// connection, which tells how many streams the peer allows.
+	// settleTime is how long other requests wait for the first answer on a new connection. The
+	// answer tells how many streams the peer allows.
 	settleTime = time.Second
-	// dialTime is how long the others wait for a connection to be made. After
-	// that one of them dials as well: a single address may swallow packets.
+	// dialTime is how long other requests wait for a connection to be made. After that one of
+	// them dials as well, because one address of the host may not answer at all.
 	dialTime = 5 * time.Second
 	// idleTime is how long a connection may carry nothing.
 	idleTime = 90 * time.Second
 )
 
-// pool puts subscriptions on few HTTP/2 connections. A plain http.Transport
-// cannot know that a peer speaks HTTP/2 until it has asked, and dials for every
-// request that finds no room: a thousand subscribes, a thousand handshakes.
-// Here one connection is dialled at a time, or as many as the requests that wait
-// will fill, and the others wait.
+// pool puts subscriptions on few HTTP/2 connections. A plain http.Transport learns only from an
+// answer that a peer speaks HTTP/2. Until then it dials for every request, so a thousand subscribes
+// make a thousand handshakes. pool dials one connection at a time, or as many as the
+// waiting requests will fill. The other requests wait.
 //
-// Requests that cannot share a connection, to http endpoints without H2C or to
-// peers that turned out to speak HTTP/1.1, go the transport's own way.
+// Requests that cannot share a connection use the transport without the pool. These are requests to
+// http endpoints without H2C, and to peers that speak HTTP/1.1.
 //
-// A connection on which requests keep failing takes no more of them, nor does an
-// old one: what it leads to may be gone, and would be asked for ever. Streams that
-// it carries go on.
+// A connection takes no more requests when requests on it keep failing or when it is old: the
+// server behind it may no longer be the right one. Streams that it carries go on.
 type pool struct {
-	tr  *http.Transport
-	own line.HTTPClient // the transport's own way
+	tr     *http.Transport
+	direct line.HTTPClient // the transport without the pool
 
 	mu    sync.Mutex // guards the field below and what it points to
 	hosts map[string]*host
 }
 
-// conn is a connection and how it does.
+// conn is a connection with its health.
 type conn struct {
 	*http.ClientConn
 	*line.Health // guarded by pool.mu
 }
 
+// host is what the pool knows of one host.
 type host struct {
 	conns   []*conn
-	leaving []*conn       // take no more requests, and are closed when they carry nothing
+	leaving []*conn       // these take no more requests, and are closed when they carry nothing
 	room    int           // how many subscriptions the last new connection takes
-	dialing int           // connections being made that cannot be shared yet
+	dialing int           // connections that are being made and cannot be shared yet
 	waiting int           // requests that wait for one of them
-	changed chan struct{} // closed, and made anew, when those shall look again
-	http1   bool
+	changed chan struct{} // closed to wake the waiting requests, and then replaced
+	http1   bool          // the host speaks HTTP/1.1 only
 }
 
 func newPool(tr *http.Transport) *pool {
 	if proxy := tr.Proxy; proxy != nil {
-		// NewClientConn asks for the proxy with a request of its own that has no
-		// port, which NO_PROXY may name.
+		// NewClientConn asks for the proxy with a request of its own, whose host has no port.
+		// NO_PROXY may name the port.
 		tr.Proxy = func(req *http.Request) (*url.URL, error) {
 			if dialled, ok := req.Context().Value(dialledFor{}).(*http.Request); ok {
 				req = dialled
@@ -78,26 +76,26 @@ func newPool(tr *http.Transport) *pool {
 			return proxy(req)
 		}
 	}
-	return &pool{tr: tr, own: line.NewClient(sender(tr.RoundTrip)), hosts: map[string]*host{}}
+	return &pool{tr: tr, direct: line.NewClient(doFunc(tr.RoundTrip)), hosts: map[string]*host{}}
 }
 
-// sender is an HTTP client of one function.
-type sender func(*http.Request) (*http.Response, error)
+// doFunc is an HTTP client made of one function.
+type doFunc func(*http.Request) (*http.Response, error)
 
-// Do sends a request.
-func (s sender) Do(req *http.Request) (*http.Response, error) { return s(req) }
+// Do calls f.
+func (f doFunc) Do(req *http.Request) (*http.Response, error) { return f(req) }
 
 // dialledFor is the key under which a dial's context holds the request.
 type dialledFor struct{}
 
-// RoundTrip sends a request on a connection with room for it, or makes one.
+// RoundTrip sends a request on a connection with room for it. If there is none, it makes one.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
 		h, cc, wait, surplus := p.reserve(req)
 		closeAll(surplus)
 		switch {
 		case h == nil:
-			return p.own.Do(req)
+			return p.direct.Do(req)
 		case cc != nil:
 			return p.send(cc, req)
 		case wait == nil:
@@ -116,7 +114,7 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// send sends a request on a connection, and notes how that does.
+// send sends a request on a connection, and counts in its health whether the request succeeded.
 func (p *pool) send(cc *conn, req *http.Request) (*http.Response, error) {
 	return line.Judge(req, cc.RoundTrip, func(good bool) {
 		p.mu.Lock()
@@ -125,11 +123,11 @@ func (p *pool) send(cc *conn, req *http.Request) (*http.Response, error) {
 	})
 }
 
-// reserve says how a request goes: the transport's own way (h is nil), on cc,
-// after waiting, or else on a connection that the caller has to dial. The surplus
-// is for the caller to close, because that may take time.
+// reserve decides how a request goes. Without the pool if h is nil; on cc if it is set; after
+// waiting for wait if that is set; and otherwise on a connection that the caller dials. The caller
+// closes the surplus connections, because that may take time.
 func (p *pool) reserve(req *http.Request) (h *host, cc *conn, wait <-chan struct{}, surplus []*conn) {
-	if pr := p.tr.Protocols; req.URL.Scheme != "https" && (pr == nil || !pr.UnencryptedHTTP2()) || pr != nil && pr.HTTP1() && !pr.HTTP2() {
+	if !mayShare(p.tr.Protocols, req.URL.Scheme) {
 		return nil, nil, nil, nil
 	}
 	p.mu.Lock()
@@ -147,7 +145,7 @@ func (p *pool) reserve(req *http.Request) (h *host, cc *conn, wait <-chan struct
 	switch {
 	case cc != nil:
 	case h.dialing < maxDials && h.dialing*(h.room-1) <= h.waiting:
-		h.dialing++ // those that are being made have no room for all
+		h.dialing++ // the connections that are being made have no room for all
 	default:
 		h.waiting++
 		wait = h.changed
@@ -155,9 +153,16 @@ func (p *pool) reserve(req *http.Request) (h *host, cc *conn, wait <-chan struct
 	return h, cc, wait, surplus
 }
 
-// reserveLocked takes a place on the first connection that has one, drops the
-// dead ones, and gives up those that are empty when another was chosen, that
-// keep failing, or that are old.
+// mayShare tells whether requests can share an HTTP/2 connection.
+func mayShare(pr *http.Protocols, scheme string) bool {
+	if pr == nil {
+		return scheme == "https"
+	}
+	return (scheme == "https" || pr.UnencryptedHTTP2()) && (!pr.HTTP1() || pr.HTTP2())
+}
+
+// reserveLocked takes a place on the first connection that has one. It drops dead connections,
+// moves failing and old ones to leaving, and returns the empty ones that are not needed.
 func (h *host) reserveLocked() (chosen *conn, surplus []*conn) {
 	h.conns = slices.DeleteFunc(h.conns, func(cc *conn) bool {
 		switch {
@@ -184,8 +189,8 @@ func (h *host) reserveLocked() (chosen *conn, surplus []*conn) {
 	return chosen, surplus
 }
 
-// dial makes a connection and sends the request on it. Others may use it when
-// that has been answered: by then the peer has said how many streams it allows.
+// dial makes a connection and sends the request on it. Other requests may use the connection once
+// the request has been answered: by then the peer has said how many streams it allows.
 func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 	settled := sync.OnceFunc(func() {
 		p.mu.Lock()
@@ -224,30 +229,30 @@ func (p *pool) dial(req *http.Request, h *host) (*http.Response, error) {
 
 	resp, err := p.send(cc, req)
 	if err == nil && resp.ProtoMajor < 2 {
-		resp.Body = &lastBody{resp.Body, cc}
-		p.keepToItself(h, cc)
+		resp.Body = &closingBody{resp.Body, cc}
+		p.removeHTTP1(h, cc)
 		return resp, nil
 	}
 	share()
 	return resp, err
 }
 
-// keepToItself is for a connection that turned out to speak HTTP/1.1. Where no
-// other one speaks HTTP/2, all requests to the host go the transport's own way.
-func (p *pool) keepToItself(h *host, cc *conn) {
+// removeHTTP1 takes a connection that speaks HTTP/1.1 out of the pool. If no other connection of
+// the host speaks HTTP/2, all requests to the host go without the pool from now on.
+func (p *pool) removeHTTP1(h *host, cc *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h.conns = slices.DeleteFunc(h.conns, func(c *conn) bool { return c == cc || c.Err() != nil })
 	h.http1 = len(h.conns) == 0
 }
 
-// lastBody closes the connection with the body: nothing else will use it.
-type lastBody struct {
+// closingBody closes the connection with the body. No other request uses that connection.
+type closingBody struct {
 	io.ReadCloser
 	cc *conn
 }
 
-func (b *lastBody) Close() error {
+func (b *closingBody) Close() error {
 	err := b.ReadCloser.Close()
 	_ = b.cc.Close()
 	return err
@@ -270,8 +275,7 @@ func (p *pool) CloseIdleConnections() {
 	closeAll(p.takeIdle(nil))
 }
 
-// takeIdle takes one connection out of the pool if it carries nothing, or with
-// nil all such.
+// takeIdle takes all connections that carry nothing out of the pool, or only the given one.
 func (p *pool) takeIdle(only *conn) (idle []*conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

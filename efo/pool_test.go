@@ -29,7 +29,10 @@ import (
 func TestHangingDialHoldsUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
-		w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}, Network: network})
+		w := newWorld(
+			t,
+			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}, Network: network},
+		)
 		var dials atomic.Int32
 		client := derived(t, buildable(t, network, nil, func(tr *http.Transport) {
 			tr.DialContext = func(ctx context.Context, netw, addr string) (net.Conn, error) {
@@ -136,7 +139,12 @@ func TestHTTP1BesidesHTTP2(t *testing.T) {
 		const shards = 12
 		network := newNetwork(t)
 		w := newWorld(t, kinesistest.Config{
-			Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, TLS: true, Network: network, MaxConcurrentStreams: 4,
+			Streams: []kinesistest.StreamConfig{
+				{Name: "orders", Shards: shards},
+			},
+			TLS:                  true,
+			Network:              network,
+			MaxConcurrentStreams: 4,
 		})
 		var dials atomic.Int32
 		base := buildable(t, network, w.srv.CertPEM(), func(tr *http.Transport) {
@@ -171,7 +179,12 @@ func TestHTTP1BesidesHTTP2(t *testing.T) {
 		for _, r := range readings {
 			require.Equal(t, []string{"x"}, r.now().data)
 		}
-		require.Equal(t, int32(4), dials.Load(), "four on the first connection, one on that of HTTP/1.1, four and three on two more")
+		require.Equal(
+			t,
+			int32(4),
+			dials.Load(),
+			"four on the first connection, one on that of HTTP/1.1, four and three on two more",
+		)
 		for _, r := range readings {
 			r.wait()
 		}
@@ -189,7 +202,11 @@ func TestFewStreamsOnAConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := newNetwork(t)
 				w := newWorld(t, kinesistest.Config{
-					Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: streams, Network: network,
+					Streams: []kinesistest.StreamConfig{
+						{Name: "orders", Shards: shards},
+					},
+					MaxConcurrentStreams: streams,
+					Network:              network,
 				})
 				network.Link("kinesis.test", "").SetLatency(100 * time.Millisecond)
 				client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
@@ -212,8 +229,8 @@ func TestFewStreamsOnAConnection(t *testing.T) {
 	}
 }
 
-// TestE28CloseWhileDialling: the connection is not made, one reader dials, others wait for that, and others for their turn to open.
-// All end with their context.
+// TestE28CloseWhileDialling: the connection is not made, one reader dials, others wait for that,
+// and others for their turn to open. All end with their context.
 func TestE28CloseWhileDialling(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, 7 * time.Second, 21 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
@@ -244,13 +261,15 @@ func TestE28CloseWhileDialling(t *testing.T) {
 	}
 }
 
-// TestWaitingInOurOwnQueueIsNoSilence: the service takes a while for each answer. With 32 openings at a time the last
-// shards wait longer than CallTimeout before they are asked for at all.
+// TestWaitingInOurOwnQueueIsNoSilence: the service takes a while for each answer. With 32 openings
+// at a time the last shards wait longer than CallTimeout before they are asked for at all.
 func TestWaitingInOurOwnQueueIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const shards, answer = 400, 3 * time.Second
 		w, config, _ := manyShards(t, shards, 100)
-		w.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.DelayAnswer(answer)}})
+		w.srv.Inject(
+			kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.DelayAnswer(answer)}},
+		)
 		var watchers []*watcher
 		begin := time.Now()
 		for i := range shards {
@@ -269,8 +288,8 @@ func TestWaitingInOurOwnQueueIsNoSilence(t *testing.T) {
 	})
 }
 
-// TestBadHostBehindAnOpenConnection: on the connection that is open one shard fails or hears nothing, while others keep it
-// busy. That shard goes on over another connection.
+// TestBadHostBehindAnOpenConnection: on the connection that is open one shard fails or hears
+// nothing, while others keep it busy. That shard goes on over another connection.
 func TestBadHostBehindAnOpenConnection(t *testing.T) {
 	for name, do := range map[string]kinesistest.Action{
 		"503":               kinesistest.Fail("ServiceUnavailable", "going away"),
@@ -281,7 +300,14 @@ func TestBadHostBehindAnOpenConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := newNetwork(t)
 				const shards = 4
-				w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, TLS: true, Network: network})
+				w := newWorld(
+					t,
+					kinesistest.Config{
+						Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}},
+						TLS:     true,
+						Network: network,
+					},
+				)
 				var mu sync.Mutex
 				bad := ""
 				w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
@@ -322,11 +348,15 @@ func TestBadHostBehindAnOpenConnection(t *testing.T) {
 	}
 }
 
-// TestOldConnectionsAreReplaced: no connection carries subscriptions for ever, and none is left behind.
+// TestOldConnectionsAreReplaced: no connection carries subscriptions for ever, and none is left
+// behind.
 func TestOldConnectionsAreReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
-		w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}, Network: network})
+		w := newWorld(
+			t,
+			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}, Network: network},
+		)
 		var mu sync.Mutex
 		used := map[string]bool{}
 		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {

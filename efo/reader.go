@@ -17,77 +17,78 @@ import (
 const (
 	// subscribeFloor is the service's limit: one SubscribeToShard per second, consumer and shard.
 	subscribeFloor = time.Second
-	// inUseGrace is how long a refused subscribe is repeated at the floor. The
-	// service refuses for five seconds after a call that it accepted.
+	// inUseGrace is how long the reader subscribes once a second while the service says that the
+	// shard is in use. The service refuses for five seconds after a call that it accepted.
 	inUseGrace = 10 * time.Second
 
 	maxBackoff = 30 * time.Second
 
-	// lifetime is how long the service lets a subscription live; almost is how
-	// much of it makes an end without an error the normal one.
+	// lifetime is how long the service lets a subscription live.
 	lifetime = 5 * time.Minute
-	almost   = 4*time.Minute + 50*time.Second
+	// fullLife is the age from which the end of a subscription without an error is normal.
+	fullLife = 4*time.Minute + 50*time.Second
 
-	// shortLived is below what a subscription must live to count as success without a record.
+	// shortLived is the age below which a subscription without a record counts as failed.
 	shortLived = 4 * time.Second
 
-	// lookupEvery is after how many failures in a row it is asked what is wrong.
+	// lookupEvery is after how many failures in a row the reader asks what is missing.
 	lookupEvery = 5
 
-	// warnEvery is how often the failures of a shard are a warning.
+	// warnEvery is how often a failure of a shard is logged as a warning.
 	warnEvery = time.Minute
 
 	operation = "SubscribeToShard"
 )
 
-// reader is one run of Batches: its state, on one goroutine.
+// reader is the state of one run of Batches. It belongs to one goroutine.
 type reader struct {
 	Config
 	sub     *Subscriber
+	service service
 	shardID string
 	yield   func(kcl.Batch, error) bool
 	backoff *retry.Backoff
 	log     *slog.Logger
 
-	next       kcl.Position  // where to go on: after what the loop body has processed
-	last       string        // number of the last record before that; empty when there was none
+	position   kcl.Position  // where reading goes on: after the batches that were processed
+	lastNumber string        // number of the last record before position; empty when there was none
 	behind     time.Duration // of the last batch
 	judge      shardend.Judge
 	finished   bool          // the loop was left or the shard ended: yield no more
-	renewed    bool          // the early renewal has been done, and nothing has broken since
-	inUseSince time.Time     // first of the refusals in a row
-	failures   int           // in a row, without an event between
-	idleFor    time.Duration // how long to idle before asking whether the shard is closed
-	unknown    bool          // an unknown event has been reported
-	warned     time.Time     // of a failure
+	renewed    bool          // the early renewal has been done, and no failure has followed it
+	inUseSince time.Time     // when the service first said that the shard is in use, in a row
+	failures   int           // in a row, without an event in between
+	idleWait   time.Duration // how long the shard idles before the reader asks whether it is closed
+
+	unknownReported bool      // an event of an unknown kind has been logged
+	warnedAt        time.Time // when a failure was last logged as a warning
 }
 
-// end says how one subscription, or the attempt at one, ended.
-type end struct {
-	reason  string // of Reason... or an error code; empty when it was never accepted
-	err     error  // what the service or the transport said, if anything
-	events  int
-	records int
-	lived   time.Duration
-	// check asks whether the shard has ended: its stream said nothing and stopped, or idles.
-	check bool
-	// closed says that the service sent a nil continuation, with these children if it
-	// named them; tip, that it was at the tip.
-	closed, tip bool
-	children    []kcl.ChildShard
+// ending says how one subscription, or the attempt at one, ended.
+type ending struct {
+	reason   string // one of Reason... or an error code; empty when the service accepted no subscription
+	err      error  // of the service or the transport, if there was one
+	events   int
+	records  int
+	lived    time.Duration
+	checkEnd bool             // the stream stopped without a word, or idles: the shard may have ended
+	endSent  bool             // the service sent an event without a continuation
+	tip      bool             // the event without a continuation was at the tip
+	children []kcl.ChildShard // as the event without a continuation named them
 }
 
-// run reads until the shard ends or the loop is left (nil), or until an error that is final.
+// run reads until the shard ends or the loop is left. Then it returns nil. Any error is final.
 func (r *reader) run(ctx context.Context) error {
-	r.idleFor = shardend.IdleCheck
+	r.idleWait = shardend.IdleCheck
 	for {
-		if err := r.turn(ctx); err != nil {
+		if err := r.waitToSubscribe(ctx); err != nil {
 			return err
 		}
-		e := r.subscription(ctx)
+		e := r.subscribe(ctx)
 		if e.reason != "" {
 			r.Metrics.SubscriptionEnded(e.reason)
-			r.log.LogAttrs(ctx, slog.LevelDebug, "subscription ended", slog.String("reason", e.reason), slog.Int("events", e.events), slog.Any("err", e.err))
+			r.log.LogAttrs(ctx, slog.LevelDebug, "subscription ended",
+				slog.String("reason", e.reason), slog.Int("events", e.events), slog.Any("err", e.err))
 		}
 		if r.finished {
 			return nil
@@ -95,7 +96,7 @@ func (r *reader) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		wait, err := r.after(ctx, e)
+		wait, err := r.react(ctx, e)
 		if r.finished {
 			return nil
 		}
@@ -122,10 +123,9 @@ func classify(err error) shardread.Action {
 	return shardread.Classify(err)
 }
 
-// turn waits until the shard may be subscribed to: a second after the last
-// answer, and while the lease is ours.
-func (r *reader) turn(ctx context.Context) error {
-	if err := retry.Sleep(ctx, time.Until(r.sub.last.Add(subscribeFloor))); err != nil {
+// waitToSubscribe waits until a second has passed since the last answer and the lease is ours.
+func (r *reader) waitToSubscribe(ctx context.Context) error {
+	if err := retry.Sleep(ctx, time.Until(r.sub.lastAnswer.Add(subscribeFloor))); err != nil {
 		return err
 	}
 	for !r.Owned() {
@@ -136,11 +136,10 @@ func (r *reader) turn(ctx context.Context) error {
 	return nil
 }
 
-// after decides what follows the end of a subscription: how long to wait before
-// the next, or an error that is final. It may also find that the shard has
-// ended and finish.
-func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
-	// Events reset the backoff; a server that sends one empty event and hangs up does not.
+// react returns how long to wait before the next subscription, or a final error. It may also find
+// that the shard has ended, and deliver the end.
+func (r *reader) react(ctx context.Context, e ending) (time.Duration, error) {
+	// Events reset the backoff, unless the server sends one empty event and hangs up.
 	healthy := e.records > 0 || e.events > 0 && e.lived >= shortLived
 	if healthy {
 		r.backoff.Reset()
@@ -149,7 +148,7 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 	if e.reason != "" {
 		r.inUseSince = time.Time{}
 	}
-	if e.check || e.closed {
+	if e.checkEnd || e.endSent {
 		if r.checkShardEnd(ctx, e); r.finished {
 			return 0, nil
 		}
@@ -158,10 +157,10 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 	case e.reason == ReasonExpired, e.reason == ReasonRenewed, e.reason == ReasonCheck:
 		return 0, nil
 	}
-	r.renewed = false // what broke this one may have broken many, and they are opened together
+	r.renewed = false // the same failure may have hit many subscriptions, which now open together
 	switch {
 	case e.err == nil && healthy:
-		return 0, nil // the floor is enough
+		return 0, nil // waitToSubscribe waits long enough
 	case e.err == nil:
 		e.err = errEarly
 	}
@@ -171,7 +170,7 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 	case shardread.Retry:
 		wait = r.backoff.Next()
 	case shardread.InUse:
-		wait = r.inUse()
+		wait = r.inUseWait()
 	case shardread.Slow:
 		wait = shardread.SlowWait()
 	case shardread.Lookup:
@@ -191,18 +190,18 @@ func (r *reader) after(ctx context.Context, e end) (time.Duration, error) {
 	}
 	r.failures++
 	if r.failures%lookupEvery == 0 && classify(e.err) == shardread.Retry {
-		// A failure that does not go away: some servers answer 500 for what is not there.
+		// Some servers answer 500 for a shard that does not exist.
 		if err := r.lookup(ctx, false); err != nil || r.finished {
 			return 0, err
 		}
 	}
-	r.retrying(ctx, e, wait)
+	r.reportRetry(ctx, e, wait)
 	return wait, nil
 }
 
-// inUse is the wait after a refusal because somebody else, or our own previous
-// subscription, has the shard: none beyond the floor for ten seconds, then a backoff.
-func (r *reader) inUse() time.Duration {
+// inUseWait returns the wait after the service said that the shard is in use. Another subscriber
+// has the shard, or the reader's own last subscription. The wait is 0 for inUseGrace.
+func (r *reader) inUseWait() time.Duration {
 	now := time.Now()
 	if r.inUseSince.IsZero() {
 		r.inUseSince = now
@@ -214,10 +213,10 @@ func (r *reader) inUse() time.Duration {
 	return r.backoff.Next()
 }
 
-// retrying tells the operator, the observer and the metrics. It is a warning
-// unless it is ordinary, a refusal within the grace, or there was one within the
-// last minute: a thousand shards may fail at a time.
-func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
+// reportRetry tells the metrics, the observer and the log about a failure. A thousand shards may
+// fail at the same time, so a shard logs one warning a minute. A shard in use logs none within
+// inUseGrace.
+func (r *reader) reportRetry(ctx context.Context, e ending, wait time.Duration) {
 	code := awserr.Code(e.err)
 	if e.reason == ReasonSilence || errors.Is(e.err, errEarly) {
 		code = e.reason
@@ -225,16 +224,18 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	r.Metrics.Retried(operation, code)
 	r.Observer.Retrying(e.err, wait)
 	attrs := []slog.Attr{
-		slog.String("code", code), slog.Int("failures", r.failures), slog.Duration("wait", wait), slog.String("position", r.next.String()), slog.Any("err", e.err),
+		slog.String("code", code), slog.Int("failures", r.failures), slog.Duration("wait", wait),
+		slog.String("position", r.position.String()), slog.Any("err", e.err),
 	}
 	level := slog.LevelDebug
 	ordinary := e.reason != ReasonTakeover && classify(e.err) == shardread.InUse && wait == 0
-	if now := time.Now(); !ordinary && now.Sub(r.warned) >= warnEvery {
-		level, r.warned = slog.LevelWarn, now
+	if now := time.Now(); !ordinary && now.Sub(r.warnedAt) >= warnEvery {
+		level, r.warnedAt = slog.LevelWarn, now
 	}
 	switch {
 	case e.reason == ReasonTakeover:
-		r.log.LogAttrs(ctx, level, "another subscriber took the shard over, trying again; if this goes on, two applications use the same consumer", attrs...)
+		r.log.LogAttrs(ctx, level, "another subscriber took the shard over, trying again; "+
+			"if this goes on, two applications use the same consumer", attrs...)
 	case ordinary:
 		r.log.LogAttrs(ctx, level, "the shard is in use, trying again", attrs...)
 	default:
@@ -242,20 +243,20 @@ func (r *reader) retrying(ctx context.Context, e end, wait time.Duration) {
 	}
 }
 
-// deliver hands a batch to the loop body and, when that comes back for more,
-// moves the position. It returns false when the loop is over.
+// deliver hands a batch to the loop body and moves the position when the loop body comes back. It
+// returns false when the loop is over.
 func (r *reader) deliver(b kcl.Batch, size int) bool {
 	r.behind = b.BehindLatest
 	r.Metrics.Batch(len(b.Records), size, b.BehindLatest, !b.LagUnknown)
 	if len(b.Records) > 0 {
-		r.idleFor = shardend.IdleCheck
+		r.idleWait = shardend.IdleCheck
 		r.judge.Forget()
-		r.last = b.Records[len(b.Records)-1].SequenceNumber()
+		r.lastNumber = b.Records[len(b.Records)-1].SequenceNumber()
 	}
 	if !r.yield(b, nil) || b.End != nil {
 		r.finished = true
 		return false
 	}
-	r.next = b.Next
+	r.position = b.Next
 	return true
 }

@@ -20,7 +20,11 @@ import (
 )
 
 func (w *world) register(name string) (string, error) {
-	return efo.Register(context.Background(), w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: name, Logger: w.log})
+	return efo.Register(
+		context.Background(),
+		w.client,
+		efo.RegisterConfig{StreamARN: w.stream, ConsumerName: name, Logger: w.log},
+	)
 }
 
 // Many workers start at once: one consumer, one ARN, whatever the limits say.
@@ -48,7 +52,8 @@ func TestE11RegisterByManyWorkers(t *testing.T) {
 func TestE11LimitExceededPasses(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		remove := w.srv.Inject(kinesistest.Fault{
-			Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
+			Operation: "RegisterStreamConsumer",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
 		})
 		time.AfterFunc(3*time.Minute, remove)
 		begin := time.Now()
@@ -62,7 +67,8 @@ func TestE11LimitExceededPasses(t *testing.T) {
 func TestE11LimitExceededForEver(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.srv.Inject(kinesistest.Fault{
-			Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
+			Operation: "RegisterStreamConsumer",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
 		})
 		begin := time.Now()
 		_, err := w.register("never")
@@ -75,7 +81,8 @@ func TestE11LimitExceededForEver(t *testing.T) {
 func TestE11LimitExceededAndGivenUp(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.srv.Inject(kinesistest.Fault{
-			Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
+			Operation: "RegisterStreamConsumer",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "five are being created")},
 		})
 		cause := errors.New("no more time")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, cause)
@@ -144,7 +151,12 @@ func TestE12AndE27ConsumerStates(t *testing.T) {
 func TestE12NeverActive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, kinesistest.Config{})
-		w.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "the stream is UPDATING")}})
+		w.srv.Inject(
+			kinesistest.Fault{
+				Operation: "RegisterStreamConsumer",
+				Do:        []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "the stream is UPDATING")},
+			},
+		)
 		begin := time.Now()
 		_, err := w.register("other")
 		require.ErrorIs(t, err, efo.ErrConsumerNotReady)
@@ -156,24 +168,39 @@ func TestE12NeverActive(t *testing.T) {
 // Readers and registrations come and go: nobody but efo.Deregister removes the
 // consumer, under the others or after the last.
 func TestE14NobodyDeregisters(t *testing.T) {
-	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}}, func(t *testing.T, w *world) {
-		w.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Shard: shardID(0), Skip: 1, Do: []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "no")}})
-		leaver, stayer := w.start(w.config(), shardID(0), kcl.Position{}), w.start(w.config(), shardID(1), kcl.Position{})
-		time.Sleep(10 * time.Second)
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Millisecond, cancel)
-		_, err := efo.Register(ctx, w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "given-up", Logger: w.log})
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, leaver.wait().err, context.Canceled)
-		_, err = w.srv.PutToShard("orders", shardID(1), "k", []byte("x"))
-		require.NoError(t, err)
-		time.Sleep(10 * time.Minute)
-		require.Equal(t, []string{"x"}, stayer.wait().data)
-		require.Zero(t, w.srv.Calls("DeregisterStreamConsumer"))
-		arn, err := w.register("app")
-		require.NoError(t, err)
-		require.Equal(t, w.consumer, arn)
-	})
+	inBubble(
+		t,
+		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}},
+		func(t *testing.T, w *world) {
+			w.srv.Inject(
+				kinesistest.Fault{
+					Operation: "SubscribeToShard",
+					Shard:     shardID(0),
+					Skip:      1,
+					Do:        []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "no")},
+				},
+			)
+			leaver, stayer := w.start(w.config(), shardID(0), kcl.Position{}), w.start(w.config(), shardID(1), kcl.Position{})
+			time.Sleep(10 * time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Millisecond, cancel)
+			_, err := efo.Register(
+				ctx,
+				w.client,
+				efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "given-up", Logger: w.log},
+			)
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, leaver.wait().err, context.Canceled)
+			_, err = w.srv.PutToShard("orders", shardID(1), "k", []byte("x"))
+			require.NoError(t, err)
+			time.Sleep(10 * time.Minute)
+			require.Equal(t, []string{"x"}, stayer.wait().data)
+			require.Zero(t, w.srv.Calls("DeregisterStreamConsumer"))
+			arn, err := w.register("app")
+			require.NoError(t, err)
+			require.Equal(t, w.consumer, arn)
+		},
+	)
 }
 
 // A consumer of the same name that another application made is found out at
@@ -221,7 +248,11 @@ func TestE15ConsumerOfAnotherApplication(t *testing.T) {
 				require.ErrorContains(t, err, "kcl:application")
 
 				// A consumer that nobody has marked is anybody's.
-				_, err = efo.Register(t.Context(), w.client, efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Application: "shipping", Logger: w.log})
+				_, err = efo.Register(
+					t.Context(),
+					w.client,
+					efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Application: "shipping", Logger: w.log},
+				)
 				require.NoError(t, err)
 			})
 		})

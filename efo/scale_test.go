@@ -24,7 +24,11 @@ import (
 func manyShards(t *testing.T, shards, streams int) (w *world, config func() efo.Config, conns func() int) {
 	network := newNetwork(t)
 	w = newWorld(t, kinesistest.Config{
-		Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: streams, Network: network,
+		Streams: []kinesistest.StreamConfig{
+			{Name: "orders", Shards: shards},
+		},
+		MaxConcurrentStreams: streams,
+		Network:              network,
 	})
 	link := network.Link("kinesis.test", "")
 	link.SetLatency(20 * time.Millisecond)
@@ -215,14 +219,22 @@ func TestE07FourThousandShards(t *testing.T) {
 		}
 		slices.Sort(gaps)
 		p99 := gaps[len(gaps)*99/100]
-		t.Logf("%d renewals of %d shards, at most %d in any second; gap p99 %s, at most %s", len(again), shards, most, p99, gaps[len(gaps)-1])
+		t.Logf(
+			"%d renewals of %d shards, at most %d in any second; gap p99 %s, at most %s",
+			len(again),
+			shards,
+			most,
+			p99,
+			gaps[len(gaps)-1],
+		)
 		require.LessOrEqual(t, most, max(10, 3*shards/300))
 		require.LessOrEqual(t, p99, time.Second)
 	})
 }
 
-// TestE07SpreadAgainAfterAReset: all connections break at one moment, long after the first renewals. The subscriptions that replace
-// them are opened together, and must not be renewed together for ever after.
+// TestE07SpreadAgainAfterAReset: all connections break at one moment, long after the first
+// renewals. The subscriptions that replace them are opened together, and must not be renewed
+// together for ever after.
 func TestE07SpreadAgainAfterAReset(t *testing.T) {
 	const shards = 150
 	synctest.Test(t, func(t *testing.T) {

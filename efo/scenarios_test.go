@@ -186,7 +186,10 @@ func TestE03GoAway(t *testing.T) {
 			t.Run(fmt.Sprint(name, " derived=", own), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					network := newNetwork(t)
-					w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, Network: network})
+					w := newWorld(
+						t,
+						kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, Network: network},
+					)
 					client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
 					watchers := make([]*watcher, shards)
 					readings := make([]*reading, shards)
@@ -232,8 +235,8 @@ func TestE03GoAway(t *testing.T) {
 
 func shardID(i int) string { return fmt.Sprintf("shardId-%012d", i) }
 
-// The byte stream of three events is cut at every offset (over HTTP/1.1 at every seventh): only whole events are
-// delivered, and reading goes on after the last one that was processed.
+// The byte stream of three events is cut at every offset (over HTTP/1.1 at every seventh): only
+// whole events are delivered, and reading goes on after the last one that was processed.
 func TestE04CutAtEveryByte(t *testing.T) {
 	for name, cut := range map[string]func(kinesistest.At) kinesistest.Action{
 		"end": kinesistest.EndStream, "reset": kinesistest.ResetStream,
@@ -305,7 +308,11 @@ func TestE06FiftyShards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
 		w := newWorld(t, kinesistest.Config{
-			Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, MaxConcurrentStreams: perConnection, Network: network,
+			Streams: []kinesistest.StreamConfig{
+				{Name: "orders", Shards: shards},
+			},
+			MaxConcurrentStreams: perConnection,
+			Network:              network,
 		})
 		network.Link("kinesis.test", "").SetLatency(20 * time.Millisecond)
 		client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
@@ -333,29 +340,34 @@ func TestE06FiftyShards(t *testing.T) {
 // Subscriptions that were opened together do not stay together.
 func TestE07RenewalsAreSpread(t *testing.T) {
 	const shards = 50
-	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}}, func(t *testing.T, w *world) {
-		calls := w.subscribes()
-		for i := range shards {
-			w.start(w.config(), shardID(i), kcl.Position{})
-		}
-		begin := time.Now()
-		time.Sleep(21 * time.Minute)
-		perSecond := map[int64]int{}
-		total := 0
-		for _, c := range calls() {
-			if c.at.Sub(begin) > 10*time.Second {
-				perSecond[c.at.Unix()]++
-				total++
+	inBubble(
+		t,
+		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}},
+		func(t *testing.T, w *world) {
+			calls := w.subscribes()
+			for i := range shards {
+				w.start(w.config(), shardID(i), kcl.Position{})
 			}
-		}
-		require.InDelta(t, 4.3*shards, total, shards, "five-minute subscriptions in 21 minutes")
-		for _, n := range perSecond {
-			require.LessOrEqual(t, n, shards/6)
-		}
-	})
+			begin := time.Now()
+			time.Sleep(21 * time.Minute)
+			perSecond := map[int64]int{}
+			total := 0
+			for _, c := range calls() {
+				if c.at.Sub(begin) > 10*time.Second {
+					perSecond[c.at.Unix()]++
+					total++
+				}
+			}
+			require.InDelta(t, 4.3*shards, total, shards, "five-minute subscriptions in 21 minutes")
+			for _, n := range perSecond {
+				require.LessOrEqual(t, n, shards/6)
+			}
+		},
+	)
 }
 
-// The service ends a subscription after five minutes; the next one opens at once, and nothing is missing or repeated.
+// The service ends a subscription after five minutes; the next one opens at once, and nothing is
+// missing or repeated.
 func TestE07FiveMinutes(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		cfg := w.config()
@@ -409,7 +421,8 @@ func TestE09ResourceInUseForLong(t *testing.T) {
 	})
 }
 
-// Failures that go on are a warning once a minute and shard: a refusal, and two that take the shard from each other.
+// Failures that go on are a warning once a minute and shard: a refusal, and two that take the shard
+// from each other.
 func TestE09FailuresWarnOnceAMinute(t *testing.T) {
 	for name, do := range map[string]kinesistest.Action{
 		"refused":    kinesistest.Fail("ResourceInUseException", "in use"),
@@ -515,7 +528,10 @@ func TestE13StreamDeleted(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		r := w.start(w.config(), shard0, kcl.Position{})
 		time.Sleep(10 * time.Second)
-		_, err := w.client.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamARN: &w.stream, EnforceConsumerDeletion: aws.Bool(true)})
+		_, err := w.client.DeleteStream(
+			t.Context(),
+			&kinesis.DeleteStreamInput{StreamARN: &w.stream, EnforceConsumerDeletion: aws.Bool(true)},
+		)
 		require.NoError(t, err)
 		time.Sleep(10 * time.Second)
 		require.ErrorIs(t, r.now().err, kcl.ErrStreamNotFound)
@@ -537,7 +553,8 @@ func TestE13ShardUnknown(t *testing.T) {
 	}
 }
 
-// A closed shard leaves the retention period: that is an error, because a shard that is new looks the same.
+// A closed shard leaves the retention period: that is an error, because a shard that is new looks
+// the same.
 func TestE13ShardTrimmed(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.write(1)
@@ -551,12 +568,16 @@ func TestE13ShardTrimmed(t *testing.T) {
 }
 
 func TestAccessDenied(t *testing.T) {
-	inBubble(t, kinesistest.Config{Deny: func(op, _ string) bool { return op == "SubscribeToShard" }}, func(t *testing.T, w *world) {
-		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
-		require.ErrorIs(t, got.err, kcl.ErrAccessDenied)
-		require.ErrorContains(t, got.err, "kinesis:SubscribeToShard")
-		require.ErrorContains(t, got.err, w.consumer)
-	})
+	inBubble(
+		t,
+		kinesistest.Config{Deny: func(op, _ string) bool { return op == "SubscribeToShard" }},
+		func(t *testing.T, w *world) {
+			got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
+			require.ErrorIs(t, got.err, kcl.ErrAccessDenied)
+			require.ErrorContains(t, got.err, "kinesis:SubscribeToShard")
+			require.ErrorContains(t, got.err, w.consumer)
+		},
+	)
 }
 
 // Every exception inside the stream is seen, counted by its code and survived.
@@ -632,7 +653,8 @@ func TestE17ForeignPosition(t *testing.T) {
 	}
 }
 
-// A number below the shard's first one is its parent's, and was not trimmed: reading does not jump to the oldest record.
+// A number below the shard's first one is its parent's, and was not trimmed: reading does not jump
+// to the oldest record.
 func TestE17PositionBelowTheFirstNumber(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.write(2)
@@ -722,7 +744,8 @@ func TestE19LatestDiesBeforeTheFirstEvent(t *testing.T) {
 	}
 }
 
-// skewed is a service whose clock is ahead of ours by a duration: its answers say so, and it takes positions by it.
+// skewed is a service whose clock is ahead of ours by a duration: its answers say so, and it takes
+// positions by it.
 type skewed struct {
 	base aws.HTTPClient
 	by   time.Duration
@@ -750,7 +773,8 @@ func (s skewed) Do(req *http.Request) (*http.Response, error) {
 
 var timestamps = regexp.MustCompile(`"Timestamp":([0-9.eE+]+)`)
 
-// Our clock is ten minutes behind the service's, or before it: a start at LATEST that is repeated neither skips nor goes back.
+// Our clock is ten minutes behind the service's, or before it: a start at LATEST that is repeated
+// neither skips nor goes back.
 func TestE19ClocksDisagree(t *testing.T) {
 	for _, by := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
 		t.Run(by.String(), func(t *testing.T) {
@@ -804,7 +828,8 @@ func TestE21AndE22ResumeAfterWhatWasProcessed(t *testing.T) {
 	})
 }
 
-// The loop is left by a panic: the subscription is closed all the same (a goroutine left behind fails the bubble).
+// The loop is left by a panic: the subscription is closed all the same (a goroutine left behind
+// fails the bubble).
 func TestPanicInTheLoopBodyClosesTheStream(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		w.write(1)
@@ -872,7 +897,13 @@ func TestE23RandomSpeed(t *testing.T) {
 		}
 		require.Empty(t, cfg.Observer.(*watcher).retries())
 		opens := float64(len(cfg.Observer.(*watcher).opens()))
-		ended := counted.get("kcl_subscriptions_ended_total", efo.ReasonExpired) + counted.get("kcl_subscriptions_ended_total", efo.ReasonRenewed)
+		ended := counted.get(
+			"kcl_subscriptions_ended_total",
+			efo.ReasonExpired,
+		) + counted.get(
+			"kcl_subscriptions_ended_total",
+			efo.ReasonRenewed,
+		)
 		require.InDelta(t, opens-1, ended, 0, "all but the last ended in their time")
 	})
 }
@@ -923,26 +954,30 @@ func TestE25UnknownEvent(t *testing.T) {
 
 // Reading asks nothing but SubscribeToShard: no describe call per shard or renewal.
 func TestE26NoOtherCalls(t *testing.T) {
-	inBubble(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}}, func(t *testing.T, w *world) {
-		var mu sync.Mutex
-		calls := map[string]int{}
-		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+	inBubble(
+		t,
+		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}},
+		func(t *testing.T, w *world) {
+			var mu sync.Mutex
+			calls := map[string]int{}
+			w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				calls[c.Operation]++
+				return nil
+			})
+			for i := range 5 {
+				cfg := w.config()
+				cfg.Lineage = nil
+				w.start(cfg, shardID(i), kcl.Position{})
+			}
+			time.Sleep(20 * time.Minute)
 			mu.Lock()
 			defer mu.Unlock()
-			calls[c.Operation]++
-			return nil
-		})
-		for i := range 5 {
-			cfg := w.config()
-			cfg.Lineage = nil
-			w.start(cfg, shardID(i), kcl.Position{})
-		}
-		time.Sleep(20 * time.Minute)
-		mu.Lock()
-		defer mu.Unlock()
-		require.Len(t, calls, 1)
-		require.InDelta(t, 5*4.5, calls["SubscribeToShard"], 5)
-	})
+			require.Len(t, calls, 1)
+			require.InDelta(t, 5*4.5, calls["SubscribeToShard"], 5)
+		},
+	)
 }
 
 // However far it has come, a reader ends within a second of its context.

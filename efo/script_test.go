@@ -122,7 +122,11 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 		defer close(done)
 		_ = srv.Serve(l)
 	}()
-	hc := derived(tb, buildable(tb, s.network, nil), efo.TransportConfig{H2C: http2, Logger: slog.New(slog.DiscardHandler)})
+	hc := derived(
+		tb,
+		buildable(tb, s.network, nil),
+		efo.TransportConfig{H2C: http2, Logger: slog.New(slog.DiscardHandler)},
+	)
 	s.client = kinesis.New(kinesis.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String("http://script.test"), HTTPClient: hc, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
@@ -132,7 +136,13 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 }
 
 func (s *script) config(o kcl.ReadObserver) efo.Config {
-	return efo.Config{Client: s.client, StreamARN: scriptStream, ConsumerARN: scriptConsumer, Observer: o, Logger: slog.New(slog.DiscardHandler)}
+	return efo.Config{
+		Client:      s.client,
+		StreamARN:   scriptStream,
+		ConsumerARN: scriptConsumer,
+		Observer:    o,
+		Logger:      slog.New(slog.DiscardHandler),
+	}
 }
 
 // begin forgets what was asked and makes send the server's next conduct.

@@ -25,38 +25,35 @@ const (
 	DefaultCallTimeout    = 20 * time.Second
 )
 
-// Config says how a [Subscriber] reads. Client, StreamARN and ConsumerARN are
-// required.
+// Config says how a [Subscriber] reads. Client, StreamARN and ConsumerARN are required.
 type Config struct {
-	// Client calls Kinesis. It may be shared: the SDK's data race between
-	// several subscriptions of one client is avoided here.
+	// Client calls Kinesis. It may be shared: a data race of the SDK between several
+	// subscriptions of one client is avoided here.
 	Client *kinesis.Client
-	// HTTPClient carries the subscriptions: give all subscribers the same one
-	// from [NewHTTPClient]. Defaults to the client's own.
+	// HTTPClient carries the subscriptions. Give all subscribers the same one from
+	// [NewHTTPClient]. Defaults to the HTTP client of Client.
 	HTTPClient aws.HTTPClient
-	// StreamARN is the stream's.
+	// StreamARN is the ARN of the stream.
 	StreamARN string
-	// ConsumerARN is that of the stream consumer, see [Register].
+	// ConsumerARN is the ARN of the stream consumer, see [Register].
 	ConsumerARN string
-	// Lineage answers whether a shard is closed and what continues it. Without
-	// it a shard ends only when its stream says so, which is enough on AWS and
-	// not on every emulator.
+	// Lineage answers whether a shard is closed and which shards continue it. Without it, a shard
+	// ends only when its stream says so. AWS always does; some emulators do not.
 	Lineage kcl.Lineage
-	// Lookups is shared by all subscribers of a stream, so that one of them asks
-	// what became of the consumer when all fail. Defaults to one for each.
+	// Lookups is shared by all subscribers of a stream. When all of them fail, one asks whether
+	// the consumer still exists. Defaults to a Lookups for each Subscriber.
 	Lookups *Lookups
-	// Owned is asked before each subscribe. While it says false nothing is
-	// subscribed, so that a worker that lost its lease does not take the shard
-	// back from the new owner. It must not block. Defaults to always true.
+	// Owned is called before each subscribe. While it returns false, the reader does not
+	// subscribe: a worker that lost its lease must not take the shard back from the new owner. It
+	// must not block. Defaults to always true.
 	Owned func() bool
-	// SilenceTimeout is how long a subscription may stay without an event before
-	// it counts as dead; time that the loop body takes does not count, nor that in
-	// which a large event is arriving piece by piece. The service sends an empty event every five seconds or so. Defaults to 35s
-	// (DefaultSilenceTimeout); below 10s a slow first event is mistaken for death.
+	// SilenceTimeout is how long a subscription may stay without an event before it counts as
+	// dead. The time of the loop body does not count, nor the time in which a large event is
+	// arriving. The service sends an empty event about every five seconds. Defaults to 35s
+	// (DefaultSilenceTimeout). Below 10s, a slow first event would end the subscription.
 	SilenceTimeout time.Duration
-	// CallTimeout is how long SubscribeToShard may take to be accepted. The wait
-	// for TransportConfig.MaxConcurrentOpens does not count.
-	// Defaults to 20s (DefaultCallTimeout).
+	// CallTimeout is how long the service may take to accept SubscribeToShard. The wait for
+	// TransportConfig.MaxConcurrentOpens does not count. Defaults to 20s (DefaultCallTimeout).
 	CallTimeout time.Duration
 	// Metrics of the shard; nil counts nothing.
 	Metrics *metrics.Shard
@@ -82,7 +79,8 @@ func (c Config) Validate() error {
 	} else if stream, _, err := kcl.ParseConsumerARN(c.ConsumerARN); err != nil {
 		errs = append(errs, fmt.Errorf("efo: Config.ConsumerARN: %w", err))
 	} else if c.StreamARN != "" && stream != c.StreamARN {
-		errs = append(errs, fmt.Errorf("efo: Config.ConsumerARN %s belongs to another stream than Config.StreamARN %s", c.ConsumerARN, c.StreamARN))
+		errs = append(errs, fmt.Errorf("efo: Config.ConsumerARN %s belongs to another stream than Config.StreamARN %s",
+			c.ConsumerARN, c.StreamARN))
 	}
 	if c.SilenceTimeout < 0 {
 		errs = append(errs, errors.New("efo: Config.SilenceTimeout is negative"))
@@ -97,10 +95,10 @@ func (c Config) Validate() error {
 // the KCL). It belongs to one goroutine.
 type Subscriber struct {
 	cfg Config
-	// last is when the last subscribe was answered. It outlives a call of
-	// Batches, because the service counts calls per shard, not per reader.
-	last time.Time
-	ask  aws.HTTPClient // carries everything but the subscriptions
+	// lastAnswer is when the service last answered SubscribeToShard. It outlives a call of
+	// Batches, because the service limits the calls for a shard, not for a reader.
+	lastAnswer time.Time
+	askHTTP    aws.HTTPClient // carries every call except SubscribeToShard
 }
 
 // NewSubscriber returns a Subscriber. It dials nothing and starts nothing; a
@@ -118,54 +116,54 @@ func NewSubscriber(cfg Config) *Subscriber {
 	cfg.Observer = cmp.Or[kcl.ReadObserver](cfg.Observer, shardread.Unobserved{})
 	s := &Subscriber{cfg: cfg}
 	if cfg.Client == nil {
-		return s // Batches says so
+		return s // Batches yields the error
 	}
 	own := cfg.Client.Options().HTTPClient
 	if cfg.HTTPClient == nil {
 		s.cfg.HTTPClient = withoutTimeout(own, cfg.Logger)
 	}
 	s.cfg.HTTPClient = line.NewClient(s.cfg.HTTPClient)
-	s.ask = line.NewClient(own)
+	s.askHTTP = line.NewClient(own)
 	return s
 }
 
-// Batches reads the shard from a position until the shard ends, the loop is
-// left, ctx ends or nothing more can be done.
+// Batches reads the shard from a position. It ends when the shard ends, the loop is left, ctx ends
+// or an error is final.
 //
-// Every event is a batch, an empty one too; its Next is where to go on once it
-// has been processed, and coming back for more says that it has been. The loop
-// body runs on the caller's goroutine; while it runs nothing is read.
+// Every event is a batch, an empty one too. Its Next is where to go on once it has been processed.
+// A loop body that comes back for more says that it has processed the batch. The loop body runs on
+// the caller's goroutine, and nothing is read meanwhile.
 //
-// The last batch of a shard carries End, and then the loop ends. That happens
-// only when the service said so: an event without continuation, with the
-// children named in it or by Lineage; or, for servers whose streams never say
-// it, when Lineage shows the shard closed with children and GetRecords after
-// the last position comes to the shard's end, its records being delivered first.
+// The last batch of a shard carries End, and then the loop ends. Only the service can end a shard.
+// Its stream sends an event without continuation, and the event or Lineage names the children. Some
+// servers never send such an event. Then Lineage must show that the shard is closed and has
+// children, and GetRecords must come to the shard's end. Its records are delivered before the end.
 //
-// Transient failures are retried without end and told to the Observer. An
-// error that is yielded is final: it wraps [kcl.ErrStreamNotFound],
-// [kcl.ErrAccessDenied], [ErrConsumerNotFound], [kcl.ErrShardNotFound] or
-// [kcl.ErrInvalidPosition], is a mistake in the Config, or is the cause of ctx.
+// Transient failures are retried without end, and the Observer hears of them. An error that is
+// yielded is final: it wraps [kcl.ErrStreamNotFound], [kcl.ErrAccessDenied], [ErrConsumerNotFound],
+// [kcl.ErrShardNotFound] or [kcl.ErrInvalidPosition], is a mistake in the Config, or is the cause
+// of ctx.
 //
-// From [kcl.Latest] the reader starts when the first subscription is accepted.
-// Should that die before its first event, the next one starts at the time that
-// the service gave with its answer (less a second, so a record or two from
-// before may appear), not at a later tip. A caller that wants its start to
-// survive the process gives kcl.AtTimestamp with a time of the service.
+// From [kcl.Latest] the reader starts when the first subscription is accepted. If that subscription
+// dies before its first event, the next one does not start at a later tip. It starts at the time of
+// the first answer less a second, so a few records from before may appear. A start that shall
+// survive the process is a kcl.AtTimestamp with a time of the service.
 func (s *Subscriber) Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error] {
 	return func(yield func(kcl.Batch, error) bool) {
 		if err := s.cfg.Validate(); err != nil {
 			yield(kcl.Batch{}, err)
 			return
 		}
+		log := s.cfg.Logger.With(slog.String("stream", streamName(s.cfg.StreamARN)), slog.String("shard", shardID))
 		r := &reader{
-			Config:  s.cfg,
-			sub:     s,
-			shardID: shardID,
-			next:    from,
-			yield:   yield,
-			backoff: retry.New(shardread.FirstBackoff, maxBackoff),
-			log:     s.cfg.Logger.With(slog.String("stream", streamName(s.cfg.StreamARN)), slog.String("shard", shardID)),
+			Config:   s.cfg,
+			sub:      s,
+			service:  service{Config: s.cfg, shardID: shardID, http: s.askHTTP, log: log},
+			shardID:  shardID,
+			position: from,
+			yield:    yield,
+			backoff:  retry.New(shardread.FirstBackoff, maxBackoff),
+			log:      log,
 		}
 		if err := r.run(ctx); err != nil && !r.finished {
 			yield(kcl.Batch{}, err)

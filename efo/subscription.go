@@ -21,39 +21,38 @@ import (
 	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
-// subscription opens one subscription and follows it to its end. However it is
-// left, by a panic of the loop body too, the stream is closed.
-func (r *reader) subscription(ctx context.Context) end {
+// subscribe opens one subscription and delivers its events to the end. It closes the stream also
+// when the loop body panics.
+func (r *reader) subscribe(ctx context.Context) ending {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := line.NewSilence(r.CallTimeout, func() { cancel(errNoAnswer) })
 	defer silence.Stop()
 	stream, err := r.open(silence.In(ctx), silence)
 	if err != nil {
-		return end{err: err}
+		return ending{err: err}
 	}
 	defer stream.Close() //nolint:errcheck // it repeats what Err said
 	r.Metrics.SubscriptionOpened()
 	r.Observer.Opened()
 	e := r.follow(ctx, stream, silence)
 	if e.reason == ReasonSilence {
-		cancel(errSilence) // the connection is told as well
+		cancel(errSilence) // so that package line counts the silence against the connection
 	}
 	return e
 }
 
-// open calls SubscribeToShard and waits until it is accepted, for CallTimeout
-// at most. ctx bounds the life of the stream, so the deadline of the call
-// cannot be ctx's own: silence ends ctx instead.
+// open calls SubscribeToShard and waits for the answer, for CallTimeout at most. The stream lives
+// as long as ctx, so the deadline of the call cannot be a deadline of ctx: silence ends ctx.
 func (r *reader) open(ctx context.Context, silence *line.Silence) (*kinesis.SubscribeToShardEventStream, error) {
 	out, err := r.Client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN:      &r.ConsumerARN,
 		ShardId:          &r.shardID,
-		StartingPosition: shardread.StartingPosition(r.next),
+		StartingPosition: shardread.StartingPosition(r.position),
 	}, r.options)
 	silence.Stop()
-	r.sub.last = time.Now()
-	if context.Cause(ctx) == errNoAnswer { //nolint:errorlint // identity: it is our own timer
+	r.sub.lastAnswer = time.Now()
+	if context.Cause(ctx) == errNoAnswer { //nolint:errorlint // identity: the error of our own timer
 		if err == nil {
 			_ = out.GetStream().Close()
 		}
@@ -62,52 +61,56 @@ func (r *reader) open(ctx context.Context, silence *line.Silence) (*kinesis.Subs
 	if err != nil {
 		return nil, err
 	}
-	r.next = shardread.Anchor(r.next, out.ResultMetadata) // the position until the first event comes
+	r.position = shardread.Anchor(r.position, out.ResultMetadata) // the position until the first event comes
 	return out.GetStream(), nil
 }
 
-// options are those of every subscribe: no retries below ours, and a protocol
-// value of its own, because the codec inside keeps state per event and a shared
-// one is written by all streams of a client at once.
+// options are those of SubscribeToShard. The reader itself tries again, so the SDK does not. Each
+// subscription has a protocol value of its own: the codec inside keeps state for each event, and
+// all streams of a client would write to a shared one.
 func (r *reader) options(o *kinesis.Options) {
 	o.Retryer = aws.NopRetryer{}
 	o.Protocol = awsjson.New11(schemas.Kinesis_20131202)
 	o.HTTPClient = r.HTTPClient
 }
 
-// asking are the options of every other call.
-func (r *reader) asking(o *kinesis.Options) { o.HTTPClient = r.sub.ask }
+// renewTimer fires once, at random, in the last four fifths of a subscription. Subscriptions that
+// were opened together would end together every five minutes; one early renewal of each spreads
+// them. The timer is nil after that renewal.
+func (r *reader) renewTimer() *time.Timer {
+	if r.renewed {
+		return nil
+	}
+	return time.NewTimer(lifetime/5 + rand.N(lifetime*3/4))
+}
 
 // follow delivers events until the subscription ends.
-func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEventStream, arriving *line.Silence) (e end) {
+func (r *reader) follow(
+	ctx context.Context, stream *kinesis.SubscribeToShardEventStream, arriving *line.Silence,
+) (e ending) {
 	opened := time.Now()
 	defer func() { e.lived = time.Since(opened) }()
 	silence := time.NewTimer(r.SilenceTimeout)
 	defer silence.Stop()
-	idle := time.NewTimer(r.idleFor)
+	idle := time.NewTimer(r.idleWait)
 	defer idle.Stop()
 	var renew <-chan time.Time
-	if !r.renewed {
-		// Subscriptions that were opened together end together, five minutes
-		// later and for ever after. One early renewal at random spreads them, at
-		// the start and after every break.
-		t := time.NewTimer(lifetime/5 + rand.N(lifetime*3/4))
+	if t := r.renewTimer(); t != nil {
 		defer t.Stop()
 		renew = t.C
 	}
 	events, hinted := stream.Events(), false
-	for {
-		var ev types.SubscribeToShardEventStream
-		var open bool
+	var ev types.SubscribeToShardEventStream
+	for open := false; ; {
 		select {
 		case ev, open = <-events:
 		case <-silence.C:
-			// After a pause of the whole process both are due: prefer the event.
+			// After a pause of the whole process an event and the timer are due: take the event.
 			select {
 			case ev, open = <-events:
 			default:
 				if left := time.Until(arriving.Last().Add(r.SilenceTimeout)); left > 0 {
-					// A large event is on its way over a slow line.
+					// A large event is arriving over a slow line.
 					r.Observer.Received()
 					silence.Reset(left)
 					continue
@@ -118,34 +121,32 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 		case <-renew:
 			renew = nil
 			r.renewed = true
-			if r.next.Kind == kcl.AfterSequenceNumber {
+			if r.position.Kind == kcl.AfterSequenceNumber {
 				e.reason = ReasonRenewed
 				return e
 			}
 			continue
 		case <-idle.C:
-			if !hinted {
-				r.idleFor = shardend.Rarer(r.idleFor)
-			}
+			closed := r.idled(ctx, hinted)
 			hinted = false
-			if l, _ := r.list(ctx); l.MayHaveEnded(false) {
-				e.reason, e.check = ReasonCheck, true
+			if closed {
+				e.reason, e.checkEnd = ReasonCheck, true
 				return e
 			}
-			idle.Reset(r.idleFor + rand.N(r.idleFor/2))
+			idle.Reset(r.idleWait + rand.N(r.idleWait/2))
 			continue
 		case <-ctx.Done():
 			e.reason = ReasonCanceled
 			return e
 		}
 		if !open {
-			e = r.ended(ctx, stream, opened, e)
-			e.check = e.check || hinted
+			e = r.streamEnded(ctx, stream, opened, e)
+			e.checkEnd = e.checkEnd || hinted
 			return e
 		}
 		if ctx.Err() != nil {
-			// An event and the end of ctx were there together. Nothing is
-			// delivered after the cause, which may be a lost lease.
+			// An event and the end of ctx came together. Nothing is delivered once the lease
+			// may be lost.
 			e.reason = ReasonCanceled
 			return e
 		}
@@ -153,36 +154,46 @@ func (r *reader) follow(ctx context.Context, stream *kinesis.SubscribeToShardEve
 		e.events++
 		member, ok := ev.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
 		if !ok {
-			r.unknownEvent(ctx, ev)
+			r.reportUnknown(ctx, ev)
 			silence.Reset(r.SilenceTimeout)
 			continue
 		}
 		e.records += len(member.Value.Records)
-		if over := r.event(&member.Value, &e); over {
+		if over := r.deliverEvent(&member.Value, &e); over {
 			return e
 		}
 		if len(member.Value.Records) > 0 {
 			hinted = false
-			idle.Reset(r.idleFor)
+			idle.Reset(r.idleWait)
 		}
 		if len(member.Value.ChildShards) > 0 && !hinted {
-			// There are children, and this stream goes on: it may never say that it has ended.
+			// The shard has children, but its stream goes on and may never say that it has ended.
 			hinted = true
 			idle.Reset(hintCheck)
 		}
-		// From now on we wait for the service: what the loop body took does not count.
+		// The time of the loop body does not count as silence of the service.
 		silence.Reset(r.SilenceTimeout)
 	}
 }
 
-// event delivers one event. It returns true when the subscription is over.
-func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
+// idled asks ListShards whether an idle shard is closed and has children. It asks more rarely from
+// now on, unless an event has hinted at an end.
+func (r *reader) idled(ctx context.Context, hinted bool) (closed bool) {
+	if !hinted {
+		r.idleWait = shardend.Rarer(r.idleWait)
+	}
+	l, _ := r.service.list(ctx)
+	return l.MayHaveEnded(false)
+}
+
+// deliverEvent delivers one event. It returns true when the subscription is over.
+func (r *reader) deliverEvent(ev *types.SubscribeToShardEvent, e *ending) bool {
 	records, size, _, err := fromsdk.Records(ev.Records)
 	if err != nil {
 		e.reason, e.err = awserr.Code(err), err
 		return true
 	}
-	b := fromsdk.Batch(records, r.next, ev.MillisBehindLatest)
+	b := fromsdk.Batch(records, r.position, ev.MillisBehindLatest)
 	if isPosition(ev.ContinuationSequenceNumber) {
 		// An event with a continuation is not the last one, even if it names children.
 		b.Next = kcl.After(*ev.ContinuationSequenceNumber)
@@ -196,8 +207,8 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 			r.deliver(b, size)
 			return true
 		}
-		// Something is missing, or says that there is more: it is asked again.
-		e.reason, e.err, e.closed, e.children = ReasonClosed, errDoubtful, true, children
+		// No children are named, or records are left: react asks whether the shard has ended.
+		e.reason, e.err, e.endSent, e.children = ReasonClosed, errDoubtful, true, children
 		if !r.deliver(b, size) {
 			e.reason = ReasonStopped
 		}
@@ -210,9 +221,11 @@ func (r *reader) event(ev *types.SubscribeToShardEvent, e *end) bool {
 	return false
 }
 
-// ended says why the channel of events was closed. The cause comes first, then
-// the stream's error; none of either says nothing at all.
-func (r *reader) ended(ctx context.Context, stream *kinesis.SubscribeToShardEventStream, opened time.Time, e end) end {
+// streamEnded says why the channel of events was closed. The cause of ctx decides first, then the
+// stream's error. The end of a stream without an error says nothing about the shard.
+func (r *reader) streamEnded(
+	ctx context.Context, stream *kinesis.SubscribeToShardEventStream, opened time.Time, e ending,
+) ending {
 	err := stream.Err()
 	switch {
 	case ctx.Err() != nil:
@@ -222,23 +235,23 @@ func (r *reader) ended(ctx context.Context, stream *kinesis.SubscribeToShardEven
 		if classify(err) == shardread.InUse {
 			e.reason = ReasonTakeover
 		}
-	case time.Since(opened) >= almost:
+	case time.Since(opened) >= fullLife:
 		e.reason = ReasonExpired
-		e.check = e.records == 0
+		e.checkEnd = e.records == 0
 	default:
 		e.reason = ReasonClosed
-		e.check = e.records == 0
+		e.checkEnd = e.records == 0
 	}
 	return e
 }
 
-// unknownEvent is an event of a kind that this version does not know. It moves nothing.
-func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEventStream) {
+// reportUnknown counts an event of a kind that this version does not know, and logs the first one.
+func (r *reader) reportUnknown(ctx context.Context, ev types.SubscribeToShardEventStream) {
 	r.Metrics.UnknownEvent()
-	if r.unknown {
+	if r.unknownReported {
 		return
 	}
-	r.unknown = true
+	r.unknownReported = true
 	tag := "?"
 	if u, ok := ev.(*types.UnknownUnionMember); ok {
 		tag = u.Tag
@@ -246,8 +259,8 @@ func (r *reader) unknownEvent(ctx context.Context, ev types.SubscribeToShardEven
 	r.log.LogAttrs(ctx, slog.LevelWarn, "unknown event ignored", slog.String("event", tag))
 }
 
-// isPosition tells whether a continuation can be gone on from. Some servers
-// send "0" until the shard has had a record, and fail when asked to go on after it.
+// isPosition tells whether reading can go on after a continuation. Some servers send "0" until the
+// shard has had a record, and refuse to read on after "0".
 func isPosition(continuation *string) bool {
 	return fromsdk.IsNumber(continuation) && strings.Trim(*continuation, "0") != ""
 }

@@ -108,7 +108,13 @@ func TestThousandSubscriptions(t *testing.T) {
 		after := measure()
 		goroutines := float64(after.goroutines-before.goroutines) / thousand
 		heap, stacks := (after.heap-before.heap)/thousand, (after.stacks-before.stacks)/thousand
-		t.Logf("a subscription: %.2f goroutines; %d bytes of heap and %d of stacks, the fake's included; %d connections", goroutines, heap, stacks, conns())
+		t.Logf(
+			"a subscription: %.2f goroutines; %d bytes of heap and %d of stacks, the fake's included; %d connections",
+			goroutines,
+			heap,
+			stacks,
+			conns(),
+		)
 		require.LessOrEqual(t, goroutines, float64(goroutinesEach))
 		require.Less(t, heap+stacks, uint64(memoryEach))
 		require.Equal(t, (thousand+63)/64, conns())
@@ -155,7 +161,12 @@ func TestMain(m *testing.M) {
 // serve is a fake with a thousand shards, until its standard input ends.
 func serve() {
 	srv, err := kinesistest.Start(kinesistest.Config{
-		Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: thousand}}, Listen: "127.0.0.1:0", TLS: true, MaxConcurrentStreams: 100,
+		Streams: []kinesistest.StreamConfig{
+			{Name: "orders", Shards: thousand},
+		},
+		Listen:               "127.0.0.1:0",
+		TLS:                  true,
+		MaxConcurrentStreams: 100,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -205,7 +216,10 @@ func BenchmarkThousandSubscriptions(b *testing.B) {
 	})
 	log := slog.New(slog.DiscardHandler)
 	client := kinesis.New(kinesis.Options{
-		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: base, Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		Region:       "us-east-1",
+		BaseEndpoint: &url,
+		HTTPClient:   base,
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 	})
 	stream := "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
 	var cost use
@@ -214,7 +228,11 @@ func BenchmarkThousandSubscriptions(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		passes++
-		arn, err := efo.Register(b.Context(), client, efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log})
+		arn, err := efo.Register(
+			b.Context(),
+			client,
+			efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log},
+		)
 		require.NoError(b, err)
 		before, used := measure(), processTime()
 		carrier := efo.NewHTTPClient(base, efo.TransportConfig{Logger: log})
@@ -225,7 +243,16 @@ func BenchmarkThousandSubscriptions(b *testing.B) {
 		for i := range thousand {
 			all.Go(func() { // ends with ctx
 				once := sync.OnceFunc(first.Done)
-				sub := efo.NewSubscriber(efo.Config{Client: client, HTTPClient: carrier, StreamARN: stream, ConsumerARN: arn, Logger: log, Observer: opened(once)})
+				sub := efo.NewSubscriber(
+					efo.Config{
+						Client:      client,
+						HTTPClient:  carrier,
+						StreamARN:   stream,
+						ConsumerARN: arn,
+						Logger:      log,
+						Observer:    opened(once),
+					},
+				)
 				for _, err := range sub.Batches(ctx, shardID(i), kcl.Position{}) {
 					if err != nil {
 						return

@@ -18,39 +18,39 @@ import (
 // DefaultMaxConcurrentOpens is the default of [TransportConfig].
 const DefaultMaxConcurrentOpens = 32
 
-// maxBody is the largest request that is read into memory before it is sent. A
-// SubscribeToShard is a few hundred bytes.
+// maxBody is the largest request that is read into memory before it is sent. A SubscribeToShard has
+// a few hundred bytes.
 const maxBody = 64 << 10
 
 // TransportConfig says how [NewHTTPClient] derives an HTTP client.
 type TransportConfig struct {
-	// H2C speaks HTTP/2 with prior knowledge to http endpoints, such as a local
-	// server. Defaults to false: http endpoints are spoken to in HTTP/1.1.
+	// H2C speaks HTTP/2 with prior knowledge to http endpoints, such as a local server. Defaults
+	// to false: http endpoints get HTTP/1.1.
 	H2C bool
-	// MaxConcurrentOpens is how many subscriptions may be opening at a time, so
-	// that a process with a thousand shards does not start with a thousand
-	// requests at once. Defaults to 32 (DefaultMaxConcurrentOpens).
+	// MaxConcurrentOpens is how many subscriptions may be opening at a time. Without a limit, a
+	// process with a thousand shards would start with a thousand requests at once. Defaults to 32
+	// (DefaultMaxConcurrentOpens).
 	MaxConcurrentOpens int
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// NewHTTPClient returns the HTTP client that carries subscriptions, for
-// [Config.HTTPClient]: one for all subscribers of a process. base is the HTTP
-// client of the user's kinesis.Client (client.Options().HTTPClient). When that
-// is the SDK's own kind, or nil, the result is derived from it, with its proxy,
-// TLS and dialer, and set up for streams that live for minutes: HTTP/2 windows
-// of 512 KiB per stream as the Java KCL's, pings that notice a dead connection
-// within 20 seconds, up to 64 subscriptions on a connection and one connection
-// dialled at a time, and no timeout on a response. Any other base is used as it
-// is: whoever brings a client of his own has set it up. Only the Timeout of an
-// http.Client is left out, with a warning: it would cut every subscription.
+// NewHTTPClient returns the HTTP client that carries subscriptions, for [Config.HTTPClient]. All
+// subscribers of a process share one. base is the HTTP client of the user's kinesis.Client
+// (client.Options().HTTPClient).
 //
-// A connection on which three calls in a row have failed is given up, and each
-// one after half an hour or so: what it leads to may be gone.
+// If base is nil or the SDK's own kind, the result is derived from it, with its proxy, TLS and
+// dialer. It is set up for streams that live for minutes: HTTP/2 windows of 512 KiB per stream, as
+// in the Java KCL; pings that notice a dead connection within 20 seconds; up to 64 subscriptions on
+// a connection; one connection dialled at a time; and no timeout on a response. Any other base is
+// used unchanged, because its owner has set it up. Only the Timeout of an http.Client is left out,
+// with a warning, because it would cut every subscription.
 //
-// The result is safe for concurrent use. It dials nothing by itself, and a
-// derived one has a method CloseIdleConnections for the end of the process.
+// A connection is given up after three failed calls in a row, and each one after about half an
+// hour: the server behind it may no longer be the right one.
+//
+// The result is safe for concurrent use and dials nothing by itself. A derived one has a method
+// CloseIdleConnections for the end of the process.
 func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	cfg.MaxConcurrentOpens = cmp.Or(max(cfg.MaxConcurrentOpens, 0), DefaultMaxConcurrentOpens)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
@@ -64,7 +64,7 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 		return line.NewClient(withoutTimeout(base, cfg.Logger))
 	}
 	tr := own.GetTransport() // a copy, without the client's timeouts
-	setUp(tr, cfg.H2C)
+	configure(tr, cfg.H2C)
 	return &transport{
 		base: &http.Client{
 			Transport:     newPool(tr),
@@ -75,26 +75,25 @@ func NewHTTPClient(base aws.HTTPClient, cfg TransportConfig) aws.HTTPClient {
 	}
 }
 
-// withoutTimeout returns an http.Client without its Timeout, which counts the
-// whole of a subscription: five minutes.
+// withoutTimeout returns an http.Client without its Timeout, which would count all five minutes of
+// a subscription.
 func withoutTimeout(base aws.HTTPClient, log *slog.Logger) aws.HTTPClient {
 	client, ok := base.(*http.Client)
 	if !ok || client == nil || client.Timeout <= 0 {
 		return base
 	}
-	log.Warn("the Timeout of the Kinesis client's http.Client would cut every subscription, it is left out for them; "+
+	log.Warn("the Timeout of the Kinesis client's http.Client would cut every subscription, subscriptions go without it; "+
 		"set ResponseHeaderTimeout of its Transport instead", slog.Duration("timeout", client.Timeout))
 	out := *client
 	out.Timeout = 0
 	return &out
 }
 
-// setUp is everything that we change in a transport. Two fields stay as they
-// are on purpose. HTTP2Config.MaxReceiveBufferPerConnection below streams x
-// window lets one shard whose processor does not read stop all the others on
-// its connection. StrictMaxConcurrentRequests makes a subscribe wait for the
-// end of another one, and subscriptions do not end.
-func setUp(tr *http.Transport, h2c bool) {
+// configure sets up a transport for subscriptions. Two fields are off on purpose. A
+// HTTP2Config.MaxReceiveBufferPerConnection below streams x window would let one slow processor
+// stop all shards on its connection. StrictMaxConcurrentRequests would make a subscribe wait for
+// the end of another subscription, which does not end.
+func configure(tr *http.Transport, h2c bool) {
 	h2 := http.HTTP2Config{}
 	if tr.HTTP2 != nil {
 		h2 = *tr.HTTP2
@@ -117,8 +116,8 @@ func setUp(tr *http.Transport, h2c bool) {
 	}
 }
 
-// transport is an aws.HTTPClient that keeps openings few at a time and
-// request bodies harmless.
+// transport is an aws.HTTPClient that opens few subscriptions at a time and keeps request bodies in
+// memory.
 type transport struct {
 	base  *http.Client
 	opens chan struct{}
@@ -126,11 +125,11 @@ type transport struct {
 	warn  sync.Once
 }
 
-// GivesUpConnections says that the pool does.
+// GivesUpConnections marks the type for [line.NewClient]: the pool gives up connections.
 func (t *transport) GivesUpConnections() {}
 
-// Do sends a request and returns when the header of the answer is there. The wait
-// for the turn to open is our own, and no silence of the service.
+// Do sends a request and returns when the header of the answer is there. The wait for a place among
+// the opens does not count as silence of the service.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	silence := line.Of(req.Context())
 	silence.Pause()
@@ -151,7 +150,8 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	}
 	if resp.ProtoMajor < 2 && req.URL.Scheme == "https" {
 		t.warn.Do(func() {
-			t.log.Warn("subscriptions run over HTTP/1.1, one connection for each: look for a proxy that does not pass HTTP/2", "endpoint", req.URL.Host)
+			t.log.Warn("subscriptions run over HTTP/1.1, one connection for each: "+
+				"look for a proxy that does not pass HTTP/2", "endpoint", req.URL.Host)
 		})
 	}
 	return resp, nil
@@ -161,11 +161,10 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 // they close by themselves after the transport's IdleConnTimeout (90s).
 func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
-// plainBody puts the body's bytes in place of the SDK's reader. The SDK closes
-// its reader as soon as the answer's header is there; over HTTP/1.1 net/http
-// then takes a last look at it, finds it closed, and gives the connection up
-// while the answer is still being read. A body in memory can also be sent again
-// by net/http itself, on a new connection after a GOAWAY.
+// plainBody replaces the SDK's reader by the bytes of the body. The SDK closes its reader as soon
+// as the header of the answer is there. Over HTTP/1.1, net/http then reads the request body once
+// more. It finds the reader closed, and gives the connection up while the answer is still arriving.
+// net/http can also send a body in memory again by itself, on a new connection after a GOAWAY.
 func plainBody(req *http.Request) (*http.Request, error) {
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength < 0 || req.ContentLength > maxBody {
 		return req, nil

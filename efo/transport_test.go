@@ -31,7 +31,12 @@ func newNetwork(tb testing.TB) *memnet.Network {
 }
 
 // buildable is the SDK's own kind of HTTP client, dialling the network.
-func buildable(tb testing.TB, network *memnet.Network, cert []byte, opts ...func(*http.Transport)) *awshttp.BuildableClient {
+func buildable(
+	tb testing.TB,
+	network *memnet.Network,
+	cert []byte,
+	opts ...func(*http.Transport),
+) *awshttp.BuildableClient {
 	tb.Helper()
 	return awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 		tr.Proxy = nil
@@ -59,11 +64,18 @@ func derived(tb testing.TB, base aws.HTTPClient, cfg efo.TransportConfig) aws.HT
 // Two settings that are known to hang must never be made.
 func TestTransportSettings(t *testing.T) {
 	t.Parallel()
-	base := awshttp.NewBuildableClient().WithTimeout(time.Second).WithReadTimeout(time.Second).WithTransportOptions(func(tr *http.Transport) {
-		tr.TLSClientConfig = &tls.Config{ServerName: "kept", MinVersion: tls.VersionTLS12}
-		tr.ResponseHeaderTimeout = time.Second
-		tr.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: 1 << 20, StrictMaxConcurrentRequests: true, MaxReadFrameSize: 1 << 20}
-	})
+	base := awshttp.NewBuildableClient().
+		WithTimeout(time.Second).
+		WithReadTimeout(time.Second).
+		WithTransportOptions(func(tr *http.Transport) {
+			tr.TLSClientConfig = &tls.Config{ServerName: "kept", MinVersion: tls.VersionTLS12}
+			tr.ResponseHeaderTimeout = time.Second
+			tr.HTTP2 = &http.HTTP2Config{
+				MaxReceiveBufferPerConnection: 1 << 20,
+				StrictMaxConcurrentRequests:   true,
+				MaxReadFrameSize:              1 << 20,
+			}
+		})
 	for _, h2c := range []bool{false, true} {
 		own := efo.Derived(efo.NewHTTPClient(base, efo.TransportConfig{H2C: h2c}))
 		tr := efo.TransportOf(own)
@@ -108,7 +120,11 @@ func TestTransportProtocols(t *testing.T) {
 				})
 				var mu sync.Mutex
 				var log bytes.Buffer
-				client := derived(t, base, efo.TransportConfig{H2C: test.h2c, Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))})
+				client := derived(
+					t,
+					base,
+					efo.TransportConfig{H2C: test.h2c, Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))},
+				)
 				spy := &spy{next: client}
 				cfg := w.config()
 				cfg.HTTPClient = spy
@@ -195,7 +211,14 @@ func TestE01PingsNoticeADeadConnection(t *testing.T) {
 func TestTransportClosesIdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
-		w := newWorld(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 3}}, Network: network, MaxConcurrentStreams: 1})
+		w := newWorld(
+			t,
+			kinesistest.Config{
+				Streams:              []kinesistest.StreamConfig{{Name: "orders", Shards: 3}},
+				Network:              network,
+				MaxConcurrentStreams: 1,
+			},
+		)
 		client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true})
 		var readings []*reading
 		for i := range 3 {
@@ -221,8 +244,8 @@ func TestTransportClosesIdleConnections(t *testing.T) {
 	})
 }
 
-// TestTimeoutOfTheUsersClientCutsNoSubscription: an http.Client's Timeout counts the whole of a subscription. It is left out,
-// and the log names it.
+// TestTimeoutOfTheUsersClientCutsNoSubscription: an http.Client's Timeout counts the whole of a
+// subscription. It is left out, and the log names it.
 func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, kinesistest.Config{})
@@ -232,7 +255,10 @@ func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
 		t.Cleanup(own.CloseIdleConnections)
 		own.Timeout = 30 * time.Second
 		cfg := w.config()
-		cfg.HTTPClient = efo.NewHTTPClient(own, efo.TransportConfig{Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))})
+		cfg.HTTPClient = efo.NewHTTPClient(
+			own,
+			efo.TransportConfig{Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))},
+		)
 		r := w.start(cfg, shard0, kcl.Position{})
 		w.write(5)
 		time.Sleep(20 * time.Minute)
@@ -241,7 +267,12 @@ func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
 		require.Equal(t, 30*time.Second, own.Timeout, "the user's is not touched")
 		mu.Lock()
 		defer mu.Unlock()
-		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("Timeout of the Kinesis client's http.Client would cut every subscription")), log.String())
+		require.Equal(
+			t,
+			1,
+			bytes.Count(log.Bytes(), []byte("Timeout of the Kinesis client's http.Client would cut every subscription")),
+			log.String(),
+		)
 		require.Contains(t, log.String(), "timeout=30s")
 	})
 }
