@@ -8,34 +8,32 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// outcome is what one attempt to get a batch came to.
+// outcome is the result of one attempt to get a batch.
 type outcome struct {
 	batch    kcl.Batch
 	payload  int // bytes
 	op       string
 	err      error
-	at       time.Time // when it ended
-	opened   bool      // an iterator was obtained
+	at       time.Time // when the attempt ended
+	opened   bool      // the attempt got an iterator
 	received bool      // GetRecords was answered
 	grant    grant
 	headers  time.Time // when the answer began to arrive
-	length   int64     // of that answer; below 0 it is not known
+	length   int64     // of the answer in bytes; negative if unknown
 }
 
-// ahead is an attempt that is made while the loop body has the last batch. It
-// is one attempt and no more: what follows from an error is decided on the
-// goroutine of the reader, when the loop body comes back.
+// ahead is an attempt to get the next batch while the loop body has the last one. It is one
+// attempt. The goroutine of the reader decides about an error when the loop body comes back.
 type ahead struct {
 	cancel context.CancelFunc
-	done   chan struct{} // closed when out is there
+	done   chan struct{} // closed when out is set
 	out    outcome
 }
 
-// readAhead begins to read the next batch, if there is room for it. Until the
-// attempt has been joined, by attempted or abandon, the reader's state belongs
-// to its goroutine.
+// readAhead starts an attempt to get the next batch, if there is room for it. The reader's state
+// belongs to the attempt's goroutine until nextOutcome or abandon has joined it.
 func (r *reader) readAhead(ctx context.Context) {
-	if r.PrefetchBytes < 0 || r.ending.said || !r.Memory.roomAhead() {
+	if r.PrefetchBytes < 0 || r.ending.endSent || !r.Memory.roomAhead() {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -43,20 +41,20 @@ func (r *reader) readAhead(ctx context.Context) {
 	r.ahead = a
 	go func() { // ends with its one attempt, or when that is cancelled; joined before the reader goes on
 		defer close(a.done)
-		a.out = r.attempt(ctx, r.limit(min(answerBytes, r.PrefetchBytes)), true)
+		a.out = r.attempt(ctx, r.recordLimit(min(answerBytes, r.PrefetchBytes)), true)
 	}()
 }
 
-// limit is how many records to ask for, to get about that many bytes.
-func (r *reader) limit(bytes int) int {
+// recordLimit is how many records to ask for, to get about the given number of bytes.
+func (r *reader) recordLimit(bytes int) int {
 	if r.recordSize == 0 {
 		return r.MaxRecords
 	}
 	return min(r.MaxRecords, max(1, bytes/r.recordSize))
 }
 
-// attempted returns what was read ahead, or makes an attempt now.
-func (r *reader) attempted(ctx context.Context) outcome {
+// nextOutcome returns the outcome of the attempt that was made ahead, or makes an attempt now.
+func (r *reader) nextOutcome(ctx context.Context) outcome {
 	if a := r.ahead; a != nil {
 		<-a.done
 		a.cancel()
@@ -65,10 +63,10 @@ func (r *reader) attempted(ctx context.Context) outcome {
 			return a.out
 		}
 	}
-	return r.attempt(ctx, r.limit(answerBytes), false)
+	return r.attempt(ctx, r.recordLimit(answerBytes), false)
 }
 
-// abandon joins what reads ahead, and moves nothing.
+// abandon joins the attempt that was made ahead and drops its batch.
 func (r *reader) abandon() {
 	if a := r.ahead; a != nil {
 		a.cancel()

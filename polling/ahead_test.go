@@ -15,13 +15,16 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// TestReadsAheadOneBatch: the next batch is there when the loop body comes back, and not one more is read.
+// TestReadsAheadOneBatch: the next batch is there when the loop body comes back, and not one more
+// is read.
 func TestReadsAheadOneBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 100, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}})
+		r.srv.Inject(
+			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}},
+		)
 		began, batches := time.Now(), 0
 		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }), shard0, kcl.Position{}, 0, 100, func(b kcl.Batch) {
 			batches++
@@ -74,43 +77,50 @@ func TestPrefetchBytes(t *testing.T) {
 	}
 }
 
-// TestP11SlowAndFast: whatever the fetcher holds and however slow either side is, there is progress every second.
+// TestP11SlowAndFast: whatever the fetcher holds and however slow either side is, there is progress
+// every second.
 func TestP11SlowAndFast(t *testing.T) {
 	t.Parallel()
 	for _, prefetch := range []int{-1, 1, 25, 0} { // nothing, one record, a part of an answer, an answer
 		for _, budget := range []int64{0, 1, 1 << 10, 64 << 20} { // of all fetchers; 0 for none
 			for _, processor := range []time.Duration{0, 10 * time.Millisecond, 900 * time.Millisecond} {
 				for _, service := range []time.Duration{0, 10 * time.Millisecond, 900 * time.Millisecond} {
-					t.Run(fmt.Sprintf("ahead %d of %d, processor %s, service %s", prefetch, budget, processor, service), func(t *testing.T) {
-						t.Parallel()
-						synctest.Test(t, func(t *testing.T) {
-							r := start(t, 1)
-							r.put(0, 50, 10, shard0)
-							if service > 0 {
-								r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(service)}})
-							}
-							f := r.fetcher(func(c *polling.Config) {
-								c.PrefetchBytes, c.MaxRecords = prefetch, 10
-								if budget > 0 {
-									c.Memory = polling.NewMemory(budget)
+					t.Run(
+						fmt.Sprintf("ahead %d of %d, processor %s, service %s", prefetch, budget, processor, service),
+						func(t *testing.T) {
+							t.Parallel()
+							synctest.Test(t, func(t *testing.T) {
+								r := start(t, 1)
+								r.put(0, 50, 10, shard0)
+								if service > 0 {
+									r.srv.Inject(
+										kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(service)}},
+									)
 								}
+								f := r.fetcher(func(c *polling.Config) {
+									c.PrefetchBytes, c.MaxRecords = prefetch, 10
+									if budget > 0 {
+										c.Memory = polling.NewMemory(budget)
+									}
+								})
+								last := time.Now()
+								read(t, f, shard0, kcl.Position{}, 0, 50, func(kcl.Batch) {
+									require.LessOrEqual(t, time.Since(last), time.Second)
+									time.Sleep(processor)
+									last = time.Now()
+								})
 							})
-							last := time.Now()
-							read(t, f, shard0, kcl.Position{}, 0, 50, func(kcl.Batch) {
-								require.LessOrEqual(t, time.Since(last), time.Second)
-								time.Sleep(processor)
-								last = time.Now()
-							})
-						})
-					})
+						},
+					)
 				}
 			}
 		}
 	}
 }
 
-// TestP12FailedHandOver: whatever happens to a batch that was handed over, and at whatever moment of the reading ahead, the
-// reading that follows starts after what was processed: nothing is lost, and nothing comes twice.
+// TestP12FailedHandOver: whatever happens to a batch that was handed over, and at whatever moment
+// of the reading ahead, the reading that follows starts after what was processed: nothing is lost,
+// and nothing comes twice.
 func TestP12FailedHandOver(t *testing.T) {
 	t.Parallel()
 	errRefused := errors.New("refused")
@@ -125,7 +135,12 @@ func TestP12FailedHandOver(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := start(t, 1)
 					r.put(0, 60, 10, shard0)
-					r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(100 * time.Millisecond)}})
+					r.srv.Inject(
+						kinesistest.Fault{
+							Operation: "GetRecords",
+							Do:        []kinesistest.Action{kinesistest.DelayAnswer(100 * time.Millisecond)},
+						},
+					)
 					f := r.fetcher(func(c *polling.Config) { c.MaxRecords = 10; c.Memory = polling.NewMemory(1) })
 					var processed []int
 					next := kcl.Position{}
@@ -170,7 +185,8 @@ func TestP12FailedHandOver(t *testing.T) {
 	}
 }
 
-// TestP13ForgottenAnswer: what was read ahead and not handed over moves neither the position nor the metrics.
+// TestP13ForgottenAnswer: what was read ahead and not handed over moves neither the position nor
+// the metrics.
 func TestP13ForgottenAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -189,31 +205,56 @@ func TestP13ForgottenAnswer(t *testing.T) {
 	})
 }
 
-// TestP01ExpiredWhileReadAhead: the batch that was read ahead comes first, then the reading goes on after it.
+// TestP01ExpiredWhileReadAhead: the batch that was read ahead comes first, then the reading goes on
+// after it.
 func TestP01ExpiredWhileReadAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 40, 10, shard0)
-		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }), shard0, kcl.Position{}, 0, 40, func(kcl.Batch) { time.Sleep(20 * time.Minute) })
+		read(
+			t,
+			r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }),
+			shard0,
+			kcl.Position{},
+			0,
+			40,
+			func(kcl.Batch) { time.Sleep(20 * time.Minute) },
+		)
 	})
 }
 
-// A failure while reading ahead is told when the loop body has come back, and the time meanwhile counts as waited.
+// A failure while reading ahead is told when the loop body has come back, and the time meanwhile
+// counts as waited.
 func TestFailureWhileReadingAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 20, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 1, Times: 1, Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "")}})
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Skip:      1,
+				Times:     1,
+				Do:        []kinesistest.Action{kinesistest.Fail("InternalFailureException", "")},
+			},
+		)
 		var watch observer
 		began, calls := time.Now(), 0
-		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10; c.Observer = &watch }), shard0, kcl.Position{}, 0, 20, func(kcl.Batch) {
-			calls++
-			require.Len(t, watch.retried, calls-1)
-			time.Sleep(10 * time.Second)
-			require.Len(t, watch.retried, calls-1)
-		})
+		read(
+			t,
+			r.fetcher(func(c *polling.Config) { c.MaxRecords = 10; c.Observer = &watch }),
+			shard0,
+			kcl.Position{},
+			0,
+			20,
+			func(kcl.Batch) {
+				calls++
+				require.Len(t, watch.retried, calls-1)
+				time.Sleep(10 * time.Second)
+				require.Len(t, watch.retried, calls-1)
+			},
+		)
 		require.Len(t, watch.retried, 1)
 		require.Equal(t, 20*time.Second, time.Since(began).Round(time.Second), "no further wait")
 	})

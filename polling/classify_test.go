@@ -19,7 +19,8 @@ import (
 
 func code(c string) error { return &smithy.GenericAPIError{Code: c, Message: "m"} }
 
-// TestP15Classify covers every error that the SDK models for reads, codes that it does not model, and what the transport reports.
+// TestP15Classify covers every error that the SDK models for reads, codes that it does not model,
+// and what the transport reports.
 func TestP15Classify(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -58,7 +59,13 @@ func TestP15Classify(t *testing.T) {
 		{errNoChildren, shardread.Retry},
 	} {
 		require.Equal(t, test.want, classify(test.err), "%T %v", test.err, test.err)
-		require.Equal(t, test.want, classify(fmt.Errorf("operation error Kinesis: GetRecords, %w", test.err)), "wrapped %T", test.err)
+		require.Equal(
+			t,
+			test.want,
+			classify(fmt.Errorf("operation error Kinesis: GetRecords, %w", test.err)),
+			"wrapped %T",
+			test.err,
+		)
 	}
 }
 

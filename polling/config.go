@@ -23,40 +23,38 @@ const (
 	DefaultPrefetchBytes = 2 << 20
 )
 
-// Config says how a [Fetcher] reads. Client and one of StreamARN and
-// StreamName are required.
+// Config says how a [Fetcher] reads. Client and one of StreamARN and StreamName are required.
 type Config struct {
 	// Client calls Kinesis. It may be shared.
 	Client *kinesis.Client
-	// StreamARN is the stream's. It is preferred to the name, and needed for a
-	// stream of another account.
+	// StreamARN is the ARN of the stream. It is preferred to the name, and needed for a stream of
+	// another account.
 	StreamARN string
 	// StreamName may be given in place of StreamARN.
 	StreamName string
-	// Lineage names the children of a shard when the service's last answer does
-	// not. Without it such a shard is asked again and again: AWS always names
-	// them, some emulators do not.
+	// Lineage names the children of a shard when the last answer of the service does not. Without
+	// a Lineage such a shard is asked again and again. AWS always names the children; some
+	// emulators do not.
 	Lineage kcl.Lineage
-	// IdleInterval is the time between two calls once the reader has caught up
-	// and no records come (idleTimeBetweenReadsInMillis in the KCL). Each answer
-	// with records halves the time, down to 200ms, and each one without doubles
-	// it again. Defaults to 1s (DefaultIdleInterval). Below 200ms the service's
-	// limit of five calls a second holds.
+	// IdleInterval is the time between two calls when the reader has caught up and no records
+	// come (idleTimeBetweenReadsInMillis in the KCL). Each answer with records halves the time,
+	// down to 200ms; each answer without records doubles it. Defaults to 1s (DefaultIdleInterval).
+	// Calls come at least 200ms apart in any case, because the service allows five a second.
 	IdleInterval time.Duration
 	// MaxRecords is the most records that one call may bring, 1 to 10000.
 	// Defaults to 10000 (DefaultMaxRecords).
 	MaxRecords int
-	// PrefetchBytes is about how many bytes are read ahead while the loop body
-	// has a batch: one more answer, with as many records as came to that size in
-	// the last one, and at least one (maxByteSize in the KCL). Below 0 nothing is
-	// read ahead. Defaults to 2 MiB (DefaultPrefetchBytes), a second of what a
-	// shard gives; more has no effect. One answer has at most 10 MiB.
+	// PrefetchBytes is about how many bytes are read ahead while the loop body has a batch
+	// (maxByteSize in the KCL). The reader asks for one more answer. It asks for as many records
+	// as had that size in the last answer, and at least for one. A negative value turns reading
+	// ahead off. Defaults to 2 MiB (DefaultPrefetchBytes), which a shard gives in a second; a
+	// larger value has no effect. One answer has at most 10 MiB.
 	PrefetchBytes int
-	// Memory bounds what this and other Fetchers hold together. Defaults to nil:
-	// no bound but two answers each.
+	// Memory bounds what this and other Fetchers hold together. Defaults to nil: each Fetcher
+	// holds up to two answers.
 	Memory *Memory
-	// CallTimeout is how long one call may bring nothing: each piece of a large
-	// answer starts it anew. Defaults to 30s (DefaultCallTimeout).
+	// CallTimeout is how long one call may bring nothing. Each piece of a large answer starts the
+	// time anew. Defaults to 30s (DefaultCallTimeout).
 	CallTimeout time.Duration
 	// Metrics of the shard; nil counts nothing.
 	Metrics *metrics.Shard
@@ -79,16 +77,19 @@ func (c Config) Validate() error {
 		if id, err := kcl.ParseStreamARN(c.StreamARN); err != nil {
 			errs = append(errs, fmt.Errorf("polling: Config.StreamARN: %w", err))
 		} else if c.StreamName != "" && c.StreamName != id.Name {
-			errs = append(errs, fmt.Errorf("polling: Config.StreamName %q is not the name in Config.StreamARN %s", c.StreamName, c.StreamARN))
+			errs = append(errs, fmt.Errorf("polling: Config.StreamName %q is not the name in Config.StreamARN %s",
+				c.StreamName, c.StreamARN))
 		}
 	case !kcl.ValidStreamName(c.StreamName):
-		errs = append(errs, fmt.Errorf("polling: Config.StreamName %q: want 1 to 128 letters, digits, underscores, dots and hyphens", c.StreamName))
+		errs = append(errs, fmt.Errorf(
+			"polling: Config.StreamName %q: want 1 to 128 letters, digits, underscores, dots and hyphens", c.StreamName))
 	}
 	if c.IdleInterval < 0 {
 		errs = append(errs, errors.New("polling: Config.IdleInterval is negative"))
 	}
 	if c.MaxRecords < 0 || c.MaxRecords > DefaultMaxRecords {
-		errs = append(errs, fmt.Errorf("polling: Config.MaxRecords is %d: want 1 to %d, or 0 for the default", c.MaxRecords, DefaultMaxRecords))
+		errs = append(errs, fmt.Errorf("polling: Config.MaxRecords is %d: want 1 to %d, or 0 for the default",
+			c.MaxRecords, DefaultMaxRecords))
 	}
 	if c.CallTimeout < 0 {
 		errs = append(errs, errors.New("polling: Config.CallTimeout is negative"))
@@ -107,7 +108,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// name is the stream's, for the log. The Config is valid.
+// name is the name of the stream, for the log. The Config must be valid.
 func (c Config) name() string {
 	if id, err := kcl.ParseStreamARN(c.StreamARN); err == nil {
 		return id.Name
@@ -115,7 +116,7 @@ func (c Config) name() string {
 	return c.StreamName
 }
 
-// resource is the stream as messages name it.
+// resource names the stream in messages.
 func (c Config) resource() string {
 	if c.StreamARN != "" {
 		return c.StreamARN

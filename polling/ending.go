@@ -17,26 +17,27 @@ import (
 	"github.com/kinesis-go/kcl/internal/shardread"
 )
 
-// ending is what a reader knows of an end that may have come.
+// ending is what a reader knows about the end of the shard.
 type ending struct {
-	said     bool             // the service gave no further iterator
+	endSent  bool             // the last answer had no iterator
 	children []kcl.ChildShard // as that answer named them
 	last     string           // number of the last record read
 	judge    shardend.Judge
-	tipSince time.Time // nothing has come since, at the tip, or Lineage has been asked; zero elsewhere
-	idleFor  time.Duration
+	tipSince time.Time // since when nothing has come at the tip, or when Lineage was asked; zero elsewhere
+	idleWait time.Duration
 }
 
-// note takes in an answer. It returns the end of the shard when the answer says
-// so and nothing contradicts it: all is named, nothing is unread, and that was
-// so before or has become so by the records in it.
-func (e *ending) note(answer *kinesis.GetRecordsOutput, records []kcl.Record, wasBehind bool, children []kcl.ChildShard, now time.Time) *kcl.ShardEnd {
+// observe takes in an answer. It returns the end of the shard if the answer names the children and
+// nothing is unread. The answer before must have been at the tip too, or this one has records.
+func (e *ending) observe(
+	answer *kinesis.GetRecordsOutput, records []kcl.Record, wasBehind bool, children []kcl.ChildShard, now time.Time,
+) *kcl.ShardEnd {
 	tip := shardend.AtTip(answer.MillisBehindLatest)
 	switch {
 	case len(records) > 0:
 		e.last = records[len(records)-1].SequenceNumber()
 		e.judge.Forget()
-		e.tipSince, e.idleFor = time.Time{}, shardend.IdleCheck
+		e.tipSince, e.idleWait = time.Time{}, shardend.IdleCheck
 	case !tip && answer.MillisBehindLatest != nil:
 		e.tipSince = time.Time{}
 	}
@@ -49,36 +50,37 @@ func (e *ending) note(answer *kinesis.GetRecordsOutput, records []kcl.Record, wa
 	if tip && children != nil && (len(records) > 0 || !wasBehind) {
 		return &kcl.ShardEnd{Children: children}
 	}
-	e.said, e.children = true, children
+	e.endSent, e.children = true, children
 	return nil
 }
 
-// idles tells whether it is time to ask whether the shard is closed. A server
-// that keeps giving iterators says of no shard that it has ended.
+// idles tells whether it is time to ask whether the shard is closed. Some servers give iterators
+// for ever, also for a shard that has ended.
 func (e *ending) idles(now time.Time) bool {
-	return !e.tipSince.IsZero() && now.Sub(e.tipSince) >= e.idleFor
+	return !e.tipSince.IsZero() && now.Sub(e.tipSince) >= e.idleWait
 }
 
-// end finds out whether the shard has ended. After an answer without an iterator
-// it sets an error when the shard has not, so that it is read on after a wait.
-func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
-	said, children := r.ending.said, r.ending.children
-	r.ending.said = false // whatever comes of it, the shard is read on until it has ended
+// checkEnd finds out whether the shard has ended. It sets an error if an answer had no iterator and
+// the shard has not ended: then the reader waits and reads on.
+func (r *reader) checkEnd(ctx context.Context, out *outcome) (over bool) {
+	endSent, children := r.ending.endSent, r.ending.children
+	r.ending.endSent = false // the shard is read on until it has ended
 	out.op = "ListShards"
 	if children == nil {
 		var err error
-		if children, err = r.listed(ctx, said); err != nil {
-			r.ending.tipSince, r.ending.idleFor = time.Now(), shardend.Rarer(r.ending.idleFor)
-			if said {
+		if children, err = r.listChildren(ctx, endSent); err != nil {
+			r.ending.tipSince, r.ending.idleWait = time.Now(), shardend.Rarer(r.ending.idleWait)
+			if endSent {
 				out.received, out.err = false, err
 			}
-			return said
+			return endSent
 		}
 	}
 	at := shardend.Place{Next: r.position, Last: r.ending.last}
 	answer, err := r.asker(out).Ask(ctx, at)
 	if err != nil && classify(err) == shardread.Renew {
-		err = fmt.Errorf("%w: %s refused: %s", shardend.ErrUnconfirmed, out.op, awserr.Code(err)) // no fault of the position that is read on from
+		// The position that the reader goes on from is not the one that was refused.
+		err = fmt.Errorf("%w: %s refused: %s", shardend.ErrUnconfirmed, out.op, awserr.Code(err))
 	}
 	if err != nil {
 		out.received, out.err = false, err
@@ -92,17 +94,17 @@ func (r *reader) end(ctx context.Context, out *outcome) (over bool) {
 		out.batch = kcl.Batch{End: &kcl.ShardEnd{Children: children}, ReceivedAt: time.Now()}
 		return true
 	}
-	r.ending.tipSince, r.ending.idleFor = time.Now(), shardend.DoubtCheck
-	if !said {
+	r.ending.tipSince, r.ending.idleWait = time.Now(), shardend.DoubtCheck
+	if !endSent {
 		return false
 	}
 	out.received, out.err = false, err
 	return true
 }
 
-// listed returns the children of a shard that ListShards calls closed. When the
-// service itself has said so, it may be that the shard is not listed any more.
-func (r *reader) listed(ctx context.Context, said bool) ([]kcl.ChildShard, error) {
+// listChildren returns the children of a shard that can have ended. ListShards need not name the
+// shard if the service has sent the end.
+func (r *reader) listChildren(ctx context.Context, endSent bool) ([]kcl.ChildShard, error) {
 	if r.Lineage == nil {
 		return nil, errNoLineage
 	}
@@ -110,14 +112,14 @@ func (r *reader) listed(ctx context.Context, said bool) ([]kcl.ChildShard, error
 	if err != nil {
 		return nil, err
 	}
-	if !l.MayHaveEnded(said) {
+	if !l.MayHaveEnded(endSent) {
 		return nil, errNoChildren
 	}
 	return l.Children, nil
 }
 
-// asker asks besides the reader's own iterator, at the reader's pace and within
-// its memory.
+// asker calls GetRecords for package shardend, at the reader's pace and within its memory. The
+// reader keeps its own iterator.
 func (r *reader) asker(out *outcome) shardend.Asker {
 	return shardend.Asker{
 		ShardID: r.shardID,
@@ -131,26 +133,27 @@ func (r *reader) asker(out *outcome) shardend.Asker {
 		},
 		Records: func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error) {
 			out.op = opRecords
-			if err := retry.Sleep(ctx, r.pace.turn(time.Now())); err != nil {
+			if err := retry.Sleep(ctx, r.pace.delay(time.Now())); err != nil {
 				return nil, err
 			}
 			ask := outcome{grant: grant{m: r.Memory, ahead: out.grant.ahead}}
 			defer ask.grant.free()
-			if err := ask.grant.call(ctx); err != nil {
+			if err := ask.grant.waitTurn(ctx); err != nil {
 				return nil, err
 			}
 			r.pace.sent(time.Now())
 			return line.Call(ctx, r.CallTimeout, func(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
 				return r.Client.GetRecords(ctx, &kinesis.GetRecordsInput{
 					StreamARN: optional(r.StreamARN), ShardIterator: iterator, Limit: aws.Int32(int32(limit)),
-				}, r.options, ask.headed)
+				}, r.options, ask.onHeader)
 			})
 		},
 	}
 }
 
-// What the observer and the log are told of an end that does not count.
+// Reasons why the reader does not believe an end of the shard. The observer and the log get them.
 var (
-	errNoChildren = errors.New("the end of the shard names no children, and ListShards does not call the shard closed with children")
-	errNoLineage  = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
+	errNoChildren = errors.New("the end of the shard names no children, " +
+		"and ListShards does not show that the shard is closed and has children")
+	errNoLineage = errors.New("the end of the shard names no children, and Config.Lineage is not set to ask for them")
 )

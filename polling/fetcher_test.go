@@ -71,7 +71,8 @@ func (r *rig) fetcher(change ...func(*polling.Config)) *polling.Fetcher {
 	return polling.NewFetcher(cfg)
 }
 
-// put writes n records of size bytes whose data begin with their number, from first on, at the pace that a shard takes them.
+// put writes n records of size bytes whose data begin with their number, from first on, at the pace
+// that a shard takes them.
 func (r *rig) put(first, n, size int, shard string) {
 	r.t.Helper()
 	pad := strings.Repeat(".", size)
@@ -81,9 +82,19 @@ func (r *rig) put(first, n, size int, shard string) {
 		for ; i < n && len(entries) < 500 && bytes < 900<<10; i++ {
 			data := strconv.Itoa(first+i) + pad
 			bytes += len(data)
-			entries = append(entries, types.PutRecordsRequestEntry{Data: []byte(data[:max(size, len(strconv.Itoa(first+i)))]), PartitionKey: aws.String("key"), ExplicitHashKey: r.hashKey(shard)})
+			entries = append(
+				entries,
+				types.PutRecordsRequestEntry{
+					Data:            []byte(data[:max(size, len(strconv.Itoa(first+i)))]),
+					PartitionKey:    aws.String("key"),
+					ExplicitHashKey: r.hashKey(shard),
+				},
+			)
 		}
-		out, err := r.client.PutRecords(context.Background(), &kinesis.PutRecordsInput{StreamName: aws.String(stream), Records: entries})
+		out, err := r.client.PutRecords(
+			context.Background(),
+			&kinesis.PutRecordsInput{StreamName: aws.String(stream), Records: entries},
+		)
 		require.NoError(r.t, err)
 		require.Zero(r.t, aws.ToInt32(out.FailedRecordCount))
 		time.Sleep(time.Second)
@@ -111,7 +122,14 @@ func (r *rig) split(shard string) {
 	require.NoError(r.t, err)
 	for _, s := range out.Shards {
 		if *s.ShardId == shard {
-			_, err := r.client.SplitShard(ctx, &kinesis.SplitShardInput{StreamName: aws.String(stream), ShardToSplit: &shard, NewStartingHashKey: aws.String("1" + (*s.HashKeyRange.EndingHashKey)[1:])})
+			_, err := r.client.SplitShard(
+				ctx,
+				&kinesis.SplitShardInput{
+					StreamName:         aws.String(stream),
+					ShardToSplit:       &shard,
+					NewStartingHashKey: aws.String("1" + (*s.HashKeyRange.EndingHashKey)[1:]),
+				},
+			)
 			require.NoError(r.t, err)
 			time.Sleep(time.Second)
 			return
@@ -129,8 +147,16 @@ func number(t *testing.T, r kcl.Record) int {
 	return n
 }
 
-// read reads until n records have come or the shard ends, and requires that they are those put from first on, each once and in order.
-func read(t *testing.T, f *polling.Fetcher, shard string, from kcl.Position, first, n int, each func(kcl.Batch)) (last kcl.Batch) {
+// read reads until n records have come or the shard ends, and requires that they are those put from
+// first on, each once and in order.
+func read(
+	t *testing.T,
+	f *polling.Fetcher,
+	shard string,
+	from kcl.Position,
+	first, n int,
+	each func(kcl.Batch),
+) (last kcl.Batch) {
 	t.Helper()
 	want := first
 	for b, err := range f.Batches(t.Context(), shard, from) {
@@ -190,7 +216,8 @@ func TestLatest(t *testing.T) {
 		r.put(0, 10, 10, shard0)
 		time.Sleep(2 * time.Second)
 		batches := 0
-		// The iterator expires before the first record has come, and records are written meanwhile: none may be skipped.
+		// The iterator expires before the first record has come, and records are written meanwhile: none
+		// may be skipped.
 		read(t, r.fetcher(), shard0, kcl.Position{Kind: kcl.Latest}, 10, 10, func(b kcl.Batch) {
 			if batches++; batches == 1 {
 				require.Equal(t, kcl.AtTimestamp, b.Next.Kind)
@@ -201,7 +228,8 @@ func TestLatest(t *testing.T) {
 	})
 }
 
-// TestP01ExpiredIterator: the reader stopped for good when the processor took longer than an iterator lives.
+// TestP01ExpiredIterator: the reader stopped for good when the processor took longer than an
+// iterator lives.
 func TestP01ExpiredIterator(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -219,14 +247,29 @@ func TestP01ExpiredIterator(t *testing.T) {
 	})
 }
 
-// TestP02RenewedAfterTheLastDelivered: from the position given, or a checkpoint, there would be duplicates; from the tip, a gap.
+// TestP02RenewedAfterTheLastDelivered: from the position given, or a checkpoint, there would be
+// duplicates; from the tip, a gap.
 func TestP02RenewedAfterTheLastDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 100, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 3, Times: 1, Do: []kinesistest.Action{kinesistest.Fail("ExpiredIteratorException", "Iterator expired.")}})
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 6, Times: 2, Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "Invalid ShardIterator.")}})
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Skip:      3,
+				Times:     1,
+				Do:        []kinesistest.Action{kinesistest.Fail("ExpiredIteratorException", "Iterator expired.")},
+			},
+		)
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Skip:      6,
+				Times:     2,
+				Do:        []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "Invalid ShardIterator.")},
+			},
+		)
 		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }), shard0, kcl.Position{}, 0, 100, nil)
 		require.Len(t, r.called("GetShardIterator", shard0), 4)
 	})
@@ -238,12 +281,19 @@ func TestP02RenewedFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 10, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Times: 1, Do: []kinesistest.Action{kinesistest.Fail("ExpiredIteratorException", "Iterator expired.")}})
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Times:     1,
+				Do:        []kinesistest.Action{kinesistest.Fail("ExpiredIteratorException", "Iterator expired.")},
+			},
+		)
 		read(t, r.fetcher(), shard0, kcl.Position{}, 0, 10, nil)
 	})
 }
 
-// TestP03NilIterator: records that come with the last answer belong to the shard, and are delivered before it ends.
+// TestP03NilIterator: records that come with the last answer belong to the shard, and are delivered
+// before it ends.
 func TestP03NilIterator(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -271,8 +321,8 @@ func TestP03NilIterator(t *testing.T) {
 	})
 }
 
-// TestP03NilIteratorWithoutChildren: some servers never name the children. The records come first; then ListShards is asked,
-// and the shard has not ended before it names them.
+// TestP03NilIteratorWithoutChildren: some servers never name the children. The records come first;
+// then ListShards is asked, and the shard has not ended before it names them.
 func TestP03NilIteratorWithoutChildren(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -281,8 +331,21 @@ func TestP03NilIteratorWithoutChildren(t *testing.T) {
 		var tenth string
 		read(t, r.fetcher(), shard0, kcl.Position{}, 0, 11, func(b kcl.Batch) { tenth = b.Records[10].SequenceNumber() })
 		body := fmt.Sprintf(`{"Records":[{"Data":"MTA=","SequenceNumber":%q}],"MillisBehindLatest":0}`, tenth)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 1, Times: 1, Do: []kinesistest.Action{kinesistest.Answer(http.StatusOK, []byte(body))}})
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 1, Do: []kinesistest.Action{kinesistest.Answer(http.StatusOK, []byte(`{"Records":[],"MillisBehindLatest":0}`))}})
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Skip:      1,
+				Times:     1,
+				Do:        []kinesistest.Action{kinesistest.Answer(http.StatusOK, []byte(body))},
+			},
+		)
+		r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Skip:      1,
+				Do:        []kinesistest.Action{kinesistest.Answer(http.StatusOK, []byte(`{"Records":[],"MillisBehindLatest":0}`))},
+			},
+		)
 		var lineage lineage
 		f := r.fetcher(func(c *polling.Config) { c.Lineage = &lineage; c.MaxRecords = 10 })
 		var got []int
@@ -299,7 +362,12 @@ func TestP03NilIteratorWithoutChildren(t *testing.T) {
 		}
 		require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, got, "the records of the last answer are delivered")
 		require.Greater(t, lineage.asked, 3)
-		require.GreaterOrEqual(t, time.Since(began), time.Minute, "the last record does not come again, so it is asked for a while")
+		require.GreaterOrEqual(
+			t,
+			time.Since(began),
+			time.Minute,
+			"the last record does not come again, so it is asked for a while",
+		)
 	})
 }
 
@@ -315,7 +383,11 @@ func TestP04Throttled(t *testing.T) {
 			if c.Operation != "GetRecords" || random.IntN(5) == 0 {
 				return nil
 			}
-			return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("ProvisionedThroughputExceededException", "Rate exceeded for shard "+shard0)}}
+			return &kinesistest.Fault{
+				Do: []kinesistest.Action{
+					kinesistest.Fail("ProvisionedThroughputExceededException", "Rate exceeded for shard "+shard0),
+				},
+			}
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -332,7 +404,8 @@ func TestP04Throttled(t *testing.T) {
 	})
 }
 
-// TestP05LargeAnswers: after 10 MiB the service refuses for up to five seconds; who asks nevertheless spends its calls on refusals.
+// TestP05LargeAnswers: after 10 MiB the service refuses for up to five seconds; who asks
+// nevertheless spends its calls on refusals.
 func TestP05LargeAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -341,13 +414,21 @@ func TestP05LargeAnswers(t *testing.T) {
 		var watch observer
 		began := time.Now()
 		largest := 0
-		read(t, r.fetcher(func(c *polling.Config) { c.Observer = &watch }), shard0, kcl.Position{}, 0, 320, func(b kcl.Batch) {
-			size := 0
-			for _, rec := range b.Records {
-				size += len(rec.Data())
-			}
-			largest = max(largest, size)
-		})
+		read(
+			t,
+			r.fetcher(func(c *polling.Config) { c.Observer = &watch }),
+			shard0,
+			kcl.Position{},
+			0,
+			320,
+			func(b kcl.Batch) {
+				size := 0
+				for _, rec := range b.Records {
+					size += len(rec.Data())
+				}
+				largest = max(largest, size)
+			},
+		)
 		require.Greater(t, largest, 9<<20, "the answers are large")
 		require.Empty(t, watch.retried, "no call was refused")
 		require.Less(t, time.Since(began), 20*time.Second, "and the shard's 2 MiB/s were used")
@@ -413,7 +494,8 @@ func TestP08SparseShard(t *testing.T) {
 	})
 }
 
-// TestP09HangingCall: a call that is never answered ends at its deadline, and its answer, should it have been on its way, is not counted.
+// TestP09HangingCall: a call that is never answered ends at its deadline, and its answer, should it
+// have been on its way, is not counted.
 func TestP09HangingCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -435,7 +517,12 @@ func TestP10RetryStorm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
-		stop := r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "")}})
+		stop := r.srv.Inject(
+			kinesistest.Fault{
+				Operation: "GetRecords",
+				Do:        []kinesistest.Action{kinesistest.Fail("InternalFailureException", "")},
+			},
+		)
 		time.AfterFunc(time.Hour, stop)
 		for b, err := range r.fetcher().Batches(t.Context(), shard0, kcl.Position{}) {
 			require.NoError(t, err)
@@ -455,7 +542,9 @@ func TestP13LateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 10, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Times: 1, Do: []kinesistest.Action{kinesistest.DelayAnswer(time.Minute)}})
+		r.srv.Inject(
+			kinesistest.Fault{Operation: "GetRecords", Times: 1, Do: []kinesistest.Action{kinesistest.DelayAnswer(time.Minute)}},
+		)
 		f := r.fetcher()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(5*time.Second, func() { cancel(kcl.ErrLeaseLost) })
@@ -500,7 +589,15 @@ func TestSlowProcessorIsNotSleptOn(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 30, 10, shard0)
 		began := time.Now()
-		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }), shard0, kcl.Position{}, 0, 30, func(kcl.Batch) { time.Sleep(2 * time.Second) })
+		read(
+			t,
+			r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }),
+			shard0,
+			kcl.Position{},
+			0,
+			30,
+			func(kcl.Batch) { time.Sleep(2 * time.Second) },
+		)
 		require.Equal(t, 6*time.Second, time.Since(began), "the time that the loop body takes counts as rest")
 	})
 }
@@ -558,7 +655,9 @@ func TestFinalErrors(t *testing.T) {
 				if shard == "" {
 					shard = shard0
 				}
-				f := polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+				f := polling.NewFetcher(
+					polling.Config{Client: client, StreamName: stream, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))},
+				)
 				var errs []error
 				for _, err := range f.Batches(t.Context(), shard, test.from) {
 					errs = append(errs, err)
@@ -669,5 +768,10 @@ func (l *lineage) Shard(_ context.Context, id string) (kcl.Shard, []kcl.ChildSha
 	case 2:
 		return kcl.Shard{ID: id, EndingSequenceNumber: "1"}, nil, true, nil
 	}
-	return kcl.Shard{ID: id, EndingSequenceNumber: "1"}, []kcl.ChildShard{{ID: "shardId-000000000001", Parents: []string{id}}}, true, nil
+	return kcl.Shard{
+			ID:                   id,
+			EndingSequenceNumber: "1",
+		}, []kcl.ChildShard{
+			{ID: "shardId-000000000001", Parents: []string{id}},
+		}, true, nil
 }

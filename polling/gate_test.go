@@ -66,15 +66,15 @@ func TestGrant(t *testing.T) {
 	t.Parallel()
 	m := NewMemory(100 << 20)
 	g := grant{m: m}
-	require.NoError(t, g.call(t.Context()))
+	require.NoError(t, g.waitTurn(t.Context()))
 	require.Equal(t, int64(1), m.calls.used)
-	require.NoError(t, g.answer(t.Context(), -1))
+	require.NoError(t, g.waitForAnswer(t.Context(), -1))
 	require.Zero(t, m.calls.used)
 	require.Equal(t, int64(largestAnswer*decoding), m.bytes.used)
 	require.False(t, m.roomAhead())
-	g.keep(1000)
+	g.shrink(1000)
 	require.Equal(t, int64(1000), m.bytes.used)
-	g.keep(2000)
+	g.shrink(2000)
 	require.Equal(t, int64(1000), m.bytes.used, "nothing is taken by keeping")
 	g.free()
 	g.free()
@@ -82,9 +82,9 @@ func TestGrant(t *testing.T) {
 	require.True(t, m.roomAhead())
 
 	none := grant{}
-	require.NoError(t, none.call(t.Context()))
-	require.NoError(t, none.answer(t.Context(), 1))
-	none.keep(1)
+	require.NoError(t, none.waitTurn(t.Context()))
+	require.NoError(t, none.waitForAnswer(t.Context(), 1))
+	none.shrink(1)
 	none.free()
 	require.True(t, none.m.roomAhead())
 }

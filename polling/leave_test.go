@@ -18,8 +18,8 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// TestLeavingGivesTheMemoryBack: a shard that is handed over leaves room for the others, however its loop is left, for its
-// batch and for what was read ahead.
+// TestLeavingGivesTheMemoryBack: a shard that is handed over leaves room for the others, however
+// its loop is left, for its batch and for what was read ahead.
 func TestLeavingGivesTheMemoryBack(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("stop")
@@ -89,13 +89,16 @@ func (d *deafClient) RoundTrip(req *http.Request) (*http.Response, error) {
 	return d.next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 }
 
-// TestLeavingJoinsWhatReadsAhead: when the loop is over, nothing of it runs on: the next owner of the shard reads alone.
+// TestLeavingJoinsWhatReadsAhead: when the loop is over, nothing of it runs on: the next owner of
+// the shard reads alone.
 func TestLeavingJoinsWhatReadsAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 100, 10, shard0)
-		r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}})
+		r.srv.Inject(
+			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}},
+		)
 		o := r.client.Options()
 		deaf := &deafClient{next: o.HTTPClient.(*http.Client).Transport}
 		o.HTTPClient = &http.Client{Transport: deaf}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// largestAnswer is what the service sends at most: 10 MiB, as base64 in JSON.
+	// largestAnswer is the largest answer of the service: 10 MiB, as base64 in JSON.
 	largestAnswer = 14 << 20
 	// decoding is how many times its length an answer takes while it is decoded.
 	decoding = 5
@@ -23,64 +23,65 @@ const (
 	recordBytes = 256
 	// readAhead is what an HTTP/2 connection buffers of an answer that nobody reads.
 	readAhead = 4 << 20
-	// largeAnswer is from where on answers take their turn.
+	// largeAnswer is the size from which an answer waits for its turn.
 	largeAnswer = 1 << 20
 )
 
-// Memory bounds what all [Fetcher] values that share it hold at a time: the
-// answers being received and decoded, the batches in the loop bodies, and those
-// read ahead. Whoever would exceed it waits, in the order of arrival, with its
-// answer still in the network. An answer that is larger than the whole passes
-// when it is alone. Records that a loop body keeps are not counted.
+// Memory bounds what all [Fetcher] values that share it hold at a time. These are the answers that
+// are being received and decoded, the batches in the loop bodies, and those read ahead. A Fetcher
+// that would exceed the bound waits, in the order of arrival, with its answer still in the network.
+// An answer that is larger than the bound passes when it is alone. Records that a loop body keeps
+// do not count.
 //
-// The garbage collector lets a heap grow to twice of what is in use; a process
-// that must not sets GOMEMLIMIT. Memory is safe for concurrent use. A nil
-// *Memory bounds nothing: then every Fetcher holds up to two answers, of at most
-// 10 MiB each, and what decoding one takes.
+// The garbage collector lets a heap grow to twice of what is in use. Set GOMEMLIMIT for a process
+// that must not grow so far. Memory is safe for concurrent use. A nil *Memory bounds nothing. Then
+// every Fetcher holds up to two answers, of at most 10 MiB each, and the memory to decode one.
 type Memory struct {
-	calls gate // calls whose answer may be large: what the network buffers of them
-	bytes gate // answers from their first byte on
+	calls gate // calls whose answer may be large; a unit is what the network buffers of one answer
+	bytes gate // bytes of answers from their first byte on
 }
 
-// NewMemory returns a bound of the given number of bytes. Less than 64 MiB
-// makes shards with large records wait for each other even when there are few.
+// NewMemory returns a bound of the given number of bytes. With less than 64 MiB even a few shards
+// with large records wait for each other.
 func NewMemory(bytes int64) *Memory {
 	bytes = max(bytes, 1)
 	network := bytes / 4
 	return &Memory{calls: gate{limit: max(1, network/readAhead)}, bytes: gate{limit: max(1, bytes-network)}}
 }
 
-// roomAhead tells whether reading ahead takes nothing that others wait for.
+// roomAhead tells whether there is memory to read ahead that no other Fetcher waits for.
 func (m *Memory) roomAhead() bool {
 	return m == nil || m.bytes.halfFree()
 }
 
-// grant is what one call and its batch hold of a Memory.
+// grant is the part of a Memory that one call and its batch hold.
 type grant struct {
-	m     *Memory
-	ahead bool // of reading ahead, which waits for no memory: who has to would stop those behind it, for as long as loop bodies keep what they have
-	turn  bool
-	held  int64
+	m *Memory
+	// ahead says that the call reads ahead. Such a call does not wait for memory: it would delay
+	// those behind it for as long as loop bodies keep their batches.
+	ahead   bool
+	hasTurn bool
+	held    int64
 }
 
-// errNoRoom ends reading ahead: the loop body comes back first.
+// errNoRoom ends an attempt to read ahead. The reader tries again when the loop body comes back.
 var errNoRoom = errors.New("no memory to read ahead")
 
-// call waits for the turn of a call whose answer may be large.
-func (g *grant) call(ctx context.Context) error {
+// waitTurn waits for the turn of a call whose answer may be large.
+func (g *grant) waitTurn(ctx context.Context) error {
 	if g.m == nil {
 		return nil
 	}
 	if err := g.m.calls.acquire(ctx, 1); err != nil {
 		return err
 	}
-	g.turn = true
+	g.hasTurn = true
 	return nil
 }
 
-// expect takes what an answer with so many bytes of records will need, before
-// it is asked for: one that cannot be read then has used up the shard's limits.
-func (g *grant) expect(bytes int) error {
+// reserve takes the memory for an answer with so many bytes of records before the call is made. An
+// answer that finds no memory afterwards has used up the shard's limits for nothing.
+func (g *grant) reserve(bytes int) error {
 	if g.m == nil || !g.ahead {
 		return nil
 	}
@@ -92,8 +93,9 @@ func (g *grant) expect(bytes int) error {
 	return nil
 }
 
-// answer waits until an answer of that length may be read; below 0 it is not known.
-func (g *grant) answer(ctx context.Context, length int64) error {
+// waitForAnswer waits until an answer of the given length may be read. A negative length is
+// unknown.
+func (g *grant) waitForAnswer(ctx context.Context, length int64) error {
 	if g.m == nil {
 		return nil
 	}
@@ -116,8 +118,8 @@ func (g *grant) answer(ctx context.Context, length int64) error {
 	return nil
 }
 
-// keep gives back what the batch does not take.
-func (g *grant) keep(bytes int64) {
+// shrink gives back everything except the bytes of the batch.
+func (g *grant) shrink(bytes int64) {
 	if g.m == nil {
 		return
 	}
@@ -129,36 +131,37 @@ func (g *grant) keep(bytes int64) {
 }
 
 func (g *grant) endTurn() {
-	if g.turn {
-		g.turn = false
+	if g.hasTurn {
+		g.hasTurn = false
 		g.m.calls.release(1)
 	}
 }
 
 // free gives everything back. It may be called again.
-func (g *grant) free() { g.keep(0) }
+func (g *grant) free() { g.shrink(0) }
 
-// headed makes a call of GetRecords note when its answer begins, and ask for
-// the memory before it reads the rest. That wait is not counted as the service's.
-func (o *outcome) headed(opt *kinesis.Options) {
-	m := middleware.DeserializeMiddlewareFunc("kclAnswer", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+// onHeader makes a call of GetRecords note when its answer begins, and wait for memory before it
+// reads the rest. The wait for memory does not count as silence of the service.
+func (o *outcome) onHeader(opt *kinesis.Options) {
+	m := middleware.DeserializeMiddlewareFunc("kclAnswer", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
 		out, md, err := next.HandleDeserialize(ctx, in)
 		o.headers = time.Now()
 		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil {
 			silence := line.Of(ctx)
 			silence.Pause()
 			o.length = response.ContentLength
-			err = o.grant.answer(ctx, o.length)
+			err = o.grant.waitForAnswer(ctx, o.length)
 			silence.Resume()
 		}
 		return out, md, err
 	})
-	opt.APIOptions = append(opt.APIOptions[:len(opt.APIOptions):len(opt.APIOptions)], func(stack *middleware.Stack) error {
-		return stack.Deserialize.Add(m, middleware.After)
-	})
+	add := func(stack *middleware.Stack) error { return stack.Deserialize.Add(m, middleware.After) }
+	opt.APIOptions = append(opt.APIOptions[:len(opt.APIOptions):len(opt.APIOptions)], add)
 }
 
-// gate hands out units in the order of asking.
+// gate hands out units in the order of the callers.
 type gate struct {
 	limit int64
 
@@ -174,7 +177,7 @@ type ticket struct {
 
 var errLimit = errors.New("more than there is")
 
-// try takes n units if they are there, and nobody waits for any.
+// try takes n units if they are free and nobody waits for any.
 func (g *gate) try(n int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -189,7 +192,7 @@ func (g *gate) tryLocked(n int64) bool {
 	return true
 }
 
-// acquire takes n units, which is at most the limit.
+// acquire waits for n units, which must not be more than the limit.
 func (g *gate) acquire(ctx context.Context, n int64) error {
 	if n > g.limit {
 		return errLimit
@@ -211,7 +214,7 @@ func (g *gate) acquire(ctx context.Context, n int64) error {
 	}
 }
 
-// leave takes back a ticket that may have been granted meanwhile.
+// leave takes a ticket back, also one that has just been granted.
 func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

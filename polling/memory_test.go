@@ -23,20 +23,30 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// endless answers every GetRecords with one record of size bytes. It takes no memory of its own, as a server elsewhere would not.
+// endless answers every GetRecords with one record of size bytes. It takes no memory of its own, as
+// a server elsewhere would not.
 type endless struct{ iterator, records []byte }
 
 func newEndless(size int, iterator string) *endless {
 	data := base64.StdEncoding.EncodeToString(make([]byte, size))
 	return &endless{
 		iterator: []byte(`{"ShardIterator":"` + iterator + `"}`),
-		records:  []byte(`{"MillisBehindLatest":1,"NextShardIterator":"` + iterator + `","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`),
+		records: []byte(
+			`{"MillisBehindLatest":1,"NextShardIterator":"` + iterator + `","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`,
+		),
 	}
 }
 
 // answeredBy is a client whose requests hc answers.
 func answeredBy(hc kinesis.HTTPClient) *kinesis.Client {
-	return kinesis.New(kinesis.Options{Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""), HTTPClient: hc, Retryer: aws.NopRetryer{}})
+	return kinesis.New(
+		kinesis.Options{
+			Region:      "us-east-1",
+			Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+			HTTPClient:  hc,
+			Retryer:     aws.NopRetryer{},
+		},
+	)
 }
 
 func (e *endless) Do(req *http.Request) (*http.Response, error) {
@@ -45,12 +55,21 @@ func (e *endless) Do(req *http.Request) (*http.Response, error) {
 		body = e.records
 	}
 	return &http.Response{
-		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
-		Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, ContentLength: int64(len(body)), Body: io.NopCloser(&slowEnd{Reader: bytes.NewReader(body)}),
+		StatusCode: http.StatusOK,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Request:    req,
+		Header: http.Header{
+			"Content-Type": {"application/x-amz-json-1.1"},
+		},
+		ContentLength: int64(len(body)),
+		Body:          io.NopCloser(&slowEnd{Reader: bytes.NewReader(body)}),
 	}, nil
 }
 
-// slowEnd is a body whose last bytes are a while in coming: a moment at which all of it is in memory, and nothing runs.
+// slowEnd is a body whose last bytes are a while in coming: a moment at which all of it is in
+// memory, and nothing runs.
 type slowEnd struct {
 	*bytes.Reader
 	waited bool
@@ -64,7 +83,8 @@ func (s *slowEnd) Read(p []byte) (int, error) {
 	return s.Reader.Read(p)
 }
 
-// peakHeap is the most memory that was in use while f ran in the bubble, above what was before. It looks when all else waits.
+// peakHeap is the most memory that was in use while f ran in the bubble, above what was before. It
+// looks when all else waits.
 func peakHeap(f func()) int64 {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	measure := func() int64 {
@@ -91,8 +111,9 @@ func peakHeap(f func()) int64 {
 	return peak
 }
 
-// TestP07MemoryIsBounded: a hundred shards of large records stay within the memory they are given, each gets its turn, and a
-// record larger than all of it passes nevertheless. It runs alone: the heap is everybody's.
+// TestP07MemoryIsBounded: a hundred shards of large records stay within the memory they are given,
+// each gets its turn, and a record larger than all of it passes nevertheless. It runs alone: the
+// heap is everybody's.
 func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 	for _, test := range []struct {
 		shards, size int
@@ -113,7 +134,9 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 					for i := range test.shards {
 						wg.Go(func() {
 							batches := 0
-							f := polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)})
+							f := polling.NewFetcher(
+								polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)},
+							)
 							for b, err := range f.Batches(t.Context(), fmt.Sprintf("shardId-%012d", i), kcl.Position{}) {
 								require.NoError(t, err)
 								require.Len(t, b.Records[0].Data(), test.size)
@@ -133,7 +156,8 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 	}
 }
 
-// TestP07BlockedProcessor: a shard whose processor blocks holds its batch and one that was read ahead; the others go on in what is left.
+// TestP07BlockedProcessor: a shard whose processor blocks holds its batch and one that was read
+// ahead; the others go on in what is left.
 func TestP07BlockedProcessor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,15 +188,27 @@ func TestP07LargestRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
-		summary, err := r.client.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)})
+		summary, err := r.client.DescribeStreamSummary(
+			t.Context(),
+			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)},
+		)
 		require.NoError(t, err)
-		_, err = r.client.UpdateMaxRecordSize(t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: summary.StreamDescriptionSummary.StreamARN, MaxRecordSizeInKiB: aws.Int32(10240)})
+		_, err = r.client.UpdateMaxRecordSize(
+			t.Context(),
+			&kinesis.UpdateMaxRecordSizeInput{
+				StreamARN:          summary.StreamDescriptionSummary.StreamARN,
+				MaxRecordSizeInKiB: aws.Int32(10240),
+			},
+		)
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		const size, n = 10<<20 - 3, 2 // with the key
 		data := bytes.Repeat([]byte("x"), size)
 		for range n {
-			_, err := r.client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(stream), PartitionKey: aws.String("key"), Data: data})
+			_, err := r.client.PutRecord(
+				t.Context(),
+				&kinesis.PutRecordInput{StreamName: aws.String(stream), PartitionKey: aws.String("key"), Data: data},
+			)
 			require.NoError(t, err)
 			time.Sleep(time.Minute)
 		}

@@ -24,7 +24,8 @@ type poller struct {
 	gap                     time.Duration // the longest time without an answer
 }
 
-// shardModel is what the service counts: five calls and 2 MiB a second; an answer is refused while the bytes before are not paid.
+// shardModel is what the service counts: five calls and 2 MiB a second; an answer is refused while
+// the bytes before are not paid.
 type shardModel struct{ calls, bytes time.Time } // when each would be full again
 
 func (s *shardModel) take(now time.Time, bytes int) bool {
@@ -37,7 +38,8 @@ func (s *shardModel) take(now time.Time, bytes int) bool {
 	return true
 }
 
-// model lets pollers read a shard for an hour. An answer has size bytes; at the tip there is as much as was asked for.
+// model lets pollers read a shard for an hour. An answer has size bytes; at the tip there is as
+// much as was asked for.
 func model(pollers []*poller, size int, tip bool) {
 	random := rand.New(rand.NewPCG(1, 1))
 	begin := time.Now()
@@ -67,7 +69,7 @@ func model(pollers []*poller, size int, tip bool) {
 			if p.refusals++; p.refusals == 1 {
 				p.pace.refused(now)
 			}
-			p.at = later(now.Add(p.throttle.Next()), now.Add(p.pace.turn(now)))
+			p.at = later(now.Add(p.throttle.Next()), now.Add(p.pace.delay(now)))
 		} else {
 			p.refusals = 0
 			p.throttle.Reset()
@@ -75,7 +77,7 @@ func model(pollers []*poller, size int, tip bool) {
 			p.answers++
 			p.bytes += answer
 			p.pace.answered(now, now.Add(10*time.Millisecond), answer, true, tip, time.Second)
-			p.at = now.Add(p.pace.turn(now))
+			p.at = now.Add(p.pace.delay(now))
 		}
 		if p.greedy {
 			p.at = now.Add(250 * time.Millisecond)
@@ -83,8 +85,8 @@ func model(pollers []*poller, size int, tip bool) {
 	}
 }
 
-// TestP04Model: an hour of one shard and many applications. Whatever they share, calls or bytes, they come to equal parts and
-// leave little unused.
+// TestP04Model: an hour of one shard and many applications. Whatever they share, calls or bytes,
+// they come to equal parts and leave little unused.
 func TestP04Model(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 2, 3, 5, 8} {
@@ -110,7 +112,14 @@ func TestP04Model(t *testing.T) {
 					least, most = min(least, p.answers), max(most, p.answers)
 					require.Less(t, p.gap, 90*time.Second, "no application stalls")
 				}
-				t.Logf("%.0f%% used, %d answers and %d refusals, from %d to %d each", 100*float64(all)/c.most, all, refused, least, most)
+				t.Logf(
+					"%.0f%% used, %d answers and %d refusals, from %d to %d each",
+					100*float64(all)/c.most,
+					all,
+					refused,
+					least,
+					most,
+				)
 				require.Greater(t, float64(all), 0.85*c.most)
 				require.LessOrEqual(t, float64(most), 1.5*float64(least))
 				if n == 1 {
@@ -122,7 +131,12 @@ func TestP04Model(t *testing.T) {
 	// One that does not give way does not starve one that does.
 	greedy, ours := &poller{greedy: true}, &poller{}
 	model([]*poller{greedy, ours}, answerBytes, false)
-	t.Logf("against a greedy one: %d MiB of %d, the longest gap is %s", ours.bytes>>20, (ours.bytes+greedy.bytes)>>20, ours.gap)
+	t.Logf(
+		"against a greedy one: %d MiB of %d, the longest gap is %s",
+		ours.bytes>>20,
+		(ours.bytes+greedy.bytes)>>20,
+		ours.gap,
+	)
 	require.Greater(t, ours.bytes, (ours.bytes+greedy.bytes)/20)
 	require.Less(t, ours.gap, 10*time.Minute)
 }

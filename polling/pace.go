@@ -8,32 +8,31 @@ import (
 const (
 	// callFloor is the service's limit: five GetRecords per second and shard.
 	callFloor = 200 * time.Millisecond
-	// readRate is the bytes per second that a shard gives to all its pollers.
-	// Ten MiB, the largest answer, are five seconds of it.
+	// readRate is how many bytes a second a shard gives to all its pollers. The largest answer has
+	// ten MiB, which is five seconds of the rate.
 	readRate = 2 << 20
-	// answerBytes is what one answer should have, a second of the rate: after
-	// the ten MiB that one can have, other pollers would be refused for seconds.
+	// answerBytes is the wanted size of one answer, a second of the rate. After the largest answer
+	// the shard would refuse other pollers for seconds.
 	answerBytes = readRate
 
-	// The part of both that this reader claims falls by half with the first
-	// refusal of a row, and grows by a sixtieth a second: pollers that do
-	// likewise come to equal parts. Growing faster would favour the one that is
-	// never refused, because it comes back at the very moment when the shard
-	// gives again. The part never falls below what five pollers have, or one
-	// that does not give way would starve the others.
+	// The reader claims a part of both limits. The part falls by half with the first refusal of
+	// a row, and grows by a sixtieth a second. Pollers that all do so come to equal parts. If the
+	// part grew faster, one poller might never be refused: it would come back at the very moment
+	// when the shard gives again. The part never falls below that of five pollers, because a
+	// poller that does not give way would starve the others.
 	shareLoss   = 1.0 / 2
 	shareGrowth = 1.0 / 60
 	leastShare  = 1.0 / 5
 )
 
-// pace says when the next GetRecords may be sent. Both limits count from a
-// time that is certain to be no earlier than the service's own: the floor from
-// our sending, the budget from when the answer began to arrive.
+// pace says when the next GetRecords may be sent. Both limits must count from no earlier than the
+// service counts. The time between calls counts from when the call was sent, and the bytes from
+// when the answer began to arrive.
 type pace struct {
 	next time.Time
-	idle time.Duration // between calls at the tip; 0 before the first answer
+	idle time.Duration // between two calls at the tip; 0 before the first answer
 
-	claimed float64 // at the time shared; meaningless while that is zero
+	claimed float64 // the claimed part at the time shared, if that is not zero
 	shared  time.Time
 }
 
@@ -45,18 +44,17 @@ func (p *pace) share(now time.Time) float64 {
 	return min(1, p.claimed+shareGrowth*now.Sub(p.shared).Seconds())
 }
 
-// refused notes that others want the shard as well.
+// refused notes that other pollers want the shard as well.
 func (p *pace) refused(now time.Time) {
 	p.claimed, p.shared = max(leastShare, p.share(now)*(1-shareLoss)), now
 }
 
-// sent notes a call that was sent.
+// sent notes that a call was sent.
 func (p *pace) sent(now time.Time) { p.next = now.Add(scaled(callFloor, p.share(now))) }
 
-// answered notes what the call sent at sent brought. At the tip a reader rests
-// from call to call: less and less while records come, and up to idle while
-// none do. Elsewhere it does not: a shard may be sparse, and an empty answer is
-// no sign of the tip.
+// answered notes the answer to the call that was sent at the time sent. At the tip the wait between
+// calls gets shorter while records come, and grows up to idle while none come. Elsewhere there is
+// no such wait: a stretch of the shard may have no records, so an empty answer need not be the tip.
 func (p *pace) answered(sent, now time.Time, bytes int, records, tip bool, idle time.Duration) {
 	switch {
 	case !tip:
@@ -76,13 +74,12 @@ func (p *pace) answered(sent, now time.Time, bytes int, records, tip bool, idle 
 	p.next = later(sent.Add(rest), now.Add(scaled(time.Duration(bytes)*time.Second/readRate, share)))
 }
 
-// wait is how long until the next call.
+// wait is the time until the next call.
 func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }
 
-// turn is wait, and now and then a moment more. A poller that came back at
-// exactly the pace of the service would never be refused, and others never
-// served.
-func (p *pace) turn(now time.Time) time.Duration {
+// delay is wait, mostly with a little more. A poller that came back at exactly the pace of the
+// service would never be refused, and the others would never be served.
+func (p *pace) delay(now time.Time) time.Duration {
 	wait := p.wait(now)
 	if wait > 0 {
 		wait += rand.N(callFloor / 20)

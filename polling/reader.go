@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	// Waits are within plus or minus half, so a service that always fails is
-	// called less than once in five seconds.
+	// maxBackoff makes a reader call less than once in five seconds while the service always
+	// fails. Waits are within plus or minus half.
 	maxBackoff = 12 * time.Second
-	// A throttled shard is shared with others: who waits longer than they do
-	// gets less than its share.
+	// maxThrottle is short, because a throttled shard has other pollers. A reader that waited
+	// longer than the others would get less than its part.
 	firstThrottle = 250 * time.Millisecond
 	maxThrottle   = time.Second
 
-	// maxRefusals is after how many useless iterators in a row the request
-	// itself must be wrong.
+	// maxRefusals is how many useless iterators in a row the reader accepts. After that the
+	// request itself must be wrong.
 	maxRefusals = 5
 
 	opIterator = "GetShardIterator"
 	opRecords  = "GetRecords"
 )
 
-// reader is one run of Batches: its state, on one goroutine.
+// reader is the state of one run of Batches. It belongs to one goroutine.
 type reader struct {
 	Config
 	pace     *pace
@@ -46,27 +46,26 @@ type reader struct {
 	throttle *retry.Backoff
 	log      *slog.Logger
 
-	position   kcl.Position // where to go on: after the last batch read
+	position   kcl.Position // where reading goes on: after the last batch read
 	iterator   *string      // of the position; nil when there is none
-	ending     ending       // what is known of the shard's end
-	recordSize int          // bytes, the average of the last answer with records
-	behind     bool         // the last answer was not the tip, or there is none yet
+	ending     ending       // what is known about the end of the shard
+	recordSize int          // average in bytes, of the last answer with records
+	behind     bool         // the last answer was not at the tip, or there is none yet
 	failures   int          // in a row
-	refusals   int          // iterators that were of no use, in a row
+	refusals   int          // useless iterators in a row
 
 	grant grant  // of the batch in the loop body
-	ahead *ahead // what is being read meanwhile; nil when nothing is
+	ahead *ahead // the attempt that is being made while the loop body runs; nil without one
 }
 
-// next returns the next batch, or an error that is final. What it returned
-// before has been processed.
+// next returns the next batch, or a final error. The last batch has been processed.
 func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 	r.grant.free()
 	for {
-		out := r.attempted(ctx)
+		out := r.nextOutcome(ctx)
 		if ctx.Err() != nil {
 			out.grant.free()
-			return kcl.Batch{}, context.Cause(ctx) // an answer that came too late moves nothing
+			return kcl.Batch{}, context.Cause(ctx) // an answer after the end of ctx does not count
 		}
 		if out.opened {
 			r.Observer.Opened()
@@ -84,7 +83,7 @@ func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 			}
 			return out.batch, nil
 		}
-		wait, err := r.failed(ctx, out)
+		wait, err := r.react(ctx, out)
 		if ctx.Err() != nil {
 			return kcl.Batch{}, context.Cause(ctx)
 		}
@@ -97,8 +96,8 @@ func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 	}
 }
 
-// attempt makes the calls that the next batch needs, once. limit is the most
-// records to ask for; ahead says that the loop body has a batch meanwhile.
+// attempt makes the calls for the next batch, once. It asks for limit records at most. ahead says
+// that the loop body has a batch meanwhile.
 func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcome) {
 	out.grant.m, out.grant.ahead = r.Memory, ahead
 	defer func() {
@@ -107,7 +106,7 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 			out.grant.free()
 		}
 	}()
-	if (r.ending.said || r.ending.idles(time.Now())) && r.end(ctx, &out) {
+	if (r.ending.endSent || r.ending.idles(time.Now())) && r.checkEnd(ctx, &out) {
 		return out
 	}
 	if r.iterator == nil {
@@ -118,11 +117,11 @@ func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcom
 		out.opened = true
 	}
 	out.op = opRecords
-	if out.err = retry.Sleep(ctx, r.pace.turn(time.Now())); out.err != nil {
+	if out.err = retry.Sleep(ctx, r.pace.delay(time.Now())); out.err != nil {
 		return out
 	}
-	if r.read(ctx, limit, &out); out.err == nil && r.ending.said && len(out.batch.Records) == 0 {
-		r.end(ctx, &out)
+	if r.read(ctx, limit, &out); out.err == nil && r.ending.endSent && len(out.batch.Records) == 0 {
+		r.checkEnd(ctx, &out)
 	}
 	return out
 }
@@ -157,12 +156,12 @@ func (r *reader) iteratorAt(ctx context.Context, at kcl.Position) (*kinesis.GetS
 // read calls GetRecords once.
 func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 	if r.behind || r.recordSize*limit > largeAnswer {
-		if out.err = out.grant.call(ctx); out.err != nil {
+		if out.err = out.grant.waitTurn(ctx); out.err != nil {
 			return
 		}
 	}
-	if r.behind { // as large as it can be, as far as we know
-		if out.err = out.grant.expect(r.recordSize * limit); out.err != nil {
+	if r.behind { // the answer may have as many bytes as the limit allows
+		if out.err = out.grant.reserve(r.recordSize * limit); out.err != nil {
 			return
 		}
 	}
@@ -173,11 +172,11 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 			StreamARN:     optional(r.StreamARN),
 			ShardIterator: r.iterator,
 			Limit:         aws.Int32(int32(limit)), // Validate bounds it
-		}, r.options, out.headed)
+		}, r.options, out.onHeader)
 	})
 	if err != nil {
 		out.err = err
-		if errors.Is(err, errNoRoom) { // the service has given it all the same
+		if errors.Is(err, errNoRoom) { // the answer counts for the limits of the shard
 			r.pace.answered(sent, out.headers, int(max(0, out.length)*3/4), true, !r.behind, r.IdleInterval)
 		}
 		return
@@ -187,7 +186,7 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 		out.err = err
 		return
 	}
-	out.grant.keep(int64(total) + recordBytes*int64(len(records)))
+	out.grant.shrink(int64(total) + recordBytes*int64(len(records)))
 	b := fromsdk.Batch(records, r.position, answer.MillisBehindLatest)
 	if len(records) > 0 {
 		r.recordSize = total/len(records) + 1
@@ -197,11 +196,12 @@ func (r *reader) read(ctx context.Context, limit int, out *outcome) {
 	r.behind = b.BehindLatest > 0 || len(records) >= limit
 	r.pace.answered(sent, out.headers, total, len(records) > 0, !r.behind, r.IdleInterval)
 	r.position = b.Next
-	if b.End = r.ending.note(answer, records, wasBehind, fromsdk.Children(answer.ChildShards, r.shardID), b.ReceivedAt); b.End != nil {
+	children := fromsdk.Children(answer.ChildShards, r.shardID)
+	if b.End = r.ending.observe(answer, records, wasBehind, children, b.ReceivedAt); b.End != nil {
 		b.Next = kcl.Position{}
 	}
 	if aws.ToString(r.iterator) == "" {
-		r.iterator = nil // records of this answer are delivered before it is asked whether it was the last
+		r.iterator = nil // attempt asks whether the shard has ended, after the records of this answer
 	}
 	out.batch, out.payload, out.received = b, payload, true
 }
@@ -217,9 +217,8 @@ func classify(err error) shardread.Action {
 	return shardread.Classify(err)
 }
 
-// failed decides what follows from an error: how long to wait before the next
-// attempt, or an error that is final.
-func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error) {
+// react decides about an error. It returns the wait before the next attempt, or a final error.
+func (r *reader) react(ctx context.Context, out outcome) (time.Duration, error) {
 	op, err := out.op, out.err
 	r.failures++
 	wait := time.Duration(0)
@@ -240,12 +239,14 @@ func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error)
 			break
 		}
 		if op == opIterator {
-			return 0, fmt.Errorf("%w: %s on shard %s of %s: %w", kcl.ErrInvalidPosition, r.position, r.shardID, r.resource(), err)
+			return 0, fmt.Errorf("%w: %s on shard %s of %s: %w",
+				kcl.ErrInvalidPosition, r.position, r.shardID, r.resource(), err)
 		}
 		r.iterator = nil
 		r.refusals++
 		if r.refusals > maxRefusals {
-			return 0, fmt.Errorf("get records of shard %s of %s: %d iterators in a row were refused: %w", r.shardID, r.resource(), r.refusals, err)
+			return 0, fmt.Errorf("get records of shard %s of %s: %d iterators in a row were refused: %w",
+				r.shardID, r.resource(), r.refusals, err)
 		}
 		if r.refusals > 1 {
 			wait = r.backoff.Next()
@@ -261,12 +262,12 @@ func (r *reader) failed(ctx context.Context, out outcome) (time.Duration, error)
 	case shardread.Stop:
 		return 0, fmt.Errorf("%s on shard %s of %s: %w", op, r.shardID, r.resource(), err)
 	}
-	r.retrying(ctx, act, op, wait, err)
+	r.reportRetry(ctx, act, op, wait, err)
 	return wait, nil
 }
 
-// lookup finds out what is gone: the stream, the shard, or nothing at all.
-// It returns nil when reading may succeed later.
+// lookup finds out whether the stream or the shard is missing. It returns nil when reading may
+// succeed later.
 func (r *reader) lookup(ctx context.Context, notFound error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.CallTimeout)
 	defer cancel()
@@ -277,25 +278,25 @@ func (r *reader) lookup(ctx context.Context, notFound error) error {
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return fmt.Errorf("%w: %s: %w", kcl.ErrStreamNotFound, r.resource(), err)
 	case awserr.Denied(err):
-		return fmt.Errorf("shard %s of %s is not there any more, or the stream is not: %w", r.shardID, r.resource(),
+		return fmt.Errorf("shard %s of %s or the stream does not exist any more: %w", r.shardID, r.resource(),
 			awserr.Explain(err, "kinesis:DescribeStreamSummary", r.resource()))
 	case err != nil:
-		return nil // it could not be found out: try to read again
+		return nil // not known: try to read again
 	case out.StreamDescriptionSummary != nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusDeleting:
 		return fmt.Errorf("%w: %s is being deleted", kcl.ErrStreamNotFound, r.resource())
 	}
 	if r.Lineage != nil {
 		if _, _, listed, err := r.Lineage.Shard(ctx, r.shardID); err != nil || listed {
-			return nil // as above
+			return nil // not known, or the shard exists: try to read again
 		}
 	}
 	return fmt.Errorf("%w: %s of %s: %w", kcl.ErrShardNotFound, r.shardID, r.resource(), notFound)
 }
 
-// retrying tells the operator, the observer and the metrics. What is ordinary,
-// an iterator that expired and a little throttling, is no warning; a failure
-// that lasts is one each time that it has doubled.
-func (r *reader) retrying(ctx context.Context, act shardread.Action, op string, wait time.Duration, err error) {
+// reportRetry tells the metrics, the observer and the log about a failure. An iterator that expired
+// is no warning, and neither are the first refusals. A failure that lasts is a warning each time
+// the number of failures has doubled.
+func (r *reader) reportRetry(ctx context.Context, act shardread.Action, op string, wait time.Duration, err error) {
 	r.Metrics.Retried(op, awserr.Code(err))
 	r.Observer.Retrying(err, wait)
 	level := slog.LevelWarn
@@ -303,11 +304,12 @@ func (r *reader) retrying(ctx context.Context, act shardread.Action, op string, 
 	case act == shardread.Renew && r.refusals == 1, act == shardread.Throttle && r.failures < 8, !doubled:
 		level = slog.LevelDebug
 	}
-	r.log.LogAttrs(ctx, level, "reading failed, trying again", slog.String("operation", op), slog.String("code", awserr.Code(err)),
-		slog.Int("failures", r.failures), slog.Duration("wait", wait), slog.String("position", r.position.String()), slog.Any("err", err))
+	r.log.LogAttrs(ctx, level, "reading failed, trying again",
+		slog.String("operation", op), slog.String("code", awserr.Code(err)), slog.Int("failures", r.failures),
+		slog.Duration("wait", wait), slog.String("position", r.position.String()), slog.Any("err", err))
 }
 
-// options are those of every call: the retries are ours.
+// options are those of every call. The reader itself tries again, so the SDK does not.
 func (r *reader) options(o *kinesis.Options) {
 	o.Retryer = aws.NopRetryer{}
 	o.HTTPClient = r.http

@@ -54,8 +54,8 @@ func compete(t *testing.T, r *rig, n int, lasting time.Duration) []*reading {
 	return got
 }
 
-// TestP04SharedBytes: applications with a backlog get equal parts of the 2 MiB/s of a shard, and use most of it. More of them, and
-// for longer, are in TestP04Model.
+// TestP04SharedBytes: applications with a backlog get equal parts of the 2 MiB/s of a shard, and
+// use most of it. More of them, and for longer, are in TestP04Model.
 func TestP04SharedBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,8 @@ func TestP04SharedBytes(t *testing.T) {
 	})
 }
 
-// TestP04SharedCalls: applications at the tip of a busy shard come to equal parts of its five calls a second.
+// TestP04SharedCalls: applications at the tip of a busy shard come to equal parts of its five calls
+// a second.
 func TestP04SharedCalls(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 3} {
@@ -88,7 +89,15 @@ func TestP04SharedCalls(t *testing.T) {
 				var writing sync.WaitGroup
 				writing.Go(func() {
 					for range int(lasting / (100 * time.Millisecond)) {
-						_, err := r.client.PutRecord(context.Background(), &kinesis.PutRecordInput{StreamName: aws.String(stream), PartitionKey: aws.String("k"), ExplicitHashKey: key, Data: []byte("0")})
+						_, err := r.client.PutRecord(
+							context.Background(),
+							&kinesis.PutRecordInput{
+								StreamName:      aws.String(stream),
+								PartitionKey:    aws.String("k"),
+								ExplicitHashKey: key,
+								Data:            []byte("0"),
+							},
+						)
 						if err != nil {
 							panic(err)
 						}

@@ -34,14 +34,16 @@ func (b byShard) Do(req *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("unknown shard in %s", body)
 }
 
-// TestP07BlockedProcessorsOfLargeRecords: what is read ahead waits behind what is read now. Shards whose processors block,
-// all together within the memory, do not stop a shard with small records.
+// TestP07BlockedProcessorsOfLargeRecords: what is read ahead waits behind what is read now. Shards
+// whose processors block, all together within the memory, do not stop a shard with small records.
 func TestP07BlockedProcessorsOfLargeRecords(t *testing.T) { //nolint:paralleltest // it takes 64 MiB
 	client := answeredBy(byShard{"large": newEndless(2560<<10, "large"), "small": newEndless(1000, "small")})
 	synctest.Test(t, func(t *testing.T) {
 		memory := polling.NewMemory(64 << 20)
 		fetcher := func() *polling.Fetcher {
-			return polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)})
+			return polling.NewFetcher(
+				polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)},
+			)
 		}
 		release := make(chan struct{})
 		var wg sync.WaitGroup
@@ -93,10 +95,16 @@ func (f serve) Do(req *http.Request) (*http.Response, error) {
 	return e.Do(req)
 }
 
-// TestP07NoRoomForWhatIsReadAhead: an answer that turns out too large to be read ahead comes once, when the loop body is back.
+// TestP07NoRoomForWhatIsReadAhead: an answer that turns out too large to be read ahead comes once,
+// when the loop body is back.
 func TestP07NoRoomForWhatIsReadAhead(t *testing.T) { //nolint:paralleltest // it takes 100 MiB
 	large := string(newEndless(10<<20, "third").records)
-	large = strings.Replace(strings.Replace(large, `"MillisBehindLatest":1`, `"MillisBehindLatest":0`, 1), `"SequenceNumber":"1"`, `"SequenceNumber":"2"`, 1)
+	large = strings.Replace(
+		strings.Replace(large, `"MillisBehindLatest":1`, `"MillisBehindLatest":0`, 1),
+		`"SequenceNumber":"1"`,
+		`"SequenceNumber":"2"`,
+		1,
+	)
 	var calls []string
 	client := answeredBy(serve(func(iterator string) string {
 		calls = append(calls, iterator)
@@ -107,7 +115,15 @@ func TestP07NoRoomForWhatIsReadAhead(t *testing.T) { //nolint:paralleltest // it
 	}))
 	synctest.Test(t, func(t *testing.T) {
 		var watch observer
-		f := polling.NewFetcher(polling.Config{Client: client, StreamName: stream, Memory: polling.NewMemory(64 << 20), Observer: &watch, Logger: slog.New(slog.DiscardHandler)})
+		f := polling.NewFetcher(
+			polling.Config{
+				Client:     client,
+				StreamName: stream,
+				Memory:     polling.NewMemory(64 << 20),
+				Observer:   &watch,
+				Logger:     slog.New(slog.DiscardHandler),
+			},
+		)
 		var got []string
 		began := time.Now()
 		for b, err := range f.Batches(t.Context(), "shardId-000000000000", kcl.Position{}) {
