@@ -26,8 +26,8 @@ demo: ## watch a fleet read a stream through a reshard and a killed worker (abou
 test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
 
-long: ## run the longest histories of leases at full length: days of virtual time, 3,000 seeds with late writes
-	$(GO) test -timeout 60m ./leases -long
+long: ## run the longest histories of the coordinator at full length: days of virtual time, 3,000 seeds with late writes
+	$(GO) test -timeout 60m ./internal/coordinator -long
 
 race: ## run the tests, the longest ones shortened, under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 40m $(PACKAGES)

@@ -31,8 +31,8 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// Writer records positions in the lease table; *leases.Holder is one. Its
-// writes are conditional on the lease, and it returns an error that wraps
+// Writer records positions in the lease table; the scheduler passes
+// the holder of the lease. Its writes are conditional on the lease, and it returns an error that wraps
 // [kcl.ErrLeaseLost] when the lease is gone. Any other error leaves open
 // whether the write happened.
 type Writer interface {

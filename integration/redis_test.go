@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasetest"
 	"github.com/kinesis-go/kcl/leases/redis"
@@ -409,9 +410,9 @@ func TestS11RedisFleetFailover(t *testing.T) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, id := range []string{"a", "b"} {
-		c := leases.NewCoordinator(leases.Config{
+		c := coordinator.New(coordinator.Config{
 			Store: store(), WorkerID: id, FailoverTime: failover, ScanInterval: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Consume: func(ctx context.Context, h *leases.Holder) {
+			Consume: func(ctx context.Context, h *coordinator.Holder) {
 				key := h.Lease().Key
 				note(key, id, true)
 				defer note(key, id, false)

@@ -1,3 +1,19 @@
+// Package leases is the seam between those who decide over leases and the tables that keep
+// them. A [Lease] is one row of a lease table: which worker reads a shard, and how far the
+// shard has been read. A [Store] keeps the rows: leases/dynamodb, leases/redis and
+// leases/memory are stores, and leases/leasetest checks any other. A [FleetStore] also keeps
+// what workers of the Java KCL 3.x share. [Assignment], [Balance] and [AssignmentStrategy]
+// are the policies that a user of the scheduler can choose.
+//
+// The package decides nothing. The scheduler decides with internal/coordinator, which gets a
+// worker its leases, and with internal/shardsync, which says which rows there must be.
+//
+// # Authority
+//
+// A write is accepted only if the row still has the counter that the writer has read. Every
+// write of an owner adds one to the counter. So one of two concurrent writers is refused,
+// whatever either of them believes the time to be. The actual owner is CheckpointOwner while
+// a lease is handed over, and Owner otherwise.
 package leases
 
 import (
@@ -113,18 +129,6 @@ func (l Lease) overtaken() bool {
 	return l.CheckpointOwner != "" && l.NativeOwner == l.CheckpointOwner && l.HandoverTo != "" && l.HandoverTo != l.Owner
 }
 
-// withHandover is l while its owner hands it over to next.
-func (l Lease) withHandover(next string) Lease {
-	l.Owner, l.CheckpointOwner, l.HandoverTo = next, l.Owner, next
-	return l
-}
-
-// withoutHandover is l after its hand-over.
-func (l Lease) withoutHandover() Lease {
-	l.CheckpointOwner, l.HandoverTo = "", ""
-	return l
-}
-
 // Finished tells whether the shard has been processed to its end.
 func (l Lease) Finished() bool { return l.Checkpoint.IsShardEnd() }
 
@@ -132,6 +136,54 @@ func (l Lease) Finished() bool { return l.Checkpoint.IsShardEnd() }
 // sequence number, or SHARD_END.
 func (l Lease) Started() bool {
 	return l.Finished() || (!l.Checkpoint.IsZero() && !l.Checkpoint.IsSentinel())
+}
+
+// Start returns where the shard is read from: at its checkpoint, or at the time
+// that belongs to LATEST or AT_TIMESTAMP. ok is false while that time is not in
+// the row: nobody may read the shard before it is.
+func (l Lease) Start() (start kcl.Position, ok bool) {
+	switch {
+	case l.Timed() && l.PinnedAt.IsZero():
+		return kcl.Position{}, false
+	case l.Timed() && !l.PinnedAt.Equal(epoch):
+		return kcl.Position{Kind: kcl.AtTimestamp, Timestamp: l.PinnedAt}, true
+	case l.Started():
+		return kcl.At(l.Checkpoint.SequenceNumber), true
+	}
+	return kcl.Position{Kind: kcl.TrimHorizon}, true
+}
+
+// Timed tells whether the checkpoint is LATEST or AT_TIMESTAMP, to which a time
+// belongs: PinnedAt.
+func (l Lease) Timed() bool {
+	s := l.Checkpoint.SequenceNumber
+	return s == kcl.SentinelLatest || s == kcl.SentinelAtTimestamp
+}
+
+// Unpinned returns l without its PinnedAt, for a caller that does not know the configured
+// initial position. The Origin keeps what PinnedAt tells of the application's beginning.
+func (l Lease) Unpinned() Lease {
+	if l.Origin.IsZero() && !l.PinnedAt.IsZero() {
+		l.Origin = Origin{Kind: kcl.SentinelLatest, At: l.PinnedAt} // releases without origins pinned LATEST only
+		if l.Timed() {
+			l.Origin.Kind = l.Checkpoint.SequenceNumber
+		}
+	}
+	l.PinnedAt = time.Time{}
+	return l
+}
+
+// Moved returns l with its checkpoint set by hand, and which attributes that
+// changes. at is the time that belongs to LATEST (the service's now) or
+// AT_TIMESTAMP; it is ignored for other positions, which have none. Where the
+// application began stays as it is.
+func (l Lease) Moved(checkpoint kcl.ExtendedSequenceNumber, at time.Time) (to Lease, changed Attr) {
+	to = l.Unpinned()
+	to.Checkpoint = checkpoint
+	if to.Timed() {
+		to.PinnedAt = wholeMillis(at)
+	}
+	return to, AttrCheckpoint | AttrPinnedAt | AttrOrigin
 }
 
 // Attr is a set of attributes of a Lease. Attributes that belong together are

@@ -16,29 +16,6 @@ func markedStream(t *testing.T, arn string) kcl.StreamIdentifier {
 	return id
 }
 
-// Every row that a plan makes is marked, and so are the children of those.
-func TestPlannedLeasesAreMarked(t *testing.T) {
-	t.Parallel()
-	id := markedStream(t, "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders")
-	shards := []kcl.Shard{{ID: "shardId-000000000000"}, {ID: "shardId-000000000001", ParentID: "shardId-000000000000"}}
-	for name, want := range map[string]Marks{
-		"single": {Application: "billing", StreamARN: "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders"},
-		"multi":  {Application: "billing", StreamARN: "arn:aws-cn:kinesis:cn-north-1", Stream: "123456789012:orders:1700000000"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			opt := SyncOptions{Stream: id, Multi: name == "multi", Application: "billing"}
-			require.Equal(t, want, MarksOf("billing", id, opt.Multi))
-			rows := PlanSync(shards, nil, kcl.InitialPosition{Kind: kcl.TrimHorizon}, opt)
-			require.Len(t, rows, 2)
-			rows = append(rows, ChildLease(rows[1], kcl.ChildShard{ID: "shardId-000000000002"}))
-			for _, l := range rows {
-				require.Equal(t, want, Marks{Application: l.Application, Stream: l.Stream, StreamARN: l.StreamARN})
-			}
-		})
-	}
-}
-
 func TestForeignMarks(t *testing.T) {
 	t.Parallel()
 	const arn = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"

@@ -20,6 +20,10 @@ type Origin struct {
 	At time.Time
 }
 
+// epoch is the pin of a row that is read from TRIM_HORIZON although its
+// checkpoint says LATEST or AT_TIMESTAMP: no record is older.
+var epoch = time.UnixMilli(0).UTC()
+
 // originLayout is how the time of an origin is written, in UTC.
 const originLayout = "2006-01-02T15:04:05.999Z"
 
@@ -89,6 +93,14 @@ func (o Origin) Before(p Origin) bool {
 		return false
 	}
 	return o.At.Before(p.At)
+}
+
+// Pin returns the PinnedAt of a row at LATEST or AT_TIMESTAMP that starts at o.
+func (o Origin) Pin() time.Time {
+	if o.At.IsZero() {
+		return epoch
+	}
+	return o.At
 }
 
 // wholeMillis is the time as lease tables keep it.

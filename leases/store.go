@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// Store keeps lease rows: leases/dynamodb, leases/memory, or another that
-// passes leases/leasetest. It holds no policy; every decision is made over
-// [Lease] values in this package. All methods are safe for concurrent use and
+// Store keeps lease rows: leases/dynamodb, leases/redis, leases/memory, or another
+// that passes leases/leasetest. It holds no policy; the scheduler decides over
+// [Lease] values. All methods are safe for concurrent use and
 // return when ctx ends. A Store writes attributes, never whole items, so
 // attributes that it does not know survive.
 type Store interface {

@@ -9,7 +9,7 @@ import (
 
 // How long a shard must be absent before it counts as expired. A child that was
 // born a moment ago is absent as well, and so is what a lagging service leaves
-// out. Clean-up has the same patience (leases.PlanCleanup).
+// out. Clean-up has the same patience (shardsync.PlanCleanup).
 const (
 	goneLists = 3 // complete lists in a row without the shard
 	goneTime  = 10 * time.Minute

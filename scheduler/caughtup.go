@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -153,7 +154,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 			return false
 		}
 		for _, child := range row.Children { // made before their parent's end was written
-			key := leases.Key(st.id, child, st.multi)
+			key := shardsync.Key(st.id, child, st.multi)
 			if row.Finished() && !known[key] && consumers[key] == nil {
 				return false
 			}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -90,12 +91,12 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 	if err := st.checkRows(rows); err != nil {
 		return false, s.withdraw(ctx, st, err)
 	}
-	c := leases.PlanClaim(rows, st.marks)
+	c := shardsync.PlanClaim(rows, st.marks)
 	if c.Unproven {
 		if listErr != nil && !st.keyed() {
 			return false, listErr
 		}
-		if listErr == nil && !leases.Fits(st.rowsOf(rows), list.shards) {
+		if listErr == nil && !shardsync.Fits(st.rowsOf(rows), list.shards) {
 			return false, fmt.Errorf("%w: it looks like the table of another stream than %s: of its leases, which do not say whose they are, none has the hash keys, parents and numbers of a shard of that stream: "+
 				"use another table (Config.Table); when the leases are those of the stream, stop all workers and run `kclctl leases adopt -application %s -stream %s -table TABLE`",
 				leases.ErrForeignTable, st.id.ARN, st.marks.Application, st.id.ARN)
@@ -110,7 +111,7 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 	}
 	updates := c.Adopt
 	if c.Anchor != nil {
-		updates = append(updates, c.Anchor.Confirmed())
+		updates = append(updates, shardsync.Confirm(*c.Anchor))
 	}
 	for _, u := range updates {
 		if err := s.updateRow(ctx, u); err != nil {

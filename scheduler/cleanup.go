@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -93,8 +94,8 @@ func (r *rowsByStream) sort(rows []leases.Lease) {
 type tender struct {
 	s       *Scheduler
 	st      *stream
-	history leases.CleanupHistory
-	holes   leases.HoleWatch
+	history shardsync.CleanupHistory
+	holes   shardsync.HoleWatch
 }
 
 // tend looks at the rows of the last scan, which is at most seconds old, or as
@@ -115,8 +116,8 @@ func (t *tender) tend(ctx context.Context, all *rowsByStream) error {
 	if err := t.audit(ctx, rows, list, opt); err != nil {
 		return err
 	}
-	var removals []leases.Removal
-	removals, t.history = leases.PlanCleanup(leases.Survey{
+	var removals []shardsync.Removal
+	removals, t.history = shardsync.PlanCleanup(shardsync.Survey{
 		At: time.Now(), ListedAt: list.asked, Shards: list.shards, Rows: rows,
 		Initial: t.st.cfg.InitialPosition, Options: opt,
 	}, t.history)
@@ -125,8 +126,8 @@ func (t *tender) tend(ctx context.Context, all *rowsByStream) error {
 
 // audit looks for hash keys that nobody reads. The shard sync makes rows for
 // them, but for those that it takes for finished.
-func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList, opt leases.SyncOptions) error {
-	coverage := leases.Audit(rows, list.shards)
+func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList, opt shardsync.Options) error {
+	coverage := shardsync.Audit(rows, list.shards)
 	if len(coverage.Unknown) > 0 {
 		return nil
 	}
@@ -142,7 +143,7 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.label,
 			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
 	}
-	repairs, later := t.s.holdBack(leases.PlanRepair(holes, rows, list.shards, opt))
+	repairs, later := t.s.holdBack(shardsync.PlanRepair(holes, rows, list.shards, opt))
 	for _, row := range repairs {
 		if _, err := t.s.create(ctx, row); err != nil {
 			return err
@@ -153,7 +154,7 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 }
 
 // remove deletes rows, until something goes wrong.
-func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
+func (t *tender) remove(ctx context.Context, removals []shardsync.Removal) error {
 	same := false // the stream is the one that the rows were made for, as far as this round knows
 	for _, r := range removals {
 		if r.Gone && !same {
@@ -190,7 +191,7 @@ func (t *tender) remove(ctx context.Context, removals []leases.Removal) error {
 
 // needed looks once more, at the table and the service themselves, whether a
 // row must stay.
-func (t *tender) needed(ctx context.Context, r leases.Removal) (bool, error) {
+func (t *tender) needed(ctx context.Context, r shardsync.Removal) (bool, error) {
 	if r.Gone {
 		gone, err := t.s.shardGone(ctx, t.st, r.Lease.ShardID)
 		return !gone, err

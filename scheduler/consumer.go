@@ -9,6 +9,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -36,7 +37,7 @@ var errStopping = errors.New("the worker stops or hands the shard over")
 type consumer struct {
 	s        *Scheduler
 	stream   *stream
-	holder   *leases.Holder
+	holder   *coordinator.Holder
 	key      string
 	shard    kcl.Shard
 	start    leases.Lease // the row that reading starts from
@@ -93,7 +94,7 @@ func (u *untold) add(n int) (count int, tell bool) {
 
 // consume runs the consumer of one lease. The coordinator calls it on a
 // goroutine of its own; ctx ends with ErrLeaseLost or ErrShutdownTimeout.
-func (s *Scheduler) consume(ctx context.Context, h *leases.Holder) {
+func (s *Scheduler) consume(ctx context.Context, h *coordinator.Holder) {
 	row := h.Lease()
 	st := s.streamOf(row)
 	if st == nil || row.Finished() {

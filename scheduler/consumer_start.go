@@ -9,6 +9,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -120,8 +121,8 @@ func (c *consumer) complete(ctx context.Context, row *leases.Lease) (bool, error
 // starts is what decides where the shard of a row starts. For LATEST without a
 // pin that is the service's time: while the stream has not been listed it is not
 // known, and a local clock, or LATEST as it is when reading begins, would not do.
-func (c *consumer) starts(ctx context.Context, row leases.Lease) (leases.Starts, error) {
-	s := leases.Starts{Initial: c.stream.cfg.InitialPosition, Origin: c.stream.origin()}
+func (c *consumer) starts(ctx context.Context, row leases.Lease) (shardsync.Starts, error) {
+	s := shardsync.Starts{Initial: c.stream.cfg.InitialPosition, Origin: c.stream.origin()}
 	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.IsZero() {
 		return s, nil
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
-	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 )
 
 const (
@@ -72,7 +72,7 @@ func (p *probe) look(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 func (c *consumer) parentLost(shardID string) error {
 	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and it is not known how far it was read: "+
 		"say so, `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`, then this shard goes on",
-		leases.Key(c.stream.id, shardID, c.stream.multi))
+		shardsync.Key(c.stream.id, shardID, c.stream.multi))
 }
 
 // lost takes in that parents have no row, or nil. Its holder, or an ancestor's end,

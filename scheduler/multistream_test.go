@@ -24,6 +24,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -278,7 +279,7 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 		summary, err := r.admin.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
 		require.NoError(t, err)
 		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
-		key := leases.Key(id, "shardId-000000000000", true)
+		key := shardsync.Key(id, "shardId-000000000000", true)
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
 			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
@@ -374,7 +375,7 @@ func TestL20EpochOfAnotherApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
 		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: 12345}
-		key := leases.Key(id, "shardId-000000000000", true)
+		key := shardsync.Key(id, "shardId-000000000000", true)
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
 			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},

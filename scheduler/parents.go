@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -136,7 +137,7 @@ func (c *consumer) parentState(ctx context.Context, parent string) (parentState,
 // as before the first scan, the table is asked.
 func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
 	_, coord := c.s.parts()
-	if row, ok := coord.Lookup(leases.Key(c.stream.id, shardID, c.stream.multi)); ok {
+	if row, ok := coord.Lookup(shardsync.Key(c.stream.id, shardID, c.stream.multi)); ok {
 		return row, true, nil
 	}
 	return c.rowNow(ctx, shardID)
@@ -144,7 +145,7 @@ func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, boo
 
 // rowNow asks the table.
 func (c *consumer) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	row, err := c.s.cfg.Leases.Get(ctx, leases.Key(c.stream.id, shardID, c.stream.multi))
+	row, err := c.s.cfg.Leases.Get(ctx, shardsync.Key(c.stream.id, shardID, c.stream.multi))
 	if errors.Is(err, leases.ErrNotFound) {
 		return leases.Lease{}, false, nil
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/cpu"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/usercode"
@@ -52,7 +53,7 @@ type Scheduler struct {
 	mu      sync.Mutex         // guards the fields below
 	streams []*stream          // in no order; the slice is not changed, but replaced
 	byRow   map[string]*stream // the same, by what their rows say
-	coord   *leases.Coordinator
+	coord   *coordinator.Coordinator
 	failed  context.CancelCauseFunc // ends Run with an error
 }
 
@@ -184,7 +185,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if err := s.aim(streams); err != nil {
 		return err
 	}
-	coord := leases.NewCoordinator(leases.Config{
+	coord := coordinator.New(coordinator.Config{
 		Store:              s.cfg.Leases,
 		WorkerID:           s.cfg.WorkerID,
 		Assignment:         s.cfg.Assignment,
@@ -247,7 +248,7 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 }
 
 // parts returns what prepare has made; nothing before. Nobody changes the slice.
-func (s *Scheduler) parts() ([]*stream, *leases.Coordinator) {
+func (s *Scheduler) parts() ([]*stream, *coordinator.Coordinator) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.streams, s.coord

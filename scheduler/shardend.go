@@ -7,6 +7,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -62,7 +63,7 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 	ids := make([]string, 0, len(c.children))
 	for _, child := range c.children {
 		ids = append(ids, child.ID)
-		row := leases.ChildLease(parent, child)
+		row := shardsync.ChildLease(parent, child)
 		if row.Origin.IsZero() {
 			row.Origin = c.start.Origin // written behind the holder's back, see adopt
 		}
@@ -109,7 +110,7 @@ func (c *consumer) share(ctx context.Context, key string) error {
 	if made.Origin.IsZero() { // by an older release, or another library
 		made.Origin = leases.Origin{Kind: made.Checkpoint.SequenceNumber, At: made.PinnedAt}
 	}
-	pin, later := made.MadeLater(began)
+	pin, later := shardsync.MadeLater(made, began)
 	if !later || row.PinnedAt.IsZero() {
 		return nil
 	}

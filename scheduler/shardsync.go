@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -247,7 +248,7 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 		return 0, false, err
 	}
 	plan, later := s.holdBack(plan)
-	for _, generation := range leases.Generations(plan, shards) {
+	for _, generation := range shardsync.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {
 			made, err := s.createAll(ctx, rows)
 			created += made
@@ -266,7 +267,7 @@ func (s *Scheduler) planMissing(ctx context.Context, st *stream, list *shardList
 		return nil, nil, err
 	}
 	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
-		shards, plan = list.shards, leases.PlanSync(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
+		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
 	}
 	if err != nil {
 		return nil, nil, err

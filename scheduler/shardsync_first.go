@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -85,7 +86,7 @@ func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.
 	if err != nil {
 		return nil, nil, err
 	}
-	plan := leases.PlanSync(shards, nil, initial, opt)
+	plan := shardsync.Plan(shards, nil, initial, opt)
 	if len(own) == 1 {
 		if len(plan) == 0 || plan[0].Key != own[0].Key || plan[0].Checkpoint != own[0].Checkpoint {
 			return nil, nil, nil // no anchor: the others may have been deleted
@@ -126,12 +127,12 @@ func (st *stream) checkHashKeys(shards []kcl.Shard) error {
 }
 
 // coverageOf says which hash keys none of some shards has.
-func coverageOf(shards []kcl.Shard) leases.Coverage {
+func coverageOf(shards []kcl.Shard) shardsync.Coverage {
 	rows := make([]leases.Lease, len(shards))
 	for i, s := range shards {
 		rows[i] = leases.Lease{Key: s.ID, ShardID: s.ID, HashKeyRange: s.HashKeyRange}
 	}
-	return leases.Audit(rows, nil)
+	return shardsync.Audit(rows, nil)
 }
 
 // syncFirst makes the rows of all streams, before reading begins. A stream whose

@@ -8,20 +8,21 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
 // settleStarts writes into the rows of a stream where they start, as far as they
-// do not say it: the next process would decide otherwise, see [leases.PlanStarts].
+// do not say it: the next process would decide otherwise, see [shardsync.PlanStarts].
 // It tells once that the configured initial position is not where the application
 // began.
 func (s *Scheduler) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
-	if began := leases.StreamOrigin(rows, initial, opt); st.setOrigin(began) {
+	if began := shardsync.StreamOrigin(rows, initial, opt); st.setOrigin(began) {
 		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream elsewhere, and goes on from its checkpoints",
 			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy", "to move a shard that is read already: kclctl leases set-checkpoint")
 	}
-	plan := leases.PlanStarts(rows, initial, opt)
+	plan := shardsync.PlanStarts(rows, initial, opt)
 	// A fleet that comes to an older table would write each row many times. So each
 	// worker begins elsewhere, and leaves the rest to the others, or to the next
 	// time, where it meets one of them. A missing time cannot wait.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -182,7 +183,7 @@ func (r *rig) foreignLatest(stream string) (key string) {
 	summary, err := r.admin.DescribeStreamSummary(r.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
 	require.NoError(r.t, err)
 	id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: stream, CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
-	row := sentinel(leases.Key(id, "shardId-000000000000", true), kcl.SentinelLatest)
+	row := sentinel(shardsync.Key(id, "shardId-000000000000", true), kcl.SentinelLatest)
 	row.Stream, row.ShardID = id.String(), "shardId-000000000000"
 	require.NoError(r.t, r.store.Create(r.t.Context(), row))
 	return row.Key

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -74,7 +75,7 @@ func (c *consumer) atTarget(batch kcl.Batch) bool {
 func (c *consumer) behindTarget() bool {
 	_, coord := c.s.parts()
 	for _, parent := range c.start.Parents {
-		row, ok := coord.Lookup(leases.Key(c.stream.id, parent, c.stream.multi))
+		row, ok := coord.Lookup(shardsync.Key(c.stream.id, parent, c.stream.multi))
 		if ok && !row.Finished() && c.s.passedTarget(row) {
 			return true
 		}
@@ -157,7 +158,7 @@ func (s *Scheduler) beforeTarget(ctx context.Context) (missing string, err error
 				rows = append(rows, row)
 			}
 		}
-		if plan := leases.PlanSync(lists[i].shards, rows, st.cfg.InitialPosition, st.syncOptions(lists[i])); len(plan) > 0 {
+		if plan := shardsync.Plan(lists[i].shards, rows, st.cfg.InitialPosition, st.syncOptions(lists[i])); len(plan) > 0 {
 			return "no row for shard " + plan[0].ShardID, nil
 		}
 	}

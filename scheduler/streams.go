@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -183,8 +184,8 @@ func (st *stream) accepts(row leases.Lease) bool {
 }
 
 // syncOptions says of the stream what new rows carry.
-func (st *stream) syncOptions(list *shardList) leases.SyncOptions {
-	return leases.SyncOptions{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created, Application: st.marks.Application}
+func (st *stream) syncOptions(list *shardList) shardsync.Options {
+	return shardsync.Options{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created, Application: st.marks.Application}
 }
 
 // sameCreation compares creation times to the second, which is what the

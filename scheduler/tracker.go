@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -114,7 +115,7 @@ type tracker struct {
 	list   []StreamConfig
 	where  string // the list's name in errors
 	fresh  bool   // list is what the tracker said last
-	former leases.FormerWatch
+	former shardsync.FormerWatch
 
 	asking, providing question
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -96,7 +97,7 @@ func (s *Scheduler) lookForWaits(now time.Time, rows []leases.Lease) {
 			}
 		}
 		if shard := c.stream.holdsUp(c.start.Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
-			parent := leases.Key(c.stream.id, shard, c.stream.multi)
+			parent := shardsync.Key(c.stream.id, shard, c.stream.multi)
 			row, ok := byKey[parent]
 			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
 			if reader := consumers[parent]; reader != nil {
@@ -114,7 +115,7 @@ func (s *Scheduler) lookForWaits(now time.Time, rows []leases.Lease) {
 // for the shard itself: rows of older ones are removed in time.
 func (st *stream) holdsUp(parents []string, rows map[string]leases.Lease, seen map[string]bool, own bool) string {
 	for _, parent := range parents {
-		row, ok := rows[leases.Key(st.id, parent, st.multi)]
+		row, ok := rows[shardsync.Key(st.id, parent, st.multi)]
 		if seen[parent] || row.Finished() {
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/kinesistest"
-	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -53,7 +53,7 @@ func TestChildNamesTheParentThatDoesNotEnd(t *testing.T) {
 		r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.OmitShards(left, right)}})
 		r.split(parent)
 		for _, child := range []string{left, right} {
-			row := leases.ChildLease(r.row(parent), kcl.ChildShard{ID: child, Parents: []string{parent}})
+			row := shardsync.ChildLease(r.row(parent), kcl.ChildShard{ID: child, Parents: []string{parent}})
 			require.NoError(t, r.store.Create(t.Context(), row))
 		}
 		time.Sleep(10 * time.Minute)

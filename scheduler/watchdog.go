@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -298,6 +299,6 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 // read: whoever reads that, or does not, is what there is to tell.
 func waitsUnowned(st *stream, row leases.Lease, unread map[string]bool) bool {
 	return row.ActualOwner() == "" && slices.ContainsFunc(row.Parents, func(p string) bool {
-		return p != row.ShardID && unread[leases.Key(st.id, p, st.multi)]
+		return p != row.ShardID && unread[shardsync.Key(st.id, p, st.multi)]
 	})
 }

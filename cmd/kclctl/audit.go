@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -254,7 +255,7 @@ func (a *auditor) relatives() {
 
 // coverage looks for holes and overlaps of the unfinished leases.
 func (a *auditor) coverage() {
-	c := leases.Audit(a.rows, nil)
+	c := shardsync.Audit(a.rows, nil)
 	if n := len(c.Unknown); n > 0 {
 		a.note("no-hash-keys", c.Unknown, "%s without hash keys, so holes cannot be seen", plural(n, "unfinished lease"))
 	} else {
@@ -267,7 +268,7 @@ func (a *auditor) coverage() {
 	}
 }
 
-func (a *auditor) hole(h leases.Hole) {
+func (a *auditor) hole(h shardsync.Hole) {
 	keys, where := []string{}, []string{}
 	for _, n := range []struct{ word, key string }{{"after", h.After}, {"before", h.Before}} {
 		if n.key != "" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -197,7 +198,7 @@ func (r *fleetReport) electShardSync(rows []leases.Lease, workers map[string]*wo
 	if alone && r.ClientVersion == nil {
 		return
 	}
-	r.ShardSync = leases.ShardSyncLeader(rows)
+	r.ShardSync = shardsync.Leader(rows)
 	if r.ShardSync != "" && workers[r.ShardSync] == nil { // has finished leases only
 		workers[r.ShardSync] = &workerReport{Worker: r.ShardSync}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/gokcl"
 )
@@ -140,7 +141,7 @@ func (o *importOptions) lease(r gokcl.Row, known knownStream) leases.Lease {
 		}
 	}
 	if o.multi {
-		l.Stream, l.Key = known.id.String(), leases.Key(known.id, s.ID, true)
+		l.Stream, l.Key = known.id.String(), shardsync.Key(known.id, s.ID, true)
 	}
 	l, _ = o.marks(known).Complete(l)
 	return l

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -19,10 +20,10 @@ import (
 func TestAgainstAWorker(t *testing.T) {
 	r := newRig(t, lease(held, at(seq2, 0)))
 	started, lost := make(chan leases.Lease), make(chan error)
-	worker := leases.NewCoordinator(leases.Config{
+	worker := coordinator.New(coordinator.Config{
 		Store: r.store, WorkerID: "worker-1", ScanInterval: 50 * time.Millisecond, RenewInterval: 300 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *leases.Holder) {
+		Consume: func(ctx context.Context, h *coordinator.Holder) {
 			started <- h.Lease()
 			select {
 			case <-ctx.Done():

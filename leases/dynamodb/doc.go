@@ -1,7 +1,7 @@
 // Package dynamodb keeps leases in a DynamoDB table, in the layout of the Java
 // Kinesis Client Library, so that Java and Go workers can share a table or
 // replace each other. It matches DynamoDBLeaseRefresher and
-// DynamoDBLeaseSerializer; leases.Coordinator and the scheduler call it.
+// DynamoDBLeaseSerializer; internal/coordinator and the scheduler call it.
 //
 // # The table
 //

@@ -13,8 +13,8 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
-	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
@@ -41,13 +41,13 @@ func newFleet(t *testing.T, srv *dynamotest.Server, shards int) *fleet {
 // start runs a worker on a host of its own until stop is called. Its consumers
 // checkpoint every so often; 0 means never.
 func (f *fleet) start(id string, checkpoint time.Duration) (stop func()) {
-	return f.run(id, func(ctx context.Context, h *leases.Holder) { f.consume(ctx, id, h, checkpoint) })
+	return f.run(id, func(ctx context.Context, h *coordinator.Holder) { f.consume(ctx, id, h, checkpoint) })
 }
 
 // run is start with other consumers.
-func (f *fleet) run(id string, consume func(ctx context.Context, h *leases.Holder)) (stop func()) {
+func (f *fleet) run(id string, consume func(ctx context.Context, h *coordinator.Holder)) (stop func()) {
 	ctx, cancel := context.WithCancel(f.t.Context())
-	c := leases.NewCoordinator(leases.Config{
+	c := coordinator.New(coordinator.Config{
 		Store:    dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler)}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
 		Consume: consume,
@@ -60,7 +60,7 @@ func (f *fleet) run(id string, consume func(ctx context.Context, h *leases.Holde
 	}
 }
 
-func (f *fleet) consume(ctx context.Context, id string, h *leases.Holder, every time.Duration) {
+func (f *fleet) consume(ctx context.Context, id string, h *coordinator.Holder, every time.Duration) {
 	key := h.Lease().Key
 	f.mu.Lock()
 	if other, taken := f.readers[key]; taken {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -48,10 +49,10 @@ func TestMarkedItemCostsOneWriteUnit(t *testing.T) {
 	id.ARN = "arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/" + id.Name
 	now := time.UnixMilli(1_700_000_000_123).UTC()
 	worker := "ip-10-123-123-123.us-gov-west-1.compute.internal:a1b2c3d4" // host and suffix
-	l := leases.PlanSync([]kcl.Shard{{
+	l := shardsync.Plan([]kcl.Shard{{
 		ID: "shardId-000000000002", ParentID: "shardId-000000000000", AdjacentParentID: "shardId-000000000001",
 		HashKeyRange: kcl.HashKeyRange{Start: "170141183460469231731687303715884105728", End: "340282366920938463463374607431768211455"},
-	}}, nil, kcl.InitialPosition{Kind: kcl.Latest}, leases.SyncOptions{
+	}}, nil, kcl.InitialPosition{Kind: kcl.Latest}, shardsync.Options{
 		Stream: id, Multi: true, PinnedAt: now, StreamCreated: now, Application: strings.Repeat("a", 64),
 	})[0]
 	l.Origin = leases.Origin{Kind: kcl.SentinelAtTimestamp, At: now}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -296,9 +297,9 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 	}
 	start := func(id string, assignment leases.Assignment) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
-		c := leases.NewCoordinator(leases.Config{
+		c := coordinator.New(coordinator.Config{
 			Store: s, WorkerID: id, Logger: slog.New(slog.DiscardHandler), Assignment: assignment,
-			Consume: func(ctx context.Context, h *leases.Holder) {
+			Consume: func(ctx context.Context, h *coordinator.Holder) {
 				_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "1"})
 				_ = h.SetChildren(ctx, []string{"shardId-000000000003"})
 				<-h.Stopping()

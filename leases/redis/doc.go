@@ -1,6 +1,6 @@
 // Package redis keeps leases in Redis 6 or later, or Valkey: one server, one
 // behind sentinels, or a cluster. The Java Kinesis Client Library has no
-// counterpart; leases.Coordinator and the scheduler call this package through
+// counterpart; internal/coordinator and the scheduler call this package through
 // [leases.Store], as they call leases/dynamodb.
 //
 // # The layout

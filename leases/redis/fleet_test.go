@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
@@ -77,10 +77,10 @@ func (f *fleet) start(id string) *worker {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	w := &worker{}
 	w.client = sdk.NewClient(&sdk.Options{Dialer: func(context.Context, string, string) (net.Conn, error) { return w.dial(f.srv) }})
-	c := leases.NewCoordinator(leases.Config{
+	c := coordinator.New(coordinator.Config{
 		Store:    redis.New(redis.Config{Client: w.client, Application: application, Logger: slog.New(slog.DiscardHandler)}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *leases.Holder) { f.consume(ctx, id, h) },
+		Consume: func(ctx context.Context, h *coordinator.Holder) { f.consume(ctx, id, h) },
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Run(ctx) }) // ends with stop
@@ -92,7 +92,7 @@ func (f *fleet) start(id string) *worker {
 	return w
 }
 
-func (f *fleet) consume(ctx context.Context, id string, h *leases.Holder) {
+func (f *fleet) consume(ctx context.Context, id string, h *coordinator.Holder) {
 	key := h.Lease().Key
 	f.mu.Lock()
 	if other, taken := f.readers[key]; taken {

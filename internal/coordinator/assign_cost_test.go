@@ -1,0 +1,50 @@
+package coordinator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+var sizes = []int{10, 100, 1000, 10000}
+
+// manyAssigned is a fleet of a hundred workers, half of which have just come.
+func manyAssigned(n int, owner func(i int) string) fleetView {
+	f := fleetView{cfg: defaultAssign(), rand: rand.New(rand.NewPCG(1, 2)), delivers: map[string]float64{}, balance: true}
+	for i := range 100 {
+		f.workers = append(f.workers, leases.WorkerMetrics{Worker: fmt.Sprintf("w%03d", i), Updated: time.Now()})
+	}
+	for _, r := range manyRows(n, owner) {
+		f.leases = append(f.leases, fleetLease{Lease: r.Lease})
+	}
+	return f
+}
+
+func free(int) string { return "" }
+
+func half(i int) string { return fmt.Sprintf("w%03d", i%50) }
+
+func BenchmarkAssign(b *testing.B) {
+	for name, owner := range map[string]func(int) string{"start": free, "half": half} {
+		b.Run(name, func(b *testing.B) {
+			each(b, func(b *testing.B, n int) {
+				f := manyAssigned(n, owner)
+				for b.Loop() {
+					assign(f)
+				}
+			})
+		})
+	}
+}
+
+func each(b *testing.B, bench func(b *testing.B, n int)) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			bench(b, n)
+		})
+	}
+}

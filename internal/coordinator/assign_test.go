@@ -1,0 +1,392 @@
+package coordinator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+func TestAssign(t *testing.T) {
+	t.Parallel()
+	limit := func(n int) func(*fleetView) { return func(v *fleetView) { v.cfg.maxLeases = n } }
+	tests := []struct {
+		name  string
+		fleet []string
+		set   func(*fleetView)
+		want  string
+		spill int
+	}{
+		{"not towards a worker with an expired lease", []string{"w dead", "w a", "w b", "1 dead 10 expired", "2 a 10", "3 a 10", "4 a 10", "5 -"}, nil, "5>b 1>b", 0},
+		{"one worker has an expired lease", []string{"w a", "w b", "1 a 10 expired", "2 -"}, nil, "2>b 1>b", 0},
+		{"all workers have expired leases", []string{"w a", "w b", "1 a 10 expired", "2 b 10 expired", "3 -"}, nil, "3>a", 0},
+		{"a new worker", append([]string{"w a", "w b"}, many(8, "%d a 100")...), nil, "0>>b 1>>b 2>>b", 0},
+		{"a new worker, idle leases", append([]string{"w a", "w b"}, many(8, "%d a 0.01")...), nil, "0>>b 1>>b 2>>b", 0},
+		{"more workers than leases", []string{"w a", "w b", "w c", "1 a 10", "2 a 10"}, nil, "1>>b", 0},
+		{"a record now and then", []string{"w a", "w b", "1 a 0.9", "2 b 0"}, nil, "", 0},
+		{"idle CPUs", []string{"w a 0.1/80", "w b 0.9/80", "1 a 1", "2 b 1", "3 b 1"}, nil, "", 0},
+		{"nothing is known yet", append([]string{"w a", "w b", "w c"}, many(6, "%d -")...), nil, "0>a 1>b 2>c 3>a 4>b 5>c", 0},
+		{"CPUs are not known", append([]string{"w a 0/80", "w b 0/80"}, many(4, "%d -")...), nil, "0>a 1>b 2>a 3>b", 0},
+		{"a parent before its child", []string{"w a", "0 - (1)", "1 -"}, limit(1), "1>a", 0},
+		{"a parent before its child, where there is room", []string{"w a", "0 - (1)", "1 -"}, limit(2), "1>a", 0},
+		{"a child whose parent is being read", []string{"w a", "w b", "0 - (1)", "1 b", "2 -"}, limit(1), "2>a", 0},
+		{"a finished parent", []string{"w a", "0 - (1)", "1 - end", "2 -"}, limit(1), "0>a", 1},
+		{"who waited longest", []string{"w a", "1 x 1 expired since9", "2 x 1 expired since3", "3 x 1 expired since5"}, limit(2), "2>a 3>a", 1},
+		{"handed over to one that is full", []string{"w a", "w b", "1 b", "2 b<x expired"}, limit(1), "2>a", 0},
+		{"handed over to one that waits", []string{"w a", "w b", "1 b", "2 b<x expired"}, func(v *fleetView) { v.balance = false }, "2>b", 0},
+		{"counts for the next owner", append([]string{"w a", "w b"}, "1 b<a 10", "2 b<a 10", "3 a 10", "4 a 10"), nil, "", 0},
+		{"finished leases do not count", []string{"w a", "w b", "1 a 10 end", "2 a 10 end", "3 a 10 end", "4 a 10", "5 b 10"}, nil, "", 0},
+		{"finished leases are not assigned", []string{"w a", "1 - end", "2 x end expired"}, nil, "", 0},
+		{"a parent that is itself", []string{"w a", "0 - (0)"}, nil, "0>a", 0},
+		{"not now", append([]string{"w a", "w b"}, many(8, "%d a 100")...), func(v *fleetView) { v.balance = false }, "", 0},
+		{"abrupt", []string{"w a", "w b", "1 a 10", "2 a 10"}, func(v *fleetView) { v.cfg.abrupt = true }, "1>b", 0},
+		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"}, func(v *fleetView) { v.cfg.maxThroughput = 10; v.balance = false }, "3>b 4>b", 0},
+		{"some workers have no sensor", []string{"w a", "w b 1/80", "1 a 10", "2 a 10", "3 b 10", "4 b 10", "5 b 10", "6 b 10"}, nil, "3>>a", 0},
+		{"the receiver is at its limit", []string{"w a 10/15", "w b 50/80", "1 b 10", "2 b 10"}, nil, "", 0},
+		{"CPU counts beside workers without a sensor", []string{"w a 95/100", "w b 5/100", "w c", "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 c 10", "7 c 10"}, nil, "1>>b", 0},
+		{"who has a sensor counts with the others' average", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 c 10", "6 c 10"), nil, "", 0},
+		{"a new worker without a sensor", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 b 10"), nil, "1>>c 4>>c", 0},
+		{"a new worker on the same machine", append([]string{"w a 40/100", "w b 40/100"}, many(4, "%d a 10")...), nil, "0>>b", 0},
+		{"the machine of a new worker is busy", append([]string{"w a 40/100", "w b 90/100"}, many(4, "%d a 10")...), nil, "", 0},
+		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
+		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "1>>b", 0},
+		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
+		{"another receiver than the most idle", []string{"w a 10/11", "w b 90/95", "w c 20/95", "1 b 10", "2 b 10", "3 b 10"}, nil, "1>>c", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := fleetOf(t, tt.fleet...)
+			if tt.set != nil {
+				tt.set(&v)
+			}
+			moves, spill := assign(v)
+			require.Equal(t, tt.want, told(moves))
+			require.Equal(t, tt.spill, spill)
+		})
+	}
+}
+
+func TestCadence(t *testing.T) {
+	t.Parallel()
+	var c cadence
+	var got []int
+	for run := 1; run <= 10; run++ { // every 5 s
+		if c.next(time.Duration(run)*5*sec, 10*sec) {
+			got = append(got, run)
+		}
+	}
+	require.Equal(t, []int{3, 6, 9}, got, "the first three have not seen enough")
+}
+
+func TestHandoverWatch(t *testing.T) {
+	t.Parallel()
+	to := func(owner, from string) []leases.Lease {
+		return []leases.Lease{{Key: "0", Owner: owner, CheckpointOwner: from}}
+	}
+	var w handoverWatch
+	note := func(at time.Duration, rows []leases.Lease) map[string]bool {
+		w.note(at, rows)
+		return w.overdue(at, func(owner string) time.Duration { return map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}[owner] })
+	}
+	require.Empty(t, note(0, to("b", "a")))
+	require.Empty(t, note(40*sec, to("b", "a")))
+	require.Equal(t, map[string]bool{"0": true}, note(40*sec+1, to("b", "a")))
+	require.Empty(t, note(41*sec, to("c", "a")), "another hand-over")
+	require.Empty(t, note(80*sec, to("c", "")), "done")
+	require.Empty(t, note(90*sec, to("b", "c")))
+	require.Empty(t, note(100*sec, nil))
+	require.Empty(t, note(140*sec, to("b", "c")), "the row was gone")
+	require.Empty(t, note(230*sec, to("b", "c")), "this owner may take longer")
+	require.Equal(t, map[string]bool{"0": true}, note(231*sec, to("b", "c")))
+}
+
+// TestBurstsOfCPU: a CPU that bursts is no reason to move leases, with and without
+// a worker that has no sensor. One that is busier for good is.
+func TestBurstsOfCPU(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]string{"all have sensors": "w c 10/100", "one has none": "w c"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(5, 5))
+			v := fleetOf(t, slices.Concat([]string{"w a 10/100", "w b 10/100", last}, many(6, "%d a 10"), many(6, "1%d b 10"), many(6, "2%d c 10"))...)
+			v.cfg = defaultAssign()
+			v.cfg.certain = true
+			minute := func() []move {
+				for _, w := range v.workers {
+					if !sensorless(w) {
+						for range 3 {
+							w.Stats["C"] = append(w.Stats["C"], 10+60*float64(rng.IntN(4)/3))
+						}
+						w.Stats["C"] = w.Stats["C"][max(0, len(w.Stats["C"])-10):]
+					}
+				}
+				moves, _ := assign(v)
+				return moves
+			}
+			moves := 0
+			for range 24 * 60 {
+				moves += len(minute())
+			}
+			require.LessOrEqual(t, moves, 4, "in a day")
+			v.workers[0].Stats["C"], v.workers[1].Stats["C"] = []float64{5, 6, 5, 6, 5}, []float64{95, 94, 95, 94, 95}
+			after, _ := assign(v)
+			require.NotEmpty(t, after)
+		})
+	}
+}
+
+// drawFleet makes a fleet as some leader may see it.
+func drawFleet(t *rapid.T) fleetView {
+	ids := []string{"a", "b", "c", "d", "e"}
+	v := fleetView{balance: rapid.Bool().Draw(t, "balance"), cfg: defaultAssign()}
+	v.cfg.byCount = rapid.Bool().Draw(t, "count")
+	v.cfg.maxLeases = rapid.IntRange(0, 8).Draw(t, "max")
+	v.cfg.exact, v.cfg.abrupt = rapid.Bool().Draw(t, "exact"), rapid.Bool().Draw(t, "abrupt")
+	v.cfg.maxThroughput = rapid.SampledFrom([]float64{0, 0, 0, 500}).Draw(t, "max throughput")
+	v.rand = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+	sensors := rapid.SampledFrom([]string{"none", "all", "some"}).Draw(t, "sensors")
+	for _, id := range ids[:rapid.IntRange(0, 5).Draw(t, "workers")] {
+		m := leases.WorkerMetrics{Worker: id, Updated: time.Unix(1_700_000_000, 0)}
+		if sensors == "all" || (sensors == "some" && rapid.Bool().Draw(t, "sensor")) {
+			m.Stats = map[string][]float64{"C": {rapid.Float64Range(0, 100).Draw(t, "cpu")}}
+			m.Range = map[string][]float64{"C": {rapid.Float64Range(1, 100).Draw(t, "limit")}}
+		}
+		v.workers = append(v.workers, m)
+	}
+	owners := append([]string{"", "gone"}, ids...)
+	for i := range rapid.IntRange(0, 30).Draw(t, "leases") {
+		l := fleetLease{since: time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))}
+		l.Key = fmt.Sprintf("%03d", i)
+		l.ShardID = l.Key
+		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"17", "17", "17", kcl.SentinelShardEnd}).Draw(t, "checkpoint")
+		l.ThroughputKBps = rapid.SampledFrom([]float64{-1, 0, 0.1, 10, 10, 200, 1e6}).Draw(t, "throughput")
+		l.Owner = rapid.SampledFrom(owners).Draw(t, "owner")
+		l.expired = l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0
+		if i > 0 && rapid.IntRange(0, 4).Draw(t, "child") == 0 {
+			l.Parents = []string{fmt.Sprintf("%03d", rapid.IntRange(0, i-1).Draw(t, "parent"))}
+		}
+		if from := rapid.SampledFrom(owners).Draw(t, "from"); l.Owner != "" && from != l.Owner && rapid.IntRange(0, 5).Draw(t, "handed over") == 0 {
+			l.CheckpointOwner = from
+			l.overdue = from != "" && rapid.Bool().Draw(t, "overdue")
+		}
+		v.leases = append(v.leases, l)
+	}
+	return v
+}
+
+// after is the table when the moves are made and, if done, the hand-overs too.
+func after(v fleetView, moves []move, done bool) fleetView {
+	v.leases = slices.Clone(v.leases)
+	for _, m := range moves {
+		i := slices.IndexFunc(v.leases, func(l fleetLease) bool { return l.Key == m.lease.Key })
+		l := &v.leases[i]
+		l.CheckpointOwner = ""
+		if m.graceful {
+			l.CheckpointOwner = l.Owner
+		}
+		l.Owner, l.expired, l.overdue = m.to, false, false
+	}
+	for i := range v.leases {
+		if done {
+			v.leases[i].CheckpointOwner = ""
+		}
+	}
+	return v
+}
+
+func TestAssignProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawFleet(t)
+		before := fmt.Sprintf("%+v %+v", v.leases, v.workers)
+		moves, spill := assign(v)
+		require.Equal(t, before, fmt.Sprintf("%+v %+v", v.leases, v.workers), "pure")
+
+		alive, doubtful, count := map[string]bool{}, map[string]bool{}, map[string]int{}
+		for _, m := range v.workers {
+			alive[m.Worker] = true
+		}
+		rows := map[string]fleetLease{}
+		idle, waiting := 0, map[string]bool{}
+		for _, l := range v.leases {
+			rows[l.Key] = l
+			if l.Finished() {
+				continue
+			}
+			if l.expired {
+				doubtful[l.ActualOwner()] = true
+			}
+			if l.ActualOwner() == "" || l.expired || l.overdue {
+				idle++
+			} else {
+				count[l.Owner]++
+			}
+		}
+		for _, l := range v.leases {
+			for _, p := range l.Parents {
+				waiting[l.Key] = waiting[l.Key] || (!l.Finished() && !rows[p].Finished())
+			}
+		}
+		sure := slices.ContainsFunc(v.workers, func(m leases.WorkerMetrics) bool { return !doubtful[m.Worker] })
+		seen := map[string]bool{}
+		placed, left := map[string]bool{}, 0
+		for _, m := range moves {
+			r, known := rows[m.lease.Key]
+			require.True(t, known)
+			require.False(t, seen[r.Key], "one move for each lease")
+			seen[r.Key] = true
+			require.Equal(t, r.Lease, m.lease, "as it was read")
+			require.False(t, r.Finished())
+			require.True(t, alive[m.to], "to one that lives")
+			require.True(t, r.Owner != m.to || r.CheckpointOwner != "", "it has it already")
+			if m.reason == "balance" {
+				require.True(t, v.balance)
+				require.False(t, doubtful[m.to], "not to one with an expired lease")
+				require.True(t, alive[r.Owner])
+				require.False(t, r.expired || r.overdue || r.CheckpointOwner != "" || r.Owner == "")
+				require.Equal(t, !v.cfg.abrupt, m.graceful)
+				count[r.Owner]--
+			} else {
+				require.False(t, m.graceful)
+				require.True(t, r.ActualOwner() == "" || r.expired || r.overdue)
+				require.True(t, !doubtful[m.to] || v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0 || !sure, "others could take it")
+				placed[r.Key] = true
+			}
+			count[m.to]++
+			require.True(t, v.cfg.maxLeases == 0 || count[m.to] <= v.cfg.maxLeases, "never beyond the limit")
+		}
+		for _, r := range rows {
+			if r.Finished() || (r.ActualOwner() != "" && !r.expired && !r.overdue) || placed[r.Key] {
+				continue
+			}
+			left++
+			require.True(t, v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0 || len(v.workers) == 0 || r.Owner != "", "a free lease and a free worker")
+		}
+		require.GreaterOrEqual(t, left, spill)
+		if spill > 0 {
+			// What found no place stands behind what did: parents first.
+			require.True(t, len(v.workers) == 0 || v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0)
+			ready := 0
+			for key := range placed {
+				if !waiting[key] {
+					ready++
+				}
+			}
+			if ready < len(placed) && v.cfg.maxThroughput == 0 { // a child has a place
+				for _, r := range rows {
+					lost := !r.Finished() && !waiting[r.Key] && r.ActualOwner() == "" && !placed[r.Key]
+					require.False(t, lost, "%s was ready", r.Key)
+				}
+			}
+		}
+	})
+}
+
+// TestAssignSettles: with the same loads, leases come to rest, by count within
+// one of each other, and nobody moves more than that needs.
+func TestAssignSettles(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawFleet(t)
+		for i := range v.workers { // the CPU of a worker does not follow its leases here
+			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		}
+		v.balance, v.cfg.maxLeases, v.cfg.maxThroughput = true, 0, 0
+		moves, _ := assign(v)
+		total := 0
+		for len(moves) > 0 {
+			total += len(moves)
+			require.LessOrEqual(t, total, 2*len(v.leases), "%s", told(moves))
+			v = after(v, moves, true)
+			moves, _ = assign(v)
+		}
+		count, expired := map[string]int{}, false
+		for _, m := range v.workers {
+			count[m.Worker] = 0
+		}
+		for _, l := range v.leases {
+			if l.Finished() {
+				continue
+			}
+			expired = expired || l.expired
+			if _, ok := count[l.Owner]; ok {
+				count[l.Owner]++
+			}
+		}
+		if !v.cfg.byCount || expired || len(count) == 0 {
+			return
+		}
+		least, most := 1<<30, 0
+		for _, n := range count {
+			least, most = min(least, n), max(most, n)
+		}
+		require.LessOrEqual(t, most-least, 1, "%v", count)
+	})
+}
+
+// TestAssignEvensOutLoad: with leases of one throughput, no worker keeps two
+// more than another one, but for what is within the threshold.
+func TestAssignEvensOutLoad(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawFleet(t)
+		for i := range v.workers {
+			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		}
+		v.balance = true
+		v.cfg = assignConfig{threshold: v.cfg.threshold, dampening: v.cfg.dampening}
+		for i := range v.leases {
+			v.leases[i].ThroughputKBps, v.leases[i].expired, v.leases[i].CheckpointOwner = 10, false, ""
+			v.leases[i].overdue = false
+		}
+		for moves, _ := assign(v); len(moves) > 0; moves, _ = assign(v) {
+			v = after(v, moves, true)
+		}
+		count := map[string]float64{}
+		for _, m := range v.workers {
+			count[m.Worker] = 0
+		}
+		total := 0.0
+		for _, l := range v.leases {
+			if _, ok := count[l.Owner]; ok && !l.Finished() {
+				count[l.Owner]++
+				total++
+			}
+		}
+		average := total / float64(len(count))
+		for _, most := range count {
+			for _, least := range count {
+				near := most <= average*(1+v.cfg.threshold)*rounding && least*rounding >= average*(1-v.cfg.threshold)
+				require.True(t, most-least < 2 || near, "%v", count)
+			}
+		}
+	})
+}
+
+// TestAssignIsCalm: while hand-overs are under way, nothing more is done about
+// them.
+func TestAssignIsCalm(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := drawFleet(t)
+		for i := range v.workers {
+			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		}
+		v.cfg.byCount, v.cfg.maxLeases, v.cfg.maxThroughput, v.cfg.abrupt = true, 0, 0, false
+		v.balance = true
+		for i := range v.leases {
+			v.leases[i].expired, v.leases[i].overdue = false, false
+		}
+		moves, _ := assign(v)
+		again, _ := assign(after(v, moves, false))
+		require.Empty(t, again, "%s", told(moves))
+	})
+}

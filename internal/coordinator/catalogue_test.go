@@ -1,0 +1,199 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// L-11: however writes fail, before or after they took effect, what a worker
+// knows of its own rows is what the table says once it answers again.
+func TestL11MemoryAgreesWithTheTable(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 6)
+				var mu sync.Mutex
+				rng := rand.New(rand.NewPCG(seed, 11))
+				fault := func(_ context.Context, call memory.Call, apply func() error) error {
+					mu.Lock()
+					dice := rng.IntN(10)
+					mu.Unlock()
+					switch {
+					case dice == 0:
+						return errStore // nothing took effect
+					case dice == 1 && call.Op != "list" && call.Op != "get":
+						_ = apply()
+						return errStore // it did, but nobody is told
+					}
+					return apply()
+				}
+				a, b := f.start("a"), f.start("b")
+				for range 20 {
+					a.client.SetFault(fault)
+					b.client.SetFault(fault)
+					time.Sleep(7 * time.Second)
+					a.client.SetFault(nil)
+					b.client.SetFault(nil)
+					time.Sleep(5 * time.Second)
+					synctest.Wait()
+					l, err := f.store.List(t.Context())
+					require.NoError(t, err)
+					for _, row := range l.Leases {
+						for _, w := range []*worker{a, b} {
+							known, ok := w.coord.Lookup(row.Key)
+							require.True(t, ok)
+							if row.Owner == w.id && row.CheckpointOwner == "" {
+								require.Equal(t, row, known, "%s knows its own row as it is", w.id)
+							}
+						}
+					}
+				}
+				require.Zero(t, f.repeats())
+			})
+		})
+	}
+}
+
+// L-15: half of the fleet still reaches the table, workers that start do not.
+// Those that run are not disturbed, and the others begin once they get through.
+func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 8)
+		f.start("a")
+		f.start("b")
+		time.Sleep(30 * time.Second)
+		f.reset()
+		late := f.prepare("c")
+		late.client.SetFault(memory.Failing(errStore))
+		late.run()
+		time.Sleep(time.Hour)
+		require.Zero(t, f.moves())
+		f.requireBalance("a", "b")
+		require.ErrorIs(t, late.coord.Err(), errStore)
+		late.client.SetFault(nil)
+		time.Sleep(30 * time.Second)
+		f.requireBalance("a", "b", "c")
+		require.Zero(t, f.repeats())
+	})
+}
+
+// L-26: a worker that has left gracefully gets no lease any more, and the
+// others have all of them within a scan.
+func TestL26NoGhostWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		f.start("a")
+		f.start("b")
+		c := f.start("c")
+		time.Sleep(time.Minute)
+		f.requireBalance("a", "b", "c")
+		c.stop()
+		require.NoError(t, c.err)
+		for _, row := range mustList(t, f.store) {
+			require.NotEqual(t, "c", row.ActualOwner(), "what it leaves it leaves free")
+		}
+		time.Sleep(4 * time.Second) // a scan, and the moment it takes
+		f.requireBalance("a", "b")
+		time.Sleep(10 * time.Minute)
+		for _, row := range mustList(t, f.store) {
+			require.NotEqual(t, "c", row.Owner)
+		}
+		require.Zero(t, f.repeats())
+	})
+}
+
+// L-27: when MaxLeasesForWorker leaves shards unread, a warning says so; what is
+// finished does not count.
+func TestL27CapThatLeavesShardsUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 6)
+		var log logs
+		f.log = slog.New(slog.NewTextHandler(&log, nil))
+		for _, row := range mustList(t, f.store)[:2] {
+			f.finish(row)
+		}
+		f.start("a", maxLeases(2))
+		f.start("b", maxLeases(2))
+		time.Sleep(time.Minute)
+		require.NotContains(t, log.String(), "left unread", "four leases of two workers with two each")
+		f.create("shardId-000000000099")
+		time.Sleep(30 * time.Second)
+		require.Contains(t, log.String(), "left unread")
+	})
+}
+
+// L-28: half of the workers are of an older library that knows nothing of our
+// attributes. For a day nothing stands still, and no lease moves to and fro.
+func TestL28MixedFleetForADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4)
+		f.period = 30 * time.Second
+		asked := f.client("old", 2, 24*time.Hour)
+		f.start("a")
+		f.start("b")
+		time.Sleep(time.Minute)
+		f.reset()
+		time.Sleep(23 * time.Hour)
+		require.Zero(t, f.moves())
+		require.Zero(t, asked.Load(), "a worker that cannot hand over is not asked to")
+		require.Less(t, f.gapOf("a", "b"), time.Minute)
+		time.Sleep(time.Hour) // the old worker is gone
+		f.requireBalance("a", "b")
+	})
+}
+
+// L-29: the write that releases a lease fails, before or after it took effect.
+// Another worker has the shard within the failover time and two scans.
+func TestL29ReleaseThatFails(t *testing.T) {
+	for name, tt := range map[string]struct{ applied, once bool }{
+		"refused":             {},
+		"refused once":        {once: true},
+		"answer is lost":      {applied: true},
+		"answer is lost once": {applied: true, once: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 4)
+				a := f.start("a")
+				f.start("b")
+				time.Sleep(30 * time.Second)
+				f.requireBalance("a", "b")
+				var mu sync.Mutex
+				failed := map[string]bool{}
+				a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+					if call.Op != "update" || call.Update.To.Owner != "" {
+						return apply()
+					}
+					mu.Lock()
+					again := failed[call.Key]
+					failed[call.Key] = true
+					mu.Unlock()
+					if tt.once && again {
+						return apply()
+					}
+					if tt.applied {
+						_ = apply()
+					}
+					return errStore
+				})
+				a.stop()
+				require.NotEmpty(t, failed)
+				f.reset()
+				time.Sleep(15500 * time.Millisecond)
+				f.requireBalance("b")
+				require.Zero(t, f.repeats())
+				require.Less(t, f.longestGap(), 17500*time.Millisecond)
+			})
+		})
+	}
+}

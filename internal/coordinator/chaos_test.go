@@ -1,0 +1,160 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+var (
+	seed  = flag.Uint64("seed", 1, "run the random tests from this seed on")
+	seeds = flag.Uint64("seeds", 0, "how many seeds each random test runs; 0 is few")
+)
+
+// eachSeed runs a random test in a bubble of its own for each seed: usual of
+// them, unless -seeds says otherwise.
+func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand)) {
+	if *seeds > 0 {
+		usual = *seeds
+	}
+	for i := range usual {
+		s := *seed + i
+		ok := t.Run(fmt.Sprintf("seed %d", s), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, rand.New(rand.NewPCG(s, 0))) })
+		})
+		if !ok {
+			t.Errorf("run it again with -seed %d -seeds 1", s)
+		}
+	}
+}
+
+// TestChaos lets workers come, go and die on a table that fails in all ways and
+// loses rows, for ten minutes, and then demands that everything is in order soon.
+// The fleet checks all the while that no record is skipped, that no worker reads a shard
+// twice, that no two workers hold one lease, that no accepted checkpoint gets
+// lost, and that none delivers what another one has gone beyond.
+func TestChaos(t *testing.T) { eachSeed(t, ifLong(uint64(20), 5), chaos) }
+
+func chaos(t *testing.T, rng *rand.Rand) {
+	f := newFleet(t, 12)
+	f.store.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
+	var alive []*worker
+	for i := range 100 {
+		fault := func() memory.Fault {
+			switch rng.IntN(7) {
+			case 6:
+				return memory.Late(time.Duration(rng.Int64N(int64(12 * time.Second))))
+			case 0:
+				return lossy(rng.Float64(), rng.Uint64())
+			case 1:
+				return memory.Slow(time.Duration(rng.Int64N(int64(4 * time.Second))))
+			case 2:
+				return memory.Failing(errStore)
+			}
+			return nil
+		}
+		switch {
+		case len(alive) < 2 || (len(alive) < 5 && rng.IntN(4) == 0):
+			w := f.start(fmt.Sprintf("w%d", i))
+			w.client.SetFault(fault())
+			alive = append(alive, w)
+		case rng.IntN(6) == 0:
+			at := rng.IntN(len(alive))
+			if rng.IntN(2) == 0 {
+				alive[at].kill()
+			} else {
+				alive[at].client.SetFault(nil)
+				alive[at].stop()
+			}
+			alive = append(alive[:at], alive[at+1:]...)
+		case rng.IntN(5) == 0:
+			rows := mustList(t, f.store)
+			f.erase(rows[rng.IntN(len(rows))].Key)
+		default:
+			alive[rng.IntN(len(alive))].client.SetFault(fault())
+		}
+		time.Sleep(time.Duration(rng.Int64N(int64(12 * time.Second))))
+		f.sync(12)
+	}
+	var ids []string
+	for _, w := range alive {
+		w.client.SetFault(nil)
+		ids = append(ids, w.id)
+	}
+	time.Sleep(time.Minute)
+	f.sync(12)
+	time.Sleep(10 * time.Second)
+	f.requireBalance(ids...)
+	for f.total(func(s *shard) int { return len(s.rewound) }) > 0 {
+		time.Sleep(time.Second) // until every record is processed that was before
+	}
+	f.reset()
+	time.Sleep(time.Minute)
+	require.Zero(t, f.moves())
+	require.Zero(t, f.repeats())
+	require.Less(t, f.longestGap(), time.Second)
+}
+
+// sync makes the rows that are missing, as the shard sync does: from the
+// beginning, and once a holder has had the time to do it.
+func (f *fleet) sync(leaseCount int) {
+	for i := range leaseCount {
+		key := fmt.Sprintf("shardId-%012d", i)
+		switch _, err := f.store.Get(f.t.Context(), key); {
+		case err == nil:
+			delete(f.erased, key)
+		case errors.Is(err, leases.ErrNotFound) && time.Since(f.erased[key]) > failover:
+			f.create(key)
+			f.mu.Lock()
+			f.shardLocked(key).acked = 0
+			f.shardLocked(key).rewound = "its row was lost, and made again from the beginning"
+			f.mu.Unlock()
+		}
+	}
+}
+
+// TestTrustWindow kills an idle owner right after a renewal, and checks that
+// the lease is taken neither too early nor too late.
+func TestTrustWindow(t *testing.T) {
+	for i := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			idle := func(c *coordinator.Config) {
+				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+					select {
+					case <-h.Stopping():
+					case <-ctx.Done():
+					}
+				}
+			}
+			f := newFleet(t, 1)
+			a := f.start("a", idle)
+			time.Sleep(time.Second)
+			f.start("b", idle)
+			time.Sleep(time.Hour)
+			require.Equal(t, map[string]int{"a": 1}, f.load(), "renewals alone keep it")
+			row := f.row()
+			for f.row().Counter == row.Counter {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
+			a.kill()
+			begun := time.Now().Add(-time.Duration(i) * 30 * time.Millisecond)
+			for f.row().Owner == "a" {
+				time.Sleep(time.Millisecond)
+			}
+			require.Greater(t, time.Since(begun), 10490*time.Millisecond)
+			require.Less(t, time.Since(begun), failover)
+		})
+	}
+}

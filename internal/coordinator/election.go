@@ -1,0 +1,344 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// elector keeps this worker's part in the election of the leader of a KCL 3.x
+// fleet: it watches the lock while another worker has it, acquires it when it
+// is free, and keeps it alive, on a goroutine of its own, so that nothing that
+// the leader does delays a heartbeat. It stands where the KCL has
+// DynamoDBLockBasedLeaderDecider.
+//
+//	campaign --- acquired --> lead --- lost, or expired here --> campaign
+//	                            '--- resigned --> released, a rest --> campaign
+//
+// All that it concludes from the lock is in leaderlock.go.
+type elector struct {
+	store   leases.FleetStore
+	me      string
+	clock   *clock
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	timeout time.Duration          // of one call
+	changed func()                 // this worker has become the leader
+	last    func() context.Context // of what a stop must still get done
+
+	resigned chan struct{}
+
+	// Of the goroutine in run.
+	sent []lockTerm // writes of the lock whose outcome is not known
+
+	mu     sync.Mutex // guards the fields below
+	term   *lockTerm  // nil unless this worker is the leader
+	terms  int        // how often it became that
+	leader string     // who is the leader, as far as it is known
+}
+
+// lockRest is how long a worker that gave up the lead leaves it to others.
+const lockRest = 3 * lockHeartbeat
+
+func newElector(c *Coordinator, store leases.FleetStore) *elector {
+	return &elector{
+		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
+		timeout: min(c.cfg.callTimeout(), lockHeartbeat/2), changed: c.Nudge, last: func() context.Context { return c.last }, resigned: make(chan struct{}, 1),
+	}
+}
+
+// leads tells whether this worker may act as the leader now, and in which of
+// its terms.
+func (e *elector) leads() (term int, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.terms, e.term != nil && e.term.holds(e.clock.now())
+}
+
+// lock is the lock as this worker holds it.
+func (e *elector) lock() (leases.LeaderLock, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.term == nil || !e.term.holds(e.clock.now()) {
+		return leases.LeaderLock{}, false
+	}
+	return e.term.lock, true
+}
+
+// who is the leader, as far as it is known.
+func (e *elector) who() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leader
+}
+
+// resign gives up the lead: the leader's work has failed, and others may do
+// better. It does not block.
+func (e *elector) resign() {
+	select {
+	case e.resigned <- struct{}{}:
+	default:
+	}
+}
+
+// run takes part until ctx ends, and releases the lock then, also one that this
+// worker has just acquired and was not told of.
+func (e *elector) run(ctx context.Context) {
+	defer func() { e.released(e.releaseSent(e.last())) }()
+	var watch lockWatch
+	for ctx.Err() == nil {
+		term, err := e.campaign(ctx, &watch)
+		if err != nil {
+			return
+		}
+		select { // said of an earlier term
+		case <-e.resigned:
+		default:
+		}
+		if !e.lead(ctx, term) {
+			_ = retry.Sleep(ctx, lockRest)
+		}
+	}
+}
+
+// campaign watches the lock and returns with it. The error is that of ctx.
+func (e *elector) campaign(ctx context.Context, watch *lockWatch) (lockTerm, error) {
+	backoff := retry.New(time.Second, lockHeartbeat)
+	failing := false
+	for ctx.Err() == nil {
+		lock, err := e.read(ctx)
+		if err != nil {
+			if !failing && ctx.Err() == nil {
+				e.log.Warn("lock of the leader cannot be read, trying again", "err", err)
+			}
+			failing = true
+			_ = backoff.Wait(ctx)
+			continue
+		}
+		now := e.clock.now()
+		if term, ok := e.mine(lock); ok {
+			if term.holds(now) {
+				e.became(term)
+				return term, nil
+			}
+		}
+		watch.see(lock, now.mono)
+		e.sees(lock, watch.free(now.mono))
+		if !watch.free(now.mono) {
+			failing = false
+			backoff.Reset()
+			_ = retry.Sleep(ctx, watch.look(now.mono))
+			continue
+		}
+		term := lockTerm{lock: leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: lockDuration}, sent: e.clock.now()}
+		err = e.call(ctx, func(ctx context.Context) error { return e.store.AcquireLeader(ctx, lock, term.lock) })
+		if err == nil {
+			e.became(term)
+			return term, nil
+		}
+		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {
+			e.keep(term)
+			if !failing && ctx.Err() == nil {
+				e.log.Warn("lock of the leader cannot be written, trying again", "err", err)
+			}
+			failing = true
+		}
+		_ = backoff.Wait(ctx) // also when another one was faster: it may fail as well
+	}
+	return lockTerm{}, context.Cause(ctx)
+}
+
+// lead keeps the lock alive until it is lost, ctx ends, or it is given up; only
+// then it returns false.
+func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
+	defer e.ceased()
+	backoff := retry.New(lockHeartbeat/10, lockHeartbeat/4)
+	failing := false
+	wait := term.due(e.clock.now())
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			e.release(term)
+			return true
+		case <-e.resigned:
+			timer.Stop()
+			e.release(term)
+			return false
+		}
+		if !term.holds(e.clock.now()) {
+			e.log.Warn("lock of the leader could not be renewed in time")
+			return true
+		}
+		next := lockTerm{lock: term.lock, sent: e.clock.now()}
+		next.lock.Version = newVersion()
+		err := e.call(ctx, func(ctx context.Context) error { return e.store.HeartbeatLeader(ctx, term.lock, next.lock.Version) })
+		_, conflict := errors.AsType[*leases.ConflictError](err)
+		switch {
+		case err == nil:
+			term = next
+		case conflict:
+			// An earlier heartbeat whose answer was lost, or somebody else.
+			lock, err := e.read(ctx)
+			if err != nil {
+				e.keep(next)
+				wait = backoff.Next()
+				continue
+			}
+			mine, ok := e.mine(lock)
+			if !ok && lock != nil && sameHeartbeat(*lock, next.lock) { // the client had sent it twice
+				mine, ok = next, true
+			}
+			if !ok {
+				e.log.Warn("lock of the leader was taken")
+				return true
+			}
+			term = mine
+		default:
+			e.keep(next)
+			if !failing && ctx.Err() == nil {
+				e.log.Warn("lock of the leader cannot be renewed, trying again", "err", err)
+			}
+			failing = true
+			wait = backoff.Next()
+			continue
+		}
+		failing = false
+		backoff.Reset()
+		e.sent = nil // they expect an older version
+		held := term
+		e.mu.Lock()
+		e.term = &held
+		e.mu.Unlock()
+		wait = term.due(e.clock.now())
+	}
+}
+
+// release removes the lock, so that others need not wait until it has expired.
+func (e *elector) release(term lockTerm) {
+	e.ceased() // first: what follows may take time
+	ctx := e.last()
+	err := e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, term.lock) })
+	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
+		err = e.releaseSent(ctx)
+	}
+	e.sent = nil
+	e.released(err)
+}
+
+// releaseSent removes the lock if a write has made it whose outcome is not known.
+func (e *elector) releaseSent(ctx context.Context) error {
+	if len(e.sent) == 0 {
+		return nil
+	}
+	lock, err := e.read(ctx)
+	if mine, ok := e.mine(lock); err == nil && ok {
+		err = e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, mine.lock) })
+	}
+	e.sent = nil
+	return err
+}
+
+// released tells of a lock that could not be removed; one that is somebody else's
+// is no failure.
+func (e *elector) released(err error) {
+	if _, conflict := errors.AsType[*leases.ConflictError](err); err != nil && !conflict {
+		e.log.Warn("lock of the leader was not released, and will expire", "err", err)
+	}
+}
+
+func (e *elector) read(ctx context.Context) (*leases.LeaderLock, error) {
+	var lock *leases.LeaderLock
+	err := e.call(ctx, func(ctx context.Context) (err error) {
+		lock, err = e.store.Leader(ctx)
+		return err
+	})
+	return lock, err
+}
+
+func (e *elector) call(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	err := f(ctx)
+	if _, conflict := errors.AsType[*leases.ConflictError](err); err != nil && !conflict {
+		e.metrics.LeaseStoreError("leader")
+	}
+	return err
+}
+
+// keep remembers a write whose outcome is not known, for as long as it could make
+// this worker the leader.
+func (e *elector) keep(t lockTerm) {
+	now := e.clock.now()
+	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
+	e.sent = append(e.sent, t)
+}
+
+// mine finds the write that made lock.
+func (e *elector) mine(lock *leases.LeaderLock) (lockTerm, bool) {
+	for _, t := range e.sent {
+		if lock != nil && sameHeartbeat(*lock, t.lock) {
+			return t, true
+		}
+	}
+	return lockTerm{}, false
+}
+
+func (e *elector) became(t lockTerm) {
+	e.sent = nil
+	e.mu.Lock()
+	e.term, e.leader = &t, e.me
+	e.terms++
+	e.mu.Unlock()
+	e.log.Info("worker leads the fleet", "leader", e.me)
+	e.metrics.SetLeader(true)
+	e.changed()
+}
+
+// ceased notes that this worker is not the leader any more.
+func (e *elector) ceased() {
+	e.mu.Lock()
+	was := e.term != nil
+	if was {
+		e.term, e.leader = nil, ""
+	}
+	e.mu.Unlock()
+	if was {
+		e.log.Info("worker leads the fleet no more")
+		e.metrics.SetLeader(false)
+	}
+}
+
+// sees notes who the leader is.
+func (e *elector) sees(lock *leases.LeaderLock, free bool) {
+	leader := ""
+	if lock != nil && !free {
+		leader = lock.Owner
+	}
+	e.mu.Lock()
+	old := e.leader
+	e.leader = leader
+	e.mu.Unlock()
+	if leader != old && leader != "" {
+		e.log.Info("fleet is led by another worker", "leader", leader)
+	}
+}
+
+// newVersion returns a random UUID, as the KCL's locks have.
+func newVersion() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

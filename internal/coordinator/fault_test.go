@@ -1,0 +1,384 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+var errStore = errors.New("the store is not well")
+
+func TestL04FrozenWorkerCannotRewind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		key := "shardId-000000000000"
+		a := f.start("a")
+		time.Sleep(time.Minute)
+		// What a sends is held back in the network, and arrives much later.
+		thaw := make(chan struct{})
+		late := make(chan error, 1000)
+		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+			if call.Op == "update" {
+				go func() { <-thaw; late <- apply() }()
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		time.Sleep(5 * time.Second)
+		f.start("b")
+		time.Sleep(30 * time.Second)
+		before, err := f.store.Get(t.Context(), key)
+		require.NoError(t, err)
+		require.Equal(t, "b", before.Owner)
+		close(thaw)
+		synctest.Wait()
+		require.NotEmpty(t, late)
+		for range len(late) {
+			var conflict *leases.ConflictError
+			require.ErrorAs(t, <-late, &conflict)
+		}
+		after, err := f.store.Get(t.Context(), key)
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+		require.Equal(t, 1, f.moves())
+	})
+}
+
+// lossy loses the answer of each write with probability p.
+func lossy(p float64, seed uint64) memory.Fault {
+	rng := rand.New(rand.NewPCG(seed, 1)) // calls of one worker may race for it
+	slot := make(chan struct{}, 1)
+	roll := func() bool {
+		slot <- struct{}{}
+		defer func() { <-slot }()
+		return rng.Float64() < p
+	}
+	return func(_ context.Context, call memory.Call, apply func() error) error {
+		err := apply()
+		if call.Op == "update" && roll() {
+			return errStore
+		}
+		return err
+	}
+}
+
+func TestL10LostAnswers(t *testing.T) {
+	for _, p := range []float64{0.05, 0.2} {
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 8)
+				a, b := f.prepare("a"), f.prepare("b")
+				a.client.SetFault(lossy(p, 1))
+				b.client.SetFault(lossy(p, 2))
+				a.run()
+				time.Sleep(10 * time.Second)
+				b.run() // takes, is handed over to, ...
+				time.Sleep(20 * time.Second)
+				f.requireBalance("a", "b")
+				f.reset()
+				time.Sleep(10 * time.Minute) // ... renews and checkpoints
+				f.requireBalance("a", "b")
+				require.Zero(t, f.moves(), "no lease is lost to oneself")
+				require.Zero(t, f.repeats())
+				b.stop() // ... releases
+				require.NoError(t, b.err)
+				time.Sleep(10 * time.Second)
+				f.requireBalance("a")
+				require.Zero(t, f.repeats())
+			})
+		})
+	}
+}
+
+func TestL10EveryAnswerOfOneMomentIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4)
+		a := f.start("a")
+		time.Sleep(10 * time.Second)
+		for i := range 50 {
+			a.client.SetFault(memory.Lossy(errStore))
+			time.Sleep(time.Duration(i) * 150 * time.Millisecond)
+			a.client.SetFault(nil)
+			time.Sleep(5 * time.Second)
+		}
+		require.Zero(t, f.repeats())
+		require.Less(t, f.longestGap(), 10*time.Second)
+		f.requireBalance("a")
+	})
+}
+
+func TestL09WallClockJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var offset atomic.Int64
+		a := f.prepare("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				time.Sleep(time.Second) // between two renewals
+				require.True(t, h.Valid())
+				offset.Add(int64(-10 * time.Minute)) // set back: nothing happens
+				require.True(t, h.Valid())
+				offset.Add(int64(20 * time.Minute)) // the machine was suspended
+				require.False(t, h.Valid())
+				require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
+				require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
+				offset.Add(int64(-10 * time.Minute))
+				require.False(t, h.Valid(), "a lost lease stays lost")
+				<-h.Stopping()
+			}
+		})
+		a.coord.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
+		a.run()
+		time.Sleep(1500 * time.Millisecond)
+		a.stop()
+	})
+}
+
+func TestL09WallClockSetBackNeverLengthensALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var offset atomic.Int64
+		lost := make(chan time.Duration, 1)
+		a := f.prepare("a", func(c *coordinator.Config) {
+			begun := time.Now()
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				offset.Store(int64(-time.Hour))
+				<-ctx.Done()
+				lost <- time.Since(begun)
+			}
+		})
+		a.coord.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
+		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+			if call.Op == "update" && call.Update.Read.Counter > 0 {
+				return errStore
+			}
+			return apply()
+		})
+		a.run()
+		require.LessOrEqual(t, <-lost, 9500*time.Millisecond)
+		a.stop()
+	})
+}
+
+func TestL12ThrottledStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 20)
+		f.period = 5 * time.Second
+		var writes atomic.Int64
+		throttled := func(_ context.Context, call memory.Call, apply func() error) error {
+			if call.Op == "update" {
+				writes.Add(1)
+				if rand.Float64() < 0.3 {
+					return errStore
+				}
+			}
+			return apply()
+		}
+		a, b := f.prepare("a"), f.prepare("b")
+		a.run()
+		b.run()
+		time.Sleep(time.Minute)
+		f.reset()
+		count := func(fault memory.Fault) int64 {
+			a.client.SetFault(fault)
+			b.client.SetFault(fault)
+			writes.Store(0)
+			time.Sleep(5 * time.Minute)
+			return writes.Load()
+		}
+		normal := count(func(_ context.Context, call memory.Call, apply func() error) error {
+			if call.Op == "update" {
+				writes.Add(1)
+			}
+			return apply()
+		})
+		require.LessOrEqual(t, count(throttled), normal*3/2)
+		require.Zero(t, f.moves())
+		require.Zero(t, f.repeats())
+	})
+}
+
+func TestL13SlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 500)
+		f.period = 20 * time.Second
+		f.start("a").client.SetFault(memory.Slow(3 * time.Second))
+		time.Sleep(3 * time.Minute)
+		f.requireBalance("a")
+		f.reset()
+		time.Sleep(10 * time.Minute)
+		require.Zero(t, f.repeats())
+		require.LessOrEqual(t, f.longestGap(), 40*time.Second)
+		f.workers["a"].client.SetFault(nil)
+	})
+}
+
+func TestL14Outage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		f.start("a")
+		f.start("b")
+		time.Sleep(time.Minute)
+		f.requireBalance("a", "b")
+		f.reset()
+		for _, w := range f.workers {
+			w.client.SetFault(memory.Failing(errStore))
+		}
+		time.Sleep(10 * time.Second)
+		stopped := f.total(func(s *shard) int { return s.done })
+		require.ErrorIs(t, f.workers["a"].coord.Err(), errStore)
+		time.Sleep(3 * time.Hour)
+		require.Equal(t, stopped, f.total(func(s *shard) int { return s.done }), "nothing is delivered without a lease")
+		for _, w := range f.workers {
+			w.client.SetFault(nil)
+		}
+		begun := time.Now()
+		time.Sleep(15 * time.Second)
+		f.requireBalance("a", "b")
+		require.NoError(t, f.workers["a"].coord.Err())
+		require.Zero(t, f.moves(), "each goes on with its own")
+		require.LessOrEqual(t, f.repeats(), 12, "one record each, whose checkpoint did not get through")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for key, s := range f.shards {
+			require.True(t, s.at.After(begun), key)
+		}
+	})
+}
+
+func TestL16TableDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		a := f.start("a")
+		time.Sleep(time.Minute)
+		f.store.Drop()
+		time.Sleep(15 * time.Second)
+		require.ErrorIs(t, a.coord.Err(), leases.ErrTableNotFound)
+		before := f.total(func(s *shard) int { return s.done })
+		time.Sleep(time.Hour)
+		require.Equal(t, before, f.total(func(s *shard) int { return s.done }))
+		_, err := f.store.List(t.Context())
+		require.ErrorIs(t, err, leases.ErrTableNotFound, "nobody made it again")
+		a.stop()
+		require.NoError(t, a.err)
+	})
+}
+
+func TestL18PoisonedRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 6)
+		f.start("a")
+		f.start("b")
+		time.Sleep(time.Minute)
+		f.reset()
+		f.store.Poison("shardId-000000000000", errors.New("leaseCounter is a text"))
+		f.store.Poison("something else", errors.New("entityType is WORKER"))
+		time.Sleep(time.Minute)
+		f.store.Poison("something else", nil)
+		f.mu.Lock()
+		for key, s := range f.shards {
+			if key != "shardId-000000000000" {
+				require.Less(t, s.gap, time.Second, key)
+				require.Zero(t, s.moves, key)
+			}
+		}
+		f.mu.Unlock()
+		f.store.Poison("shardId-000000000000", nil) // repaired
+		time.Sleep(failover)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		require.Less(t, time.Since(f.shards["shardId-000000000000"].at), time.Second)
+	})
+}
+
+func TestStaleListings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		f.store.SetListLag(1500 * time.Millisecond)
+		f.start("a")
+		f.start("b")
+		c := f.start("c")
+		time.Sleep(time.Minute)
+		f.requireBalance("a", "b", "c")
+		f.reset()
+		time.Sleep(time.Hour)
+		require.Zero(t, f.moves())
+		c.kill()
+		time.Sleep(failover + 1500*time.Millisecond)
+		f.requireBalance("a", "b")
+		require.LessOrEqual(t, f.longestGap(), failover+1500*time.Millisecond)
+	})
+}
+
+// TestL07OneConsumerPerLease lets renewals fail for a long time, with a
+// consumer that is slow to notice.
+func TestL07OneConsumerPerLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		var running, most, started atomic.Int64
+		a := f.prepare("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				if h.Lease().Key != "shardId-000000000000" {
+					<-h.Stopping()
+					return
+				}
+				started.Add(1)
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				select {
+				case <-ctx.Done():
+					time.Sleep(25 * time.Second) // is in the middle of something
+				case <-h.Stopping():
+				}
+			}
+		})
+		a.run()
+		time.Sleep(5 * time.Second)
+		for range 10 {
+			a.client.SetFault(memory.Failing(errStore))
+			time.Sleep(20 * time.Second)
+			a.client.SetFault(nil)
+			time.Sleep(40 * time.Second)
+		}
+		require.EqualValues(t, 1, most.Load())
+		require.EqualValues(t, 11, started.Load())
+		a.stop()
+	})
+}
+
+func TestL06BlockedProcessorKeepsItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4)
+		block := func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				for n := 1; ; n++ {
+					time.Sleep(100 * time.Second) // ten lease periods
+					require.True(t, h.Valid())
+					require.NoError(t, h.Checkpoint(ctx, number(n)))
+					select {
+					case <-h.Stopping():
+						return
+					default:
+					}
+				}
+			}
+		}
+		noPatience := func(c *coordinator.Config) { c.ShutdownTimeout = 5 * time.Minute }
+		f.start("a", block, noPatience)
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]int{"a": 4}, f.load())
+		time.Sleep(time.Hour)
+		require.Equal(t, map[string]int{"a": 4}, f.load())
+	})
+}

@@ -1,0 +1,138 @@
+package coordinator_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestL05FailoverTimes kills one worker of a fleet after the other, at moments
+// that have nothing to do with renewals and scans, and measures for how long each
+// shard was without deliveries: those of the killed worker, and those of all
+// others, which its death must not touch. Whoever came first, or holds most, is
+// killed as well: there is no special worker.
+func TestL05FailoverTimes(t *testing.T) {
+	t.Parallel()
+	const shards, each = 40, 10
+	seeds := ifLong(4, 2)
+	kills := each * seeds
+	var dead, others []time.Duration
+	for seed := range uint64(seeds) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 5))
+			f := newFleet(t, shards)
+			f.period = 500 * time.Millisecond
+			var alive []string
+			join := func(i int) {
+				alive = append(alive, fmt.Sprintf("w%d", i))
+				f.start(alive[len(alive)-1])
+			}
+			for i := range 5 {
+				join(i)
+			}
+			for i := range each {
+				time.Sleep(25*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))) // settled
+				f.reset()
+				at := rng.IntN(len(alive))
+				if i%2 == 0 {
+					at = 0 // the oldest
+				}
+				victim := alive[at]
+				alive = slices.Delete(alive, at, at+1)
+				was := f.readers()
+				f.workers[victim].kill()
+				time.Sleep(20 * time.Second)
+				f.mu.Lock()
+				for key, s := range f.shards {
+					gap := max(s.gap, time.Since(s.at))
+					if was[key] == victim {
+						dead = append(dead, gap)
+					} else {
+						others = append(others, gap)
+					}
+				}
+				f.mu.Unlock()
+				join(5 + i)
+			}
+		})
+	}
+	slices.Sort(dead)
+	slices.Sort(others)
+	at := func(p float64) time.Duration { return dead[int(p*float64(len(dead)-1))] }
+	t.Logf("failover of %d shards by %d kills: median %v, p90 %v, p99 %v, max %v; of the other %d shards: max %v",
+		len(dead), kills, at(0.5), at(0.9), at(0.99), at(1), len(others), others[len(others)-1])
+	require.GreaterOrEqual(t, len(dead), kills*shards/5*9/10)
+	require.LessOrEqual(t, at(0.99), 15*time.Second)
+	require.LessOrEqual(t, at(1), failover)
+	require.Greater(t, dead[0], 6*time.Second, "a living owner would have renewed")
+	require.Less(t, others[len(others)-1], 2*time.Second, "nobody waits for the leases of others")
+}
+
+// readers returns who delivered last of each shard.
+func (f *fleet) readers() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := map[string]string{}
+	for key, s := range f.shards {
+		was[key] = s.reader
+	}
+	return was
+}
+
+// TestL03ColdStartOfThousandLeases measures when all leases of a new table are
+// being read, by ten workers that start together.
+func TestL03ColdStartOfThousandLeases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const shards, workers = 1000, 10
+		f := newFleet(t, shards)
+		f.period = time.Second
+		var ids []string
+		begun := time.Now()
+		for i := range workers {
+			ids = append(ids, fmt.Sprintf("w%d", i))
+			f.start(ids[i])
+		}
+		for len(f.readers()) < shards {
+			require.Less(t, time.Since(begun), 30*time.Second, "%d read", len(f.readers()))
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Logf("all are read after %v", time.Since(begun))
+		time.Sleep(30*time.Second - time.Since(begun))
+		f.requireBalance(ids...)
+		require.Zero(t, f.repeats())
+		require.Empty(t, f.warned.take())
+	})
+}
+
+// TestL09ClocksThatDisagree: wall clocks ten minutes apart change nothing; a
+// lease is judged by what a worker saw, on its own clock.
+func TestL09ClocksThatDisagree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		for id, skew := range map[string]time.Duration{"a": -10 * time.Minute, "b": 0, "c": 10 * time.Minute} {
+			w := f.prepare(id)
+			w.coord.SetWallClock(func() time.Duration { return skew })
+			w.run()
+		}
+		time.Sleep(time.Minute)
+		f.requireBalance("a", "b", "c")
+		f.reset()
+		time.Sleep(time.Hour)
+		require.Zero(t, f.moves())
+		require.Zero(t, f.repeats())
+		require.Empty(t, f.warned.take())
+		for _, id := range []string{"c", "a"} {
+			f.reset()
+			f.workers[id].kill()
+			time.Sleep(failover)
+			require.LessOrEqual(t, f.longestGap(), failover, "after %s", id)
+		}
+		f.requireBalance("b")
+	})
+}

@@ -1,0 +1,296 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+const first = "shardId-000000000000"
+
+// takesLong is a consumer that takes d to finish when it is asked to, and then
+// checkpoints.
+func takesLong(d time.Duration, result chan<- error) func(*coordinator.Config) {
+	return func(c *coordinator.Config) {
+		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.Stopping():
+			}
+			time.Sleep(d)
+			result <- h.Checkpoint(ctx, number(4711))
+		}
+	}
+}
+
+func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		result := make(chan error, 10)
+		f.start("a", takesLong(22*time.Second, result))
+		time.Sleep(10 * time.Second)
+		got := make(chan leases.Lease, 2)
+		f.start("b", func(c *coordinator.Config) {
+			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+				got <- h.Lease()
+				<-h.Stopping()
+			}
+		})
+		time.Sleep(5 * time.Second)
+		l, err := f.store.List(t.Context())
+		require.NoError(t, err)
+		asked := 0
+		for _, row := range l.Leases {
+			if row.CheckpointOwner != "" {
+				require.Equal(t, "a", row.CheckpointOwner)
+				require.Equal(t, "b", row.Owner)
+				asked++
+			}
+		}
+		require.Equal(t, 1, asked)
+		require.Empty(t, got, "the next owner waits")
+		time.Sleep(25 * time.Second)
+		require.NoError(t, <-result)
+		require.Equal(t, number(4711), (<-got).Checkpoint)
+		require.Empty(t, got)
+		f.requireBalance("a", "b")
+	})
+}
+
+func TestHandOverIsForcedAfterTheGracePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		stuck := make(chan struct{})
+		causes := make(chan error, 10)
+		a := f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				<-h.Stopping()
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				<-stuck // does not care
+			}
+		})
+		time.Sleep(10 * time.Second)
+		b := f.start("b")
+		time.Sleep(31*time.Second + 10*time.Second)
+		require.ErrorIs(t, <-causes, kcl.ErrShutdownTimeout)
+		f.requireBalance("a", "b")
+		// The stuck one still counts: the worker that has it must not read the
+		// shard again, though it is the only one left.
+		b.stop()
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]int{"a": 1, "": 1}, f.load())
+		close(stuck)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, map[string]int{"a": 2}, f.load())
+		a.stop()
+	})
+}
+
+// TestL22HandOverWithDeaths kills the worker that asks, the one that is asked,
+// or both, at each moment of a hand-over.
+func TestL22HandOverWithDeaths(t *testing.T) {
+	for _, victims := range [][]string{{"a"}, {"b"}, {"a", "b"}} {
+		for after := time.Duration(0); after < 9*time.Second; after += 250 * time.Millisecond {
+			t.Run(fmt.Sprintf("%v after %v", victims, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFleet(t, 4)
+					f.start("a")
+					time.Sleep(20 * time.Second)
+					f.start("b")
+					time.Sleep(after)
+					for _, v := range victims {
+						f.workers[v].kill()
+					}
+					f.reset()
+					killed := time.Now()
+					if len(victims) == 2 {
+						f.start("c")
+					}
+					time.Sleep(failover + 2500*time.Millisecond) // a scan more where the owner stands still twice
+					l, err := f.store.List(t.Context())
+					require.NoError(t, err)
+					for _, row := range l.Leases {
+						require.NotContains(t, victims, row.Owner)
+						require.Empty(t, row.CheckpointOwner)
+					}
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					for key, s := range f.shards {
+						require.LessOrEqual(t, s.gap, failover+2500*time.Millisecond, key)
+						require.Greater(t, s.at, killed.Add(5*time.Second), key)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestHandOverIsTakenBackWhenTheAskerStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		result := make(chan error, 10)
+		f.start("a", takesLong(20*time.Second, result))
+		time.Sleep(10 * time.Second)
+		b := f.start("b")
+		time.Sleep(5 * time.Second)
+		b.stop()
+		require.Equal(t, map[string]int{"a": 2}, f.load())
+		time.Sleep(30 * time.Second)
+		require.NoError(t, <-result)
+		require.Equal(t, map[string]int{"a": 2}, f.load())
+	})
+}
+
+func TestForeignOwnerIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 4)
+		java := f.client("java", 4, 10*time.Minute)
+		f.start("a")
+		time.Sleep(time.Minute)
+		load := f.load()
+		require.Equal(t, map[string]int{"java": 2, "a": 2}, load)
+		require.Zero(t, java.Load(), "no hand-over was begun")
+		time.Sleep(10 * time.Minute) // it dies
+		f.requireBalance("a")
+	})
+}
+
+func TestL23StopAtAnyMoment(t *testing.T) {
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 23))
+			f := newFleet(t, 10)
+			a := f.prepare("a")
+			f.start("b")
+			if seed%3 == 0 {
+				a.client.SetFault(memory.Slow(time.Duration(rng.Int64N(int64(time.Second)))))
+			}
+			time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
+			a.run()
+			time.Sleep(time.Duration(rng.Int64N(int64(8 * time.Second))))
+			begun := time.Now()
+			a.stop()
+			require.NoError(t, a.err)
+			require.Less(t, time.Since(begun), 8*time.Second, "seed %d", seed)
+			l, err := f.store.List(t.Context())
+			require.NoError(t, err)
+			for _, row := range l.Leases {
+				require.NotEqual(t, "a", row.Owner, "seed %d: %s", seed, row.Key)
+				require.NotEqual(t, "a", row.CheckpointOwner, "seed %d: %s", seed, row.Key)
+			}
+			time.Sleep(10 * time.Second)
+			f.requireBalance("b")
+		})
+	}
+}
+
+func TestStopDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 10)
+		a := f.start("a")
+		time.Sleep(10 * time.Second)
+		a.client.Kill()
+		begun := time.Now()
+		a.stop()
+		require.NoError(t, a.err)
+		require.LessOrEqual(t, time.Since(begun), 31*time.Second)
+	})
+}
+
+func TestAbandonedConsumerIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		stuck := make(chan struct{})
+		a := f.start("a", func(c *coordinator.Config) {
+			c.ShutdownTimeout = 5 * time.Second
+			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+				<-h.Stopping()
+				if h.Lease().Key == first {
+					<-stuck
+					require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
+					require.False(t, h.Valid())
+				}
+			}
+		})
+		time.Sleep(10 * time.Second)
+		begun := time.Now()
+		a.stop()
+		require.Equal(t, 6*time.Second, time.Since(begun))
+		var abandoned *leases.AbandonedError
+		require.ErrorAs(t, a.err, &abandoned)
+		require.Equal(t, []string{first}, abandoned.Keys)
+		require.Contains(t, abandoned.Error(), first)
+		require.Equal(t, map[string]int{"": 2, "a": 1}, f.load(), "it expires instead")
+		close(stuck)
+		synctest.Wait()
+	})
+}
+
+func TestConsumerThatGivesUpRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		starts := 0
+		f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(context.Context, *coordinator.Holder) { starts++ }
+		})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.Greater(t, starts, 5)
+		require.Less(t, starts, 30)
+	})
+}
+
+func TestFinishedShardIsNotReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		starts := 0
+		a := f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				starts++
+				require.NoError(t, h.SetChildren(ctx, []string{"x", "y"}))
+				require.NoError(t, h.Checkpoint(ctx, shardEnd))
+			}
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, starts)
+		row, err := f.store.Get(t.Context(), first)
+		require.NoError(t, err)
+		require.True(t, row.Finished())
+		require.Equal(t, []string{"x", "y"}, row.Children)
+		seen, ok := a.coord.Lookup(first)
+		require.True(t, ok)
+		require.True(t, seen.Finished())
+		require.Equal(t, []leases.Lease{seen}, a.coord.Leases())
+	})
+}
+
+// L-22: a worker of the KCL 2.x, which knows of no hand-overs, can leave a row
+// with a worker that was to hand over and no owner. When that worker is gone, the
+// lease is free all the same.
+func TestL22HandOverToNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		row := mustList(t, f.store)[0]
+		to := row
+		to.CheckpointOwner = "gone"
+		require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpointOwner}))
+		f.start("a")
+		time.Sleep(17500 * time.Millisecond)
+		f.requireBalance("a")
+		require.Empty(t, mustList(t, f.store)[0].CheckpointOwner)
+	})
+}

@@ -1,0 +1,204 @@
+package coordinator_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// A policy of old does not allow to see the side tables of KCL 3.0 to 3.4, but the
+// lease table itself says that a leader assigns its leases.
+func TestModeThatTheLeaseTableTells(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 4)
+		f.is3x()
+		f.java("java", func(j *javaWorker) { j.lead = true })
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]int{"java": 4}, f.load())
+		f.srv.Inject(dynamotest.Fault{Client: "a", Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
+		w := f.start("a")
+		time.Sleep(time.Minute)
+		require.NotEqual(t, "native", w.coord.Assignment().Mode)
+		require.Equal(t, map[string]int{"java": 4}, f.load(), "it takes nothing")
+		require.True(t, isClosed(w.done))
+		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
+		require.ErrorContains(t, w.err, "app-CoordinatorState")
+	})
+}
+
+// deniesSideTables lets a worker see nothing of the side tables.
+func (f *kcl3Fleet) deniesSideTables(id string) {
+	for _, table := range []string{"app-CoordinatorState", "app-WorkerMetricStats"} {
+		f.srv.Inject(dynamotest.Fault{Client: id, Table: table, Do: []dynamotest.Action{dynamotest.Deny()}})
+	}
+}
+
+// index makes the index, as each worker of KCL 3.x does when it starts.
+func (f *kcl3Fleet) index() {
+	for {
+		ready, err := f.table.EnsureIndex(f.t.Context())
+		require.NoError(f.t, err)
+		if ready {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// javaIn3Tables is a fleet with a living leader of KCL 3.0 to 3.4.
+func javaIn3Tables(t *testing.T) (*kcl3Fleet, *javaWorker) {
+	f := newKCL3Fleet(t, 8)
+	f.sideTables()
+	f.is3x()
+	f.index()
+	j := f.java("java", func(j *javaWorker) { j.lead = true })
+	time.Sleep(time.Minute)
+	require.Equal(t, map[string]int{"java": 8}, f.load())
+	return f, j
+}
+
+// A policy of old does not allow to see the side tables, in which there is a
+// leader. The index of the lease table and a living owner that is not ours say that
+// there may be one.
+func TestLeaderThatCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := javaIn3Tables(t)
+		f.deniesSideTables("a")
+		w := f.start("a")
+		time.Sleep(time.Minute)
+		require.Equal(t, map[string]int{"java": 8}, f.load(), "it takes nothing")
+		require.True(t, isClosed(w.done))
+		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
+		require.ErrorContains(t, w.err, "worker java ")
+		require.ErrorContains(t, w.err, "app-CoordinatorState")
+		require.ErrorContains(t, w.err, "docs/iam/kcl3.json")
+	})
+}
+
+// Told that there is no leader, a worker takes leases, but none by force.
+func TestNativeBesideWorkersThatMayBeLed(t *testing.T) {
+	t.Parallel()
+	for _, by := range []leases.Balance{leases.BalanceLeaseCount, leases.BalanceThroughput} {
+		t.Run(by.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, j := javaIn3Tables(t)
+				f.deniesSideTables("a")
+				f.start("a", func(c *coordinator.Config) { c.Assignment, c.Balance = leases.AssignmentNative, by })
+				for range 30 {
+					time.Sleep(2 * time.Second)
+					require.Equal(t, map[string]int{"java": 8}, f.load())
+				}
+				j.kill()
+				time.Sleep(20 * time.Second)
+				require.Equal(t, map[string]int{"a": 8}, f.load(), "they expire as always")
+			})
+		})
+	}
+}
+
+// The workers of KCL 3.x, and so the index, come later.
+func TestWorkersThatMayBeLedComeLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 8)
+		f.sideTables()
+		f.deniesSideTables("a")
+		f.start("a")
+		time.Sleep(20 * time.Second)
+		require.Equal(t, map[string]int{"a": 8}, f.load())
+		f.index()
+		time.Sleep(time.Minute + 5*time.Second)
+		f.problems = nil // leases are taken by force from here on
+		f.kcl2("java")
+		require.Equal(t, map[string]int{"java": 8}, f.load())
+		time.Sleep(20 * time.Second)
+		require.Equal(t, map[string]int{"a": 8}, f.load())
+	})
+}
+
+// gauges keeps the last value of each series.
+type gauges struct {
+	mu   sync.Mutex // guards last
+	last map[*metrics.Desc]float64
+}
+
+type gauge struct {
+	of *gauges
+	d  *metrics.Desc
+}
+
+func (g *gauges) Series(d *metrics.Desc, _ ...string) metrics.Series { return gauge{g, d} }
+func (g *gauges) Remove(*metrics.Desc, ...string)                    {}
+
+func (g gauge) Record(v float64) {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	g.of.last[g.d] = v
+}
+
+func (g *gauges) get(d *metrics.Desc) float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last[d]
+}
+
+// Who leads no more says nothing about leases that fit nowhere: the next leader
+// may find a place for them, and an alarm would never end.
+func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 4)
+		f.is3x()
+		seen := &gauges{last: map[*metrics.Desc]float64{}}
+		f.start("a", maxLeases(1), func(c *coordinator.Config) { c.Metrics = metrics.New(seen) })
+		time.Sleep(20 * time.Second)
+		require.InDelta(t, 3, seen.get(metrics.LeasesUnassigned), 0)
+
+		for f.leader() == "a" { // a heartbeat may come in between
+			lock, err := f.table.Leader(t.Context())
+			require.NoError(t, err)
+			_ = f.table.AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+		}
+		time.Sleep(20 * time.Second)
+		require.Zero(t, seen.get(metrics.Leader))
+		require.Zero(t, seen.get(metrics.LeasesUnassigned))
+	})
+}
+
+// A row that nobody can write does not cost the fleet its leader, nor what else
+// a leader does.
+func TestRowThatNoLeaderCanWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 9)
+		f.is3x()
+		for _, id := range []string{"a", "b", "c"} {
+			f.start(id)
+		}
+		time.Sleep(time.Minute)
+		f.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Key: "shardId-9", Do: []dynamotest.Action{
+			dynamotest.Fail("ValidationException", "Item size to update has exceeded the maximum allowed size"),
+		}})
+		f.create("shardId-9")
+		leader, changes := f.leader(), 0
+		for begun := time.Now(); time.Since(begun) < 8*time.Minute; time.Sleep(time.Second) {
+			if now := f.leader(); now != "" && now != leader {
+				leader = now
+				changes++
+			}
+		}
+		require.LessOrEqual(t, changes, 3, "each has tried")
+		require.Less(t, f.longestGap(), 10*time.Second)
+	})
+}

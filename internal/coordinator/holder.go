@@ -1,0 +1,323 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// Holder is one lease that this worker holds. A goroutine of its own renews it,
+// independently of what the consumer does, and makes all other writes to the
+// row as well, so that they never race for the counter. The methods are safe
+// for concurrent use. It stands where the KCL has LeaseRenewer and
+// DynamoDBCheckpointer.
+type Holder struct {
+	cfg   *Config
+	clock clock
+	log   *slog.Logger
+
+	requests chan request
+	poke     chan struct{} // renew now: the row may have been asked for
+	stopping chan struct{} // closed: the consumer shall finish
+	abandon  chan struct{} // closed: wait for the consumer no longer
+	ended    chan struct{} // closed: nothing is written any more
+	consumed chan struct{} // closed: the consumer has returned
+
+	ctx      context.Context //nolint:containedctx // of the consumer; it lives as long as the lease
+	cancel   context.CancelCauseFunc
+	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
+	cancelIO context.CancelCauseFunc
+
+	meter meter
+
+	// Of the holder's goroutine.
+	unknown []attempt // writes whose outcome is not known
+	failing bool      // the last write failed
+	writes  int       // attempts
+	renewal change
+	backoff *retry.Backoff // of the renewals
+
+	mu       sync.Mutex // guards the fields below
+	row      leases.Lease
+	sent     instant // when the last accepted renewal was sent
+	lost     string  // why the lease was lost, or empty
+	over     bool    // the lease was given back, or finished
+	asked    bool    // stopping is closed
+	leaving  bool    // because the worker stops
+	timers   []*time.Timer
+	deadline *time.Timer
+}
+
+// request asks the holder's goroutine to try a write once.
+type request struct {
+	ctx    context.Context //nolint:containedctx // of the call that the request stands for
+	change *change
+	answer chan<- answer
+}
+
+// answer is what came of it.
+type answer struct {
+	err   error
+	again bool // the store failed: the caller may try again
+}
+
+// newHolder returns a Holder that is not running yet. base must not end.
+func newHolder(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *Holder {
+	h := &Holder{
+		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
+		requests: make(chan request), poke: make(chan struct{}, 1),
+		stopping: make(chan struct{}), abandon: make(chan struct{}), ended: make(chan struct{}), consumed: make(chan struct{}),
+		row: row, sent: sent, backoff: cfg.newBackoff(),
+		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
+	}
+	h.meter.since = clk.now().mono
+	h.meter.average.seed(row.ThroughputKBps)
+	// Neither ends because Run's context does: a consumer is asked to finish,
+	// and its last writes must still be possible.
+	h.ctx, h.cancel = context.WithCancelCause(base)
+	h.io, h.cancelIO = context.WithCancelCause(base)
+	h.mu.Lock()
+	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
+	h.mu.Unlock()
+	return h
+}
+
+// Lease returns the row as this worker last wrote or saw it.
+func (h *Holder) Lease() leases.Lease {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.row
+}
+
+// Valid tells whether the worker may still trust its lease: less than 0.95
+// FailoverTime has passed, on the wall clock and on the monotonic clock, since
+// the last accepted renewal was sent. Ask before every delivery: a machine that
+// was suspended finds out here. Once false it stays false, and the consumer's
+// context ends.
+func (h *Holder) Valid() bool {
+	h.mu.Lock()
+	valid := h.lost == "" && !h.over
+	late := h.remainingLocked() <= 0
+	h.mu.Unlock()
+	if valid && late {
+		h.lose("expired")
+	}
+	return valid && !late
+}
+
+// Stopping is closed when the consumer shall finish, checkpoint and return:
+// because the worker stops, or because another worker asked for the lease.
+func (h *Holder) Stopping() <-chan struct{} { return h.stopping }
+
+// Delivered counts bytes that the record processor was given, for the lease's
+// throughput: a moving average that is written with the renewals and that leases
+// are balanced by, see [Config.Balance]. While it has not been called, not even
+// with 0, the row's throughput stays as it is. It matches LeaseStatsRecorder.
+func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
+
+// Checkpoint records that everything up to and including pos was processed;
+// SHARD_END says that the shard is finished. It removes a pending checkpoint, and
+// [leases.Lease.PinnedAt], which belongs to the start that the position replaces.
+// It blocks until the store has taken it: a store that fails is tried again
+// until ctx or the lease ends. The error is the cause of ctx,
+// [kcl.ErrLeaseLost], or wraps [kcl.ErrInvalidCheckpoint] for a position that
+// is none or lies before the last checkpoint; nothing was written then. When
+// ctx ended, the write may yet have happened.
+func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber) error {
+	if err := h.validate(pos); err != nil {
+		return err
+	}
+	return h.submit(ctx, &change{
+		name: "checkpoint",
+		done: func(row leases.Lease) bool {
+			// An earlier write, whose answer was lost, turns out to have gone further.
+			c := row.Checkpoint.Compare(pos)
+			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 && (row.Timed() || row.PinnedAt.IsZero()))
+		},
+		apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+			set := leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
+			if row.Checkpoint != pos || !row.Timed() {
+				// Whether or not this worker knows of a pin: others write it too.
+				row.PinnedAt = time.Time{}
+				set |= leases.AttrPinnedAt
+			}
+			row.Checkpoint, row.Pending, row.PendingState = pos, kcl.ExtendedSequenceNumber{}, nil
+			row.OwnerSwitchesSinceCheckpoint = 0
+			return row, set
+		},
+	})
+}
+
+// Prepare records pos and state as the pending checkpoint. Errors are those of
+// Checkpoint.
+func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) error {
+	if err := h.validate(pos); err != nil {
+		return err
+	}
+	return h.submit(ctx, &change{name: "prepare", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+		row.Pending, row.PendingState = pos, state
+		return row, leases.AttrPending
+	}})
+}
+
+// SetChildren records the shards that continue this one. Errors are those of
+// Checkpoint.
+func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
+	return h.submit(ctx, &change{name: "children", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+		row.Children = ids
+		return row, leases.AttrChildren
+	}})
+}
+
+// SetReached records that the shard has been read up to a time, as it was to be.
+// Errors are those of Checkpoint.
+func (h *Holder) SetReached(ctx context.Context, at time.Time) error {
+	return h.submit(ctx, &change{name: "reached", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+		row.Reached = at
+		return row, leases.AttrReached
+	}})
+}
+
+// Renew raises the lease's counter now, and blocks until the store has taken
+// that. It settles every earlier write whose outcome was not known: after it,
+// Lease is what stands in the table. Errors are those of Checkpoint.
+func (h *Holder) Renew(ctx context.Context) error {
+	return h.submit(ctx, &change{name: h.renewal.name, apply: h.renewal.apply})
+}
+
+func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {
+	if err := pos.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", kcl.ErrInvalidCheckpoint, err)
+	}
+	if last := h.Lease().Checkpoint; !last.IsZero() && pos.Compare(last) < 0 {
+		return fmt.Errorf("%w: %s lies before the last checkpoint %s", kcl.ErrInvalidCheckpoint, pos, last)
+	}
+	return nil
+}
+
+// submit lets the holder's goroutine make a write and waits for the outcome.
+// Between two attempts it waits here, so that the holder is free to renew:
+//
+//	checkpoint:  attempt, fails, pause, attempt, fails, pause, ... while ctx lives
+//	renewal:                       renew                  renew
+//
+// A table that refuses checkpoints and takes renewals does not cost the lease.
+func (h *Holder) submit(ctx context.Context, c *change) error {
+	backoff := h.cfg.newBackoff()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		answers := make(chan answer, 1)
+		select {
+		case h.requests <- request{ctx, c, answers}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-h.io.Done():
+			return kcl.ErrLeaseLost
+		case <-h.ended:
+			return kcl.ErrLeaseLost
+		}
+		a := <-answers // within the deadline of a call, or when ctx ends
+		if !a.again {
+			return a.err
+		}
+		if err := h.pause(ctx, backoff.Next()); err != nil {
+			return err
+		}
+	}
+}
+
+// run is the holder's goroutine: it starts the consumer, renews and writes
+// until the consumer has returned or is abandoned, and gives the lease back.
+func (h *Holder) run() {
+	defer h.end()
+	// Ends when Consume returns. run waits for it, unless it is abandoned.
+	go func() {
+		defer close(h.consumed)
+		h.cfg.Consume(h.ctx, h)
+	}()
+	timer := time.NewTimer(h.renewWait())
+	defer timer.Stop()
+	for {
+		select {
+		case <-h.consumed:
+			h.finish()
+			return
+		case <-h.abandon:
+			h.log.Error("record processor did not return in time and is abandoned")
+			if !h.isLeaving() {
+				h.finish() // others wait for the lease
+			}
+			return
+		case <-h.io.Done(): // lost: no writes any more
+			select {
+			case <-h.consumed:
+			case <-h.abandon:
+				h.log.Error("record processor did not return in time and is abandoned")
+			}
+			return
+		case r := <-h.requests:
+			if !h.serve(r) {
+				continue // nothing was written, and the renewal is as due as before
+			}
+		case <-h.poke:
+			h.renew()
+		case <-timer.C:
+			select {
+			case r := <-h.requests:
+				if !h.serve(r) {
+					h.renew()
+				}
+			default:
+				h.renew()
+			}
+		}
+		timer.Reset(h.renewWait())
+	}
+}
+
+// serve tries the write of r, and tells whether there was one to try. When a
+// renewal is due as well, the write is that too, unless the table is in trouble:
+// then the renewal goes first, alone.
+func (h *Holder) serve(r request) (wrote bool) {
+	before := h.writes
+	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
+		h.renew()
+	}
+	again, err := h.try(r.ctx, r.change)
+	r.answer <- answer{err, again}
+	return h.writes > before
+}
+
+// renewWait is the time until the next renewal: counted from when the last one
+// was sent, a little less than RenewInterval, so that the leases of a worker
+// spread out. When it is late, because the table fails, it is the backoff's.
+func (h *Holder) renewWait() time.Duration {
+	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
+	if wait := every - h.clock.now().since(h.lastSent()); wait > 0 {
+		return wait
+	}
+	return h.backoff.Next()
+}
+
+func (h *Holder) lastSent() instant {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
+
+// renew bumps the counter.
+func (h *Holder) renew() {
+	begun := time.Now()
+	if _, err := h.try(h.io, &h.renewal); err == nil {
+		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
+	}
+}

@@ -1,0 +1,489 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// held runs test as the consumer of the one lease of worker a, and then stops.
+func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder)) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		done := make(chan struct{})
+		var once atomic.Bool
+		var a *worker
+		a = f.prepare("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				if once.CompareAndSwap(false, true) {
+					func() {
+						defer close(done)
+						test(ctx, f, a, h)
+					}()
+				}
+				select {
+				case <-h.Stopping():
+				case <-ctx.Done():
+				}
+			}
+		})
+		a.run()
+		<-done
+		a.stop()
+		require.NoError(t, a.err)
+	})
+}
+
+// row returns the only row; edit changes it behind the worker's back.
+func (f *fleet) row() leases.Lease {
+	row, err := f.store.Get(context.Background(), first)
+	require.NoError(f.t, err)
+	return row
+}
+
+func (f *fleet) edit(change func(*leases.Lease)) {
+	row := f.row()
+	change(&row)
+	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: row, Set: leases.AttrAll}))
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestCheckpointAndPrepare(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		require.Equal(t, "a", f.row().NativeOwner)
+		require.NoError(t, h.Checkpoint(ctx, number(10)))
+		require.Equal(t, number(10), f.row().Checkpoint)
+		require.NoError(t, h.Prepare(ctx, number(20), []byte("state")))
+		require.Equal(t, number(10), f.row().Checkpoint)
+		require.Equal(t, number(20), f.row().Pending)
+		require.Equal(t, []byte("state"), f.row().PendingState)
+		require.Equal(t, f.row(), h.Lease())
+		before := f.row().Counter
+		require.NoError(t, h.Checkpoint(ctx, number(20)))
+		require.Equal(t, before+1, f.row().Counter, "one write, one step")
+		require.True(t, f.row().Pending.IsZero())
+		require.Empty(t, f.row().PendingState)
+		require.NoError(t, h.Checkpoint(ctx, number(20)), "the same again is nothing new")
+		require.Equal(t, before+1, f.row().Counter)
+
+		for _, bad := range []kcl.ExtendedSequenceNumber{number(19), {SequenceNumber: "LATEST"}, {SequenceNumber: "x"}, {}, {SequenceNumber: "21", SubSequenceNumber: -1}} {
+			require.ErrorIs(t, h.Checkpoint(ctx, bad), kcl.ErrInvalidCheckpoint, bad)
+			require.ErrorIs(t, h.Prepare(ctx, bad, nil), kcl.ErrInvalidCheckpoint, bad)
+		}
+		require.Equal(t, before+1, f.row().Counter)
+	})
+}
+
+func TestCheckpointEndsWithItsContext(t *testing.T) {
+	held(t, func(_ context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+		enough := errors.New("enough")
+		a.client.SetFault(memory.Silent)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, enough)
+		defer cancel()
+		begun := time.Now()
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
+		require.Equal(t, time.Second, time.Since(begun))
+		a.client.SetFault(nil)
+		require.NoError(t, h.Checkpoint(context.Background(), number(1)))
+	})
+}
+
+func TestLeaseIsLostAtTheDeadline(t *testing.T) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+		a.client.SetFault(memory.Failing(errStore))
+		begun := time.Now()
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
+		require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
+		require.False(t, h.Valid())
+		require.False(t, isClosed(h.Stopping()), "lost is not stopped")
+		a.client.SetFault(nil)
+		require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
+	})
+}
+
+// TestDeadlineCountsFromSending lets a renewal be answered after four seconds
+// that were spent on its way back.
+func TestDeadlineCountsFromSending(t *testing.T) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			err := apply()
+			time.Sleep(3 * time.Second)
+			return err
+		})
+		begun := time.Now()
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		require.Equal(t, 3*time.Second, time.Since(begun))
+		a.client.SetFault(memory.Silent)
+		<-ctx.Done()
+		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
+	})
+}
+
+func TestHandOffBegunIsNotALoss(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+		require.False(t, isClosed(h.Stopping()))
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		require.True(t, isClosed(h.Stopping()))
+		require.True(t, h.Valid())
+		require.Equal(t, "b", f.row().Owner)
+		require.Equal(t, "a", f.row().CheckpointOwner)
+		f.edit(func(l *leases.Lease) { l.Owner = "c" }) // another one gets it
+		require.NoError(t, h.Checkpoint(ctx, number(2)))
+		f.t.Cleanup(func() { // after the consumer has returned
+			require.Equal(t, "c", f.row().Owner)
+			require.Empty(t, f.row().CheckpointOwner)
+			require.Equal(t, number(2), f.row().Checkpoint)
+		})
+	})
+}
+
+func TestHandOffTakenBack(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "a", "" })
+		require.NoError(t, h.Checkpoint(ctx, number(2)))
+		require.Equal(t, number(2), f.row().Checkpoint)
+		f.t.Cleanup(func() { require.Empty(t, f.row().Owner) })
+	})
+}
+
+func TestHandOffToOneselfIsALoss(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		f.edit(func(l *leases.Lease) { l.CheckpointOwner = "a" })
+		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+	})
+}
+
+func TestTakenLeaseIsLost(t *testing.T) {
+	for name, change := range map[string]func(*leases.Lease){
+		"taken":                   func(l *leases.Lease) { l.Owner = "b"; l.Counter++ },
+		"taken without a counter": func(l *leases.Lease) { l.Owner = "b" },
+		"evicted":                 func(l *leases.Lease) { l.Owner = ""; l.Counter++ },
+		"written under my name":   func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(99) },
+		"counter moved on":        func(l *leases.Lease) { l.Counter += 2 },
+		"handed over and taken":   func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "c", "b" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+				f.edit(change)
+				before := f.row()
+				require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
+				require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
+				require.Equal(t, before, f.row())
+			})
+		})
+	}
+}
+
+// TestE10TakenLeaseIsNoticedByTheScan: who takes a lease by force need not wait for
+// the next renewal, until which the former owner would subscribe again and again.
+func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		lost := make(chan error, 1)
+		f.start("a", func(c *coordinator.Config) {
+			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
+			c.Consume = func(ctx context.Context, _ *coordinator.Holder) {
+				<-ctx.Done()
+				lost <- context.Cause(ctx)
+			}
+		})
+		time.Sleep(time.Minute)
+		for f.row().Owner != "a" || len(lost) > 0 {
+			time.Sleep(time.Second)
+		}
+		for counter := f.row().Counter; f.row().Counter == counter; {
+			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
+		}
+		f.edit(func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
+		time.Sleep(5 * time.Second) // two scans: the first may have begun before
+		require.Len(t, lost, 1)
+		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
+	})
+}
+
+// TestL10LookAlike loses an answer, and lets a write that is not ours take the
+// same step of the counter in our name.
+func TestL10LookAlike(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			if call.Op != "update" {
+				return apply()
+			}
+			f.edit(func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(50) })
+			a.client.SetFault(nil)
+			return errStore
+		})
+		require.ErrorIs(t, h.Checkpoint(ctx, number(2)), kcl.ErrLeaseLost)
+		require.Equal(t, number(50), f.row().Checkpoint)
+	})
+}
+
+// TestL10LateCheckpointIsFoundByTheRenewal gives a checkpoint up while its
+// write is under way; it takes effect, and the next write finds that out.
+func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+			<-ctx.Done()
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			return context.Cause(ctx)
+		})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		require.Equal(t, number(7), f.row().Checkpoint)
+		time.Sleep(5 * time.Second)
+		require.True(t, h.Valid())
+		require.Equal(t, number(7), h.Lease().Checkpoint)
+		require.ErrorIs(t, h.Checkpoint(ctx, number(6)), kcl.ErrInvalidCheckpoint)
+	})
+}
+
+// TestL10RetriedLateCheckpoint does the same, but the caller tries again, with
+// less, before anybody knows.
+func TestL10RetriedLateCheckpoint(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+			<-ctx.Done()
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			return context.Cause(ctx)
+		})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		require.NoError(t, h.Checkpoint(ctx, number(6)))
+		require.Equal(t, number(7), f.row().Checkpoint, "the checkpoint does not go back")
+	})
+}
+
+// TestL10HandOffDuringALostAnswer lets a lease be asked for after a write of
+// its owner whose answer was lost. The KCL gives the lease up here.
+func TestL10HandOffDuringALostAnswer(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		a.client.SetFault(func(_ context.Context, _ memory.Call, apply func() error) error {
+			a.client.SetFault(nil)
+			require.NoError(t, apply())
+			f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+			return errStore
+		})
+		require.NoError(t, h.Checkpoint(ctx, number(7)))
+		require.True(t, isClosed(h.Stopping()))
+		require.NoError(t, h.Checkpoint(ctx, number(8)))
+		require.Equal(t, number(8), f.row().Checkpoint)
+	})
+}
+
+// TestL10EachOperation loses the answer of one kind of write, and lets the
+// store's own client send it up to three times.
+func TestL10EachOperation(t *testing.T) {
+	for _, resend := range []int{0, 1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 1)
+			lossy := func(_ context.Context, call memory.Call, apply func() error) error {
+				err := apply()
+				if call.Op != "update" {
+					return err
+				}
+				for range resend {
+					err = apply() // conflicts with itself
+				}
+				if resend == 0 {
+					return errStore
+				}
+				return err
+			}
+			starts := 0
+			var a *worker
+			a = f.prepare("a", func(c *coordinator.Config) {
+				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+					starts++
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Checkpoint(ctx, number(1)))
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Prepare(ctx, number(2), []byte("x")))
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.SetChildren(ctx, []string{"c"}))
+					a.client.SetFault(once(a, lossy))
+					time.Sleep(10 * time.Second) // renewals
+					require.True(t, h.Valid())
+					a.client.SetFault(once(a, lossy))
+					require.NoError(t, h.Checkpoint(ctx, shardEnd))
+				}
+			})
+			a.client.SetFault(once(a, lossy)) // the take
+			a.run()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			require.Equal(t, 1, starts, "resend %d", resend)
+			row := f.row()
+			require.True(t, row.Finished())
+			require.Equal(t, []string{"c"}, row.Children)
+		})
+	}
+}
+
+// once applies a fault to the next write only.
+func once(w *worker, fault memory.Fault) memory.Fault {
+	return func(ctx context.Context, call memory.Call, apply func() error) error {
+		if call.Op == "update" {
+			w.client.SetFault(nil)
+		}
+		return fault(ctx, call, apply)
+	}
+}
+
+func TestAttrAndLease(t *testing.T) {
+	t.Parallel()
+	l := leases.Lease{Owner: "b", CheckpointOwner: "a", Parents: []string{"x", "y"}}
+	require.Equal(t, "a", l.ActualOwner())
+	l.CheckpointOwner = ""
+	require.Equal(t, "b", l.ActualOwner())
+	require.True(t, l.Same(leases.AttrAll, leases.Lease{Owner: "b", Parents: []string{"y", "x"}}))
+	require.False(t, l.Same(leases.AttrParents, leases.Lease{Parents: []string{"y", "z"}}))
+	require.True(t, l.Same(0, leases.Lease{}))
+	var lines []string
+	for _, err := range []error{&leases.ConflictError{Key: "k"}, &leases.ConflictError{Key: "k", Current: &l}, &leases.RowError{Key: "k", Err: errStore}} {
+		lines = append(lines, err.Error())
+	}
+	require.Contains(t, strings.Join(lines, "\n"), `"k"`)
+	require.ErrorIs(t, &leases.RowError{Err: errStore}, errStore)
+}
+
+// TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse checkpoints, or
+// swallow them, and take renewals. A caller that gives up is released at once.
+func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
+	for name, fault := range map[string]memory.Fault{"refused": memory.Failing(errStore), "swallowed": memory.Silent} {
+		t.Run(name, func(t *testing.T) {
+			held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+				refuse := func(ctx context.Context, call memory.Call, apply func() error) error {
+					if call.Op == "update" && call.Update.Set&leases.AttrCheckpoint != 0 {
+						return fault(ctx, call, apply)
+					}
+					return apply()
+				}
+				a.client.SetFault(refuse)
+				for _, patience := range []time.Duration{10 * time.Millisecond, 7 * time.Second, time.Hour} {
+					begun := time.Now()
+					short, cancel := context.WithTimeout(ctx, patience)
+					require.ErrorIs(t, h.Checkpoint(short, number(5)), context.DeadlineExceeded)
+					cancel()
+					require.Equal(t, patience, time.Since(begun))
+					require.True(t, h.Valid())
+				}
+				// Several callers at once do not crowd the renewals out.
+				var wg sync.WaitGroup
+				for i := range 4 {
+					wg.Go(func() {
+						short, cancel := context.WithTimeout(ctx, 10*time.Minute)
+						defer cancel()
+						require.ErrorIs(t, h.Checkpoint(short, number(6+i)), context.DeadlineExceeded)
+					})
+				}
+				wg.Wait()
+				require.True(t, h.Valid())
+				require.NoError(t, ctx.Err())
+				a.client.SetFault(nil)
+				require.NoError(t, h.Checkpoint(ctx, number(10)))
+				require.Equal(t, number(10), f.row().Checkpoint)
+			})
+		})
+	}
+}
+
+// TestRenewalAndCheckpointShareAWrite counts the writes of a lease that is
+// checkpointed just when it would be renewed, or more often.
+func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 2990 * time.Millisecond} {
+		held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+			before := f.row().Counter
+			for n := range 1000 {
+				time.Sleep(every)
+				require.NoError(t, h.Checkpoint(ctx, number(n)))
+			}
+			require.EqualValues(t, 1000, f.row().Counter-before, "every %s", every)
+		})
+	}
+}
+
+// TestThroughputIsWrittenWithRenewals delivers 10 KiB a second, with and without
+// checkpoints, and nothing at last.
+func TestThroughputIsWrittenWithRenewals(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		require.Negative(t, f.row().ThroughputKBps)
+		time.Sleep(20 * time.Second)
+		require.Negative(t, f.row().ThroughputKBps, "nobody measures")
+		f.edit(func(l *leases.Lease) { l.ThroughputKBps = 3 })
+		var writes, values atomic.Int64
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			writes.Add(1)
+			if call.Op == "update" && call.Update.Set.Has(leases.AttrThroughput) {
+				values.Add(1)
+			}
+			return apply()
+		})
+		for range 60 {
+			time.Sleep(time.Second)
+			h.Delivered(10 << 10)
+		}
+		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.Less(t, values.Load(), writes.Load(), "scans are among the calls")
+		values.Store(0)
+		for n := range 60 {
+			time.Sleep(time.Second)
+			h.Delivered(10 << 10)
+			require.NoError(t, h.Checkpoint(ctx, number(n)))
+		}
+		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.LessOrEqual(t, values.Load(), int64(20), "not with each checkpoint")
+		time.Sleep(3 * time.Minute)
+		require.Less(t, f.row().ThroughputKBps, 0.001)
+	})
+}
+
+// A checkpoint of what is recorded already writes nothing, and does not put off the
+// renewal, however often it is asked for.
+func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var failed atomic.Pointer[error]
+		f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
+					if err := h.Checkpoint(ctx, number(7)); err != nil {
+						failed.Store(&err)
+						return
+					}
+				}
+			}
+		})
+		time.Sleep(50 * time.Second)
+		require.Nil(t, failed.Load(), "the lease was lost on a healthy table")
+	})
+}

@@ -1,0 +1,438 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+const (
+	// workersInterval is how often the leader reads the workers' metrics; at each
+	// scan while there are leases that nobody has.
+	workersInterval = 10 * time.Second
+	// choresInterval is how often the leader looks after migrations and metrics of
+	// workers that are long gone.
+	choresInterval = time.Minute
+	// patienceWithStore is after how many rounds in a row that failed the leader
+	// gives up the lead.
+	patienceWithStore = 3
+	// patienceWithRows is for how long it does not do so again because leases
+	// cannot be assigned.
+	patienceWithRows = 10 * time.Minute
+)
+
+// duty is what the leader of a KCL 3.x fleet does besides what every worker
+// does: it assigns leases that nobody has, evens out the load, and sees to the
+// migrations. It stands where the KCL has LeaseAssignmentManager. All of it is
+// on the goroutine of the coordinator; what is to be done is decided in
+// assign.go and migration.go.
+//
+// Somebody who believes to be the leader for too long does no harm: each of its
+// writes is conditional on the owners that it read, and where it ends a lease,
+// on the counter.
+type duty struct {
+	c     *Coordinator
+	store leases.FleetStore
+	log   *slog.Logger
+	watch workerWatch
+
+	// Of this worker's present term as the leader.
+	term      int
+	began     time.Duration
+	failures  int // rounds in a row
+	workers   []leases.WorkerMetrics
+	alive     map[string]bool
+	active    []leases.WorkerMetrics // of workers, those that may be given leases
+	readAt    time.Duration          // when workers were read
+	cadence   cadence
+	balanceAt time.Duration   // when the cadence was asked last
+	counted   map[string]bool // the active workers at that time
+	choresDue time.Duration
+	spilt     bool // it was said that leases can be given to nobody
+
+	// Of all its terms: whether, and when, it gave up the lead.
+	gaveUp   bool
+	gaveUpAt time.Duration
+}
+
+func newDuty(c *Coordinator) *duty {
+	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
+}
+
+// run does what is due, given the rows of a scan.
+func (d *duty) run(ctx context.Context, v *view) {
+	term, ok := d.c.elector.leads()
+	if !ok {
+		return
+	}
+	now := d.c.clock.now().mono
+	if term != d.term {
+		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now, gaveUp: d.gaveUp, gaveUpAt: d.gaveUpAt}
+	}
+	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
+	if d.workers == nil || idle || now-d.readAt >= workersInterval {
+		if err := d.readWorkers(ctx); err != nil {
+			d.failed(ctx, err)
+			return
+		}
+	}
+	if d.tooSoon(now, v.rows) {
+		d.c.scans = true
+		return
+	}
+	// Where giving up the lead has not helped, the others cannot do it either: a
+	// row that nobody can write must not leave the fleet without a leader.
+	if err := d.assign(ctx, v); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
+		d.failed(ctx, err)
+		return
+	}
+	d.failures = 0
+	if now >= d.choresDue && ctx.Err() == nil {
+		d.choresDue = now + choresInterval
+		d.chores(ctx)
+	}
+}
+
+// tooSoon tells whether the other workers of an application that starts for the
+// first time deserve a moment to say that they are there.
+func (d *duty) tooSoon(now time.Duration, rows []row) bool {
+	return now-d.began < d.c.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
+}
+
+// readWorkers reads the metrics of all workers.
+func (d *duty) readWorkers(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	workers, bad, err := d.store.Workers(call)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.c.cfg.Metrics.LeaseStoreError("workers")
+		}
+		return err
+	}
+	for _, e := range bad {
+		d.log.Debug("metrics of a worker cannot be read", "err", e)
+	}
+	me := d.c.cfg.WorkerID
+	if !slices.ContainsFunc(workers, func(m leases.WorkerMetrics) bool { return m.Worker == me }) {
+		workers = append(workers, d.c.cfg.ownMetrics(d.c.clock.wall())) // on its way
+	}
+	d.workers, d.readAt = workers, d.c.clock.now().mono
+	d.alive = d.watch.alive(d.c.clock.wall(), d.readAt, workers)
+	d.active = d.watch.active(d.c.clock.wall(), d.readAt, workers)
+	return nil
+}
+
+// newest leaves the later one of two reports of the same worker, which there
+// are while side tables are merged.
+func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
+	at := map[string]int{}
+	var list []leases.WorkerMetrics
+	for _, m := range workers {
+		i, known := at[m.Worker]
+		switch {
+		case !known:
+			at[m.Worker] = len(list)
+			list = append(list, m)
+		case m.Updated.After(list[i].Updated):
+			list[i] = m
+		}
+	}
+	return list
+}
+
+// failed counts rounds of the leader that failed. After some it lets others try.
+func (d *duty) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if d.failures++; d.failures >= patienceWithStore {
+		d.failures = 0
+		d.gaveUp, d.gaveUpAt = true, d.c.clock.now().mono
+		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
+		d.c.elector.resign()
+	}
+}
+
+// assign gives leases to workers. That none of several got where it was to go is
+// an error.
+func (d *duty) assign(ctx context.Context, v *view) error {
+	// Every worker watches the hand-overs, so that a new leader need not begin anew.
+	overdue := d.c.handovers.overdue(d.c.watched, d.handoverLimit)
+	balance, came := d.balance()
+	byCount := d.c.cfg.AssignmentStrategy == leases.AssignByLeaseCount
+	balance = balance && (came || v.calm || byCount)
+	f := fleetView{workers: d.trusted(), balance: balance, delivers: map[string]float64{}, doubts: map[string]float64{}, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	f.cfg.maxLeases, f.cfg.maxThroughput = d.c.cfg.MaxLeasesForWorker, d.c.cfg.MaxThroughputKBps
+	f.cfg.byCount, f.cfg.certain = byCount, !came
+	if came {
+		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
+	}
+	for _, r := range v.rows {
+		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
+		f.delivers[r.Key], f.doubts[r.Key] = r.kbps, r.doubt
+	}
+	moves, spillover := assign(f)
+	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)
+	if spillover > 0 && !d.spilt {
+		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
+	}
+	d.spilt = spillover > 0
+	moves = d.elsewhere(f, moves, v)
+
+	known := make([]*leases.Lease, len(moves))
+	var done, left atomic.Int64
+	begun := d.c.clock.now().mono
+	parallel(len(moves), func(i int) {
+		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+			left.Add(1)
+			return // after another look
+		}
+		row, ok := d.move(ctx, moves[i], overdue[moves[i].lease.Key])
+		known[i] = row
+		if ok {
+			done.Add(1)
+		}
+	})
+	d.c.unfinished = d.c.unfinished || left.Load() > 0
+	for i, m := range moves {
+		at, _ := slices.BinarySearchFunc(v.rows, m.lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+		if r := &v.rows[at]; known[i] != nil {
+			r.Lease, r.expired, r.quiet = *known[i], false, false
+		}
+	}
+	if len(moves) == 0 {
+		return nil
+	}
+	d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
+	if done.Load() == 0 {
+		return errors.New("no lease could be assigned")
+	}
+	return nil
+}
+
+// handoverLimit is for how long an owner may hand over a lease. Who reports says how
+// long it may need.
+func (d *duty) handoverLimit(owner string) time.Duration {
+	var told time.Duration
+	for _, m := range d.workers {
+		if m.Worker == owner {
+			told = max(told, m.Handover)
+		}
+	}
+	return d.c.cfg.handoverLimit(told)
+}
+
+// retire takes back what was said of leases that nobody can have: this worker
+// does not know any more. It may be called on a duty that was never done.
+func (d *duty) retire() {
+	if d != nil && d.spilt {
+		d.spilt = false
+		d.c.cfg.Metrics.SetLeasesUnassigned(0)
+	}
+}
+
+// trusted are the active workers without those of which a lease has expired, until
+// they report again.
+func (d *duty) trusted() []leases.WorkerMetrics {
+	return slices.DeleteFunc(slices.Clone(d.active), func(m leases.WorkerMetrics) bool {
+		s, is := d.c.suspects[m.Worker]
+		switch {
+		case !is:
+			return false
+		case s.reported.IsZero():
+			s.reported = m.Updated
+			d.c.suspects[m.Worker] = s
+		case !m.Updated.Equal(s.reported):
+			delete(d.c.suspects, m.Worker)
+			return false
+		}
+		return true
+	})
+}
+
+// suspect is a worker of which a lease has expired. The report of one that was
+// killed looks good for a minute, in which it has fewer and fewer leases, and so
+// would be given more than any other.
+type suspect struct {
+	since    time.Duration // when that was seen last
+	reported time.Time     // what it had reported by then; zero: not known yet
+}
+
+// suspectOwners notes the owners of expired leases. Every worker does that at its
+// scans, so that a new leader knows.
+func (c *Coordinator) suspectOwners(rows []row) {
+	now := c.clock.now().mono
+	for _, r := range rows {
+		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != c.cfg.WorkerID {
+			s := c.suspects[owner]
+			s.since = now
+			c.suspects[owner] = s
+		}
+	}
+	maps.DeleteFunc(c.suspects, func(_ string, s suspect) bool { return now-s.since > workerSilence })
+}
+
+// balance tells whether leases may be moved to even out the load: every few
+// assignments as the KCL counts them, and when workers have come.
+func (d *duty) balance() (due, came bool) {
+	now, failover := d.c.clock.now().mono, d.c.cfg.FailoverTime
+	came = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
+	watched := now - d.c.watchBegan
+	switch {
+	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
+		d.cadence = cadence{}
+	case now-d.balanceAt < 2*failover:
+		return false, false
+	}
+	d.balanceAt = now
+	if !d.cadence.next(watched, failover) {
+		return false, false
+	}
+	d.counted = map[string]bool{}
+	for _, m := range d.active {
+		d.counted[m.Worker] = true
+	}
+	return true, came
+}
+
+// elsewhere finds other workers for leases that this one has just failed with.
+func (d *duty) elsewhere(f fleetView, moves []move, v *view) []move {
+	me := d.c.cfg.WorkerID
+	busy := map[string]bool{}
+	for _, r := range v.rows {
+		busy[r.Key] = r.busy
+	}
+	mine := func(m move) bool { return m.to == me && !m.graceful && busy[m.lease.Key] }
+	failed := map[string]bool{}
+	for _, m := range moves {
+		failed[m.lease.Key] = mine(m)
+	}
+	f.workers = slices.DeleteFunc(slices.Clone(f.workers), func(m leases.WorkerMetrics) bool { return m.Worker == me })
+	f.leases = slices.DeleteFunc(slices.Clone(f.leases), func(l fleetLease) bool { return !failed[l.Key] })
+	f.balance = false
+	moves = slices.DeleteFunc(moves, mine)
+	if len(f.leases) == 0 {
+		return moves
+	}
+	others, _ := assign(f)
+	return append(moves, others...)
+}
+
+// move carries out one move and returns the row as it is known afterwards.
+func (d *duty) move(ctx context.Context, m move, overdue bool) (*leases.Lease, bool) {
+	c := d.c
+	if term, ok := c.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
+		return nil, false
+	}
+	if m.graceful {
+		// The counter stays out of it: the owner goes on renewing.
+		to := withHandover(m.lease, m.to)
+		row, accepted := c.update(ctx, leases.Update{Read: m.lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
+		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
+	}
+	if m.to == c.cfg.WorkerID && !overdue {
+		row := c.take(ctx, action{verb: take, row: m.lease, reason: m.reason})
+		return row, row != nil && row.ActualOwner() == m.to
+	}
+	read := m.lease
+	for range 5 {
+		// The KCL adds one to whatever is there. Here the counter is expected as
+		// read, so that nobody loses a lease that was renewed in between.
+		to := givenTo(read, m.to)
+		row, accepted := c.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
+		if accepted || row == nil {
+			return row, accepted
+		}
+		// Whoever made the row so: the lease is where it was to go.
+		if assigned := row.Same(handoverAttrs, to); assigned || !overdue || !row.Same(handoverAttrs, read) {
+			return row, assigned
+		}
+		read = *row // an owner that renews, and does not hand over
+	}
+	return nil, false
+}
+
+// chores are what the leader does once in a while.
+// They take FailoverTime at most, as leases wait for the next round meanwhile; what is
+// left comes the next time.
+func (d *duty) chores(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	begun := d.c.clock.now().mono
+	for _, m := range d.workers {
+		if !forgettable(m, d.c.clock.wall()) || d.alive[m.Worker] {
+			continue
+		}
+		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+			break
+		}
+		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
+		if err != nil {
+			d.log.Debug("metrics of a former worker cannot be deleted", "former_worker", m.Worker, "err", err)
+		}
+	}
+	if err := d.migrate(ctx); err != nil && ctx.Err() == nil {
+		d.log.Warn("migration to a single table does not proceed, trying again", "err", err)
+	}
+}
+
+// migrate makes the next step of the migration to a single table, if there is
+// one.
+func (d *duty) migrate(ctx context.Context) error {
+	var m leases.Migrations
+	err := d.call(ctx, func(ctx context.Context) (err error) {
+		m, err = d.store.Migrations(ctx)
+		return err
+	})
+	if err != nil || !m.SideTables {
+		return err
+	}
+	step, ok := nextTable(tableView{
+		stored: m.Table, sideTables: m.SideTables, migrate: m.Wanted,
+		leases: d.c.Leases(), workers: d.workers, alive: d.alive, me: d.c.cfg.WorkerID, now: d.c.clock.wall(),
+	})
+	lock, lead := d.c.elector.lock()
+	if !ok || !lead {
+		return nil
+	}
+	if step.move {
+		if err := d.call(ctx, func(ctx context.Context) error { return d.store.MoveToLeaseTable(ctx, lock) }); err != nil {
+			return err
+		}
+	}
+	err = d.call(ctx, func(ctx context.Context) error { return d.store.SetTableMigration(ctx, m.Table, step.to) })
+	if err == nil {
+		d.log.Info("migration to a single table proceeds", "status", step.to.Status)
+	}
+	return err
+}
+
+// call makes one call of the store with a deadline. A conflict is no error: others
+// were faster.
+func (d *duty) call(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	defer cancel()
+	err := f(ctx)
+	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
+		return nil
+	}
+	return err
+}
+
+// leases are the rows of v.
+func (v view) leases() []leases.Lease {
+	list := make([]leases.Lease, 0, len(v.rows))
+	for _, r := range v.rows {
+		list = append(list, r.Lease)
+	}
+	return list
+}

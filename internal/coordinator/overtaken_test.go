@@ -1,0 +1,237 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// worker2x is a worker of KCL 2.x, which writes the attributes that a recording
+// of 2.7.2 shows, under its conditions. It does not know CheckpointOwner.
+type worker2x struct {
+	f    *fleet
+	id   string
+	key  string
+	lost atomic.Int64 // at which renewal it lost its lease; 0: not yet
+	stop context.CancelFunc
+}
+
+// steal takes a lease from whoever has it, and renews it until it is lost.
+func (f *fleet) steal(id, key string) *worker2x {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &worker2x{f: f, id: id, key: key, stop: cancel}
+	f.t.Cleanup(cancel)
+	row, err := f.store.Get(f.t.Context(), key)
+	require.NoError(f.t, err)
+	to := row
+	to.Owner, to.Counter, to.OwnerSwitchesSinceCheckpoint = id, row.Counter+1, row.OwnerSwitchesSinceCheckpoint+1
+	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{
+		Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter | leases.AttrOwnerSwitches,
+	}))
+	go func() { // ends with stop, or with the lease
+		for held, n := to, int64(1); ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(3308 * time.Millisecond):
+			}
+			next := held
+			next.Counter++
+			if f.store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next, Set: leases.AttrCounter}) != nil {
+				w.lost.Store(n)
+				return
+			}
+			held = next
+		}
+	}()
+	return w
+}
+
+// evict gives the lease back, as 2.x does.
+func (w *worker2x) evict() {
+	w.stop()
+	row, err := w.f.store.Get(w.f.t.Context(), w.key)
+	require.NoError(w.f.t, err)
+	to := row
+	to.Owner, to.Counter = "", row.Counter+1
+	require.NoError(w.f.t, w.f.store.Update(w.f.t.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+}
+
+// slow is a consumer in the middle of a batch of d.
+func slow(d time.Duration) func(*coordinator.Config) {
+	return func(c *coordinator.Config) {
+		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.Stopping():
+			}
+			select {
+			case <-time.After(d):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// beingHandedOver waits for a hand-over and returns its row.
+func (f *fleet) beingHandedOver() leases.Lease {
+	for {
+		time.Sleep(50 * time.Millisecond)
+		for _, l := range mustList(f.t, f.store) {
+			if l.CheckpointOwner != "" {
+				return l
+			}
+		}
+	}
+}
+
+// A worker of KCL 2.x takes a lease while it is handed over. The row says still
+// that the former owner hands it over.
+func TestKCL2StealsALeaseThatIsHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.start("a", slow(15*time.Second))
+		time.Sleep(10 * time.Second)
+		f.start("b", slow(15*time.Second))
+		row := f.beingHandedOver()
+		time.Sleep(time.Second)
+		j := f.steal("java", row.Key)
+
+		row, err := f.store.Get(t.Context(), row.Key)
+		require.NoError(t, err)
+		require.Equal(t, "java", row.ActualOwner(), "at once, for status and kclctl")
+		require.False(t, row.HandingOver())
+		time.Sleep(time.Minute)
+		require.Zero(t, j.lost.Load(), "the former owner threw a living worker out")
+		row, err = f.store.Get(t.Context(), row.Key)
+		require.NoError(t, err)
+		require.Equal(t, "java", row.Owner)
+		require.Empty(t, row.CheckpointOwner)
+		require.Empty(t, row.HandoverTo)
+	})
+}
+
+// Both sides of the hand-over are dead when that happens. Others can have the
+// lease like any other of that worker.
+func TestKCL2StealsALeaseOfTheDead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a := f.start("a", slow(20*time.Second))
+		time.Sleep(10 * time.Second)
+		b := f.start("b", slow(20*time.Second))
+		row := f.beingHandedOver()
+		a.kill()
+		b.kill()
+		for _, l := range mustList(t, f.store) {
+			f.steal("java", l.Key)
+		}
+		time.Sleep(time.Minute)
+		row, err := f.store.Get(t.Context(), row.Key)
+		require.NoError(t, err)
+		require.Equal(t, "a", row.CheckpointOwner)
+		require.Equal(t, "java", row.ActualOwner())
+
+		f.start("c")
+		time.Sleep(20 * time.Second)
+		load := map[string]int{}
+		for _, l := range mustList(t, f.store) {
+			require.Empty(t, l.CheckpointOwner)
+			load[l.ActualOwner()]++
+		}
+		require.Equal(t, map[string]int{"java": 1, "c": 1}, load)
+	})
+}
+
+// A worker of KCL 2.x gives such a lease back: it is free at once.
+func TestKCL2GivesUpALeaseThatWasHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a := f.start("a", slow(20*time.Second))
+		time.Sleep(10 * time.Second)
+		b := f.start("b", slow(20*time.Second))
+		row := f.beingHandedOver()
+		a.kill()
+		b.kill()
+		j := f.steal("java", row.Key)
+		time.Sleep(30 * time.Second)
+		c := f.start("c")
+		time.Sleep(5 * time.Second)
+		j.evict()
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "c", f.owner(row.Key))
+		c.stop()
+	})
+}
+
+// owner reads who owns a lease.
+func (f *fleet) owner(key string) string {
+	row, err := f.store.Get(f.t.Context(), key)
+	require.NoError(f.t, err)
+	return row.ActualOwner()
+}
+
+// Rows in which another library left a hand-over behind say nothing of it. While
+// somebody renews them, they are nobody's hand-over after a while.
+func TestHandOverThatWasLeftBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		for _, l := range mustList(t, f.store) {
+			to := l
+			to.CheckpointOwner = "ghost"
+			require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: l, To: to, Set: leases.AttrCheckpointOwner}))
+		}
+		var java []*worker2x
+		for i, l := range mustList(t, f.store) {
+			java = append(java, f.steal(fmt.Sprint("java", i), l.Key))
+		}
+		a := f.start("a", maxLeases(1))
+		time.Sleep(30 * time.Second)
+		for _, l := range mustList(t, f.store) {
+			require.Equal(t, "ghost", l.ActualOwner(), "it may be true")
+		}
+		time.Sleep(30 * time.Second)
+		for _, l := range mustList(t, f.store) {
+			require.True(t, strings.HasPrefix(l.ActualOwner(), "java"))
+		}
+		for _, j := range java {
+			require.Zero(t, j.lost.Load())
+		}
+		a.stop()
+	})
+}
+
+// A renewal of the former owner lands late, after a worker of KCL 2.x has taken
+// the lease with the same counter: the row is not the owner's own write.
+func TestKCL2TakesWithTheCounterOfALostRenewal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		a := f.start("a", slow(25*time.Second))
+		time.Sleep(10 * time.Second)
+		f.start("b", slow(25*time.Second))
+		row := f.beingHandedOver()
+		time.Sleep(3 * time.Second)
+		a.client.SetFault(memory.Silent) // a's next renewal has no answer, and does not land
+		time.Sleep(4 * time.Second)
+		j := f.steal("java", row.Key)
+		a.client.SetFault(nil)
+		time.Sleep(time.Minute)
+		require.Zero(t, j.lost.Load())
+		require.Equal(t, "java", f.owner(row.Key))
+	})
+}

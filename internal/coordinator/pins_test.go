@@ -1,0 +1,68 @@
+package coordinator_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// LATEST that is written by hand later must not be read from the time of an
+// earlier one. The pin is written behind the holder's back, as by a sync.
+func TestFirstCheckpointRemovesThePin(t *testing.T) {
+	t.Parallel()
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		pin := time.Unix(1_700_000_000, 0).UTC()
+		origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
+		f.edit(func(l *leases.Lease) {
+			l.Checkpoint, l.PinnedAt, l.Origin = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, pin, origin
+		})
+		require.NoError(t, h.Prepare(ctx, number(10), nil))
+		require.Equal(t, pin, f.row().PinnedAt, "a prepared checkpoint starts nobody anywhere else")
+		require.NoError(t, h.Checkpoint(ctx, number(10)))
+		require.Zero(t, f.row().PinnedAt)
+		require.True(t, f.row().Origin.Equal(origin))
+	})
+}
+
+func TestTakeRemovesAPinThatAnotherLibraryLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		pin := time.Unix(1_700_000_000, 0).UTC()
+		f.edit(func(l *leases.Lease) { l.Checkpoint, l.PinnedAt = number(10), pin })
+		f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(_ context.Context, h *coordinator.Holder) { <-h.Stopping() }
+		})
+		time.Sleep(20 * time.Second)
+		require.Equal(t, "a", f.row().Owner)
+		require.Zero(t, f.row().PinnedAt)
+		require.Equal(t, "LATEST@2023-11-14T22:13:20Z", f.row().Origin.String(), "where the application began is not forgotten")
+	})
+}
+
+func TestTakeLeavesThePinOfAStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		pin := time.Unix(1_700_000_000, 0).UTC()
+		f.edit(func(l *leases.Lease) {
+			l.Checkpoint, l.PinnedAt = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp}, pin
+		})
+		start := make(chan leases.Lease, 1)
+		a := f.prepare("a", func(c *coordinator.Config) {
+			c.Consume = func(_ context.Context, h *coordinator.Holder) { start <- h.Lease(); <-h.Stopping() }
+		})
+		a.run()
+		time.Sleep(20 * time.Second)
+		require.Equal(t, "a", f.row().Owner)
+		require.Equal(t, pin, f.row().PinnedAt)
+		require.Equal(t, pin, (<-start).PinnedAt)
+	})
+}

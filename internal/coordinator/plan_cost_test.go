@@ -1,0 +1,122 @@
+package coordinator
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// A plan that takes few steps for each lease is the one that looks at everything at
+// each step: workers of two releases come to the same distribution.
+func TestPlanIsTheNaiveOne(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := view{
+			me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
+			gentle: rapid.Bool().Draw(t, "gentle"),
+		}
+		require.Equal(t, naivePlan(v), plan(v))
+	})
+}
+
+func TestPlanByThroughputIsTheNaiveOne(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := view{
+			me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
+			by: leases.BalanceThroughput, calm: rapid.Bool().Draw(t, "calm"),
+		}
+		few := rapid.Bool().Draw(t, "often nothing else to do")
+		for i := range v.rows {
+			r := &v.rows[i]
+			r.kbps = float64(rapid.IntRange(-1, 40).Draw(t, "kbps")) / 4
+			r.doubt = float64(rapid.IntRange(0, 3).Draw(t, "doubt")) / 8
+			r.settling, r.restless = rapid.IntRange(0, 9).Draw(t, "settling") == 0, rapid.IntRange(0, 9).Draw(t, "restless") == 0
+			if few && r.Owner == "" {
+				r.Owner, r.NativeOwner = "b", "b"
+			}
+			if few {
+				r.expired, r.CheckpointOwner, r.busy = false, "", true
+			}
+			r.busy = r.busy && r.Owner == v.me
+		}
+		require.Equal(t, naivePlan(v), plan(v))
+	})
+}
+
+// manyRows are leases with the owners that owner names.
+func manyRows(n int, owner func(i int) string) []row {
+	rows := make([]row, n)
+	for i := range rows {
+		key := fmt.Sprintf("shardId-%012d", i)
+		l := leases.Lease{Key: key, ShardID: key, Counter: 5, Owner: owner(i), ThroughputKBps: 10}
+		l.NativeOwner = l.Owner
+		l.Checkpoint.SequenceNumber = "17"
+		rows[i] = row{Lease: l, kbps: 10 + float64(i%7), busy: l.Owner == "me"}
+	}
+	return rows
+}
+
+// scenes are views of n leases in which there is most to plan.
+func scenes(n int) map[string]view {
+	others := func(workers int) func(i int) string {
+		return func(i int) string { return fmt.Sprintf("w%03d", i%min(n, workers)) }
+	}
+	join := func(i int) string {
+		if i == 0 {
+			return "me"
+		}
+		return "w000"
+	}
+	nobody := func(i int) string {
+		if i < min(n, 100) {
+			return fmt.Sprintf("w%03d", i)
+		}
+		return ""
+	}
+	return map[string]view{
+		"second worker":               {me: "me", asks: -1, rows: manyRows(n, join)},
+		"second worker by throughput": {me: "me", asks: -1, rows: manyRows(n, join), by: leases.BalanceThroughput, calm: true},
+		"cold start":                  {me: "w001", asks: -1, rows: manyRows(n, nobody)},
+		"balanced":                    {me: "w001", asks: -1, rows: manyRows(n, others(100))},
+	}
+}
+
+// A plan for many leases takes a small part of the time that looking at everything at
+// each step does. Both run under the same load of the machine, and the best of some counts.
+func TestPlanOfManyLeasesTakesLittleTime(t *testing.T) {
+	for _, name := range []string{"second worker", "second worker by throughput"} {
+		v := scenes(3000)[name]
+		took := func(plan func(view) []action) time.Duration {
+			least := time.Hour
+			for range 3 {
+				begun := time.Now()
+				plan(v)
+				least = min(least, time.Since(begun))
+			}
+			return least
+		}
+		naive, quick := took(naivePlan), took(plan)
+		t.Logf("%-30s %v, looking at everything %v", name, quick, naive)
+		require.Less(t, 10*quick, naive, name)
+	}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	for name := range scenes(1) {
+		for _, n := range []int{10, 100, 1000, 10000} {
+			v := scenes(n)[name]
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					plan(v)
+				}
+			})
+		}
+	}
+}

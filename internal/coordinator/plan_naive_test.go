@@ -1,0 +1,304 @@
+package coordinator
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// naivePlan is plan as one would write it first: each step looks at everything. Its
+// time grows with the third power of the leases, so it is only for comparison.
+func naivePlan(v view) []action {
+	p := newNaivePlanner(v)
+	p.own()
+	p.takeable()
+	p.balance()
+	return p.actions
+}
+
+// naivePlanner carries the distribution that a plan works out.
+type naivePlanner struct {
+	view
+	load    map[string]int // leases of each worker, as they will be
+	workers []string       // that can be counted on, sorted; always this one too
+	waiting map[string]bool
+	actions []action
+}
+
+func newNaivePlanner(v view) *naivePlanner {
+	p := &naivePlanner{view: v, load: map[string]int{v.me: 0}, waiting: v.waiting()}
+	alive := map[string]bool{v.me: true}
+	for _, r := range v.rows {
+		if r.Finished() || r.Owner == "" || (r.expired && r.Owner != v.me) {
+			continue
+		}
+		p.load[r.Owner]++
+		if !r.quiet {
+			alive[r.Owner] = true
+		}
+	}
+	for w := range alive {
+		p.workers = append(p.workers, w)
+	}
+	slices.Sort(p.workers)
+	return p
+}
+
+// own takes what the table says is this worker's, but has no consumer: a
+// hand-off to it was completed, or it lost touch with the table for a while. It
+// completes a hand-off of its own only when nobody renews the lease any more: who
+// does is no worker of this library, and has taken the lease from both.
+func (p *naivePlanner) own() {
+	for _, r := range p.rows {
+		switch {
+		case r.Finished() || r.busy:
+		case overtaken(r.Lease) || r.stuck:
+			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
+		case r.CheckpointOwner == p.me && r.expired:
+			p.actions = append(p.actions, action{verb: finish, row: r.Lease})
+		case r.Owner == p.me && r.CheckpointOwner == "":
+			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})
+		}
+	}
+}
+
+// takeable distributes the leases that nobody holds. Each worker begins with
+// other ones, so that workers that do not know of each other rarely collide.
+func (p *naivePlanner) takeable() {
+	var mine []action
+	for _, r := range p.rows {
+		free := r.Owner == "" && r.CheckpointOwner == ""
+		if r.Finished() || (!free && !r.expired) || (r.ActualOwner() == p.me) || p.waiting[r.Key] {
+			continue
+		}
+		reason := "expired"
+		if free {
+			reason = "free"
+		}
+		to := p.least(func(w string) bool { return w != p.me || !r.busy }, r.Key)
+		if r.CheckpointOwner != "" && slices.Contains(p.workers, r.Owner) && (r.Owner != p.me || !r.busy) {
+			to = r.Owner // asked for it, of an owner that has vanished
+		}
+		if to != p.me && r.waited >= patience && !r.busy && p.fits(p.me) {
+			to = p.me
+		}
+		if to == "" {
+			continue
+		}
+		p.load[to]++
+		if to == p.me {
+			mine = append(mine, action{verb: take, row: r.Lease, reason: reason})
+		}
+	}
+	slices.SortStableFunc(mine, func(a, b action) int {
+		return cmp.Compare(affinity(p.me, a.row.Key), affinity(p.me, b.row.Key))
+	})
+	p.actions = append(p.actions, mine...)
+}
+
+// balance moves leases from the worker that has most to the one that has least
+// until they differ by one at most.
+func (p *naivePlanner) balance() {
+	if p.by == leases.BalanceThroughput {
+		p.balanceThroughput()
+		return
+	}
+	movable := map[string][]leases.Lease{}
+	for _, r := range p.rows {
+		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.spares(&r) {
+			continue
+		}
+		movable[r.Owner] = append(movable[r.Owner], r.Lease)
+	}
+	asks := p.asks
+	for {
+		to := p.least(func(string) bool { return true }, "")
+		from := ""
+		for _, w := range p.workers {
+			if len(movable[w]) > 0 && (from == "" || p.load[w] > p.load[from]) {
+				from = w
+			}
+		}
+		if to == "" || from == "" || p.load[from]-p.load[to] < 2 {
+			return
+		}
+		if to == p.me && asks == 0 {
+			return
+		}
+		i := 0
+		if to == p.me && asks > 0 { // unknown to the others, who may do the same
+			asks--
+			for j := range movable[from] {
+				if affinity(p.me, movable[from][j].Key) < affinity(p.me, movable[from][i].Key) {
+					i = j
+				}
+			}
+		}
+		l := movable[from][i]
+		movable[from] = slices.Delete(movable[from], i, i+1)
+		p.load[from]--
+		p.load[to]++
+		if to == p.me {
+			p.request(l)
+		}
+	}
+}
+
+// spares tells whether a lease stays with its owner because that one could only be
+// forced.
+func (p *naivePlanner) spares(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
+
+// request gets this worker a lease that another one holds.
+func (p *naivePlanner) request(l leases.Lease) {
+	a := action{verb: ask, row: l, reason: "balance"}
+	if l.NativeOwner != l.Owner {
+		a.verb = take // it would not understand
+	}
+	p.actions = append(p.actions, a)
+}
+
+// least returns the worker with the fewest leases among those that may get one
+// more; of several, the one that the key belongs to most. Empty means nobody.
+func (p *naivePlanner) least(may func(string) bool, key string) string {
+	best := ""
+	for _, w := range p.workers {
+		switch {
+		case !p.fits(w) || !may(w):
+		case best == "" || p.load[w] < p.load[best]:
+			best = w
+		case p.load[w] == p.load[best] && key != "" && affinity(w, key) < affinity(best, key):
+			best = w
+		}
+	}
+	return best
+}
+
+func (p *naivePlanner) fits(worker string) bool { return p.max <= 0 || p.load[worker] < p.max }
+
+// balanceThroughput moves leases from the workers that deliver most to the one
+// that delivers least, until they differ little, or by what may be chance, or no
+// lease lessens the difference well. A move leaves at most half of the difference
+// the other way round, so that measurements which vary do not bring the lease back.
+func (p *naivePlanner) balanceThroughput() {
+	if len(p.actions) > 0 {
+		return // first things first
+	}
+	weight := naiveWeights(p.rows)
+	load, total, leases := map[string]burden{}, 0.0, 0
+	held := func(r row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
+	for _, r := range p.rows {
+		if held(r) {
+			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.doubt}
+			total += weight[r.Key]
+			leases++
+		}
+	}
+	average := total / float64(len(p.workers))
+	poor := load[p.me].kbps < average/2
+	if !p.calm && !poor {
+		return
+	}
+	// A worker that has just come gets its share even of leases that cannot rest.
+	fresh := poor && 2*p.load[p.me]*len(p.workers) < leases
+	movable := map[string][]int{} // of p.rows
+	for i, r := range p.rows {
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(&r) {
+			movable[r.Owner] = append(movable[r.Owner], i)
+		}
+	}
+	asks := p.asks
+	for asks != 0 {
+		to := p.lightest(load)
+		if to == "" {
+			return
+		}
+		from, at := p.heaviestMove(load, movable, weight, to, uneven*average)
+		if at < 0 {
+			return
+		}
+		if to == p.me && asks > 0 {
+			asks--
+		}
+		l := p.rows[movable[from][at]]
+		movable[from] = slices.Delete(movable[from], at, at+1)
+		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.doubt}
+		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.doubt}
+		p.load[from]--
+		p.load[to]++
+		if to == p.me {
+			p.request(l.Lease)
+		}
+	}
+}
+
+// lightest returns the worker with the least load that may get one lease more,
+// or nobody.
+func (p *naivePlanner) lightest(load map[string]burden) string {
+	best := ""
+	for _, w := range p.workers {
+		if p.fits(w) && (best == "" || load[w].kbps < load[best].kbps) {
+			best = w
+		}
+	}
+	return best
+}
+
+// heaviestMove returns a lease for to, of the worker with most load that has one
+// which fits into the difference; -1 when there is none.
+func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64, to string, least float64) (from string, at int) {
+	owners := slices.Clone(p.workers)
+	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
+	for _, from := range owners {
+		gap := load[from].kbps - load[to].kbps
+		if gap <= least {
+			break
+		}
+		if gap <= certain*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
+			continue
+		}
+		best := -1
+		var off float64
+		for i, at := range movable[from] {
+			w := weight[p.rows[at].Key]
+			if d := math.Abs(w - gap/2); w <= heaviest*gap && (best < 0 || d < off) {
+				best, off = i, d
+			}
+		}
+		if best >= 0 {
+			return from, best
+		}
+	}
+	return "", -1
+}
+
+// naiveWeights returns what each lease counts for. One that was not measured yet is
+// taken for an average one; and each counts for something, so that leases
+// without data are shared out too.
+func naiveWeights(rows []row) map[string]float64 {
+	sum, n := 0.0, 0
+	for _, r := range rows {
+		if !r.Finished() && r.kbps >= 0 {
+			sum += r.kbps
+			n++
+		}
+	}
+	mean := 0.0
+	if n > 0 {
+		mean = sum / float64(n)
+	}
+	base := idleShare * mean
+	if base == 0 {
+		base = 1
+	}
+	weight := make(map[string]float64, len(rows))
+	for _, r := range rows {
+		kbps := r.kbps
+		if kbps < 0 {
+			kbps = mean
+		}
+		weight[r.Key] = base + kbps
+	}
+	return weight
+}

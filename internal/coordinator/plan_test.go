@@ -1,0 +1,198 @@
+package coordinator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// drawRows makes a table as some worker may see it.
+func drawRows(t *rapid.T) []row {
+	workers := []string{"", "a", "b", "c", "d", "e"}[:rapid.IntRange(1, 6).Draw(t, "workers")]
+	n := rapid.IntRange(0, 40).Draw(t, "leases")
+	rows := make([]row, n)
+	for i := range rows {
+		l := leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i), Owner: rapid.SampledFrom(workers).Draw(t, "owner")}
+		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"TRIM_HORIZON", "17", "17", "17", "SHARD_END"}).Draw(t, "checkpoint")
+		l.NativeOwner = rapid.SampledFrom([]string{l.Owner, l.Owner, l.Owner, "java"}).Draw(t, "native")
+		if l.Owner != "" && rapid.IntRange(0, 9).Draw(t, "asked") == 0 {
+			l.CheckpointOwner = rapid.SampledFrom(workers).Draw(t, "from")
+			if l.CheckpointOwner == l.Owner {
+				l.CheckpointOwner = ""
+			}
+		}
+		rows[i] = row{
+			Lease:   l,
+			expired: l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0,
+			quiet:   rapid.IntRange(0, 9).Draw(t, "quiet") == 0,
+			busy:    rapid.IntRange(0, 9).Draw(t, "busy") == 0,
+			waited:  rapid.IntRange(0, 4).Draw(t, "waited"),
+		}
+	}
+	return rows
+}
+
+func TestPlanProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		v := view{me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
+		byKey := map[string]row{}
+		total := 0
+		for _, r := range v.rows {
+			byKey[r.Key] = r
+			if !r.Finished() {
+				total++
+			}
+		}
+		before := fmt.Sprintf("%+v", v)
+		actions := plan(v)
+		require.Equal(t, before, fmt.Sprintf("%+v", v), "pure")
+		require.Equal(t, actions, plan(v), "the same again")
+
+		seen := map[string]bool{}
+		asked, forced := 0, 0
+		for _, a := range actions {
+			r := byKey[a.row.Key]
+			require.False(t, seen[a.row.Key], "one action for each lease")
+			seen[a.row.Key] = true
+			require.False(t, r.Finished(), "%v", a)
+			require.False(t, r.busy, "%v", a)
+			require.Equal(t, r.Lease, a.row, "as it was read")
+			switch {
+			case a.verb == ask:
+				asked++
+				require.False(t, r.expired)
+				require.Equal(t, r.Owner, r.NativeOwner)
+				require.Empty(t, r.CheckpointOwner)
+				require.NotContains(t, []string{"", "a"}, r.Owner)
+			case a.verb == finish:
+				require.Equal(t, "a", r.CheckpointOwner)
+			case a.reason == "balance":
+				forced++
+				require.NotEqual(t, r.Owner, r.NativeOwner)
+				require.Empty(t, r.CheckpointOwner)
+			case a.reason == "free":
+				require.Empty(t, r.Owner)
+			case a.reason == "expired":
+				require.True(t, r.expired)
+				require.NotEqual(t, "a", r.ActualOwner())
+			case a.reason == "handover":
+				require.Equal(t, "a", r.ActualOwner())
+			default:
+				require.Fail(t, "unknown action", "%v", a)
+			}
+		}
+		if v.asks >= 0 {
+			require.LessOrEqual(t, asked+forced, v.asks)
+		}
+		if v.max > 0 {
+			mine := 0
+			for _, r := range v.rows {
+				if r.Owner == "a" && !r.Finished() {
+					mine++
+				}
+			}
+			taken := 0
+			for _, a := range actions {
+				if a.reason != "handover" && a.verb != finish && a.row.Owner != "a" {
+					taken++
+				}
+			}
+			require.LessOrEqual(t, taken, max(0, v.max-mine), "the cap is kept")
+		}
+	})
+}
+
+// simulate lets workers that list a healthy table at the same moment carry out
+// their plans, and hands over at once what was asked for.
+func simulate(truth []row, workers []string) (moves int) {
+	listed := slices.Clone(truth)
+	for _, w := range workers {
+		v := view{me: w, rows: slices.Clone(listed), asks: 1}
+		for i := range v.rows {
+			v.rows[i].busy = v.rows[i].Owner == w
+			if v.rows[i].busy {
+				v.asks = -1
+			}
+		}
+		for actions := plan(v); len(actions) > 0; actions = plan(v) {
+			for _, a := range actions {
+				i := slices.IndexFunc(truth, func(r row) bool { return r.Key == a.row.Key })
+				if truth[i].Owner == a.row.Owner { // no conflict
+					if a.row.Owner != "" && !truth[i].expired {
+						moves++
+					}
+					truth[i] = row{Lease: a.row}
+					truth[i].Owner, truth[i].NativeOwner = w, w
+					if a.reason == "balance" && v.asks > 0 {
+						v.asks--
+					}
+				}
+				v.rows[i] = truth[i]
+				v.rows[i].busy = true
+			}
+		}
+	}
+	return moves
+}
+
+func TestPlanBalances(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		names := []string{"a", "b", "c", "d", "e", "f"}
+		workers := names[:rapid.IntRange(1, 6).Draw(t, "workers")]
+		n := rapid.IntRange(0, 60).Draw(t, "leases")
+		// Some of the workers have been there before, others join; owners that
+		// are no longer among them have let their leases expire.
+		old := rapid.SampledFrom([][]string{{""}, {"a"}, {"a", "b"}, {"a", "z"}, {"z"}, names}).Draw(t, "old")
+		rows := make([]row, n)
+		load := map[string]int{}
+		for i := range rows {
+			o := rapid.SampledFrom(old).Draw(t, "owner")
+			rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+			rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
+			rows[i].expired = o != "" && !slices.Contains(workers, o)
+			if o != "" && !rows[i].expired {
+				load[o]++
+			}
+		}
+		// As few moves as balance needs: what is above the ceiling, or missing
+		// below the floor, of what each worker should have.
+		surplus, deficit := 0, 0
+		for _, w := range workers {
+			surplus += max(0, load[w]-(n+len(workers)-1)/len(workers))
+			deficit += max(0, n/len(workers)-load[w])
+		}
+		moves := 0
+		for range 3 {
+			moves += simulate(rows, workers)
+		}
+		got := map[string]int{}
+		for _, w := range workers {
+			got[w] = 0
+		}
+		for _, r := range rows {
+			got[r.Owner]++
+		}
+		counts := slices.Sorted(maps.Values(got))
+		require.Len(t, got, len(workers), "every lease has a living owner: %v", got)
+		require.LessOrEqual(t, counts[len(counts)-1]-counts[0], 1, "%v to %v", load, got)
+		if knownBefore := slices.Sorted(maps.Values(load)); len(load) == 0 || knownBefore[len(load)-1]-knownBefore[0] <= 1 || len(load) == len(workers) {
+			// Nobody evened out what was uneven before a newcomer was seen.
+			require.LessOrEqual(t, moves, max(surplus, deficit)+2*len(workers), "%v", load)
+		}
+		require.Zero(t, simulate(rows, workers), "and then there is quiet")
+	})
+}
+
+func TestPlanOfEmptyTable(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, plan(view{me: "a", asks: 1}))
+}

@@ -1,0 +1,197 @@
+package coordinator
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// burden is what the leases of one worker deliver, and how far that may be off.
+type burden struct {
+	kbps  float64
+	doubt float64 // the variance of kbps
+}
+
+// balanceThroughput moves leases from the workers that deliver most to the one
+// that delivers least, until they differ little, or by what may be chance, or no
+// lease lessens the difference well. A move leaves at most half of the difference
+// the other way round, so that measurements which vary do not bring the lease back.
+func (p *planner) balanceThroughput() {
+	if len(p.actions) > 0 {
+		return // first things first
+	}
+	b := &burdens{shares: p.shares(), of: make([]burden, len(p.workers)), weight: weights(p.rows), movable: make([][]int, len(p.workers))}
+	total, leases := 0.0, 0
+	held := func(r *row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
+	for i := range p.rows {
+		r := &p.rows[i]
+		if !held(r) {
+			continue
+		}
+		if owner := b.shares.of(r.Owner); owner != nobody {
+			b.of[owner] = burden{b.of[owner].kbps + b.weight[i], b.of[owner].doubt + r.doubt}
+		}
+		total += b.weight[i]
+		leases++
+	}
+	average := total / float64(len(p.workers))
+	poor := b.of[b.me].kbps < average/2
+	if !p.calm && !poor {
+		return
+	}
+	// A worker that has just come gets its share even of leases that cannot rest.
+	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
+	for i := range p.rows {
+		r := &p.rows[i]
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(r) {
+			if owner := b.shares.of(r.Owner); owner != nobody {
+				b.movable[owner] = append(b.movable[owner], i)
+			}
+		}
+	}
+	b.sort()
+	asks := p.asks
+	for asks != 0 {
+		to := b.lightest()
+		if to == nobody {
+			return
+		}
+		from, at := b.heaviestMove(to, uneven*average)
+		if at < 0 {
+			return
+		}
+		if to == b.me && asks > 0 {
+			asks--
+		}
+		l := &p.rows[b.movable[from][at]]
+		b.move(from, at, to, l.doubt)
+		if to == b.me {
+			p.request(l.Lease)
+		}
+	}
+}
+
+// burdens is what the leases of each worker deliver.
+type burdens struct {
+	*shares
+	of      []burden
+	heavier []int     // workers by kbps, the heaviest first; of equals, as numbered
+	weight  []float64 // of each row
+	movable [][]int   // places in rows, by owner; the lightest first
+}
+
+// sort puts workers and leases in order.
+func (b *burdens) sort() {
+	for i := range b.of {
+		b.heavier = append(b.heavier, i)
+	}
+	slices.SortFunc(b.heavier, b.compare)
+	for _, list := range b.movable {
+		slices.SortStableFunc(list, func(x, y int) int { return cmp.Compare(b.weight[x], b.weight[y]) })
+	}
+}
+
+func (b *burdens) compare(x, y int) int {
+	return cmp.Or(cmp.Compare(b.of[y].kbps, b.of[x].kbps), x-y)
+}
+
+// move gives one lease, by its place in movable, to another worker.
+func (b *burdens) move(from, at, to int, doubt float64) {
+	weight := b.weight[b.movable[from][at]]
+	b.movable[from] = slices.Delete(b.movable[from], at, at+1)
+	b.of[from] = burden{b.of[from].kbps - weight, b.of[from].doubt - doubt}
+	b.of[to] = burden{b.of[to].kbps + weight, b.of[to].doubt + doubt}
+	b.load[from]--
+	b.load[to]++
+	// Two of them have changed, so few have to make way.
+	for i := range b.heavier {
+		for ; i > 0 && b.compare(b.heavier[i], b.heavier[i-1]) < 0; i-- {
+			b.heavier[i], b.heavier[i-1] = b.heavier[i-1], b.heavier[i]
+		}
+	}
+}
+
+// lightest returns the worker with the least load that may get one lease more,
+// or nobody.
+func (b *burdens) lightest() int {
+	best := nobody
+	for w := range b.of {
+		if b.fits(w) && (best == nobody || b.of[w].kbps < b.of[best].kbps) {
+			best = w
+		}
+	}
+	return best
+}
+
+// heaviestMove returns a lease for to, of the worker with most load that has one
+// which fits into the difference; -1 when there is none.
+func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
+	for _, from := range b.heavier {
+		gap := b.of[from].kbps - b.of[to].kbps
+		if gap <= least {
+			break
+		}
+		if gap <= certain*math.Sqrt(max(0, b.of[from].doubt+b.of[to].doubt)) {
+			continue
+		}
+		if at := b.closest(b.movable[from], gap); at >= 0 {
+			return from, at
+		}
+	}
+	return nobody, -1
+}
+
+// closest returns the place of the lease that is closest to half of the gap and not
+// too heavy for it; of equals the one with the first row. -1 when there is none.
+func (b *burdens) closest(list []int, gap float64) int {
+	half := gap / 2
+	from := func(weight float64) int { // the first lease that has at least weight
+		i, _ := slices.BinarySearchFunc(list, weight, func(row int, w float64) int { return cmp.Compare(b.weight[row], w) })
+		return i
+	}
+	best, above := -1, from(math.Nextafter(half, math.Inf(1)))
+	if above > 0 {
+		best = from(b.weight[list[above-1]])
+	}
+	if above == len(list) || b.weight[list[above]] > heaviest*gap {
+		return best
+	}
+	if best < 0 {
+		return above
+	}
+	lower, upper := half-b.weight[list[best]], b.weight[list[above]]-half
+	if upper < lower || (upper == lower && list[above] < list[best]) {
+		return above
+	}
+	return best
+}
+
+// weights returns what each lease counts for. One that was not measured yet is
+// taken for an average one; and each counts for something, so that leases
+// without data are shared out too.
+func weights(rows []row) []float64 {
+	sum, n := 0.0, 0
+	for i := range rows {
+		if r := &rows[i]; !r.Finished() && r.kbps >= 0 {
+			sum += r.kbps
+			n++
+		}
+	}
+	mean := 0.0
+	if n > 0 {
+		mean = sum / float64(n)
+	}
+	base := idleShare * mean
+	if base == 0 {
+		base = 1
+	}
+	weight := make([]float64, len(rows))
+	for i := range rows {
+		kbps := rows[i].kbps
+		if kbps < 0 {
+			kbps = mean
+		}
+		weight[i] = base + kbps
+	}
+	return weight
+}

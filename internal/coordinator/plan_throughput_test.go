@@ -1,0 +1,223 @@
+package coordinator
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+var workerNames = []string{"a", "b", "c", "d", "e", "f"}
+
+// drawLoads makes a healthy table of leases with some throughput each.
+func drawLoads(t *rapid.T, workers []string) []row {
+	n := rapid.IntRange(0, 60).Draw(t, "leases")
+	most := rapid.SampledFrom([]float64{0, 1, 100, 1e6}).Draw(t, "most")
+	rows := make([]row, n)
+	for i := range rows {
+		o := rapid.SampledFrom(workers).Draw(t, "owner")
+		rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+		rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
+		rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, most / 100, most / 3, most}).Draw(t, "kbps")
+		rows[i].ThroughputKBps = rows[i].kbps
+	}
+	return rows
+}
+
+// evenOut lets every worker carry out its plan, hands over at once, and returns
+// the keys of the leases that moved.
+func evenOut(truth []row, workers []string, limit int) (moved []string) {
+	listed := slices.Clone(truth)
+	for _, w := range workers {
+		v := view{me: w, rows: slices.Clone(listed), asks: 1, by: leases.BalanceThroughput, calm: true, max: limit}
+		for i := range v.rows {
+			v.rows[i].busy = v.rows[i].Owner == w
+			if v.rows[i].busy {
+				v.asks = -1
+			}
+		}
+		for actions := plan(v); len(actions) > 0; actions = plan(v) {
+			for _, a := range actions {
+				i := slices.IndexFunc(truth, func(r row) bool { return r.Key == a.row.Key })
+				if truth[i].Owner == a.row.Owner { // no conflict
+					truth[i].Owner, truth[i].NativeOwner = w, w
+					moved = append(moved, a.row.Key)
+					if v.asks > 0 {
+						v.asks--
+					}
+				}
+				v.rows[i] = truth[i]
+				v.rows[i].busy = true
+			}
+		}
+	}
+	return moved
+}
+
+// TestPlanThroughputEvensOut: whatever the leases deliver, the workers come to
+// rest soon, with loads that differ little or by less than one lease, and no
+// lease travels.
+func TestPlanThroughputEvensOut(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		workers := workerNames[:rapid.IntRange(1, 6).Draw(t, "workers")]
+		rows := drawLoads(t, workers[:rapid.IntRange(1, len(workers)).Draw(t, "old")])
+		limit := rapid.SampledFrom([]int{0, 0, 100}).Draw(t, "max")
+		moves, rounds := 0, 0
+		for ; rounds < 10; rounds++ {
+			moved := evenOut(rows, workers, limit)
+			if len(moved) == 0 {
+				break
+			}
+			moves += len(moved)
+		}
+		require.Less(t, rounds, 10, "comes to rest")
+		require.LessOrEqual(t, moves, 2*len(rows))
+		weight, load, least, total := naiveWeights(rows), map[string]float64{}, map[string]float64{}, 0.0
+		for _, r := range rows {
+			load[r.Owner] += weight[r.Key]
+			total += weight[r.Key]
+			if l, ok := least[r.Owner]; !ok || weight[r.Key] < l {
+				least[r.Owner] = weight[r.Key]
+			}
+		}
+		low := math.Inf(1)
+		for _, w := range workers {
+			low = min(low, load[w])
+		}
+		if len(rows) == 0 {
+			return
+		}
+		known := min(len(load)+1, len(workers)) // one without leases is known to itself only
+		for _, w := range workers {
+			gap := load[w] - low
+			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviest)*(1+1e-9), "%s of %v: less than its least lease would even out", w, load)
+		}
+	})
+}
+
+func TestPlanThroughputKeepsTheCap(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawLoads(t, workerNames[:3])
+		limit := rapid.IntRange(1, 30).Draw(t, "max")
+		count := func() map[string]int {
+			n := map[string]int{}
+			for _, r := range rows {
+				n[r.Owner]++
+			}
+			return n
+		}
+		before := count()
+		evenOut(rows, workerNames[:4], limit)
+		for w, n := range count() {
+			require.LessOrEqual(t, n, max(limit, before[w]))
+		}
+	})
+}
+
+// TestPlanThroughputWithoutData shares out by number what delivers nothing.
+func TestPlanThroughputWithoutData(t *testing.T) {
+	t.Parallel()
+	for _, kbps := range []float64{-1, 0, 7} {
+		rows := make([]row, 40)
+		for i := range rows {
+			rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: "a", NativeOwner: "a"}, kbps: kbps}
+		}
+		for range 3 {
+			evenOut(rows, workerNames[:4], 0)
+		}
+		n := map[string]int{}
+		for _, r := range rows {
+			n[r.Owner]++
+		}
+		for _, w := range workerNames[:4] {
+			require.InDelta(t, 10, n[w], 1, "%v", n)
+		}
+	}
+}
+
+// TestPlansAreDisjoint: workers that all know of each other and see the same
+// rows never want the same lease.
+func TestPlansAreDisjoint(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawRows(t)
+		workers := []string{"a", "b", "c", "d", "e"}
+		for i, w := range workers { // each is seen
+			l := leases.Lease{Key: fmt.Sprintf("known-%d", i), Owner: w, NativeOwner: w}
+			l.Checkpoint.SequenceNumber = "17"
+			rows = append([]row{{Lease: l}}, rows...)
+		}
+		slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
+		by := rapid.SampledFrom([]leases.Balance{leases.BalanceLeaseCount, leases.BalanceThroughput}).Draw(t, "by")
+		limit := rapid.SampledFrom([]int{0, 8}).Draw(t, "max")
+		for i := range rows {
+			rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, 1, 50}).Draw(t, "kbps")
+			rows[i].waited, rows[i].busy = 0, false
+			if rows[i].expired { // the holders of a living worker know better
+				rows[i].Owner, rows[i].CheckpointOwner = "z", ""
+			}
+		}
+		wanted := map[string]string{}
+		for _, w := range workers {
+			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: by, calm: true, max: limit}
+			for i := range v.rows {
+				v.rows[i].busy = v.rows[i].ActualOwner() == w
+			}
+			for _, a := range plan(v) {
+				require.Empty(t, wanted[a.row.Key], "%s and %s want %s (%s)", wanted[a.row.Key], w, a.row.Key, a.reason)
+				wanted[a.row.Key] = w
+			}
+		}
+	})
+}
+
+// TestPlanThroughputLeavesChanceAlone: of two workers that differ by what may be
+// chance, none gets a lease.
+func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawLoads(t, workerNames[:2])
+		vary := rapid.SampledFrom([]float64{0, 0.01, 0.1, 1}).Draw(t, "vary")
+		weight, load, doubt := naiveWeights(rows), map[string]float64{}, 0.0
+		for i, r := range rows {
+			rows[i].doubt = math.Pow(vary*weight[r.Key], 2)
+			doubt += rows[i].doubt
+			load[r.Owner] += weight[r.Key]
+		}
+		sure := math.Abs(load["a"]-load["b"]) > certain*math.Sqrt(doubt)
+		for _, w := range workerNames[:2] {
+			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: leases.BalanceThroughput, calm: true}
+			for i := range v.rows {
+				v.rows[i].busy = v.rows[i].Owner == w
+			}
+			actions := plan(v)
+			require.True(t, sure || len(actions) == 0, "%v of %v", actions, load)
+			for i := range v.rows {
+				v.rows[i].doubt = 0
+			}
+			require.LessOrEqual(t, len(actions), len(plan(v)))
+		}
+	})
+}
+
+// TestPlanThroughputRestlessLeases stay where they are, but for a worker that has
+// just come.
+func TestPlanThroughputRestlessLeases(t *testing.T) {
+	t.Parallel()
+	rows := make([]row, 12)
+	for i := range rows {
+		owner := workerNames[i%3/2] // a has eight, b four
+		rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner}, kbps: 100, restless: true}
+	}
+	require.Empty(t, evenOut(slices.Clone(rows), workerNames[:2], 0))
+	require.NotEmpty(t, evenOut(rows, workerNames[:3], 0), "c has none")
+}

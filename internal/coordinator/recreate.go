@@ -1,0 +1,395 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// A row that vanishes under its holder (by hand, by a time to live, by a partial
+// restore) says nothing about the shard. The holder knows where the shard
+// stands, so it makes the row again, while it may trust its lease:
+//
+//	holder              store              others
+//	c=7, X              c=7, X
+//	                    (no row)           delete
+//	c=7 renew       ->  conflict: none
+//	get             ->  none
+//	create c=8, X   ->  c=8, X             trusted from the sending of this
+//
+// The counter goes on, so that what the holder had sent before cannot take
+// effect, and no later owner gets a counter that an earlier one had.
+
+// A row that is deleted again and again is deleted on purpose: after so many
+// re-creations within this time its shard is left alone.
+const (
+	maxRecreated  = 3
+	recreatedTime = time.Hour
+)
+
+// VanishedError says that a row vanished under its holder, which could not make
+// it again where it stood. The shard is not read by this worker then.
+type VanishedError struct {
+	// Held is the row as the worker held it: Checkpoint is where the shard stands.
+	Held leases.Lease
+	// Current is the row that stands in its place and starts behind Held; nil when
+	// the row was deleted too often to be made again.
+	Current *leases.Lease
+	// Since is when that was found out, by the local clock.
+	Since time.Time
+}
+
+// Error implements error.
+func (e *VanishedError) Error() string {
+	held := position(e.Held)
+	if e.Current == nil {
+		return fmt.Sprintf("leases: row %q was deleted more than %d times within %s and is not made again: find out who deletes it (a person, a time to live, a worker of another library "+
+			"that does not know the stream), then go on with `kclctl leases restore -at %s %s`", e.Held.Key, maxRecreated, recreatedTime, held, e.Held.Key)
+	}
+	return fmt.Sprintf("leases: row %q was deleted and made again by somebody else: this worker stood at %s, and the row starts behind that, at %s (owner %q): "+
+		"records between the two may be left out; to read them move it back, `kclctl leases set-checkpoint %s %s`, else start this worker again",
+		e.Held.Key, held, position(*e.Current), e.Current.ActualOwner(), e.Held.Key, held)
+}
+
+// position is where a row stands, for people.
+func position(l leases.Lease) string {
+	if l.Checkpoint.IsSentinel() && !l.PinnedAt.IsZero() {
+		return leases.Origin{Kind: l.Checkpoint.String(), At: l.PinnedAt}.String() // LATEST@2026-...
+	}
+	return l.Checkpoint.String()
+}
+
+// vanishings is what the holders of one worker know of rows that vanished. It is
+// safe for concurrent use.
+type vanishings struct {
+	mu   sync.Mutex                 // guards the fields below
+	made map[string][]time.Duration // when rows were made again, monotonic
+	lost map[string]*lostRow        // rows that were not
+}
+
+// lostRow is a row that could not be made again.
+type lostRow struct {
+	err *VanishedError
+	// mended is since when the listings show the row in order, monotonic; zero when
+	// they do not. One listing proves nothing: it may be from before the deletion.
+	mended time.Duration
+}
+
+// mendedTime is for how long a row must be in order before it is forgotten.
+const mendedTime = time.Minute
+
+// may tells whether a row may be made again at the time now.
+func (v *vanishings) may(key string, now time.Duration) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	recent := slices.DeleteFunc(v.made[key], func(at time.Duration) bool { return now-at >= recreatedTime })
+	if len(recent) == 0 {
+		delete(v.made, key)
+		return true
+	}
+	v.made[key] = recent
+	return len(recent) < maxRecreated
+}
+
+func (v *vanishings) note(key string, at time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.made == nil {
+		v.made = map[string][]time.Duration{}
+	}
+	v.made[key] = append(v.made[key], at)
+}
+
+func (v *vanishings) lose(e *VanishedError) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lost == nil {
+		v.lost = map[string]*lostRow{}
+	}
+	v.lost[e.Held.Key] = &lostRow{err: e}
+}
+
+// see takes in the rows that were listed at the time now: one that is there again,
+// and does not start behind where it stood, is in order.
+func (v *vanishings) see(now time.Duration, rows map[string]leases.Lease) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for key, l := range v.lost {
+		row, there := rows[key]
+		switch {
+		case !there || (l.err.Current != nil && startsBehind(row, l.err.Held)):
+			l.mended = 0
+		case l.mended == 0:
+			l.mended = now
+		case now-l.mended >= mendedTime:
+			delete(v.lost, key)
+		}
+	}
+}
+
+func (v *vanishings) all() []*VanishedError {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var all []*VanishedError
+	for _, key := range slices.Sorted(maps.Keys(v.lost)) {
+		if l := v.lost[key]; l.mended == 0 {
+			all = append(all, l.err)
+		}
+	}
+	return all
+}
+
+// Vanished returns the rows that vanished under this worker and that it could not
+// make again where they stood, sorted by key. One that is there again, from where
+// it stood or from before, is in order and left out.
+func (c *Coordinator) Vanished() []*VanishedError { return c.cfg.vanished.all() }
+
+// recovery is what became of a row that had vanished.
+type recovery int
+
+const (
+	recovered recovery = iota // the row is there again, and this worker's
+	settled                   // nothing is left to be written
+	undecided                 // the store failed: to be tried anew
+	gone                      // the lease is lost
+)
+
+// confirm reads the row after a write that found none.
+func (h *Holder) confirm(ctx context.Context) (*leases.Lease, error) {
+	call, cancel := h.call(ctx)
+	defer cancel()
+	row, err := h.cfg.Store.Get(call, h.Lease().Key)
+	if errors.Is(err, leases.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+// recover answers a write of c that found no row, or in current one that was made
+// anew: it gets the row back, if the lease still counts. last is the attempt.
+func (h *Holder) recover(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
+	if current != nil {
+		return h.retake(ctx, c, *current)
+	}
+	return h.recreate(ctx, c, last)
+}
+
+// recreate makes the row again, as it was last accepted. c is the change that
+// found none, and last the attempt at it.
+func (h *Holder) recreate(ctx context.Context, c *change, last attempt) (recovery, error) {
+	row := h.Lease()
+	if end, ended := h.endOf(row, last); ended {
+		// Whoever removes finished rows does so once the children have begun. When
+		// they have not, they need the row: it says that they may.
+		began, err := h.childrenBegan(ctx, end)
+		if err != nil {
+			return undecided, err
+		}
+		if began {
+			h.accept(end, last.sent) // as if it were there: nothing is left to be read
+			return settled, nil
+		}
+	}
+	switch {
+	case !h.cfg.Accept(row): // the stream is not read any more
+		return h.giveUp(c, "deleted"), nil
+	case c.last && len(h.unknown) > 0:
+		// It may have taken effect before: then the row was another one's to keep.
+		return settled, nil
+	case !h.cfg.vanished.may(row.Key, h.clock.now().mono):
+		e := &VanishedError{Held: row, Since: time.Now()}
+		h.cfg.vanished.lose(e)
+		h.log.Error("row of the lease is deleted again and again and is not made again, its shard is not read", "checkpoint", position(row), "err", e)
+		return h.giveUp(c, "deleted"), nil
+	case !h.Valid():
+		return gone, nil
+	}
+	a := attempt{to: h.again(c, row), set: leases.AttrAll, sent: h.clock.now(), recreates: true}
+	call, cancel := h.call(ctx)
+	defer cancel()
+	err := h.cfg.Store.Create(call, a.to)
+	if err == nil {
+		h.took(a, a.to)
+		return h.back(c), nil
+	}
+	conflict, ok := errors.AsType[*leases.ConflictError](err)
+	if !ok {
+		h.keep(a)
+		return undecided, err
+	}
+	if conflict.Current == nil {
+		return undecided, err // gone once more, or no lease
+	}
+	if mine, ok := h.mine(conflict.Current, a); ok {
+		h.took(mine, *conflict.Current)
+		return h.back(c), nil
+	}
+	return h.retake(ctx, c, *conflict.Current)
+}
+
+// endOf returns the row at its end, when it has come there or may have.
+func (h *Holder) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
+	if row.Finished() {
+		return row, true
+	}
+	for _, a := range append(slices.Clone(h.unknown), last) {
+		if a.to.Finished() {
+			return a.to, true
+		}
+	}
+	return leases.Lease{}, false
+}
+
+// childrenBegan tells whether all children of a finished row have been read from.
+func (h *Holder) childrenBegan(ctx context.Context, row leases.Lease) (bool, error) {
+	for _, id := range row.Children {
+		key := id
+		if row.Stream != "" {
+			key = row.Stream + ":" + id
+		}
+		call, cancel := h.call(ctx)
+		child, err := h.cfg.Store.Get(call, key)
+		cancel()
+		switch {
+		case errors.Is(err, leases.ErrNotFound):
+			return false, nil
+		case err != nil:
+			return false, err
+		case !child.Started():
+			return false, nil
+		}
+	}
+	return len(row.Children) > 0, nil
+}
+
+// again is the row as it is made again for c: a lease that is given back has no
+// owner then.
+func (h *Holder) again(c *change, row leases.Lease) leases.Lease {
+	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
+	if c.last {
+		row.Owner = ""
+	}
+	row.Counter++
+	return row
+}
+
+// back is what it means for c that the row is there again.
+func (h *Holder) back(c *change) recovery {
+	if c.last {
+		return settled
+	}
+	return recovered
+}
+
+// giveUp ends the lease, or the attempt to give it back.
+func (h *Holder) giveUp(c *change, reason string) recovery {
+	if c.last {
+		return settled
+	}
+	h.lose(reason)
+	return gone
+}
+
+// took takes in that the attempt a made row, which is in the table now.
+func (h *Holder) took(a attempt, row leases.Lease) {
+	h.accept(row, a.sent)
+	if !a.recreates {
+		return
+	}
+	h.cfg.vanished.note(row.Key, h.clock.now().mono)
+	h.cfg.Metrics.LeaseRowRecreated()
+	h.log.Warn("row of the lease was deleted while it was held, and is made again where it stood: look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
+		"checkpoint", position(row), "lease_counter", row.Counter)
+}
+
+// remade tells whether current is not the row that is held, but one that was made
+// anew after that was deleted: counters of one row only grow.
+func remade(held, current leases.Lease) bool { return current.Counter < held.Counter }
+
+// retake makes a row that somebody else made in place of the held one this
+// worker's again, and puts it back to where it stood, unless it has an owner.
+func (h *Holder) retake(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
+	held := h.Lease()
+	owner := current.ActualOwner()
+	free := owner == "" || owner == h.cfg.WorkerID
+	if !free || (current.Started() && current.Checkpoint.Compare(held.Checkpoint) > 0) {
+		if startsBehind(current, held) {
+			e := &VanishedError{Held: held, Current: &current, Since: time.Now()}
+			h.cfg.vanished.lose(e)
+			h.log.Error("row of the lease was deleted, and another one starts behind where it stood: records may be left out",
+				"checkpoint", position(held), "start", position(current), "lease_owner", owner, "err", e)
+		}
+		return h.giveUp(c, "taken"), nil
+	}
+	if !h.Valid() {
+		return gone, nil
+	}
+	to := h.again(c, amended(current, held, leases.AttrAll))
+	to.Counter, to.PinnedAt = max(current.Counter, held.Counter)+1, held.PinnedAt
+	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.now(), recreates: true}
+	call, cancel := h.call(ctx)
+	defer cancel()
+	err := h.cfg.Store.Update(call, leases.Update{Read: current, Expect: leases.AttrAll, To: to, Set: leases.AttrAll})
+	if err == nil {
+		h.took(a, a.to)
+		return h.back(c), nil
+	}
+	if _, ok := errors.AsType[*leases.ConflictError](err); !ok {
+		h.keep(a)
+	}
+	return undecided, err
+}
+
+// startsBehind tells whether a reader of row current may leave records out that a
+// reader of held would have come to.
+func startsBehind(current, held leases.Lease) bool {
+	switch {
+	case current.Started():
+		return current.Checkpoint.Compare(held.Checkpoint) > 0
+	case current.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon:
+		return false
+	case current.Checkpoint == held.Checkpoint:
+		return current.PinnedAt.IsZero() != held.PinnedAt.IsZero() || current.PinnedAt.After(held.PinnedAt)
+	}
+	// It starts at a time. What was read of the shard began at the origin.
+	return current.PinnedAt.IsZero() || held.Origin.IsZero() || held.Origin.At.IsZero() || current.PinnedAt.After(held.Origin.At)
+}
+
+// amended is l with the attributes of set taken from m, but for those that say
+// nothing in m.
+func amended(l, m leases.Lease, set leases.Attr) leases.Lease {
+	for a := leases.Attr(1); a < leases.AttrAll; a <<= 1 {
+		if set.Has(a) && (!m.Same(a, leases.Lease{}) || amendAttrs&a == 0) {
+			l = l.With(a, m)
+		}
+	}
+	return l
+}
+
+// amendAttrs are the attributes that others than the owner write as well, without
+// the counter.
+const amendAttrs = leases.AttrParents | leases.AttrHashKeyRange | leases.AttrPinnedAt | leases.AttrStreamCreated |
+	leases.AttrApplication | leases.AttrStreamARN | leases.AttrOrigin | leases.AttrPaused | leases.AttrReset
+
+// Amend tells the holder what was written to its row beside it: the attributes of
+// set that are not empty in row. Those that only the owner writes are left as they
+// are. Were the row to vanish, it is made again with them.
+func (h *Holder) Amend(row leases.Lease, set leases.Attr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	set &= amendAttrs
+	if h.row.Started() {
+		set &^= leases.AttrPinnedAt // no time belongs to a number
+	}
+	h.row = amended(h.row, row, set)
+}

@@ -1,0 +1,390 @@
+package coordinator_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// vanish deletes the only row behind everybody's back.
+func (f *fleet) vanish() { f.erase(first) }
+
+func (f *fleet) erase(key string) {
+	f.erased[key] = time.Now()
+	require.NoError(f.t, f.store.Delete(context.Background(), leases.Lease{Key: key}, 0))
+}
+
+func (f *fleet) requireNoRow() {
+	_, err := f.store.Get(context.Background(), first)
+	require.ErrorIs(f.t, err, leases.ErrNotFound)
+}
+
+// idle is a consumer that does nothing until it is asked to finish.
+func idle(c *coordinator.Config) {
+	c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+		select {
+		case <-h.Stopping():
+		case <-ctx.Done():
+		}
+	}
+}
+
+func TestL17RowDeletedUnderItsHolderIsMadeAgain(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		f.edit(func(l *leases.Lease) {
+			l.Checkpoint, l.PinnedAt = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, created
+		})
+		h.Amend(f.row(), leases.AttrAll)
+		before := f.row()
+		f.vanish()
+		time.Sleep(3500 * time.Millisecond) // a renewal
+		after := f.row()
+		require.Equal(t, before.Counter+2, after.Counter, "the counter goes on, and the renewal is written on top")
+		require.Equal(t, kcl.SentinelTrimHorizon, after.Checkpoint.SequenceNumber, "as last accepted")
+		require.Equal(t, created, after.PinnedAt)
+		require.Equal(t, "a", after.Owner)
+		require.Equal(t, "a", after.NativeOwner)
+		require.True(t, h.Valid())
+		require.NoError(t, ctx.Err())
+
+		require.NoError(t, h.Prepare(ctx, number(7), []byte("state")))
+		require.NoError(t, h.SetChildren(ctx, []string{"x"}))
+		f.vanish()
+		require.NoError(t, h.Checkpoint(ctx, number(9)), "a checkpoint makes it again, and is written on top")
+		require.Equal(t, number(9), f.row().Checkpoint)
+		require.Equal(t, []string{"x"}, f.row().Children)
+		require.Equal(t, after.Counter+4, f.row().Counter, "prepared, children, again, checkpoint")
+		lines := f.warned.take()
+		require.Len(t, lines, 2)
+		for _, text := range []string{"deleted while it was held", "time to live", "partial restore"} {
+			require.Contains(t, lines[0], text)
+		}
+	})
+}
+
+func TestRowDeletedUnderAnIdleFleetLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 12)
+		f.start("a")
+		f.start("b")
+		time.Sleep(time.Minute)
+		f.requireBalance("a", "b")
+		f.reset()
+		for _, row := range mustList(t, f.store) {
+			f.erase(row.Key)
+		}
+		time.Sleep(time.Minute)
+		// A listing between two of the rows may show a fleet out of balance: leases can move, in order.
+		f.requireBalance("a", "b")
+		require.Zero(t, f.repeats())
+		require.Less(t, f.longestGap(), 5*time.Second)
+	})
+}
+
+// TestRecreationWhoseAnswerIsLost lets the row be made although the store says that
+// it failed, and lets the store's client send it twice.
+func TestRecreationWhoseAnswerIsLost(t *testing.T) {
+	for name, answer := range map[string]func(call memory.Call, apply func() error) error{
+		"lost":       func(_ memory.Call, apply func() error) error { _ = apply(); return errStore },
+		"sent twice": func(_ memory.Call, apply func() error) error { _ = apply(); return apply() },
+		"not sent":   func(memory.Call, func() error) error { return errStore },
+	} {
+		t.Run(name, func(t *testing.T) {
+			held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+				require.NoError(t, h.Checkpoint(ctx, number(1)))
+				once := false
+				a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+					if call.Op == "create" && !once {
+						once = true
+						return answer(call, apply)
+					}
+					return apply()
+				})
+				before := f.row()
+				f.vanish()
+				require.NoError(t, h.Checkpoint(ctx, number(2)))
+				require.Equal(t, number(2), f.row().Checkpoint)
+				require.Equal(t, before.Counter+2, f.row().Counter)
+				require.True(t, once)
+				require.Empty(t, a.coord.Vanished())
+			})
+		})
+	}
+}
+
+// TestTrustCountsFromTheRecreation lets the creation take long: others see the new
+// counter only after it was sent.
+func TestTrustCountsFromTheRecreation(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		f.vanish()
+		var sent atomic.Pointer[time.Time]
+		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			switch {
+			case call.Op == "create":
+				now := time.Now()
+				sent.Store(&now)
+				time.Sleep(2 * time.Second)
+				return apply()
+			case sent.Load() != nil:
+				return errStore // no renewal after it
+			}
+			return apply()
+		})
+		<-ctx.Done()
+		require.Equal(t, 9500*time.Millisecond, time.Since(*sent.Load()))
+		require.False(t, h.Valid())
+	})
+}
+
+func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+		require.NoError(t, h.Checkpoint(ctx, number(1)))
+		thaw := make(chan struct{})
+		late := make(chan error, 100)
+		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+			if call.Op == "update" {
+				go func() { <-thaw; late <- apply() }() // ends with thaw
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		<-ctx.Done()
+		f.vanish()
+		a.client.SetFault(nil)
+		close(thaw)
+		synctest.Wait()
+		require.NotEmpty(t, late)
+		require.ErrorIs(t, h.Checkpoint(context.Background(), number(2)), kcl.ErrLeaseLost)
+		f.requireNoRow()
+	})
+}
+
+// TestFinishedRow says what becomes of one that vanishes: once the children have
+// begun nobody needs it, and before that it says that they may.
+func TestFinishedRowThatVanishes(t *testing.T) {
+	for name, start := range map[string]kcl.ExtendedSequenceNumber{
+		"children have begun":     number(100),
+		"children are still to":   {SequenceNumber: kcl.SentinelTrimHorizon},
+		"children have ended too": shardEnd,
+	} {
+		for _, accepted := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+					require.NoError(t, f.store.Create(ctx, leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}))
+					require.NoError(t, h.SetChildren(ctx, []string{"child"}))
+					if !accepted { // it is, but the answer is lost
+						once := false
+						a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+							err := apply()
+							if call.Op == "update" && !once {
+								once = true
+								f.vanish()
+								return errStore
+							}
+							return err
+						})
+					}
+					require.NoError(t, h.Checkpoint(ctx, shardEnd))
+					if accepted {
+						f.vanish()
+						time.Sleep(4 * time.Second)
+					}
+					if start.SequenceNumber == kcl.SentinelTrimHorizon {
+						require.Equal(t, shardEnd, f.row().Checkpoint)
+						return
+					}
+					f.requireNoRow()
+					require.True(t, h.Lease().Finished())
+					require.NoError(t, ctx.Err(), "it ended as it should")
+				})
+			})
+		}
+	}
+}
+
+func TestRowOfAStreamThatWasLeftIsNotMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var mu sync.Mutex
+		left := false
+		a := f.start("a", func(c *coordinator.Config) {
+			c.Accept = func(leases.Lease) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return !left
+			}
+		})
+		time.Sleep(time.Minute)
+		mu.Lock()
+		left = true
+		mu.Unlock()
+		f.vanish()
+		time.Sleep(time.Minute)
+		f.requireNoRow()
+		a.stop()
+		require.NoError(t, a.err)
+		f.requireNoRow()
+	})
+}
+
+// TestRowThatVanishesBeforeAReleaseIsGivenBack deletes it between the last renewal
+// and a stop. Nobody else knows where the shard stands.
+func TestRowThatVanishesBeforeAReleaseIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		a := f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				require.NoError(t, h.Checkpoint(ctx, number(5)))
+				<-h.Stopping()
+			}
+		})
+		time.Sleep(time.Minute)
+		before := f.row()
+		f.vanish()
+		a.stop()
+		require.NoError(t, a.err)
+		after := f.row()
+		require.Equal(t, number(5), after.Checkpoint)
+		require.Empty(t, after.ActualOwner())
+		require.Greater(t, after.Counter, before.Counter)
+	})
+}
+
+// TestRowMadeAnewBySomebodyElse says who keeps a shard whose row was deleted and
+// made again by another process, and from where.
+func TestRowMadeAnewBySomebodyElse(t *testing.T) {
+	pin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	latest := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}
+	horizon := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}
+	origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
+	for name, tc := range map[string]struct {
+		made        leases.Lease
+		kept, wrong bool
+	}{
+		"free, at the start":             {made: leases.Lease{Checkpoint: horizon}, kept: true},
+		"free, at a later tip":           {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Hour)}, kept: true},
+		"free, behind":                   {made: leases.Lease{Checkpoint: number(3)}, kept: true},
+		"free, ahead":                    {made: leases.Lease{Checkpoint: number(9)}, wrong: true},
+		"free, finished":                 {made: leases.Lease{Checkpoint: shardEnd}, wrong: true},
+		"ours, from a backup":            {made: leases.Lease{Checkpoint: number(3), Owner: "a", Counter: 1}, kept: true},
+		"another's, from the start":      {made: leases.Lease{Checkpoint: horizon, Owner: "z", Counter: 1}},
+		"another's, from the origin":     {made: leases.Lease{Checkpoint: latest, PinnedAt: pin, Owner: "z", Counter: 1}},
+		"another's, from a later tip":    {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Second), Owner: "z", Counter: 1}, wrong: true},
+		"another's, from an unknown tip": {made: leases.Lease{Checkpoint: latest, Owner: "z", Counter: 1}, wrong: true},
+		"another's, ahead":               {made: leases.Lease{Checkpoint: number(9), Owner: "z", Counter: 1}, wrong: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, between := range []bool{false, true} { // made between the look and the creation, or before
+				held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+					for n := range 5 {
+						require.NoError(t, h.Checkpoint(ctx, number(n+1)))
+					}
+					h.Amend(leases.Lease{Origin: origin}, leases.AttrOrigin)
+					tc.made.Key, tc.made.ShardID, tc.made.ThroughputKBps, tc.made.StreamCreated = first, first, -1, pin
+					make := func() { require.NoError(t, f.store.Create(context.Background(), tc.made)) }
+					before := f.row()
+					f.vanish()
+					if between {
+						once := false
+						a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+							if call.Op == "create" && !once {
+								once = true
+								make()
+							}
+							return apply()
+						})
+					} else {
+						make()
+					}
+					err := h.Checkpoint(ctx, number(6))
+					if tc.kept {
+						require.NoError(t, err)
+						require.Equal(t, before.Counter+2, f.row().Counter)
+						require.Equal(t, number(6), f.row().Checkpoint)
+						require.Equal(t, "a", f.row().Owner)
+						require.Equal(t, pin, f.row().StreamCreated, "what was not known is kept")
+						require.True(t, f.row().PinnedAt.IsZero())
+						require.Empty(t, a.coord.Vanished())
+						return
+					}
+					require.ErrorIs(t, err, kcl.ErrLeaseLost)
+					require.Equal(t, tc.made.Owner, f.row().Owner, "nothing is stolen back")
+					if !tc.wrong {
+						require.Empty(t, a.coord.Vanished())
+						return
+					}
+					require.Len(t, a.coord.Vanished(), 1)
+					text := a.coord.Vanished()[0].Error()
+					require.Contains(t, text, "stood at 5")
+					require.Contains(t, text, "set-checkpoint "+first+" 5")
+					require.Contains(t, strings.Join(f.warned.take(), ""), "level=ERROR")
+				})
+			}
+		})
+	}
+}
+
+// TestRowDeletedOnPurpose deletes it again and again.
+func TestRowDeletedOnPurpose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.period = time.Minute
+		a := f.start("a")
+		time.Sleep(61 * time.Second)
+		for range 3 {
+			f.vanish()
+			time.Sleep(10 * time.Minute)
+			require.Equal(t, "a", f.row().Owner)
+			require.Empty(t, a.coord.Vanished())
+		}
+		f.vanish()
+		time.Sleep(10 * time.Second)
+		f.requireNoRow()
+		lost := a.coord.Vanished()
+		require.Len(t, lost, 1)
+		require.Equal(t, number(31), lost[0].Held.Checkpoint)
+		require.Contains(t, lost[0].Error(), "kclctl leases restore -at 31 "+first)
+		require.Contains(t, strings.Join(f.warned.take(), ""), "level=ERROR")
+		require.Equal(t, map[string]int{"a": 1}, f.load(), "the other goes on")
+
+		time.Sleep(time.Hour)
+		f.requireNoRow()
+		require.Len(t, a.coord.Vanished(), 1)
+		require.NoError(t, f.store.Create(t.Context(), leases.Lease{Key: first, ShardID: first, Checkpoint: number(31), ThroughputKBps: -1}))
+		time.Sleep(5 * time.Second)
+		require.Empty(t, a.coord.Vanished())
+		f.requireBalance("a")
+		f.vanish() // an hour later it is no habit
+		time.Sleep(10 * time.Second)
+		require.Equal(t, "a", f.row().Owner)
+	})
+}
+
+func TestOneStaleListingDoesNotMendARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.store.SetListLag(5 * time.Second)
+		a := f.start("a", idle)
+		time.Sleep(time.Minute)
+		for range 4 {
+			f.vanish()
+			time.Sleep(4 * time.Second)
+		}
+		time.Sleep(20 * time.Second)
+		f.requireNoRow()
+		require.Len(t, a.coord.Vanished(), 1)
+	})
+}

@@ -1,0 +1,161 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/usercode"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// reportPeriod is how often a worker reports, less up to a tenth. A leader of
+// the KCL gives nothing to a worker that has not for 60 s.
+const reportPeriod = 20 * time.Second
+
+// maxUnknownReports bounds the reports that are remembered while none is accepted.
+// An older one that still lands is out of date in a minute anyway.
+const maxUnknownReports = 8
+
+// newestFeature is what a worker of this library supports: the migration to a
+// single table.
+const newestFeature = 1
+
+// maxSamples is how many values of a metric are reported.
+const maxSamples = 10
+
+// reporter tells the leader of a KCL 3.x fleet that this worker is there, and how
+// much of its CPU is used. Who does not know that is judged by the throughput of its
+// leases. It stands where the KCL has WorkerMetricStatsReporter.
+type reporter struct {
+	cfg      *Config
+	store    leases.FleetStore
+	me       string
+	clock    *clock
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+	timeout  time.Duration
+	reported func()                 // the first report was accepted
+	last     func() context.Context // of what a stop must still get done
+
+	// written are the report that was accepted last and, of those since whose outcome
+	// is not known, the last few.
+	written []leases.WorkerMetrics
+	cpu     []float64 // the last samples
+}
+
+func newReporter(c *Coordinator, store leases.FleetStore) *reporter {
+	return &reporter{
+		cfg: &c.cfg, store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
+		timeout: c.cfg.FailoverTime, reported: c.Nudge, last: func() context.Context { return c.last },
+	}
+}
+
+// run reports until ctx ends, and takes the report back then: the leader is not
+// to count with a worker that has left.
+func (r *reporter) run(ctx context.Context) {
+	backoff := retry.New(time.Second, reportPeriod/2)
+	first, failing := true, false
+	r.cpu = nil
+	r.sample() // the beginning of the first one
+	for ctx.Err() == nil {
+		err := r.report(ctx)
+		switch {
+		case err == nil && first:
+			first = false
+			r.reported()
+			fallthrough
+		case err == nil:
+			failing = false
+			backoff.Reset()
+			_ = retry.Sleep(ctx, reportPeriod-jitter(reportPeriod/10))
+			r.sample()
+		default:
+			if !failing && ctx.Err() == nil {
+				r.log.Warn("worker cannot report to the leader, trying again", "err", err)
+			}
+			failing = true
+			_ = backoff.Wait(ctx)
+		}
+	}
+	r.forget(r.last())
+}
+
+func (r *reporter) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	m := r.cfg.ownMetrics(r.clock.wall())
+	if len(r.cpu) > 0 {
+		m.Stats[cpuMetric], m.Range[cpuMetric] = slices.Clone(r.cpu), []float64{100}
+	}
+	err := r.store.ReportWorker(ctx, m)
+	if err == nil {
+		r.written = nil
+	} else {
+		r.metrics.LeaseStoreError("report")
+	}
+	if len(r.written) >= maxUnknownReports {
+		r.written = slices.Delete(r.written, 1, 2)
+	}
+	r.written = append(r.written, m)
+	return err
+}
+
+// sample takes in how much of the CPU was used since the last one. A sensor that
+// knows nothing does not count as one that failed, which would keep leases away.
+func (r *reporter) sample() {
+	percent, ok := r.cfg.cpuUsed()
+	if !ok {
+		r.cpu = nil
+		return
+	}
+	if r.cpu = append(r.cpu, percent); len(r.cpu) > maxSamples {
+		r.cpu = r.cpu[1:]
+	}
+}
+
+// cpuUsed asks Config.CPU, which may be anybody's.
+func (c *Config) cpuUsed() (percent float64, ok bool) {
+	if c.CPU == nil {
+		return 0, false
+	}
+	if err := usercode.Contain(func() { percent, ok = c.CPU() }); err != nil {
+		c.Logger.Error("sensor of the CPU has failed, the worker does not report its CPU; see Config.CPU", "err", err)
+		return 0, false
+	}
+	return min(100, percent), ok && percent >= 0 // no NaN either
+}
+
+// ownMetrics is what a worker of this library reports, apart from samples.
+func (c *Config) ownMetrics(now time.Time) leases.WorkerMetrics {
+	now = now.Truncate(time.Second)
+	m := leases.WorkerMetrics{
+		Worker: c.WorkerID, Updated: now, Stats: map[string][]float64{}, Range: map[string][]float64{},
+		Support: newestFeature, SupportUpdated: now, Native: true,
+		MaxLeases: c.MaxLeasesForWorker, Handover: (c.handover() + time.Second - 1).Truncate(time.Second),
+	}
+	if m.MaxLeases <= 0 {
+		m.MaxLeases = -1
+	}
+	return m
+}
+
+// forget removes the report.
+func (r *reporter) forget(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	for _, m := range slices.Backward(r.written) {
+		err := r.store.ForgetWorker(ctx, m)
+		if err == nil {
+			return
+		}
+		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {
+			r.log.Warn("worker's report to the leader was not removed, and will be out of date in a minute", "err", err)
+			return
+		}
+	}
+}

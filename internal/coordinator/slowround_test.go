@@ -1,0 +1,75 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+)
+
+// A worker that joins gets its share on a table that takes its time for each write:
+// each lease moves once, and none lies between two owners until it has expired.
+func TestSharesMoveOnceOnASlowTable(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
+		t.Run(slow.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const shards = 200
+				f := newFleet(t, shards)
+				f.period = 4 * time.Second
+				f.start("a")
+				time.Sleep(20 * time.Second)
+				f.reset()
+				b := f.prepare("b")
+				b.client.SetFault(slowFor("update", slow))
+				b.run()
+				time.Sleep(time.Minute)
+				f.requireBalance("a", "b")
+				require.Equal(t, shards/2, f.moves())
+				require.Zero(t, f.repeats())
+				require.Less(t, f.longestGap(), 12*time.Second)
+			})
+		})
+	}
+}
+
+// MaxLeasesForWorker holds although listings do not show what was taken and asked for
+// a moment ago.
+func TestMaxLeasesWithAListThatLags(t *testing.T) {
+	eachSeed(t, ifLong(uint64(100), 25), func(t *testing.T, rng *rand.Rand) {
+		f := newFleet(t, 10+rng.IntN(40))
+		f.store.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
+		roll := newDice(rng)
+		most := map[string]int{}
+		var workers []*worker
+		for i := range 3 + roll(5) {
+			id := fmt.Sprintf("w%d", i)
+			most[id] = int(1 + roll(25))
+			workers = append(workers, f.start(id, maxLeases(most[id]), func(c *coordinator.Config) {
+				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+					select {
+					case <-h.Stopping():
+						time.Sleep(roll.upTo(3 * time.Second))
+					case <-ctx.Done():
+					}
+				}
+			}))
+			for range roll(20) {
+				time.Sleep(roll.upTo(time.Second))
+				workers[roll(int64(len(workers)))].coord.Nudge()
+			}
+		}
+		time.Sleep(time.Minute)
+		load := f.load()
+		for id, n := range load {
+			require.True(t, id == "" || n <= most[id], "%s has %d leases of %d: %v of %v", id, n, most[id], load, most)
+		}
+	})
+}

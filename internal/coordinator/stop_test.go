@@ -1,0 +1,101 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/memory"
+)
+
+// Run returns within ShutdownTimeout and a second, whatever the table does.
+func TestStopOnASilentTable(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ failover, shutdown time.Duration }{
+		{10 * time.Second, time.Second},
+		{10 * time.Second, 2 * time.Second},
+		{10 * time.Second, 30 * time.Second},
+		{time.Minute, 30 * time.Second},
+	} {
+		quick := func(c *coordinator.Config) { c.FailoverTime, c.ShutdownTimeout = tc.failover, tc.shutdown }
+		stop := func(t *testing.T, w *worker) {
+			begun := time.Now()
+			w.stop()
+			require.LessOrEqual(t, time.Since(begun), tc.shutdown+time.Second+50*time.Millisecond)
+		}
+		t.Run(fmt.Sprintf("native %v %v", tc.failover, tc.shutdown), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 4)
+				a := f.start("a", quick)
+				b := f.start("b", quick)
+				time.Sleep(40 * time.Second)
+				b.kill()
+				time.Sleep(tc.failover) // a is about to take, or takes
+				a.client.SetFault(memory.Silent)
+				time.Sleep(time.Duration(tc.shutdown.Milliseconds()%700) * time.Millisecond)
+				stop(t, a)
+			})
+		})
+		t.Run(fmt.Sprintf("KCL 3.x %v %v", tc.failover, tc.shutdown), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newKCL3Fleet(t, 4)
+				f.is3x()
+				a := f.start("a", quick)
+				time.Sleep(2 * time.Minute)
+				f.kill(a)
+				stop(t, a)
+			})
+		})
+	}
+}
+
+// A worker stops while a lease is handed over to it, and the owner completes that
+// between the worker's look and its write: the lease is free afterwards.
+func TestStopThatMeetsACompletedHandOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.start("a", func(c *coordinator.Config) {
+			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+				<-h.Stopping()
+				time.Sleep(4 * time.Second) // the end of a batch
+			}
+		})
+		time.Sleep(10 * time.Second)
+		b := f.start("b")
+		handedOver := func() (row leases.Lease) {
+			for _, l := range mustList(t, f.store) {
+				if l.CheckpointOwner != "" {
+					row = l
+				}
+			}
+			return row
+		}
+		for handedOver().Key == "" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		key := handedOver().Key
+		b.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			for call.Op == "update" && handedOver().Key != "" {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return apply()
+		})
+		time.Sleep(time.Second)
+		b.stop()
+		require.NoError(t, b.err)
+		row, err := f.store.Get(t.Context(), key)
+		require.NoError(t, err)
+		require.NotEqual(t, "b", row.Owner)
+		time.Sleep(5 * time.Second)
+		f.requireBalance("a")
+	})
+}

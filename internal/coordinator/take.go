@@ -1,0 +1,266 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// do carries out one action and returns the row as it is known afterwards, or
+// nil when that is not known.
+func (c *Coordinator) do(ctx context.Context, a action) *leases.Lease {
+	switch a.verb {
+	case take:
+		return c.take(ctx, a)
+	case ask:
+		return c.ask(a)
+	case mend:
+		return c.mend(a)
+	default:
+		return c.complete(a)
+	}
+}
+
+// giveAttrs are what changes when a lease is given to a worker, and takeAttrs what
+// changes when a worker takes one.
+const (
+	giveAttrs = handoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
+	takeAttrs = giveAttrs | leases.AttrNativeOwner
+)
+
+// takeAttempts bounds the takes of one lease in a round. The next scan tries again.
+const takeAttempts = 3
+
+// withHandover is l while its owner hands it over to next.
+func withHandover(l leases.Lease, next string) leases.Lease {
+	l.Owner, l.CheckpointOwner, l.HandoverTo = next, l.Owner, next
+	return l
+}
+
+// withoutHandover is l after its hand-over.
+func withoutHandover(l leases.Lease) leases.Lease {
+	l.CheckpointOwner, l.HandoverTo = "", ""
+	return l
+}
+
+// overtaken tells whether CheckpointOwner is left over from a hand-over, and a worker of
+// an older library has taken the lease since.
+func overtaken(l leases.Lease) bool { return l.CheckpointOwner != "" && !l.HandingOver() }
+
+// givenTo is l as it is once worker holds it. Whether that counts as a change of
+// owner is as in the KCL.
+func givenTo(l leases.Lease, worker string) leases.Lease {
+	to := withoutHandover(l)
+	to.Owner = worker
+	to.Counter++
+	if (l.Owner != "" && l.Owner != worker) || l.CheckpointOwner == worker {
+		to.OwnerSwitchesSinceCheckpoint++
+	}
+	return to
+}
+
+// takenBy is the write by which worker takes l. It removes a pin that belongs to a
+// start long past: another library has checkpointed, and does not know of pins.
+func takenBy(l leases.Lease, worker string) leases.Update {
+	u := leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: givenTo(l, worker), Set: takeAttrs}
+	u.To.NativeOwner = worker
+	if !l.Timed() && !l.PinnedAt.IsZero() {
+		u.To = u.To.Unpinned()
+		u.Expect |= leases.AttrCheckpoint | leases.AttrPinnedAt
+		u.Set |= leases.AttrPinnedAt | leases.AttrOrigin
+	}
+	return u
+}
+
+// take writes this worker into a row, if its counter and owners are still as
+// they were judged, and starts a consumer.
+func (c *Coordinator) take(ctx context.Context, a action) *leases.Lease {
+	if !c.reserve(a.row.Key) {
+		return nil
+	}
+	defer c.unreserve(a.row.Key)
+	former := a.row.ActualOwner()
+	for range takeAttempts {
+		write := takenBy(a.row, c.cfg.WorkerID)
+		sent := c.clock.now()
+		row, accepted := c.update(c.last, write)
+		switch {
+		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
+			return row
+		case ctx.Err() != nil: // stopped meanwhile
+			c.leave(*row)
+			return row
+		case accepted:
+			if c.clock.now().since(sent) < c.cfg.trust() {
+				c.start(*row, sent, a.reason, former)
+			}
+			return row
+		}
+		// An uncertain take is no take. The row may owe its looks to an earlier write
+		// of this worker that has landed late, and others count from that one:
+		//
+		//	earlier renewal   this take                     others
+		//	sent, no answer
+		//	lands: c=8                                      count from here
+		//	                  sent: conflict, c=8, mine
+		//
+		// Trust that began with this take would end later than their patience. The row
+		// says that the lease is this worker's, so nobody is wronged by another take.
+		a.row = *row
+	}
+	return &a.row
+}
+
+// reserve keeps a lease for the caller to take, unless this worker has it already or
+// is taking it: there are never two consumers for one lease.
+func (c *Coordinator) reserve(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active[key] != nil || c.taking[key] {
+		return false
+	}
+	c.taking[key] = true
+	return true
+}
+
+func (c *Coordinator) unreserve(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.taking, key)
+}
+
+// ask writes this worker into a row as the next owner. The counter stays out
+// of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
+// and completes the hand-off; watchArrivals waits for that.
+func (c *Coordinator) ask(a action) *leases.Lease {
+	to := withHandover(a.row, c.cfg.WorkerID)
+	row, accepted := c.update(c.last, leases.Update{Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner, To: to, Set: handoverAttrs})
+	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
+		c.coming.add(*row)
+		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
+	}
+	return row
+}
+
+// complete finishes a hand-off of a lease that this worker has lost touch with:
+// its consumer is gone, and the next owner need not wait until it expires.
+func (c *Coordinator) complete(a action) *leases.Lease {
+	to := withoutHandover(a.row)
+	to.Counter++
+	row, _ := c.update(c.last, leases.Update{
+		Read: a.row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
+		To: to, Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter,
+	})
+	return row
+}
+
+// mend removes what is left of a hand-over that is over: a worker of KCL 1.x or
+// 2.x took the lease meanwhile, and reads the shard. The counter stays out of it,
+// so that worker notices nothing.
+func (c *Coordinator) mend(a action) *leases.Lease {
+	row, ok := c.update(c.last, leases.Update{
+		Read: a.row, Expect: handoverAttrs,
+		To: withoutHandover(a.row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
+	})
+	if ok {
+		c.log.Info("lease was taken by another library while it was handed over",
+			"shard", row.ShardID, "lease", row.Key, "lease_owner", row.Owner, "former_owner", a.row.CheckpointOwner)
+	}
+	return row
+}
+
+// update makes one conditional write, once. It returns the row as it is
+// afterwards, nil when that is not known, and whether this very write was accepted:
+// a conflict is news, not a failure. When the answer got lost the row is read; a row
+// that looks as wanted does not say which write made it so, or when. A stop must not
+// end ctx, or the lease would be left to expire.
+func (c *Coordinator) update(ctx context.Context, u leases.Update) (row *leases.Lease, accepted bool) {
+	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
+	defer cancel()
+	begun := time.Now()
+	err := c.cfg.Store.Update(call, u)
+	c.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
+	if err == nil {
+		to := u.Read.With(u.Set, u.To)
+		return &to, true
+	}
+	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok {
+		return conflict.Current, false
+	}
+	c.cfg.Metrics.LeaseStoreError("update")
+	c.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
+	now, err := c.get(ctx, u.Read.Key)
+	if err != nil {
+		return nil, false // the next scan will see
+	}
+	return &now, false
+}
+
+// giveBack removes this worker from a row that it has no consumer for.
+func (c *Coordinator) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
+	to := l
+	to.Owner = ""
+	to.Counter++
+	return c.update(c.last, leases.Update{
+		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
+		To: to, Set: leases.AttrOwner | leases.AttrCounter,
+	})
+}
+
+// takeBackRequests leaves the leases that this worker has asked for to their
+// owners, or to nobody when they are this worker's already.
+func (c *Coordinator) takeBackRequests() {
+	asked := c.coming.all()
+	c.mu.Lock()
+	for key, l := range c.rows {
+		if l.Owner == c.cfg.WorkerID && !l.Finished() {
+			asked[key] = l
+		}
+	}
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return c.active[key] != nil })
+	c.mu.Unlock()
+	parallel(len(keys), func(i int) {
+		if l, err := c.get(c.last, keys[i]); err == nil {
+			c.leave(l)
+		}
+	})
+}
+
+// leave removes this worker from a row that it has no consumer for. The owner may
+// complete the hand-over between the look and the write:
+//
+//	this worker                          owner
+//	reads: being handed over
+//	                                     completes: now this worker's
+//	takes its request back: conflict
+//
+// Nobody would renew the lease then, so the worker looks at what it met.
+func (c *Coordinator) leave(l leases.Lease) {
+	for range takeAttempts {
+		var now *leases.Lease
+		var accepted bool
+		switch {
+		case l.Finished():
+			return
+		case l.Owner != c.cfg.WorkerID:
+			if l.ActualOwner() == c.cfg.WorkerID { // asked for by another one
+				c.complete(action{row: l})
+			}
+			return
+		case l.CheckpointOwner == "":
+			now, accepted = c.giveBack(l)
+		default:
+			to := withoutHandover(l)
+			to.Owner = l.CheckpointOwner
+			now, accepted = c.update(c.last, leases.Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+		}
+		if accepted || now == nil {
+			return
+		}
+		l = *now
+	}
+}

@@ -1,0 +1,92 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// tempo measures whether the store answers fast enough for FailoverTime. Within that
+// time an owner must be able to renew, and others to see that nobody does.
+type tempo struct {
+	failover time.Duration
+
+	mu      sync.Mutex    // guards the fields below
+	listing time.Duration // how long the last listing took; at least that if it was cut off
+	writing time.Duration // of the slowest write of the last round that had any
+	round   time.Duration // of the slowest write of the round under way
+	wrote   int           // in the round under way
+	cut     int           // of these, the writes that were cut off
+	allCut  bool          // the last round that had writes got no answer in time
+}
+
+// tooSlow tells the problem, as of the last round.
+func (t *tempo) tooSlow() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	const remedy = "raise FailoverTime in all workers, or give the lease table more capacity"
+	switch {
+	case t.listing > t.failover/2:
+		return fmt.Errorf("leases: the lease table takes %s to list, which is too long for FailoverTime %s: the leases of a dead worker are taken late: %s",
+			t.listing.Round(time.Millisecond), t.failover, remedy)
+	case t.allCut:
+		return fmt.Errorf("leases: the lease table does not answer a write within %s, a third of FailoverTime %s: leases can be neither taken nor kept: %s",
+			t.failover/3, t.failover, remedy)
+	}
+	return nil
+}
+
+// listed takes in how long a listing took.
+func (t *tempo) listed(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listing = took
+}
+
+// written takes in how long a write took, and whether its deadline cut it off.
+func (t *tempo) written(took time.Duration, cut bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wrote++
+	t.round = max(t.round, took)
+	if cut {
+		t.cut++
+	}
+}
+
+// endRound keeps what the round has shown.
+func (t *tempo) endRound() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.allCut = t.wrote > 0 && t.cut == t.wrote
+	if t.wrote > 0 {
+		t.writing = t.round
+	}
+	t.wrote, t.cut, t.round = 0, 0, 0
+}
+
+// slowestWrite is how long a write may take, as far as it has been seen.
+func (t *tempo) slowestWrite() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.writing, t.round)
+}
+
+// TooSlow returns why the store is too slow for Config.FailoverTime, as of the last
+// round, or nil. Work goes on then, but leases are taken late, or not at all.
+func (c *Coordinator) TooSlow() error { return c.tempo.tooSlow() }
+
+// tellTempo says once when the store has become too slow, and when it is no more.
+func (c *Coordinator) tellTempo(ctx context.Context) {
+	c.tempo.endRound()
+	err := c.tempo.tooSlow()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !c.slow:
+		c.log.Warn("lease table is too slow", "err", err)
+	case err == nil && c.slow:
+		c.log.Info("lease table is fast enough again")
+	}
+	c.slow = err != nil
+}

@@ -1,0 +1,130 @@
+package coordinator
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+var update = flag.Bool("update", false, "write what plan does into testdata/plan")
+
+// TestPlanTranscripts runs the scenes in testdata/plan. A scene is the worker,
+// one line for each lease (key, owner or -, and what else is known of it: its
+// own leases have a consumer unless they are idle), a rule of hyphens, and the
+// actions that the worker's plan consists of.
+func TestPlanTranscripts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/plan/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var out []string
+			for scene := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n\n") {
+				given, _, ok := strings.Cut(scene, "\n----")
+				require.True(t, ok, scene)
+				lines := []string{given, "----"}
+				for _, a := range plan(parseView(t, given)) {
+					line := fmt.Sprintf("%s %s", a.verb, a.row.Key)
+					if a.reason != "" {
+						line += " (" + a.reason + ")"
+					}
+					lines = append(lines, line)
+				}
+				out = append(out, strings.Join(lines, "\n"))
+			}
+			got := strings.Join(out, "\n\n") + "\n"
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
+			}
+			require.Equal(t, string(text), got, "run with -update to accept")
+		})
+	}
+}
+
+func parseView(t *testing.T, text string) view {
+	v := view{asks: -1, calm: true}
+	for line := range strings.SplitSeq(text, "\n") {
+		words := strings.Fields(line)
+		switch {
+		case words[0] == "#":
+		case words[0] == "me":
+			v.me = words[1]
+			for _, w := range words[2:] {
+				switch w {
+				case "new":
+					v.asks = 1
+					continue
+				case "busy":
+					v.calm = false
+					continue
+				case "by=throughput":
+					v.by = leases.BalanceThroughput
+					continue
+				}
+				limit, err := strconv.Atoi(strings.TrimPrefix(w, "max="))
+				require.NoError(t, err, line)
+				v.max = limit
+			}
+		default:
+			r := parseRow(t, words)
+			if r.Owner == v.me && r.CheckpointOwner == "" && !strings.Contains(line, "idle") {
+				r.busy = true
+			}
+			v.rows = append(v.rows, r)
+		}
+	}
+	return v
+}
+
+func parseRow(t *testing.T, words []string) row {
+	owner := strings.Trim(words[1], "-")
+	r := row{Lease: leases.Lease{Key: words[0], Owner: owner, NativeOwner: owner}, kbps: -1}
+	r.Checkpoint.SequenceNumber = "17"
+	for _, w := range words[2:] {
+		name, value, _ := strings.Cut(w, "=")
+		switch name {
+		case "from":
+			r.CheckpointOwner, r.NativeOwner = value, value
+		case "to":
+			r.HandoverTo = value
+		case "stuck":
+			r.stuck = true
+		case "native":
+			r.NativeOwner = strings.Trim(value, "-")
+		case "end":
+			r.Checkpoint.SequenceNumber = "SHARD_END"
+		case "expired":
+			r.expired, r.quiet = true, true
+		case "quiet":
+			r.quiet = true
+		case "busy":
+			r.busy = true
+		case "idle": // no consumer of this worker; see parseView
+		case "settling":
+			r.settling = true
+		case "kbps":
+			kbps, err := strconv.ParseFloat(value, 64)
+			require.NoError(t, err)
+			r.kbps = kbps
+		case "waited":
+			n, err := strconv.Atoi(value)
+			require.NoError(t, err)
+			r.waited = n
+		default:
+			require.Fail(t, "unknown word", w)
+		}
+	}
+	return r
+}

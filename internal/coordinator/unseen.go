@@ -1,0 +1,60 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// followUnseen settles the mode when the rights of this worker do not let it see
+// whether a leader assigns the leases; denied says what is missing. The lease table
+// itself tells something: workers of KCL 3.x make an index there. Without it all
+// is as with KCL 2.x. With it there may be a leader, which counts on being the only
+// one that gives leases to its workers:
+//
+//   - At the start, beside a worker of another library that renews leases, it is an
+//     error, unless AssignmentNative says that there is no leader.
+//   - Otherwise leases are taken that are free or expired, and none by force.
+//
+// What was in use before goes on.
+func (c *Coordinator) followUnseen(ctx context.Context, denied error) error {
+	first := c.mode == modeUnknown
+	if !first && c.mode != modeNative {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	index, err := c.fleet.HasIndex(call)
+	cancel()
+	switch {
+	case errors.Is(err, kcl.ErrAccessDenied):
+		index = true // not known
+	case err != nil && first:
+		return err
+	case err != nil:
+		return nil //nolint:nilerr // going on as before; the next look tells
+	}
+	if first && index && c.cfg.Assignment == leases.AssignmentAuto {
+		owner, err := c.renewing(ctx, c.foreign)
+		if err != nil {
+			return err
+		}
+		if owner != "" {
+			return fmt.Errorf("%w: worker %s is not of this library and renews leases of a table with the index of KCL 3.x, and it cannot be seen whether a leader assigns them: "+
+				"allow what docs/iam/kcl3.json lists, or set AssignmentNative if no worker of KCL 3.x is running: %w", leases.ErrMixedAssignment, owner, denied)
+		}
+	}
+	if index && !c.gentle {
+		c.log.Warn("it cannot be seen whether a leader assigns the leases of this table, which has the index of KCL 3.x: none is taken by force from workers of other libraries; allow what docs/iam/kcl3.json lists", "err", denied)
+	}
+	c.gentle = index
+	if first {
+		if !index {
+			c.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", denied)
+		}
+		c.become(ctx, modeNative)
+	}
+	return nil
+}

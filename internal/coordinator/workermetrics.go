@@ -1,0 +1,161 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// The times of the workers' metrics.
+const (
+	// Without a report for workerSilence a worker is not given leases (those of
+	// the KCL report every 30 s), and after workerForgotten its metrics are deleted.
+	workerSilence   = time.Minute
+	workerForgotten = 24 * time.Hour
+	// averageWeight is that of the newest of several samples.
+	averageWeight = 0.5
+	// cpuMetric is the metric that sensors of the KCL report.
+	cpuMetric = "C"
+)
+
+// invalid tells what keeps the leader from making sense of m. The metrics of a
+// worker that has no sensor are empty, and valid.
+func invalid(m leases.WorkerMetrics) error {
+	if m.Worker == "" {
+		return errors.New("no worker")
+	}
+	if m.Updated.IsZero() {
+		return errors.New("no time of the report")
+	}
+	if _, old := m.Stats["THROUGHPUT"]; old {
+		return nil // written by an early version, in the place of none
+	}
+	for name := range m.Stats {
+		if r := m.Range[name]; len(r) == 0 || r[0] == 0 {
+			return fmt.Errorf("no operating range of metric %s", name)
+		}
+	}
+	for name, r := range m.Range {
+		if len(r) == 0 || r[0] == 0 {
+			return fmt.Errorf("empty operating range of metric %s", name)
+		}
+	}
+	return nil
+}
+
+// sensorless tells whether the worker has no sensor: its load is the throughput of
+// its leases.
+func sensorless(m leases.WorkerMetrics) bool {
+	_, old := m.Stats["THROUGHPUT"]
+	return old || len(m.Stats) == 0
+}
+
+// sensorFailed tells whether a sensor failed at the last report. Such a worker gets
+// no leases.
+func sensorFailed(m leases.WorkerMetrics) bool {
+	if sensorless(m) {
+		return false
+	}
+	for _, samples := range m.Stats {
+		if n := len(samples); n > 0 && samples[n-1] < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// maxLeasesOf is the most leases that the worker takes; 0 for no limit. Of one that
+// does not tell it is that of the leader, as in the KCL.
+func maxLeasesOf(m leases.WorkerMetrics, ofLeader int) int {
+	if m.MaxLeases == 0 {
+		return ofLeader
+	}
+	return max(0, m.MaxLeases)
+}
+
+// forgettable tells whether the metrics are to be deleted.
+func forgettable(m leases.WorkerMetrics, now time.Time) bool {
+	return now.Sub(m.Updated) > workerForgotten
+}
+
+// averageOf is the moving average of the samples of one metric. ok is false when
+// there is none; a sample that could not be taken counts for nothing.
+func averageOf(m leases.WorkerMetrics, metric string) (v float64, ok bool) {
+	for _, s := range m.Stats[metric] {
+		switch {
+		case s < 0:
+		case !ok:
+			v, ok = s, true
+		default:
+			v = averageWeight*s + (1-averageWeight)*v
+		}
+	}
+	return v, ok
+}
+
+// workerWatch tells which workers live, from one look at their metrics to the
+// next. The zero value has seen nobody.
+type workerWatch struct {
+	seen map[string]workerSight
+}
+
+// workerSight is a report and when it was seen first.
+type workerSight struct {
+	updated time.Time
+	since   time.Duration
+	again   bool // it reported again since it was seen first
+}
+
+// silence is for how long a report counts. Workers of this library report more
+// often. Of one that was never seen to report again, a report that is older than
+// the time between two says that it may have died since.
+func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
+	switch {
+	case !m.Native:
+		return workerSilence
+	case !s.again:
+		return reportPeriod * 5 / 4
+	}
+	return reportPeriod * 9 / 4
+}
+
+// alive returns the workers that reported lately. now is the wall clock and at
+// the monotonic one. The wall clock decides only about a worker that is seen for
+// the first time; after that, a report is as old as it has been seen. So a
+// worker whose clock is wrong is counted on from its next report on, and one
+// that died with a clock that is ahead is not counted on for ever. (The KCL
+// compares wall clocks.)
+func (w *workerWatch) alive(now time.Time, at time.Duration, all []leases.WorkerMetrics) map[string]bool {
+	seen := make(map[string]workerSight, len(all))
+	alive := map[string]bool{}
+	for _, m := range newest(all) {
+		s, known := w.seen[m.Worker]
+		switch {
+		case !known:
+			s = workerSight{updated: m.Updated, since: at - max(0, now.Sub(m.Updated))}
+		case !s.updated.Equal(m.Updated):
+			s = workerSight{m.Updated, at, true}
+		}
+		seen[m.Worker] = s
+		if at-s.since <= s.silence(m) {
+			alive[m.Worker] = true
+		}
+	}
+	w.seen = seen
+	return alive
+}
+
+// active returns the metrics of the workers that may be given leases: alive,
+// valid, and not failing.
+func (w *workerWatch) active(now time.Time, at time.Duration, all []leases.WorkerMetrics) []leases.WorkerMetrics {
+	alive := w.alive(now, at, all)
+	var active []leases.WorkerMetrics
+	for _, m := range newest(all) {
+		if alive[m.Worker] && invalid(m) == nil && !sensorFailed(m) {
+			active = append(active, m)
+		}
+	}
+	return active
+}

@@ -1,0 +1,261 @@
+package shardsync
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// The patience of [PlanCleanup].
+const (
+	// A row is deleted when it could have been deleted for this long, without
+	// anybody having written to it. A list of shards, or of rows, that is behind
+	// has caught up by then. (completedLeaseCleanupIntervalMillis in the KCL.)
+	cleanupTime = 5 * time.Minute
+	// A shard is gone when it is in none of this many complete lists in a row,
+	// the last of which is this much younger than the first.
+	goneLists = 3
+	goneTime  = 10 * time.Minute
+)
+
+// Removal is a row that may be deleted.
+type Removal struct {
+	Lease leases.Lease
+	// Children are the keys of the rows whose having been started makes this
+	// one superfluous: look at them once more before the deletion. Empty for a
+	// shard that is gone.
+	Children []string
+	// Gone says that the shard is not listed any more: delete its row only if a
+	// direct read does not find the shard either.
+	Gone bool
+}
+
+// Survey is one look at a stream for [PlanCleanup]. The rows are to be read
+// after the shards were listed, or may be as old as the last scan.
+type Survey struct {
+	// At is when the rows were read, and ListedAt when the shards were asked
+	// for, by the local clock.
+	At, ListedAt time.Time
+	// Shards is everything that ListShards, without a filter, returns.
+	Shards []kcl.Shard
+	// Rows of the stream.
+	Rows []leases.Lease
+	// Initial position of the stream, and the options of its Plan.
+	Initial kcl.InitialPosition
+	Options Options
+}
+
+// CleanupHistory is what [PlanCleanup] must know of earlier surveys of the
+// stream. The zero value knows nothing.
+type CleanupHistory struct {
+	listed time.Time
+	rows   map[string]pastRow
+}
+
+// pastRow is since when a row could have been deleted, and its shard was not
+// listed.
+type pastRow struct {
+	row    leases.Lease
+	done   time.Time // zero: not finished with
+	absent time.Time // zero: was listed
+	lists  int       // complete lists in a row without the shard
+}
+
+// PlanCleanup returns the rows that nobody needs any more, parents before
+// their children:
+//
+//   - The shard is finished, each of its children has a row, and has been read
+//     from or is finished itself, the children's hash keys cover the shard's,
+//     and the parents have no row any more. While the shard is listed it must be
+//     closed and its children be listed too: else the list is out of date.
+//   - Or the shard has not been in three complete lists over ten minutes, nor
+//     have its parents, and its row is finished, or nobody holds it. See
+//     [Removal.Gone].
+//
+// In both cases nobody has written to the row for five minutes: another library
+// may be looking after it. Nothing is returned while the list of shards does
+// not cover all hash keys, while rows are missing, or when the next Plan
+// would make one of the rows again. It is pure, and matches the KCL's
+// LeaseCleanupManager. The KCL takes a child at LATEST for one that has been
+// read from; here it has not.
+func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
+	c := newCleaner(s)
+	whole := coversAll(s.Shards)
+	next := CleanupHistory{listed: past.listed, rows: make(map[string]pastRow, len(s.Rows))}
+	fresh := whole && s.ListedAt.After(past.listed)
+	if fresh {
+		next.listed = s.ListedAt
+	}
+	c.complete()
+	var removals []Removal
+	for _, l := range c.order {
+		was := past.rows[l.Key]
+		now := pastRow{row: l, done: s.At, absent: s.ListedAt, lists: was.lists}
+		children, done := c.done[l.Key]
+		untouched := was.row.Same(leases.AttrAll, l)
+		switch {
+		case !done:
+			now.done = time.Time{}
+		case untouched && !was.done.IsZero():
+			now.done = was.done
+		}
+		if c.listed(l) {
+			now.absent, now.lists = time.Time{}, 0
+		} else {
+			if !was.absent.IsZero() {
+				now.absent = was.absent
+			}
+			if fresh {
+				now.lists++
+			}
+		}
+		if now.lists == 0 {
+			now.absent = time.Time{}
+		}
+		next.rows[l.Key] = now
+
+		gone := now.lists >= goneLists && next.listed.Sub(now.absent) >= goneTime
+		switch {
+		case done && s.At.Sub(now.done) >= cleanupTime:
+			removals = append(removals, Removal{Lease: l, Children: children})
+		case gone && untouched && (l.Finished() || l.ActualOwner() == ""):
+			removals = append(removals, Removal{Lease: l, Gone: true})
+		}
+	}
+	if !whole || len(removals) == 0 || !c.inert(removals) {
+		return nil, next
+	}
+	return removals, next
+}
+
+// cleaner judges the rows of one survey.
+type cleaner struct {
+	Survey
+	shards   map[string]kcl.Shard
+	children map[string][]string     // listed children, by parent
+	rows     map[string]leases.Lease // by shard
+	order    []leases.Lease          // by shard id
+	done     map[string][]string     // keys of rows that are finished with, and of their children's
+}
+
+func newCleaner(s Survey) *cleaner {
+	c := &cleaner{
+		Survey: s, shards: map[string]kcl.Shard{}, children: map[string][]string{},
+		rows: map[string]leases.Lease{}, order: slices.Clone(s.Rows), done: map[string][]string{},
+	}
+	for _, shard := range s.Shards {
+		c.shards[shard.ID] = shard
+		for _, p := range shard.Parents() {
+			c.children[p] = append(c.children[p], shard.ID)
+		}
+	}
+	slices.SortFunc(c.order, func(a, b leases.Lease) int { return strings.Compare(a.ShardID, b.ShardID) })
+	for _, l := range c.order {
+		c.rows[l.ShardID] = l
+	}
+	return c
+}
+
+// complete finds the rows that are finished with: first those without parents,
+// then their children, and so on. It leaves order sorted that way.
+func (c *cleaner) complete() {
+	var doomed, rest []leases.Lease
+	rest = c.order
+	for again := true; again; {
+		again = false
+		var left []leases.Lease
+		for _, l := range rest {
+			if children, ok := c.finishedWith(l); ok {
+				c.done[l.Key], again = children, true
+				doomed = append(doomed, l)
+				continue
+			}
+			left = append(left, l)
+		}
+		rest = left
+	}
+	c.order = slices.Concat(doomed, rest)
+}
+
+// listed tells whether the shard is listed, or a parent: those leave the list
+// first, so a list that shows them was made before the shard was.
+func (c *cleaner) listed(l leases.Lease) bool {
+	return slices.ContainsFunc(append([]string{l.ShardID}, l.Parents...), func(id string) bool {
+		_, ok := c.shards[id]
+		return ok
+	})
+}
+
+// finishedWith returns the keys of the children's rows.
+func (c *cleaner) finishedWith(l leases.Lease) ([]string, bool) {
+	shard, listed := c.shards[l.ShardID]
+	if !l.Finished() || (listed && !shard.Closed()) {
+		return nil, false
+	}
+	for _, p := range slices.Concat(l.Parents, shard.Parents()) {
+		if row, ok := c.rows[p]; ok && c.done[row.Key] == nil {
+			return nil, false
+		}
+	}
+	ids := slices.Concat(l.Children, c.children[l.ShardID])
+	slices.Sort(ids)
+	var keys []string
+	var spans []span
+	for _, id := range slices.Compact(ids) {
+		row, ok := c.rows[id]
+		if _, known := c.shards[id]; !ok || !row.Started() || (listed && !known) {
+			return nil, false
+		}
+		keys = append(keys, row.Key)
+		if s, ok := c.span(row); ok {
+			spans = append(spans, s)
+		}
+	}
+	if whole, ok := c.span(l); ok && len(spans) == len(keys) {
+		sortSpans(spans)
+		if len(gaps(clip(spans, whole), whole.start, whole.end)) > 0 {
+			return nil, false
+		}
+	}
+	return keys, len(keys) > 0
+}
+
+func (c *cleaner) span(l leases.Lease) (span, bool) {
+	if s, ok := newSpan(l.Key, l.HashKeyRange); ok {
+		return s, true
+	}
+	return newSpan(l.Key, c.shards[l.ShardID].HashKeyRange)
+}
+
+// inert tells whether the table is in step with the shards, and still is
+// without these rows.
+func (c *cleaner) inert(removals []Removal) bool {
+	removed := make(map[string]bool, len(removals))
+	for _, r := range removals {
+		removed[r.Lease.Key] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(c.Rows), func(l leases.Lease) bool { return removed[l.Key] })
+	return len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) == 0 && len(Plan(c.Shards, left, c.Initial, c.Options)) == 0
+}
+
+// coversAll tells whether the open shards cover every hash key; a list that
+// lacks some does not count.
+func coversAll(shards []kcl.Shard) bool {
+	var spans []span
+	for _, s := range shards {
+		if s.Closed() {
+			continue
+		}
+		span, ok := newSpan(s.ID, s.HashKeyRange)
+		if !ok {
+			return false
+		}
+		spans = append(spans, span)
+	}
+	sortSpans(spans)
+	return len(gaps(spans, new(big.Int), maxHashKey)) == 0
+}

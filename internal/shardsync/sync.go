@@ -1,0 +1,301 @@
+package shardsync
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// Key returns the key of a shard's lease: the shard id, or stream:shardId when
+// the application reads several streams.
+func Key(stream kcl.StreamIdentifier, shardID string, multi bool) string {
+	if !multi {
+		return shardID
+	}
+	return stream.String() + ":" + shardID
+}
+
+// Options belong to [Plan].
+type Options struct {
+	// Stream whose shards are planned.
+	Stream kcl.StreamIdentifier
+	// Multi says that the application reads several streams, so that keys
+	// carry the stream.
+	Multi bool
+	// PinnedAt is the service's time just before the shards were listed, less a
+	// margin. New leases at LATEST carry it. Zero when it is not known.
+	PinnedAt time.Time
+	// StreamCreated is the stream's creation time, which every new lease carries.
+	StreamCreated time.Time
+	// Application is the name of the application, which every new lease carries
+	// beside the stream's ARN; see [leases.Marks].
+	Application string
+}
+
+// ChildLease returns the row for a shard that continues parent's: read from
+// TRIM_HORIZON, whatever the application's initial position.
+func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
+	l := leases.Lease{
+		Key: child.ID, Stream: parent.Stream, ShardID: child.ID,
+		Checkpoint:   kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+		Parents:      slices.Clone(child.Parents),
+		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1, StreamCreated: parent.StreamCreated,
+		Application: parent.Application, StreamARN: parent.StreamARN,
+		Origin: parent.Origin,
+	}
+	if l.Stream != "" {
+		l.Key = l.Stream + ":" + child.ID
+	}
+	if len(l.Parents) == 0 {
+		l.Parents = []string{parent.ShardID}
+	}
+	return l
+}
+
+// Plan returns the rows that are missing for the listed shards of one
+// stream, parents before their children; create them in this order, or one
+// generation after the other, see [Generations]. have are the rows of the table; those of other streams are
+// ignored. It is pure, and planning again with its result plans nothing.
+//
+// While the stream has no row, the initial position decides: TRIM_HORIZON
+// starts with all listed shards, closed ones too; LATEST with the open ones,
+// pinned to opt.PinnedAt; AT_TIMESTAMP, for which the caller lists from that
+// time on, with all listed shards, pinned to the configured time, the descendants
+// at TRIM_HORIZON. Each row says where the application began ([leases.Lease.Origin]).
+//
+// Later on, a shard that descends from a known one starts at TRIM_HORIZON, and
+// an ancestor of a known one is never created: it was finished, or never read.
+// A shard without known relatives was missed when the first rows were made: by
+// a worker that died then, or because two workers start right now. It starts
+// where the application began, see [StreamOrigin], whatever is configured now, so
+// that nothing is skipped and nothing is read that was not asked for. When that
+// is not known, as in rows of another library, it starts at the configured time,
+// or else at TRIM_HORIZON. (The KCL lets such a shard start at LATEST, wherever
+// that is by then.)
+func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Lease {
+	g := newGraph(shards, have, opt)
+	start := g.frontier(initial)
+	var plan []leases.Lease
+	for _, s := range g.order {
+		if g.known[s.ID] || g.older[s.ID] {
+			continue
+		}
+		l := newLease(s, opt)
+		l.Origin = start.known
+		if !g.younger(s) {
+			if !start.takes(s) {
+				continue
+			}
+			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
+		}
+		// A known time goes by the pin, not by descent: of two shards that were
+		// both missed, the child may be older than the pin.
+		if !start.byPin {
+			g.known[s.ID] = true
+		}
+		plan = append(plan, l)
+	}
+	return plan
+}
+
+// Generations splits a plan of [Plan] for the listed shards: no row of a
+// generation is an ancestor of another, so those of one can be created in any
+// order, or at the same time, once those before it are there. The result has the
+// rows of plan and no others.
+func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
+	parents := make(map[string][]string, len(shards))
+	for _, s := range shards {
+		parents[s.ID] = s.Parents()
+	}
+	depths := make(map[string]int, len(shards))
+	var depth func(id string) int
+	depth = func(id string) int {
+		if d, ok := depths[id]; ok {
+			return d
+		}
+		depths[id] = 0 // a family has no circles, but foreign data may
+		d := 0
+		for _, p := range parents[id] {
+			d = max(d, depth(p)+1)
+		}
+		depths[id] = d
+		return d
+	}
+	var all [][]leases.Lease
+	for _, l := range plan {
+		d := depth(l.ShardID)
+		for len(all) <= d {
+			all = append(all, nil)
+		}
+		all[d] = append(all[d], l)
+	}
+	return slices.DeleteFunc(all, func(g []leases.Lease) bool { return len(g) == 0 })
+}
+
+// newLease returns the row for a shard that is read from its beginning.
+func newLease(s kcl.Shard, opt Options) leases.Lease {
+	l := leases.Lease{
+		Key: Key(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
+		Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
+		Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
+	}
+	if opt.Multi {
+		l.Stream = opt.Stream.String()
+	}
+	l, _ = leases.MarksOf(opt.Application, opt.Stream, opt.Multi).Complete(l)
+	return l
+}
+
+// graph is the family of a stream's shards.
+type graph struct {
+	order  []kcl.Shard          // parents before children
+	byID   map[string]kcl.Shard // listed
+	known  map[string]bool      // has a row
+	older  map[string]bool      // is an ancestor of a shard that has a row
+	heirs  map[string]bool      // memo of younger
+	have   []leases.Lease
+	parent map[string]bool // is the parent of an open shard
+	opt    Options
+}
+
+func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
+	g := &graph{
+		byID: map[string]kcl.Shard{}, known: map[string]bool{}, older: map[string]bool{},
+		heirs: map[string]bool{}, parent: map[string]bool{}, opt: opt,
+	}
+	parents := map[string][]string{}
+	for _, s := range shards {
+		g.byID[s.ID] = s
+		parents[s.ID] = s.Parents()
+		for _, p := range s.Parents() {
+			g.parent[p] = g.parent[p] || !s.Closed()
+		}
+	}
+	for _, l := range have {
+		if !opt.owns(l) {
+			continue
+		}
+		g.have = append(g.have, l)
+		g.known[l.ShardID] = true
+		if parents[l.ShardID] == nil {
+			parents[l.ShardID] = l.Parents // trimmed, but the row remembers
+		}
+	}
+	var climb func(id string)
+	climb = func(id string) {
+		for _, p := range parents[id] {
+			if !g.older[p] {
+				g.older[p] = true
+				climb(p)
+			}
+		}
+	}
+	for id := range g.known {
+		climb(id)
+	}
+
+	sorted := slices.SortedFunc(func(yield func(kcl.Shard) bool) {
+		for _, s := range g.byID {
+			if !yield(s) {
+				return
+			}
+		}
+	}, compareShards)
+	placed := map[string]bool{}
+	var place func(s kcl.Shard)
+	place = func(s kcl.Shard) {
+		if placed[s.ID] {
+			return
+		}
+		placed[s.ID] = true
+		for _, id := range s.Parents() {
+			if p, ok := g.byID[id]; ok {
+				place(p)
+			}
+		}
+		g.order = append(g.order, s)
+	}
+	for _, s := range sorted {
+		place(s)
+	}
+	return g
+}
+
+// compareShards orders by starting sequence number and then by id, like the KCL.
+func compareShards(a, b kcl.Shard) int {
+	return cmp.Or(
+		kcl.ExtendedSequenceNumber{SequenceNumber: a.StartingSequenceNumber}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b.StartingSequenceNumber}),
+		strings.Compare(a.ID, b.ID),
+	)
+}
+
+// younger tells whether s descends from a shard that has a row.
+func (g *graph) younger(s kcl.Shard) bool {
+	if heir, ok := g.heirs[s.ID]; ok {
+		return heir
+	}
+	g.heirs[s.ID] = false // a family has no circles, but foreign data may
+	heir := false
+	for _, id := range s.Parents() {
+		p, listed := g.byID[id]
+		heir = heir || g.known[id] || (listed && g.younger(p))
+	}
+	g.heirs[s.ID] = heir
+	return heir
+}
+
+// twoReshards is less than what it takes to split or merge shards, and then the
+// outcome again.
+const twoReshards = 30 * time.Second
+
+// frontier is where shards without known relatives start.
+type frontier struct {
+	takes      func(kcl.Shard) bool
+	checkpoint kcl.ExtendedSequenceNumber
+	pinnedAt   time.Time
+	byPin      bool          // the children of such shards start there too
+	origin     leases.Origin // what the rows of such shards say
+	known      leases.Origin // what all others say; zero when the rows do not tell
+}
+
+func (g *graph) frontier(initial kcl.InitialPosition) frontier {
+	first := len(g.have) == 0
+	known := StreamOrigin(g.have, initial, g.opt)
+	if first {
+		known = leases.OriginOf(initial, g.opt.PinnedAt)
+	}
+	f := frontier{takes: func(kcl.Shard) bool { return true }, origin: known, known: known}
+	if known.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
+		f.origin = leases.OriginOf(initial, time.Time{})
+	}
+	kind := f.origin.Kind
+	if kind == "" && (first || initial.Kind == kcl.AtTimestamp) {
+		kind = initial.Sentinel().SequenceNumber // without its time, which callers see to
+	}
+	switch kind {
+	case kcl.SentinelAtTimestamp:
+		// Roots start at the time; what descends from them is younger than the
+		// time, unless its parent is listed only for its last records. Later lists
+		// have shards from before that time as well.
+		f.byPin = !first && !known.IsZero()
+	case kcl.SentinelLatest:
+		f.byPin = true
+		if first {
+			f.takes = func(s kcl.Shard) bool { return !s.Closed() }
+		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(known.At) < twoReshards {
+			// A closed shard may have been closed since: any, but a moment later
+			// only a parent of an open one.
+			f.takes = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
+		}
+	default:
+		f.checkpoint = kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()
+		return f
+	}
+	f.checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: kind}
+	f.pinnedAt = f.origin.At
+	return f
+}

@@ -1,9 +1,0 @@
-package leases
-
-import "time"
-
-// SetWallClock lets a test move the wall clock by what offset returns.
-func (c *Coordinator) SetWallClock(offset func() time.Duration) {
-	wall := c.clock.wall
-	c.clock.wall = func() time.Time { return wall().Add(offset()) }
-}
