@@ -101,7 +101,8 @@ func (r *reader) follow(
 	}
 	events, hinted := stream.Events(), false
 	var ev types.SubscribeToShardEventStream
-	for open := false; ; {
+	var open bool
+	for {
 		select {
 		case ev, open = <-events:
 		case <-silence.C:
@@ -145,8 +146,7 @@ func (r *reader) follow(
 			return e
 		}
 		if ctx.Err() != nil {
-			// An event and the end of ctx came together. Nothing is delivered once the lease
-			// may be lost.
+			// An event came together with the end of ctx: the lease may be lost.
 			e.reason = ReasonCanceled
 			return e
 		}

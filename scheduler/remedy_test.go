@@ -43,9 +43,9 @@ func TestWhatNoRetryCanMendEndsRunAtOnce(t *testing.T) {
 		"expired credentials": {do: fail("ExpiredTokenException", "The security token included in the request is expired"), want: []string{"credentials have expired"}, not: "allow kinesis:"},
 		"wrong secret":        {do: fail("InvalidSignatureException", "The request signature we calculated does not match"), want: []string{"check the secret access key"}, not: "allow kinesis:"},
 		"wrong clock":         {do: fail("InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"), want: []string{"clock of this host is wrong"}, not: "allow kinesis:"},
-		"another service":     {do: fail("UnknownOperationException", ""), want: []string{"what answers is not this service", "BaseEndpoint"}},
-		"another server":      {do: kinesistest.Answer(405, []byte("<Error><Code>MethodNotAllowed</Code></Error>")), want: []string{"what answers is not this service"}},
-		"a page":              {do: kinesistest.Answer(200, []byte("<html>welcome")), want: []string{"what answers is not this service"}},
+		"another service":     {do: fail("UnknownOperationException", ""), want: []string{"another server than this service answers", "BaseEndpoint"}},
+		"another server":      {do: kinesistest.Answer(405, []byte("<Error><Code>MethodNotAllowed</Code></Error>")), want: []string{"another server than this service answers"}},
+		"a page":              {do: kinesistest.Answer(200, []byte("<html>welcome")), want: []string{"another server than this service answers"}},
 		"a missing right":     {do: fail("AccessDeniedException", "no"), want: []string{"allow kinesis:DescribeStreamSummary on stream orders"}},
 	} {
 		t.Run(name, func(t *testing.T) {

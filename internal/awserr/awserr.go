@@ -1,6 +1,5 @@
-// Package awserr reads the errors of the AWS SDK: the service's code from a
-// bounded list, for metrics, and the distinctions that efo, polling, scheduler
-// and the DynamoDB store share.
+// Package awserr reads the errors of the AWS SDK. It takes the service's code from a fixed list,
+// for metrics, and makes the distinctions that efo, polling, scheduler and leases/dynamodb share.
 package awserr
 
 import (
@@ -20,8 +19,8 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// codes are the service error codes that may become a label value. Anything
-// else counts as "other", so that a series can never be made by a message.
+// codes are the error codes that may become a label value. Any other code counts as "other", so
+// that the text of an error cannot make a new series.
 var codes = []string{
 	"AccessDeniedException", "ConditionalCheckFailedException", "ExpiredIteratorException",
 	"ExpiredNextTokenException", "InternalFailure", "InternalFailureException", "InternalServerError",
@@ -33,9 +32,9 @@ var codes = []string{
 	"ExpiredTokenException", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationTokenException",
 }
 
-// Code returns the service's error code, "timeout" for an expired deadline,
-// "canceled", "other" for a code outside the list or an answer of the 4xx or 5xx
-// kind without one, and "transport" for an error that no service answered.
+// Code returns the service's error code; "timeout" for an expired deadline; "canceled"; "other" for
+// a code outside the list, and for a 4xx or 5xx answer without a code; and "transport" for an error
+// without an answer.
 func Code(err error) string {
 	var api smithy.APIError
 	switch {
@@ -56,7 +55,7 @@ func Code(err error) string {
 	return "transport"
 }
 
-// status is that of the answer that err is about; 0 when there was none.
+// status is the HTTP status of the answer; 0 when there was none.
 func status(err error) int {
 	e, ok := errors.AsType[*smithyhttp.ResponseError](err)
 	if !ok || e.Response == nil || e.Response.Response == nil {
@@ -81,28 +80,32 @@ func NotSent(err error) bool {
 	return true
 }
 
-// Foreign tells whether something answered that is not the service: a page in
-// place of an answer, or a refusal without an error code. The endpoint leads to
-// another server, or a proxy is in between. 5xx answers are not meant; they pass.
+// Foreign tells whether another server than the service answered: with a page, or with a refusal
+// without an error code. The endpoint leads to another server, or a proxy is in between. A 5xx
+// answer is not foreign, because it passes.
 func Foreign(err error) bool {
 	at := status(err)
-	if at == 0 || at >= http.StatusInternalServerError || at == http.StatusRequestTimeout || at == http.StatusTooManyRequests || ended(err) {
+	switch {
+	case at == 0, at >= http.StatusInternalServerError, ended(err):
+		return false
+	case at == http.StatusRequestTimeout, at == http.StatusTooManyRequests:
 		return false
 	}
 	if bad, ok := errors.AsType[*smithy.DeserializationError](err); ok {
-		// An answer that was cut off is no page.
+		// An answer of the service that was cut off is not a page: some of it could be read.
 		return at >= http.StatusMultipleChoices || strings.Contains(bad.Error(), "offset 0")
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	return ok && (api.ErrorCode() == "UnknownError" || api.ErrorCode() == "UnknownOperationException")
 }
 
-// ended tells whether a context or a connection ended while the call was under way.
+// ended tells whether a context or a connection ended during the call.
 func ended(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// Cut tells whether an answer began and did not come to its end.
+// Cut tells whether an answer began and was cut off.
 func Cut(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
@@ -110,8 +113,8 @@ func Cut(err error) bool {
 	return ended(err) || errors.Is(err, io.EOF)
 }
 
-// Skewed tells whether the clocks of this host and the service differ too much.
-// The SDK notes by how much, so that the next call may succeed.
+// Skewed tells whether the clocks of this host and the service differ too much. The SDK corrects
+// its time by the difference, so the next call may succeed.
 func Skewed(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -121,7 +124,7 @@ func Skewed(err error) bool {
 	case "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture":
 		return true
 	case "InvalidSignatureException", "SignatureDoesNotMatch":
-		// The code is the same for a wrong key: only the text tells.
+		// A wrong key has the same code. Only the text differs.
 		text := strings.ToLower(api.ErrorMessage())
 		return strings.Contains(text, "signature expired") || strings.Contains(text, "signature not yet current")
 	}
@@ -136,27 +139,27 @@ func Is(err error, code ...string) bool {
 
 // Throttled tells whether the service asked to slow down.
 func Throttled(err error) bool {
-	return Is(err, "ProvisionedThroughputExceededException", "LimitExceededException", "ThrottlingException", "RequestLimitExceeded", "KMSThrottlingException")
+	return Is(err, "ProvisionedThroughputExceededException", "LimitExceededException", "ThrottlingException",
+		"RequestLimitExceeded", "KMSThrottlingException")
 }
 
-// KeyUnusable tells whether the key that encrypts the stream cannot be used,
-// which stays so until a person changes it. A key that is merely throttled is
-// not meant.
+// KeyUnusable tells whether the key that encrypts the stream cannot be used until a person changes
+// it. A key that is only throttled does not count.
 func KeyUnusable(err error) bool {
-	return Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired")
+	return Is(err, "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException",
+		"KMSNotFoundException", "KMSOptInRequired")
 }
 
-// Denied tells whether the credentials are wrong or lack a permission. A wrong
-// clock, which passes, is not meant.
+// Denied tells whether the credentials are wrong or lack a permission. A wrong clock does not
+// count, because it passes.
 func Denied(err error) bool {
 	return !Skewed(err) && Is(err, "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
 		"IncompleteSignature", "MissingAuthenticationTokenException")
 }
 
-// Explain says what to do about an error of an action, such as
-// kinesis:ListShards, on a resource. Refused credentials and missing permissions
-// are wrapped with [kcl.ErrAccessDenied]; of these, only a missing permission names
-// the action to allow. Where there is no remedy, action and resource come in front.
+// Explain adds a remedy to an error of an action, such as kinesis:ListShards, on a resource.
+// Refused credentials and missing permissions are wrapped with [kcl.ErrAccessDenied]. For a missing
+// permission, the remedy is to allow the action. Without a remedy, action and resource come first.
 func Explain(err error, action, resource string) error {
 	if err == nil {
 		return nil
@@ -173,7 +176,7 @@ func Explain(err error, action, resource string) error {
 	return fmt.Errorf("%s %s: %w", action, resource, err)
 }
 
-// remedy says what to do about an error that is about no permission; "" when nobody knows.
+// remedy says what to do about an error, missing permissions aside. It is "" if nothing is known.
 func remedy(err error) string {
 	switch {
 	case Skewed(err):
@@ -181,15 +184,18 @@ func remedy(err error) string {
 	case Is(err, "ExpiredTokenException", "ExpiredToken"):
 		return "the credentials have expired: renew them, and give the client a provider that does so by itself"
 	case Is(err, "UnrecognizedClientException", "InvalidClientTokenId"):
-		return "the service does not know the access key or the session token: check the credentials, and that they are of this partition and region"
+		return "the service does not know the access key or the session token: " +
+			"check the credentials, and that they are of this partition and region"
 	case Is(err, "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature"):
 		return "the signature is wrong: check the secret access key, and that no proxy changes requests"
 	case Is(err, "MissingAuthenticationTokenException"):
-		return "the request has no credentials: give the client a credentials provider, such as that of config.LoadDefaultConfig"
+		return "the request has no credentials: " +
+			"give the client a credentials provider, such as that of config.LoadDefaultConfig"
 	case NotSent(err):
-		return "the request could not be sent: check the client's Region, Credentials and BaseEndpoint (with http:// or https://), as config.LoadDefaultConfig fills them in"
+		return "the request could not be sent: check the client's Region, Credentials and BaseEndpoint " +
+			"(with http:// or https://), as config.LoadDefaultConfig fills them in"
 	case Foreign(err):
-		return "what answers is not this service: check the client's BaseEndpoint, and proxies on the way"
+		return "another server than this service answers: check the client's BaseEndpoint, and proxies on the way"
 	}
 	return ""
 }

@@ -69,7 +69,8 @@ func TestExplainNamesActionAndResource(t *testing.T) {
 	require.True(t, awserr.Is(other, "InternalFailure"), "the cause stays")
 }
 
-// TestRemedies: each names what is wrong. Only a missing permission is to be allowed, and a wrong clock is no denial.
+// TestRemedies: each names what is wrong. Only a missing permission is to be allowed, and a wrong
+// clock is no denial.
 func TestRemedies(t *testing.T) {
 	t.Parallel()
 	say := func(code, message string) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// Kinesis returns a client of the real SDK for srv, with static credentials and without retries. opts are applied last. Its idle
-// connections are closed when the test ends.
+// Kinesis returns a client of the real SDK for srv, with static credentials and without retries.
+// opts are applied last. The client's idle connections are closed when the test ends.
 func Kinesis(tb testing.TB, srv *kinesistest.Server, opts ...func(*kinesis.Options)) *kinesis.Client {
 	tb.Helper()
 	httpClient := srv.HTTPClient()

@@ -10,16 +10,21 @@ import (
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 )
 
-// DynamoDB returns an SDK client for a fake that dynamotest.Start made, on the
-// network host named "client". Its connections are closed when the test ends.
+// DynamoDB returns an SDK client for a server of dynamotest.Start, on the network host named
+// "client". The client's connections are closed when the test ends.
 func DynamoDB(tb testing.TB, srv *dynamotest.Server, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	tb.Helper()
 	return DynamoDBFrom(tb, srv, "client", opts...)
 }
 
-// DynamoDBFrom is [DynamoDB] for a client on the network host of that name, so
-// that tests can partition or kill it.
-func DynamoDBFrom(tb testing.TB, srv *dynamotest.Server, host string, opts ...func(*dynamodb.Options)) *dynamodb.Client {
+// DynamoDBFrom is [DynamoDB] for a client on another network host. Tests can partition or kill the
+// host.
+func DynamoDBFrom(
+	tb testing.TB,
+	srv *dynamotest.Server,
+	host string,
+	opts ...func(*dynamodb.Options),
+) *dynamodb.Client {
 	tb.Helper()
 	hc := srv.HTTPClientFrom(host)
 	tb.Cleanup(hc.CloseIdleConnections)

@@ -17,10 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DiffDynamoDB makes the same random requests, drawn from seed, to two servers,
-// and fails at the first answer that differs: internal/dynamotest against a
-// DynamoDB that nobody here wrote. It makes the table, with an index by owner,
-// and leaves it there.
+// DiffDynamoDB sends the same random requests, drawn from seed, to internal/dynamotest and to
+// another DynamoDB. It fails at the first answer that differs. It makes the table, with an index by
+// owner, and leaves it there.
 func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, real *dynamodb.Client) {
 	tb.Helper()
 	tb.Logf("seed %d", seed)
@@ -28,12 +27,18 @@ func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, rea
 	servers := []*dynamodb.Client{fake, real}
 	for _, c := range servers {
 		_, err := c.CreateTable(tb.Context(), &dynamodb.CreateTableInput{
-			TableName: &table, BillingMode: types.BillingModePayPerRequest,
-			KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
-			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}},
+			TableName:   &table,
+			BillingMode: types.BillingModePayPerRequest,
+			KeySchema:   []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS},
+			},
 		})
 		require.NoError(tb, err)
-		require.NoError(tb, dynamodb.NewTableExistsWaiter(c).Wait(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table}, 60e9))
+		require.NoError(
+			tb,
+			dynamodb.NewTableExistsWaiter(c).Wait(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table}, 60e9),
+		)
 		addIndex(tb, table, c)
 	}
 	once := func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
@@ -49,7 +54,7 @@ type differ struct {
 	attributes []string // besides the key
 }
 
-// request draws a request; what is sent says its outcome as text.
+// request draws a request. what describes the request, and send returns its outcome as text.
 func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what string, send func(*dynamodb.Client) string) {
 	key := map[string]types.AttributeValue{"leaseKey": str(fmt.Sprintf("k%d", d.rand.IntN(5)))}
 	e := &drawn{names: map[string]string{}, values: map[string]types.AttributeValue{}}
@@ -72,7 +77,8 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 			it[d.attribute()] = d.value()
 		}
 		in := &dynamodb.PutItemInput{
-			TableName: d.table, Item: it, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+			TableName: d.table, Item: it, ConditionExpression: condition,
+			ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 			ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
 		return "PutItem " + aws.ToString(condition) + " " + show(it), func(c *dynamodb.Client) string {
@@ -84,7 +90,8 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 		}
 	case 1:
 		in := &dynamodb.DeleteItemInput{
-			TableName: d.table, Key: key, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+			TableName: d.table, Key: key, ConditionExpression: condition,
+			ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 			ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
 		return "DeleteItem " + show(key) + aws.ToString(condition), func(c *dynamodb.Client) string {
@@ -104,46 +111,60 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 			return show(out.Item)
 		}
 	case 3:
-		limit := d.limit()
-		return "Scan", func(c *dynamodb.Client) string {
-			in := &dynamodb.ScanInput{TableName: d.table, ConsistentRead: aws.Bool(true), Limit: limit}
-			var rows []string
-			for {
-				out, err := c.Scan(tb.Context(), in, once)
-				if err != nil {
-					return outcome(err)
-				}
-				for _, it := range out.Items {
-					rows = append(rows, show(it))
-				}
-				if out.LastEvaluatedKey == nil {
-					slices.Sort(rows)
-					return strings.Join(rows, "\n")
-				}
-				in.ExclusiveStartKey = out.LastEvaluatedKey
-			}
-		}
+		return d.scan(tb, once)
 	case 4:
 		return d.query(tb, once)
 	case 5:
 		return d.transaction(tb, once)
 	}
-	if d.rand.IntN(8) > 0 { // everything else: UpdateItem
+	if d.rand.IntN(8) > 0 { // the remaining cases: UpdateItem
 		update = aws.String(d.update(e))
 	}
 	if returns == "" && d.rand.IntN(2) == 0 {
 		returns = types.ReturnValueAllNew
 	}
 	in := &dynamodb.UpdateItemInput{
-		TableName: d.table, Key: key, UpdateExpression: update, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+		TableName: d.table, Key: key, UpdateExpression: update, ConditionExpression: condition,
+		ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 		ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 	}
-	return "UpdateItem " + show(key) + aws.ToString(update) + " if " + aws.ToString(condition) + show(e.values), func(c *dynamodb.Client) string {
-		out, err := c.UpdateItem(tb.Context(), in, once)
-		if err != nil {
-			return outcome(err)
+	return "UpdateItem " + show(
+			key,
+		) + aws.ToString(
+			update,
+		) + " if " + aws.ToString(
+			condition,
+		) + show(
+			e.values,
+		), func(c *dynamodb.Client) string {
+			out, err := c.UpdateItem(tb.Context(), in, once)
+			if err != nil {
+				return outcome(err)
+			}
+			return show(out.Attributes)
 		}
-		return show(out.Attributes)
+}
+
+// scan draws a consistent scan, page by page.
+func (d differ) scan(tb testing.TB, once func(*dynamodb.Options)) (what string, send func(*dynamodb.Client) string) {
+	limit := d.limit()
+	return "Scan", func(c *dynamodb.Client) string {
+		in := &dynamodb.ScanInput{TableName: d.table, ConsistentRead: aws.Bool(true), Limit: limit}
+		var rows []string
+		for {
+			out, err := c.Scan(tb.Context(), in, once)
+			if err != nil {
+				return outcome(err)
+			}
+			for _, it := range out.Items {
+				rows = append(rows, show(it))
+			}
+			if out.LastEvaluatedKey == nil {
+				slices.Sort(rows)
+				return strings.Join(rows, "\n")
+			}
+			in.ExclusiveStartKey = out.LastEvaluatedKey
+		}
 	}
 }
 
@@ -220,7 +241,7 @@ func (d differ) condition(e *drawn, depth int) string {
 
 func (d differ) update(e *drawn) string {
 	var sets, removes []string
-	for range d.rand.IntN(3) + 1 { // may name an attribute twice, which is refused
+	for range d.rand.IntN(3) + 1 { // may name an attribute twice: DynamoDB refuses that
 		if d.rand.IntN(3) == 0 {
 			removes = append(removes, e.name(d.attribute()))
 		} else {
@@ -239,7 +260,7 @@ func (d differ) update(e *drawn) string {
 
 func str(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 
-// outcome is an error without its message, and the item that came with it.
+// outcome is the code of an error and the item that came with it, without the message.
 func outcome(err error) string {
 	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
 		return "ConditionalCheckFailedException " + show(failed.Item)
@@ -250,7 +271,7 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-// show writes an item in one way only.
+// show returns the text of an item. Equal items have equal texts.
 func show(it map[string]types.AttributeValue) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(it)) {

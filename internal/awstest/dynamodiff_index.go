@@ -35,20 +35,27 @@ func addIndex(tb testing.TB, table string, c *dynamodb.Client) {
 	require.NoError(tb, err)
 	require.Eventually(tb, func() bool {
 		out, err := c.DescribeTable(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table})
-		return err == nil && len(out.Table.GlobalSecondaryIndexes) == 1 && out.Table.GlobalSecondaryIndexes[0].IndexStatus == types.IndexStatusActive
+		return err == nil && len(out.Table.GlobalSecondaryIndexes) == 1 &&
+			out.Table.GlobalSecondaryIndexes[0].IndexStatus == types.IndexStatusActive
 	}, time.Minute, 20*time.Millisecond)
 }
 
 func (d differ) limit() *int32 { return aws.Int32(d.rand.Int32N(3) + 1) }
 
-// query draws a query of the index, page by page and in its order.
+// query draws a query of the index, page by page.
 func (d differ) query(tb testing.TB, once func(*dynamodb.Options)) (what string, send func(*dynamodb.Client) string) {
 	owner := []string{"w1", "w2", "1", ""}[d.rand.IntN(4)]
 	limit := d.limit()
 	return "Query " + owner, func(c *dynamodb.Client) string {
 		in := &dynamodb.QueryInput{
-			TableName: d.table, IndexName: aws.String(byOwner), Limit: limit, KeyConditionExpression: aws.String("#o = :o"),
-			ExpressionAttributeNames: map[string]string{"#o": "owner"}, ExpressionAttributeValues: map[string]types.AttributeValue{":o": str(owner)},
+			TableName:              d.table,
+			IndexName:              aws.String(byOwner),
+			Limit:                  limit,
+			KeyConditionExpression: aws.String("#o = :o"),
+			ExpressionAttributeNames: map[string]string{
+				"#o": "owner",
+			},
+			ExpressionAttributeValues: map[string]types.AttributeValue{":o": str(owner)},
 		}
 		var rows []string
 		for {
@@ -67,10 +74,13 @@ func (d differ) query(tb testing.TB, once func(*dynamodb.Options)) (what string,
 	}
 }
 
-// transaction draws one of up to four operations. What DynamoDB Local is known
-// to judge otherwise than the service is left out: two operations on one item,
-// and values that the index cannot hold.
-func (d differ) transaction(tb testing.TB, once func(*dynamodb.Options)) (what string, send func(*dynamodb.Client) string) {
+// transaction draws a transaction of up to four operations. DynamoDB Local and the service answer
+// differently about two operations on one item, and about values that the index cannot hold.
+// Neither is drawn.
+func (d differ) transaction(
+	tb testing.TB,
+	once func(*dynamodb.Options),
+) (what string, send func(*dynamodb.Client) string) {
 	in := &dynamodb.TransactWriteItemsInput{}
 	d.attributes = d.attributes[:3]
 	keys := d.rand.Perm(8)
@@ -91,24 +101,41 @@ func (d differ) transaction(tb testing.TB, once func(*dynamodb.Options)) (what s
 		switch kind {
 		case "ConditionCheck":
 			it.ConditionCheck = &types.ConditionCheck{
-				TableName: d.table, Key: key, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+				TableName:                           d.table,
+				Key:                                 key,
+				ConditionExpression:                 condition,
+				ExpressionAttributeNames:            e.namesOrNil(),
+				ExpressionAttributeValues:           e.valuesOrNil(),
 				ReturnValuesOnConditionCheckFailure: onFailure,
 			}
 		case "Put":
 			it.Put = &types.Put{
-				TableName: d.table, Item: key, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+				TableName:                           d.table,
+				Item:                                key,
+				ConditionExpression:                 condition,
+				ExpressionAttributeNames:            e.namesOrNil(),
+				ExpressionAttributeValues:           e.valuesOrNil(),
 				ReturnValuesOnConditionCheckFailure: onFailure,
 			}
 		case "Delete":
 			it.Delete = &types.Delete{
-				TableName: d.table, Key: key, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+				TableName:                           d.table,
+				Key:                                 key,
+				ConditionExpression:                 condition,
+				ExpressionAttributeNames:            e.namesOrNil(),
+				ExpressionAttributeValues:           e.valuesOrNil(),
 				ReturnValuesOnConditionCheckFailure: onFailure,
 			}
 		default:
 			update := d.update(e)
 			what += " " + update
 			it.Update = &types.Update{
-				TableName: d.table, Key: key, UpdateExpression: &update, ConditionExpression: condition, ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
+				TableName:                           d.table,
+				Key:                                 key,
+				UpdateExpression:                    &update,
+				ConditionExpression:                 condition,
+				ExpressionAttributeNames:            e.namesOrNil(),
+				ExpressionAttributeValues:           e.valuesOrNil(),
 				ReturnValuesOnConditionCheckFailure: onFailure,
 			}
 		}

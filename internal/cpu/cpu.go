@@ -1,8 +1,8 @@
-// Package cpu tells how much of the processors was used lately: of those that a
-// control group allows this process, where that is less than the machine has, and
-// else of the machine's. It reads a few small files of Linux, and knows nothing on
-// other systems. It stands where the KCL has LinuxCpuUtilizationSensor and those of
-// containers. The scheduler hands it to leases.
+// Package cpu measures how much of the processors was used lately. If a control group allows this
+// process fewer processors than the machine has, it measures the control group, and otherwise the
+// machine. It reads a few small files of Linux, and measures nothing on other systems. It stands
+// where the KCL has LinuxCpuUtilizationSensor and the sensors for containers. Package scheduler
+// uses it.
 package cpu
 
 import (
@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// Meter measures from one call of Used to the next. It is not safe for concurrent
-// use.
+// Meter measures from one call of Used to the next. It is not safe for concurrent use.
 type Meter struct {
 	root  fs.FS
 	now   func() time.Time
@@ -23,27 +22,26 @@ type Meter struct {
 	last  reading
 }
 
-// NewMeter returns a Meter of this process's machine or container. It reads nothing
-// yet.
+// NewMeter returns a Meter of this process's machine or container. It reads nothing yet.
 func NewMeter() *Meter { return &Meter{root: os.DirFS("/"), now: time.Now} }
 
-// reading is what was used and what could have been used up to a moment, in any
-// unit.
+// reading is the processor time that was used up to a moment, and the time that was available. The
+// unit is that of the source.
 type reading struct {
-	of         string // what was read; two readings of different things say nothing
-	used, able float64
+	source          string // only two readings of the same source can be compared
+	used, available float64
 }
 
-// Used returns how much was used since the last call, in percent. ok is false at the
-// first call, when nothing has passed since, and where it cannot be known.
+// Used returns how much was used since the last call, in percent. ok is false at the first call,
+// when no time has passed, and when the system does not tell.
 func (m *Meter) Used() (percent float64, ok bool) {
 	was := m.last
 	m.last = m.read()
-	able, used := m.last.able-was.able, m.last.used-was.used
-	if m.last.of == "" || was.of != m.last.of || able <= 0 || used < 0 {
+	available, used := m.last.available-was.available, m.last.used-was.used
+	if m.last.source == "" || was.source != m.last.source || available <= 0 || used < 0 {
 		return 0, false
 	}
-	return min(100, used/able*100), true
+	return min(100, used/available*100), true
 }
 
 func (m *Meter) read() reading {
@@ -53,13 +51,17 @@ func (m *Meter) read() reading {
 	}
 	for _, group := range []func() (usedSeconds, limit float64, ok bool){m.groupV2, m.groupV1} {
 		if used, limit, ok := group(); ok && limit > 0 && (cores == 0 || limit < cores) {
-			return reading{of: "group " + strconv.FormatFloat(limit, 'g', -1, 64), used: used, able: limit * m.now().Sub(m.began).Seconds()}
+			return reading{
+				source:    "group " + strconv.FormatFloat(limit, 'g', -1, 64),
+				used:      used,
+				available: limit * m.now().Sub(m.began).Seconds(),
+			}
 		}
 	}
 	return machine
 }
 
-// machine reads /proc/stat, and how many processors there are.
+// machine reads /proc/stat. cores is the number of processors.
 func (m *Meter) machine() (r reading, cores float64) {
 	for line := range strings.Lines(m.file("proc/stat")) {
 		words := strings.Fields(line)
@@ -68,13 +70,13 @@ func (m *Meter) machine() (r reading, cores float64) {
 		case words[0] != "cpu":
 			cores++
 		default: // user nice system idle iowait irq softirq steal, and guests, which are in user
-			r.of = "machine"
+			r.source = "machine"
 			for i, w := range words[1:min(len(words), 9)] {
 				n, err := strconv.ParseFloat(w, 64)
 				if err != nil {
 					return reading{}, 0
 				}
-				r.able += n
+				r.available += n
 				if i != 3 && i != 4 {
 					r.used += n
 				}
@@ -133,8 +135,8 @@ func (m *Meter) groupV1() (used, limit float64, ok bool) {
 	return used / 1e9, limit, true
 }
 
-// dirs are where the files of this process's group may be: under its path, and, as
-// a container sees it, at the top.
+// dirs are the folders that may have the files of this process's group: the path of the group, and
+// the top folder, as a container sees it.
 func (m *Meter) dirs(top, controller string) []string {
 	for line := range strings.Lines(m.file("proc/self/cgroup")) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -162,7 +164,7 @@ func (m *Meter) number(text string) (float64, bool) {
 	return float64(n), err == nil
 }
 
-// least is the lesser of two limits; 0 is none.
+// least is the lesser of two limits. A limit of 0 does not count.
 func least(a, b float64) float64 {
 	switch {
 	case a <= 0:
@@ -173,7 +175,7 @@ func least(a, b float64) float64 {
 	return min(a, b)
 }
 
-// cpusIn counts the processors of a list such as 0-3,8; 0 when it is none.
+// cpusIn counts the processors of a list such as 0-3,8. It returns 0 for a malformed list.
 func cpusIn(list string) (n float64) {
 	for part := range strings.SplitSeq(strings.TrimSpace(list), ",") {
 		from, to, isRange := strings.Cut(part, "-")

@@ -20,9 +20,17 @@ func TestUsed(t *testing.T) {
 	type files = map[string][2]string // before and ten seconds later
 	machine := [2]string{before, after}
 	v1 := files{
-		"proc/stat": machine, "proc/self/cgroup": {"4:cpu,cpuacct:/docker/x\n3:cpuset:/docker/x", "4:cpu,cpuacct:/docker/x\n3:cpuset:/docker/x"},
+		"proc/stat": machine,
+		"proc/self/cgroup": {
+			"4:cpu,cpuacct:/docker/x\n3:cpuset:/docker/x",
+			"4:cpu,cpuacct:/docker/x\n3:cpuset:/docker/x",
+		},
 		"sys/fs/cgroup/cpuacct/cpuacct.usage": {"1000000000", "6000000000"},
-		"sys/fs/cgroup/cpu/cpu.cfs_quota_us":  {"100000", "100000"}, "sys/fs/cgroup/cpu/cpu.cfs_period_us": {"100000", "100000"},
+		"sys/fs/cgroup/cpu/cpu.cfs_quota_us": {
+			"100000",
+			"100000",
+		},
+		"sys/fs/cgroup/cpu/cpu.cfs_period_us": {"100000", "100000"},
 	}
 	for name, tt := range map[string]struct {
 		files files

@@ -1,5 +1,5 @@
-// Package fromsdk turns what the AWS SDK read into the words of package kcl.
-// Both readers, efo and polling, use it.
+// Package fromsdk turns records, children and lags of the AWS SDK into types of package kcl. Both
+// readers, efo and polling, use it.
 package fromsdk
 
 import (
@@ -13,9 +13,9 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Records turns the SDK's records into ours, sharing their memory: one slice
-// for the whole batch. It returns their payload bytes, and those with the
-// partition keys, which the service's read limit counts.
+// Records turns the SDK's records into ours, in one slice for the whole batch. Both share their
+// memory. payload counts the bytes of the data. total counts the partition keys too, as the read
+// limit of the service does.
 func Records(in []types.Record) (records []kcl.Record, payload, total int, err error) {
 	if len(in) == 0 {
 		return nil, 0, 0, nil
@@ -24,7 +24,10 @@ func Records(in []types.Record) (records []kcl.Record, payload, total int, err e
 	for i := range in {
 		r := &in[i]
 		if !IsNumber(r.SequenceNumber) {
-			return nil, 0, 0, fmt.Errorf("the service sent a record without a sequence number: %.150q", aws.ToString(r.SequenceNumber))
+			return nil, 0, 0, fmt.Errorf(
+				"the service sent a record without a sequence number: %.150q",
+				aws.ToString(r.SequenceNumber),
+			)
 		}
 		records[i] = kcl.NewRecord(kcl.RecordFields{
 			SequenceNumber:     *r.SequenceNumber,
@@ -50,8 +53,8 @@ func Batch(records []kcl.Record, next kcl.Position, millis *int64) kcl.Batch {
 	return b
 }
 
-// IsNumber tells whether the service sent a sequence number that reading can go
-// on from. Leading zeros, which AWS does not send, do no harm.
+// IsNumber tells whether the service sent a sequence number from which reading can go on. AWS sends
+// no leading zeros; other servers may.
 func IsNumber(s *string) bool {
 	if s == nil || *s == "" || len(*s) > 129 {
 		return false
@@ -64,9 +67,8 @@ func IsNumber(s *string) bool {
 	return true
 }
 
-// Children returns the children of a shard, as its end names them. It returns nil
-// unless every one names itself, and the shard among its parents: otherwise the
-// caller asks ListShards.
+// Children returns the children of a shard, as its end names them. It returns nil if a child has no
+// id or does not name the shard as a parent: then the caller asks ListShards.
 func Children(in []types.ChildShard, parent string) []kcl.ChildShard {
 	var children []kcl.ChildShard
 	for _, c := range in {
@@ -82,8 +84,8 @@ func Children(in []types.ChildShard, parent string) []kcl.ChildShard {
 	return children
 }
 
-// SetLag gives a batch its MillisBehindLatest. One that is absent or negative says
-// nothing.
+// SetLag sets the lag of a batch from MillisBehindLatest. The lag is unknown if that is missing or
+// negative.
 func SetLag(b *kcl.Batch, millis *int64) {
 	if millis == nil || *millis < 0 {
 		b.BehindLatest, b.LagUnknown = 0, true

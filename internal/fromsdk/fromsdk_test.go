@@ -24,8 +24,19 @@ func TestRefusesWhatHasNoPlace(t *testing.T) {
 		require.Error(t, err, number)
 	}
 	require.Nil(t, fromsdk.Children([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}, "shardId-1"))
-	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2"), ParentShards: []string{"shardId-3"}}}, "shardId-1"), "a child of another shard")
-	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}, "shardId-1"), "a child that names no parents fits nowhere")
+	require.Nil(
+		t,
+		fromsdk.Children(
+			[]types.ChildShard{{ShardId: aws.String("shardId-2"), ParentShards: []string{"shardId-3"}}},
+			"shardId-1",
+		),
+		"a child of another shard",
+	)
+	require.Nil(
+		t,
+		fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}, "shardId-1"),
+		"a child that names no parents fits nowhere",
+	)
 }
 
 // Some servers for tests write leading zeros, and want them back.
@@ -41,7 +52,13 @@ func TestRecords(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
 	records, payload, total, err := fromsdk.Records([]types.Record{
 		{SequenceNumber: aws.String("1"), Data: []byte("abc")},
-		{SequenceNumber: aws.String("2"), Data: []byte("de"), PartitionKey: aws.String("key"), ApproximateArrivalTimestamp: &at, EncryptionType: types.EncryptionTypeKms},
+		{
+			SequenceNumber:              aws.String("2"),
+			Data:                        []byte("de"),
+			PartitionKey:                aws.String("key"),
+			ApproximateArrivalTimestamp: &at,
+			EncryptionType:              types.EncryptionTypeKms,
+		},
 	})
 	require.NoError(t, err)
 	_, ok := records[0].PartitionKey()

@@ -9,22 +9,24 @@ import (
 	"time"
 )
 
-// HTTPClient is the SDK's.
+// HTTPClient is the HTTP client of the SDK.
 type HTTPClient interface {
 	Do(req *http.Request) (*http.Response, error)
 }
 
-// Nobody says when a connection was closed. It is forgotten when nothing was sent on it for
-// forgetAfter. One that is to be given up must not stand for its host's others for that long.
 const (
-	forgetAfter      = 10 * time.Minute
+	// forgetAfter is how long a connection is remembered on which nothing is sent. net/http does not
+	// say when it closes a connection.
+	forgetAfter = 10 * time.Minute
+	// forgetEndedAfter is the same for a connection that is to be given up. It is shorter, because
+	// the other connections of the host carry no more than one request meanwhile.
 	forgetEndedAfter = 30 * time.Second
 )
 
-// Client is an HTTP client that gives up connections over another one, whose connections it does
-// not make itself. While a connection of a host is to be given up, requests to the host carry
-// Close. net/http uses no connection again that has carried such a request; streams that it
-// carries go on. It is safe for concurrent use.
+// Client is an HTTP client that gives up connections which another HTTP client makes. While a
+// connection of a host is to be given up, requests to the host carry Close. net/http does not use a
+// connection again that has carried such a request; streams on it go on. Client is safe for
+// concurrent use.
 type Client struct {
 	base HTTPClient
 
@@ -32,19 +34,20 @@ type Client struct {
 	conns map[connKey]*known
 }
 
-// connKey is a connection. conn is nil for a host whose transport does not tell.
+// connKey is a connection. conn is nil if the transport of the host does not report connections.
 type connKey struct {
 	host string
 	conn net.Conn
 }
 
+// known is what Client knows of a connection.
 type known struct {
 	*Health
-	used  time.Time
-	ended bool // a request with Close was sent on it
+	used   time.Time
+	closed bool // a request with Close was sent on it
 }
 
-// NewClient returns a Client over base, or base itself if that gives up connections already.
+// NewClient returns a Client over base, or base itself if it gives up connections already.
 func NewClient(base HTTPClient) HTTPClient {
 	if _, does := base.(interface{ GivesUpConnections() }); does {
 		return base
@@ -58,11 +61,11 @@ func (c *Client) GivesUpConnections() {}
 // Do implements [HTTPClient].
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	host := req.URL.Scheme + "://" + req.URL.Host
-	u := &use{c: c, key: connKey{host: host}, ends: c.toEnd(host)}
+	u := &use{c: c, key: connKey{host: host}, closes: c.mustClose(host)}
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: u.got})
 	req = req.WithContext(ctx) // a shallow copy
-	req.Close = req.Close || u.ends
-	return Judge(req, c.base.Do, u.judged)
+	req.Close = req.Close || u.closes
+	return Judge(req, c.base.Do, u.count)
 }
 
 // CloseIdleConnections closes the connections of base that carry nothing.
@@ -72,15 +75,15 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// toEnd tells whether a connection of the host is to be given up. It forgets old ones.
-func (c *Client) toEnd(host string) bool {
+// mustClose tells whether a connection of the host is to be given up. It forgets old connections.
+func (c *Client) mustClose(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := false
 	for key, k := range c.conns {
 		idle, ended := time.Since(k.used), k.Ended()
 		switch {
-		case k.ended, idle >= forgetAfter, ended && idle >= forgetEndedAfter:
+		case k.closed, idle >= forgetAfter, ended && idle >= forgetEndedAfter:
 			delete(c.conns, key)
 		case key.host == host && ended:
 			found = true
@@ -89,16 +92,16 @@ func (c *Client) toEnd(host string) bool {
 	return found
 }
 
-// use is one request: which connection it has.
+// use is one request and its connection.
 type use struct {
-	c    *Client
-	ends bool
+	c      *Client
+	closes bool // the request carries Close
 
 	mu  sync.Mutex // guards the field below
 	key connKey
 }
 
-// got notes the connection. A request that net/http sends again has several.
+// got notes the connection. A request that net/http sends again has several connections.
 func (u *use) got(info httptrace.GotConnInfo) {
 	if info.Conn == nil || !reflect.TypeOf(info.Conn).Comparable() {
 		return
@@ -108,22 +111,23 @@ func (u *use) got(info httptrace.GotConnInfo) {
 	u.key.conn = info.Conn
 	key := u.key
 	u.mu.Unlock()
-	u.c.forget(nameless) // what failed before there was a connection
-	u.c.note(key, func(k *known) {
-		if !info.Reused { // the address may be that of one that is gone
+	u.c.forget(nameless) // its failures came before there was a connection
+	u.c.update(key, func(k *known) {
+		if !info.Reused { // a closed connection may have had the same address
 			*k = known{Health: NewHealth()}
 		}
-		k.ended = u.ends
+		k.closed = u.closes
 	})
 }
 
-func (u *use) judged(good bool) {
+// count counts whether the request succeeded.
+func (u *use) count(good bool) {
 	u.mu.Lock()
 	key := u.key
 	u.mu.Unlock()
-	u.c.note(key, func(k *known) {
+	u.c.update(key, func(k *known) {
 		k.Note(good)
-		k.ended = k.ended || u.ends
+		k.closed = k.closed || u.closes
 	})
 }
 
@@ -133,7 +137,7 @@ func (c *Client) forget(key connKey) {
 	delete(c.conns, key)
 }
 
-func (c *Client) note(key connKey, f func(*known)) {
+func (c *Client) update(key connKey, f func(*known)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.conns[key]

@@ -13,17 +13,17 @@ import (
 const (
 	// maxFailures is how many calls in a row may fail on a connection before it is given up.
 	maxFailures = 3
-	// minAge is how old a connection is before it is given up for failures. In an outage each
+	// minAge is how old a connection must be before it is given up for failures. In an outage each
 	// connection is replaced no more often than that.
 	minAge = 10 * time.Second
 	// maxAge is how old a connection may become, plus a third at random.
 	maxAge = 30 * time.Minute
-	// lasting is from when on a byte of an answer says that the connection works. Whoever accepts
-	// a subscription and then falls silent has sent nothing that late.
+	// lasting is the age of an answer from which a byte of it shows that the connection works. A
+	// server that accepts a subscription and then falls silent has sent nothing that late.
 	lasting = 10 * time.Second
 )
 
-// Health is what is known of a connection. It is not safe for concurrent use.
+// Health is the record of one connection. It is not safe for concurrent use.
 type Health struct {
 	born, retires time.Time
 	failures      int // in a row
@@ -35,7 +35,7 @@ func NewHealth() *Health {
 	return &Health{born: now, retires: now.Add(maxAge + rand.N(maxAge/3))}
 }
 
-// Note counts what became of a call.
+// Note counts whether a call succeeded.
 func (h *Health) Note(good bool) {
 	if good {
 		h.failures = 0
@@ -44,17 +44,19 @@ func (h *Health) Note(good bool) {
 	}
 }
 
-// Ended tells whether the connection is to be used no more.
+// Ended tells whether no more requests shall be sent on the connection.
 func (h *Health) Ended() bool {
 	now := time.Now()
 	return h.failures >= maxFailures && now.Sub(h.born) >= minAge || now.After(h.retires)
 }
 
-// Judge sends a request and tells how its connection does. Bad is an answer of the 5xx kind, a
-// transport that fails, and silence until the caller's deadline. Good is an answer that came to its
-// end, or one that still brings something after a while. A call that its caller gives up says
-// nothing. Bytes of the answer count for the [Silence] of the request.
-func Judge(req *http.Request, send func(*http.Request) (*http.Response, error), tell func(good bool)) (*http.Response, error) {
+// Judge sends a request and tells whether its connection works. A connection is bad after a 5xx
+// answer, after a failure of the transport, and after silence until the caller's deadline. It is
+// good after an answer that came to its end, or that still brings bytes after a while. A call that
+// its caller gives up tells nothing. Bytes of the answer count for the [Silence] of the request.
+func Judge(
+	req *http.Request, send func(*http.Request) (*http.Response, error), tell func(good bool),
+) (*http.Response, error) {
 	resp, err := send(req)
 	j := &judge{ctx: req.Context(), tell: tell}
 	switch {
@@ -70,19 +72,19 @@ func Judge(req *http.Request, send func(*http.Request) (*http.Response, error), 
 	return resp, nil
 }
 
-// judge is the body of an answer.
+// judge is the body of an answer. It tells once whether the connection works.
 type judge struct {
 	ctx   context.Context //nolint:containedctx // of its request
 	tell  func(good bool)
 	body  io.ReadCloser
 	began time.Time
-	once  sync.Once // of a verdict about the whole
+	once  sync.Once
 }
 
-// say gives the verdict, once.
+// say tells the verdict. Later verdicts do not count.
 func (j *judge) say(good bool) { j.once.Do(func() { j.tell(good) }) }
 
-// failed tells of a failure, unless the caller has given up.
+// failed tells of a failure, unless the caller has given the call up.
 func (j *judge) failed() {
 	if j.ctx.Err() == nil || errors.Is(context.Cause(j.ctx), context.DeadlineExceeded) {
 		j.say(false)

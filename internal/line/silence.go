@@ -1,7 +1,7 @@
-// Package line is what the library adds to the HTTP clients under the AWS SDK. Deadlines count
-// silence: [Silence] ends a call to which nothing arrives, however large its answer is. And
-// connections are given up: [Client] leaves one on which calls keep failing, and one that is old.
-// efo, polling, scheduler and leases/dynamodb use it.
+// Package line improves the HTTP clients under the AWS SDK. Deadlines count silence: [Silence] ends
+// a call to which nothing arrives, however large its answer is. Connections are given up: [Client]
+// leaves a connection on which calls keep failing, and an old one. efo, polling, scheduler and
+// leases/dynamodb use it.
 package line
 
 import (
@@ -16,13 +16,13 @@ import (
 // context.DeadlineExceeded.
 var ErrSilence = fmt.Errorf("nothing arrived in time: %w", context.DeadlineExceeded)
 
-// Silence notices that nothing arrives. Each byte of the answer's body starts the time anew, when
-// the call's HTTP client is a [Client] or knows [Judge]. It is safe for concurrent use. All methods
-// of a nil Silence do nothing.
+// Silence notices that nothing arrives. Each byte of the answer's body starts the time anew, if the
+// call's HTTP client is a [Client] or uses [Judge]. It is safe for concurrent use. All methods of a
+// nil Silence do nothing.
 type Silence struct {
 	limit time.Duration
 	timer *time.Timer
-	outer *Silence // of the context that In was given
+	outer *Silence // of the context that was given to In
 
 	mu     sync.Mutex // guards the fields below
 	heard  time.Time  // when something arrived last
@@ -37,8 +37,8 @@ func NewSilence(limit time.Duration, end func()) *Silence {
 
 type silenceKey struct{}
 
-// In returns a context for calls. What their answers bring counts for s, and for the Silence that
-// the context has already. It is called once.
+// In returns a context for calls. Bytes of their answers count for s, and for the Silence that ctx
+// has already. In is called once.
 func (s *Silence) In(ctx context.Context) context.Context {
 	s.outer = Of(ctx)
 	return context.WithValue(ctx, silenceKey{}, s)
@@ -60,7 +60,7 @@ func (s *Silence) Heard() {
 	}
 }
 
-// Pause stops the time: the call waits for something of our own. [Silence.Resume] starts it anew.
+// Pause stops the time while the call waits for this process. [Silence.Resume] starts it anew.
 func (s *Silence) Pause() {
 	for ; s != nil; s = s.outer {
 		s.mu.Lock()
@@ -86,7 +86,7 @@ func (s *Silence) restartLocked() {
 	}
 }
 
-// Stop ends the time of s alone, for good. What arrives is still noted.
+// Stop ends the time of s for good, and not that of outer ones. [Silence.Last] still works.
 func (s *Silence) Stop() {
 	if s == nil {
 		return
@@ -104,8 +104,8 @@ func (s *Silence) Last() time.Time {
 	return s.heard
 }
 
-// Call runs f, which makes one call to a service, and ends f's context when nothing has arrived
-// for limit. The error says so then, and wraps [ErrSilence].
+// Call runs f, which makes one call to a service. It ends f's context when nothing has arrived for
+// limit. Then the error wraps [ErrSilence].
 func Call[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

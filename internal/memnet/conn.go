@@ -29,7 +29,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write never blocks: it appends to the peer's buffer, or loses the bytes when a host was killed.
+// Write never blocks. It appends to the peer's buffer, or drops the bytes when a host was killed.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.wr.write(p); err != nil {
 		return 0, &net.OpError{Op: "write", Net: "mem", Source: c.local, Addr: c.remote, Err: err}
@@ -37,7 +37,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close ends this side: its own reads and writes fail from now on, the peer reads what was written before and then io.EOF.
+// Close ends this side. Its own reads and writes fail from now on. The peer reads the bytes that
+// were written before, and then io.EOF.
 func (c *conn) Close() error {
 	c.rd.closeReader()
 	if c.abort.Load() {
@@ -51,7 +52,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// SetLinger is as for [net.TCPConn], for 0 (Close resets the connection) and for negative values (it does not).
+// SetLinger is that of [net.TCPConn] for two values: with 0 Close resets the connection, and with a
+// negative value it does not.
 func (c *conn) SetLinger(seconds int) error {
 	c.abort.Store(seconds == 0)
 	return nil
@@ -76,19 +78,19 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// chunk is bytes that may be read from a moment on; the zero time means at once.
+// chunk is bytes that may be read from the time at on. The zero time means at once.
 type chunk struct {
 	at   time.Time
 	data []byte
 }
 
-// chunkSize is how far small writes are gathered into one chunk.
+// chunkSize is the size up to which small writes are gathered in one chunk.
 const chunkSize = 64 << 10
 
 // half is one direction of a connection.
 type half struct {
 	mu   sync.Mutex // guards the fields below; never held while waiting
-	cond *sync.Cond // on mu: something that read looks at has changed
+	cond *sync.Cond // on mu: a field that read depends on has changed
 
 	queue   []chunk
 	spare   []byte        // the last chunk read empty, for the next write
@@ -97,7 +99,7 @@ type half struct {
 	dead    bool          // a host was killed: the reader sees nothing ever
 
 	finished bool      // the writer closed: io.EOF after the queue
-	finAt    time.Time // when the reader may see that
+	finAt    time.Time // when the reader may see io.EOF
 	stopped  bool      // the reader closed
 	cutErr   error     // the link was reset
 	ended    bool      // the link was ended
@@ -141,7 +143,7 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// arrivedLocked reports whether at has come; if not, it arranges a wake-up.
+// arrivedLocked tells whether the time at has come. If not, it sets a timer to wake the reader.
 func (h *half) arrivedLocked(at time.Time) bool {
 	if at.IsZero() {
 		return true

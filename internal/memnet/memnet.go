@@ -1,19 +1,21 @@
-// Package memnet is a network inside one process: listeners, connections and the accidents that happen to them.
+// Package memnet is a network inside one process, with listeners, connections and their accidents.
 //
-// It exists so that whole programs, HTTP servers and SDK clients included, run inside a testing/synctest bubble: every
-// wait is on a channel or a [sync.Cond], which a bubble counts as durable, and no lock is held while waiting.
+// Whole programs, with HTTP servers and SDK clients, can run on it inside a testing/synctest
+// bubble. Every wait is on a channel or a [sync.Cond], which a bubble counts as durable. No lock is
+// held during a wait.
 //
 // # Model
 //
-// A [Network] has named hosts. A listener's host is the host part of its address; a connection dialled with
-// [Network.DialContext] comes from the host named "", one dialled with [Host.DialContext] from that host. Between two hosts
-// lies a [Link], with a latency, which can be held (a partition: bytes wait until it is released), ended (FIN) or reset
-// (RST). A host can be killed: from then on nothing leaves or reaches it, for ever, and nobody is told.
+// A [Network] has named hosts. A listener's host is the host part of its address. A connection of
+// [Network.DialContext] comes from the host named "", and one of [Host.DialContext] from that host.
+// Two hosts have a [Link] with a latency. A link can be held (a partition: bytes wait until it is
+// released), ended (FIN) or reset (RST). A host can be killed: nothing leaves or reaches it any
+// more, and its peers do not notice.
 //
-// A connection buffers without limit, so Write never blocks; everything that happens to a connection acts on the side that
-// reads. The reason: over a pipe without a buffer, one peer that stops reading blocks the other's HTTP/2 write lock, a lock
-// is not a durable wait, and virtual time stands still for ever. A sender that ignores flow control (HTTP/1.1) can
-// therefore fill memory.
+// A connection buffers without limit, so Write never blocks. Every accident acts on the side that
+// reads. With a pipe without a buffer, a peer that stops reading would block the other's HTTP/2
+// write lock. A lock is not a durable wait, so virtual time would stop for ever. A sender that
+// ignores flow control (HTTP/1.1) can therefore fill the memory.
 //
 // There is no KCL counterpart. Package kinesistest and the tests of this module use it.
 package memnet
@@ -39,8 +41,8 @@ func (Addr) Network() string { return "mem" }
 // String returns "host:port".
 func (a Addr) String() string { return string(a) }
 
-// Network is a set of listeners, hosts and links. Make one with [New]; inside a bubble, make it inside the bubble.
-// All methods may be called from any goroutine.
+// Network is a set of listeners, hosts and links. Make one with [New]; inside a bubble, make it
+// inside the bubble. All methods may be called from any goroutine.
 type Network struct {
 	mu        sync.Mutex // guards the fields below, and those of Host, Link and listener; taken before a half's
 	listeners map[string]*listener
@@ -62,7 +64,8 @@ func New() *Network {
 	}
 }
 
-// Listen announces on addr, "host:port". Port 0 or no port picks a free one. It fails when the address is in use.
+// Listen announces on addr, "host:port". Port 0 or no port picks a free one. It fails when the
+// address is in use.
 func (n *Network) Listen(addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -86,8 +89,8 @@ func (n *Network) Listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// DialContext connects the host named "" to a listener. It has the signature of [net.Dialer.DialContext]; the network
-// argument is ignored. See [Host.DialContext].
+// DialContext connects the host named "" to a listener. It has the signature of
+// [net.Dialer.DialContext]; the network argument is ignored. See [Host.DialContext].
 func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return n.Host("").DialContext(ctx, network, addr)
 }
@@ -95,22 +98,22 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 // HTTPClient is [Host.HTTPClient] of the host named "".
 func (n *Network) HTTPClient(http2 bool) *http.Client { return n.Host("").HTTPClient(http2) }
 
-// Host returns the host of that name, making it when it is new.
+// Host returns the host of that name. It makes the host if there is none.
 func (n *Network) Host(name string) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.hostLocked(name)
 }
 
-// Link returns the link between two hosts, in either order. It exists from the first time anyone names it.
+// Link returns the link between two hosts, in either order. It makes the link if there is none.
 func (n *Network) Link(a, b string) *Link {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.linkLocked(a, b)
 }
 
-// Close closes every listener and both ends of every connection, and fails dials that wait. A goroutine blocked in
-// Accept or Read returns with [net.ErrClosed]. It may be called more than once.
+// Close closes every listener and both ends of every connection. Dials that wait fail, and so do
+// Accept and Read, with [net.ErrClosed]. It may be called more than once.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -176,9 +179,9 @@ func (h *Host) Listen(port int) (net.Listener, error) {
 	return h.network.Listen(net.JoinHostPort(h.name, strconv.Itoa(port)))
 }
 
-// DialContext connects to the listener at addr. It takes one round trip of the link, and waits while the link is held
-// (for ever when either host was killed) or until ctx ends, whose error it then returns. Without a listener it fails
-// with [syscall.ECONNREFUSED].
+// DialContext connects to the listener at addr. It takes one round trip of the link. It waits while
+// the link is held, and for ever when a host was killed. If ctx ends first, it returns the error of
+// ctx. Without a listener it fails with [syscall.ECONNREFUSED].
 func (h *Host) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
 	n := h.network
 	target, _, err := net.SplitHostPort(addr)
@@ -225,9 +228,10 @@ func (h *Host) DialContext(ctx context.Context, _, addr string) (net.Conn, error
 	}
 }
 
-// HTTPClient returns a client that reaches every listener of the network from this host, speaking HTTP/2 with prior
-// knowledge (h2c) to http URLs and HTTP/2 to https URLs, or HTTP/1.1. Its transport is a fresh [*http.Transport],
-// which the caller may set up further before use (TLSClientConfig, for one).
+// HTTPClient returns a client on this host that reaches every listener of the network. With http2,
+// the client speaks HTTP/2, with prior knowledge (h2c) to http URLs, and otherwise HTTP/1.1. Its
+// transport is a new [*http.Transport]. The caller may change it before use, for example its
+// TLSClientConfig.
 func (h *Host) HTTPClient(http2 bool) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)
@@ -240,8 +244,9 @@ func (h *Host) HTTPClient(http2 bool) *http.Client {
 	}}
 }
 
-// Kill silences the host for ever, as when its process is killed behind a firewall: its connections stay open, but no
-// byte, end or reset leaves or reaches it; dials from it and to it wait until their context ends.
+// Kill silences the host for ever, as when its process is killed behind a firewall. Its connections
+// stay open, but no byte, end or reset leaves or reaches it. Dials from it and to it wait until
+// their context ends.
 func (h *Host) Kill() {
 	n := h.network
 	n.mu.Lock()
@@ -268,7 +273,8 @@ func (n *Network) wait(ctx context.Context, changed <-chan struct{}, timer <-cha
 	}
 }
 
-// Link is the path between two hosts. Its settings hold for connections that exist and for those to come.
+// Link is the path between two hosts. Its settings hold for connections that exist and for those to
+// come.
 type Link struct {
 	network *Network
 	ends    [2]string
@@ -279,7 +285,8 @@ type Link struct {
 	changed chan struct{} // closed and replaced at every change
 }
 
-// SetLatency sets the time that bytes need in each direction. The default is 0. Bytes under way keep theirs.
+// SetLatency sets the time that bytes need in each direction. The default is 0. Bytes under way
+// keep their time.
 func (l *Link) SetLatency(d time.Duration) {
 	l.network.mu.Lock()
 	defer l.network.mu.Unlock()
@@ -290,7 +297,7 @@ func (l *Link) SetLatency(d time.Duration) {
 // Hold partitions the two hosts: bytes, ends and dials wait, unseen, until [Link.Release].
 func (l *Link) Hold() { l.setHeld(true) }
 
-// Release undoes [Link.Hold]; everything held back arrives.
+// Release undoes [Link.Hold]. Everything that was held back arrives.
 func (l *Link) Release() { l.setHeld(false) }
 
 func (l *Link) setHeld(held bool) {
@@ -300,12 +307,13 @@ func (l *Link) setHeld(held bool) {
 	l.applyLocked()
 }
 
-// Reset cuts every connection of the link at once: reads and writes on both sides fail with [syscall.ECONNRESET] and bytes
-// under way are lost. It acts on a held link too, and not on one of a killed host.
+// Reset cuts every connection of the link at once. Reads and writes on both sides fail with
+// [syscall.ECONNRESET], and bytes under way are lost. Reset acts on a held link too, but not on a
+// link of a killed host.
 func (l *Link) Reset() { l.cut(syscall.ECONNRESET) }
 
-// End closes every connection of the link: both sides read what is under way and then io.EOF, and their writes fail
-// with [syscall.EPIPE].
+// End closes every connection of the link. Both sides read the bytes under way and then io.EOF.
+// Their writes fail with [syscall.EPIPE].
 func (l *Link) End() { l.cut(nil) }
 
 func (l *Link) cut(reset error) {

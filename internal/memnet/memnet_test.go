@@ -298,7 +298,8 @@ func TestKilledHostIsSilentForEver(t *testing.T) {
 	})
 }
 
-// TestHTTP2InBubble runs many streams over one connection, one of which nobody reads, through ten virtual minutes.
+// TestHTTP2InBubble runs many streams over one connection, one of which nobody reads, through ten
+// virtual minutes.
 func TestHTTP2InBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()

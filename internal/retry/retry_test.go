@@ -26,7 +26,8 @@ func TestWaitsGrowToTheLimitAndStartAgain(t *testing.T) {
 	within(b.Next(), 100*time.Millisecond)
 }
 
-// TestNeverGivesUp is the trap of the library below: left alone it stops after a quarter of an hour.
+// TestNeverGivesUp is the trap of the library below: left alone it stops after a quarter of an
+// hour.
 func TestNeverGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

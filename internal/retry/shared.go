@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// Shared is work that many goroutines want done at the same time, such as a
-// question to a service that takes few calls a second: one does it, and the
-// others have its outcome. It is safe for concurrent use; make it with
-// [NewShared].
+// Shared is work that many goroutines want done at the same time. An example is a call to a service
+// that allows few calls a second. One goroutine does the work, and the others get its outcome. Shared is
+// safe for concurrent use. Make it with [NewShared].
 type Shared struct {
-	turn chan struct{} // whoever has put the token in uses the fields below
+	turn chan struct{} // the goroutine whose token is in it owns the fields below
 
 	key   string
 	ended time.Time
@@ -20,10 +19,9 @@ type Shared struct {
 // NewShared returns a Shared that has done nothing yet.
 func NewShared() *Shared { return &Shared{turn: make(chan struct{}, 1)} }
 
-// Do returns the outcome of f, or of another f for the same key that has ended
-// since Do was called, or no longer than age before. It waits for one that is
-// under way. When ctx ends first, it returns the context's cause; an f that ctx
-// has ended counts for nobody else.
+// Do returns the outcome of f, or of another f for the same key. The other f must have ended since
+// Do was called, or at most age before that. Do waits for an f that is running. If ctx ends first,
+// Do returns the context's cause. The outcome of an f that ctx has ended is not shared.
 func (s *Shared) Do(ctx context.Context, key string, age time.Duration, f func() error) error {
 	since := time.Now().Add(-age)
 	select {

@@ -59,6 +59,10 @@ func TestSharedEndsWithItsContext(t *testing.T) {
 		require.Equal(t, cause, s.Do(waits, "", 0, func() error { return nil }), "while another is at it")
 		cancel(cause)
 		wg.Wait()
-		require.NoError(t, s.Do(t.Context(), "", time.Hour, func() error { return nil }), "what was cancelled is nobody else's outcome")
+		require.NoError(
+			t,
+			s.Do(t.Context(), "", time.Hour, func() error { return nil }),
+			"what was cancelled is nobody else's outcome",
+		)
 	})
 }

@@ -1,10 +1,9 @@
-// Package shardend finds out whether a shard that seems to have ended has ended.
-// Both readers, efo and polling, use it.
+// Package shardend finds out whether a shard that seems to have ended has ended. Both readers, efo
+// and polling, use it.
 //
-// One answer proves nothing: a server that is in trouble sends `{}`, which has no
-// next iterator, over a backlog of a million records. So the service is asked
-// again, from an iterator of its own, and is made to show that it still reads
-// the shard: it must bring the record before the end once more.
+// One answer proves nothing. A server in trouble sends `{}`, which has no next iterator, although a
+// million records are unread. So the reader asks again, from another iterator. The service must
+// show that it still reads the shard: it must send the record before the end once more.
 package shardend
 
 import (
@@ -20,13 +19,16 @@ import (
 )
 
 const (
-	shownIn   = 3 // answers in which the last record must have come again
-	lookedFor = 6 // answers behind it; AWS sends some that are empty before it comes to the end
+	// lastAnswers is how many answers are read for the last record to come again.
+	lastAnswers = 3
+	// nextAnswers is how many answers are read behind the last record. AWS sends some empty answers
+	// before the end of a shard.
+	nextAnswers = 6
 )
 
 // The reasons why a reader does not believe that its shard has ended.
 var (
-	ErrContradicted = errors.New("the service said that the shard has ended, and sent more records when it was asked again")
+	ErrContradicted = errors.New("the service said that the shard has ended, and sent more records afterwards")
 	ErrUnconfirmed  = errors.New("the service said that the shard has ended, and has not confirmed it yet")
 )
 
@@ -43,44 +45,43 @@ const (
 // Rarer doubles the time between two questions, up to 10 minutes.
 func Rarer(wait time.Duration) time.Duration { return min(2*wait, idleCheckMax) }
 
-// Asker is how a reader asks. Records waits for its turn, as the service allows
-// five calls a second for a shard.
+// Asker holds the calls of a reader. Records waits for its turn, because the service allows five
+// calls a second for a shard.
 type Asker struct {
 	ShardID  string
 	Iterator func(ctx context.Context, at kcl.Position) (*string, error)
 	Records  func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error)
 }
 
-// Place is where a reader stands.
+// Place is how far a reader has read.
 type Place struct {
-	Next kcl.Position // where it goes on
-	Last string       // number of the last record it has read; empty when it has read none
+	Next kcl.Position // where reading goes on
+	Last string       // number of the last record read; empty when there was none
 }
 
-// Answer is what the service says when it is asked for what lies behind a place.
+// Answer is what the service says about the records after a place.
 type Answer struct {
-	More     bool             // a record: the shard has not ended there
-	Proven   bool             // one answer brought the last record again and, at the tip, none behind it
-	Last     bool             // there is no next iterator
-	Tip      bool             // nothing is unread, by a MillisBehindLatest that is there
-	Children []kcl.ChildShard // nil unless the answer names them
+	More     bool             // there is a record: the shard has not ended there
+	Proven   bool             // one answer had the last record and, at the tip, none after it
+	Last     bool             // the last answer had no next iterator
+	Tip      bool             // an answer had a MillisBehindLatest of 0
+	Children []kcl.ChildShard // as the last answer named them; nil if it did not
 }
 
-// Ask asks what lies behind a place. It keeps no record: a reader that learns of
-// more reads it in its own way.
+// Ask asks for the records after a place. It returns no record: the reader itself reads more.
 func (a Asker) Ask(ctx context.Context, at Place) (Answer, error) {
 	if at.Last != "" {
-		out, err := a.look(ctx, kcl.At(at.Last), at.Last, shownIn)
+		out, err := a.read(ctx, kcl.At(at.Last), at.Last, lastAnswers)
 		if err != nil || out.More || out.Proven {
 			return out, err
 		}
 	}
-	return a.look(ctx, at.Next, at.Last, lookedFor)
+	return a.read(ctx, at.Next, at.Last, nextAnswers)
 }
 
-// look reads a few answers from a position. It asks for two records, so that an
-// honest answer that has the last one has the one behind it as well.
-func (a Asker) look(ctx context.Context, from kcl.Position, last string, answers int) (out Answer, err error) {
+// read reads a few answers from a position. It asks for two records: a correct answer with the last
+// record also has the record after it.
+func (a Asker) read(ctx context.Context, from kcl.Position, last string, answers int) (out Answer, err error) {
 	iterator, err := a.Iterator(ctx, from)
 	if err != nil {
 		return out, err
@@ -90,7 +91,7 @@ func (a Asker) look(ctx context.Context, from kcl.Position, last string, answers
 		if err != nil {
 			return out, err
 		}
-		shown := false
+		again := false // the last record came again
 		for i := range page.Records {
 			number := page.Records[i].SequenceNumber
 			if last == "" || !fromsdk.IsNumber(number) {
@@ -100,16 +101,16 @@ func (a Asker) look(ctx context.Context, from kcl.Position, last string, answers
 			if order > 0 {
 				return Answer{More: true}, nil
 			}
-			shown = shown || order == 0
+			again = again || order == 0
 		}
 		tip := AtTip(page.MillisBehindLatest)
 		out.Tip = out.Tip || tip
 		out.Last = aws.ToString(page.NextShardIterator) == ""
-		out.Proven = shown && (tip || out.Last)
+		out.Proven = again && (tip || out.Last)
 		if out.Last {
 			out.Children = fromsdk.Children(page.ChildShards, a.ShardID)
 		}
-		if out.Last || shown {
+		if out.Last || again {
 			break
 		}
 		iterator = page.NextShardIterator
@@ -121,39 +122,36 @@ func compare(a, b string) int {
 	return kcl.ExtendedSequenceNumber{SequenceNumber: a}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b})
 }
 
-// AtTip tells whether a MillisBehindLatest says that nothing is unread. One that
-// is missing says nothing.
+// AtTip tells whether MillisBehindLatest says that nothing is unread. A missing one says nothing.
 func AtTip(millis *int64) bool { return millis != nil && *millis <= 0 }
 
-// How often, and for how long, the service must say what it cannot prove. Each of
-// its answers can be odd, so one that shows more outweighs all that do not.
+// Without a proof, the service must repeat an end. Any of its answers can be wrong, so one answer
+// with more records outweighs all without.
 var (
-	named = patience{3, 5 * time.Second}  // it names the children, though it says that something is unread
-	empty = patience{5, 10 * time.Second} // no iterator, at the tip of a shard without any record that could be shown
-	tip   = patience{5, time.Minute}      // at the tip, and the last record does not come again: it may be trimmed
-	away  = patience{10, 10 * time.Minute}
+	named = patience{3, 5 * time.Second}   // the answers name the children, but records are unread
+	empty = patience{5, 10 * time.Second}  // the answers have no iterator; the shard never had a record
+	tip   = patience{5, time.Minute}       // at the tip, without the last record: it may be trimmed
+	away  = patience{10, 10 * time.Minute} // the answers have no iterator, and records are unread
 )
 
-// patience is how many answers it takes, and how long.
+// patience is how often and for how long the service must say that a shard has ended.
 type patience struct {
 	answers int
 	time    time.Duration
 }
 
-// Judge decides from the answers for one place, of which the shard list says that
-// it may be the end: the shard is closed and has children. The zero value has
-// heard nothing yet.
+// Judge decides from several answers whether a shard has ended. The answers are for one place, and
+// the shard list says that the shard is closed and has children. The zero value has no answers.
 type Judge struct {
 	last    string
 	since   time.Time
 	answers int
-	away    bool // one of them was not at the tip
-	goesOn  bool // one of them had an iterator
-	unnamed bool // one of them named no children
+	away    bool // an answer was not at the tip
+	goesOn  bool // an answer had an iterator
+	unnamed bool // an answer named no children
 }
 
-// Ended takes in an answer, which came after one that made the reader ask. It
-// tells whether the shard has ended.
+// Ended counts one more answer and tells whether the shard has ended.
 func (j *Judge) Ended(now time.Time, at Place, a Answer) bool {
 	if a.More {
 		j.Forget()
@@ -164,17 +162,19 @@ func (j *Judge) Ended(now time.Time, at Place, a Answer) bool {
 	}
 	j.answers++
 	j.away, j.goesOn, j.unnamed = j.away || !a.Tip, j.goesOn || !a.Last, j.unnamed || a.Children == nil
-	over := func(p patience) bool { return j.answers >= p.answers && now.Sub(j.since) >= p.time }
+	enough := func(p patience) bool { return j.answers >= p.answers && now.Sub(j.since) >= p.time }
 	switch {
 	case a.Proven, a.Last && a.Tip && a.Children != nil:
 		return true
-	case !j.unnamed && over(named), !j.away && !j.goesOn && at.Last == "" && over(empty), !j.away && over(tip):
+	case !j.unnamed && enough(named), !j.away && enough(tip):
+		return true
+	case !j.away && !j.goesOn && at.Last == "" && enough(empty):
 		return true
 	}
-	return !j.goesOn && over(away)
+	return !j.goesOn && enough(away)
 }
 
-// Confirm is [Judge.Ended] with a reason: it returns nil when the shard has ended, and otherwise
+// Confirm is [Judge.Ended] with a reason. It returns nil when the shard has ended, and otherwise
 // [ErrContradicted] or [ErrUnconfirmed].
 func (j *Judge) Confirm(now time.Time, at Place, a Answer) error {
 	switch {
@@ -186,9 +186,9 @@ func (j *Judge) Confirm(now time.Time, at Place, a Answer) error {
 	return ErrUnconfirmed
 }
 
-// Doubts tells whether an end has been told that is not believed yet: then it is
-// worth asking again soon.
+// Doubts tells whether the service has said that the shard ended, and the judge does not believe it
+// yet. Then the reader asks again soon.
 func (j *Judge) Doubts() bool { return j.answers > 0 }
 
-// Forget says that the shard has been read on.
+// Forget drops the answers, because the reader has read more records.
 func (j *Judge) Forget() { *j = Judge{} }

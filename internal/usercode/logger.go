@@ -8,33 +8,34 @@ import (
 	"sync"
 )
 
-// Logger returns a logger whose handler's panics are contained. A line that the
-// handler panics at is lost, and standard error says so, once.
+// Logger returns a logger that contains panics of its handler. The log line of a panic is lost.
+// Standard error says so once.
 func Logger(l *slog.Logger) *slog.Logger {
 	if _, ok := l.Handler().(*handler); ok {
 		return l
 	}
-	return slog.New(&handler{inner: l.Handler(), told: new(sync.Once)})
+	return slog.New(&handler{inner: l.Handler(), report: new(sync.Once)})
 }
 
+// handler is a handler that contains the panics of another one.
 type handler struct {
-	inner slog.Handler
-	told  *sync.Once
+	inner  slog.Handler
+	report *sync.Once // reports the first panic
 }
 
-func (h *handler) tell(err error) {
+func (h *handler) reportPanic(err error) {
 	if err != nil {
-		h.told.Do(func() { fmt.Fprintf(os.Stderr, "kcl: the log handler fails, lines are lost: %v\n", err) })
+		h.report.Do(func() { fmt.Fprintf(os.Stderr, "kcl: the log handler panics, log lines are lost: %v\n", err) })
 	}
 }
 
 func (h *handler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	h.tell(Contain(func() { enabled = h.inner.Enabled(ctx, level) }))
+	h.reportPanic(Contain(func() { enabled = h.inner.Enabled(ctx, level) }))
 	return enabled
 }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) (err error) {
-	h.tell(Contain(func() { err = h.inner.Handle(ctx, r) }))
+	h.reportPanic(Contain(func() { err = h.inner.Handle(ctx, r) }))
 	return err
 }
 
@@ -47,7 +48,7 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 func (h *handler) with(f func(slog.Handler) slog.Handler) slog.Handler {
-	out := &handler{inner: h.inner, told: h.told}
-	h.tell(Contain(func() { out.inner = f(h.inner) }))
+	out := &handler{inner: h.inner, report: h.report}
+	h.reportPanic(Contain(func() { out.inner = f(h.inner) }))
 	return out
 }

@@ -1,6 +1,6 @@
-// Package usercode calls functions that users of the library gave it. Such a
-// function may panic or call runtime.Goexit; neither may end the process or a
-// goroutine of the library. scheduler and processors use it.
+// Package usercode calls functions of the library's users. Such a function may panic or call
+// runtime.Goexit. Neither may end the process or a goroutine of the library. scheduler and
+// processors use it.
 package usercode
 
 import (
@@ -14,9 +14,9 @@ var ErrGoexit = errors.New("runtime.Goexit was called, as t.FailNow and the func
 
 // Panic is a panic of a user's function, or a runtime.Goexit in it.
 type Panic struct {
-	// Value is what was given to panic, or ErrGoexit.
+	// Value is the argument of panic, or ErrGoexit.
 	Value any
-	// Stack is that of the goroutine which panicked.
+	// Stack is the stack of the goroutine that panicked.
 	Stack []byte
 }
 
@@ -29,9 +29,8 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Call runs f, waits for it and returns its error, or a *[Panic]. f runs on a
-// goroutine of its own, because a runtime.Goexit cannot be stopped: it ends
-// whatever goroutine it is called on.
+// Call runs f, waits for it and returns its error, or a *[Panic]. f runs on a goroutine of its own,
+// because a runtime.Goexit always ends the goroutine that calls it.
 func Call(f func() error) error {
 	done := make(chan error, 1)
 	go func() { // ends with f, which Call waits for
@@ -49,8 +48,8 @@ func Call(f func() error) error {
 	return <-done
 }
 
-// Contain runs f on the caller's goroutine and turns a panic into an error. It
-// is for code that runs too often for [Call]; a runtime.Goexit passes.
+// Contain runs f on the caller's goroutine and turns a panic into an error. It is for code that
+// runs too often for [Call]. It does not contain a runtime.Goexit.
 func Contain(f func()) (err error) {
 	returned := false
 	defer func() {
