@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -55,6 +56,32 @@ func TestArchitectureIsShort(t *testing.T) {
 	text, err := os.ReadFile("../../ARCHITECTURE.md")
 	require.NoError(t, err)
 	require.LessOrEqual(t, strings.Count(string(text), "\n"), 220, "move something to docs")
+}
+
+var (
+	invariant = regexp.MustCompile(`(?m)^\| I(\d+) \| ([^|\n]+) \| ([^|\n]+) \|$`)
+	citation  = regexp.MustCompile(`\(I(\d+)[,)]|\binvariant I(\d+)\b`)
+)
+
+// TestInvariantsAreNumbered: the invariants of ARCHITECTURE.md count from I1 without a gap, each names a
+// test, and code cites none that is not there.
+func TestInvariantsAreNumbered(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	require.NoError(t, err)
+	rows := invariant.FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, rows)
+	for i, row := range rows {
+		require.Equal(t, strconv.Itoa(i+1), row[1], "numbers stay: code cites them")
+		require.Contains(t, row[3], "`Test", "I%s names no test", row[1])
+	}
+	walk(t, "../..", func(name string, text []byte) {
+		for _, m := range citation.FindAllStringSubmatch(string(text), -1) {
+			n, err := strconv.Atoi(m[1] + m[2])
+			require.NoError(t, err)
+			require.LessOrEqual(t, n, len(rows), "%s cites %s, which ARCHITECTURE.md has not", name, m[0])
+		}
+	})
 }
 
 // code is what the module declares.
