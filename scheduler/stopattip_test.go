@@ -108,8 +108,9 @@ func TestStopAtTipWithAKilledWorker(t *testing.T) {
 		a, b := r.worker("a", mode, stopAtTip), r.worker("b", mode, stopAtTip)
 		a.do, b.do = slow, slow
 		a.start()
+		r.eventually(time.Minute, "the first one reads", func() bool { return r.owned() == 4 })
 		b.start()
-		r.eventually(time.Minute, "both read", func() bool { return r.owned() == 4 })
+		time.Sleep(5 * time.Second)
 		a.kill()
 		for range 20 {
 			time.Sleep(time.Second)
