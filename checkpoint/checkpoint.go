@@ -1,23 +1,20 @@
-// Package checkpoint decides which positions of a shard may be recorded as
-// processed, and hands them to a [Writer]. It matches the KCL's
-// ShardRecordProcessorCheckpointer and its prepared checkpoints. The scheduler
-// makes one [Checkpointer] for each lease that it holds, tells it what it
-// delivers, and closes it when the lease is gone; the processor gets it as a
-// [kcl.Checkpointer].
+// Package checkpoint decides which positions of a shard may be recorded as processed, and hands
+// them to a [Writer]. It matches the KCL's ShardRecordProcessorCheckpointer and its prepared
+// checkpoints. The scheduler makes one [Checkpointer] for each lease that it holds. It tells the
+// Checkpointer which records it delivers, and closes it when the lease ends. The processor gets it
+// as a [kcl.Checkpointer].
 //
-// What may be recorded: a position at or after the last checkpoint and at or
-// before the last record delivered. SHARD_END is written by the library alone,
-// with [Checkpointer.End].
+// A position may be recorded if it is at or after the last checkpoint and at or before the last
+// record delivered. Only the library writes SHARD_END, with [Checkpointer.End].
 //
 //	last checkpoint ........ accepted ........ last delivered
 //
-// "Everything delivered so far" is the last delivered, unless the processor
-// failed with that batch: then it is what was delivered before.
+// A checkpoint without a position records the last record delivered. If the processor failed with
+// the last batch, it records the last record before that batch.
 //
-// Writes are serialised, so that a slow write of an early position cannot land
-// on top of a later one. A write whose outcome is not known counts as if it
-// might have happened: nothing before it is accepted any more, and it can be
-// repeated.
+// Writes run one after another, so that a slow write of an early position cannot land on top of a
+// later one. A write with an unknown outcome may have happened. So no earlier position is accepted
+// after it, and it can be repeated.
 package checkpoint
 
 import (
@@ -31,10 +28,9 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// Writer records positions in the lease table; the scheduler passes
-// the holder of the lease. Its writes are conditional on the lease, and it returns an error that wraps
-// [kcl.ErrLeaseLost] when the lease is gone. Any other error leaves open
-// whether the write happened.
+// Writer records positions in the lease table. The scheduler passes the holder of the lease. A
+// Writer writes only while the lease is held, and returns an error that wraps [kcl.ErrLeaseLost]
+// when the lease is lost. After any other error the write may have happened or not.
 type Writer interface {
 	// Checkpoint writes pos and removes a pending checkpoint.
 	Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber) error
@@ -42,12 +38,11 @@ type Writer interface {
 	Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) error
 }
 
-// MaxState is how many bytes of application state [Checkpointer.Prepare]
-// takes.
+// MaxState is how many bytes of application state [Checkpointer.Prepare] takes.
 const MaxState = 1024
 
-// Checkpointer is the [kcl.Checkpointer] of one shard and one lease. All its
-// methods are safe for concurrent use.
+// Checkpointer is the [kcl.Checkpointer] of one shard and one lease. All its methods are safe for
+// concurrent use.
 type Checkpointer struct {
 	writer  Writer
 	metrics *metrics.Shard
@@ -58,15 +53,15 @@ type Checkpointer struct {
 	lastAt    time.Time
 	floor     kcl.ExtendedSequenceNumber // last, or a later write whose outcome is not known
 	delivered kcl.ExtendedSequenceNumber // the last record handed to the processor
-	done      kcl.ExtendedSequenceNumber // delivered, less the batch in hand
-	failed    bool                       // the batch in hand has failed, and is delivered again
-	open      time.Time                  // since when something is delivered and not checkpointed; moved on by every checkpoint
+	processed kcl.ExtendedSequenceNumber // the last record before the batch that was delivered last
+	failed    bool                       // the batch that was delivered last has failed
+	open      time.Time                  // see Report.OpenSince
 	pending   bool                       // a pending checkpoint may stand in the row
 	ended     bool
 	closed    error
-	since     time.Time // when the write under way began; zero when there is none
+	since     time.Time // when the running write began; zero when there is none
 	failing   time.Time // since when every write has failed; zero after a success
-	failure   error     // the last one's error
+	failure   error     // of the last write that failed
 }
 
 var _ kcl.Checkpointer = (*Checkpointer)(nil)
@@ -76,18 +71,17 @@ var _ kcl.Checkpointer = (*Checkpointer)(nil)
 func New(writer Writer, start kcl.ExtendedSequenceNumber, m *metrics.Shard) *Checkpointer {
 	return &Checkpointer{
 		writer: writer, metrics: m, slot: make(chan struct{}, 1),
-		last: start, lastAt: time.Now(), floor: start, delivered: start, done: start,
+		last: start, lastAt: time.Now(), floor: start, delivered: start, processed: start,
 	}
 }
 
-// Delivered raises what may be checkpointed to pos, the position of the last
-// record that is about to be handed to the processor. A lower pos changes
-// nothing, but for a batch that is delivered again after [Checkpointer.Failed].
+// Delivered says that records up to pos are about to be handed to the processor. From then on they
+// may be checkpointed. A lower pos changes nothing, except after [Checkpointer.Failed].
 func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.failed {
-		c.done = c.delivered
+		c.processed = c.delivered
 	}
 	c.failed = false
 	if pos.Compare(c.delivered) > 0 {
@@ -98,29 +92,28 @@ func (c *Checkpointer) Delivered(pos kcl.ExtendedSequenceNumber) {
 	}
 }
 
-// Failed says that the processor did not process the batch that was delivered
-// last. Until it is delivered again, "everything delivered so far" leaves it
-// out; its single positions are accepted all the same, as the processor may
-// have done a part of it.
+// Failed says that the processor failed with the batch that was delivered last. Until the batch is
+// delivered again, a checkpoint without a position leaves it out. Positions inside the batch are
+// still accepted, because the processor may have processed a part of it.
 func (c *Checkpointer) Failed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failed = true
 }
 
-// everythingLocked is what a checkpoint without a position records.
+// everythingLocked is the position that a checkpoint without a position records.
 func (c *Checkpointer) everythingLocked() kcl.ExtendedSequenceNumber {
 	if !c.failed {
 		return c.delivered
 	}
-	if c.done.Compare(c.floor) < 0 {
+	if c.processed.Compare(c.floor) < 0 {
 		return c.floor // the processor itself has recorded a part of the batch
 	}
-	return c.done
+	return c.processed
 }
 
-// Checkpoint records everything that was delivered so far, except a batch that
-// failed. Before the first record it does nothing.
+// Checkpoint records everything that was delivered so far, except a batch that failed. It does
+// nothing before the first record.
 func (c *Checkpointer) Checkpoint(ctx context.Context) error {
 	return c.write(ctx, "checkpoint", func() (kcl.ExtendedSequenceNumber, error) {
 		if c.ended {
@@ -130,18 +123,20 @@ func (c *Checkpointer) Checkpoint(ctx context.Context) error {
 	}, c.writer.Checkpoint)
 }
 
-// CheckpointAt records everything up to and including position, which must be
-// that of a delivered record and not lie before the last checkpoint; otherwise
-// the error wraps [kcl.ErrInvalidCheckpoint] and names both ends.
+// CheckpointAt records everything up to and including position. It must be the position of a
+// delivered record and not lie before the last checkpoint. Otherwise the error wraps
+// [kcl.ErrInvalidCheckpoint] and names both limits.
 func (c *Checkpointer) CheckpointAt(ctx context.Context, position kcl.ExtendedSequenceNumber) error {
 	return c.write(ctx, "checkpoint", func() (kcl.ExtendedSequenceNumber, error) {
 		return position, c.checkLocked(position)
 	}, c.writer.Checkpoint)
 }
 
-// Prepare writes position, or everything delivered so far if it is zero, as
-// the pending checkpoint, with at most [MaxState] bytes of state.
-func (c *Checkpointer) Prepare(ctx context.Context, position kcl.ExtendedSequenceNumber, state []byte) (kcl.PreparedCheckpointer, error) {
+// Prepare writes position as the pending checkpoint, with at most [MaxState] bytes of state. A zero
+// position means everything delivered so far.
+func (c *Checkpointer) Prepare(
+	ctx context.Context, position kcl.ExtendedSequenceNumber, state []byte,
+) (kcl.PreparedCheckpointer, error) {
 	p := &prepared{c: c}
 	err := c.write(ctx, "prepare", func() (kcl.ExtendedSequenceNumber, error) {
 		if position.IsZero() {
@@ -149,7 +144,8 @@ func (c *Checkpointer) Prepare(ctx context.Context, position kcl.ExtendedSequenc
 		}
 		p.pos = position
 		if len(state) > MaxState {
-			return position, fmt.Errorf("%w: %d bytes of state, at most %d are possible", kcl.ErrInvalidCheckpoint, len(state), MaxState)
+			return position, fmt.Errorf("%w: %d bytes of state, at most %d are possible",
+				kcl.ErrInvalidCheckpoint, len(state), MaxState)
 		}
 		return position, c.checkLocked(position)
 	}, func(ctx context.Context, pos kcl.ExtendedSequenceNumber) error {
@@ -161,9 +157,8 @@ func (c *Checkpointer) Prepare(ctx context.Context, position kcl.ExtendedSequenc
 	return p, nil
 }
 
-// End writes SHARD_END. The scheduler calls it, once the processor is done
-// with every record and the children's leases exist. After it nothing else is
-// accepted; it may be repeated after an error.
+// End writes SHARD_END. The scheduler calls it when the processor has processed every record and
+// the children have leases. After End nothing else is accepted. End may be repeated after an error.
 func (c *Checkpointer) End(ctx context.Context) error {
 	end := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}
 	return c.write(ctx, "checkpoint", func() (kcl.ExtendedSequenceNumber, error) {
@@ -172,8 +167,8 @@ func (c *Checkpointer) End(ctx context.Context) error {
 	}, c.writer.Checkpoint)
 }
 
-// Close makes every later call fail with err. Writes under way are not
-// interrupted: the lease's own fencing decides about them.
+// Close makes every later call fail with err. It does not interrupt a running write: the fencing of
+// the lease decides about that.
 func (c *Checkpointer) Close(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,8 +177,8 @@ func (c *Checkpointer) Close(err error) {
 	}
 }
 
-// Settled returns when no write is under way, or with the cause of ctx when that
-// ends first. After [Checkpointer.Close] none begins any more.
+// Settled returns when no write is running. If ctx ends first, it returns the cause of ctx. After
+// [Checkpointer.Close] no new write begins.
 func (c *Checkpointer) Settled(ctx context.Context) error {
 	select {
 	case c.slot <- struct{}{}:
@@ -194,27 +189,29 @@ func (c *Checkpointer) Settled(ctx context.Context) error {
 	}
 }
 
-// Report is what a [Checkpointer] knows about its writes.
+// Report says how the writes of a [Checkpointer] go.
 type Report struct {
-	// Last is the last checkpoint that the store has taken, or where the lease
-	// began, and LastAt when that was by the local clock.
-	Last   kcl.ExtendedSequenceNumber
+	// Last is the last checkpoint that the store has accepted. Before the first one it is the
+	// position where the lease began.
+	Last kcl.ExtendedSequenceNumber
+	// LastAt is when Last was accepted, by the local clock.
 	LastAt time.Time
 	// Delivered is the position of the last record handed to the processor.
 	Delivered kcl.ExtendedSequenceNumber
-	// OpenSince is when the first record after the last checkpoint was handed to
-	// the processor, or the last checkpoint if that did not cover everything;
-	// zero when nothing is left to be checkpointed.
+	// OpenSince is when the first record after the last checkpoint was handed to the processor. It
+	// is the time of the last checkpoint if that did not cover all delivered records. It is zero if
+	// every delivered record is checkpointed.
 	OpenSince time.Time
-	// WritingSince is when the write under way began; zero when there is none.
+	// WritingSince is when the running write began. It is zero when there is none.
 	WritingSince time.Time
-	// FailingSince is when the first of an unbroken row of failed writes began,
-	// and Failure the error of the last one; zero and nil after a success.
+	// FailingSince is when the first of an unbroken row of failed writes began. It is zero after a
+	// success.
 	FailingSince time.Time
-	Failure      error
+	// Failure is the error of the last failed write. It is nil after a success.
+	Failure error
 }
 
-// Report tells how the writes go.
+// Report says how the writes go.
 func (c *Checkpointer) Report() Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,19 +232,23 @@ func (c *Checkpointer) checkLocked(pos kcl.ExtendedSequenceNumber) error {
 		return fmt.Errorf("%w: %w", kcl.ErrInvalidCheckpoint, err)
 	}
 	if pos.IsSentinel() {
-		return fmt.Errorf("%w: %s is not the position of a record; the library writes SHARD_END itself", kcl.ErrInvalidCheckpoint, pos)
+		return fmt.Errorf("%w: %s is not the position of a record; the library writes SHARD_END itself",
+			kcl.ErrInvalidCheckpoint, pos)
 	}
 	if pos.Compare(c.floor) < 0 || pos.Compare(c.delivered) > 0 {
-		return fmt.Errorf("%w: %s is outside %s (last checkpoint) to %s (last record delivered)", kcl.ErrInvalidCheckpoint, pos, c.floor, c.delivered)
+		return fmt.Errorf("%w: %s is outside %s (last checkpoint) to %s (last record delivered)",
+			kcl.ErrInvalidCheckpoint, pos, c.floor, c.delivered)
 	}
 	return nil
 }
 
-// write takes the slot, asks choose for a position while it holds the lock,
-// and lets put write it without.
-func (c *Checkpointer) write(ctx context.Context, op string, choose func() (kcl.ExtendedSequenceNumber, error), put func(context.Context, kcl.ExtendedSequenceNumber) error) error {
-	// Asked first, so that a caller whose context has ended and a caller whose
-	// lease is gone get one answer each, not whichever comes first.
+// write waits for the running write, asks choose for a position while it holds the lock, and calls
+// put without the lock.
+func (c *Checkpointer) write(
+	ctx context.Context, op string, choose func() (kcl.ExtendedSequenceNumber, error),
+	put func(context.Context, kcl.ExtendedSequenceNumber) error,
+) error {
+	// The order of these checks decides the answer when both the lease and ctx have ended.
 	if err := c.closedErr(); err != nil {
 		c.metrics.Checkpointed("lost", 0)
 		return err
@@ -284,8 +285,11 @@ func (c *Checkpointer) write(ctx context.Context, op string, choose func() (kcl.
 	return nil
 }
 
-// begin reports whether there is anything to write; it marks a write as begun.
-func (c *Checkpointer) begin(op string, now time.Time, choose func() (kcl.ExtendedSequenceNumber, error)) (pos kcl.ExtendedSequenceNumber, skip bool, err error) {
+// begin chooses the position and marks a write as running. skip says that there is nothing to
+// write.
+func (c *Checkpointer) begin(
+	op string, now time.Time, choose func() (kcl.ExtendedSequenceNumber, error),
+) (pos kcl.ExtendedSequenceNumber, skip bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed != nil {
@@ -295,7 +299,7 @@ func (c *Checkpointer) begin(op string, now time.Time, choose func() (kcl.Extend
 		return pos, false, err
 	}
 	if op == "checkpoint" {
-		// Nothing to say: no record was delivered, or it stands in the row already.
+		// No record was delivered, or the row has the position already.
 		if pos == c.last && (!c.pending || pos.IsSentinel()) {
 			return pos, true, nil
 		}
@@ -309,7 +313,7 @@ func (c *Checkpointer) begin(op string, now time.Time, choose func() (kcl.Extend
 	return pos, false, nil
 }
 
-// finish records the outcome of a write and returns its name for the metric.
+// finish records the outcome of a write and returns the value of the metric's label.
 func (c *Checkpointer) finish(op string, start time.Time, pos kcl.ExtendedSequenceNumber, err error) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -72,8 +72,16 @@ func TestX06OnlyWhatWasDelivered(t *testing.T) {
 	for _, s := range []string{"2", "13", "9000", "6789", "", "bogus", "007", "-1", kcl.SentinelShardEnd, kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp} {
 		require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: s}), kcl.ErrInvalidCheckpoint, s)
 	}
-	require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "130", SubSequenceNumber: -1}), kcl.ErrInvalidCheckpoint)
-	require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "5019", SubSequenceNumber: 1}), kcl.ErrInvalidCheckpoint)
+	require.ErrorIs(
+		t,
+		c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "130", SubSequenceNumber: -1}),
+		kcl.ErrInvalidCheckpoint,
+	)
+	require.ErrorIs(
+		t,
+		c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "5019", SubSequenceNumber: 1}),
+		kcl.ErrInvalidCheckpoint,
+	)
 	require.NoError(t, c.CheckpointAt(ctx, at(5019)))
 	require.Equal(t, []kcl.ExtendedSequenceNumber{at(127), at(5019)}, r.written)
 
@@ -229,7 +237,12 @@ func TestSlowWritesDoNotOvertake(t *testing.T) {
 		require.False(t, c.Report().WritingSince.IsZero())
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, kcl.ErrShutdownTimeout)
 		defer cancel()
-		require.ErrorIs(t, c.CheckpointAt(ctx, at(30)), kcl.ErrShutdownTimeout, "a caller does not wait longer than its context")
+		require.ErrorIs(
+			t,
+			c.CheckpointAt(ctx, at(30)),
+			kcl.ErrShutdownTimeout,
+			"a caller does not wait longer than its context",
+		)
 		wg.Wait()
 		for i := 1; i < len(r.written); i++ {
 			require.Negative(t, r.written[i-1].Compare(r.written[i]))
@@ -264,7 +277,8 @@ func TestAcceptedPositionsAreMonotone(t *testing.T) {
 			"checkpoint": func(*rapid.T) { _ = c.Checkpoint(ctx) },
 			"checkpoint at": func(t *rapid.T) {
 				_ = c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{
-					SequenceNumber:    rapid.SampledFrom([]string{"0", strconv.Itoa(delivered), strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "n")), "x", kcl.SentinelLatest}).Draw(t, "s"),
+					SequenceNumber: rapid.SampledFrom([]string{"0", strconv.Itoa(delivered), strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "n")), "x", kcl.SentinelLatest}).
+						Draw(t, "s"),
 					SubSequenceNumber: rapid.Int64Range(-1, 2).Draw(t, "sub"),
 				})
 			},

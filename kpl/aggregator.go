@@ -9,22 +9,21 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// DefaultMaxSize is the default of Aggregator.MaxSize: one mebibyte, which is
-// what the Kinesis Producer Library keeps to, and the limit of a Kinesis record
-// with its partition key unless the stream allows more.
+// DefaultMaxSize is the default of Aggregator.MaxSize: one mebibyte. The Kinesis Producer Library
+// makes no larger aggregates. It is also the limit of a Kinesis record with its partition key,
+// unless the stream allows more.
 const DefaultMaxSize = 1 << 20
 
 // maxPartitionKey is how many characters the service allows.
 const maxPartitionKey = 256
 
 var (
-	// ErrFull says that a user record does not fit into the aggregate any more.
-	// Write what Bytes returns, call Reset, and add the record again.
+	// ErrFull says that the aggregate has no room for the user record. Write what Bytes returns,
+	// call Reset, and add the record again.
 	ErrFull = errors.New("kpl: aggregate is full")
 
-	// ErrInvalidRecord says that a user record cannot be aggregated at all; the
-	// wrapping error says why. Write it as a Kinesis record of its own, or
-	// correct its keys.
+	// ErrInvalidRecord says that a user record cannot be aggregated at all. The wrapping error
+	// says why. Write the record as a Kinesis record of its own, or correct its keys.
 	ErrInvalidRecord = errors.New("kpl: record cannot be aggregated")
 )
 
@@ -32,14 +31,13 @@ var (
 // Kinesis Producer Library does. The zero value is ready to use. It is for one
 // goroutine.
 //
-// The Kinesis record goes to the one shard that its own partition key, or
-// explicit hash key, says: keep an Aggregator for each shard, or for each
-// partition key, and give the Kinesis record a key of that shard. Readers that
-// drop what does not belong to their shard, as the KCL does and
-// Options.HashKeyRange makes [Deaggregate] do, lose the others.
+// The Kinesis record goes to the shard of its own partition key or explicit hash key. Keep an
+// Aggregator for each shard, or for each partition key, and give the Kinesis record a key of that
+// shard. Readers may drop user records that do not belong to their shard, and then lose the others.
+// The KCL does so, and [Deaggregate] with Options.HashKeyRange.
 type Aggregator struct {
-	// MaxSize is how long Bytes may become. Leave room for the partition key of
-	// the Kinesis record, of at most 256 characters. Defaults to DefaultMaxSize.
+	// MaxSize is the largest size of Bytes. Leave room for the partition key of the Kinesis
+	// record, of at most 256 characters. Defaults to DefaultMaxSize.
 	MaxSize int
 
 	keyTable, hashTable     []byte // encoded
@@ -48,10 +46,9 @@ type Aggregator struct {
 	count                   int
 }
 
-// Add appends a user record. data is copied. explicitHashKey is a decimal
-// number below 2^128 or empty for none. The error wraps ErrFull when the record
-// does not fit any more, and ErrInvalidRecord when it never will; the
-// aggregate stays as it was.
+// Add appends a user record. data is copied. explicitHashKey is a decimal number below 2^128, or
+// empty for none. The error wraps ErrFull when the aggregate has no room for the record, and
+// ErrInvalidRecord when no aggregate has. After an error the aggregate is unchanged.
 func (a *Aggregator) Add(partitionKey, explicitHashKey string, data []byte) error {
 	if n := utf8.RuneCountInString(partitionKey); n < 1 || n > maxPartitionKey {
 		return fmt.Errorf("%w: the partition key has %d characters; use 1 to %d", ErrInvalidRecord, n, maxPartitionKey)
@@ -98,8 +95,8 @@ func (a *Aggregator) Add(partitionKey, explicitHashKey string, data []byte) erro
 	return nil
 }
 
-// cost is by how much the protobuf grows with a user record, beside these
-// tables.
+// cost returns by how much the protobuf grows with a user record. keys and hashes are the tables of
+// the keys that it has already.
 func (a *Aggregator) cost(keys, hashes map[string]uint64, partitionKey, explicitHashKey string, data []byte) int {
 	n := 0
 	index := func(table map[string]uint64, field fieldNumber, s string) uint64 {
@@ -119,7 +116,15 @@ func (a *Aggregator) cost(keys, hashes map[string]uint64, partitionKey, explicit
 }
 
 func recordSize(key, hash uint64, hasHash bool, data []byte) int {
-	n := protowire.SizeTag(fieldKeyIndex) + protowire.SizeVarint(key) + protowire.SizeTag(fieldData) + protowire.SizeBytes(len(data))
+	n := protowire.SizeTag(
+		fieldKeyIndex,
+	) + protowire.SizeVarint(
+		key,
+	) + protowire.SizeTag(
+		fieldData,
+	) + protowire.SizeBytes(
+		len(data),
+	)
 	if hasHash {
 		n += protowire.SizeTag(fieldHashIndex) + protowire.SizeVarint(hash)
 	}
@@ -141,7 +146,7 @@ func appendString(b []byte, field fieldNumber, s string) []byte {
 // Len returns the number of user records.
 func (a *Aggregator) Len() int { return a.count }
 
-// Size returns how long Bytes is, in bytes; 0 without a user record.
+// Size returns the length of Bytes. It is 0 without a user record.
 func (a *Aggregator) Size() int {
 	if a.count == 0 {
 		return 0
@@ -153,8 +158,8 @@ func (a *Aggregator) size() int {
 	return overhead + len(a.keyTable) + len(a.hashTable) + len(a.records)
 }
 
-// Bytes returns the data of the Kinesis record, in memory of its own; nil
-// without a user record.
+// Bytes returns the data of the Kinesis record, in memory of its own. It returns nil without a user
+// record.
 func (a *Aggregator) Bytes() []byte {
 	if a.count == 0 {
 		return nil
@@ -168,7 +173,7 @@ func (a *Aggregator) Bytes() []byte {
 	return append(b, sum[:]...)
 }
 
-// Reset removes all user records and keeps MaxSize, and memory for the next.
+// Reset removes all user records. It keeps MaxSize, and the memory for new records.
 func (a *Aggregator) Reset() {
 	a.keyTable, a.hashTable, a.records = a.keyTable[:0], a.hashTable[:0], a.records[:0]
 	clear(a.keyIndexes)

@@ -13,87 +13,82 @@ import (
 
 const (
 	magic = "\xf3\x89\x9a\xc2"
-	// overhead is what surrounds the protobuf. A record that is no longer than
-	// that is no aggregate to the KCL, and is none here.
+	// overhead is the size of everything except the protobuf. A record of that size or less is no
+	// aggregate, as in the KCL.
 	overhead = len(magic) + md5.Size
 )
 
-// DefaultMaxRecords is the default of Options.MaxRecords. An aggregate of one
-// mebibyte, which is the most that the Kinesis Producer Library makes, cannot
-// hold more.
+// DefaultMaxRecords is the default of Options.MaxRecords. The largest aggregate of the Kinesis
+// Producer Library, of one mebibyte, cannot hold more.
 const DefaultMaxRecords = 200_000
 
 var (
-	// ErrCorrupt is wrapped by Report.Err: the checksum is wrong, or the
-	// protobuf is not an AggregatedRecord. The error says what is wrong with
-	// the form and never holds content.
+	// ErrCorrupt is wrapped by Report.Err. The checksum is wrong, or the protobuf is not an
+	// AggregatedRecord. The error describes the mistake and never holds content.
 	ErrCorrupt = errors.New("kpl: not a valid aggregate")
 
-	// ErrTooManyRecords is wrapped by Report.Err: the aggregate holds more user
-	// records, or more keys, than Options.MaxRecords.
+	// ErrTooManyRecords is wrapped by Report.Err. The aggregate holds more user records, or more
+	// keys, than Options.MaxRecords.
 	ErrTooManyRecords = errors.New("kpl: aggregate holds too many records")
 )
 
 // Options change what [Deaggregate] does. The zero value splits everything and
 // drops nothing.
 type Options struct {
-	// HashKeyRange is the range of the shard that the records were read from.
-	// When it is set, user records whose hash key lies outside are dropped and
-	// counted. The hash key is the record's explicit hash key, or else the MD5
-	// of its partition key. A record is kept in any doubt: when the range or its
-	// explicit hash key is no number, and when the carrier has no partition key,
-	// because then the service chose the shard, whatever the keys say.
+	// HashKeyRange is the range of the shard that the records were read from. If it is set, user
+	// records whose hash key lies outside are dropped and counted. The hash key is the record's
+	// explicit hash key, or else the MD5 of its partition key. A record is kept in doubt: if the
+	// range or its explicit hash key is no number, or if the carrier has no partition key. The
+	// service chooses the shard of a carrier without a partition key.
 	//
-	// Defaults to zero, which drops nothing. The KCL drops by default, and then
-	// not the records outside, but the whole aggregate that holds one. That
-	// hides the duplicates that the Kinesis Producer Library writes around a
-	// reshard. It loses the records of producers that aggregate without regard
-	// to shards. Leave it zero on streams that distribute records automatically
-	// (AUTO), now or since their oldest record: a carrier that came with a
-	// partition key looks there like any other, and most of it would be dropped.
+	// Defaults to zero, which drops nothing. The KCL drops by default. It drops the whole aggregate
+	// if one of its records lies outside. That hides the duplicates that the Kinesis Producer
+	// Library writes around a reshard. But it loses the records of producers that aggregate
+	// without regard to shards.
+	//
+	// Leave it zero if the stream distributes records automatically (AUTO), or did so since its
+	// oldest record. A carrier with a partition key looks there like any other, and most of its
+	// user records would be dropped.
 	HashKeyRange kcl.HashKeyRange
 
-	// MaxRecords is how many user records one aggregate may hold, and how many
-	// entries each of its two tables of keys. One with more is delivered raw,
-	// with ErrTooManyRecords. A user record takes about 112 bytes of memory
-	// beside its data, which is shared, and 6 bytes at least of the aggregate:
-	// the default bounds what one carrier can take to some 30 MB and a copy of
-	// its keys. Defaults to DefaultMaxRecords; below 1 is the default, too.
+	// MaxRecords is how many user records one aggregate may hold, and how many entries each of its
+	// two tables of keys. A larger aggregate is delivered raw, with ErrTooManyRecords. A user
+	// record takes about 112 bytes of memory besides its data, which is shared, and at least 6
+	// bytes of the aggregate. So with the default one carrier takes at most some 30 MB and a copy
+	// of its keys. Defaults to DefaultMaxRecords, also for values below 1.
 	MaxRecords int
 }
 
-// Report is what [Deaggregate] found in one batch. The zero value means that
-// no record looked like an aggregate.
+// Report says what [Deaggregate] found in one batch. The zero value means that no record looked
+// like an aggregate.
 type Report struct {
-	// Aggregates is how many carriers were split, and UserRecords how many user
-	// records they held, the dropped ones included. An aggregate of no user
-	// records is split too.
-	Aggregates, UserRecords int
-	// Corrupt is how many carriers begin like an aggregate, and were delivered
-	// raw because they are none.
+	// Aggregates is how many carriers were split. An aggregate without user records counts.
+	Aggregates int
+	// UserRecords is how many user records the aggregates held, the dropped ones included.
+	UserRecords int
+	// Corrupt is how many carriers begin like an aggregate, but were delivered raw because they
+	// are not valid.
 	Corrupt int
 	// Dropped is how many user records were outside Options.HashKeyRange.
 	Dropped int
-	// Err says why the first corrupt carrier is that, and At where it is. It
-	// wraps ErrCorrupt or ErrTooManyRecords.
+	// Err says what is wrong with the first corrupt carrier. It wraps ErrCorrupt or
+	// ErrTooManyRecords.
 	Err error
-	At  kcl.ExtendedSequenceNumber
+	// At is the position of the first corrupt carrier.
+	At kcl.ExtendedSequenceNumber
 }
 
-// Deaggregate returns the user records of a batch, in order. The carriers of
-// aggregates are replaced by what they hold; all other records stay as they
-// are. When there is nothing to split, it returns records itself, and for a
-// batch in which no record begins like an aggregate it does not allocate.
-// Otherwise the result is a new slice, and records is left alone.
+// Deaggregate returns the user records of a batch, in order. It replaces the carriers of aggregates
+// by their user records; all other records stay as they are. If there is nothing to split, it
+// returns records itself. It does not allocate if no record begins like an aggregate. Otherwise the
+// result is a new slice, and records is unchanged.
 //
-// A user record has the sequence number, the arrival time and the encryption
-// type of its carrier, its own keys, and its place in the aggregate, from 0, as
-// SubSequenceNumber; places of dropped records stay empty. Its data are a part
-// of the carrier's, not a copy.
+// A user record has the sequence number, the arrival time and the encryption type of its carrier,
+// and its own keys. Its SubSequenceNumber is its place in the aggregate, from 0; places of dropped
+// records stay empty. Its data are a part of the carrier's data, not a copy.
 //
-// The result can be empty although records is not: of an empty aggregate, or
-// one that was dropped, nothing is left to deliver. The caller goes on from
-// Batch.Next as after any other batch.
+// The result can be empty although records is not: an aggregate may hold no user records, or all of
+// them were dropped. The caller goes on from Batch.Next as after any other batch.
 //
 // Deaggregate is safe for concurrent use.
 func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
@@ -109,7 +104,7 @@ func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
 	}
 
 	var report Report
-	shapes := make([]shape, len(records)-first) // records 0 for what stays raw
+	shapes := make([]shape, len(records)-first) // not valid for a record that stays raw
 	total := first
 	for i, r := range records[first:] {
 		total++
@@ -146,14 +141,13 @@ func Deaggregate(records []kcl.Record, opt Options) ([]kcl.Record, Report) {
 	return out, report
 }
 
-// HasMagic tells whether data begin like an aggregate. Only [Deaggregate] finds
-// out whether they are one.
+// HasMagic tells whether data begin like an aggregate. Only [Deaggregate] tells whether they are a
+// valid one.
 func HasMagic(data []byte) bool {
 	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
 }
 
-// inspect says what an aggregate holds, or why it is none. It does not allocate
-// for a valid one.
+// inspect checks an aggregate and returns its shape. It does not allocate for a valid one.
 func inspect(data []byte, limit int) (shape, error) {
 	if len(data) <= overhead {
 		return shape{}, fmt.Errorf("%w: %d bytes are too short", ErrCorrupt, len(data))
@@ -167,7 +161,7 @@ func inspect(data []byte, limit int) (shape, error) {
 
 func body(data []byte) []byte { return data[len(magic) : len(data)-md5.Size] }
 
-// checksum works in FIPS 140-only mode as well, where MD5 panics otherwise.
+// checksum works also in FIPS 140-only mode, where md5.Sum panics.
 func checksum(b []byte) [md5.Size]byte {
 	if fips140.Enforced() {
 		return checksumUnenforced(b)
@@ -175,7 +169,7 @@ func checksum(b []byte) [md5.Size]byte {
 	return md5.Sum(b) //nolint:gosec // see the import
 }
 
-// checksumUnenforced is apart because its closure allocates.
+// checksumUnenforced is a function of its own because its closure allocates.
 func checksumUnenforced(b []byte) (sum [md5.Size]byte) {
 	fips140.WithoutEnforcement(func() {
 		sum = md5.Sum(b) //nolint:gosec // see the import
@@ -183,12 +177,12 @@ func checksumUnenforced(b []byte) (sum [md5.Size]byte) {
 	return sum
 }
 
-// split appends the user records of a carrier, which has the shape s.
+// split appends the user records of a carrier with the shape s.
 func split(out []kcl.Record, carrier kcl.Record, s shape, within filter) []kcl.Record {
 	if s.records == 0 {
 		return out
 	}
-	// All keys are one string, and each key a part of it.
+	// One string holds all keys. Each key is a part of it.
 	message := body(carrier.Data())
 	var text strings.Builder
 	text.Grow(s.keyBytes)
@@ -218,7 +212,7 @@ func split(out []kcl.Record, carrier kcl.Record, s shape, within filter) []kcl.R
 		if !c.is(fieldRecords) {
 			continue
 		}
-		u, _ := parseUserRecord(c.value) // measure has seen it
+		u, _ := parseUserRecord(c.value) // measure has checked it
 		fields.SubSequenceNumber = sub
 		sub++
 		fields.PartitionKey, fields.ExplicitHashKey, fields.Data = &partitionKeys[u.key], nil, u.data

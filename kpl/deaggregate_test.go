@@ -26,7 +26,13 @@ var arrived = time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 func carrier(seq int, data []byte) kcl.Record {
 	key := "carrier"
 	return kcl.NewRecord(kcl.RecordFields{
-		SequenceNumber: strconv.Itoa(seq), PartitionKey: &key, Data: data, ApproximateArrival: arrived, EncryptionType: kcl.EncryptionKMS,
+		SequenceNumber: strconv.Itoa(
+			seq,
+		),
+		PartitionKey:       &key,
+		Data:               data,
+		ApproximateArrival: arrived,
+		EncryptionType:     kcl.EncryptionKMS,
 	})
 }
 
@@ -69,8 +75,18 @@ func seen(records []kcl.Record) []string {
 	for i, r := range records {
 		key, hasKey := r.PartitionKey()
 		hash, hasHash := r.ExplicitHashKey()
-		out[i] = fmt.Sprintf("%s agg=%v key=%q,%v hash=%q,%v %s %s %x", r.Position(), r.Aggregated(), key, hasKey, hash, hasHash,
-			r.ApproximateArrival().Format(time.RFC3339Nano), r.EncryptionType(), r.Data())
+		out[i] = fmt.Sprintf(
+			"%s agg=%v key=%q,%v hash=%q,%v %s %s %x",
+			r.Position(),
+			r.Aggregated(),
+			key,
+			hasKey,
+			hash,
+			hasHash,
+			r.ApproximateArrival().Format(time.RFC3339Nano),
+			r.EncryptionType(),
+			r.Data(),
+		)
 	}
 	return out
 }
@@ -99,7 +115,12 @@ func TestDeaggregateKnownBytes(t *testing.T) {
 
 func TestDeaggregateKeepsOrderAndNeighbours(t *testing.T) {
 	t.Parallel()
-	in := []kcl.Record{carrier(1, []byte("plain")), carrier(2, aggregate(t, "a", "b")), carrier(3, nil), carrier(4, aggregate(t, "c"))}
+	in := []kcl.Record{
+		carrier(1, []byte("plain")),
+		carrier(2, aggregate(t, "a", "b")),
+		carrier(3, nil),
+		carrier(4, aggregate(t, "c")),
+	}
 	before := seen(in)
 	records, report := kpl.Deaggregate(in, kpl.Options{})
 	require.Equal(t, kpl.Report{Aggregates: 2, UserRecords: 3}, report)
@@ -136,7 +157,12 @@ func TestDeaggregateSharesTheCarriersMemory(t *testing.T) {
 }
 
 func TestBatchesWithoutAggregatesComeBackUntouched(t *testing.T) {
-	in := []kcl.Record{carrier(1, []byte("plain")), carrier(2, nil), carrier(3, []byte("\xf3\x89\x9a")), carrier(4, []byte("\xf3\x89\x9a\xc3 almost, and long enough"))}
+	in := []kcl.Record{
+		carrier(1, []byte("plain")),
+		carrier(2, nil),
+		carrier(3, []byte("\xf3\x89\x9a")),
+		carrier(4, []byte("\xf3\x89\x9a\xc3 almost, and long enough")),
+	}
 	out, report := kpl.Deaggregate(in, kpl.Options{})
 	require.Zero(t, report)
 	require.Same(t, &in[0], &out[0])
@@ -164,33 +190,51 @@ func corrupt(t require.TestingT) map[string]struct {
 		want string
 	}
 	return map[string]c{
-		"K03 wrong checksum":             {flipped, "checksum"},
-		"K03 trailing garbage":           {append(bytes.Clone(good), canary...), "checksum"},
-		"K03 cut":                        {good[:len(good)-1], "checksum"},
-		"K03 magic alone":                {good[:4], "too short"},
-		"K03 magic and a few bytes":      {good[:20], "too short"},
-		"K03 no protobuf at all":         {sign(nil), "too short"},
-		"K01 partition key index":        {wrap(user(1, canary)), "partition key 1 of 1"},
-		"K01 no table":                   {sign(message(nil).message(3, user(0, canary))), "partition key 0 of 0"},
-		"K01 hash key index":             {wrap(message(nil).varint(1, 0).varint(2, 0).text(3, canary)), "explicit hash key 0 of 0"},
+		"K03 wrong checksum":        {flipped, "checksum"},
+		"K03 trailing garbage":      {append(bytes.Clone(good), canary...), "checksum"},
+		"K03 cut":                   {good[:len(good)-1], "checksum"},
+		"K03 magic alone":           {good[:4], "too short"},
+		"K03 magic and a few bytes": {good[:20], "too short"},
+		"K03 no protobuf at all":    {sign(nil), "too short"},
+		"K01 partition key index":   {wrap(user(1, canary)), "partition key 1 of 1"},
+		"K01 no table":              {sign(message(nil).message(3, user(0, canary))), "partition key 0 of 0"},
+		"K01 hash key index": {
+			wrap(message(nil).varint(1, 0).varint(2, 0).text(3, canary)),
+			"explicit hash key 0 of 0",
+		},
 		"K02 no protobuf":                {sign([]byte(canary)), "kpl: not a valid aggregate"},
 		"K02 garbage after the protobuf": {sign(append(keyed.message(3, user(0, canary)), 0xff)), "not a valid aggregate"},
 		"K02 broken record":              {wrap(message("\x1a\x7fshort")), "user record 0"},
-		"K02 the second record broken":   {sign(keyed.message(3, user(0, canary)).message(3, message("\x08"))), "user record 1"},
-		"K12 no partition key":           {wrap(message(nil).text(3, canary)), "no partition key"},
-		"K12 no data":                    {wrap(message(nil).varint(1, 0)), "no data"},
-		"K12 index 2^64-1":               {wrap(user(1<<64-1, canary)), "18446744073709551615"},
-		"K12 index 2^32":                 {wrap(user(1<<32, canary)), "4294967296"},
-		"K12 hash index 2^64-1":          {wrap(message(nil).varint(1, 0).varint(2, 1<<64-1).text(3, canary)), "18446744073709551615"},
-		"K12 varint of eleven bytes":     {wrap(message("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x00")), "overflow"},
-		"K12 data as a number":           {wrap(message(nil).varint(1, 0).varint(3, 5)), "no data"},
-		"K12 key index as text":          {wrap(message(nil).text(1, "0").text(3, canary)), "no partition key"},
-		"K12 field number zero":          {wrap(append(user(0, canary), 0x02, 0x00)), "field number"},
-		"K12 tag without key":            {wrap(user(0, canary).message(4, message(nil).text(2, canary))), "a tag without a key"},
-		"K12 broken tag":                 {wrap(user(0, canary).message(4, message("\x0a\x05a"))), "user record 0"},
-		"K12 broken tag behind its key":  {wrap(user(0, canary).message(4, message("\x0a\x01a\xff"))), "user record 0"},
-		"K12 group that never ends":      {wrap(append(user(0, canary), 0x33)), "EOF"},
-		"K12 deep nesting":               {sign(append(keyed.message(3, user(0, canary)), bytes.Repeat([]byte{0x33}, 100_000)...)), "not a valid aggregate"},
+		"K02 the second record broken": {
+			sign(keyed.message(3, user(0, canary)).message(3, message("\x08"))),
+			"user record 1",
+		},
+		"K12 no partition key": {wrap(message(nil).text(3, canary)), "no partition key"},
+		"K12 no data":          {wrap(message(nil).varint(1, 0)), "no data"},
+		"K12 index 2^64-1":     {wrap(user(1<<64-1, canary)), "18446744073709551615"},
+		"K12 index 2^32":       {wrap(user(1<<32, canary)), "4294967296"},
+		"K12 hash index 2^64-1": {
+			wrap(message(nil).varint(1, 0).varint(2, 1<<64-1).text(3, canary)),
+			"18446744073709551615",
+		},
+		"K12 varint of eleven bytes": {
+			wrap(message("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x00")),
+			"overflow",
+		},
+		"K12 data as a number":  {wrap(message(nil).varint(1, 0).varint(3, 5)), "no data"},
+		"K12 key index as text": {wrap(message(nil).text(1, "0").text(3, canary)), "no partition key"},
+		"K12 field number zero": {wrap(append(user(0, canary), 0x02, 0x00)), "field number"},
+		"K12 tag without key": {
+			wrap(user(0, canary).message(4, message(nil).text(2, canary))),
+			"a tag without a key",
+		},
+		"K12 broken tag":                {wrap(user(0, canary).message(4, message("\x0a\x05a"))), "user record 0"},
+		"K12 broken tag behind its key": {wrap(user(0, canary).message(4, message("\x0a\x01a\xff"))), "user record 0"},
+		"K12 group that never ends":     {wrap(append(user(0, canary), 0x33)), "EOF"},
+		"K12 deep nesting": {
+			sign(append(keyed.message(3, user(0, canary)), bytes.Repeat([]byte{0x33}, 100_000)...)),
+			"not a valid aggregate",
+		},
 	}
 }
 
@@ -203,7 +247,13 @@ func TestK01K02K03K04CorruptAggregatesAreDeliveredRaw(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			raw := bytes.Clone(test.data)
-			in := []kcl.Record{carrier(1, []byte("before")), carrier(2, aggregate(t, "a", "b")), carrier(3, test.data), carrier(4, aggregate(t, "c")), carrier(5, []byte("after"))}
+			in := []kcl.Record{
+				carrier(1, []byte("before")),
+				carrier(2, aggregate(t, "a", "b")),
+				carrier(3, test.data),
+				carrier(4, aggregate(t, "c")),
+				carrier(5, []byte("after")),
+			}
 			out, report := kpl.Deaggregate(in, kpl.Options{})
 			require.Equal(t, "1=before 2=a 2/1=b 3="+string(raw)+" 4=c 5=after", brief(out))
 			require.Equal(t, seen(in)[2], seen(out)[3])
@@ -225,7 +275,10 @@ func TestK01K02K03K04CorruptAggregatesAreDeliveredRaw(t *testing.T) {
 
 func TestReportNamesTheFirstCorruptAggregate(t *testing.T) {
 	t.Parallel()
-	_, report := kpl.Deaggregate([]kcl.Record{carrier(1, nil), carrier(2, sign([]byte("?!"))), carrier(3, []byte("\xf3\x89\x9a\xc2"))}, kpl.Options{})
+	_, report := kpl.Deaggregate(
+		[]kcl.Record{carrier(1, nil), carrier(2, sign([]byte("?!"))), carrier(3, []byte("\xf3\x89\x9a\xc2"))},
+		kpl.Options{},
+	)
 	require.Equal(t, 2, report.Corrupt)
 	require.Equal(t, "2", report.At.String())
 }
@@ -348,7 +401,10 @@ func TestK12UnusualProtobuf(t *testing.T) {
 func TestKeysAreBytes(t *testing.T) {
 	t.Parallel()
 	key := "bad \xff utf-8\x00\n"
-	out, _ := kpl.Deaggregate([]kcl.Record{carrier(1, sign(message(nil).text(1, key).message(3, user(0, "data"))))}, kpl.Options{})
+	out, _ := kpl.Deaggregate(
+		[]kcl.Record{carrier(1, sign(message(nil).text(1, key).message(3, user(0, "data"))))},
+		kpl.Options{},
+	)
 	got, _ := out[0].PartitionKey()
 	require.Equal(t, key, got)
 }
@@ -411,7 +467,10 @@ func TestK03AnyChangedByte(t *testing.T) {
 
 func TestArrivalTimeStaysUnset(t *testing.T) {
 	t.Parallel()
-	out, _ := kpl.Deaggregate([]kcl.Record{kcl.NewRecord(kcl.RecordFields{SequenceNumber: "1", Data: aggregate(t, "a")})}, kpl.Options{})
+	out, _ := kpl.Deaggregate(
+		[]kcl.Record{kcl.NewRecord(kcl.RecordFields{SequenceNumber: "1", Data: aggregate(t, "a")})},
+		kpl.Options{},
+	)
 	require.True(t, out[0].ApproximateArrival().IsZero())
 	require.Empty(t, out[0].EncryptionType())
 }

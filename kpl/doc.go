@@ -1,7 +1,6 @@
-// Package kpl splits the records that the Kinesis Producer Library aggregated
-// into the user records that its callers wrote, and makes such aggregates. It
-// matches AggregatorUtil of the KCL. The scheduler calls [Deaggregate] with
-// every batch; producers and tests use [Aggregator].
+// Package kpl splits records that the Kinesis Producer Library aggregated into the user records
+// that its callers wrote. It also makes such aggregates. It matches AggregatorUtil of the KCL. The
+// scheduler calls [Deaggregate] with every batch; producers and tests use [Aggregator].
 //
 // # Format
 //
@@ -27,15 +26,13 @@
 //
 // # All or raw
 //
-// MD5 is no secret: whoever may write to the stream can write any aggregate,
-// so each is read as hostile. Either all of it is in order and its user records
-// take its place, or the carrier is delivered as it came, byte for byte, as the
-// one record it is to Kinesis, and [Report] counts it. Its neighbours are not
-// affected, and nothing of its content is in an error. The same bytes always
-// give the same result, so that a checkpoint inside an aggregate means the same
-// record to every worker.
+// MD5 is no secret, so whoever may write to the stream can write any aggregate. Each is read as
+// hostile. If all of an aggregate is in order, its user records take its place. Otherwise the
+// carrier is delivered as it came, byte for byte, as one record, and [Report] counts it. Its
+// neighbours are not affected, and no error holds any of its content. The same bytes always give
+// the same result, so that a checkpoint inside an aggregate means the same record to every worker.
 //
-// Duplicates are normal: the producer library writes a record again when it
-// landed on another shard than foreseen, which happens around a reshard.
-// Options.HashKeyRange removes those, at a price that it explains.
+// Duplicates are normal. The producer library writes a record again when the record landed on
+// another shard than foreseen, which happens around a reshard. Options.HashKeyRange removes such
+// duplicates, and its comment names the price.
 package kpl

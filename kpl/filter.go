@@ -39,14 +39,14 @@ func parseHashKey(s string) (h hashKey, ok bool) {
 	return h, true
 }
 
-// hashOf is the hash by which the service places a partition key.
+// hashOf is the hash that decides the shard of a partition key.
 func hashOf(partitionKey string) hashKey {
 	var buf [256]byte // the longest key of one-byte characters
 	sum := checksum(append(buf[:0], partitionKey...))
 	return hashKey{binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[md5.Size-8:])}
 }
 
-// filter keeps what belongs to a shard's range.
+// filter keeps the user records whose hash key lies in a shard's range.
 type filter struct {
 	on         bool
 	start, end hashKey
@@ -58,7 +58,7 @@ func newFilter(r kcl.HashKeyRange) filter {
 	return filter{on: ok1 && ok2, start: start, end: end}
 }
 
-// keeps tells whether a user record lies in the range, or may.
+// keeps tells whether a user record lies in the range, or whether that is in doubt.
 func (f filter) keeps(partitionKey string, explicit *string) bool {
 	var h hashKey
 	if explicit == nil {

@@ -22,8 +22,7 @@ const (
 	fieldTagKey fieldNumber = 1
 )
 
-// cursor walks over the fields of a message. What it hands out are parts of
-// the message.
+// cursor walks over the fields of a message. Its values are parts of the message.
 type cursor struct {
 	rest  []byte
 	num   fieldNumber
@@ -33,8 +32,8 @@ type cursor struct {
 	err   error
 }
 
-// next reads one field. It returns false at the end of the message, and with
-// err set when the message is broken.
+// next reads one field. It returns false at the end of the message. It also returns false for a
+// broken message, and sets err.
 func (c *cursor) next() bool {
 	if len(c.rest) == 0 {
 		return false
@@ -64,22 +63,22 @@ func (c *cursor) fail(code int) bool {
 	return false
 }
 
-// is tells whether the field is num, with bytes. A known number with another
-// type is an unknown field, in every protobuf reader.
+// is tells whether the field is num, with bytes. A known number with another type is an unknown
+// field, as in every protobuf reader.
 func (c *cursor) is(num fieldNumber) bool { return c.num == num && c.typ == protowire.BytesType }
 
 func (c *cursor) isVarint(num fieldNumber) bool {
 	return c.num == num && c.typ == protowire.VarintType
 }
 
-// shape is what a valid aggregate holds.
+// shape is how much a valid aggregate holds.
 type shape struct {
 	valid                           bool
 	keys, hashes, records, keyBytes int
 }
 
-// measure checks a whole message: after it, split cannot fail. Fields may come
-// in any order, so the indexes are compared with the tables at the end.
+// measure checks a whole message, so that split cannot fail. Fields may come in any order, so the
+// indexes are compared with the tables at the end.
 func measure(message []byte, limit int) (shape, error) {
 	s := shape{valid: true}
 	var highestKey, highestHash uint64
@@ -126,8 +125,8 @@ type userRecord struct {
 	data      []byte
 }
 
-// parseUserRecord reads a Record. Of a field that is there twice the last one
-// counts, as in every protobuf reader.
+// parseUserRecord reads a Record. If a field is there twice the last one counts, as in every
+// protobuf reader.
 func parseUserRecord(message []byte) (userRecord, error) {
 	var u userRecord
 	hasKey, hasData := false, false
@@ -139,7 +138,7 @@ func parseUserRecord(message []byte) (userRecord, error) {
 		case c.isVarint(fieldHashIndex):
 			u.hash, u.hasHash = c.n, true
 		case c.is(fieldData):
-			// Nobody who appends to the data may reach the next record's.
+			// A caller that appends to the data must not overwrite the next record's.
 			u.data, hasData = c.value[:len(c.value):len(c.value)], true
 		case c.is(fieldTags):
 			if err := checkTag(c.value); err != nil {
@@ -158,8 +157,8 @@ func parseUserRecord(message []byte) (userRecord, error) {
 	return u, nil
 }
 
-// checkTag reads a Tag, because a broken one makes the whole aggregate broken
-// for the KCL, and workers of both kinds must agree.
+// checkTag reads a Tag. A broken tag makes the whole aggregate corrupt, as in the KCL: workers of
+// both kinds must agree.
 func checkTag(message []byte) error {
 	hasKey := false
 	c := cursor{rest: message}

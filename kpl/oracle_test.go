@@ -40,9 +40,20 @@ var aggregatedRecord = func() protoreflect.MessageDescriptor {
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
 		Name: proto.String("kpl.proto"), Syntax: proto.String("proto2"),
 		MessageType: []*descriptorpb.DescriptorProto{
-			{Name: proto.String("Tag"), Field: []*descriptorpb.FieldDescriptorProto{field(1, required, text, ""), field(2, optional, text, "")}},
+			{
+				Name:  proto.String("Tag"),
+				Field: []*descriptorpb.FieldDescriptorProto{field(1, required, text, ""), field(2, optional, text, "")},
+			},
 			{Name: proto.String("Record"), Field: []*descriptorpb.FieldDescriptorProto{
-				field(1, required, number, ""), field(2, optional, number, ""), field(3, required, text, ""), field(4, repeated, message, ".Tag"),
+				field(
+					1,
+					required,
+					number,
+					"",
+				),
+				field(2, optional, number, ""),
+				field(3, required, text, ""),
+				field(4, repeated, message, ".Tag"),
 			}},
 			{Name: proto.String("AggregatedRecord"), Field: []*descriptorpb.FieldDescriptorProto{
 				field(1, repeated, text, ""), field(2, repeated, text, ""), field(3, repeated, message, ".Record"),
@@ -55,14 +66,20 @@ var aggregatedRecord = func() protoreflect.MessageDescriptor {
 	return file.Messages().ByName("AggregatedRecord")
 }()
 
-// user records as the general reader sees them; ok is false when it refuses the message or an index points nowhere.
+// user records as the general reader sees them; ok is false when it refuses the message or an index
+// points nowhere.
 func general(m []byte) (out []string, ok bool) {
 	msg := dynamicpb.NewMessage(aggregatedRecord)
 	if proto.Unmarshal(m, msg) != nil {
 		return nil, false
 	}
 	fields := aggregatedRecord.Fields()
-	keys, hashes, records := msg.Get(fields.ByNumber(1)).List(), msg.Get(fields.ByNumber(2)).List(), msg.Get(fields.ByNumber(3)).List()
+	keys, hashes, records := msg.Get(fields.ByNumber(1)).
+		List(),
+		msg.Get(fields.ByNumber(2)).
+			List(),
+		msg.Get(fields.ByNumber(3)).
+			List()
 	for i := range records.Len() {
 		r := records.Get(i).Message()
 		of := r.Descriptor().Fields()
@@ -83,8 +100,8 @@ func general(m []byte) (out []string, ok bool) {
 	return out, true
 }
 
-// huge tells whether a field has a number that protobuf does not allow: the general reader for Go refuses such a message, and
-// that for Java, whose workers ours must agree with, does not.
+// huge tells whether a field has a number that protobuf does not allow: the general reader for Go
+// refuses such a message, and that for Java, whose workers ours must agree with, does not.
 func huge(m []byte, deeper ...protowire.Number) bool {
 	for len(m) > 0 {
 		num, typ, n := protowire.ConsumeTag(m)
