@@ -8,22 +8,21 @@ import (
 	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
-// guard contains the panics of a user's Sink: numbers may get lost, records may
-// not.
+// guard contains the panics of a user's Sink. A panic may lose numbers, but no records.
 type guard struct {
-	sink Sink
-	told atomic.Int64 // when a panic was logged last, in Unix seconds
+	sink   Sink
+	logged atomic.Int64 // when a panic was last logged, in Unix seconds
 }
 
-const guardTell = 60 // seconds between two lines about panics
+const logEvery = 60 // seconds between two log lines about panics
 
 func (g *guard) contain(f func()) {
 	err := usercode.Contain(f)
 	if err == nil {
 		return
 	}
-	now, last := time.Now().Unix(), g.told.Load()
-	if now-last >= guardTell && g.told.CompareAndSwap(last, now) {
+	now, last := time.Now().Unix(), g.logged.Load()
+	if now-last >= logEvery && g.logged.CompareAndSwap(last, now) {
 		slog.Error("metrics sink panicked, numbers are lost", "err", err)
 	}
 }
@@ -38,7 +37,7 @@ func (g *guard) Remove(d *Desc, labels ...string) {
 	g.contain(func() { g.sink.Remove(d, labels...) })
 }
 
-// guardedSeries is a series of a guarded sink; inner is nil when making it has failed.
+// guardedSeries is a series of a guarded sink. inner is nil if the sink failed to make it.
 type guardedSeries struct {
 	guard *guard
 	inner Series

@@ -2,20 +2,18 @@ package metrics
 
 import "time"
 
-// Sink takes the numbers. Implementations must be safe for concurrent use and
-// must not block. The values of labels come in the order of the Desc's Labels. A
-// panic is contained and logged; the number is lost. A method must not call
-// runtime.Goexit.
+// Sink takes the numbers. Implementations must be safe for concurrent use and must not block. The
+// values of labels come in the order of the Desc's Labels. A panic is contained and logged, and its
+// number is lost. A method must not call runtime.Goexit.
 type Sink interface {
-	// Series returns the series of d with these label values, making it if it
-	// is not there yet.
+	// Series returns the series of d with these label values. It makes the series if there is none.
 	Series(d *Desc, labels ...string) Series
 	// Remove forgets the series of d whose first labels have these values.
 	Remove(d *Desc, labels ...string)
 }
 
-// Series is one line of numbers: what Record means depends on the Kind. A
-// counter adds the value, a gauge or lag is set to it, a histogram observes it.
+// Series is one line of numbers. Record adds the value to a counter, sets a gauge or lag to it, and
+// observes it in a histogram.
 type Series interface{ Record(value float64) }
 
 // Metrics is the library's view of a [Sink]. A nil *Metrics is a no-op. It is
@@ -46,10 +44,10 @@ func (m *Metrics) SetAssignmentMode(mode int) { m.record(AssignmentMode, float64
 // SetLeader records whether this worker is the leader of a KCL 3.x fleet.
 func (m *Metrics) SetLeader(leads bool) { m.record(Leader, number(leads)) }
 
-// SetLeasesUnassigned records how many leases the leader can give to nobody.
+// SetLeasesUnassigned records how many leases the leader can assign to no worker.
 func (m *Metrics) SetLeasesUnassigned(n int) { m.record(LeasesUnassigned, float64(n)) }
 
-// LeaseTaken counts a lease taken; reason is free, expired, balance,
+// LeaseTaken counts a lease that was taken; reason is free, expired, balance,
 // handover or assigned.
 func (m *Metrics) LeaseTaken(reason string) { m.record(LeasesTaken, 1, reason) }
 
@@ -57,8 +55,8 @@ func (m *Metrics) LeaseTaken(reason string) { m.record(LeasesTaken, 1, reason) }
 // expired, released, handover, finished or deleted.
 func (m *Metrics) LeaseLost(reason string) { m.record(LeasesLost, 1, reason) }
 
-// LeaseRowRecreated counts a row that was deleted under this worker, and that it
-// made again.
+// LeaseRowRecreated counts a row that was deleted while this worker held its lease, and that the
+// worker made again.
 func (m *Metrics) LeaseRowRecreated() { m.record(LeaseRowsRecreated, 1) }
 
 // LeaseRenewed observes how long one renewal took.

@@ -10,7 +10,7 @@ import (
 type Shard struct {
 	m             *Metrics
 	stream, shard string
-	closed        atomic.Bool // a straggler must not bring a removed series back
+	closed        atomic.Bool // a late call must not make a removed series again
 
 	records, bytes, batches, behind Series
 	users                           Series
@@ -19,7 +19,8 @@ type Shard struct {
 	corrupt, dropped, undecoded     Series
 }
 
-// Batch counts one batch that was read, with so many Kinesis records. A lag that is not known says nothing.
+// Batch counts one batch that was read, with so many Kinesis records. An unknown lag is not
+// recorded.
 func (s *Shard) Batch(records, bytes int, behind time.Duration, known bool) {
 	if s == nil {
 		return
@@ -34,29 +35,28 @@ func (s *Shard) Batch(records, bytes int, behind time.Duration, known bool) {
 	}
 }
 
-// AggregatesCorrupt counts records that look like aggregates and are none.
+// AggregatesCorrupt counts records that look like aggregates and are not valid.
 func (s *Shard) AggregatesCorrupt(n int) {
 	if s != nil && n > 0 {
 		s.corrupt.Record(float64(n))
 	}
 }
 
-// RecordsDropped counts user records that are dropped, because they belong to
-// another shard.
+// RecordsDropped counts user records that are dropped because they belong to another shard.
 func (s *Shard) RecordsDropped(n int) {
 	if s != nil && n > 0 {
 		s.dropped.Record(float64(n))
 	}
 }
 
-// DecodeFailed counts records that the user's decoder failed at.
+// DecodeFailed counts records whose decoding failed.
 func (s *Shard) DecodeFailed(n int) {
 	if s != nil && n > 0 {
 		s.undecoded.Record(float64(n))
 	}
 }
 
-// Done counts the user records of a batch that the processor is done with.
+// Done counts the user records of a batch that was processed.
 func (s *Shard) Done(records int) {
 	if s != nil {
 		s.users.Record(float64(records))
@@ -107,13 +107,12 @@ func (s *Shard) ModeChanged(mode string) {
 	s.count(ModeChanges, mode)
 }
 
-// UnknownEvent counts an event that was passed over.
+// UnknownEvent counts an event of an unknown kind, which is ignored.
 func (s *Shard) UnknownEvent() {
 	s.count(UnknownEvents)
 }
 
-// RetentionGap counts reading that went on behind a position which the retention
-// period had passed.
+// RetentionGap counts that reading went on after a position had left the retention period.
 func (s *Shard) RetentionGap() {
 	s.count(RetentionGaps)
 }
@@ -133,8 +132,8 @@ func (s *Shard) Checkpointed(result string, took time.Duration) {
 	}
 }
 
-// Close removes the shard's series, so that after a hand-over exactly one
-// process exports the shard. What is recorded afterwards is lost.
+// Close removes the shard's series, so that after a hand-over exactly one process exports the
+// shard. Later numbers are lost.
 func (s *Shard) Close() {
 	if s == nil {
 		return
@@ -147,8 +146,8 @@ func (s *Shard) Close() {
 	}
 }
 
-// count adds one to a counter that is rare or has more labels than stream and shard.
-// A call that overlaps with Close may make the series again: it removes it, too.
+// count adds one to a counter that is rare or has more labels than stream and shard. A call that
+// overlaps with Close may make the series again, so it removes the series too.
 func (s *Shard) count(d *Desc, labels ...string) {
 	if s == nil || s.closed.Load() {
 		return

@@ -2,12 +2,12 @@ package metrics
 
 import "sync/atomic"
 
-// Stream is the metrics of one stream that is read, apart from those of its
-// shards. A nil *Stream is a no-op. It is safe for concurrent use.
+// Stream is the metrics of one stream, without those of its shards. A nil *Stream is a no-op. It is
+// safe for concurrent use.
 type Stream struct {
 	m      *Metrics
 	stream string
-	closed atomic.Bool // a straggler must not bring a removed series back
+	closed atomic.Bool // a late call must not make a removed series again
 }
 
 // Stream returns the metrics of a stream. Close it when the stream is not read
@@ -22,11 +22,11 @@ func (m *Metrics) Stream(stream string) *Stream {
 // ShardSyncError counts a failed synchronisation with the stream's shards.
 func (s *Stream) ShardSyncError() { s.record(ShardSyncErrors, 1) }
 
-// SetHashRangeHoles says how many ranges of hash keys of the stream nobody reads.
+// SetHashRangeHoles says how many ranges of hash keys of the stream no worker reads.
 func (s *Stream) SetHashRangeHoles(n int) { s.record(HashRangeHoles, float64(n)) }
 
-// Close removes the stream's series; those of its shards end with their
-// consumers. What is recorded afterwards is lost.
+// Close removes the stream's series. The series of its shards end with their consumers. Later
+// numbers are lost.
 func (s *Stream) Close() {
 	if s == nil {
 		return
@@ -39,8 +39,8 @@ func (s *Stream) Close() {
 	}
 }
 
-// record makes the series if it is not there. A call that overlaps with Close may
-// make it again: it removes it, too.
+// record makes the series if there is none. A call that overlaps with Close may make the series
+// again, so it removes the series too.
 func (s *Stream) record(d *Desc, v float64) {
 	if s == nil || s.closed.Load() {
 		return

@@ -1,6 +1,6 @@
-// Package prometheus exports the library's metrics to a Prometheus registry:
-// it is a [metrics.Sink] over github.com/prometheus/client_golang. It stands
-// where the KCL has its CloudWatch metrics factory.
+// Package prometheus exports the library's metrics to a Prometheus registry. It is a [metrics.Sink]
+// over github.com/prometheus/client_golang. It stands where the KCL has its CloudWatch metrics
+// factory.
 //
 // A program makes one [Sink] for the registry that it serves and hands it to
 // scheduler.Config by way of [metrics.New]:

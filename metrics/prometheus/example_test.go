@@ -25,7 +25,8 @@ func ExampleNew() {
 	m.SetLeasesHeld(4)
 
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).
+		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	for line := range strings.Lines(w.Body.String()) {
 		if strings.Contains(line, "kcl_leases_held") {
 			fmt.Print(line)

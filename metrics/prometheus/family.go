@@ -43,13 +43,13 @@ func (v histograms) series(labels []string) metrics.Series {
 	return record(v.WithLabelValues(labels...).Observe)
 }
 
-// record is a Series of one function.
+// record is a Series made of one function.
 type record func(value float64)
 
 func (r record) Record(value float64) { r(value) }
 
-// lags is a vector of gauges that are computed when they are scraped: a lag
-// that nobody reports any more grows with the time that passes.
+// lags is a vector of gauges that are computed when they are scraped. A lag without new values
+// grows with the time that passes.
 type lags struct {
 	desc   *prom.Desc
 	labels []string

@@ -24,13 +24,14 @@ type family interface {
 	DeletePartialMatch(labels prom.Labels) int
 }
 
-// New makes a Sink with a collector for each of [metrics.All] and registers
-// them with reg. It fails, and leaves reg as it was, when reg already has one
-// of them: then share the first Sink, or add a label to each with
-// prometheus.WrapRegistererWith.
+// New makes a Sink with a collector for each of [metrics.All] and registers the collectors with
+// reg. If reg already has one of them, New fails and leaves reg unchanged. Then share the first
+// Sink, or add a label to each with prometheus.WrapRegistererWith.
 func New(reg prom.Registerer) (*Sink, error) {
 	if reg == nil {
-		return nil, errors.New("kcl metrics: the registerer is nil; pass prometheus.NewRegistry() or prometheus.DefaultRegisterer")
+		return nil, errors.New(
+			"kcl metrics: the registerer is nil; pass prometheus.NewRegistry() or prometheus.DefaultRegisterer",
+		)
 	}
 	s := &Sink{families: make(map[*metrics.Desc]family)}
 	for _, d := range metrics.All() {
@@ -38,7 +39,11 @@ func New(reg prom.Registerer) (*Sink, error) {
 		if err := reg.Register(f); err != nil {
 			s.unregister(reg)
 			if _, ok := errors.AsType[prom.AlreadyRegisteredError](err); ok {
-				return nil, fmt.Errorf("kcl metrics: %s is already registered: share one Sink, or use prometheus.WrapRegistererWith to tell several apart: %w", d.Name, err)
+				return nil, fmt.Errorf(
+					"kcl metrics: %s is already registered: share one Sink, or use prometheus.WrapRegistererWith to tell several apart: %w",
+					d.Name,
+					err,
+				)
 			}
 			return nil, fmt.Errorf("kcl metrics: register %s: %w", d.Name, err)
 		}
@@ -53,8 +58,8 @@ func (s *Sink) unregister(reg prom.Registerer) {
 	}
 }
 
-// Series implements [metrics.Sink]. The result may be kept; after a [Sink.Remove]
-// that covers it, what it records is no longer exported.
+// Series implements [metrics.Sink]. The result may be kept. After a [Sink.Remove] that covers it,
+// its numbers are no longer exported.
 func (s *Sink) Series(d *metrics.Desc, labels ...string) metrics.Series {
 	return s.family(d).series(labels)
 }

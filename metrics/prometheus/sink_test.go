@@ -32,7 +32,8 @@ func newSink(t *testing.T) (*prom.Registry, *metrics.Metrics) {
 func scrape(t *testing.T, g prom.Gatherer) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	promhttp.HandlerFor(g, promhttp.HandlerOpts{}).
+		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	body, err := io.ReadAll(w.Body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, w.Code, string(body))
@@ -53,7 +54,12 @@ func TestEveryMetricIsExported(t *testing.T) {
 	}
 
 	text := scrape(t, reg)
-	types := map[metrics.Kind]string{metrics.KindCounter: "counter", metrics.KindGauge: "gauge", metrics.KindLag: "gauge", metrics.KindHistogram: "histogram"}
+	types := map[metrics.Kind]string{
+		metrics.KindCounter:   "counter",
+		metrics.KindGauge:     "gauge",
+		metrics.KindLag:       "gauge",
+		metrics.KindHistogram: "histogram",
+	}
 	for _, d := range metrics.All() {
 		require.Contains(t, text, "# HELP "+d.Name+" "+d.Help+"\n")
 		require.Contains(t, text, "# TYPE "+d.Name+" "+types[d.Kind]+"\n")
@@ -120,7 +126,11 @@ func TestO02StalledReaderLagGrows(t *testing.T) {
 		s := m.Shard("orders", "shardId-000000000001")
 		lag := func(seconds string) {
 			t.Helper()
-			require.Contains(t, scrape(t, reg), `kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} `+seconds+"\n")
+			require.Contains(
+				t,
+				scrape(t, reg),
+				`kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} `+seconds+"\n",
+			)
 		}
 		s.Batch(0, 0, 0, true)
 		time.Sleep(5 * time.Second) // an idle subscription sends an event every five seconds
@@ -162,7 +172,12 @@ func TestO03ShardsThatAreGivenUpDisappear(t *testing.T) {
 
 	again := m.Shard("orders", "shardId-1")
 	use(again)
-	require.Contains(t, scrape(t, reg), `kcl_records_total{shard="shardId-1",stream="orders"} 1`+"\n", "a shard that comes back starts at zero")
+	require.Contains(
+		t,
+		scrape(t, reg),
+		`kcl_records_total{shard="shardId-1",stream="orders"} 1`+"\n",
+		"a shard that comes back starts at zero",
+	)
 }
 
 func TestRegisteringTwice(t *testing.T) {
