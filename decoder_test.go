@@ -19,7 +19,15 @@ import (
 func TestWithDecoded(t *testing.T) {
 	t.Parallel()
 	key, schema := "key", &kcl.Schema{Name: "order"}
-	f := kcl.RecordFields{SequenceNumber: "12", SubSequenceNumber: 3, Aggregated: true, PartitionKey: &key, Data: []byte("raw"), ApproximateArrival: time.Unix(1, 0), EncryptionType: kcl.EncryptionKMS}
+	f := kcl.RecordFields{
+		SequenceNumber:     "12",
+		SubSequenceNumber:  3,
+		Aggregated:         true,
+		PartitionKey:       &key,
+		Data:               []byte("raw"),
+		ApproximateArrival: time.Unix(1, 0),
+		EncryptionType:     kcl.EncryptionKMS,
+	}
 	raw := kcl.NewRecord(f)
 	require.Nil(t, raw.Schema())
 	decoded := raw.WithDecoded([]byte("text"), schema)
@@ -32,12 +40,24 @@ func TestWithDecoded(t *testing.T) {
 func TestWithPart(t *testing.T) {
 	t.Parallel()
 	key, schema := "key", &kcl.Schema{Name: "order"}
-	f := kcl.RecordFields{SequenceNumber: "12", SubSequenceNumber: 3, Aggregated: true, PartitionKey: &key, Data: []byte("raw"), ApproximateArrival: time.Unix(1, 0)}
+	f := kcl.RecordFields{
+		SequenceNumber:     "12",
+		SubSequenceNumber:  3,
+		Aggregated:         true,
+		PartitionKey:       &key,
+		Data:               []byte("raw"),
+		ApproximateArrival: time.Unix(1, 0),
+	}
 	part := kcl.NewRecord(f).WithPart(5, kcl.Decoded{Data: []byte("text"), Schema: schema})
 	f.SubSequenceNumber, f.Data, f.Schema = 3*kcl.MaxSplit+5, []byte("text"), schema
 	require.Equal(t, kcl.NewRecord(f), part)
 	f.SubSequenceNumber = 0
-	require.EqualValues(t, 5, kcl.NewRecord(f).WithPart(5, kcl.Decoded{}).SubSequenceNumber(), "a record that is not aggregated has parts from 0")
+	require.EqualValues(
+		t,
+		5,
+		kcl.NewRecord(f).WithPart(5, kcl.Decoded{}).SubSequenceNumber(),
+		"a record that is not aggregated has parts from 0",
+	)
 }
 
 func TestSplitterFuncIsADecoder(t *testing.T) {
@@ -110,7 +130,9 @@ func ExampleSplitter() {
 		return events, nil
 	})
 	// scheduler.Config{Decoder: splitter}
-	record := kcl.NewRecord(kcl.RecordFields{SequenceNumber: "12", Data: compress(`{"logEvents":[{"message":"a"},{"message":"b"}]}`)})
+	record := kcl.NewRecord(
+		kcl.RecordFields{SequenceNumber: "12", Data: compress(`{"logEvents":[{"message":"a"},{"message":"b"}]}`)},
+	)
 	events, err := splitter.Split(context.Background(), record)
 	for i, event := range events { // as the library does it
 		part := record.WithPart(i, event)

@@ -1,10 +1,8 @@
-// Package kcl holds the words that every part of the library shares: records
-// and batches, positions, streams and shards, the record processor and its
-// inputs, the checkpointer and the errors that callers branch on. It imports
-// the standard library only and starts nothing.
+// Package kcl holds the types that every part of the library shares. These are records and batches,
+// positions, streams and shards, the record processor and its inputs, the checkpointer, and the
+// errors that callers branch on. It imports the standard library only and starts nothing.
 //
-// A program implements [Processor], hands a [ProcessorFactory] to
-// scheduler.New and calls Run:
+// A program implements [Processor], hands a [ProcessorFactory] to scheduler.New and calls Run:
 //
 //	s := scheduler.New(scheduler.Config{
 //		Application: "orders",
@@ -14,7 +12,7 @@
 //	}, func(kcl.StreamIdentifier, kcl.Shard) kcl.Processor { return &orders{} })
 //	err := s.Run(ctx)
 //
-// The names are those of the Java Kinesis Client Library in Go spelling:
-// ShardRecordProcessor is [Processor], RecordProcessorCheckpointer is
-// [Checkpointer], InitialPositionInStream is [InitialPosition].
+// The names are those of the Java Kinesis Client Library in Go spelling. ShardRecordProcessor is
+// [Processor], RecordProcessorCheckpointer is [Checkpointer], and InitialPositionInStream is
+// [InitialPosition].
 package kcl

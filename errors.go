@@ -3,33 +3,33 @@ package kcl
 import "errors"
 
 var (
-	// ErrLeaseLost says that another worker owns the shard now. A processor's
-	// context is cancelled with it as cause, and checkpoints return it. Stop
-	// working on the shard; its new owner starts after the last checkpoint.
+	// ErrLeaseLost says that another worker owns the shard now. It is the cause that ends the
+	// context of a processor, and checkpoints return it. Stop working on the shard. The new owner
+	// starts after the last checkpoint.
 	ErrLeaseLost = errors.New("kcl: lease lost")
 
-	// ErrShutdownTimeout is the cause with which a processor's context is
-	// cancelled when a shutdown has taken longer than it may.
+	// ErrShutdownTimeout is the cause that ends the context of a processor when a shutdown has
+	// taken too long.
 	ErrShutdownTimeout = errors.New("kcl: shutdown took longer than the grace period")
 
-	// ErrRestart is what a [Processor] returns, or wraps, when this instance cannot
-	// go on: a process that it drives has died, say. The instance gets LeaseLost as
-	// its last call, its context ends, and its checkpointer refuses everything, with
-	// errors that wrap ErrRestart and ErrLeaseLost. After the usual backoff the
-	// factory makes another instance, which is initialised at the last accepted
-	// checkpoint and gets everything behind that again. The lease stays.
+	// ErrRestart is returned or wrapped by a [Processor] when this instance cannot go on, for
+	// example because a process that it drives has died. The instance gets LeaseLost as its last
+	// call, and its context ends. Its checkpointer refuses everything, with errors that wrap
+	// ErrRestart and ErrLeaseLost. After the usual backoff the factory makes another instance. The
+	// new instance is initialised at the last accepted checkpoint and gets all later records
+	// again. The worker keeps the lease.
 	ErrRestart = errors.New("kcl: the processor asks to be replaced")
 
-	// ErrInvalidCheckpoint says that a position may not be checkpointed:
-	// it was not delivered, lies before the last checkpoint or belongs to
-	// another shard. Nothing was written. It is a mistake of the caller.
+	// ErrInvalidCheckpoint says that a position may not be checkpointed: it was not delivered,
+	// lies before the last checkpoint or belongs to another shard. Nothing was written. It is a
+	// mistake of the caller.
 	ErrInvalidCheckpoint = errors.New("kcl: position cannot be checkpointed")
 
 	// ErrStreamNotFound says that the stream does not exist, or no longer.
 	ErrStreamNotFound = errors.New("kcl: stream not found")
 
-	// ErrStreamRecreated says that the stream is not the one that the lease
-	// table was made for: it was deleted and created again under its name.
+	// ErrStreamRecreated says that the lease table was made for another stream of the same name.
+	// That stream was deleted, and this one was created.
 	ErrStreamRecreated = errors.New("kcl: stream was created again under the same name")
 
 	// ErrShardNotFound says that the stream exists and the service does not know the
@@ -43,7 +43,7 @@ var (
 	// records: correct the checkpoint.
 	ErrInvalidPosition = errors.New("kcl: position refused")
 
-	// ErrAccessDenied says that the credentials lack a permission; the wrapping
-	// error names the action and the resource.
+	// ErrAccessDenied says that the credentials lack a permission. The wrapping error names the
+	// action and the resource.
 	ErrAccessDenied = errors.New("kcl: access denied")
 )

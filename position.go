@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The sentinels that a checkpoint can hold in place of a sequence number. The
-// spelling is that of the lease tables of the Java KCL.
+// The sentinels that a checkpoint can hold in place of a sequence number. They are spelled as in
+// the lease tables of the Java KCL.
 const (
 	SentinelAtTimestamp = "AT_TIMESTAMP"
 	SentinelTrimHorizon = "TRIM_HORIZON"
@@ -18,26 +18,25 @@ const (
 	SentinelShardEnd    = "SHARD_END"
 )
 
-// ExtendedSequenceNumber is a place in a shard: a Kinesis sequence number or
-// one of the sentinels, and the place inside an aggregated record. It is
-// comparable with ==, and ordered by [ExtendedSequenceNumber.Compare]. The zero
-// value means "no position". It matches the KCL class of the same name.
+// ExtendedSequenceNumber is a place in a shard: a Kinesis sequence number or one of the sentinels,
+// and the place inside an aggregated record. It is comparable with ==, and ordered by
+// [ExtendedSequenceNumber.Compare]. The zero value means "no position". It matches the KCL class of
+// the same name.
 type ExtendedSequenceNumber struct {
-	// SequenceNumber is a decimal number without sign, or a sentinel. Kinesis
-	// writes no leading zeros. Some servers for tests do, and know the number
-	// again only with them: it is kept as it came, and ordered by its value.
+	// SequenceNumber is a decimal number without sign, or a sentinel. Kinesis writes no leading
+	// zeros. Some servers for tests do, and do not know the number without them. So it is kept
+	// unchanged, and ordered by its value.
 	SequenceNumber string
 	// SubSequenceNumber counts the user records inside an aggregated Kinesis
 	// record, from 0.
 	SubSequenceNumber int64
 }
 
-// ErrInvalidSequenceNumber is what [ParseSequenceNumber] wraps.
+// ErrInvalidSequenceNumber is wrapped by the errors of [ParseSequenceNumber].
 var ErrInvalidSequenceNumber = errors.New("kcl: invalid sequence number")
 
-// ParseSequenceNumber checks s and makes an ExtendedSequenceNumber of it. s
-// must be a decimal number or a sentinel; otherwise the error wraps
-// [ErrInvalidSequenceNumber].
+// ParseSequenceNumber makes an ExtendedSequenceNumber of s. If s is neither a decimal number nor a
+// sentinel, the error wraps [ErrInvalidSequenceNumber].
 func ParseSequenceNumber(s string, sub int64) (ExtendedSequenceNumber, error) {
 	n := ExtendedSequenceNumber{SequenceNumber: s, SubSequenceNumber: sub}
 	if err := n.Validate(); err != nil {
@@ -46,9 +45,9 @@ func ParseSequenceNumber(s string, sub int64) (ExtendedSequenceNumber, error) {
 	return n, nil
 }
 
-// Validate reports whether n can stand in a lease table: a decimal number of
-// at most 129 digits, or a sentinel, and a sub-sequence number that is not
-// negative. The error wraps [ErrInvalidSequenceNumber].
+// Validate tells whether n can stand in a lease table. The sequence number must be a decimal number
+// of at most 129 digits, or a sentinel, and the sub-sequence number must not be negative. The error
+// wraps [ErrInvalidSequenceNumber].
 func (n ExtendedSequenceNumber) Validate() error {
 	if n.SubSequenceNumber < 0 {
 		return fmt.Errorf("%w: sub-sequence number %d is negative", ErrInvalidSequenceNumber, n.SubSequenceNumber)
@@ -59,14 +58,16 @@ func (n ExtendedSequenceNumber) Validate() error {
 	s := n.SequenceNumber
 	switch {
 	case s == "":
-		return fmt.Errorf("%w: it is empty; want decimal digits or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END", ErrInvalidSequenceNumber)
+		return fmt.Errorf("%w: it is empty; want %s", ErrInvalidSequenceNumber, wantNumber)
 	case len(s) > 129:
 		return fmt.Errorf("%w: %d characters, at most 129 digits are possible", ErrInvalidSequenceNumber, len(s))
 	case strings.Trim(s, "0123456789") != "":
-		return fmt.Errorf("%w: %q; want decimal digits or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END", ErrInvalidSequenceNumber, s)
+		return fmt.Errorf("%w: %q; want %s", ErrInvalidSequenceNumber, s, wantNumber)
 	}
 	return nil
 }
+
+const wantNumber = "decimal digits or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END"
 
 // IsSentinel tells whether n is TRIM_HORIZON, LATEST, AT_TIMESTAMP or SHARD_END.
 func (n ExtendedSequenceNumber) IsSentinel() bool {
@@ -104,9 +105,9 @@ func (n ExtendedSequenceNumber) rank() int {
 	return rankNumber
 }
 
-// Compare orders positions of one shard: the zero value, AT_TIMESTAMP,
-// TRIM_HORIZON, LATEST, the numbers by value and then by sub-sequence number,
-// SHARD_END. Both must be valid. It does not allocate.
+// Compare orders positions of one shard: the zero value, AT_TIMESTAMP, TRIM_HORIZON, LATEST, the
+// numbers by value and then by sub-sequence number, SHARD_END. Both must be valid. It does not
+// allocate.
 func (n ExtendedSequenceNumber) Compare(m ExtendedSequenceNumber) int {
 	r := n.rank()
 	if c := cmp.Compare(r, m.rank()); c != 0 {
@@ -125,7 +126,7 @@ func (n ExtendedSequenceNumber) Compare(m ExtendedSequenceNumber) int {
 	return cmp.Compare(n.SubSequenceNumber, m.SubSequenceNumber)
 }
 
-// significant is a decimal number without its leading zeros.
+// significant returns a decimal number without its leading zeros.
 func significant(digits string) string {
 	for len(digits) > 1 && digits[0] == '0' {
 		digits = digits[1:]
@@ -133,8 +134,7 @@ func significant(digits string) string {
 	return digits
 }
 
-// String returns the sequence number, followed by "/" and the sub-sequence
-// number where that is not zero.
+// String returns the sequence number. "/" and the sub-sequence number follow if that is not zero.
 func (n ExtendedSequenceNumber) String() string {
 	if n.SubSequenceNumber == 0 {
 		return n.SequenceNumber
@@ -145,7 +145,7 @@ func (n ExtendedSequenceNumber) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [ExtendedSequenceNumber.String].
 func (n ExtendedSequenceNumber) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// UnmarshalText reads what MarshalText has written.
+// UnmarshalText reads the text of MarshalText.
 func (n *ExtendedSequenceNumber) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*n = ExtendedSequenceNumber{}
@@ -167,11 +167,10 @@ func (n *ExtendedSequenceNumber) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// PositionKind is one of the ways in which Kinesis lets a reader start.
+// PositionKind is a kind of place where Kinesis lets a reader start.
 type PositionKind int
 
-// The kinds of position. The zero value is TrimHorizon, because a default must
-// not skip data.
+// The kinds of position. The zero value is TrimHorizon, because a default must not skip data.
 const (
 	// TrimHorizon is the oldest record that the stream still keeps.
 	TrimHorizon PositionKind = iota
@@ -205,7 +204,7 @@ func (k PositionKind) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [PositionKind.String].
 func (k PositionKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what MarshalText has written.
+// UnmarshalText reads the text of MarshalText.
 func (k *PositionKind) UnmarshalText(text []byte) error {
 	for kind := TrimHorizon; kind <= AfterSequenceNumber; kind++ {
 		if kind.String() == string(text) {
@@ -213,13 +212,13 @@ func (k *PositionKind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("kcl: position kind %q; want TRIM_HORIZON, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER", text)
+	return fmt.Errorf("kcl: position kind %q; "+
+		"want TRIM_HORIZON, LATEST, AT_TIMESTAMP, AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER", text)
 }
 
-// Position is where a source starts to read a shard. The zero value is
-// TRIM_HORIZON.
+// Position is where a source starts to read a shard. The zero value is TRIM_HORIZON.
 type Position struct {
-	// Kind says which of the other fields counts.
+	// Kind decides which of the other fields counts.
 	Kind PositionKind
 	// SequenceNumber belongs to AtSequenceNumber and AfterSequenceNumber.
 	SequenceNumber string
@@ -237,7 +236,7 @@ func After(sequenceNumber string) Position {
 	return Position{Kind: AfterSequenceNumber, SequenceNumber: sequenceNumber}
 }
 
-// String returns the kind and what belongs to it, for logs.
+// String returns the kind with its sequence number or timestamp, for logs.
 func (p Position) String() string {
 	switch p.Kind {
 	case AtSequenceNumber, AfterSequenceNumber:
@@ -251,7 +250,7 @@ func (p Position) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [Position.String].
 func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads what MarshalText has written.
+// UnmarshalText reads the text of MarshalText.
 func (p *Position) UnmarshalText(text []byte) error {
 	kind, rest, _ := strings.Cut(string(text), " ")
 	var out Position
@@ -278,10 +277,9 @@ func (p *Position) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// InitialPosition is where an application starts to read a stream that it has
-// no checkpoints for (InitialPositionInStreamExtended in the KCL). Unlike the
-// KCL's LATEST, the zero value is TRIM_HORIZON. Shards that come into being
-// later are always read from their beginning.
+// InitialPosition is where an application starts to read a stream without checkpoints
+// (InitialPositionInStreamExtended in the KCL). The zero value is TRIM_HORIZON; the KCL starts at
+// LATEST. Shards that are made later are always read from their beginning.
 type InitialPosition struct {
 	// Kind is TrimHorizon (the default), Latest or AtTimestamp.
 	Kind PositionKind
@@ -289,33 +287,34 @@ type InitialPosition struct {
 	Timestamp time.Time
 }
 
-// Validate reports a kind that is no initial position, and a missing or
-// superfluous timestamp.
+// Validate reports a kind that is no initial position, and a timestamp that is missing or not
+// allowed.
 func (p InitialPosition) Validate() error {
 	switch p.Kind {
 	case TrimHorizon, Latest:
 		if !p.Timestamp.IsZero() {
-			return fmt.Errorf("InitialPosition.Timestamp is set, but Kind is %s: use Kind kcl.AtTimestamp or leave Timestamp out", p.Kind)
+			return fmt.Errorf("InitialPosition.Timestamp is set, but Kind is %s: "+
+				"use Kind kcl.AtTimestamp or leave Timestamp out", p.Kind)
 		}
 	case AtTimestamp:
 		if p.Timestamp.IsZero() {
 			return errors.New("InitialPosition.Timestamp is missing: Kind kcl.AtTimestamp needs a time")
 		}
 	case AtSequenceNumber, AfterSequenceNumber:
-		return fmt.Errorf("InitialPosition.Kind is %s: a sequence number belongs to one shard; use kcl.TrimHorizon, kcl.Latest or kcl.AtTimestamp", p.Kind)
+		return fmt.Errorf("InitialPosition.Kind is %s: a sequence number belongs to one shard; "+
+			"use kcl.TrimHorizon, kcl.Latest or kcl.AtTimestamp", p.Kind)
 	default:
 		return fmt.Errorf("InitialPosition.Kind is %d: use kcl.TrimHorizon, kcl.Latest or kcl.AtTimestamp", int(p.Kind))
 	}
 	return nil
 }
 
-// Position returns the position as a source takes it.
+// Position returns the position for a source.
 func (p InitialPosition) Position() Position {
 	return Position{Kind: p.Kind, Timestamp: p.Timestamp}
 }
 
-// Sentinel returns what the checkpoint of a new lease says: TRIM_HORIZON,
-// LATEST or AT_TIMESTAMP.
+// Sentinel returns the checkpoint of a new lease: TRIM_HORIZON, LATEST or AT_TIMESTAMP.
 func (p InitialPosition) Sentinel() ExtendedSequenceNumber {
 	return ExtendedSequenceNumber{SequenceNumber: p.Kind.String()}
 }

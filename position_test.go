@@ -68,7 +68,13 @@ func TestLeadingZerosChangeNoOrder(t *testing.T) {
 }
 
 func TestCompareDoesNotAllocate(t *testing.T) {
-	a, b := number("49590338271490256608559692538361571095921575989136588898", 3), number("49590338271490256608559692538361571095921575989136588899", 0)
+	a, b := number(
+		"49590338271490256608559692538361571095921575989136588898",
+		3,
+	), number(
+		"49590338271490256608559692538361571095921575989136588899",
+		0,
+	)
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = a.Compare(b) }))
 	padded := number("000"+a.SequenceNumber, 3)
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = padded.Compare(b) }))
@@ -177,9 +183,20 @@ func TestPositionsAsText(t *testing.T) {
 	}
 	at := time.Date(2026, 1, 31, 8, 0, 0, 5_000_000, time.UTC)
 	want := all{
-		Numbers:   []kcl.ExtendedSequenceNumber{{}, {SequenceNumber: "42"}, {SequenceNumber: "42", SubSequenceNumber: 7}, {SequenceNumber: kcl.SentinelShardEnd}},
-		Positions: []kcl.Position{{}, {Kind: kcl.Latest}, kcl.At("42"), kcl.After("42"), {Kind: kcl.AtTimestamp, Timestamp: at}},
-		Start:     kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at},
+		Numbers: []kcl.ExtendedSequenceNumber{
+			{},
+			{SequenceNumber: "42"},
+			{SequenceNumber: "42", SubSequenceNumber: 7},
+			{SequenceNumber: kcl.SentinelShardEnd},
+		},
+		Positions: []kcl.Position{
+			{},
+			{Kind: kcl.Latest},
+			kcl.At("42"),
+			kcl.After("42"),
+			{Kind: kcl.AtTimestamp, Timestamp: at},
+		},
+		Start: kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at},
 	}
 	text, err := json.Marshal(want)
 	require.NoError(t, err)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// EncryptionType tells how Kinesis stored a record on disk. The zero value
-// means that the service did not say, which is how it reports "not encrypted".
+// EncryptionType tells how Kinesis stored a record on disk. The zero value means that the service
+// sent no type. It does so for records that are not encrypted.
 type EncryptionType string
 
 // The encryption types that Kinesis knows.
@@ -16,22 +16,21 @@ const (
 	EncryptionKMS  EncryptionType = "KMS"
 )
 
-// RecordFields is everything that makes up a [Record]. It exists to build
-// records, with [NewRecord]; the reading side uses the methods of Record.
+// RecordFields holds all fields of a [Record]. It exists to build records with [NewRecord]. Code
+// that reads records uses the methods of Record.
 type RecordFields struct {
 	// SequenceNumber is the decimal number that Kinesis gave the record.
 	SequenceNumber string
-	// SubSequenceNumber is the record's place inside an aggregated Kinesis
-	// record, or one that a [Splitter] has split, starting at 0. It is 0 for a
-	// record that is neither.
+	// SubSequenceNumber is the record's place, from 0, inside an aggregated Kinesis record or a
+	// record that a [Splitter] has split. It is 0 for any other record.
 	SubSequenceNumber int64
 	// Aggregated says that the record came out of an aggregated Kinesis record.
 	Aggregated bool
-	// PartitionKey is nil when the record has none, which happens on streams
-	// with automatic record distribution.
+	// PartitionKey is nil when the record has none, as on streams with automatic record
+	// distribution.
 	PartitionKey *string
-	// ExplicitHashKey is the decimal hash key that an aggregated record
-	// carries for itself; nil otherwise.
+	// ExplicitHashKey is the decimal hash key of a record in an aggregate, if it has one of its
+	// own; nil otherwise.
 	ExplicitHashKey *string
 	// Data is the payload. NewRecord keeps it without copying.
 	Data []byte
@@ -39,19 +38,18 @@ type RecordFields struct {
 	ApproximateArrival time.Time
 	// EncryptionType is how the record was stored.
 	EncryptionType EncryptionType
-	// Schema says what Data are, when a [Decoder] has decoded them; nil otherwise.
+	// Schema describes the data when a [Decoder] has decoded them; nil otherwise.
 	Schema *Schema
 }
 
-// Record is one user record (KinesisClientRecord in the KCL). It is immutable
-// and may be kept for as long as the caller likes; keeping one keeps the
-// buffer of the whole batch alive, and [Record.Clone] detaches it. Records are
-// safe for concurrent use.
+// Record is one user record (KinesisClientRecord in the KCL). It is immutable and may be kept. A
+// record that is kept also keeps the buffer of its whole batch in memory; [Record.Clone] detaches
+// it. Records are safe for concurrent use.
 type Record struct {
 	sequenceNumber    string
 	subSequenceNumber int64
 	aggregated        bool
-	encryption        *EncryptionType // nil for "": there are many records, and few types
+	encryption        *EncryptionType // nil for ""; a pointer is small, and there are few types
 	partitionKey      *string
 	explicitHashKey   *string
 	data              []byte
@@ -61,12 +59,13 @@ type Record struct {
 
 var encryptionNone, encryptionKMS = EncryptionNone, EncryptionKMS
 
-// NewRecord makes a record from its fields, for tests and for sources. The
-// record shares the memory of f.Data; the caller must not change it afterwards.
+// NewRecord makes a record from its fields, for tests and for sources. The record shares the memory
+// of f.Data, so the caller must not change the data afterwards.
 func NewRecord(f RecordFields) Record {
 	r := Record{
 		sequenceNumber: f.SequenceNumber, subSequenceNumber: f.SubSequenceNumber, aggregated: f.Aggregated,
-		partitionKey: f.PartitionKey, explicitHashKey: f.ExplicitHashKey, data: f.Data, arrival: f.ApproximateArrival, schema: f.Schema,
+		partitionKey: f.PartitionKey, explicitHashKey: f.ExplicitHashKey, data: f.Data,
+		arrival: f.ApproximateArrival, schema: f.Schema,
 	}
 	switch f.EncryptionType {
 	case "":
@@ -75,7 +74,7 @@ func NewRecord(f RecordFields) Record {
 	case EncryptionKMS:
 		r.encryption = &encryptionKMS
 	default:
-		other := f.EncryptionType // f itself stays on the stack
+		other := f.EncryptionType // a copy, so that f itself stays on the stack
 		r.encryption = &other
 	}
 	return r
@@ -87,12 +86,11 @@ func (r Record) Data() []byte { return r.data }
 // SequenceNumber returns the decimal sequence number that Kinesis assigned.
 func (r Record) SequenceNumber() string { return r.sequenceNumber }
 
-// SubSequenceNumber returns the place of the record inside the aggregated
-// record that it came from, or the one that a [Splitter] has split, and 0 for a
-// record that is neither.
+// SubSequenceNumber returns the record's place, from 0, inside an aggregated Kinesis record or a
+// record that a [Splitter] has split. It returns 0 for any other record.
 func (r Record) SubSequenceNumber() int64 { return r.subSequenceNumber }
 
-// Position returns the record's place in its shard, as checkpoints name it.
+// Position returns the record's place in its shard, as a checkpoint holds it.
 func (r Record) Position() ExtendedSequenceNumber {
 	return ExtendedSequenceNumber{SequenceNumber: r.sequenceNumber, SubSequenceNumber: r.subSequenceNumber}
 }
@@ -101,10 +99,9 @@ func (r Record) Position() ExtendedSequenceNumber {
 // Producer Library had aggregated.
 func (r Record) Aggregated() bool { return r.aggregated }
 
-// PartitionKey returns the key that the producer chose. The second result is
-// false when the record has none: on streams with automatic record
-// distribution a producer need not give a partition key, and the key, even where
-// there is one, does not decide the shard.
+// PartitionKey returns the key that the producer chose. ok is false when the record has none. On
+// streams with automatic record distribution, producers need not give a partition key. There the
+// key does not decide the shard.
 func (r Record) PartitionKey() (key string, ok bool) {
 	if r.partitionKey == nil {
 		return "", false
@@ -112,8 +109,8 @@ func (r Record) PartitionKey() (key string, ok bool) {
 	return *r.partitionKey, true
 }
 
-// ExplicitHashKey returns the hash key that overrides the partition key's
-// hash. Only records that were aggregated can carry one.
+// ExplicitHashKey returns the hash key that overrides the hash of the partition key. Only records
+// of aggregates can have one.
 func (r Record) ExplicitHashKey() (key string, ok bool) {
 	if r.explicitHashKey == nil {
 		return "", false
@@ -121,9 +118,8 @@ func (r Record) ExplicitHashKey() (key string, ok bool) {
 	return *r.explicitHashKey, true
 }
 
-// ApproximateArrival returns when Kinesis received the record. It is the
-// service's clock and not exact; records of one shard may disagree with their
-// order by it.
+// ApproximateArrival returns when Kinesis received the record, by the service's clock. It is not
+// exact: a record may have an earlier time than the record before it.
 func (r Record) ApproximateArrival() time.Time { return r.arrival }
 
 // EncryptionType returns how Kinesis stored the record.
@@ -134,20 +130,18 @@ func (r Record) EncryptionType() EncryptionType {
 	return *r.encryption
 }
 
-// Schema returns what a [Decoder] said of the data, and nil for a record that
-// was not decoded. It is shared by many records: do not change it.
+// Schema returns the schema that a [Decoder] gave the record. It returns nil for a record that was
+// not decoded. Many records share it: do not change it.
 func (r Record) Schema() *Schema { return r.schema }
 
-// WithDecoded returns a record with other data and a schema, and everything
-// else as r has it. It shares the memory of data.
+// WithDecoded returns a copy of r with other data and a schema. It shares the memory of data.
 func (r Record) WithDecoded(data []byte, schema *Schema) Record {
 	r.data, r.schema = data, schema
 	return r
 }
 
-// WithPart returns the record that a [Splitter] has made of r as the one with the
-// number part, from 0. Its SubSequenceNumber is r's times [MaxSplit] plus part. It
-// shares the memory of d.Data.
+// WithPart returns the part of r with a number, from 0, that a [Splitter] has made. Its
+// SubSequenceNumber is r's times [MaxSplit] plus part. It shares the memory of d.Data.
 func (r Record) WithPart(part int, d Decoded) Record {
 	r.subSequenceNumber = r.subSequenceNumber*MaxSplit + int64(part)
 	r.data, r.schema = d.Data, d.Schema
@@ -171,8 +165,8 @@ func cloneString(s *string) *string {
 	return &c
 }
 
-// Batch is what one SubscribeToShard event or one GetRecords answer brought.
-// A batch without records is normal: it moves Next and BehindLatest.
+// Batch holds the records of one SubscribeToShard event or one GetRecords answer. A batch without
+// records is normal: it moves Next and BehindLatest.
 type Batch struct {
 	// Records in ascending order. The slice belongs to the receiver.
 	Records []Record
@@ -182,13 +176,13 @@ type Batch struct {
 	// BehindLatest is how far the batch is behind the tip of the shard, as the
 	// service reports it (MillisBehindLatest).
 	BehindLatest time.Duration
-	// LagUnknown says that the service did not tell BehindLatest, which is 0
-	// then. The batch may be anywhere.
+	// LagUnknown says that the service did not send BehindLatest, which is 0 then. The batch may be
+	// at any distance from the tip.
 	LagUnknown bool
-	// End is set in the last batch of a shard, and only there. Its records are
-	// to be processed like any others.
+	// End is set only in the last batch of a shard. The records of that batch are processed like
+	// any others.
 	End *ShardEnd
-	// ReceivedAt is when the batch had been read completely, by the local clock.
+	// ReceivedAt is when the batch had arrived completely, by the local clock.
 	ReceivedAt time.Time
 }
 
