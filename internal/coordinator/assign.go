@@ -11,7 +11,7 @@ import (
 )
 
 // fleetView is all that the leader's assignment depends on. (Where it departs
-// from the KCL's LeaseAssignmentManager, ARCHITECTURE.md says so.)
+// from the KCL's LeaseAssignmentManager, docs/kcl3.md says so.)
 type fleetView struct {
 	leases  []fleetLease
 	workers []leases.WorkerMetrics // that may be given leases, see workerWatch.active

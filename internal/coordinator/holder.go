@@ -96,7 +96,7 @@ func (h *Holder) Lease() leases.Lease {
 	return h.row
 }
 
-// Valid tells whether the worker may still trust its lease: less than 0.95
+// Valid tells whether the worker may still trust its lease (I5, I6): less than 0.95
 // FailoverTime has passed, on the wall clock and on the monotonic clock, since
 // the last accepted renewal was sent. Ask before every delivery: a machine that
 // was suspended finds out here. Once false it stays false, and the consumer's

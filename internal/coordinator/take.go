@@ -100,7 +100,7 @@ func (c *Coordinator) take(ctx context.Context, a action) *leases.Lease {
 			}
 			return row
 		}
-		// An uncertain take is no take. The row may owe its looks to an earlier write
+		// An uncertain take is no take (I4). The row may owe its looks to an earlier write
 		// of this worker that has landed late, and others count from that one:
 		//
 		//	earlier renewal   this take                     others

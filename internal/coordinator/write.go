@@ -42,7 +42,7 @@ type attempt struct {
 	recreates bool
 }
 
-// wrote tells whether row shows that a took effect: its counter, this worker as
+// wrote tells whether row shows that a took effect (I3): its counter, this worker as
 // the actual owner, and every attribute that it set or that only an owner sets.
 // A hand-off may have begun since.
 func (a attempt) wrote(row leases.Lease, worker string) bool {

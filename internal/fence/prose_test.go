@@ -46,7 +46,8 @@ func TestSentencesAreShort(t *testing.T) {
 }
 
 var (
-	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```[^\n]*$|^(?:    |\t)[^\n]*$")
+	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```[^\n]*$")
+	indented    = regexp.MustCompile(`(?m)^(?: {4}|\t).*$`)
 	codeSpan    = regexp.MustCompile("`[^`\n]+`")
 	link        = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	newItem     = regexp.MustCompile(`(?m)^\s*(?:[-*]|\d+\.|#+) `)
@@ -56,6 +57,7 @@ var (
 // sentences returns the sentences of a document in Markdown. List items, headings and table cells end one.
 func sentences(text string) []string {
 	text = codeBlock.ReplaceAllString(text, "\n\n")
+	text = indented.ReplaceAllString(text, "\n\n")
 	text = codeSpan.ReplaceAllString(text, "code")
 	text = link.ReplaceAllString(text, "$1")
 	text = newItem.ReplaceAllString(text, "\n\n")

@@ -151,7 +151,7 @@ type Judge struct {
 	unnamed bool // an answer named no children
 }
 
-// Ended counts one more answer and tells whether the shard has ended.
+// Ended counts one more answer and tells whether the shard has ended (I13).
 func (j *Judge) Ended(now time.Time, at Place, a Answer) bool {
 	if a.More {
 		j.Forget()

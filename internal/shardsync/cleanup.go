@@ -80,7 +80,7 @@ type pastRow struct {
 // may be looking after it. Nothing is returned while the list of shards does
 // not cover all hash keys, while rows are missing, or when the next Plan
 // would make one of the rows again. It is pure, and matches the KCL's
-// LeaseCleanupManager. The KCL takes a child at LATEST for one that has been
+// LeaseCleanupManager (I22). The KCL takes a child at LATEST for one that has been
 // read from; here it has not.
 func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
 	c := newCleaner(s)
