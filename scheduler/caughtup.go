@@ -120,11 +120,10 @@ func (s *Scheduler) CaughtUp() bool {
 	if phase, _ := s.status.phase(); phase != phaseRunning {
 		return false
 	}
-	streams, coord := s.parts()
 	if len(s.tracked.status(s.cfg.RetrievalMode)) > 0 {
 		return false
 	}
-	for _, st := range streams {
+	for _, st := range s.streams.all() {
 		if synced, err := st.syncState(); err != nil || synced.IsZero() {
 			return false
 		}
@@ -135,7 +134,7 @@ func (s *Scheduler) CaughtUp() bool {
 			return false
 		}
 	}
-	return len(consumers) > 0 && s.allRead(coord.Leases(), consumers)
+	return len(consumers) > 0 && s.allRead(s.coord.Leases(), consumers)
 }
 
 // allRead tells whether each unfinished row has a reader, as far as the last
@@ -146,7 +145,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 		known[row.Key] = true
 	}
 	for _, row := range rows {
-		st := s.streamOf(row)
+		st := s.streams.of(row)
 		if st == nil || consumers[row.Key] != nil {
 			continue
 		}

@@ -38,7 +38,7 @@ func (s *Scheduler) tendLoop(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		streams, _ := s.parts()
+		streams := s.streams.all()
 		reading := make(map[*stream]bool, len(streams))
 		for _, st := range streams {
 			reading[st] = true
@@ -75,8 +75,7 @@ type rowsByStream struct {
 // of returns the rows of a stream, sorted by key. Nobody may change them.
 func (r *rowsByStream) of(st *stream) []leases.Lease {
 	if r.rows == nil || time.Since(r.at) > rowsAge {
-		_, coord := r.s.parts()
-		r.sort(coord.Leases())
+		r.sort(r.s.coord.Leases())
 	}
 	return r.rows[st.inRows()]
 }

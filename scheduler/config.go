@@ -468,6 +468,9 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 	return errs
 }
 
+// multi tells whether the lease keys are those of an application with several streams.
+func (c Config) multi() bool { return c.StreamTracker != nil || len(c.Streams) > 1 }
+
 // withDefaults returns a copy of c with the defaults filled in and the random
 // suffix on the worker id.
 func (c Config) withDefaults() Config {

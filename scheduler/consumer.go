@@ -96,7 +96,7 @@ func (u *untold) add(n int) (count int, tell bool) {
 // goroutine of its own; ctx ends with ErrLeaseLost or ErrShutdownTimeout.
 func (s *Scheduler) consume(ctx context.Context, h *coordinator.Holder) {
 	row := h.Lease()
-	st := s.streamOf(row)
+	st := s.streams.of(row)
 	if st == nil || row.Finished() {
 		return
 	}

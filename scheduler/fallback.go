@@ -404,8 +404,7 @@ func (s *Scheduler) registerLoop(ctx context.Context) {
 		return
 	}
 	for retry.Sleep(ctx, trialTime) == nil {
-		streams, _ := s.parts()
-		for _, st := range streams {
+		for _, st := range s.streams.all() {
 			if st.refusal() == nil || st.err() != nil || time.Now().Before(st.registerDue()) {
 				continue
 			}

@@ -87,13 +87,12 @@ func (f FormerStreams) validate() error {
 // cleanUp deletes the leases of former streams, if that is the policy.
 func (t *tracker) cleanUp(ctx context.Context) {
 	policy := t.s.cfg.FormerStreams
-	_, coord := t.s.parts()
 	// Nothing is deleted on the word of an old list or view, nor of an empty
 	// list, which is a mistake more often than not.
-	if policy.Deletion == NoDeletion || !t.fresh || len(t.list) == 0 || coord.Err() != nil {
+	if policy.Deletion == NoDeletion || !t.fresh || len(t.list) == 0 || t.s.coord.Err() != nil {
 		return
 	}
-	former, err := t.formerRows(ctx, coord.Leases())
+	former, err := t.formerRows(ctx, t.s.coord.Leases())
 	if err != nil {
 		if ctx.Err() == nil {
 			t.s.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
@@ -125,8 +124,7 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 		}
 	}
 	current, regions := map[string]bool{}, map[string]bool{"": true}
-	streams, _ := t.s.parts()
-	for _, st := range streams {
+	for _, st := range t.s.streams.all() {
 		current[st.label], regions[st.marks.StreamARN] = true, true
 	}
 	// Other workers of the application may read the streams of another region.

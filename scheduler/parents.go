@@ -136,8 +136,7 @@ func (c *consumer) parentState(ctx context.Context, parent string) (parentState,
 // rowOf looks at the last scan first, which may be old; only when it shows no row,
 // as before the first scan, the table is asked.
 func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	_, coord := c.s.parts()
-	if row, ok := coord.Lookup(shardsync.Key(c.stream.id, shardID, c.stream.multi)); ok {
+	if row, ok := c.s.coord.Lookup(shardsync.Key(c.stream.id, shardID, c.stream.multi)); ok {
 		return row, true, nil
 	}
 	return c.rowNow(ctx, shardID)

@@ -33,7 +33,7 @@ type Scheduler struct {
 	log     *slog.Logger
 	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
 	memory  *polling.Memory
-	wall    func() time.Time // nil, but in tests
+	wall    func() time.Time // time.Now, except in tests
 
 	checksTag bool // of the consumer: whose it is
 
@@ -44,17 +44,15 @@ type Scheduler struct {
 	tracked   tracked
 	rowsSeen  rowMemory
 	resync    chan struct{} // asks the shard sync to run; holds one request
-	retrack   chan struct{} // asks for the list of streams; holds one request
 
 	standstills standstills
 
 	target time.Time // of Config.StopAtTip, set before the first lease is taken; zero without
+	end    func()    // ends Run without an error
 
-	mu      sync.Mutex         // guards the fields below
-	streams []*stream          // in no order; the slice is not changed, but replaced
-	byRow   map[string]*stream // the same, by what their rows say
+	streams *streamSet
 	coord   *coordinator.Coordinator
-	failed  context.CancelCauseFunc // ends Run with an error
+	running bool // belongs to the shard sync: the coordinator runs, too
 }
 
 // ErrStarted is what a second call of [Scheduler.Run] returns.
@@ -65,7 +63,7 @@ var ErrStarted = errors.New("scheduler: Run can be called once; make another Sch
 // nothing and starts nothing: mistakes are what Run returns.
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
-	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, resync: make(chan struct{}, 1), retrack: make(chan struct{}, 1)}
+	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, wall: time.Now, resync: make(chan struct{}, 1)}
 	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
 	s.cfg.Leases = guardStore(s.cfg.Leases)
 	s.memory = polling.NewMemory(s.cfg.PollingMemory)
@@ -75,6 +73,8 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 		options.HTTPClient = line.NewClient(options.HTTPClient)
 		s.cfg.Kinesis = kinesis.New(options)
 	}
+	s.streams = newStreamSet(s.cfg, s.log)
+	s.coord = s.newCoordinator()
 	return s
 }
 
@@ -111,9 +111,8 @@ func (s *Scheduler) run(ctx context.Context) error {
 	}
 	work, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	s.mu.Lock()
-	s.failed = fail
-	s.mu.Unlock()
+	s.streams.fail = func(err error) { fail(&failure{err}) }
+	s.end = func() { fail(errReadToTip) }
 
 	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
 	defer s.closeConnections()
@@ -185,7 +184,13 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if err := s.aim(streams); err != nil {
 		return err
 	}
-	coord := coordinator.New(coordinator.Config{
+	s.streams.set(streams)
+	return nil
+}
+
+// newCoordinator makes the coordinator, which Run runs.
+func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
+	return coordinator.New(coordinator.Config{
 		Store:              s.cfg.Leases,
 		WorkerID:           s.cfg.WorkerID,
 		Assignment:         s.cfg.Assignment,
@@ -197,19 +202,14 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		CPU:                s.sensor(),
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
-			st := s.streamOf(row)
+			st := s.streams.of(row)
 			return st != nil && st.accepts(row) && !s.passedTarget(row)
 		},
 		Consume:   s.consume,
-		WallClock: s.wall,
+		WallClock: func() time.Time { return s.wall() },
 		Logger:    s.log,
 		Metrics:   s.cfg.Metrics,
 	})
-	s.mu.Lock()
-	s.setStreamsLocked(streams)
-	s.coord = coord
-	s.mu.Unlock()
-	return nil
 }
 
 // sensor tells the leader of a fleet how much of the CPU is used; nil when it is not
@@ -223,7 +223,6 @@ func (s *Scheduler) sensor() func() (float64, bool) {
 
 // work runs the coordinator and the loops beside it, and joins them.
 func (s *Scheduler) work(ctx context.Context, t *tracker) error {
-	_, coord := s.parts()
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	beside, end := context.WithCancel(ctx) // the coordinator may end before ctx, with an error
 	var wg sync.WaitGroup
@@ -243,42 +242,11 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 		s.log.InfoContext(ctx, "worker stops", "cause", context.Cause(ctx))
 	})
 	defer stop()
-	err := coord.Run(ctx)
-	return err
-}
-
-// parts returns what prepare has made; nothing before. Nobody changes the slice.
-func (s *Scheduler) parts() ([]*stream, *coordinator.Coordinator) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.streams, s.coord
-}
-
-// fail ends Run with an error.
-func (s *Scheduler) fail(err error) {
-	s.mu.Lock()
-	fail := s.failed
-	s.mu.Unlock()
-	fail(&failure{err})
+	return s.coord.Run(ctx)
 }
 
 // failure is a reason to stop that does not come from Run's caller.
 type failure struct{ error }
-
-// setStreamsLocked replaces the streams that are read.
-func (s *Scheduler) setStreamsLocked(streams []*stream) {
-	s.streams, s.byRow = streams, make(map[string]*stream, len(streams))
-	for _, st := range streams {
-		s.byRow[st.inRows()] = st
-	}
-}
-
-// streamOf returns the stream that a row belongs to, or nil.
-func (s *Scheduler) streamOf(row leases.Lease) *stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byRow[row.Stream]
-}
 
 // The phases of Run.
 const (

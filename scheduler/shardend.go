@@ -39,9 +39,7 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 		}
 	}
 	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
-	if _, coord := c.s.parts(); coord != nil {
-		coord.Nudge()
-	}
+	c.s.coord.Nudge()
 	c.s.syncSoon(c.stream)
 	return done
 }

@@ -25,6 +25,7 @@ const syncers = 8
 // of them, and one when a shard of it has ended, when it has just been opened,
 // or when the last attempt failed. It ends with ctx.
 func (s *Scheduler) syncLoop(ctx context.Context) {
+	s.running = true
 	next := time.Now().Add(s.syncWait())
 	again := map[*stream]*syncRetry{}
 	for {
@@ -48,7 +49,7 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 		if all {
 			next = now.Add(s.syncWait())
 		}
-		streams, _ := s.parts()
+		streams := s.streams.all()
 		var batch []*stream
 		for _, st := range streams {
 			r := again[st]
@@ -76,7 +77,7 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
 			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.isClaimed()) {
 				// Not at first sight: it may be of a worker that is just being refused.
-				s.stopStream(ctx, st, err)
+				s.streams.stop(ctx, st, err)
 				continue
 			}
 			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
@@ -225,8 +226,8 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 	}
 	if created > 0 {
 		s.log.InfoContext(ctx, "leases created", "stream", st.label, "count", created, "listed", len(list.shards))
-		if _, coord := s.parts(); coord != nil {
-			coord.Nudge()
+		if s.running {
+			s.coord.Nudge()
 		}
 	}
 	return listing.Bad, nil
@@ -337,7 +338,7 @@ func (st *stream) rowsOf(rows []leases.Lease) []leases.Lease {
 func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	switch {
 	case errors.Is(cause, kcl.ErrStreamRecreated):
-		s.stopStream(ctx, st, cause)
+		s.streams.stop(ctx, st, cause)
 		return
 	case errors.Is(cause, kcl.ErrAccessDenied) && !errors.Is(cause, kcl.ErrShardNotFound):
 		// Polling can miss a shard while fan-out is denied: then the stream is examined.
@@ -346,36 +347,10 @@ func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
 	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
-		s.stopStream(ctx, st, fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause))
+		s.streams.stop(ctx, st, fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause))
 	case err != nil:
 		// Not known; whoever asked tries again.
 	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
-		s.stopStream(ctx, st, st.recreated(st.created, *d.StreamCreationTimestamp, true))
+		s.streams.stop(ctx, st, st.recreated(st.created, *d.StreamCreationTimestamp, true))
 	}
-}
-
-// stopStream ends reading a stream; when it was the last of Config.Streams, Run
-// ends with the error. Of several streams one that is created again is opened
-// again, see tracker.
-func (s *Scheduler) stopStream(ctx context.Context, st *stream, err error) {
-	if !st.stop(err) {
-		return
-	}
-	s.log.ErrorContext(ctx, "stream is not read any more", "stream", st.label, "err", err)
-	if s.multi() {
-		s.retrackSoon() // it may have been created again
-	}
-	if s.cfg.StreamTracker != nil {
-		return // others may come
-	}
-	streams, _ := s.parts()
-	var errs []error
-	for _, other := range streams {
-		e := other.err()
-		if e == nil || (s.multi() && errors.Is(e, kcl.ErrStreamRecreated)) {
-			return
-		}
-		errs = append(errs, e)
-	}
-	s.fail(errors.Join(errs...))
 }

@@ -95,16 +95,14 @@ func (s ShardStatus) Behind() (time.Duration, bool) { return s.behind, s.known }
 func (s *Scheduler) Status() Status {
 	out := Status{Worker: s.cfg.WorkerID}
 	out.Phase, out.Detail = s.status.phase()
-	streams, coord := s.parts()
+	streams := s.streams.all()
 	if len(streams) == 0 {
 		out.Streams = s.tracked.status(s.cfg.RetrievalMode)
 		return out
 	}
 	var rows rowsByStream
-	if coord != nil {
-		rows.sort(coord.Leases())
-		out.Assignment = coord.Assignment()
-	}
+	rows.sort(s.coord.Leases())
+	out.Assignment = s.coord.Assignment()
 	consumers := s.consumers.all()
 	taken := map[*stream][]*consumer{}
 	for _, c := range consumers {

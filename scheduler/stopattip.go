@@ -73,9 +73,8 @@ func (c *consumer) atTarget(batch kcl.Batch) bool {
 // behindTarget tells whether a shard that waits for its parents has nothing to read:
 // a parent was read up to the target and has not ended, so this one began later.
 func (c *consumer) behindTarget() bool {
-	_, coord := c.s.parts()
 	for _, parent := range c.start.Parents {
-		row, ok := coord.Lookup(shardsync.Key(c.stream.id, parent, c.stream.multi))
+		row, ok := c.s.coord.Lookup(shardsync.Key(c.stream.id, parent, c.stream.multi))
 		if ok && !row.Finished() && c.s.passedTarget(row) {
 			return true
 		}
@@ -110,10 +109,7 @@ func (s *Scheduler) stopLoop(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil && missing == "":
-			s.mu.Lock()
-			end := s.failed
-			s.mu.Unlock()
-			end(errReadToTip)
+			s.end()
 			return
 		case time.Since(told) >= stopTell:
 			told = time.Now()
@@ -125,14 +121,14 @@ func (s *Scheduler) stopLoop(ctx context.Context) {
 // beforeTarget says what of the fleet's work is not done; nothing when all is. It asks
 // the service and the table only when this worker itself knows of nothing.
 func (s *Scheduler) beforeTarget(ctx context.Context) (missing string, err error) {
-	streams, coord := s.parts()
-	if mode := coord.Assignment().Mode; mode != "native" {
+	streams := s.streams.all()
+	if mode := s.coord.Assignment().Mode; mode != "native" {
 		return fmt.Sprintf("leases are assigned as %s: StopAtTip works natively only", mode), nil
 	}
 	for key := range s.consumers.all() {
 		return "this worker reads " + key, nil
 	}
-	if missing := s.unreached(coord.Leases()); missing != "" {
+	if missing := s.unreached(s.coord.Leases()); missing != "" {
 		return missing, nil
 	}
 	lists := make([]*shardList, len(streams))
@@ -170,7 +166,7 @@ func (s *Scheduler) beforeTarget(ctx context.Context) (missing string, err error
 func (s *Scheduler) unreached(rows []leases.Lease) string {
 	for _, row := range rows {
 		switch {
-		case s.streamOf(row) == nil || row.Finished():
+		case s.streams.of(row) == nil || row.Finished():
 		case row.Paused != "":
 			return "lease " + row.Key + " is paused"
 		case !s.passedTarget(row):

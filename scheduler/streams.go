@@ -243,7 +243,7 @@ func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig
 		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where, cfg.resource(), arn)
 	}
 	st := &stream{
-		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.multi(),
+		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.cfg.multi(),
 		lineage: &lineage{client: s.cfg.Kinesis, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)},
 		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(), kept: retry.NewShared(),
 		stopped: make(chan struct{}),
@@ -279,7 +279,7 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 			switch {
 			case err == nil:
 				streams = append(streams, st)
-			case s.multi() && retryable(err) == tryAgain:
+			case s.cfg.multi() && retryable(err) == tryAgain:
 				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read meanwhile", "stream", cfg.resource(), "err", err)
 				return nil
 			}
@@ -328,7 +328,7 @@ func (s *Scheduler) checkTable(ctx context.Context) error {
 			return err
 		}
 	}
-	return checkForm(s.multi(), listing.Leases)
+	return checkForm(s.cfg.multi(), listing.Leases)
 }
 
 // listRows reads the whole lease table.

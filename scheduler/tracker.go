@@ -51,9 +51,6 @@ var errFormer = errors.New("the stream is not among the streams to read any more
 // errTracker is wrapped by what the tracker returns.
 var errTracker = errors.New("ask Config.StreamTracker")
 
-// multi tells whether the application has the keys of several streams.
-func (s *Scheduler) multi() bool { return s.cfg.StreamTracker != nil || len(s.cfg.Streams) > 1 }
-
 // key tells the streams of a list apart.
 func (c StreamConfig) key() string {
 	if c.ARN != "" {
@@ -170,7 +167,7 @@ func newTracker(s *Scheduler) *tracker {
 // that vanish, looks again for those that were deleted, and deletes the leases of
 // former streams if it shall. It ends with ctx. t has the first list.
 func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
-	if !s.multi() {
+	if !s.cfg.multi() {
 		return
 	}
 	backoff := retry.New(openingBackoff, maxBackoff)
@@ -191,7 +188,7 @@ func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
 				return
 			case <-timer.C:
 				asked = !time.Now().Before(refresh)
-			case <-s.retrack:
+			case <-s.streams.retrack:
 				timer.Stop()
 				asked = true
 			}
@@ -235,8 +232,7 @@ func (t *tracker) apply(ctx context.Context) (done bool) {
 	t.drop(ctx)
 	done = t.open(ctx)
 	t.cleanUp(ctx)
-	streams, _ := t.s.parts()
-	t.s.cfg.Metrics.SetStreams(len(streams))
+	t.s.cfg.Metrics.SetStreams(len(t.s.streams.all()))
 	return done
 }
 
@@ -247,14 +243,13 @@ func (t *tracker) drop(ctx context.Context) {
 	for _, cfg := range t.list {
 		wanted[cfg.key()] = cfg
 	}
-	streams, _ := t.s.parts()
-	for _, st := range streams {
+	for _, st := range t.s.streams.all() {
 		cfg, ok := wanted[st.cfg.key()]
 		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName && cfg.CreationEpoch == st.cfg.CreationEpoch
 		if same {
 			continue
 		}
-		t.s.exchange(st, nil)
+		t.s.streams.replace(st, nil)
 		st.stop(errFormer)
 		st.metrics.Close()
 		if ok {
@@ -268,9 +263,8 @@ func (t *tracker) drop(ctx context.Context) {
 // open opens the streams of the list that are not read, some at a time. It tells
 // whether no failure was one that passes.
 func (t *tracker) open(ctx context.Context) bool {
-	streams, coord := t.s.parts()
 	running := map[string]*stream{}
-	for _, st := range streams {
+	for _, st := range t.s.streams.all() {
 		running[st.cfg.key()] = st
 	}
 	var todo []*absentee
@@ -310,7 +304,7 @@ func (t *tracker) open(ctx context.Context) bool {
 		})
 	}
 	wg.Wait()
-	coord.Nudge()
+	t.s.coord.Nudge()
 	t.s.tracked.mu.Lock()
 	defer t.s.tracked.mu.Unlock()
 	return !slices.ContainsFunc(t.s.tracked.absent, func(a *absentee) bool { return retryable(a.err) != giveUp })
@@ -363,7 +357,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if other := t.s.exchange(old, st); other != nil {
+	if other := t.s.streams.replace(old, st); other != nil {
 		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where, cfg.resource(), other.cfg.resource())
 	}
 	if old != nil && old.label != st.label {
@@ -372,36 +366,4 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	t.s.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
 	t.s.syncSoon(st)
 	return nil
-}
-
-// exchange puts a stream in the place of another; one of them may be nil. It
-// does not when the new one is there already under another name, and returns that.
-func (s *Scheduler) exchange(old, st *stream) (twin *stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var streams []*stream // others may have the old slice
-	for _, other := range s.streams {
-		switch {
-		case other == old && st != nil:
-			streams, st = append(streams, st), nil
-		case other == old:
-		case st != nil && other.label == st.label:
-			return other
-		default:
-			streams = append(streams, other)
-		}
-	}
-	if st != nil {
-		streams = append(streams, st)
-	}
-	s.setStreamsLocked(streams)
-	return nil
-}
-
-// retrackSoon asks for another look at the list.
-func (s *Scheduler) retrackSoon() {
-	select {
-	case s.retrack <- struct{}{}:
-	default:
-	}
 }

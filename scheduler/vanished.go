@@ -47,7 +47,7 @@ func (s *Scheduler) noteRows(now time.Time, rows []leases.Lease) {
 		m.rows = map[string]time.Time{}
 	}
 	for _, row := range rows {
-		if st := s.streamOf(row); st != nil {
+		if st := s.streams.of(row); st != nil {
 			m.streams[s.memoryOf(st)] = true
 			m.rows[row.Key] = now
 		}
@@ -108,12 +108,8 @@ func (s *Scheduler) isNew(st *stream, rows []leases.Lease) (bool, error) {
 // vanished a moment ago the holder knows where it stood, and one that is deleted
 // again and again is left to people. The error says that some are left for later.
 func (s *Scheduler) holdBack(plan []leases.Lease) ([]leases.Lease, error) {
-	_, coord := s.parts()
-	if coord == nil {
-		return plan, nil
-	}
 	given := map[string]bool{}
-	for _, e := range coord.Vanished() {
+	for _, e := range s.coord.Vanished() {
 		given[e.Held.Key] = true
 	}
 	s.rowsSeen.mu.Lock()
@@ -135,13 +131,9 @@ func (s *Scheduler) holderTime() time.Duration { return 2 * s.cfg.FailoverTime }
 
 // vanished lists the shards whose rows vanished under this worker.
 func (s *Scheduler) vanished() []*StallError {
-	_, coord := s.parts()
-	if coord == nil {
-		return nil
-	}
 	var out []*StallError
-	for _, e := range coord.Vanished() {
-		if st := s.streamOf(e.Held); st != nil && st.err() == nil {
+	for _, e := range s.coord.Vanished() {
+		if st := s.streams.of(e.Held); st != nil && st.err() == nil {
 			out = append(out, &StallError{Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease, Since: e.Since, Err: e})
 		}
 	}

@@ -88,11 +88,10 @@ func (s *Scheduler) Healthy() error {
 	if err := s.orphans.storeTrouble(now, s.storeSilence()); err != nil {
 		errs = append(errs, err)
 	}
-	streams, coord := s.parts()
-	if err := coord.TooSlow(); err != nil {
+	if err := s.coord.TooSlow(); err != nil {
 		errs = append(errs, err)
 	}
-	for _, st := range streams {
+	for _, st := range s.streams.all() {
 		if err := st.trouble(now, s.cfg.StallTimeout, s.cfg.ShardSyncInterval); err != nil {
 			errs = append(errs, err)
 		}
@@ -271,11 +270,10 @@ func (s *Scheduler) watch(ctx context.Context) {
 // lookForOrphans notes which leases nobody renews, what those wait for that wait,
 // and whether the table can be read at all.
 func (s *Scheduler) lookForOrphans(now time.Time) {
-	_, coord := s.parts()
-	if !s.orphans.readable(now, coord.Err()) {
+	if !s.orphans.readable(now, s.coord.Err()) {
 		return // the view is old and says nothing
 	}
-	rows := coord.Leases()
+	rows := s.coord.Leases()
 	s.lookForWaits(now, rows)
 	s.noteRows(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
@@ -287,7 +285,7 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	}
 	s.standstills.keep(known)
 	for _, row := range rows {
-		if st := s.streamOf(row); st != nil && !s.passedTarget(row) && !waitsUnowned(st, row, unread) {
+		if st := s.streams.of(row); st != nil && !s.passedTarget(row) && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
 			s.orphans.note(now, st, row, s.cfg.FailoverTime)
 		}
