@@ -33,9 +33,9 @@ type absence struct {
 	looked time.Time // the last time that anybody asked
 }
 
-// note takes in a list for a shard that a reader does not find. It tells whether
+// observe adds a list to what is known of a shard that a reader did not find. It tells whether
 // the shard has been absent for long enough, and whether it is a new absence.
-func (a *absences) note(list *shardList, shardID string) (gone, fresh bool) {
+func (a *absences) observe(list *shardList, shardID string) (gone, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()

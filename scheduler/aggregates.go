@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/kpl"
 )
 
@@ -104,7 +104,7 @@ func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	if report == (kpl.Report{}) {
 		return out
 	}
-	if report.Dropped > 0 && c.s.placedByService(ctx, c.stream) {
+	if report.Dropped > 0 && c.s.control.placedByService(ctx, c.stream) {
 		out, report = kpl.Deaggregate(records, kpl.Options{})
 	}
 	c.metrics.RecordsDropped(report.Dropped)
@@ -155,9 +155,11 @@ type placing struct {
 	mu        sync.Mutex // guards the fields below
 	byService bool       // AUTO; once seen it stays, because such records stay in the stream
 	asked     time.Time
+
+	shared *retry.Shared // the shards of the stream ask together
 }
 
-func (p *placing) note(d *types.StreamDescriptionSummary, asked time.Time) {
+func (p *placing) update(d *types.StreamDescriptionSummary, asked time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = asked
@@ -168,30 +170,4 @@ func (p *placing) known(now time.Time) (byService, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.byService, p.byService || now.Sub(p.asked) < placingAge
-}
-
-// placedByService tells whether the service chooses the shard of each record,
-// whatever the keys are. Any doubt is a yes: a record too many is better than a
-// record lost.
-func (s *Scheduler) placedByService(ctx context.Context, st *stream) bool {
-	byService, fresh := st.placing.known(time.Now())
-	if fresh {
-		return byService
-	}
-	// All its shards may come here at the same time, and with every batch.
-	err := st.placed.Do(ctx, "", placingTry, func() error {
-		now := time.Now()
-		d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
-		if err != nil {
-			s.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
-			return err
-		}
-		st.placing.note(d, now)
-		return nil
-	})
-	if err != nil {
-		return true
-	}
-	byService, _ = st.placing.known(time.Now())
-	return byService
 }

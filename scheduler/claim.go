@@ -52,7 +52,7 @@ func (s *Scheduler) claim(ctx context.Context, streams []*stream, lists []*shard
 		}
 	}
 	for round := 1; ; round++ {
-		listing, err := s.listRowsBy(ctx, s.cfg.Leases.ListNow)
+		listing, err := s.table.listNow(ctx)
 		if err != nil {
 			return listing, err
 		}
@@ -114,7 +114,7 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 		updates = append(updates, shardsync.Confirm(*c.Anchor))
 	}
 	for _, u := range updates {
-		if err := s.updateRow(ctx, u); err != nil {
+		if err := s.table.update(ctx, u); err != nil {
 			return false, err
 		}
 	}
@@ -124,7 +124,7 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 	if listErr != nil {
 		return false, listErr
 	}
-	plan, _, err := s.planMissing(ctx, st, list, rows)
+	plan, _, err := s.seenRows.planMissing(ctx, st, list, rows)
 	if err != nil || len(plan) == 0 {
 		return false, err
 	}
@@ -137,7 +137,7 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 	}
 	anchor := plan[0]
 	anchor.NativeOwner = s.cfg.WorkerID // by which the maker knows it again
-	_, err = s.create(ctx, anchor)
+	_, err = s.table.create(ctx, anchor)
 	st.anchor = anchor.Key // also when the answer got lost
 	return err == nil, err
 }
@@ -145,18 +145,6 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 // keyed tells whether the keys of the rows prove whose they are, but for the
 // region: they have account and name of the stream, and when it was created.
 func (st *stream) keyed() bool { return st.multi && st.id.CreationEpoch == st.created.Unix() }
-
-// updateRow makes a write that a conflict shows to be done, or to be planned anew.
-func (s *Scheduler) updateRow(ctx context.Context, u leases.Update) error {
-	err := s.cfg.Leases.Update(ctx, u)
-	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("mark lease %s: %w", u.Read.Key, err)
-	}
-	return nil
-}
 
 // withdraw deletes the anchor of a worker that is refused, if nobody else of the
 // application relies on it yet. It returns why the worker is refused.
@@ -215,7 +203,7 @@ func (s *Scheduler) markRows(ctx context.Context, st *stream, rows []leases.Leas
 		errs := make([]error, len(chunk))
 		var wg sync.WaitGroup
 		for i, u := range chunk {
-			wg.Go(func() { errs[i] = s.updateRow(ctx, u) }) // ends with the call
+			wg.Go(func() { errs[i] = s.table.update(ctx, u) }) // ends with the call
 		}
 		wg.Wait()
 		for _, err := range errs {

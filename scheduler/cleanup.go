@@ -9,9 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-
-	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -142,9 +139,9 @@ func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList
 		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.label,
 			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
 	}
-	repairs, later := t.s.holdBack(shardsync.PlanRepair(holes, rows, list.shards, opt))
+	repairs, later := t.s.seenRows.holdBack(shardsync.PlanRepair(holes, rows, list.shards, opt))
 	for _, row := range repairs {
-		if _, err := t.s.create(ctx, row); err != nil {
+		if _, err := t.s.table.create(ctx, row); err != nil {
 			return err
 		}
 	}
@@ -157,7 +154,7 @@ func (t *tender) remove(ctx context.Context, removals []shardsync.Removal) error
 	same := false // the stream is the one that the rows were made for, as far as this round knows
 	for _, r := range removals {
 		if r.Gone && !same {
-			if err := t.s.sameStream(ctx, t.st); err != nil {
+			if err := t.s.control.checkSameStream(ctx, t.st); err != nil {
 				return err
 			}
 			same = true
@@ -192,7 +189,7 @@ func (t *tender) remove(ctx context.Context, removals []shardsync.Removal) error
 // row must stay.
 func (t *tender) needed(ctx context.Context, r shardsync.Removal) (bool, error) {
 	if r.Gone {
-		gone, err := t.s.shardGone(ctx, t.st, r.Lease.ShardID)
+		gone, err := t.s.control.shardGone(ctx, t.st, r.Lease.ShardID)
 		return !gone, err
 	}
 	for _, key := range r.Children {
@@ -208,17 +205,4 @@ func (t *tender) needed(ctx context.Context, r shardsync.Removal) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// sameStream fails when the stream is not known to be the one that the worker
-// started with: one of the same name has none of the old shards.
-func (s *Scheduler) sameStream(ctx context.Context, st *stream) error {
-	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
-	switch {
-	case err != nil:
-		return awserr.Explain(err, "kinesis:DescribeStreamSummary", st.id.ARN)
-	case d.StreamCreationTimestamp == nil || !st.sameCreation(*d.StreamCreationTimestamp):
-		return errors.New("the service does not say that the stream is still the one that the leases were made for")
-	}
-	return nil
 }

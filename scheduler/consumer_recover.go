@@ -16,7 +16,7 @@ const examineAge = 5 * time.Second // how old the answer to another shard's ques
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		_ = c.stream.registered.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
+		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
 		return done
 	}
 	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {
@@ -27,14 +27,14 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	if err != nil {
 		return done
 	}
-	gone, fresh := c.stream.absent.note(list, c.shard.ID)
+	gone, fresh := c.stream.absent.observe(list, c.shard.ID)
 	if fresh {
 		c.log.WarnContext(ctx, "shard is neither listed nor readable: it counts as expired when that has been so for a while", "position", c.next, "wait", goneTime)
 	}
 	if !gone {
 		return done
 	}
-	if !c.stream.created.IsZero() && c.s.sameStream(ctx, c.stream) != nil {
+	if !c.stream.created.IsZero() && c.s.control.checkSameStream(ctx, c.stream) != nil {
 		return done // examine may not have got an answer
 	}
 	c.children = list.children[c.shard.ID]
@@ -50,9 +50,11 @@ func (c *consumer) examine(ctx context.Context, cause error) {
 	if errors.Is(cause, kcl.ErrAccessDenied) || errors.Is(cause, kcl.ErrStreamRecreated) {
 		key = cause.Error() // does not ask, or need not
 	}
-	_ = c.stream.examined.Do(ctx, key, examineAge, func() error {
+	_ = c.stream.examining.Do(ctx, key, examineAge, func() error {
 		if c.stream.err() == nil {
-			c.s.examine(ctx, c.stream, cause)
+			if gone := c.s.control.streamGone(ctx, c.stream, cause); gone != nil {
+				c.s.streams.stop(ctx, c.stream, gone)
+			}
 		}
 		return nil
 	})

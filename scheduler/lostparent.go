@@ -84,7 +84,7 @@ func (c *consumer) lost(err error) {
 		c.orphaned.failed(err)
 	}
 	told := c.orphaned
-	if time.Since(told.since) < c.s.holderTime() {
+	if time.Since(told.since) < c.s.seenRows.holderTime {
 		told = streak{}
 	}
 	c.progress.parentLost(told)

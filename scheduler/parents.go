@@ -3,14 +3,9 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -35,7 +30,7 @@ func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
 		case parentEnded:
 			ends = append(ends, parent)
 		case parentMissing:
-			lost = cmpErr(lost, c.parentLost(parent))
+			lost = firstError(lost, c.parentLost(parent))
 			all = false
 		case parentUnread:
 			all = false
@@ -164,7 +159,7 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 	shard, listed := list.byID[shardID]
 	if !listed {
 		// Gone, or so new that the list does not show it yet.
-		gone, err := c.s.expired(ctx, c.stream, list, shardID)
+		gone, err := c.s.control.shardExpired(ctx, c.stream, list, shardID)
 		return !gone, err
 	}
 	for _, parent := range shard.Parents() {
@@ -183,7 +178,7 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 			continue
 		}
 		if _, listed := list.byID[parent]; !listed {
-			gone, err := c.s.expired(ctx, c.stream, list, parent)
+			gone, err := c.s.control.shardExpired(ctx, c.stream, list, parent)
 			if err != nil || !gone {
 				return !gone, err
 			}
@@ -194,33 +189,4 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 		}
 	}
 	return false, nil
-}
-
-// expired tells whether a shard that a list lacks has left the retention period: it
-// has been in no list for a while, and a direct read does not find it.
-func (s *Scheduler) expired(ctx context.Context, st *stream, list *shardList, shardID string) (bool, error) {
-	if gone, _ := st.absent.note(list, shardID); !gone {
-		return false, nil
-	}
-	return s.shardGone(ctx, st, shardID)
-}
-
-// shardGone reads a shard directly that ListShards does not show. One such look
-// proves nothing, see [absences].
-func (s *Scheduler) shardGone(ctx context.Context, st *stream, shardID string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	_, err := s.cfg.Kinesis.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
-		StreamName: &st.id.Name, StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
-	})
-	switch {
-	case err == nil:
-		st.absent.found(shardID)
-		return false, nil
-	case awserr.Is(err, "ResourceNotFoundException"):
-		// The stream itself may be gone: only one that exists can have lost a shard.
-		_, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
-		return err == nil, err
-	}
-	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID, awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))
 }

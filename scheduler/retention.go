@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
 )
 
 const (
@@ -25,9 +25,11 @@ type retention struct {
 	mu    sync.Mutex    // guards the fields below
 	keeps time.Duration // 0 when the service did not say
 	asked time.Time
+
+	shared *retry.Shared // the shards of the stream ask together
 }
 
-func (r *retention) note(d *types.StreamDescriptionSummary) {
+func (r *retention) update(d *types.StreamDescriptionSummary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keeps, r.asked = time.Duration(aws.ToInt32(d.RetentionPeriodHours))*time.Hour, time.Now()
@@ -37,26 +39,6 @@ func (r *retention) known() (keeps time.Duration, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.keeps, time.Since(r.asked)
-}
-
-// outlives tells whether something of that age is older than what the stream
-// keeps, and how long that is. It asks the service only about what is old enough.
-func (s *Scheduler) outlives(ctx context.Context, st *stream, age time.Duration) (bool, time.Duration) {
-	keeps, asked := st.retention.known()
-	if keeps == 0 || age < min(keeps, leastRetention) {
-		return false, keeps
-	}
-	if asked > retentionAge {
-		_ = st.kept.Do(ctx, "", retentionTry, func() error { // the last answer has to do otherwise
-			d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
-			if err == nil {
-				st.retention.note(d)
-			}
-			return err
-		})
-		keeps, _ = st.retention.known()
-	}
-	return age >= keeps, keeps
 }
 
 // reached is how far reading had come with the last batch.
@@ -87,7 +69,7 @@ func (c *consumer) overtaken(ctx context.Context, batch kcl.Batch) {
 // gap tells of, and counts, reading on at a place of that age, if it had left
 // the retention period.
 func (c *consumer) gap(ctx context.Context, age time.Duration, records []kcl.Record) {
-	gone, keeps := c.s.outlives(ctx, c.stream, age)
+	gone, keeps := c.s.control.pastRetention(ctx, c.stream, age)
 	if !gone {
 		return
 	}

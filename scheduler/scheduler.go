@@ -42,7 +42,6 @@ type Scheduler struct {
 	orphans   orphans
 	waits     waits
 	tracked   tracked
-	rowsSeen  rowMemory
 	resync    chan struct{} // asks the shard sync to run; holds one request
 
 	standstills standstills
@@ -50,9 +49,12 @@ type Scheduler struct {
 	target time.Time // of Config.StopAtTip, set before the first lease is taken; zero without
 	end    func()    // ends Run without an error
 
-	streams *streamSet
-	coord   *coordinator.Coordinator
-	running bool // belongs to the shard sync: the coordinator runs, too
+	streams  *streamSet
+	table    *rowTable
+	seenRows *rowMemory
+	control  *controlPlane
+	coord    *coordinator.Coordinator
+	running  bool // belongs to the shard sync: the coordinator runs, too
 }
 
 // ErrStarted is what a second call of [Scheduler.Run] returns.
@@ -74,7 +76,10 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 		s.cfg.Kinesis = kinesis.New(options)
 	}
 	s.streams = newStreamSet(s.cfg, s.log)
+	s.control = &controlPlane{client: s.cfg.Kinesis, application: cfg.Application, multi: cfg.multi(), metrics: cfg.Metrics, log: s.log}
+	s.table = &rowTable{s.cfg.Leases}
 	s.coord = s.newCoordinator()
+	s.seenRows = newRowMemory(s.cfg, s.table, s.streams, s.coord)
 	return s
 }
 
@@ -169,7 +174,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		return fmt.Errorf("prepare the lease table: %w", err)
 	}
 	if len(streams) == 0 {
-		if err := s.persist(ctx, "check lease table", s.checkTable); err != nil {
+		if err := s.persist(ctx, "check lease table", func(ctx context.Context) error { return s.table.check(ctx, s.cfg.Application, s.cfg.multi()) }); err != nil {
 			return err
 		}
 	}

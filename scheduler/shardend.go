@@ -69,7 +69,7 @@ func (c *consumer) recordEnd(ctx context.Context) error {
 			row.StreamCreated = c.stream.created
 		}
 		row, _ = c.stream.marks.Complete(row)
-		made, err := c.s.create(ctx, row)
+		made, err := c.s.table.create(ctx, row)
 		if err == nil && !made {
 			err = c.share(ctx, row.Key)
 		}

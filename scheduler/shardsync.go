@@ -3,16 +3,12 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -81,7 +77,9 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 				continue
 			}
 			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
-				s.examine(ctx, st, err)
+				if gone := s.control.streamGone(ctx, st, err); gone != nil {
+					s.streams.stop(ctx, st, gone)
+				}
 			}
 			if again[st] == nil {
 				again[st] = &syncRetry{backoff: retry.New(firstBackoff, maxBackoff)}
@@ -163,7 +161,7 @@ func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream
 	case slices.ContainsFunc(streams, func(st *stream) bool { return !st.isClaimed() }):
 		listing, listErr = s.claim(ctx, streams, lists, errs)
 	case len(streams) > 0:
-		listing, listErr = s.listFor(ctx, streams...)
+		listing, listErr = s.seenRows.list(ctx, streams...)
 	}
 	results := make(map[*stream]syncResult, len(streams))
 	for i, st := range streams {
@@ -214,7 +212,7 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
-		if listing, err = s.listFor(ctx, st); err != nil {
+		if listing, err = s.seenRows.list(ctx, st); err != nil {
 			return nil, err
 		}
 	}
@@ -244,14 +242,14 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	plan, shards, err := s.planMissing(ctx, st, list, rows)
+	plan, shards, err := s.seenRows.planMissing(ctx, st, list, rows)
 	if err != nil {
 		return 0, false, err
 	}
-	plan, later := s.holdBack(plan)
+	plan, later := s.seenRows.holdBack(plan)
 	for _, generation := range shardsync.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {
-			made, err := s.createAll(ctx, rows)
+			made, err := s.table.createAll(ctx, rows)
 			created += made
 			if err != nil || (made < len(rows) && yield) {
 				return created, false, err
@@ -261,63 +259,8 @@ func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardLi
 	return created, true, later
 }
 
-// planMissing plans the rows that a stream lacks, and returns the shards of which
-// it did.
-func (s *Scheduler) planMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) (plan []leases.Lease, shards []kcl.Shard, err error) {
-	if _, err := s.isNew(st, rows); err != nil {
-		return nil, nil, err
-	}
-	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
-		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, row := range plan {
-		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return nil, nil, st.undated()
-		}
-	}
-	return plan, shards, nil
-}
-
-// creators is how many rows are created at the same time.
-const creators = 10
-
-// createAll makes rows of one generation, but for those that are there already.
-func (s *Scheduler) createAll(ctx context.Context, rows []leases.Lease) (made int, err error) {
-	results, errs := make([]bool, len(rows)), make([]error, len(rows))
-	var wg sync.WaitGroup
-	for i, row := range rows {
-		wg.Go(func() { results[i], errs[i] = s.create(ctx, row) }) // ends with the call
-	}
-	wg.Wait()
-	for i, ok := range results {
-		if ok {
-			made++
-		}
-		err = cmpErr(err, errs[i]) // one is enough: it is the table that fails
-	}
-	return made, err
-}
-
 // errContradiction is followed by a look at the stream's creation time.
 var errContradiction = errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
-
-// create makes a row unless it is there already.
-func (s *Scheduler) create(ctx context.Context, row leases.Lease) (made bool, err error) {
-	err = s.cfg.Leases.Create(ctx, row)
-	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
-		return false, nil
-	}
-	if _, ok := errors.AsType[*leases.RowError](err); ok {
-		return false, nil // it is there, and cannot be read: Healthy tells
-	}
-	if err != nil {
-		return false, fmt.Errorf("create lease %s: %w", row.Key, err)
-	}
-	return true, nil
-}
 
 func (st *stream) hasRows(rows []leases.Lease) bool { return slices.ContainsFunc(rows, st.owns) }
 
@@ -330,27 +273,4 @@ func (st *stream) rowsOf(rows []leases.Lease) []leases.Lease {
 		}
 	}
 	return own
-}
-
-// examine finds out, after an error that a vanished stream could cause,
-// whether the stream is gone or another one now, and stops it then. Its rows
-// stay as they are.
-func (s *Scheduler) examine(ctx context.Context, st *stream, cause error) {
-	switch {
-	case errors.Is(cause, kcl.ErrStreamRecreated):
-		s.streams.stop(ctx, st, cause)
-		return
-	case errors.Is(cause, kcl.ErrAccessDenied) && !errors.Is(cause, kcl.ErrShardNotFound):
-		// Polling can miss a shard while fan-out is denied: then the stream is examined.
-		return
-	}
-	d, err := s.summary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
-	switch {
-	case awserr.Is(err, "ResourceNotFoundException"):
-		s.streams.stop(ctx, st, fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause))
-	case err != nil:
-		// Not known; whoever asked tries again.
-	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
-		s.streams.stop(ctx, st, st.recreated(st.created, *d.StreamCreationTimestamp, true))
-	}
 }

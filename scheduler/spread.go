@@ -7,9 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -128,7 +125,7 @@ func (s *Scheduler) look(ctx context.Context) (sight, bool) {
 	if len(seen.rows) > 0 {
 		return seen, true
 	}
-	open, err := s.openShards(ctx)
+	open, err := s.control.openShards(ctx, s.cfg.Streams)
 	seen.workers = open * 2 / 3
 	return seen, err == nil
 }
@@ -139,27 +136,6 @@ func lastOwner(l leases.Lease) string {
 		return l.ActualOwner()
 	}
 	return l.NativeOwner
-}
-
-// openShards counts the open shards of the configured streams.
-func (s *Scheduler) openShards(ctx context.Context) (int, error) {
-	open := 0
-	for _, st := range s.cfg.Streams {
-		in := &kinesis.ListShardsInput{StreamName: aws.String(st.identifier().Name)}
-		if st.ARN != "" {
-			in.StreamARN = &st.ARN
-		}
-		out, err := s.cfg.Kinesis.ListShards(ctx, in)
-		if err != nil {
-			return 0, err
-		}
-		for _, sh := range out.Shards {
-			if sh.SequenceNumberRange != nil && aws.ToString(sh.SequenceNumberRange.EndingSequenceNumber) == "" {
-				open++
-			}
-		}
-	}
-	return open, nil
 }
 
 // telling says whether a worker that starts would soon change something that others

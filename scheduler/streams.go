@@ -7,14 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
-	"github.com/kinesis-go/kcl/internal/awserr"
-	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -36,11 +30,11 @@ type stream struct {
 	retention retention
 	lookups   *efo.Lookups
 	// Shards that fail for the same reason at the same time find out, and put right, together.
-	examined, registered, placed, kept *retry.Shared
-	stopped                            chan struct{} // closed when the stream is not read any more
-	first                              *shardList    // of the shard sync: the first list of Run
-	absent                             absences
-	anchor                             string // of the shard sync: key of the row that this worker made first, see claim
+	examining, registering *retry.Shared
+	stopped                chan struct{} // closed when the stream is not read any more
+	first                  *shardList    // of the shard sync: the first list of Run
+	absent                 absences
+	anchor                 string // of the shard sync: key of the row that this worker made first, see claim
 
 	mu          sync.Mutex // guards the fields below
 	stopErr     error
@@ -54,6 +48,14 @@ type stream struct {
 	bad         []*leases.RowError // rows that cannot be read
 	began       leases.Origin      // where the application began to read it, as the rows tell
 	toldBegan   bool               // that this is not what is configured
+}
+
+func newStream(where string, cfg StreamConfig, id kcl.StreamIdentifier, label string, l *lineage) *stream {
+	return &stream{
+		where: where, cfg: cfg, id: id, label: label, lineage: l, lookups: efo.NewLookups(),
+		placing: placing{shared: retry.NewShared()}, retention: retention{shared: retry.NewShared()},
+		examining: retry.NewShared(), registering: retry.NewShared(), stopped: make(chan struct{}),
+	}
 }
 
 func (st *stream) consumer() string {
@@ -210,64 +212,6 @@ func (c StreamConfig) identifier() kcl.StreamIdentifier {
 	return kcl.StreamIdentifier{Name: c.Name, ARN: c.ARN}
 }
 
-// describe asks the service for the stream of a configuration; where is its
-// place there.
-func (s *Scheduler) describe(ctx context.Context, where string, cfg StreamConfig) (*stream, error) {
-	// AWS takes name and ARN together. Some servers for tests know only names.
-	in := &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(cfg.identifier().Name)}
-	if cfg.ARN != "" {
-		in.StreamARN = &cfg.ARN
-	}
-	out, err := s.describeSummary(ctx, in)
-	var d *types.StreamDescriptionSummary
-	if err == nil {
-		d = out.StreamDescriptionSummary
-	}
-	switch {
-	case awserr.Is(err, "ResourceNotFoundException"):
-		return nil, fmt.Errorf("%w: %s: there is no %s in region %s: create it, or correct name and region: %w",
-			kcl.ErrStreamNotFound, where, cfg.resource(), s.cfg.Kinesis.Options().Region, err)
-	case err != nil:
-		return nil, awserr.Explain(err, "kinesis:DescribeStreamSummary", cfg.resource())
-	case d.StreamStatus == types.StreamStatusDeleting:
-		return nil, fmt.Errorf("%w: %s: %s is being deleted", kcl.ErrStreamNotFound, where, cfg.resource())
-	case d.StreamStatus == types.StreamStatusCreating:
-		return nil, fmt.Errorf("%s: %s: %w", where, cfg.resource(), errCreating)
-	}
-	arn := aws.ToString(d.StreamARN)
-	id, err := kcl.ParseStreamARN(arn)
-	if err != nil {
-		return nil, fmt.Errorf("%s: the service's ARN of %s: %w", where, cfg.resource(), err)
-	}
-	if cfg.ARN != "" && arn != cfg.ARN || cfg.Name != "" && id.Name != cfg.Name {
-		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where, cfg.resource(), arn)
-	}
-	st := &stream{
-		where: where, cfg: cfg, id: id, label: id.Name, created: aws.ToTime(d.StreamCreationTimestamp), multi: s.cfg.multi(),
-		lineage: &lineage{client: s.cfg.Kinesis, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)},
-		lookups: efo.NewLookups(), examined: retry.NewShared(), registered: retry.NewShared(), placed: retry.NewShared(), kept: retry.NewShared(),
-		stopped: make(chan struct{}),
-	}
-	st.placing.note(d, time.Now())
-	st.retention.note(d)
-	if !st.created.IsZero() {
-		st.id.CreationEpoch = st.created.Unix()
-	} else if st.multi {
-		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, where, cfg.resource())
-	}
-	if st.multi {
-		if cfg.CreationEpoch > 0 {
-			st.id.CreationEpoch = cfg.CreationEpoch
-		}
-		// Names are not unique: there are other accounts, and another stream had
-		// the name before it was created.
-		st.label = st.id.String()
-	}
-	st.metrics = s.cfg.Metrics.Stream(st.id.String())
-	st.marks = leases.MarksOf(s.cfg.Application, st.id, st.multi)
-	return st, nil
-}
-
 // describeAll asks for the streams of the configuration. Of several streams those
 // that are not ready, or of which the service cannot tell now, are left to the
 // stream tracker: they keep the others from nothing.
@@ -275,7 +219,7 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 	var streams []*stream
 	for i, cfg := range s.cfg.Streams {
 		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
-			st, err := s.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), cfg)
+			st, err := s.control.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), cfg)
 			switch {
 			case err == nil:
 				streams = append(streams, st)
@@ -290,59 +234,6 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 		}
 	}
 	return streams, nil
-}
-
-// errCreating is answered by asking again.
-var errCreating = errors.New("the stream is still being created")
-
-func (s *Scheduler) summary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*types.StreamDescriptionSummary, error) {
-	out, err := s.describeSummary(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return out.StreamDescriptionSummary, nil
-}
-
-func (s *Scheduler) describeSummary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	out, err := s.cfg.Kinesis.DescribeStreamSummary(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	if out.StreamDescriptionSummary == nil {
-		return nil, errors.New("the answer has no StreamDescriptionSummary")
-	}
-	return out, nil
-}
-
-// checkTable tells, before any stream is known, whether the lease table can be
-// this application's.
-func (s *Scheduler) checkTable(ctx context.Context) error {
-	listing, err := s.listRowsBy(ctx, s.cfg.Leases.ListNow)
-	if err != nil {
-		return err
-	}
-	for _, row := range listing.Leases {
-		if err := (leases.Marks{Application: s.cfg.Application, Stream: row.Stream}).Check(row); err != nil {
-			return err
-		}
-	}
-	return checkForm(s.cfg.multi(), listing.Leases)
-}
-
-// listRows reads the whole lease table.
-func (s *Scheduler) listRows(ctx context.Context) (leases.Listing, error) {
-	return s.listRowsBy(ctx, s.cfg.Leases.List)
-}
-
-// listRowsBy lists with List or ListNow.
-func (s *Scheduler) listRowsBy(ctx context.Context, list func(context.Context) (leases.Listing, error)) (leases.Listing, error) {
-	listing, err := line.Call(ctx, scanTimeout, list)
-	if err != nil {
-		return leases.Listing{}, fmt.Errorf("list the lease table: %w", err)
-	}
-	return listing, nil
 }
 
 // checkForm tells whether rows have the keys of an application with several

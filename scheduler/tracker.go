@@ -283,7 +283,7 @@ func (t *tracker) open(ctx context.Context) bool {
 	if len(todo) == 0 {
 		return true
 	}
-	listing, err := t.s.listRows(ctx)
+	listing, err := t.s.table.list(ctx)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, openers)
 	for _, a := range todo {
@@ -332,7 +332,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	backoff := retry.New(firstBackoff, openingBackoff)
 	for attempt := 1; ; attempt++ {
 		var err error
-		if st, err = t.s.describe(ctx, t.where, cfg); err == nil {
+		if st, err = t.s.control.describe(ctx, t.where, cfg); err == nil {
 			break
 		}
 		if attempt == openAttempts || retryable(err) == giveUp {

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -18,37 +21,46 @@ var errRowsVanished = errors.New("the rows of the stream have vanished from the 
 // errRowsMissing says that a row has just vanished, and is not made yet.
 var errRowsMissing = errors.New("a row has vanished from the lease table a moment ago, and is left to the worker that held it")
 
-// rowMemory is what this process has seen of the rows of its streams. An absent
-// row says nothing by itself: the memory tells whether it was there.
+// rowMemory is what this process has seen of the rows of its streams. A row that is
+// absent was deleted if the memory has it, and else was never made. It is safe for
+// concurrent use.
 type rowMemory struct {
-	mu      sync.Mutex           // guards the fields below
-	streams map[any]bool         // whose rows were seen, see of
-	rows    map[string]time.Time // when a row was in the table last, by key
+	table      *rowTable
+	streams    *streamSet
+	coord      *coordinator.Coordinator
+	holderTime time.Duration // how long a worker may hold the lease of a row that vanished
+	// byStream: a stream that comes back counts as another one. Its rows may rightly
+	// be gone where FormerStreams deletes them.
+	byStream bool
+
+	mu    sync.Mutex           // guards the fields below
+	known map[any]bool         // streams whose rows were seen, see key
+	rows  map[string]time.Time // when a row was last seen in the table, by lease key
 }
 
-// memoryOf is the key of a stream. Where the rows of former streams are deleted, a
-// stream that comes back may rightly find none.
-func (s *Scheduler) memoryOf(st *stream) any {
-	if s.cfg.FormerStreams.Deletion == NoDeletion {
-		return st.label
+func newRowMemory(cfg Config, table *rowTable, streams *streamSet, coord *coordinator.Coordinator) *rowMemory {
+	return &rowMemory{
+		table: table, streams: streams, coord: coord, byStream: cfg.FormerStreams.Deletion != NoDeletion,
+		holderTime: 2 * cfg.FailoverTime, // which is more than a listing lags behind, too
+		known:      map[any]bool{}, rows: map[string]time.Time{},
 	}
-	return st
 }
 
-// noteRows takes in rows that are in the table now.
-func (s *Scheduler) noteRows(now time.Time, rows []leases.Lease) {
-	m := &s.rowsSeen
+// key names a stream in known.
+func (m *rowMemory) key(st *stream) any {
+	if m.byStream {
+		return st
+	}
+	return st.label
+}
+
+// observe remembers rows that are in the table now.
+func (m *rowMemory) observe(now time.Time, rows []leases.Lease) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.streams == nil {
-		m.streams = map[any]bool{}
-	}
-	if m.rows == nil {
-		m.rows = map[string]time.Time{}
-	}
 	for _, row := range rows {
-		if st := s.streams.of(row); st != nil {
-			m.streams[s.memoryOf(st)] = true
+		if st := m.streams.of(row); st != nil {
+			m.known[m.key(st)] = true
 			m.rows[row.Key] = now
 		}
 	}
@@ -59,81 +71,92 @@ func (s *Scheduler) noteRows(now time.Time, rows []leases.Lease) {
 	}
 }
 
-// sawStream takes in that the stream has rows.
-func (s *Scheduler) sawStream(st *stream) {
-	s.rowsSeen.mu.Lock()
-	defer s.rowsSeen.mu.Unlock()
-	if s.rowsSeen.streams == nil {
-		s.rowsSeen.streams = map[any]bool{}
-	}
-	s.rowsSeen.streams[s.memoryOf(st)] = true
+// add remembers that a stream has rows.
+func (m *rowMemory) add(st *stream) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[m.key(st)] = true
 }
 
-// saw tells whether this process has seen rows of the stream.
-func (s *Scheduler) saw(st *stream) bool {
-	s.rowsSeen.mu.Lock()
-	defer s.rowsSeen.mu.Unlock()
-	return s.rowsSeen.streams[s.memoryOf(st)]
+// has tells whether this process has seen rows of a stream.
+func (m *rowMemory) has(st *stream) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known[m.key(st)]
 }
 
-// listFor lists the rows for a synchronisation of streams. That one of them has
-// none must be the truth, and not a listing that lags.
-func (s *Scheduler) listFor(ctx context.Context, streams ...*stream) (leases.Listing, error) {
-	if slices.ContainsFunc(streams, func(st *stream) bool { return !s.saw(st) }) {
-		return s.listRowsBy(ctx, s.cfg.Leases.ListNow)
+// list lists the rows for a synchronisation of streams. It lists consistently before
+// it lets a stream appear without rows, because a listing may lag.
+func (m *rowMemory) list(ctx context.Context, streams ...*stream) (leases.Listing, error) {
+	if slices.ContainsFunc(streams, func(st *stream) bool { return !m.has(st) }) {
+		return m.table.listNow(ctx)
 	}
-	listing, err := s.listRows(ctx)
+	listing, err := m.table.list(ctx)
 	if err == nil && slices.ContainsFunc(streams, func(st *stream) bool { return !st.hasRows(listing.Leases) }) {
-		return s.listRowsBy(ctx, s.cfg.Leases.ListNow)
+		return m.table.listNow(ctx)
 	}
 	return listing, err
 }
 
-// isNew tells whether the application begins to read a stream: none of rows, which
-// are those of listFor, is the stream's, and this process has never seen one.
-// Another process that has seen rows fails in the same way.
-func (s *Scheduler) isNew(st *stream, rows []leases.Lease) (bool, error) {
+// checkVanished fails if rows, from list, has none of a stream and this process has
+// seen one. A stream without rows that were ever seen is new to the application.
+func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 	switch {
 	case st.hasRows(rows):
-		s.sawStream(st)
-		return false, nil
-	case s.saw(st):
-		return false, fmt.Errorf("%w: stream %s: workers that hold leases make theirs again; for the others restore the table, or the rows (`kclctl leases restore`), "+
+		m.add(st)
+	case m.has(st):
+		return fmt.Errorf("%w: stream %s: workers that hold leases make theirs again; for the others restore the table, or the rows (`kclctl leases restore`), "+
 			"or start all workers again to begin anew at the initial position", errRowsVanished, st.label)
 	}
-	return true, nil
+	return nil
 }
 
-// holdBack takes those rows out of a plan that are not to be made now: of a row that
-// vanished a moment ago the holder knows where it stood, and one that is deleted
-// again and again is left to people. The error says that some are left for later.
-func (s *Scheduler) holdBack(plan []leases.Lease) ([]leases.Lease, error) {
-	given := map[string]bool{}
-	for _, e := range s.coord.Vanished() {
-		given[e.Held.Key] = true
+// planMissing plans the rows that a stream lacks, and returns the shards that it
+// planned from.
+func (m *rowMemory) planMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) (plan []leases.Lease, shards []kcl.Shard, err error) {
+	if err := m.checkVanished(st, rows); err != nil {
+		return nil, nil, err
 	}
-	s.rowsSeen.mu.Lock()
-	defer s.rowsSeen.mu.Unlock()
+	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
+		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, row := range plan {
+		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
+			return nil, nil, st.undated()
+		}
+	}
+	return plan, shards, nil
+}
+
+// holdBack removes rows from a plan that must not be made now. If a row vanished a
+// moment ago, its holder knows the checkpoint and makes it. If a row is deleted again
+// and again, people decide. The error says that rows are left for later.
+func (m *rowMemory) holdBack(plan []leases.Lease) ([]leases.Lease, error) {
+	abandoned := map[string]bool{}
+	for _, e := range m.coord.Vanished() {
+		abandoned[e.Held.Key] = true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var err error
 	plan = slices.DeleteFunc(slices.Clone(plan), func(l leases.Lease) bool {
-		if at, ok := s.rowsSeen.rows[l.Key]; ok && time.Since(at) < s.holderTime() {
+		if at, ok := m.rows[l.Key]; ok && time.Since(at) < m.holderTime {
 			err = fmt.Errorf("%w: %s", errRowsMissing, l.Key)
 			return true
 		}
-		return given[l.Key]
+		return abandoned[l.Key]
 	})
 	return plan, err
 }
 
-// holderTime is for how long a worker may hold the lease of a row that vanished,
-// and more than what listings lag behind.
-func (s *Scheduler) holderTime() time.Duration { return 2 * s.cfg.FailoverTime }
-
-// vanished lists the shards whose rows vanished under this worker.
-func (s *Scheduler) vanished() []*StallError {
+// stalls lists the shards whose rows vanished while this worker held them.
+func (m *rowMemory) stalls() []*StallError {
 	var out []*StallError
-	for _, e := range s.coord.Vanished() {
-		if st := s.streams.of(e.Held); st != nil && st.err() == nil {
+	for _, e := range m.coord.Vanished() {
+		if st := m.streams.of(e.Held); st != nil && st.err() == nil {
 			out = append(out, &StallError{Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease, Since: e.Since, Err: e})
 		}
 	}

@@ -127,7 +127,7 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
 		}
 	}
-	out = append(out, s.vanished()...)
+	out = append(out, s.seenRows.stalls()...)
 	told := map[string]bool{}
 	for _, stall := range out {
 		told[stall.LeaseKey] = true
@@ -179,7 +179,7 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 	case old(p.reading.since):
 		return readLayer(p.reading.err), p.reading.since, p.reading.err
 	case old(p.heard):
-		return readLayer(p.reading.err), p.heard, cmpErr(p.reading.err, errors.New("nothing arrives"))
+		return readLayer(p.reading.err), p.heard, firstError(p.reading.err, errors.New("nothing arrives"))
 	case p.behind > 0 && old(p.moved):
 		return LayerStream, p.moved, errors.New("only empty batches arrive, although the shard has data")
 	}
@@ -187,13 +187,6 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 }
 
 var errNoStoreAnswer = errors.New("the lease store does not answer a checkpoint")
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
 
 // readLayer tells from an error of a source how far down it happened.
 func readLayer(err error) Layer {
@@ -275,7 +268,7 @@ func (s *Scheduler) lookForOrphans(now time.Time) {
 	}
 	rows := s.coord.Leases()
 	s.lookForWaits(now, rows)
-	s.noteRows(now, rows)
+	s.seenRows.observe(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
 	known, consumers := make(map[string]bool, len(rows)), s.consumers.all()
 	for _, row := range rows {

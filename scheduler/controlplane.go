@@ -1,0 +1,241 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// controlPlane makes the calls of Kinesis that describe streams and shards. Reading,
+// listing shards and registering consumers are elsewhere: sources, lineage, registrar.
+type controlPlane struct {
+	client      *kinesis.Client
+	application string
+	multi       bool // lease keys carry the stream
+	metrics     *metrics.Metrics
+	log         *slog.Logger
+}
+
+// errCreating is transient.
+var errCreating = errors.New("the stream is still being created")
+
+// describe asks the service for a configured stream. where names its place in the
+// configuration, for errors.
+func (p *controlPlane) describe(ctx context.Context, where string, cfg StreamConfig) (*stream, error) {
+	// AWS takes name and ARN together. Some servers for tests know only names.
+	in := &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(cfg.identifier().Name)}
+	if cfg.ARN != "" {
+		in.StreamARN = &cfg.ARN
+	}
+	out, err := p.call(ctx, in)
+	var d *types.StreamDescriptionSummary
+	if err == nil {
+		d = out.StreamDescriptionSummary
+	}
+	switch {
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return nil, fmt.Errorf("%w: %s: there is no %s in region %s: create it, or correct name and region: %w",
+			kcl.ErrStreamNotFound, where, cfg.resource(), p.client.Options().Region, err)
+	case err != nil:
+		return nil, awserr.Explain(err, "kinesis:DescribeStreamSummary", cfg.resource())
+	case d.StreamStatus == types.StreamStatusDeleting:
+		return nil, fmt.Errorf("%w: %s: %s is being deleted", kcl.ErrStreamNotFound, where, cfg.resource())
+	case d.StreamStatus == types.StreamStatusCreating:
+		return nil, fmt.Errorf("%s: %s: %w", where, cfg.resource(), errCreating)
+	}
+	arn := aws.ToString(d.StreamARN)
+	id, err := kcl.ParseStreamARN(arn)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the service's ARN of %s: %w", where, cfg.resource(), err)
+	}
+	if cfg.ARN != "" && arn != cfg.ARN || cfg.Name != "" && id.Name != cfg.Name {
+		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where, cfg.resource(), arn)
+	}
+	created := aws.ToTime(d.StreamCreationTimestamp)
+	switch {
+	case !created.IsZero():
+		id.CreationEpoch = created.Unix()
+	case p.multi:
+		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, where, cfg.resource())
+	}
+	label := id.Name
+	if p.multi {
+		if cfg.CreationEpoch > 0 {
+			id.CreationEpoch = cfg.CreationEpoch
+		}
+		// Names are not unique: other accounts have streams, and an earlier stream may
+		// have had the name.
+		label = id.String()
+	}
+	lineage := &lineage{client: p.client, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)}
+	st := newStream(where, cfg, id, label, lineage)
+	st.created, st.multi = created, p.multi
+	st.metrics = p.metrics.Stream(id.String())
+	st.marks = leases.MarksOf(p.application, id, p.multi)
+	st.placing.update(d, time.Now())
+	st.retention.update(d)
+	return st, nil
+}
+
+// summary asks for the description of an open stream.
+func (p *controlPlane) summary(ctx context.Context, st *stream) (*types.StreamDescriptionSummary, error) {
+	out, err := p.call(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &st.id.Name, StreamARN: &st.id.ARN})
+	if err != nil {
+		return nil, err
+	}
+	return out.StreamDescriptionSummary, nil
+}
+
+func (p *controlPlane) call(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out, err := p.client.DescribeStreamSummary(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if out.StreamDescriptionSummary == nil {
+		return nil, errors.New("the answer has no StreamDescriptionSummary")
+	}
+	return out, nil
+}
+
+// checkSameStream fails unless the service confirms that the stream is still the one
+// that was opened. Another stream of the same name has none of the old shards.
+func (p *controlPlane) checkSameStream(ctx context.Context, st *stream) error {
+	d, err := p.summary(ctx, st)
+	switch {
+	case err != nil:
+		return awserr.Explain(err, "kinesis:DescribeStreamSummary", st.id.ARN)
+	case d.StreamCreationTimestamp == nil || !st.sameCreation(*d.StreamCreationTimestamp):
+		return errors.New("the service does not say that the stream is still the one that the leases were made for")
+	}
+	return nil
+}
+
+// streamGone finds out whether a stream was deleted, or created again, after an error
+// that either could cause. It returns the error to stop the stream with, else nil.
+func (p *controlPlane) streamGone(ctx context.Context, st *stream, cause error) error {
+	switch {
+	case errors.Is(cause, kcl.ErrStreamRecreated):
+		return cause
+	case errors.Is(cause, kcl.ErrAccessDenied) && !errors.Is(cause, kcl.ErrShardNotFound):
+		// Polling can miss a shard while fan-out is denied: then the stream is examined.
+		return nil
+	}
+	d, err := p.summary(ctx, st)
+	switch {
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause)
+	case err != nil:
+		return nil // not known; the caller tries again
+	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
+		return st.recreated(st.created, *d.StreamCreationTimestamp, true)
+	}
+	return nil
+}
+
+// shardExpired tells whether a shard that list lacks has left the retention period:
+// lists have lacked it for a while, and a direct read does not find it.
+func (p *controlPlane) shardExpired(ctx context.Context, st *stream, list *shardList, shardID string) (bool, error) {
+	if gone, _ := st.absent.observe(list, shardID); !gone {
+		return false, nil
+	}
+	return p.shardGone(ctx, st, shardID)
+}
+
+// shardGone reads a shard directly that ListShards does not show. One such read proves
+// nothing, see [absences].
+func (p *controlPlane) shardGone(ctx context.Context, st *stream, shardID string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := p.client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
+		StreamName: &st.id.Name, StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+	})
+	switch {
+	case err == nil:
+		st.absent.found(shardID)
+		return false, nil
+	case awserr.Is(err, "ResourceNotFoundException"):
+		// The stream itself may be gone: only one that exists can have lost a shard.
+		_, err := p.summary(ctx, st)
+		return err == nil, err
+	}
+	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID, awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))
+}
+
+// pastRetention tells whether age exceeds what the stream keeps, and how long that is.
+// It asks the service only about an age that can exceed it.
+func (p *controlPlane) pastRetention(ctx context.Context, st *stream, age time.Duration) (bool, time.Duration) {
+	keeps, asked := st.retention.known()
+	if keeps == 0 || age < min(keeps, leastRetention) {
+		return false, keeps
+	}
+	if asked > retentionAge {
+		_ = st.retention.shared.Do(ctx, "", retentionTry, func() error { // after a failure the last answer stands
+			d, err := p.summary(ctx, st)
+			if err == nil {
+				st.retention.update(d)
+			}
+			return err
+		})
+		keeps, _ = st.retention.known()
+	}
+	return age >= keeps, keeps
+}
+
+// placedByService tells whether the service chooses the shard of each record, whatever
+// the keys are. Any doubt is a yes: better a record too many than a record lost.
+func (p *controlPlane) placedByService(ctx context.Context, st *stream) bool {
+	byService, fresh := st.placing.known(time.Now())
+	if fresh {
+		return byService
+	}
+	// All shards of the stream may come here at the same time, with every batch.
+	err := st.placing.shared.Do(ctx, "", placingTry, func() error {
+		now := time.Now()
+		d, err := p.summary(ctx, st)
+		if err != nil {
+			p.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
+			return err
+		}
+		st.placing.update(d, now)
+		return nil
+	})
+	if err != nil {
+		return true
+	}
+	byService, _ = st.placing.known(time.Now())
+	return byService
+}
+
+// openShards counts the open shards of streams, by one page of ListShards each.
+func (p *controlPlane) openShards(ctx context.Context, streams []StreamConfig) (int, error) {
+	open := 0
+	for _, st := range streams {
+		in := &kinesis.ListShardsInput{StreamName: aws.String(st.identifier().Name)}
+		if st.ARN != "" {
+			in.StreamARN = &st.ARN
+		}
+		out, err := p.client.ListShards(ctx, in)
+		if err != nil {
+			return 0, err
+		}
+		for _, sh := range out.Shards {
+			if sh.SequenceNumberRange != nil && aws.ToString(sh.SequenceNumberRange.EndingSequenceNumber) == "" {
+				open++
+			}
+		}
+	}
+	return open, nil
+}
