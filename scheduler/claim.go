@@ -26,6 +26,14 @@ type foreign struct{ error }
 
 func (f foreign) Unwrap() error { return f.error }
 
+// claimer makes sure that the lease table is the application's before anything else is
+// written to it, and marks rows.
+type claimer struct {
+	worker string
+	table  *rowTable
+	seen   *rowMemory
+}
+
 // claim makes sure, before anything else is written, that the table is that of
 // this application, and the rows of the streams those of these streams. Two
 // workers that do not belong together can do so at the same time:
@@ -44,7 +52,7 @@ func (f foreign) Unwrap() error { return f.error }
 //
 // It returns the last listing, and puts what is wrong with each stream into
 // errs. lists are the shards of the streams; errs says which of those failed.
-func (s *Scheduler) claim(ctx context.Context, streams []*stream, lists []*shardList, errs []error) (leases.Listing, error) {
+func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardList, errs []error) (leases.Listing, error) {
 	listErrs, todo := slices.Clone(errs), make(map[int]*stream, len(streams))
 	for i, st := range streams {
 		if !st.isClaimed() {
@@ -52,7 +60,7 @@ func (s *Scheduler) claim(ctx context.Context, streams []*stream, lists []*shard
 		}
 	}
 	for round := 1; ; round++ {
-		listing, err := s.table.listNow(ctx)
+		listing, err := c.table.listNow(ctx)
 		if err != nil {
 			return listing, err
 		}
@@ -63,7 +71,7 @@ func (s *Scheduler) claim(ctx context.Context, streams []*stream, lists []*shard
 			slots <- struct{}{}
 			wg.Go(func() { // ends with its writes
 				defer func() { <-slots }()
-				more[i], errs[i] = s.claimOne(ctx, st, lists[i], listErrs[i], listing)
+				more[i], errs[i] = c.claimOne(ctx, st, lists[i], listErrs[i], listing)
 			})
 		}
 		wg.Wait()
@@ -86,13 +94,13 @@ func (s *Scheduler) claim(ctx context.Context, streams []*stream, lists []*shard
 
 // claimOne does what is missing for the claim of one stream. more says that the
 // table has to be listed again.
-func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing) (more bool, err error) {
+func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing) (more bool, err error) {
 	rows := listing.Leases
 	if err := st.checkRows(rows); err != nil {
-		return false, s.withdraw(ctx, st, err)
+		return false, c.withdraw(ctx, st, err)
 	}
-	c := shardsync.PlanClaim(rows, st.marks)
-	if c.Unproven {
+	plan := shardsync.PlanClaim(rows, st.marks)
+	if plan.Unproven {
 		if listErr != nil && !st.keyed() {
 			return false, listErr
 		}
@@ -102,42 +110,42 @@ func (s *Scheduler) claimOne(ctx context.Context, st *stream, list *shardList, l
 				leases.ErrForeignTable, st.id.ARN, st.marks.Application, st.id.ARN)
 		}
 	}
-	if c.Anchor != nil && c.Anchor.NativeOwner == s.cfg.WorkerID {
-		c.Anchor = nil // nobody else takes it back
+	if plan.Anchor != nil && plan.Anchor.NativeOwner == c.worker {
+		plan.Anchor = nil // nobody else takes it back
 	}
-	if c.Done() {
+	if plan.Done() {
 		st.setClaimed()
 		return false, listErr
 	}
-	updates := c.Adopt
-	if c.Anchor != nil {
-		updates = append(updates, shardsync.Confirm(*c.Anchor))
+	updates := plan.Adopt
+	if plan.Anchor != nil {
+		updates = append(updates, shardsync.Confirm(*plan.Anchor))
 	}
 	for _, u := range updates {
-		if err := s.table.update(ctx, u); err != nil {
+		if err := c.table.update(ctx, u); err != nil {
 			return false, err
 		}
 	}
-	if !c.Vacant {
+	if !plan.Vacant {
 		return true, nil
 	}
 	if listErr != nil {
 		return false, listErr
 	}
-	plan, _, err := s.seenRows.planMissing(ctx, st, list, rows)
-	if err != nil || len(plan) == 0 {
+	missing, _, err := c.seen.planMissing(ctx, st, list, rows)
+	if err != nil || len(missing) == 0 {
 		return false, err
 	}
-	plan = slices.DeleteFunc(plan, func(row leases.Lease) bool {
+	missing = slices.DeleteFunc(missing, func(row leases.Lease) bool {
 		return slices.ContainsFunc(listing.Bad, func(bad *leases.RowError) bool { return bad.Key == row.Key })
 	})
-	if len(plan) == 0 { // rows are there, and cannot be read: Healthy tells
+	if len(missing) == 0 { // rows exist and cannot be read: Healthy reports them
 		st.setClaimed()
 		return false, nil
 	}
-	anchor := plan[0]
-	anchor.NativeOwner = s.cfg.WorkerID // by which the maker knows it again
-	_, err = s.table.create(ctx, anchor)
+	anchor := missing[0]
+	anchor.NativeOwner = c.worker // by which the maker knows it again
+	_, err = c.table.create(ctx, anchor)
 	st.anchor = anchor.Key // also when the answer got lost
 	return err == nil, err
 }
@@ -148,13 +156,13 @@ func (st *stream) keyed() bool { return st.multi && st.id.CreationEpoch == st.cr
 
 // withdraw deletes the anchor of a worker that is refused, if nobody else of the
 // application relies on it yet. It returns why the worker is refused.
-func (s *Scheduler) withdraw(ctx context.Context, st *stream, cause error) error {
+func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
 	if st.anchor == "" {
 		return cause
 	}
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for attempt := 1; ; attempt++ {
-		err := s.deleteAnchor(ctx, st.anchor)
+		err := c.deleteAnchor(ctx, st.anchor)
 		if err == nil {
 			st.anchor = ""
 			return cause
@@ -165,20 +173,20 @@ func (s *Scheduler) withdraw(ctx context.Context, st *stream, cause error) error
 	}
 }
 
-func (s *Scheduler) deleteAnchor(ctx context.Context, key string) error {
+func (c *claimer) deleteAnchor(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	row, err := s.cfg.Leases.Get(ctx, key)
+	row, err := c.table.Get(ctx, key)
 	if errors.Is(err, leases.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if row.NativeOwner != s.cfg.WorkerID || row.Counter != 0 || row.ActualOwner() != "" {
+	if row.NativeOwner != c.worker || row.Counter != 0 || row.ActualOwner() != "" {
 		return nil // not ours, or confirmed by another worker of this application
 	}
-	err = s.cfg.Leases.Delete(ctx, row, leases.AttrAll)
+	err = c.table.Delete(ctx, row, leases.AttrAll)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return nil
 	}
@@ -187,7 +195,7 @@ func (s *Scheduler) deleteAnchor(ctx context.Context, key string) error {
 
 // markRows marks rows of the stream that nobody owns. Rows with an owner get
 // their marks when they are taken.
-func (s *Scheduler) markRows(ctx context.Context, st *stream, rows []leases.Lease) error {
+func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease) error {
 	var updates []leases.Update
 	for _, row := range st.rowsOf(rows) {
 		to, set := st.marks.Complete(row)
@@ -203,7 +211,7 @@ func (s *Scheduler) markRows(ctx context.Context, st *stream, rows []leases.Leas
 		errs := make([]error, len(chunk))
 		var wg sync.WaitGroup
 		for i, u := range chunk {
-			wg.Go(func() { errs[i] = s.table.update(ctx, u) }) // ends with the call
+			wg.Go(func() { errs[i] = c.table.update(ctx, u) }) // ends with the call
 		}
 		wg.Wait()
 		for _, err := range errs {

@@ -4,80 +4,89 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
 )
 
 const (
-	tendInterval = time.Minute // give or take a fifth (leaseCleanupIntervalMillis in the KCL)
-	maxRemovals  = 500         // what is left waits for the next round
+	cleanupInterval = time.Minute // give or take a fifth (leaseCleanupIntervalMillis in the KCL)
+	maxRemovals     = 500         // of one round; the rest waits for the next one
 )
 
-// untouched is what every write of a worker that reads a shard changes one of, and
-// whose the row is.
+// untouched is the attributes that say whose a row is, and those of which every write
+// of a worker that reads the shard changes one.
 const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
 
-// tendLoop looks after the rows of the streams: it deletes those that nobody
-// needs any more, and looks for hash keys that nobody reads. Every worker does
-// it; that several do the same at once does no harm. It ends with ctx.
-func (s *Scheduler) tendLoop(ctx context.Context) {
-	tenders := map[*stream]*tender{}
-	for {
-		timer := time.NewTimer(tendInterval - tendInterval/5 + rand.N(2*tendInterval/5+1))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-		streams := s.streams.all()
-		reading := make(map[*stream]bool, len(streams))
-		for _, st := range streams {
-			reading[st] = true
-		}
-		maps.DeleteFunc(tenders, func(st *stream, _ *tender) bool { return !reading[st] })
-		rows := &rowsByStream{s: s}
+// janitor deletes rows that nobody needs any more, and finds hash keys that nobody
+// reads. Every worker has one; several that act at the same time do no harm. It belongs
+// to the goroutine of loop.
+type janitor struct {
+	streams *streamSet
+	control *controlPlane
+	table   *rowTable
+	seen    *rowMemory
+	syncer  *syncer
+	coord   *coordinator.Coordinator
+	metrics *metrics.Metrics
+	log     *slog.Logger
+	memory  map[*stream]*cleanupMemory // of the streams that are read
+}
+
+// cleanupMemory is what the janitor knows of a stream from earlier rounds.
+type cleanupMemory struct {
+	history shardsync.CleanupHistory
+	holes   shardsync.HoleWatch
+}
+
+// loop cleans up all streams, each cleanupInterval. It ends with ctx.
+func (j *janitor) loop(ctx context.Context) {
+	for retry.Sleep(ctx, cleanupInterval-cleanupInterval/5+rand.N(2*cleanupInterval/5+1)) == nil {
+		streams := j.streams.all()
+		maps.DeleteFunc(j.memory, func(st *stream, _ *cleanupMemory) bool { return !slices.Contains(streams, st) })
+		rows := &rowsByStream{coord: j.coord}
 		for _, st := range streams {
 			if st.err() != nil {
 				continue
 			}
-			t := tenders[st]
-			if t == nil {
-				t = &tender{s: s, st: st}
-				tenders[st] = t
+			if j.memory[st] == nil {
+				j.memory[st] = &cleanupMemory{}
 			}
-			if err := t.tend(ctx, rows); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", st.label, "err", err)
+			if err := j.cleanUp(ctx, st, rows); err != nil && ctx.Err() == nil {
+				j.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", st.label, "err", err)
 			}
 		}
 	}
 }
 
-// rowsAge is how old the sorted rows may be that several streams are looked after by.
+// rowsAge is how old sorted rows may be.
 const rowsAge = 2 * time.Second
 
-// rowsByStream are the rows of the last scan, sorted by stream. With many streams,
-// to go through the rows of all of them for each would take too long.
+// rowsByStream is the rows of the last scan, sorted by stream. With many streams, one
+// pass over all rows for each stream would take too long.
 type rowsByStream struct {
-	s    *Scheduler
-	at   time.Time
-	rows map[string][]leases.Lease
+	coord *coordinator.Coordinator
+	at    time.Time
+	rows  map[string][]leases.Lease
 }
 
 // of returns the rows of a stream, sorted by key. Nobody may change them.
 func (r *rowsByStream) of(st *stream) []leases.Lease {
 	if r.rows == nil || time.Since(r.at) > rowsAge {
-		r.sort(r.s.coord.Leases())
+		r.sort(r.coord.Leases())
 	}
 	return r.rows[st.inRows()]
 }
 
-// sort takes in rows as they are now.
+// sort replaces the rows.
 func (r *rowsByStream) sort(rows []leases.Lease) {
 	r.at, r.rows = time.Now(), map[string][]leases.Lease{}
 	for _, row := range rows {
@@ -85,96 +94,87 @@ func (r *rowsByStream) sort(rows []leases.Lease) {
 	}
 }
 
-// tender looks after the rows of one stream. It belongs to the goroutine of
-// tendLoop.
-type tender struct {
-	s       *Scheduler
-	st      *stream
-	history shardsync.CleanupHistory
-	holes   shardsync.HoleWatch
-}
-
-// tend looks at the rows of the last scan, which is at most seconds old, or as
-// old as an outage of the table: every deletion is conditional.
-func (t *tender) tend(ctx context.Context, all *rowsByStream) error {
-	list, err := t.st.lineage.get(ctx, tendInterval)
-	if err != nil || t.st.err() != nil {
+// cleanUp works with the rows of the last scan. They are seconds old, or as old as an
+// outage of the table: every deletion is conditional.
+func (j *janitor) cleanUp(ctx context.Context, st *stream, all *rowsByStream) error {
+	list, err := st.lineage.get(ctx, cleanupInterval)
+	if err != nil || st.err() != nil {
 		return err
 	}
-	rows := all.of(t.st)
+	rows := all.of(st)
 	foreign := func(row leases.Lease) bool {
-		return !t.st.sameCreation(row.StreamCreated) || t.st.marks.Check(row) != nil
+		return !st.sameCreation(row.StreamCreated) || st.marks.Check(row) != nil
 	}
-	if slices.ContainsFunc(rows, foreign) { // which the shard sync reports
+	if slices.ContainsFunc(rows, foreign) { // the shard sync reports it
 		return nil
 	}
-	opt := t.st.syncOptions(list)
-	if err := t.audit(ctx, rows, list, opt); err != nil {
+	opt, memory := st.syncOptions(list), j.memory[st]
+	if err := j.audit(ctx, st, rows, list, opt); err != nil {
 		return err
 	}
 	var removals []shardsync.Removal
-	removals, t.history = shardsync.PlanCleanup(shardsync.Survey{
+	removals, memory.history = shardsync.PlanCleanup(shardsync.Survey{
 		At: time.Now(), ListedAt: list.asked, Shards: list.shards, Rows: rows,
-		Initial: t.st.cfg.InitialPosition, Options: opt,
-	}, t.history)
-	return t.remove(ctx, removals[:min(len(removals), maxRemovals)])
+		Initial: st.cfg.InitialPosition, Options: opt,
+	}, memory.history)
+	return j.remove(ctx, st, removals[:min(len(removals), maxRemovals)])
 }
 
-// audit looks for hash keys that nobody reads. The shard sync makes rows for
-// them, but for those that it takes for finished.
-func (t *tender) audit(ctx context.Context, rows []leases.Lease, list *shardList, opt shardsync.Options) error {
+// audit finds hash keys that nobody reads. The shard sync makes rows for them, except
+// for shards that it takes for finished.
+func (j *janitor) audit(ctx context.Context, st *stream, rows []leases.Lease, list *shardList, opt shardsync.Options) error {
 	coverage := shardsync.Audit(rows, list.shards)
 	if len(coverage.Unknown) > 0 {
 		return nil
 	}
-	holes, repair := t.holes.Note(time.Now(), coverage)
-	t.st.metrics.SetHashRangeHoles(len(holes))
+	holes, repair := j.memory[st].holes.Note(time.Now(), coverage)
+	st.metrics.SetHashRangeHoles(len(holes))
 	if len(rows) == 0 {
-		t.s.syncSoon(t.st)
+		j.syncer.request(st)
 	}
 	if !repair {
 		return nil
 	}
 	for _, h := range holes {
-		t.s.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", t.st.label,
+		j.log.ErrorContext(ctx, "no lease covers a range of hash keys, synchronising the shards", "stream", st.label,
 			"range_start", h.Start, "range_end", h.End, "after", h.After, "before", h.Before)
 	}
-	repairs, later := t.s.seenRows.holdBack(shardsync.PlanRepair(holes, rows, list.shards, opt))
+	repairs, later := j.seen.holdBack(shardsync.PlanRepair(holes, rows, list.shards, opt))
 	for _, row := range repairs {
-		if _, err := t.s.table.create(ctx, row); err != nil {
+		if _, err := j.table.create(ctx, row); err != nil {
 			return err
 		}
 	}
-	t.s.syncSoon(t.st)
+	j.syncer.request(st)
 	return later
 }
 
 // remove deletes rows, until something goes wrong.
-func (t *tender) remove(ctx context.Context, removals []shardsync.Removal) error {
-	same := false // the stream is the one that the rows were made for, as far as this round knows
+func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.Removal) error {
+	same := false // this round has found the stream to be the one that the rows were made for
 	for _, r := range removals {
 		if r.Gone && !same {
-			if err := t.s.control.checkSameStream(ctx, t.st); err != nil {
+			if err := j.control.checkSameStream(ctx, st); err != nil {
 				return err
 			}
 			same = true
 		}
-		needed, err := t.needed(ctx, r)
+		needed, err := j.needed(ctx, st, r)
 		if err != nil {
 			return err
 		}
 		if needed {
 			continue
 		}
-		err = t.s.cfg.Leases.Delete(ctx, r.Lease, untouched)
+		err = j.table.Delete(ctx, r.Lease, untouched)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			continue // somebody has just written to it
 		}
 		if err != nil {
-			t.s.cfg.Metrics.LeaseStoreError("delete")
+			j.metrics.LeaseStoreError("delete")
 			return fmt.Errorf("delete lease %s: %w", r.Lease.Key, err)
 		}
-		log := t.s.log.With("stream", t.st.label, "shard", r.Lease.ShardID)
+		log := j.log.With("stream", st.label, "shard", r.Lease.ShardID)
 		if r.Lease.Finished() {
 			log.InfoContext(ctx, "lease of a finished shard deleted", "expired", r.Gone)
 		} else {
@@ -185,15 +185,14 @@ func (t *tender) remove(ctx context.Context, removals []shardsync.Removal) error
 	return nil
 }
 
-// needed looks once more, at the table and the service themselves, whether a
-// row must stay.
-func (t *tender) needed(ctx context.Context, r shardsync.Removal) (bool, error) {
+// needed asks the table and the service once more whether a row must stay.
+func (j *janitor) needed(ctx context.Context, st *stream, r shardsync.Removal) (bool, error) {
 	if r.Gone {
-		gone, err := t.s.control.shardGone(ctx, t.st, r.Lease.ShardID)
+		gone, err := j.control.shardGone(ctx, st, r.Lease.ShardID)
 		return !gone, err
 	}
 	for _, key := range r.Children {
-		child, err := t.s.cfg.Leases.Get(ctx, key)
+		child, err := j.table.Get(ctx, key)
 		if errors.Is(err, leases.ErrNotFound) {
 			return true, nil
 		}

@@ -12,7 +12,7 @@ import (
 func (c *consumer) process(ctx, reading context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	if c.src == nil { // a later processor goes on with the way of reading that worked
-		c.src = c.s.newSource(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+		c.src = c.s.sources.open(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	}
 	src := c.src
 	c.holder.Delivered(0)

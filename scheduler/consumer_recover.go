@@ -16,7 +16,7 @@ const examineAge = 5 * time.Second // how old the answer to another shard's ques
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.registerAgain(ctx, used) })
+		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.s.registrar.registerAgain(ctx, c.stream, used) })
 		return done
 	}
 	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {
@@ -58,21 +58,4 @@ func (c *consumer) examine(ctx context.Context, cause error) {
 		}
 		return nil
 	})
-}
-
-// registerAgain finds or makes a stream consumer in place of the one that was
-// used, if nobody else has.
-func (c *consumer) registerAgain(ctx context.Context, used string) error {
-	if c.stream.consumer() != used {
-		return nil
-	}
-	err := c.s.register(ctx, c.stream)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	c.log.ErrorContext(ctx, "stream consumer cannot be registered again", "err", err)
-	if c.s.cfg.Fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
-		c.stream.refuse(used, err) // the shard was being read: it is polled, whatever the reason
-	}
-	return err
 }

@@ -33,7 +33,7 @@ func (c *consumer) adopt(ctx context.Context) outcome {
 			err = c.stream.marks.Check(row)
 			if err != nil {
 				c.log.ErrorContext(ctx, "lease belongs to somebody else", "err", err)
-				c.s.syncSoon(c.stream) // which stops the stream
+				c.s.syncer.request(c.stream) // which stops the stream
 				return stopped
 			}
 			var complete bool

@@ -14,7 +14,6 @@ import (
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/line"
-	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -46,125 +45,152 @@ func (f Fallback) String() string {
 func (f Fallback) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 const (
-	trialTime  = 15 * time.Second // how long the other way of reading may bring nothing of its first batch
-	steadyTime = 30 * time.Second // what a subscription must live to end a row of failures without records
+	trialTime  = 15 * time.Second // how long a trial may bring nothing of its first batch
+	steadyTime = 30 * time.Second // age at which a subscription without records ends a streak of failures
 
-	// Fan-out is tried again firstProbe after the change to polling, and each
-	// time twice as late, up to maxProbe, until it has held for as long as that.
-	// A shard therefore returns to fan-out at most 4 times in its first 75
-	// minutes and 12 times in six hours, however the faults of fan-out alternate.
-	// Only while polling fails too, fan-out is tried each FallbackAfter.
+	// Fan-out is tried again firstProbe after the change to polling. Each later wait is
+	// twice as long, up to maxProbe, until fan-out has worked for maxProbe. A shard
+	// returns to fan-out at most 4 times in its first 75 minutes and 12 times in six
+	// hours. While polling fails too, fan-out is tried each FallbackAfter.
 	firstProbe = 5 * time.Minute
 	maxProbe   = time.Hour
 )
 
-// What ends a run of a source from this side.
+// Causes for which a fallback ends a run of its source.
 var (
 	errFallBack = errors.New("enhanced fan-out keeps failing")
 	errTrial    = errors.New("the trial brought nothing")
 	errProbe    = errors.New("enhanced fan-out is to be tried again")
 )
 
-// schedule says when something that failed is tried again.
+// schedule says when a failed attempt is repeated.
 type schedule struct {
 	wait time.Duration
 	due  time.Time
 }
 
-// failed doubles the wait; a part of it at random spreads many shards.
+// failed doubles the wait. A random part of it spreads many shards.
 func (p *schedule) failed(now time.Time) {
 	p.wait = min(max(2*p.wait, firstProbe), maxProbe)
 	p.due = now.Add(p.wait + rand.N(p.wait/4))
 }
 
-// fallback reads a shard by enhanced fan-out, and by polling while that fails
-// for a reason that polling avoids. It is the source of one consumer and
-// belongs to its goroutine, the observers included.
+// fallbackState is how a fallback reads its shard now.
+type fallbackState int
+
+const (
+	fanOut     fallbackState = iota // by fan-out
+	tryPolling                      // fan-out fails: polling must bring a batch
+	polled                          // by polling
+	tryFanOut                       // a probe: fan-out must bring a batch
+)
+
+// trial tells whether a way of reading is being tried.
+func (s fallbackState) trial() bool { return s == tryPolling || s == tryFanOut }
+
+// mode is the way of reading that works, or worked before the trial.
+func (s fallbackState) mode() RetrievalMode {
+	if s == polled || s == tryFanOut {
+		return Polling
+	}
+	return EFO
+}
+
+// fallback reads a shard by enhanced fan-out, and by polling while fan-out fails for a
+// reason that polling avoids. It is the source of one consumer and belongs to the
+// consumer's goroutine, as do both observers.
 //
-//	         fan-out fails for FallbackAfter, or for good        a batch
-//	FANOUT ------------------------------------------> try it ----------> POLLING
-//	  ^  ^                                              | nothing         |   ^
-//	  |  +----------------------------------------------+                 |   | nothing
-//	  |                       a batch                            probe due v   |
-//	  +------------------------------------------------------------------ try it
+//	          fan-out fails for FallbackAfter, or for good
+//	fanOut ------------------------------------------------> tryPolling
+//	 ^  ^                                                     |      |
+//	 |  +------------- nothing within trialTime --------------+      | a batch
+//	 |                                                               v
+//	 | a batch                   the probe is due                 polled
+//	tryFanOut <------------------------------------------------------+ ^
+//	     |                                                             |
+//	     +------------------ nothing within trialTime -----------------+
 //
-// The mode changes only once the other way of reading has brought a batch: an
-// outage that polling does not avoid changes nothing. Both ways go on from the
-// Next of the last batch that was processed, so a change neither skips nor
-// repeats a record.
+// The mode changes only after a trial has brought a batch. An outage that polling does
+// not avoid changes nothing. Both ways go on from the Next of the last batch that was
+// processed, so a change neither skips nor repeats a record.
 type fallback struct {
-	s        *Scheduler
+	sources  *sources
 	stream   *stream
 	progress *progress
 	metrics  *metrics.Shard
 	owned    func() bool
 	log      *slog.Logger
 
-	subscriber *efo.Subscriber // for consumerARN
+	subscriber *efo.Subscriber // for the ARN in consumer
 	consumer   string
 	fetcher    *polling.Fetcher
 
-	polls  bool      // the mode
-	since  time.Time // when it was entered
-	trying bool      // the other way is being tried
-	probe  schedule  // of trying fan-out, while polling
-	tried  time.Time // when fan-out was tried last
-	trial  time.Time // when the last trial began, of either way
-	reason error     // why fan-out was left, or shall be
+	state  fallbackState
+	since  time.Time // when the mode changed last
+	probe  schedule  // of tryFanOut
+	tried  time.Time // when the last tryFanOut began
+	trial  time.Time // when the last trial of either way began
+	reason error     // why fan-out was left, or is to be left
 
 	next    kcl.Position // where to go on
 	stop    context.CancelCauseFunc
 	opened  time.Time // the subscription
-	failing streak    // of fan-out, for reasons that polling avoids; of polling, while that is the mode
+	failing streak    // of fan-out, for reasons that polling avoids; of polling in that mode
 }
 
-func (s *Scheduler) newFallback(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) *fallback {
+func newFallback(s *sources, st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) *fallback {
 	f := &fallback{
-		s: s, stream: st, progress: p, metrics: m, owned: owned,
+		sources: s, stream: st, progress: p, metrics: m, owned: owned,
 		log: s.log.With("stream", st.label, "shard", shardID), since: time.Now(),
 	}
-	f.fetcher = s.newFetcher(st, pollObserver{f}, m)
+	f.fetcher = s.fetcher(st, pollObserver{f}, m)
 	return f
 }
 
-// off tells whether fan-out is all there is.
-func (f *fallback) off() bool { return f.s.cfg.Fallback == FallbackOff }
+// disabled tells whether fan-out is the only way.
+func (f *fallback) disabled() bool { return f.sources.fallback == FallbackOff }
 
-// Batches implements source.
+// Batches implements source. A trial that an earlier call began is over.
 func (f *fallback) Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error] {
 	return func(yield func(kcl.Batch, error) bool) {
 		f.next = from
-		f.trying = f.probeDue()
+		switch {
+		case f.state.mode() == EFO:
+			f.state = fanOut
+		case f.probeDue():
+			f.state = tryFanOut
+		default:
+			f.state = polled
+		}
 		for !f.run(ctx, shardID, yield) {
 		}
 	}
 }
 
-// source is what is read from now: the mode's, or the other one while that is tried.
+// source is what the state reads from.
 func (f *fallback) source() source {
-	if f.polls != f.trying {
+	if f.state == polled || f.state == tryPolling {
 		return f.fetcher
 	}
 	if arn := f.stream.consumer(); f.subscriber == nil || f.consumer != arn {
-		f.subscriber, f.consumer = f.s.newSubscriber(f.stream, arn, fanOutObserver{f}, f.metrics, f.owned), arn
+		f.subscriber, f.consumer = f.sources.subscriber(f.stream, arn, fanOutObserver{f}, f.metrics, f.owned), arn
 	}
 	return f.subscriber
 }
 
-// run reads from one source until another is due (false), or the caller of
-// Batches has been told the end or an error (true).
+// run reads from one source. It returns false when another run is due, and true when it
+// has given the end or an error to the caller of Batches.
 func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch, error) bool) (over bool) {
-	if refusal := f.stream.refusal(); refusal != nil && !f.polls {
-		f.reason = refusal
-		f.switchOver(true)
+	if refusal := f.stream.refusal(); refusal != nil && f.state.mode() == EFO {
+		f.reason, f.state = refusal, tryPolling
 	}
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	f.stop = stop
 	var trial *line.Silence
-	if f.trying {
+	if f.state.trial() {
 		f.trial = time.Now()
-		if f.polls {
+		if f.state == tryFanOut {
 			f.tried = f.trial
 		}
 		trial = line.NewSilence(trialTime, func() { stop(errTrial) })
@@ -179,7 +205,7 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 			}
 			return err != nil
 		}
-		if f.trying {
+		if f.state.trial() {
 			trial.Stop()
 			f.change(ctx)
 		}
@@ -189,29 +215,29 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 		f.next = batch.Next
 		f.worked(batch)
 		if f.probeDue() {
-			f.trying = true
+			f.state = tryFanOut
 			return false
 		}
 	}
 	return true
 }
 
-// probeDue tells whether fan-out is to be tried again. While polling fails as
-// well, that is sooner: there is nothing to lose.
+// probeDue tells whether fan-out is to be tried again. While polling fails as well, it
+// is due earlier: there is nothing to lose.
 func (f *fallback) probeDue() bool {
-	if !f.polls || f.stream.consumer() == "" {
+	if f.state.mode() == EFO || f.stream.consumer() == "" {
 		return false
 	}
-	after := f.s.cfg.FallbackAfter
+	after := f.sources.fallbackAfter
 	return !time.Now().Before(f.probe.due) ||
 		f.failing.err != nil && time.Since(f.failing.since) >= after && time.Since(f.tried) >= after
 }
 
-// worked ends a row of failures: of polling with any answer, of fan-out when
-// records come, or a subscription lasts. Records do not count while somebody
-// else wants the shard: two that take it from each other get some.
+// worked ends a streak of failures: any answer ends that of polling, records or a long
+// subscription that of fan-out. Records do not count while another application wants
+// the shard: two that take the shard from each other both get some.
 func (f *fallback) worked(batch kcl.Batch) {
-	if f.polls {
+	if f.state.mode() == Polling {
 		f.failing = streak{}
 	}
 	if f.failing.err == nil {
@@ -223,16 +249,17 @@ func (f *fallback) worked(batch kcl.Batch) {
 	}
 }
 
-// failed decides what follows the end of a run: the error for the caller of
-// Batches, or nil when another run is due.
+// failed decides what follows the end of a run: the error for the caller of Batches, or
+// nil when another run is due. The change to polling begins at the same position. That
+// is never LATEST, which would mean a later tip there (see adoption.run).
 func (f *fallback) failed(ctx context.Context, err error) error {
 	ours := errors.Is(err, errTrial) || errors.Is(err, errFallBack)
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case f.trying && f.polls:
-		// Fan-out does not work yet. What else may be wrong, polling finds out.
-		f.trying = false
+	case f.state == tryFanOut:
+		// Fan-out does not work yet. If anything else is wrong, polling finds out.
+		f.state = polled
 		if now := time.Now(); !now.Before(f.probe.due) {
 			f.probe.failed(now)
 		}
@@ -241,41 +268,36 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 		}
 		f.log.DebugContext(ctx, "enhanced fan-out does not work yet", "err", err, "next_try", f.probe.due)
 		return nil
-	case f.trying:
-		// Nor does polling work: as if there were none.
-		f.trying, f.failing = false, streak{}
+	case f.state == tryPolling:
+		// Polling does not work either: fan-out goes on as if polling did not exist.
+		f.state, f.failing = fanOut, streak{}
 		f.metrics.SetFanOut(true)
 		if ours {
 			return nil
 		}
 		return fmt.Errorf("%w; nor can the shard be polled: %w", f.reason, err)
 	case errors.Is(err, errProbe):
-		f.trying = true
+		f.state = tryFanOut
 		return nil
 	case ours:
-		f.switchOver(!f.polls && errors.Is(err, errFallBack))
+		if f.state == fanOut && errors.Is(err, errFallBack) {
+			f.state = tryPolling
+		}
 		return nil
-	case !f.polls && f.avoidable(err):
-		f.reason = err
-		f.switchOver(true)
+	case f.state == fanOut && f.avoidable(err):
+		f.reason, f.state = err, tryPolling
 		return nil
-	case f.polls && f.avoidable(err):
+	case f.state == polled && f.avoidable(err):
 		f.failing.failed(err)
 	}
 	return err
 }
 
-// switchOver begins a trial of polling, from the same position: it is never LATEST,
-// which would mean a later tip there (see consumer.adopt).
-func (f *fallback) switchOver(try bool) { f.trying = try }
-
 // change makes the way of reading that was tried the mode.
 func (f *fallback) change(ctx context.Context) {
 	now := time.Now()
-	f.trying, f.polls = false, !f.polls
-	f.metrics.SetFanOut(!f.polls)
-	if f.polls {
-		if now.Sub(f.since) >= maxProbe {
+	if f.state == tryPolling {
+		if f.state = polled; now.Sub(f.since) >= maxProbe {
 			f.probe = schedule{}
 		}
 		f.probe.failed(now)
@@ -284,19 +306,20 @@ func (f *fallback) change(ctx context.Context) {
 		f.progress.reads(Polling, f.reason)
 		f.log.WarnContext(ctx, "enhanced fan-out fails, the shard is read by polling", "err", f.reason, "position", f.next, "next_try", f.probe.due)
 	} else {
-		f.reason, f.failing = nil, streak{}
+		f.state, f.reason, f.failing = fanOut, nil, streak{}
 		f.metrics.ModeChanged("efo")
 		f.progress.reads(EFO, nil)
 		f.log.InfoContext(ctx, "enhanced fan-out works again, polling ends", "position", f.next, "polled", now.Sub(f.since))
 	}
+	f.metrics.SetFanOut(f.state == fanOut)
 	f.since = now
 }
 
-// avoidable tells whether the other way of reading may do what the mode's failed
-// at with an error that is final.
+// avoidable tells whether the other way of reading may succeed after the final error of
+// this one.
 func (f *fallback) avoidable(err error) bool {
 	switch {
-	case f.off(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound), errors.Is(err, kcl.ErrInvalidPosition):
+	case f.disabled(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound), errors.Is(err, kcl.ErrInvalidPosition):
 		return false
 	case errors.Is(err, efo.ErrConsumerNotFound):
 		return f.stream.cfg.ConsumerARN != "" // any other is registered again
@@ -304,7 +327,8 @@ func (f *fallback) avoidable(err error) bool {
 	return true
 }
 
-// keyTrouble tells whether the stream's key is the trouble, which polling needs too.
+// keyTrouble tells whether the stream's KMS key causes the error. Polling needs the key
+// as well.
 func keyTrouble(err error) bool {
 	return strings.HasPrefix(awserr.Code(err), "KMS")
 }
@@ -321,17 +345,17 @@ func (o fanOutObserver) Received() { o.f.progress.Received() }
 
 func (o fanOutObserver) Retrying(err error, wait time.Duration) {
 	f := o.f
-	if f.trying {
+	if f.state.trial() {
 		f.stop(fmt.Errorf("%w: %w", errTrial, err))
 		return
 	}
 	f.progress.Retrying(err, wait)
-	if f.off() || keyTrouble(err) {
+	if f.disabled() || keyTrouble(err) {
 		f.failing = streak{}
 		return
 	}
 	f.failing.failed(err)
-	if time.Since(f.failing.since)+wait >= f.s.cfg.FallbackAfter {
+	if time.Since(f.failing.since)+wait >= f.sources.fallbackAfter {
 		f.reason = err
 		f.stop(errFallBack)
 	}
@@ -346,7 +370,7 @@ func (o pollObserver) Received() { o.f.progress.Received() }
 func (o pollObserver) Retrying(err error, wait time.Duration) {
 	f := o.f
 	f.progress.Retrying(err, wait)
-	if f.polls {
+	if f.state.mode() == Polling {
 		if !awserr.Throttled(err) && !keyTrouble(err) {
 			f.failing.failed(err)
 		}
@@ -355,89 +379,10 @@ func (o pollObserver) Retrying(err error, wait time.Duration) {
 		}
 		return
 	}
-	// An answer ends the silence that a trial is bounded by, also one that refuses.
+	// An answer ends the silence that bounds a trial, even an answer that refuses.
 	endless := time.Since(f.trial)+wait >= trialTime
-	if f.trying && (endless || f.failing.err != nil && !awserr.Throttled(err)) {
-		// Both ways fail: an outage, and fan-out is to be ready when it ends.
+	if f.state.trial() && (endless || f.failing.err != nil && !awserr.Throttled(err)) {
+		// Both ways fail, which is an outage. Fan-out must be ready when it ends.
 		f.stop(fmt.Errorf("%w: %w", errTrial, err))
 	}
-}
-
-// errRegistering is the cause when a registration takes longer than FallbackAfter.
-var errRegistering = errors.New("the stream consumer could not be registered in time")
-
-// register finds or makes the stream consumer. Where polling may take its
-// place, a failure is no error: the stream's shards are polled, and
-// registerLoop tries again.
-func (s *Scheduler) register(ctx context.Context, st *stream) error {
-	if s.cfg.RetrievalMode != EFO {
-		return nil
-	}
-	if s.cfg.Fallback == FallbackOff {
-		return s.registerNow(ctx, st)
-	}
-	before := st.consumer()
-	bounded, cancel := context.WithTimeoutCause(ctx, s.cfg.FallbackAfter, errRegistering)
-	defer cancel()
-	err := s.registerNow(bounded, st)
-	if err == nil || ctx.Err() != nil || !registrationAvoidable(err) {
-		return err
-	}
-	if st.refuse(before, err) {
-		s.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.registerDue())
-	}
-	return nil
-}
-
-// registrationAvoidable tells whether polling works without what a
-// registration failed at.
-func registrationAvoidable(err error) bool {
-	return errors.Is(err, kcl.ErrAccessDenied) || errors.Is(err, efo.ErrTooManyConsumers) || errors.Is(err, efo.ErrConsumerNotReady) ||
-		errors.Is(err, errRegistering) || awserr.Is(err, "LimitExceededException", "UnknownOperationException")
-}
-
-// registerLoop registers the consumers of streams that are polled for the want
-// of one, until ctx ends. Their shards change to fan-out when their own probes
-// are due.
-func (s *Scheduler) registerLoop(ctx context.Context) {
-	if s.cfg.RetrievalMode != EFO || s.cfg.Fallback == FallbackOff {
-		return
-	}
-	for retry.Sleep(ctx, trialTime) == nil {
-		for _, st := range s.streams.all() {
-			if st.refusal() == nil || st.err() != nil || time.Now().Before(st.registerDue()) {
-				continue
-			}
-			if err := s.register(ctx, st); err != nil && ctx.Err() == nil {
-				st.refuse("", err)
-				s.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.label, "err", err)
-			}
-		}
-	}
-}
-
-// refuse notes that the stream consumer cannot be had, unless another one than
-// was is there meanwhile.
-func (st *stream) refuse(was string, err error) bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.consumerARN != was {
-		return false
-	}
-	st.consumerARN, st.refused = "", err
-	st.register.failed(time.Now())
-	return true
-}
-
-// refusal says why there is no stream consumer; nil when there is one.
-func (st *stream) refusal() error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.refused
-}
-
-func (st *stream) registerDue() time.Time {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.register.due
 }

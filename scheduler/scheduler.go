@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
@@ -31,30 +30,28 @@ type Scheduler struct {
 	given   Config // as it was given, for Validate
 	factory kcl.ProcessorFactory
 	log     *slog.Logger
-	http    aws.HTTPClient // carries the subscriptions of enhanced fan-out
-	memory  *polling.Memory
 	wall    func() time.Time // time.Now, except in tests
-
-	checksTag bool // of the consumer: whose it is
 
 	status    phases
 	consumers registry
 	orphans   orphans
 	waits     waits
 	tracked   tracked
-	resync    chan struct{} // asks the shard sync to run; holds one request
 
 	standstills standstills
 
 	target time.Time // of Config.StopAtTip, set before the first lease is taken; zero without
 	end    func()    // ends Run without an error
 
-	streams  *streamSet
-	table    *rowTable
-	seenRows *rowMemory
-	control  *controlPlane
-	coord    *coordinator.Coordinator
-	running  bool // belongs to the shard sync: the coordinator runs, too
+	streams   *streamSet
+	table     *rowTable
+	seenRows  *rowMemory
+	syncer    *syncer
+	janitor   *janitor
+	control   *controlPlane
+	registrar *registrar
+	sources   *sources
+	coord     *coordinator.Coordinator
 }
 
 // ErrStarted is what a second call of [Scheduler.Run] returns.
@@ -65,21 +62,37 @@ var ErrStarted = errors.New("scheduler: Run can be called once; make another Sch
 // nothing and starts nothing: mistakes are what Run returns.
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
-	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, wall: time.Now, resync: make(chan struct{}, 1)}
+	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, wall: time.Now}
 	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
 	s.cfg.Leases = guardStore(s.cfg.Leases)
-	s.memory = polling.NewMemory(s.cfg.PollingMemory)
+	s.sources = &sources{
+		memory: polling.NewMemory(s.cfg.PollingMemory), mode: cfg.RetrievalMode,
+		fallback: cfg.Fallback, fallbackAfter: s.cfg.FallbackAfter, log: s.log,
+	}
 	if cfg.Kinesis != nil {
 		// One that gives up connections, for all parts together.
 		options := cfg.Kinesis.Options()
 		options.HTTPClient = line.NewClient(options.HTTPClient)
 		s.cfg.Kinesis = kinesis.New(options)
+		s.sources.client = s.cfg.Kinesis
+		if cfg.RetrievalMode == EFO {
+			s.sources.http = efo.NewHTTPClient(cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: cfg.H2C, Logger: s.log})
+		}
 	}
 	s.streams = newStreamSet(s.cfg, s.log)
 	s.control = &controlPlane{client: s.cfg.Kinesis, application: cfg.Application, multi: cfg.multi(), metrics: cfg.Metrics, log: s.log}
+	s.registrar = &registrar{
+		client: s.cfg.Kinesis, application: cfg.Application, mode: cfg.RetrievalMode, fallback: cfg.Fallback,
+		fallbackAfter: s.cfg.FallbackAfter, streams: s.streams, log: s.log,
+	}
 	s.table = &rowTable{s.cfg.Leases}
 	s.coord = s.newCoordinator()
 	s.seenRows = newRowMemory(s.cfg, s.table, s.streams, s.coord)
+	s.syncer = newSyncer(s.cfg, s.streams, s.control, s.seenRows, s.log)
+	s.janitor = &janitor{
+		streams: s.streams, control: s.control, table: s.table, seen: s.seenRows, syncer: s.syncer, coord: s.coord,
+		metrics: cfg.Metrics, log: s.log, memory: map[*stream]*cleanupMemory{},
+	}
 	return s
 }
 
@@ -140,7 +153,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 func (s *Scheduler) closeConnections() {
 	switch s.given.Kinesis.Options().HTTPClient.(type) {
 	case nil, *awshttp.BuildableClient:
-		if c, ok := s.http.(interface{ CloseIdleConnections() }); ok {
+		if c, ok := s.sources.http.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
 	}
@@ -157,12 +170,12 @@ func (s *Scheduler) validate() error {
 // prepare does everything that must succeed before work begins. The streams that
 // a tracker names are opened later, each as it can.
 func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
-	if err := s.spread(ctx); err != nil {
+	spread := startSpread{table: s.table, control: s.control, streams: s.cfg.Streams, failover: s.cfg.FailoverTime, log: s.log}
+	checksTag, err := spread.wait(ctx)
+	if err != nil {
 		return err
 	}
-	if s.cfg.RetrievalMode == EFO {
-		s.http = efo.NewHTTPClient(s.given.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: s.cfg.H2C, Logger: s.log})
-	}
+	s.registrar.trusted = !checksTag
 	streams, err := s.describeAll(ctx)
 	if err != nil {
 		return err
@@ -182,7 +195,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 		return err
 	}
 	for _, st := range streams {
-		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.register(ctx, st) }); err != nil {
+		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.registrar.register(ctx, st) }); err != nil {
 			return err
 		}
 	}
@@ -234,12 +247,12 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 	defer wg.Wait()
 	defer cancel()
 	defer end()
-	wg.Go(func() { s.syncLoop(beside) })     // ends with ctx: a worker that stops makes no more rows
-	wg.Go(func() { s.tendLoop(beside) })     // ends with ctx, and deletes none either
-	wg.Go(func() { s.registerLoop(beside) }) // ends with ctx
-	wg.Go(func() { s.trackLoop(beside, t) }) // ends with ctx
-	wg.Go(func() { s.stopLoop(beside) })     // ends with ctx, or ends it
-	wg.Go(func() { s.watch(loops) })         // ends after the coordinator, so that a stop is watched too
+	wg.Go(func() { s.syncer.loop(beside) })    // ends with ctx: a worker that stops makes no more rows
+	wg.Go(func() { s.janitor.loop(beside) })   // ends with ctx, and deletes none either
+	wg.Go(func() { s.registrar.loop(beside) }) // ends with ctx
+	wg.Go(func() { s.trackLoop(beside, t) })   // ends with ctx
+	wg.Go(func() { s.stopLoop(beside) })       // ends with ctx, or ends it
+	wg.Go(func() { s.watch(loops) })           // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {

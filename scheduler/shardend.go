@@ -40,7 +40,7 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	}
 	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
 	c.s.coord.Nudge()
-	c.s.syncSoon(c.stream)
+	c.s.syncer.request(c.stream)
 	return done
 }
 

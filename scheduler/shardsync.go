@@ -3,12 +3,14 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -17,12 +19,34 @@ import (
 // syncers is how many streams are listed at the same time.
 const syncers = 8
 
-// syncLoop compares the lease table with the streams' shards: periodically all
+// syncer makes the rows that streams lack, and decides where reading starts.
+type syncer struct {
+	streams  *streamSet
+	control  *controlPlane
+	table    *rowTable
+	seen     *rowMemory
+	claims   *claimer
+	coord    *coordinator.Coordinator
+	interval time.Duration
+	log      *slog.Logger
+
+	requests chan struct{} // wakes the loop; holds one request
+	running  bool          // the loop runs, and so does the coordinator
+}
+
+func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowMemory, log *slog.Logger) *syncer {
+	return &syncer{
+		streams: streams, control: control, table: seen.table, seen: seen, coord: seen.coord, interval: cfg.ShardSyncInterval, log: log,
+		claims: &claimer{worker: cfg.WorkerID, table: seen.table, seen: seen}, requests: make(chan struct{}, 1),
+	}
+}
+
+// loop compares the lease table with the streams' shards: periodically all
 // of them, and one when a shard of it has ended, when it has just been opened,
 // or when the last attempt failed. It ends with ctx.
-func (s *Scheduler) syncLoop(ctx context.Context) {
+func (s *syncer) loop(ctx context.Context) {
 	s.running = true
-	next := time.Now().Add(s.syncWait())
+	next := time.Now().Add(s.wait())
 	again := map[*stream]*syncRetry{}
 	for {
 		due := next
@@ -37,13 +61,13 @@ func (s *Scheduler) syncLoop(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-timer.C:
-		case <-s.resync:
+		case <-s.requests:
 			timer.Stop()
 		}
 		now := time.Now()
 		all := !now.Before(next)
 		if all {
-			next = now.Add(s.syncWait())
+			next = now.Add(s.wait())
 		}
 		streams := s.streams.all()
 		var batch []*stream
@@ -95,16 +119,16 @@ type syncRetry struct {
 	backoff *retry.Backoff
 }
 
-func (s *Scheduler) syncWait() time.Duration {
-	d := s.cfg.ShardSyncInterval
+func (s *syncer) wait() time.Duration {
+	d := s.interval
 	return d - d/5 + rand.N(2*d/5+1)
 }
 
-// syncSoon asks for a synchronisation of a stream; one that waits already is enough.
-func (s *Scheduler) syncSoon(st *stream) {
+// request asks for a synchronisation of a stream. Many requests make one.
+func (s *syncer) request(st *stream) {
 	st.wantSync()
 	select {
-	case s.resync <- struct{}{}:
+	case s.requests <- struct{}{}:
 	default:
 	}
 }
@@ -112,7 +136,7 @@ func (s *Scheduler) syncSoon(st *stream) {
 // syncAll creates the rows that are missing for the shards of some streams, and
 // returns what went wrong with each, nil included. Those whose list is incomplete
 // are listed again some moments later, all together, before that is an error.
-func (s *Scheduler) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
+func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
 	results := make(map[*stream]error, len(streams))
 	for try := 1; ; try++ {
 		var again []*stream
@@ -142,7 +166,7 @@ type syncResult struct {
 // are, so that a shard whose row another worker makes meanwhile is not planned a
 // second time with a different start. One listing of the rows, which is a scan of
 // the table, does for all streams.
-func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
+func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))
 	errs := make([]error, len(streams))
 	var wg sync.WaitGroup
@@ -159,9 +183,9 @@ func (s *Scheduler) syncOnce(ctx context.Context, streams []*stream) map[*stream
 	var listErr error
 	switch {
 	case slices.ContainsFunc(streams, func(st *stream) bool { return !st.isClaimed() }):
-		listing, listErr = s.claim(ctx, streams, lists, errs)
+		listing, listErr = s.claims.claim(ctx, streams, lists, errs)
 	case len(streams) > 0:
-		listing, listErr = s.seenRows.list(ctx, streams...)
+		listing, listErr = s.seen.list(ctx, streams...)
 	}
 	results := make(map[*stream]syncResult, len(streams))
 	for i, st := range streams {
@@ -195,7 +219,7 @@ func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 
 // syncRows creates the rows that listing lacks. It returns the rows that cannot
 // be read.
-func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, listing leases.Listing) ([]*leases.RowError, error) {
+func (s *syncer) syncRows(ctx context.Context, st *stream, list *shardList, listing leases.Listing) ([]*leases.RowError, error) {
 	created := 0
 	for round := 1; ; round++ {
 		yield := round < yieldRounds && len(listing.Bad) == 0
@@ -212,11 +236,11 @@ func (s *Scheduler) syncRows(ctx context.Context, st *stream, list *shardList, l
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
-		if listing, err = s.seenRows.list(ctx, st); err != nil {
+		if listing, err = s.seen.list(ctx, st); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.markRows(ctx, st, listing.Leases); err != nil {
+	if err := s.claims.markRows(ctx, st, listing.Leases); err != nil {
 		return listing.Bad, err
 	}
 	if err := s.settleStarts(ctx, st, list, listing.Leases); err != nil {
@@ -238,15 +262,15 @@ const yieldRounds = 20
 
 // createMissing plans and creates rows, when it yields only until one turns out
 // to exist already; complete says that it came to the end.
-func (s *Scheduler) createMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool) (created int, complete bool, err error) {
+func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool) (created int, complete bool, err error) {
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	plan, shards, err := s.seenRows.planMissing(ctx, st, list, rows)
+	plan, shards, err := s.seen.planMissing(ctx, st, list, rows)
 	if err != nil {
 		return 0, false, err
 	}
-	plan, later := s.seenRows.holdBack(plan)
+	plan, later := s.seen.holdBack(plan)
 	for _, generation := range shardsync.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {
 			made, err := s.table.createAll(ctx, rows)

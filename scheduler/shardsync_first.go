@@ -141,7 +141,7 @@ func coverageOf(shards []kcl.Shard) shardsync.Coverage {
 func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
 	todo := streams
 	err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error {
-		results := s.syncAll(ctx, todo)
+		results := s.syncer.syncAll(ctx, todo)
 		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
 		for _, st := range todo {
 			if retryable(results[st]) != tryAgain {
@@ -157,7 +157,7 @@ func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
 		return err
 	}
 	for _, st := range todo {
-		s.syncSoon(st)
+		s.syncer.request(st)
 	}
 	return nil
 }

@@ -1,10 +1,13 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
@@ -17,18 +20,29 @@ type source interface {
 	Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error]
 }
 
-// newSource is the one place that chooses how a shard is read.
-func (s *Scheduler) newSource(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) source {
-	m.SetFanOut(s.cfg.RetrievalMode == EFO)
-	if s.cfg.RetrievalMode == Polling {
-		return s.newFetcher(st, p, m)
-	}
-	return s.newFallback(st, p, m, owned, shardID)
+// sources makes the readers of shards.
+type sources struct {
+	client        *kinesis.Client
+	http          aws.HTTPClient // carries the subscriptions of enhanced fan-out
+	memory        *polling.Memory
+	mode          RetrievalMode
+	fallback      Fallback
+	fallbackAfter time.Duration
+	log           *slog.Logger
 }
 
-func (s *Scheduler) newFetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *polling.Fetcher {
+// open is the one place that chooses how a shard is read.
+func (s *sources) open(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) source {
+	m.SetFanOut(s.mode == EFO)
+	if s.mode == Polling {
+		return s.fetcher(st, p, m)
+	}
+	return newFallback(s, st, p, m, owned, shardID)
+}
+
+func (s *sources) fetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *polling.Fetcher {
 	return polling.NewFetcher(polling.Config{
-		Client:    s.cfg.Kinesis,
+		Client:    s.client,
 		StreamARN: st.id.ARN,
 		Lineage:   st.lineage,
 		Memory:    s.memory,
@@ -38,9 +52,9 @@ func (s *Scheduler) newFetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard)
 	})
 }
 
-func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool) *efo.Subscriber {
+func (s *sources) subscriber(st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool) *efo.Subscriber {
 	return efo.NewSubscriber(efo.Config{
-		Client:      s.cfg.Kinesis,
+		Client:      s.client,
 		HTTPClient:  s.http,
 		StreamARN:   st.id.ARN,
 		ConsumerARN: consumerARN,
@@ -51,22 +65,4 @@ func (s *Scheduler) newSubscriber(st *stream, consumerARN string, o kcl.ReadObse
 		Observer:    o,
 		Logger:      s.log,
 	})
-}
-
-// registerNow finds or makes the stream consumer, unless its ARN was given.
-func (s *Scheduler) registerNow(ctx context.Context, st *stream) error {
-	if arn := st.cfg.ConsumerARN; arn != "" {
-		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
-			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
-		}
-		st.setConsumer(arn)
-		return nil
-	}
-	name := cmp.Or(st.cfg.ConsumerName, s.cfg.Application)
-	arn, err := efo.Register(ctx, s.cfg.Kinesis, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: s.cfg.Application, Trusted: !s.checksTag, Logger: s.log})
-	if err != nil {
-		return err
-	}
-	st.setConsumer(arn)
-	return nil
 }

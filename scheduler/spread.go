@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -14,77 +15,83 @@ import (
 const (
 	spreadEach  = 250 * time.Millisecond // of time for each worker of a fleet, when it starts together
 	spreadMost  = 30 * time.Second
-	spreadAsk   = 5 * time.Second // how long may be spent on each look at who is there
-	tagCheckers = 2               // of a fleet, on average, ask whose the stream consumer is,
-	tagSpread   = 4 * time.Second // within so much more time: the service answers five a second
+	spreadAsk   = 5 * time.Second // limit of each listing
+	tagCheckers = 2               // workers of a fleet, on average, that check who owns the stream consumer
+	tagSpread   = 4 * time.Second // added to their time: the service answers five such calls a second
 
-	// listening is for how long a worker listens at most before it knows whether
-	// others start with it.
-	listening = 1500 * time.Millisecond
-	// smallFleet is how many workers are told apart without listening.
-	smallFleet = int(listening / spreadEach)
+	// watchTime is how long a worker watches the table at most.
+	watchTime = 1500 * time.Millisecond
+	// smallFleet is how many workers start without watching the table.
+	smallFleet = int(watchTime / spreadEach)
 )
 
-// spread keeps the workers of a fleet that starts together within what the service's
-// control plane takes in a second: twenty descriptions of a stream for a whole
-// account. Only a worker that finds others on its way waits for its turn.
+// startSpread keeps the workers of a fleet that starts together within the limits of the
+// service's control plane: twenty descriptions of a stream a second for an account.
+// Only a worker that finds others starting waits.
 //
-// How many workers start is not known: the table shows how many there may be, and a
-// new table not even that. So a worker listens to the table for a random while. Those
-// times are drawn so that few workers, of however many, have a short one. The first
-// of them find nobody and go. The others see in the table that somebody has come.
-func (s *Scheduler) spread(ctx context.Context) error {
-	before, ok := s.look(ctx)
-	if !ok {
-		s.checksTag = true
-		return ctx.Err()
-	}
-	if before.workers > smallFleet {
-		alone, err := s.listen(ctx, before)
-		if alone || err != nil {
-			s.checksTag = true
-			return err
-		}
-	}
-	wait, checksTag := turn(before.workers)
-	s.checksTag = checksTag
-	if wait > 0 {
-		s.log.DebugContext(ctx, "worker waits its turn to start", "workers", before.workers, "wait", wait)
-	}
-	return retry.Sleep(ctx, wait)
+// The number of workers that start is not known. The table shows how many there may be,
+// and a new table not even that. So a worker watches the table for a random time. The
+// times are drawn so that few workers, of however many, have a short one. The first of
+// them see no other worker and start. The others see a change in the table.
+type startSpread struct {
+	table    *rowTable
+	control  *controlPlane
+	streams  []StreamConfig
+	failover time.Duration
+	log      *slog.Logger
 }
 
-// listen finds out whether this worker may go at once: nobody starts with it, or the
-// others of the fleet are at work already.
-func (s *Scheduler) listen(ctx context.Context, before sight) (goes bool, err error) {
+// wait returns when this worker may start. checksTag says whether it is one of those
+// that check who owns the stream consumer.
+func (s *startSpread) wait(ctx context.Context) (checksTag bool, err error) {
+	before, ok := s.observe(ctx)
+	if !ok {
+		return true, ctx.Err()
+	}
+	if before.workers > smallFleet {
+		alone, err := s.watch(ctx, before)
+		if alone || err != nil {
+			return true, err
+		}
+	}
+	delay, checksTag := drawStart(before.workers)
+	if delay > 0 {
+		s.log.DebugContext(ctx, "worker waits its turn to start", "workers", before.workers, "wait", delay)
+	}
+	return checksTag, retry.Sleep(ctx, delay)
+}
+
+// watch tells whether this worker may start at once: no other worker starts, or the
+// others of the fleet work already.
+func (s *startSpread) watch(ctx context.Context, before tableView) (alone bool, err error) {
 	begun := time.Now()
-	if before.telling() {
-		if err := retry.Sleep(ctx, patienceOf(before.workers)); err != nil {
+	if before.showsStarts() {
+		if err := retry.Sleep(ctx, drawWatch(before.workers)); err != nil {
 			return false, err
 		}
-		now, ok := s.look(ctx)
+		now, ok := s.observe(ctx)
 		if !ok || now.sameAs(before) {
 			return true, ctx.Err()
 		}
 	}
-	if err := retry.Sleep(ctx, listening-time.Since(begun)); err != nil {
+	if err := retry.Sleep(ctx, watchTime-time.Since(begun)); err != nil {
 		return false, err
 	}
-	now, ok := s.look(ctx)
-	return !ok || now.runs(before, time.Since(begun), s.cfg.FailoverTime), ctx.Err()
+	now, ok := s.observe(ctx)
+	return !ok || now.working(before, time.Since(begun), s.failover), ctx.Err()
 }
 
 // patienceOf draws for how long a worker listens. The number of workers whose time
 // has come grows e-fold in each equal part of the time. So the first of any number
 // goes some moments before the second. A quarter of a worker does not listen at all.
-func patienceOf(workers int) time.Duration {
+func drawWatch(workers int) time.Duration {
 	part := 1 + math.Log(1-rand.Float64())/math.Log(4*float64(workers))
-	return time.Duration(max(0, part) * float64(listening))
+	return time.Duration(max(0, part) * float64(watchTime))
 }
 
-// turn draws when a worker of a fleet begins, and whether it is one of those that
-// ask whose the stream consumer is.
-func turn(workers int) (wait time.Duration, checksTag bool) {
+// drawStart draws when a worker of a fleet starts, and whether it checks who owns the
+// stream consumer.
+func drawStart(workers int) (wait time.Duration, checksTag bool) {
 	checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
 	if workers <= 1 {
 		return 0, checksTag
@@ -96,24 +103,23 @@ func turn(workers int) (wait time.Duration, checksTag bool) {
 	return rand.N(within), checksTag
 }
 
-// sight is what the table shows of the workers that may be there.
-type sight struct {
-	// workers is how many there may be: those that the table names as owners now, or
-	// as the last. A new table names none; then two for three shards are taken for
-	// likely.
+// tableView is what the lease table shows of the workers that may exist.
+type tableView struct {
+	// workers counts the names in the table of present and last owners. For a new table
+	// it is a guess: two workers for three shards.
 	workers int
 	rows    map[string]leases.Lease
 }
 
-// look returns what the table shows; false when it cannot be told.
-func (s *Scheduler) look(ctx context.Context) (sight, bool) {
+// observe lists the table. It returns false when the number of workers is not known.
+func (s *startSpread) observe(ctx context.Context) (tableView, bool) {
 	ctx, cancel := context.WithTimeout(ctx, spreadAsk)
 	defer cancel()
-	listing, err := s.cfg.Leases.List(ctx)
+	listing, err := s.table.List(ctx)
 	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
-		return sight{}, false
+		return tableView{}, false
 	}
-	seen := sight{rows: make(map[string]leases.Lease, len(listing.Leases))}
+	seen := tableView{rows: make(map[string]leases.Lease, len(listing.Leases))}
 	names := map[string]bool{}
 	for _, l := range listing.Leases {
 		seen.rows[l.Key] = l
@@ -125,7 +131,7 @@ func (s *Scheduler) look(ctx context.Context) (sight, bool) {
 	if len(seen.rows) > 0 {
 		return seen, true
 	}
-	open, err := s.control.openShards(ctx, s.cfg.Streams)
+	open, err := s.control.openShards(ctx, s.streams)
 	seen.workers = open * 2 / 3
 	return seen, err == nil
 }
@@ -138,10 +144,9 @@ func lastOwner(l leases.Lease) string {
 	return l.NativeOwner
 }
 
-// telling says whether a worker that starts would soon change something that others
-// see: it makes the first row, or takes a free lease. The leases of workers that
-// were killed change only once they expire, which nobody has to hurry for.
-func (v sight) telling() bool {
+// showsStarts tells whether a worker that starts soon changes the table: it makes the
+// first row, or takes a free lease. Leases of killed workers change only when they expire.
+func (v tableView) showsStarts() bool {
 	for _, l := range v.rows {
 		if l.Owner == "" && !l.Finished() {
 			return true
@@ -151,12 +156,12 @@ func (v sight) telling() bool {
 }
 
 // sameAs tells whether nobody has written to a lease since before.
-func (v sight) sameAs(before sight) bool {
+func (v tableView) sameAs(before tableView) bool {
 	return len(v.rows) == len(before.rows) && v.active(before) == 0
 }
 
 // active counts the workers that renewed a lease, or took one, since before.
-func (v sight) active(before sight) int {
+func (v tableView) active(before tableView) int {
 	names := map[string]bool{}
 	for key, l := range v.rows {
 		if was, ok := before.rows[key]; l.Owner != "" && (!ok || l.Counter != was.Counter || l.Owner != was.Owner) {
@@ -166,10 +171,10 @@ func (v sight) active(before sight) int {
 	return len(names)
 }
 
-// runs tells whether the workers that the table named before are at work. Each
-// renews its leases every third of failover, so in a shorter time a part of them is seen to.
-// A quarter of that part is enough, as the others have more than one lease, or none now.
-func (v sight) runs(before sight, since, failover time.Duration) bool {
+// working tells whether the workers that the table named before work. Each renews its
+// leases every third of failover, so a shorter time shows only a part of them. A quarter
+// of that part is enough: workers have more than one lease, or none now.
+func (v tableView) working(before tableView, since, failover time.Duration) bool {
 	seen := min(1, 3*since.Seconds()/failover.Seconds())
 	return len(before.rows) > 0 && float64(v.active(before)) >= max(1, seen*float64(before.workers)/4)
 }

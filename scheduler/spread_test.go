@@ -18,7 +18,7 @@ func TestP06FewAskForTagsAtOnce(t *testing.T) {
 		for range trials {
 			var asks []time.Duration
 			for range workers {
-				if wait, checks := turn(workers * 2 / 3); checks {
+				if wait, checks := drawStart(workers * 2 / 3); checks {
 					asks = append(asks, wait)
 				}
 			}

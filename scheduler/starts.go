@@ -16,7 +16,7 @@ import (
 // do not say it: the next process would decide otherwise, see [shardsync.PlanStarts].
 // It tells once that the configured initial position is not where the application
 // began.
-func (s *Scheduler) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
+func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
 	if began := shardsync.StreamOrigin(rows, initial, opt); st.setOrigin(began) {
 		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream elsewhere, and goes on from its checkpoints",
@@ -54,11 +54,11 @@ func urgent(u leases.Update) int {
 }
 
 // writeStarts makes some writes at the same time.
-func (s *Scheduler) writeStarts(ctx context.Context, some []leases.Update) (conflicts int, err error) {
+func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflicts int, err error) {
 	errs := make([]error, len(some))
 	var wg sync.WaitGroup
 	for i, u := range some {
-		wg.Go(func() { errs[i] = s.cfg.Leases.Update(ctx, u) }) // ends with the call
+		wg.Go(func() { errs[i] = s.table.Update(ctx, u) }) // ends with the call
 	}
 	wg.Wait()
 	for i, e := range errs {

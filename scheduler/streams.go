@@ -70,6 +70,31 @@ func (st *stream) setConsumer(arn string) {
 	st.consumerARN, st.refused, st.register = arn, nil, schedule{}
 }
 
+// refuse records why the stream has no consumer, unless its consumer is no longer was.
+func (st *stream) refuse(was string, err error) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.consumerARN != was {
+		return false
+	}
+	st.consumerARN, st.refused = "", err
+	st.register.failed(time.Now())
+	return true
+}
+
+// refusal says why there is no stream consumer; nil when there is one.
+func (st *stream) refusal() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.refused
+}
+
+func (st *stream) registerDue() time.Time {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.register.due
+}
+
 // err says why the stream is not read any more; nil while it is.
 func (st *stream) err() error {
 	st.mu.Lock()

@@ -351,7 +351,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	if st.replaces(rows) {
 		t.s.log.WarnContext(ctx, "a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream", "stream", st.label)
 	}
-	if err := t.s.register(ctx, st); err != nil {
+	if err := t.s.registrar.register(ctx, st); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -364,6 +364,6 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		old.metrics.Close()
 	}
 	t.s.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
-	t.s.syncSoon(st)
+	t.s.syncer.request(st)
 	return nil
 }

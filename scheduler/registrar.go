@@ -1,0 +1,116 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/retry"
+)
+
+// errRegistering is the cause when a registration takes longer than FallbackAfter.
+var errRegistering = errors.New("the stream consumer could not be registered in time")
+
+// registrar registers the stream consumers of enhanced fan-out. It is safe for
+// concurrent use.
+type registrar struct {
+	client        *kinesis.Client
+	application   string
+	mode          RetrievalMode
+	fallback      Fallback
+	fallbackAfter time.Duration
+	streams       *streamSet
+	trusted       bool // the consumer's owner is not checked; set before the first registration
+	log           *slog.Logger
+}
+
+// register finds or makes the stream consumer. If polling can take its place, a failure
+// is no error: the stream's shards are polled, and loop tries again.
+func (r *registrar) register(ctx context.Context, st *stream) error {
+	if r.mode != EFO {
+		return nil
+	}
+	if r.fallback == FallbackOff {
+		return r.registerNow(ctx, st)
+	}
+	before := st.consumer()
+	bounded, cancel := context.WithTimeoutCause(ctx, r.fallbackAfter, errRegistering)
+	defer cancel()
+	err := r.registerNow(bounded, st)
+	if err == nil || ctx.Err() != nil || !registrationAvoidable(err) {
+		return err
+	}
+	if st.refuse(before, err) {
+		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.registerDue())
+	}
+	return nil
+}
+
+// registerNow finds or makes the stream consumer, unless its ARN was given.
+func (r *registrar) registerNow(ctx context.Context, st *stream) error {
+	if arn := st.cfg.ConsumerARN; arn != "" {
+		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
+			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
+		}
+		st.setConsumer(arn)
+		return nil
+	}
+	name := cmp.Or(st.cfg.ConsumerName, r.application)
+	arn, err := efo.Register(ctx, r.client, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: r.application, Trusted: r.trusted, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	st.setConsumer(arn)
+	return nil
+}
+
+// registerAgain finds or makes a stream consumer in place of used, unless somebody
+// else has.
+func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) error {
+	if st.consumer() != used {
+		return nil
+	}
+	err := r.register(ctx, st)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.log.ErrorContext(ctx, "stream consumer cannot be registered again", "stream", st.label, "err", err)
+	if r.fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
+		st.refuse(used, err) // the shard was being read: it is polled, whatever the reason
+	}
+	return err
+}
+
+// registrationAvoidable tells whether a registration failed for a reason that polling
+// avoids.
+func registrationAvoidable(err error) bool {
+	return errors.Is(err, kcl.ErrAccessDenied) || errors.Is(err, efo.ErrTooManyConsumers) || errors.Is(err, efo.ErrConsumerNotReady) ||
+		errors.Is(err, errRegistering) || awserr.Is(err, "LimitExceededException", "UnknownOperationException")
+}
+
+// loop registers the missing consumers of streams that are polled instead. It ends with
+// ctx. The shards of such a stream change to fan-out when their own probes are due.
+func (r *registrar) loop(ctx context.Context) {
+	if r.mode != EFO || r.fallback == FallbackOff {
+		return
+	}
+	for retry.Sleep(ctx, trialTime) == nil {
+		for _, st := range r.streams.all() {
+			if st.refusal() == nil || st.err() != nil || time.Now().Before(st.registerDue()) {
+				continue
+			}
+			if err := r.register(ctx, st); err != nil && ctx.Err() == nil {
+				st.refuse("", err)
+				r.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.label, "err", err)
+			}
+		}
+	}
+}
