@@ -120,7 +120,7 @@ func (s *Scheduler) CaughtUp() bool {
 	if phase, _ := s.status.phase(); phase != phaseRunning {
 		return false
 	}
-	if len(s.tracked.status(s.cfg.RetrievalMode)) > 0 {
+	if len(s.tracker.tracked.status(s.cfg.RetrievalMode)) > 0 {
 		return false
 	}
 	for _, st := range s.streams.all() {
@@ -149,7 +149,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 		if st == nil || consumers[row.Key] != nil {
 			continue
 		}
-		if owner := row.ActualOwner(); !row.Finished() && !s.passedTarget(row) && (owner == "" || owner == s.cfg.WorkerID) {
+		if owner := row.ActualOwner(); !row.Finished() && !s.tip.reached(row) && (owner == "" || owner == s.cfg.WorkerID) {
 			return false
 		}
 		for _, child := range row.Children { // made before their parent's end was written

@@ -248,9 +248,9 @@ func (c *consumer) report() checkpoint.Report {
 
 // warnUncheckpointed tells, every ten minutes, of a shard that delivers and
 // never checkpoints. The watchdog calls it.
-func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time) {
+func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallTimeout time.Duration) {
 	r := c.report()
-	if c.progress.blocked(now, c.s.cfg.StallTimeout) {
+	if c.progress.blocked(now, stallTimeout) {
 		return // the processor has not come back: to checkpoint is not what it lacks
 	}
 	if c.s.cfg.CheckpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {

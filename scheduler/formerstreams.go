@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
 )
 
 // FormerStreamsDeletion says which leases of former streams are deleted.
@@ -84,36 +88,50 @@ func (f FormerStreams) validate() error {
 	return nil
 }
 
-// cleanUp deletes the leases of former streams, if that is the policy.
-func (t *tracker) cleanUp(ctx context.Context) {
-	policy := t.s.cfg.FormerStreams
-	// Nothing is deleted on the word of an old list or view, nor of an empty
-	// list, which is a mistake more often than not.
-	if policy.Deletion == NoDeletion || !t.fresh || len(t.list) == 0 || t.s.coord.Err() != nil {
+// formerCleaner deletes the leases of former streams, if that is the policy. It belongs to
+// the goroutine of the tracker.
+type formerCleaner struct {
+	policy      FormerStreams
+	wait        time.Duration
+	application string
+	streams     *streamSet
+	table       *rowTable
+	coord       *coordinator.Coordinator
+	metrics     *metrics.Metrics
+	log         *slog.Logger
+
+	watch     shardsync.FormerWatch
+	providing question
+}
+
+// cleanUp deletes the leases that are due. absent names streams of the list that are not
+// open yet.
+func (f *formerCleaner) cleanUp(ctx context.Context, absent map[string]bool) {
+	if f.policy.Deletion == NoDeletion || f.coord.Err() != nil {
 		return
 	}
-	former, err := t.formerRows(ctx, t.s.coord.Leases())
+	former, err := f.formerRows(ctx, f.coord.Leases(), absent)
 	if err != nil {
 		if ctx.Err() == nil {
-			t.s.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
+			f.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
 		}
 		return
 	}
-	due := t.former.Note(time.Now(), former, max(policy.Wait, 3*t.s.cfg.FailoverTime))
+	due := f.watch.Note(time.Now(), former, f.wait)
 	for _, rows := range due {
-		t.delete(ctx, rows)
+		f.delete(ctx, rows)
 	}
-	t.s.cfg.Metrics.SetFormerStreams(t.former.Streams())
+	f.metrics.SetFormerStreams(f.watch.Streams())
 }
 
-// formerRows picks the rows of streams that are not read any more.
-func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases.Lease, error) {
-	policy := t.s.cfg.FormerStreams
+// formerRows selects the rows of streams that are not read any more. An absent stream may
+// be any stream of its name.
+func (f *formerCleaner) formerRows(ctx context.Context, rows []leases.Lease, absent map[string]bool) ([]leases.Lease, error) {
 	provided := map[string]bool{}
-	if policy.Deletion == ProvidedListDeferredDeletion {
+	if f.policy.Deletion == ProvidedListDeferredDeletion {
 		var ids []kcl.StreamIdentifier
-		err := t.providing.answer(ctx, func(ctx context.Context) (err error) {
-			ids, err = policy.Provided(ctx)
+		err := f.providing.ask(ctx, func(ctx context.Context) (err error) {
+			ids, err = f.policy.Provided(ctx)
 			return err
 		})
 		if err != nil {
@@ -124,40 +142,33 @@ func (t *tracker) formerRows(ctx context.Context, rows []leases.Lease) ([]leases
 		}
 	}
 	current, regions := map[string]bool{}, map[string]bool{"": true}
-	for _, st := range t.s.streams.all() {
+	for _, st := range f.streams.all() {
 		current[st.label], regions[st.marks.StreamARN] = true, true
 	}
 	// Other workers of the application may read the streams of another region.
 	foreign := func(l leases.Lease) bool {
-		return (l.Application != "" && l.Application != t.s.cfg.Application) || !regions[l.StreamARN]
+		return (l.Application != "" && l.Application != f.application) || !regions[l.StreamARN]
 	}
-	// Which stream an absent one is, is not known yet: every one of its name may be.
-	unknown := map[string]bool{}
-	t.s.tracked.mu.Lock()
-	for _, a := range t.s.tracked.absent {
-		unknown[a.cfg.identifier().Name] = true
-	}
-	t.s.tracked.mu.Unlock()
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
 		id, err := kcl.ParseStreamIdentifier(l.Stream)
-		return err != nil || foreign(l) || current[l.Stream] || unknown[id.Name] || (policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
+		return err != nil || foreign(l) || current[l.Stream] || absent[id.Name] || (f.policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
 	}), nil
 }
 
 // delete deletes the leases of one former stream until one turns out to have
 // changed: then somebody reads the stream after all.
-func (t *tracker) delete(ctx context.Context, rows []leases.Lease) {
-	log := t.s.log.With("stream", rows[0].Stream)
+func (f *formerCleaner) delete(ctx context.Context, rows []leases.Lease) {
+	log := f.log.With("stream", rows[0].Stream)
 	for i, row := range rows {
-		err := t.s.cfg.Leases.Delete(ctx, row, untouched)
+		err := f.table.Delete(ctx, row, untouched)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
-			t.former.Forget(row.Stream)
+			f.watch.Forget(row.Stream)
 			log.InfoContext(ctx, "a lease of a former stream has changed, none is deleted now", "lease", row.Key, "deleted", i)
 			return
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				t.s.cfg.Metrics.LeaseStoreError("delete")
+				f.metrics.LeaseStoreError("delete")
 				log.WarnContext(ctx, "leases of a former stream cannot be deleted, trying again", "lease", row.Key, "deleted", i, "err", err)
 			}
 			return

@@ -10,9 +10,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// orphans knows since when each lease of the table has not been renewed: a lease
-// that nobody renews is a shard that nobody reads. A lease that is taken again and
-// again, and never renewed, is one of these.
+// orphans knows since when each lease of the table has not been renewed. Nobody reads the
+// shard of such a lease. A lease that is taken again and again, and never renewed, counts
+// as not renewed.
 type orphans struct {
 	mu    sync.Mutex // guards the fields below
 	rows  map[string]orphan
@@ -25,12 +25,13 @@ type orphan struct {
 	since  time.Time // when the row was first seen, or last seen to be renewed or checkpointed
 	change time.Time // when its owner or counter was last seen to change
 	steady time.Time // since when one owner has changed it without a break
-	// excused: an outage was not counted. Each row gets that once, or a table that
-	// can be listed now and then would hide it for ever.
+	// excused: the time of an outage was not counted. Each row is excused once, or a table
+	// that can be listed now and then would hide the row for ever.
 	excused bool
 }
 
-func (o *orphans) note(now time.Time, st *stream, row leases.Lease, failover time.Duration) {
+// observe records a row of the last listing.
+func (o *orphans) observe(now time.Time, st *stream, row leases.Lease, failover time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if row.Finished() {
@@ -69,8 +70,8 @@ func (o *orphans) keep(keys map[string]bool) {
 	maps.DeleteFunc(o.rows, func(key string, _ orphan) bool { return !keys[key] })
 }
 
-// readable takes in whether the table could be listed. While it could not,
-// nothing is known about any row, and afterwards everybody is late.
+// readable records whether the table could be listed. During an outage nothing is known
+// of any row, and after it every row looks late.
 func (o *orphans) readable(now time.Time, err error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +91,7 @@ func (o *orphans) readable(now time.Time, err error) bool {
 	return true
 }
 
-// storeTrouble tells that the table has not been listed for limit.
+// storeTrouble returns an error if the table could not be listed for limit.
 func (o *orphans) storeTrouble(now time.Time, limit time.Duration) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

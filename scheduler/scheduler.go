@@ -34,20 +34,15 @@ type Scheduler struct {
 
 	status    phases
 	consumers registry
-	orphans   orphans
-	waits     waits
-	tracked   tracked
-
-	standstills standstills
-
-	target time.Time // of Config.StopAtTip, set before the first lease is taken; zero without
-	end    func()    // ends Run without an error
 
 	streams   *streamSet
 	table     *rowTable
 	seenRows  *rowMemory
 	syncer    *syncer
 	janitor   *janitor
+	watchdog  *watchdog
+	tip       *tipStop
+	tracker   *tracker
 	control   *controlPlane
 	registrar *registrar
 	sources   *sources
@@ -87,13 +82,35 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	}
 	s.table = &rowTable{s.cfg.Leases}
 	s.coord = s.newCoordinator()
+	s.tip = &tipStop{streams: s.streams, table: s.table, coord: s.coord, consumers: &s.consumers, log: s.log}
 	s.seenRows = newRowMemory(s.cfg, s.table, s.streams, s.coord)
 	s.syncer = newSyncer(s.cfg, s.streams, s.control, s.seenRows, s.log)
 	s.janitor = &janitor{
 		streams: s.streams, control: s.control, table: s.table, seen: s.seenRows, syncer: s.syncer, coord: s.coord,
 		metrics: cfg.Metrics, log: s.log, memory: map[*stream]*cleanupMemory{},
 	}
+	s.tracker = s.newTracker()
+	s.watchdog = &watchdog{
+		streams: s.streams, coord: s.coord, consumers: &s.consumers, seen: s.seenRows, tip: s.tip,
+		failover: s.cfg.FailoverTime, stallTimeout: s.cfg.StallTimeout, syncInterval: s.cfg.ShardSyncInterval, log: s.log,
+	}
 	return s
+}
+
+func (s *Scheduler) newTracker() *tracker {
+	where := "Config.Streams"
+	if s.cfg.StreamTracker != nil {
+		where = "Config.StreamTracker"
+	}
+	return &tracker{
+		function: s.cfg.StreamTracker, interval: s.cfg.StreamRefreshInterval, validate: s.cfg.validateStreams,
+		streams: s.streams, control: s.control, registrar: s.registrar, syncer: s.syncer, table: s.table, coord: s.coord, metrics: s.cfg.Metrics, log: s.log,
+		list: s.cfg.Streams, where: where, current: true,
+		former: &formerCleaner{
+			policy: s.cfg.FormerStreams, wait: max(s.cfg.FormerStreams.Wait, 3*s.cfg.FailoverTime), application: s.cfg.Application,
+			streams: s.streams, table: s.table, coord: s.coord, metrics: s.cfg.Metrics, log: s.log,
+		},
+	}
 }
 
 // Run works until ctx ends, and then stops gracefully: no more leases are
@@ -130,18 +147,17 @@ func (s *Scheduler) run(ctx context.Context) error {
 	work, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	s.streams.fail = func(err error) { fail(&failure{err}) }
-	s.end = func() { fail(errReadToTip) }
+	s.tip.end = func() { fail(errReadToTip) }
 
 	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
 	defer s.closeConnections()
-	t := newTracker(s)
-	if err := s.prepare(work, t); err != nil {
+	if err := s.prepare(work); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it was ready
 		}
 		return err
 	}
-	err := s.work(work, t)
+	err := s.work(work)
 	if f, ok := errors.AsType[*failure](context.Cause(work)); ok {
 		return errors.Join(f.error, err) // also when ctx has ended since
 	}
@@ -169,7 +185,7 @@ func (s *Scheduler) validate() error {
 
 // prepare does everything that must succeed before work begins. The streams that
 // a tracker names are opened later, each as it can.
-func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
+func (s *Scheduler) prepare(ctx context.Context) error {
 	spread := startSpread{table: s.table, control: s.control, streams: s.cfg.Streams, failover: s.cfg.FailoverTime, log: s.log}
 	checksTag, err := spread.wait(ctx)
 	if err != nil {
@@ -180,7 +196,7 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 	if err != nil {
 		return err
 	}
-	if err := s.persist(ctx, "ask the stream tracker", t.ask); err != nil {
+	if err := s.persist(ctx, "ask the stream tracker", s.tracker.refresh); err != nil {
 		return err
 	}
 	if err := s.persist(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
@@ -199,8 +215,10 @@ func (s *Scheduler) prepare(ctx context.Context, t *tracker) error {
 			return err
 		}
 	}
-	if err := s.aim(streams); err != nil {
-		return err
+	if s.cfg.StopAtTip {
+		if err := s.tip.aim(streams); err != nil {
+			return err
+		}
 	}
 	s.streams.set(streams)
 	return nil
@@ -221,7 +239,7 @@ func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
 			st := s.streams.of(row)
-			return st != nil && st.accepts(row) && !s.passedTarget(row)
+			return st != nil && st.accepts(row) && !s.tip.reached(row)
 		},
 		Consume:   s.consume,
 		WallClock: func() time.Time { return s.wall() },
@@ -240,7 +258,7 @@ func (s *Scheduler) sensor() func() (float64, bool) {
 }
 
 // work runs the coordinator and the loops beside it, and joins them.
-func (s *Scheduler) work(ctx context.Context, t *tracker) error {
+func (s *Scheduler) work(ctx context.Context) error {
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	beside, end := context.WithCancel(ctx) // the coordinator may end before ctx, with an error
 	var wg sync.WaitGroup
@@ -250,9 +268,9 @@ func (s *Scheduler) work(ctx context.Context, t *tracker) error {
 	wg.Go(func() { s.syncer.loop(beside) })    // ends with ctx: a worker that stops makes no more rows
 	wg.Go(func() { s.janitor.loop(beside) })   // ends with ctx, and deletes none either
 	wg.Go(func() { s.registrar.loop(beside) }) // ends with ctx
-	wg.Go(func() { s.trackLoop(beside, t) })   // ends with ctx
-	wg.Go(func() { s.stopLoop(beside) })       // ends with ctx, or ends it
-	wg.Go(func() { s.watch(loops) })           // ends after the coordinator, so that a stop is watched too
+	wg.Go(func() { s.tracker.loop(beside) })   // ends with ctx
+	wg.Go(func() { s.tip.loop(beside) })       // ends with ctx, or ends it
+	wg.Go(func() { s.watchdog.loop(loops) })   // ends after the coordinator, so that a stop is watched too
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {

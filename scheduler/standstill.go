@@ -12,8 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fewBreaks is how often a shard's work may break off, with nothing open and
-// nothing failing, before that alone is told.
+// fewBreaks is how often a shard's work may break off without open records and without
+// failures before it is reported.
 const fewBreaks = 3
 
 // standstills remembers shards whose work breaks off and begins again at the same
@@ -44,7 +44,7 @@ type standstill struct {
 	held  time.Time // since when
 }
 
-// broke notes that the work on a shard has broken off with cause.
+// broke records that the work on a shard has broken off with cause.
 func (s *standstills) broke(now time.Time, c *consumer, cause error) {
 	ck := c.report()
 	at := ck.Last
@@ -83,18 +83,18 @@ func (s *standstills) broke(now time.Time, c *consumer, cause error) {
 	}
 }
 
-// look forgets a shard when its checkpoint has moved, or when one worker has held
-// it without a break for limit: that worker can tell by itself how the shard does.
-// own is this worker's consumer, or nil.
-func (s *standstills) look(now time.Time, row leases.Lease, own *consumer, limit time.Duration) {
+// observe forgets a shard when its checkpoint has moved, or when one worker has held its
+// lease for limit without a break: that worker can judge the shard by itself. consumer
+// is this worker's, or nil.
+func (s *standstills) observe(now time.Time, row leases.Lease, consumer *consumer, limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.byKey[row.Key]
 	if st == nil {
 		return
 	}
-	if own != nil {
-		if at := own.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(own.begun) >= limit && now.Sub(st.last) >= limit {
+	if consumer != nil {
+		if at := consumer.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(consumer.begun) >= limit && now.Sub(st.last) >= limit {
 			delete(s.byKey, row.Key)
 		}
 		return
@@ -130,8 +130,8 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 	defer s.mu.Unlock()
 	var out []*StallError
 	for key, st := range s.byKey {
-		if own := consumers[key]; own != nil {
-			if at := own.report().Last; !at.IsZero() && at != st.checkpoint {
+		if consumer := consumers[key]; consumer != nil {
+			if at := consumer.report().Last; !at.IsZero() && at != st.checkpoint {
 				continue
 			}
 		}
@@ -146,15 +146,15 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 	return out
 }
 
-// brokeOff notes that the work of a processor, or the wait for the parents, has
-// ended before its time. A shutdown that took too long is no such end.
+// brokeOff records that the work of a processor, or the wait for the parents, ended
+// because the lease was lost. A shutdown that took too long is no such end.
 func (c *consumer) brokeOff(ctx context.Context) {
 	if cause := context.Cause(ctx); errors.Is(cause, kcl.ErrLeaseLost) {
-		c.s.standstills.broke(time.Now(), c, cause)
+		c.s.watchdog.standstills.broke(time.Now(), c, cause)
 	}
 }
 
-// troubled tells what fails now, and since when.
+// troubled returns what fails now, and since when.
 func (p *progress) troubled() (Layer, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -97,7 +97,7 @@ func (s *Scheduler) Status() Status {
 	out.Phase, out.Detail = s.status.phase()
 	streams := s.streams.all()
 	if len(streams) == 0 {
-		out.Streams = s.tracked.status(s.cfg.RetrievalMode)
+		out.Streams = s.tracker.tracked.status(s.cfg.RetrievalMode)
 		return out
 	}
 	var rows rowsByStream
@@ -109,7 +109,7 @@ func (s *Scheduler) Status() Status {
 		taken[c.stream] = append(taken[c.stream], c)
 	}
 	stalled := map[string]Layer{}
-	for _, st := range s.stalls(time.Now()) {
+	for _, st := range s.watchdog.stalls(time.Now()) {
 		stalled[st.LeaseKey] = st.Layer
 	}
 	for _, st := range streams {
@@ -134,7 +134,7 @@ func (s *Scheduler) Status() Status {
 	slices.SortFunc(out.Streams, func(a, b StreamStatus) int {
 		return cmp.Or(cmp.Compare(a.Stream.Name, b.Stream.Name), cmp.Compare(a.Stream.String(), b.Stream.String()))
 	})
-	out.Streams = append(out.Streams, s.tracked.status(s.cfg.RetrievalMode)...)
+	out.Streams = append(out.Streams, s.tracker.tracked.status(s.cfg.RetrievalMode)...)
 	return out
 }
 

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/retry"
-	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
 )
 
 // StreamTracker returns the streams that the application reads now
@@ -59,7 +60,7 @@ func (c StreamConfig) key() string {
 	return c.Name
 }
 
-// tracked is what is known about the list of streams beside those that are read.
+// tracked is what Status and Healthy report of the list, besides the streams that are read.
 type tracked struct {
 	mu     sync.Mutex // guards the fields below
 	asking streak     // failures of the tracker
@@ -73,7 +74,7 @@ type absentee struct {
 	streak
 }
 
-// trouble is what Healthy tells about the list.
+// trouble is what Healthy reports of the list.
 func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +83,7 @@ func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 		errs = append(errs, fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w", t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
 	}
 	for _, a := range t.absent {
-		// The old one says that it was deleted, and not that there is another now.
+		// The old stream reports its deletion, but not that a new one exists.
 		silent := a.old == nil || errors.Is(a.err, kcl.ErrStreamRecreated)
 		if silent && a.err != nil && (retryable(a.err) == giveUp || now.Sub(a.since) >= limit) {
 			errs = append(errs, fmt.Errorf("scheduler: %s is not read yet: %w", a.cfg.resource(), a.err))
@@ -105,28 +106,49 @@ func (t *tracked) status(mode RetrievalMode) []StreamStatus {
 	return out
 }
 
-// tracker keeps the streams that are read in step with the list. It belongs to
-// the goroutine of trackLoop.
-type tracker struct {
-	s      *Scheduler
-	list   []StreamConfig
-	where  string // the list's name in errors
-	fresh  bool   // list is what the tracker said last
-	former shardsync.FormerWatch
-
-	asking, providing question
+// names returns the names of the streams that could not be opened.
+func (t *tracked) names() map[string]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := map[string]bool{}
+	for _, a := range t.absent {
+		names[a.cfg.identifier().Name] = true
+	}
+	return names
 }
 
-// question is a function of the user's that tells something.
-type question struct{ running chan struct{} } // closed when a call that was left behind has returned
+// tracker keeps the streams that are read in step with the list of streams. It belongs to
+// the goroutine of loop, except for tracked.
+type tracker struct {
+	function  StreamTracker // nil: the list is Config.Streams
+	interval  time.Duration
+	validate  func(where string, list []StreamConfig) []error
+	streams   *streamSet
+	control   *controlPlane
+	registrar *registrar
+	syncer    *syncer
+	table     *rowTable
+	coord     *coordinator.Coordinator
+	metrics   *metrics.Metrics
+	log       *slog.Logger
+	former    *formerCleaner
+	tracked   tracked
 
-// errNoAnswer says that a function was left behind and has not returned yet.
+	list    []StreamConfig
+	where   string // names the list in errors
+	current bool   // list is the last answer of the tracker function
+	asking  question
+}
+
+// question is a function of the user's that is asked again and again.
+type question struct{ running chan struct{} } // closed when a call that was left behind returns
+
+// errNoAnswer says that the function was left behind and has not returned yet.
 var errNoAnswer = fmt.Errorf("it has not returned in %s: %w", trackTimeout, context.DeadlineExceeded)
 
-// answer calls f, for trackTimeout at most. A call that does not heed its
-// context is left behind, so that health can tell and a stop needs not wait;
-// until it returns, there is no other one.
-func (q *question) answer(ctx context.Context, f func(ctx context.Context) error) error {
+// ask calls f, for trackTimeout at most. A call that ignores its context is left behind:
+// Healthy reports it, and a stop does not wait. Until it returns there is no other call.
+func (q *question) ask(ctx context.Context, f func(ctx context.Context) error) error {
 	if q.running != nil {
 		select {
 		case <-q.running:
@@ -138,7 +160,7 @@ func (q *question) answer(ctx context.Context, f func(ctx context.Context) error
 	call, cancel := context.WithTimeout(ctx, trackTimeout)
 	done := make(chan struct{})
 	var err error
-	go func() { // ends when f returns; waited for, unless it is left behind
+	go func() { // ends when f returns; joined, unless it is left behind
 		defer close(done)
 		defer cancel()
 		err = usercode.Call(func() error { return f(call) })
@@ -155,24 +177,16 @@ func (q *question) answer(ctx context.Context, f func(ctx context.Context) error
 	}
 }
 
-func newTracker(s *Scheduler) *tracker {
-	t := &tracker{s: s, list: s.cfg.Streams, where: "Config.Streams", fresh: true}
-	if s.cfg.StreamTracker != nil {
-		t.where = "Config.StreamTracker"
-	}
-	return t
-}
-
-// trackLoop follows the list of streams: it opens those that appear, stops those
-// that vanish, looks again for those that were deleted, and deletes the leases of
-// former streams if it shall. It ends with ctx. t has the first list.
-func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
-	if !s.cfg.multi() {
+// loop opens streams that appear in the list, stops those that vanish, looks again for
+// those that were deleted, and cleans up after former streams. It ends with ctx. The
+// first list is there already.
+func (t *tracker) loop(ctx context.Context) {
+	if !t.streams.multi {
 		return
 	}
 	backoff := retry.New(openingBackoff, maxBackoff)
 	for {
-		every := s.cfg.StreamRefreshInterval
+		every := t.interval
 		refresh := time.Now().Add(every - every/5 + rand.N(2*every/5+1))
 		for asked := false; !asked; {
 			wait := time.Until(refresh)
@@ -188,89 +202,92 @@ func (s *Scheduler) trackLoop(ctx context.Context, t *tracker) {
 				return
 			case <-timer.C:
 				asked = !time.Now().Before(refresh)
-			case <-s.streams.retrack:
+			case <-t.streams.retrack:
 				timer.Stop()
 				asked = true
 			}
 		}
-		if err := t.ask(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "the streams to read are not known now, the last list counts", "err", err)
+		if err := t.refresh(ctx); err != nil && ctx.Err() == nil {
+			t.log.WarnContext(ctx, "stream tracker failed, keeping the previous list", "err", err)
 		}
 	}
 }
 
-// ask gets a new list.
-func (t *tracker) ask(ctx context.Context) error {
-	if t.s.cfg.StreamTracker == nil {
+// refresh asks the tracker function for the list.
+func (t *tracker) refresh(ctx context.Context) error {
+	if t.function == nil {
 		return nil
 	}
 	var list []StreamConfig
-	err := t.asking.answer(ctx, func(ctx context.Context) (err error) {
-		list, err = t.s.cfg.StreamTracker(ctx)
+	err := t.asking.ask(ctx, func(ctx context.Context) (err error) {
+		list, err = t.function(ctx)
 		return err
 	})
 	if err == nil {
-		if bad := errors.Join(t.s.cfg.validateStreams(t.where, list)...); bad != nil {
+		if bad := errors.Join(t.validate(t.where, list)...); bad != nil {
 			err = fmt.Errorf("%w: %w", kcl.ErrInvalidStream, bad)
 		}
 	}
-	t.fresh = err == nil
-	t.s.tracked.mu.Lock()
-	defer t.s.tracked.mu.Unlock()
+	t.current = err == nil
+	t.tracked.mu.Lock()
+	defer t.tracked.mu.Unlock()
 	if err != nil {
-		t.s.tracked.asking.failed(err)
+		t.tracked.asking.failed(err)
 		return fmt.Errorf("%w: %w", errTracker, err)
 	}
-	t.s.tracked.asking = streak{}
+	t.tracked.asking = streak{}
 	t.list = slices.Clone(list)
 	return nil
 }
 
-// apply brings the streams that are read in step with the list. It tells whether
-// it is done: false when a stream could not be opened for a reason that passes.
+// apply opens and stops streams as the list says. It returns false if a stream could not
+// be opened for a reason that passes.
 func (t *tracker) apply(ctx context.Context) (done bool) {
 	t.drop(ctx)
 	done = t.open(ctx)
-	t.cleanUp(ctx)
-	t.s.cfg.Metrics.SetStreams(len(t.s.streams.all()))
+	// An old list proves nothing, and an empty one is a mistake more often than not.
+	if t.current && len(t.list) > 0 {
+		t.former.cleanUp(ctx, t.tracked.names())
+	}
+	t.metrics.SetStreams(len(t.streams.all()))
 	return done
 }
 
-// drop stops the streams that are not in the list any more, or are to be read
-// with another consumer or other lease keys.
+// drop stops the streams that the list lacks, or names with another consumer or other
+// lease keys.
 func (t *tracker) drop(ctx context.Context) {
 	wanted := map[string]StreamConfig{}
 	for _, cfg := range t.list {
 		wanted[cfg.key()] = cfg
 	}
-	for _, st := range t.s.streams.all() {
+	for _, st := range t.streams.all() {
 		cfg, ok := wanted[st.cfg.key()]
 		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName && cfg.CreationEpoch == st.cfg.CreationEpoch
 		if same {
 			continue
 		}
-		t.s.streams.replace(st, nil)
+		t.streams.replace(st, nil)
 		st.stop(errFormer)
 		st.metrics.Close()
 		if ok {
-			t.s.log.InfoContext(ctx, "stream is to be read with another consumer or other lease keys, its shards start again", "stream", st.label)
+			t.log.InfoContext(ctx, "stream is to be read with another consumer or other lease keys, its shards start again", "stream", st.label)
 		} else {
-			t.s.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
+			t.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
 		}
 	}
 }
 
-// open opens the streams of the list that are not read, some at a time. It tells
-// whether no failure was one that passes.
+// open opens the streams of the list that are not read, some at a time. It returns false
+// if a failure was one that passes.
 func (t *tracker) open(ctx context.Context) bool {
 	running := map[string]*stream{}
-	for _, st := range t.s.streams.all() {
+	for _, st := range t.streams.all() {
 		running[st.cfg.key()] = st
 	}
 	var todo []*absentee
-	t.s.tracked.mu.Lock()
+	t.tracked.mu.Lock()
 	known := map[string]streak{}
-	for _, a := range t.s.tracked.absent {
+	for _, a := range t.tracked.absent {
 		known[a.cfg.key()] = a.streak
 	}
 	for _, cfg := range t.list {
@@ -278,12 +295,12 @@ func (t *tracker) open(ctx context.Context) bool {
 			todo = append(todo, &absentee{cfg: cfg, old: st, streak: known[cfg.key()]})
 		}
 	}
-	t.s.tracked.absent = todo
-	t.s.tracked.mu.Unlock()
+	t.tracked.absent = todo
+	t.tracked.mu.Unlock()
 	if len(todo) == 0 {
 		return true
 	}
-	listing, err := t.s.table.list(ctx)
+	listing, err := t.table.list(ctx)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, openers)
 	for _, a := range todo {
@@ -298,41 +315,41 @@ func (t *tracker) open(ctx context.Context) bool {
 				t.failed(ctx, a, err)
 				return
 			}
-			t.s.tracked.mu.Lock()
-			t.s.tracked.absent = slices.DeleteFunc(slices.Clone(t.s.tracked.absent), func(b *absentee) bool { return a == b })
-			t.s.tracked.mu.Unlock()
+			t.tracked.mu.Lock()
+			t.tracked.absent = slices.DeleteFunc(slices.Clone(t.tracked.absent), func(b *absentee) bool { return a == b })
+			t.tracked.mu.Unlock()
 		})
 	}
 	wg.Wait()
-	t.s.coord.Nudge()
-	t.s.tracked.mu.Lock()
-	defer t.s.tracked.mu.Unlock()
-	return !slices.ContainsFunc(t.s.tracked.absent, func(a *absentee) bool { return retryable(a.err) != giveUp })
+	t.coord.Nudge()
+	t.tracked.mu.Lock()
+	defer t.tracked.mu.Unlock()
+	return !slices.ContainsFunc(t.tracked.absent, func(a *absentee) bool { return retryable(a.err) != giveUp })
 }
 
-// failed notes that a stream could not be opened.
+// failed records that a stream could not be opened.
 func (t *tracker) failed(ctx context.Context, a *absentee, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	t.s.tracked.mu.Lock()
+	t.tracked.mu.Lock()
 	first := a.err == nil
 	a.streak.failed(err)
-	t.s.tracked.mu.Unlock()
+	t.tracked.mu.Unlock()
 	level := slog.LevelDebug
 	if first {
 		level = slog.LevelWarn
 	}
-	t.s.log.LogAttrs(ctx, level, "stream cannot be read yet, trying again", slog.String("stream", a.cfg.resource()), slog.Any("err", err))
+	t.log.LogAttrs(ctx, level, "stream cannot be read yet, trying again", slog.String("stream", a.cfg.resource()), slog.Any("err", err))
 }
 
-// openOne opens a stream in place of old, which has stopped, or nil.
+// openOne opens a stream in place of old, which is nil or has stopped.
 func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, rows []leases.Lease) error {
 	var st *stream
 	backoff := retry.New(firstBackoff, openingBackoff)
 	for attempt := 1; ; attempt++ {
 		var err error
-		if st, err = t.s.control.describe(ctx, t.where, cfg); err == nil {
+		if st, err = t.control.describe(ctx, t.where, cfg); err == nil {
 			break
 		}
 		if attempt == openAttempts || retryable(err) == giveUp {
@@ -349,21 +366,21 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		return err
 	}
 	if st.replaces(rows) {
-		t.s.log.WarnContext(ctx, "a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream", "stream", st.label)
+		t.log.WarnContext(ctx, "a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream", "stream", st.label)
 	}
-	if err := t.s.registrar.register(ctx, st); err != nil {
+	if err := t.registrar.register(ctx, st); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if other := t.s.streams.replace(old, st); other != nil {
+	if other := t.streams.replace(old, st); other != nil {
 		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where, cfg.resource(), other.cfg.resource())
 	}
 	if old != nil && old.label != st.label {
 		old.metrics.Close()
 	}
-	t.s.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
-	t.s.syncer.request(st)
+	t.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
+	t.syncer.request(st)
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 // checkpoint before its children call it stuck. Nothing else is seen of it here.
 const remoteWait = 10 * time.Minute
 
-// waits knows what the shards that wait for a parent wait for, and since when
-// that has not moved. It outlives consumers, which are replaced with every lease.
-// Only the watchdog's goroutine changes it.
+// waits knows which ancestor each waiting shard waits for, and since when that ancestor
+// has not moved. It outlives consumers, which are replaced with every lease. Only the
+// watchdog's goroutine changes it.
 type waits struct {
 	mu    sync.Mutex // guards byKey
 	byKey map[string]wait
@@ -40,8 +40,8 @@ type mark struct {
 	nearer  time.Time // when it last came nearer to the tip; zero at the tip
 }
 
-// note takes in what the consumers of this worker wait for now.
-func (w *waits) note(now time.Time, waiting map[string]wait) {
+// update replaces what the consumers of this worker wait for.
+func (w *waits) update(now time.Time, waiting map[string]wait) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key, n := range waiting {
@@ -80,10 +80,10 @@ func (w *waits) stuck(now time.Time, limit time.Duration, key string) (since tim
 	return since, err
 }
 
-// lookForWaits notes what the consumers of this worker wait for, by the rows of
-// the last scan.
-func (s *Scheduler) lookForWaits(now time.Time, rows []leases.Lease) {
-	consumers := s.consumers.all()
+// observeWaits records what the consumers of this worker wait for, by the rows of the
+// last scan.
+func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
+	consumers := w.consumers.all()
 	var byKey map[string]leases.Lease
 	waiting := map[string]wait{}
 	for key, c := range consumers {
@@ -96,7 +96,7 @@ func (s *Scheduler) lookForWaits(now time.Time, rows []leases.Lease) {
 				byKey[row.Key] = row
 			}
 		}
-		if shard := c.stream.holdsUp(c.start.Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
+		if shard := c.stream.blocker(c.start.Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
 			parent := shardsync.Key(c.stream.id, shard, c.stream.multi)
 			row, ok := byKey[parent]
 			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
@@ -107,13 +107,13 @@ func (s *Scheduler) lookForWaits(now time.Time, rows []leases.Lease) {
 			waiting[key] = wait{shard: shard, mark: m}
 		}
 	}
-	s.waits.note(now, waiting)
+	w.waits.update(now, waiting)
 }
 
-// holdsUp returns the ancestor that has to move before a shard can start. It
-// returns nothing when all of them have ended. A parent without a row counts only
+// blocker returns the ancestor that has to move before a shard can start, or nothing if
+// all of them have ended. A parent without a row counts only
 // for the shard itself: rows of older ones are removed in time.
-func (st *stream) holdsUp(parents []string, rows map[string]leases.Lease, seen map[string]bool, own bool) string {
+func (st *stream) blocker(parents []string, rows map[string]leases.Lease, seen map[string]bool, direct bool) string {
 	for _, parent := range parents {
 		row, ok := rows[shardsync.Key(st.id, parent, st.multi)]
 		if seen[parent] || row.Finished() {
@@ -125,11 +125,11 @@ func (st *stream) holdsUp(parents []string, rows map[string]leases.Lease, seen m
 			above = st.lineage.parents(parent)
 		}
 		if !row.Started() {
-			if ancestor := st.holdsUp(above, rows, seen, false); ancestor != "" {
+			if ancestor := st.blocker(above, rows, seen, false); ancestor != "" {
 				return ancestor
 			}
 		}
-		if ok || own {
+		if ok || direct {
 			return parent
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -84,42 +86,63 @@ func (s *Scheduler) Healthy() error {
 		return fmt.Errorf("scheduler: not running, but %s: %s", phase, detail)
 	}
 	now := time.Now()
-	var errs []error
-	if err := s.orphans.storeTrouble(now, s.storeSilence()); err != nil {
-		errs = append(errs, err)
-	}
-	if err := s.coord.TooSlow(); err != nil {
-		errs = append(errs, err)
-	}
-	for _, st := range s.streams.all() {
-		if err := st.trouble(now, s.cfg.StallTimeout, s.cfg.ShardSyncInterval); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	errs = append(errs, s.tracked.trouble(now, s.cfg.StallTimeout)...)
-	for _, stall := range s.stalls(now) {
+	errs := s.watchdog.troubles(now)
+	errs = append(errs, s.tracker.tracked.trouble(now, s.cfg.StallTimeout)...)
+	for _, stall := range s.watchdog.stalls(now) {
 		errs = append(errs, stall)
 	}
 	return errors.Join(errs...)
 }
 
-// storeSilence is how long the lease store may fail before that is told. After
-// it, leases run out.
-func (s *Scheduler) storeSilence() time.Duration { return 2 * s.cfg.FailoverTime }
+// watchdog finds the shards that make no progress. Its loop logs them and sets the metric.
+// Others may call stalls and troubles at any time.
+type watchdog struct {
+	streams      *streamSet
+	coord        *coordinator.Coordinator
+	consumers    *registry
+	seen         *rowMemory
+	tip          *tipStop
+	failover     time.Duration
+	stallTimeout time.Duration
+	syncInterval time.Duration
+	log          *slog.Logger
 
-// orphanTime is how long the row of a healthy lease may look the same to others at
-// most: it is renewed each third of FailoverTime and listed each fifth, and a dead
-// worker's leases are taken within two of it.
+	orphans     orphans
+	waits       waits
+	standstills standstills
+}
+
+// troubles returns what is wrong with the lease table and with streams as a whole. A
+// table may fail for two FailoverTimes: after that, leases expire.
+func (w *watchdog) troubles(now time.Time) []error {
+	var errs []error
+	if err := w.orphans.storeTrouble(now, 2*w.failover); err != nil {
+		errs = append(errs, err)
+	}
+	if err := w.coord.TooSlow(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, st := range w.streams.all() {
+		if err := st.trouble(now, w.stallTimeout, w.syncInterval); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// orphanTime is how long the row of a healthy lease may look the same to others. A lease
+// is renewed each third of FailoverTime and listed each fifth. The leases of a dead worker
+// are taken within two FailoverTimes.
 func orphanTime(failover time.Duration) time.Duration { return 3 * failover }
 
 // stalls lists the shards that make no progress.
-func (s *Scheduler) stalls(now time.Time) []*StallError {
+func (w *watchdog) stalls(now time.Time) []*StallError {
 	var out []*StallError
-	consumers := s.consumers.all()
+	consumers := w.consumers.all()
 	for _, c := range consumers {
-		layer, since, err := c.progress.stuck(now, s.cfg.StallTimeout, c.report(), c.holder.Valid())
-		if layer == "" && c.progress.stateNow() == StateWaitingOnParents { // what it waited for is a look old
-			if since, err = s.waits.stuck(now, s.cfg.StallTimeout, c.key); err != nil {
+		layer, since, err := c.progress.stuck(now, w.stallTimeout, c.report(), c.holder.Valid())
+		if layer == "" && c.progress.stateNow() == StateWaitingOnParents { // waits is as old as the last round
+			if since, err = w.waits.stuck(now, w.stallTimeout, c.key); err != nil {
 				layer = LayerParent
 			}
 		}
@@ -127,25 +150,25 @@ func (s *Scheduler) stalls(now time.Time) []*StallError {
 			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
 		}
 	}
-	out = append(out, s.seenRows.stalls()...)
-	told := map[string]bool{}
+	out = append(out, w.seen.stalls()...)
+	reported := map[string]bool{}
 	for _, stall := range out {
-		told[stall.LeaseKey] = true
+		reported[stall.LeaseKey] = true
 	}
 	for _, stall := range slices.Concat(
-		s.orphans.stalls(now, max(s.cfg.StallTimeout, orphanTime(s.cfg.FailoverTime)), consumers),
-		s.standstills.stalls(now, s.cfg.StallTimeout, consumers),
+		w.orphans.stalls(now, max(w.stallTimeout, orphanTime(w.failover)), consumers),
+		w.standstills.stalls(now, w.stallTimeout, consumers),
 	) {
-		if !told[stall.LeaseKey] { // one reason for a shard
-			told[stall.LeaseKey] = true
+		if !reported[stall.LeaseKey] { // one reason for a shard
+			reported[stall.LeaseKey] = true
 			out = append(out, stall)
 		}
 	}
 	return out
 }
 
-// stuck names the layer in which a consumer is stuck, or none. The order of
-// the questions is from the deepest layer that holds the others up.
+// stuck names the layer in which a consumer is stuck, or none. It asks the deepest layer
+// first, which holds up the others.
 func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Report, valid bool) (Layer, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +193,7 @@ func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Repor
 	case old(p.processor.since):
 		return LayerProcessor, p.processor.since, p.processor.err
 	case p.call != "" || p.processor.err != nil || p.state != StateProcessing:
-		// The processor is at work, or a parent has not ended: not this shard's fault.
+		// The processor works, or a parent has not ended: not this shard's fault.
 		return "", time.Time{}, nil
 	case !valid && old(p.moved):
 		return LayerLease, p.moved, errors.New("the lease could not be renewed")
@@ -226,10 +249,10 @@ func undecodable(err error) bool {
 	return ok
 }
 
-// watch judges the progress of all shards until ctx ends: it sets the metric
-// and logs a shard that stalls and one that goes on.
-func (s *Scheduler) watch(ctx context.Context) {
-	ticker := time.NewTicker(min(s.cfg.StallTimeout/10, 5*time.Second))
+// loop sets the metric of each shard, and logs a shard that stalls and one that goes on.
+// It ends with ctx.
+func (w *watchdog) loop(ctx context.Context) {
+	ticker := time.NewTicker(min(w.stallTimeout/10, 5*time.Second))
 	defer ticker.Stop()
 	known := map[string]*StallError{}
 	for {
@@ -239,55 +262,55 @@ func (s *Scheduler) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now := time.Now()
-		s.lookForOrphans(now)
+		w.observe(now)
 		stalled := map[string]*StallError{}
-		for _, e := range s.stalls(now) {
+		for _, e := range w.stalls(now) {
 			stalled[e.LeaseKey] = e
 			if old := known[e.LeaseKey]; old == nil || old.Layer != e.Layer {
-				s.log.ErrorContext(ctx, "shard makes no progress", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer, "since", e.Since, "err", e.Err)
+				w.log.ErrorContext(ctx, "shard makes no progress", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer, "since", e.Since, "err", e.Err)
 			}
 		}
-		for key, c := range s.consumers.all() {
+		for key, c := range w.consumers.all() {
 			c.metrics.SetStalled(stalled[key] != nil)
-			c.warnUncheckpointed(ctx, now)
+			c.warnUncheckpointed(ctx, now, w.stallTimeout)
 		}
 		for key, e := range known {
 			if stalled[key] == nil {
-				s.log.InfoContext(ctx, "shard makes progress again", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer)
+				w.log.InfoContext(ctx, "shard makes progress again", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer)
 			}
 		}
 		known = stalled
 	}
 }
 
-// lookForOrphans notes which leases nobody renews, what those wait for that wait,
-// and whether the table can be read at all.
-func (s *Scheduler) lookForOrphans(now time.Time) {
-	if !s.orphans.readable(now, s.coord.Err()) {
+// observe records which leases nobody renews, what waiting shards wait for, and whether
+// the table can be listed.
+func (w *watchdog) observe(now time.Time) {
+	if !w.orphans.readable(now, w.coord.Err()) {
 		return // the view is old and says nothing
 	}
-	rows := s.coord.Leases()
-	s.lookForWaits(now, rows)
-	s.seenRows.observe(now, rows)
+	rows := w.coord.Leases()
+	w.observeWaits(now, rows)
+	w.seen.observe(now, rows)
 	keys, unread := make(map[string]bool, len(rows)), make(map[string]bool, len(rows))
-	known, consumers := make(map[string]bool, len(rows)), s.consumers.all()
+	known, consumers := make(map[string]bool, len(rows)), w.consumers.all()
 	for _, row := range rows {
 		unread[row.Key] = !row.Finished()
 		known[row.Key] = true
-		s.standstills.look(now, row, consumers[row.Key], s.cfg.StallTimeout+maxBackoff)
+		w.standstills.observe(now, row, consumers[row.Key], w.stallTimeout+maxBackoff)
 	}
-	s.standstills.keep(known)
+	w.standstills.keep(known)
 	for _, row := range rows {
-		if st := s.streams.of(row); st != nil && !s.passedTarget(row) && !waitsUnowned(st, row, unread) {
+		if st := w.streams.of(row); st != nil && !w.tip.reached(row) && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
-			s.orphans.note(now, st, row, s.cfg.FailoverTime)
+			w.orphans.observe(now, st, row, w.failover)
 		}
 	}
-	s.orphans.keep(keys)
+	w.orphans.keep(keys)
 }
 
-// waitsUnowned tells of a lease without an owner that a parent is still to be
-// read: whoever reads that, or does not, is what there is to tell.
+// waitsUnowned tells whether a lease has no owner and a parent is unread. Then the parent
+// is what to report.
 func waitsUnowned(st *stream, row leases.Lease, unread map[string]bool) bool {
 	return row.ActualOwner() == "" && slices.ContainsFunc(row.Parents, func(p string) bool {
 		return p != row.ShardID && unread[shardsync.Key(st.id, p, st.multi)]
