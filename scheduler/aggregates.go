@@ -68,7 +68,7 @@ const (
 // pieces cuts a batch with aggregates into batches that are delivered one after
 // the other: small user records take many times the memory of their carriers,
 // and a batch can have ten mebibytes.
-func (c *consumer) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
+func (d *delivery) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 	return func(yield func(kcl.Batch) bool) {
 		records, size, aggregates := batch.Records, 0, false
 		start := 0
@@ -83,7 +83,7 @@ func (c *consumer) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 				start, size = i, 0
 			}
 			size += n
-			aggregates = aggregates || kpl.HasMagic(records[i].Data()) && c.s.cfg.Aggregates != KeepAggregates
+			aggregates = aggregates || kpl.HasMagic(records[i].Data()) && d.cfg.aggregates != KeepAggregates
 		}
 		batch.Records = records[start:]
 		yield(batch)
@@ -92,25 +92,25 @@ func (c *consumer) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 
 // expand turns what was read into user records: everything before it counts
 // Kinesis records, everything after it user records.
-func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Record {
+func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Record {
 	var opt kpl.Options
-	switch c.s.cfg.Aggregates {
+	switch d.cfg.aggregates {
 	case KeepAggregates:
-		return c.expandRest(records)
+		return d.expandRest(records)
 	case SplitAggregatesInRange:
-		opt.HashKeyRange = c.shard.HashKeyRange
+		opt.HashKeyRange = d.shard.HashKeyRange
 	}
 	out, report := kpl.Deaggregate(records, opt)
 	if report == (kpl.Report{}) {
 		return out
 	}
-	if report.Dropped > 0 && c.s.control.placedByService(ctx, c.stream) {
+	if report.Dropped > 0 && d.cfg.control.placedByService(ctx, d.stream) {
 		out, report = kpl.Deaggregate(records, kpl.Options{})
 	}
-	c.metrics.RecordsDropped(report.Dropped)
-	c.metrics.AggregatesCorrupt(report.Corrupt)
-	if count, tell := c.corrupt.add(report.Corrupt); tell {
-		c.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
+	d.metrics.RecordsDropped(report.Dropped)
+	d.metrics.AggregatesCorrupt(report.Corrupt)
+	if count, tell := d.corrupt.add(report.Corrupt); tell {
+		d.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
 			"position", report.At, "err", report.Err, "count", count)
 	}
 	return out
@@ -118,11 +118,11 @@ func (c *consumer) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 
 // expandRest splits nothing but the aggregate that a checkpoint stands in:
 // kept whole, it would count as processed, and its rest be lost.
-func (c *consumer) expandRest(records []kcl.Record) []kcl.Record {
-	if _, splits := c.s.cfg.Decoder.(kcl.Splitter); splits || c.last.SubSequenceNumber == 0 {
+func (d *delivery) expandRest(records []kcl.Record) []kcl.Record {
+	if _, splits := d.cfg.decoder.(kcl.Splitter); splits || d.last.SubSequenceNumber == 0 {
 		return records // parts of a whole record are the Splitter's
 	}
-	i := slices.IndexFunc(records, func(r kcl.Record) bool { return r.SequenceNumber() == c.last.SequenceNumber })
+	i := slices.IndexFunc(records, func(r kcl.Record) bool { return r.SequenceNumber() == d.last.SequenceNumber })
 	if i < 0 {
 		return records
 	}
@@ -133,13 +133,13 @@ func (c *consumer) expandRest(records []kcl.Record) []kcl.Record {
 // passOver makes progress past a batch of which nothing is left to deliver, up
 // to its last record. It can be checkpointed as if it had been delivered, or a
 // shard with nothing else would be read from ever further back.
-func (c *consumer) passOver(pos kcl.ExtendedSequenceNumber) {
-	if pos.Compare(c.last) <= 0 {
+func (d *delivery) passOver(pos kcl.ExtendedSequenceNumber) {
+	if pos.Compare(d.last) <= 0 {
 		return
 	}
-	c.last, c.processed = pos, pos
-	c.checkpointer.Delivered(pos)
-	c.progress.passed()
+	d.last, d.processed = pos, pos
+	d.checkpointer.Delivered(pos)
+	d.progress.passed()
 }
 
 // passed says that there was something to read and nothing to deliver.

@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/retry"
-	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -31,65 +29,53 @@ const (
 // errStopping ends reading, and nothing else, when the consumer shall finish.
 var errStopping = errors.New("the worker stops or hands the shard over")
 
-// consumer takes one shard from its parents' end to its own, under one lease.
-// All of it runs on one goroutine, which the coordinator starts and joins;
-// progress, metrics and checkpointer may be used by others.
+// consumerConfig is what every consumer of a worker gets.
+type consumerConfig struct {
+	factory            kcl.ProcessorFactory
+	mode               RetrievalMode
+	decoder            kcl.Decoder
+	aggregates         Aggregates
+	checkpointInterval time.Duration
+	shutdownTimeout    time.Duration
+	holderTime         time.Duration // see rowMemory
+	table              *rowTable
+	coord              *coordinator.Coordinator
+	streams            *streamSet
+	control            *controlPlane
+	registrar          *registrar
+	syncer             *syncer
+	sources            *sources
+	tip                *tipStop
+	standstills        *standstills
+	metrics            *metrics.Metrics
+	log                *slog.Logger
+}
+
+// consumer takes one shard from its parents' end to its own, under one lease. All of it
+// runs on one goroutine, which the coordinator starts and joins. Others may use progress,
+// metrics and delivery.report.
 type consumer struct {
-	s        *Scheduler
-	stream   *stream
-	holder   *coordinator.Holder
-	key      string
-	shard    kcl.Shard
-	start    leases.Lease // the row that reading starts from
+	*shardLease
 	begun    time.Time
-	progress *progress
-	metrics  *metrics.Shard
-	log      *slog.Logger
+	parents  parentWait
+	gaps     gapWatch
+	delivery delivery
 
-	mu           sync.Mutex // guards checkpointer, which is made after the parents' end
-	checkpointer *checkpoint.Checkpointer
+	src      source       // made for the first processor
+	next     kcl.Position // where the source goes on
+	children []kcl.ChildShard
+	finished bool // ShardEnded has returned nil
+	missing  bool // the last read did not find the shard
+	restarts restarts
 
-	src       source // made for the first processor
-	processor kcl.Processor
-	next      kcl.Position               // where the source goes on
-	last      kcl.ExtendedSequenceNumber // of the last record delivered
-	processed kcl.ExtendedSequenceNumber // of the last record processed
-	children  []kcl.ChildShard
-	tried     time.Time // last checkpoint that the library tried by itself
-	finished  bool      // ShardEnded has returned nil
-	arrived   bool      // the shard has been read up to the target of StopAtTip
-	missing   bool      // the service did not find the shard when it was last read
-	met       bool      // the record at the checkpoint, or what is left of the shard behind it
-	reached   reached
-	restarts  restarts
-	orphaned  streak            // waits for a parent without a row
-	probes    map[string]*probe // of such parents
-
-	corrupt   untold // corrupt aggregates
-	undecoded untold // records that could not be decoded
-	gaps      untold // positions that retention had passed
-
-	warned time.Time // belongs to the watchdog: when a missing checkpoint was told
+	warned time.Time // belongs to the watchdog: when a missing checkpoint was logged
 }
 
-// untold counts what is told only every tellEvery.
-type untold struct {
-	count int
-	told  time.Time // last
-}
-
-const tellEvery = 10 * time.Minute // corrupt aggregates and undecoded records of a shard
-
-// add counts n more. When it is time to tell, it returns how many there were
-// since the last time.
-func (u *untold) add(n int) (count int, tell bool) {
-	u.count += n
-	if n == 0 || time.Since(u.told) < tellEvery {
-		return 0, false
+func newConsumer(l *shardLease) *consumer {
+	return &consumer{
+		shardLease: l, begun: time.Now(),
+		parents: parentWait{shardLease: l}, gaps: gapWatch{shardLease: l}, delivery: delivery{shardLease: l},
 	}
-	count = u.count
-	*u = untold{told: time.Now()}
-	return count, true
 }
 
 // consume runs the consumer of one lease. The coordinator calls it on a
@@ -100,13 +86,7 @@ func (s *Scheduler) consume(ctx context.Context, h *coordinator.Holder) {
 	if st == nil || row.Finished() {
 		return
 	}
-	c := &consumer{
-		s: s, stream: st, holder: h, key: row.Key, start: row, begun: time.Now(),
-		shard:    st.lineage.known(row),
-		progress: newProgress(s.cfg.RetrievalMode),
-		metrics:  s.cfg.Metrics.Shard(st.id.String(), row.ShardID),
-		log:      s.log.With("stream", st.label, "shard", row.ShardID),
-	}
+	c := newConsumer(newShardLease(&s.consumer, st, h))
 	s.consumers.add(c)
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
@@ -123,7 +103,7 @@ func (c *consumer) run(lease context.Context) {
 	ctx, reading, end := c.lifetime(lease)
 	defer end()
 	c.become(ctx, StateWaitingOnParents)
-	if c.adopt(ctx) == done && c.waitForParents(ctx) == done {
+	if c.adopt(ctx) == done && c.parents.wait(ctx) == done {
 		for c.live(ctx, reading) == restarted && c.restart(ctx, reading) == done {
 		}
 	} else {
@@ -154,7 +134,7 @@ func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context
 		case <-ctx.Done():
 			return
 		}
-		timer := time.NewTimer(c.s.cfg.ShutdownTimeout)
+		timer := time.NewTimer(c.cfg.shutdownTimeout)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -177,20 +157,20 @@ func (c *consumer) live(ctx, reading context.Context) outcome {
 		c.become(ctx, StateProcessing)
 		if out = c.process(ctx, reading); out == stopped {
 			c.become(ctx, StateShutdownRequested)
-			c.shutdownRequested(ctx)
+			c.delivery.shutdownRequested(ctx)
 		}
 	}
 	if out == ended {
 		c.become(ctx, StateShuttingDown)
 		if out = c.shardEnded(ctx); out == stopped {
-			c.shutdownRequested(ctx) // it has not agreed to the end: its last chance to checkpoint
+			c.delivery.shutdownRequested(ctx) // it has not agreed to the end: its last chance to checkpoint
 		}
 	}
 	cause := kcl.ErrLeaseLost
 	if out == restarted {
 		cause = errReplaced
 	}
-	c.checkpointer.Close(cause)
+	c.delivery.checkpointer.Close(cause)
 	over := ctx.Err() != nil || out == restarted
 	end(cause)
 	if over {
@@ -200,7 +180,7 @@ func (c *consumer) live(ctx, reading context.Context) outcome {
 		if c.progress.stateNow() != StateShuttingDown {
 			c.become(ctx, StateShuttingDown)
 		}
-		c.leaseLost(ctx)
+		c.delivery.leaseLost(ctx)
 	}
 	return out
 }
@@ -210,52 +190,39 @@ func (c *consumer) become(ctx context.Context, next State) {
 	c.log.DebugContext(ctx, "consumer changed state", "state", next)
 }
 
-// pause waits, unless the consumer shall finish or its context ends.
-func (c *consumer) pause(ctx context.Context, d time.Duration) outcome {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return done
-	case <-ctx.Done():
-		return lost
-	case <-c.holder.Stopping():
-	case <-c.stream.stopped:
-	}
-	return stopped
-}
-
-// stopping tells whether the consumer shall finish.
-func (c *consumer) stopping() bool {
-	select {
-	case <-c.holder.Stopping():
-	case <-c.stream.stopped:
-	default:
-		return false
-	}
-	return true
-}
-
-func (c *consumer) report() checkpoint.Report {
-	c.mu.Lock()
-	ck := c.checkpointer
-	c.mu.Unlock()
-	if ck == nil {
-		return checkpoint.Report{}
-	}
-	return ck.Report()
-}
-
 // warnUncheckpointed tells, every ten minutes, of a shard that delivers and
 // never checkpoints. The watchdog calls it.
 func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallTimeout time.Duration) {
-	r := c.report()
+	r := c.delivery.report()
 	if c.progress.blocked(now, stallTimeout) {
 		return // the processor has not come back: to checkpoint is not what it lacks
 	}
-	if c.s.cfg.CheckpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
+	if c.cfg.checkpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
 		return
 	}
 	c.warned = now
 	c.log.WarnContext(ctx, "records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval", "since", r.OpenSince, "checkpoint", r.Last)
+}
+
+// initialize readies the consumer for a processor, and the processor for records.
+func (c *consumer) initialize(ctx context.Context) outcome {
+	c.delivery.begin()
+	c.next, _ = c.start.Start() // adopt lets no row pass without the time of its start
+	if c.stopping() {
+		return stopped
+	}
+	c.gaps.begin(ctx, c.next)
+	out := c.delivery.initialize(ctx)
+	if out == done {
+		c.log.InfoContext(ctx, "shard consumer started", "checkpoint", c.start.Checkpoint, "position", c.next)
+	}
+	return out
+}
+
+// unexpected tells of a consumer that a panic or a runtime.Goexit has ended
+// outside the calls that are contained. Its lease is given back.
+func (c *consumer) unexpected(ctx context.Context) {
+	if c.progress.stateNow() != StateShutdownComplete {
+		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called runtime.Goexit, or the library has a bug")
+	}
 }

@@ -3,72 +3,115 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/checkpoint"
 )
 
 const autoCheckpointIn = 10 * time.Second // how long a checkpoint that the library makes may take
 
+// delivery is the processor of a shard with what it was given. Status and the watchdog
+// may call report; the rest belongs to the consumer's goroutine.
+type delivery struct {
+	*shardLease
+	processor kcl.Processor
+	last      kcl.ExtendedSequenceNumber // of the last record delivered
+	processed kcl.ExtendedSequenceNumber // of the last record processed
+	tried     time.Time                  // last checkpoint that the library tried by itself
+	corrupt   logLimiter                 // corrupt aggregates
+	undecoded logLimiter                 // records that could not be decoded
+
+	mu           sync.Mutex // guards checkpointer, which is made after the parents' end
+	checkpointer *checkpoint.Checkpointer
+}
+
+// begin readies the delivery for another processor, from the checkpoint on.
+func (d *delivery) begin() {
+	ck := checkpoint.New(d.holder, d.start.Checkpoint, d.metrics)
+	d.mu.Lock()
+	d.checkpointer = ck
+	d.mu.Unlock()
+	d.last, d.processed = d.start.Checkpoint, d.start.Checkpoint
+	d.tried = time.Now()
+}
+
+// initialize makes the processor and calls Initialize until it succeeds.
+func (d *delivery) initialize(ctx context.Context) outcome {
+	in := kcl.InitializeInput{
+		Stream: d.stream.id, Shard: d.shard, Checkpoint: d.start.Checkpoint,
+		Pending: d.start.Pending, PendingState: d.start.PendingState,
+	}
+	return d.repeat(ctx, "initialize", func() error {
+		if d.processor == nil {
+			if d.processor = d.cfg.factory(d.stream.id, d.shard); d.processor == nil {
+				return errors.New("the processor factory returned nil")
+			}
+		}
+		return d.processor.Initialize(ctx, in)
+	})
+}
+
 // deliver hands one batch to the processor, as often as it takes.
-func (c *consumer) deliver(ctx context.Context, batch kcl.Batch) outcome {
-	expanded := c.expand(ctx, batch.Records)
-	records := c.fresh(ctx, expanded)
+func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
+	expanded := d.expand(ctx, batch.Records)
+	records := d.fresh(ctx, expanded)
 	if len(records) == 0 {
 		if len(expanded) == 0 && len(batch.Records) > 0 {
-			c.passOver(batch.Records[len(batch.Records)-1].Position())
+			d.passOver(batch.Records[len(batch.Records)-1].Position())
 		}
-		c.progress.processed(0, c.processed, batch.BehindLatest)
-		c.checkpointInTime(ctx) // the shard may bring nothing for a while
+		d.progress.processed(0, d.processed, batch.BehindLatest)
+		d.checkpointInTime(ctx) // the shard may bring nothing for a while
 		return done
 	}
-	c.last = records[len(records)-1].Position()
+	d.last = records[len(records)-1].Position()
 	in := kcl.ProcessRecordsInput{
 		Records: records, BehindLatest: batch.BehindLatest, LagUnknown: batch.LagUnknown, AtShardEnd: batch.End != nil,
-		ReceivedAt: batch.ReceivedAt, Checkpointer: c.checkpointer,
+		ReceivedAt: batch.ReceivedAt, Checkpointer: d.checkpointer,
 	}
 	if batch.End != nil {
 		in.Children = batch.End.Children
 	}
-	out := c.repeat(ctx, "process_records", func() error {
+	out := d.repeat(ctx, "process_records", func() error {
 		in.DeliveredAt = time.Now()
-		c.checkpointer.Delivered(c.last)
+		d.checkpointer.Delivered(d.last)
 		failed := true // also when the processor panics
 		defer func() {
-			c.metrics.Processed(time.Since(in.DeliveredAt))
+			d.metrics.Processed(time.Since(in.DeliveredAt))
 			if failed {
-				c.checkpointer.Failed()
+				d.checkpointer.Failed()
 			}
 		}()
-		err := c.processor.ProcessRecords(ctx, in)
+		err := d.processor.ProcessRecords(ctx, in)
 		failed = err != nil
 		return err
 	})
 	if out != done {
 		return out
 	}
-	c.processed = c.last
+	d.processed = d.last
 	size := 0
 	for i := range records {
 		size += len(records[i].Data())
 	}
-	c.holder.Delivered(size)
-	c.metrics.Done(len(records))
-	c.progress.processed(len(records), c.processed, batch.BehindLatest)
-	c.checkpointInTime(ctx)
+	d.holder.Delivered(size)
+	d.metrics.Done(len(records))
+	d.progress.processed(len(records), d.processed, batch.BehindLatest)
+	d.checkpointInTime(ctx)
 	return done
 }
 
 // fresh drops the records up to the checkpoint, or up to the last one that was
 // delivered should the source bring one twice. It decodes the others.
-func (c *consumer) fresh(ctx context.Context, records []kcl.Record) []kcl.Record {
-	if _, splits := c.s.cfg.Decoder.(kcl.Splitter); !splits {
-		return c.decode(ctx, after(records, c.last))
+func (d *delivery) fresh(ctx context.Context, records []kcl.Record) []kcl.Record {
+	if _, splits := d.cfg.decoder.(kcl.Splitter); !splits {
+		return d.decode(ctx, after(records, d.last))
 	}
 	// The record that the checkpoint stands in is split again: it may have more parts.
-	whole := c.last
+	whole := d.last
 	whole.SubSequenceNumber = whole.SubSequenceNumber/kcl.MaxSplit - 1
-	return after(c.decode(ctx, after(records, whole)), c.last)
+	return after(d.decode(ctx, after(records, whole)), d.last)
 }
 
 // after returns the records behind a position.
@@ -82,23 +125,33 @@ func after(records []kcl.Record, pos kcl.ExtendedSequenceNumber) []kcl.Record {
 }
 
 // checkpointInTime makes the checkpoint that is due, if the library makes any.
-func (c *consumer) checkpointInTime(ctx context.Context) {
-	if every := c.s.cfg.CheckpointInterval; every > 0 && time.Since(c.tried) >= every {
-		c.autoCheckpoint(ctx)
+func (d *delivery) checkpointInTime(ctx context.Context) {
+	if every := d.cfg.checkpointInterval; every > 0 && time.Since(d.tried) >= every {
+		d.autoCheckpoint(ctx)
 	}
 }
 
 // autoCheckpoint records what was processed, unless the processor itself has
 // recorded more.
-func (c *consumer) autoCheckpoint(ctx context.Context) {
-	c.tried = time.Now()
-	if c.processed.Compare(c.checkpointer.Report().Last) <= 0 || c.processed.IsSentinel() {
+func (d *delivery) autoCheckpoint(ctx context.Context) {
+	d.tried = time.Now()
+	if d.processed.Compare(d.checkpointer.Report().Last) <= 0 || d.processed.IsSentinel() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, autoCheckpointIn)
 	defer cancel()
-	err := c.checkpointer.CheckpointAt(ctx, c.processed)
+	err := d.checkpointer.CheckpointAt(ctx, d.processed)
 	if err != nil && !errors.Is(err, kcl.ErrInvalidCheckpoint) && !errors.Is(err, kcl.ErrLeaseLost) {
-		c.log.WarnContext(ctx, "checkpoint failed, it is tried again after a later batch", "err", err)
+		d.log.WarnContext(ctx, "checkpoint failed, it is tried again after a later batch", "err", err)
 	}
+}
+
+func (d *delivery) report() checkpoint.Report {
+	d.mu.Lock()
+	ck := d.checkpointer
+	d.mu.Unlock()
+	if ck == nil {
+		return checkpoint.Report{}
+	}
+	return ck.Report()
 }

@@ -11,21 +11,21 @@ import (
 
 // shutdownRequested lets the processor finish, with a live checkpointer: ctx
 // has not ended merely because the worker stops.
-func (c *consumer) shutdownRequested(ctx context.Context) {
+func (d *delivery) shutdownRequested(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	err := c.call("shutdown_requested", func() error {
-		return c.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: c.checkpointer})
+	err := d.call("shutdown_requested", func() error {
+		return d.processor.ShutdownRequested(ctx, kcl.ShutdownRequestedInput{Checkpointer: d.checkpointer})
 	})
 	if err != nil {
-		c.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 1, 0)
-		c.arrived = false // it may hold what it has not processed
+		d.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 1, 0)
+		d.arrived = false // it may hold what it has not processed
 	}
-	if c.s.cfg.CheckpointInterval > 0 && ctx.Err() == nil {
-		c.autoCheckpoint(ctx)
+	if d.cfg.checkpointInterval > 0 && ctx.Err() == nil {
+		d.autoCheckpoint(ctx)
 	}
-	c.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", c.checkpointer.Report().Last)
+	d.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", d.checkpointer.Report().Last)
 }
 
 // errReplaced is what a processor that was replaced gets from its context and its
@@ -34,33 +34,25 @@ var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.Er
 
 // leaseLost tells the processor that it is over; it is in no other call. Its
 // context has ended, so this call gets one of its own.
-func (c *consumer) leaseLost(ctx context.Context) {
+func (d *delivery) leaseLost(ctx context.Context) {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, kcl.ErrRestart):
 	case errors.Is(cause, kcl.ErrLeaseLost):
-		c.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", c.holder.Lease().Owner)
+		d.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", d.holder.Lease().Owner)
 	default:
-		c.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise ShutdownTimeout, or let the processor heed its context",
-			"cause", cause, "shutdown_timeout", c.s.cfg.ShutdownTimeout, "checkpoint", c.checkpointer.Report().Last)
+		d.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise ShutdownTimeout, or let the processor heed its context",
+			"cause", cause, "shutdown_timeout", d.cfg.shutdownTimeout, "checkpoint", d.checkpointer.Report().Last)
 	}
-	if c.processor == nil {
+	if d.processor == nil {
 		return
 	}
-	own, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.s.cfg.ShutdownTimeout, kcl.ErrShutdownTimeout)
+	own, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), d.cfg.shutdownTimeout, kcl.ErrShutdownTimeout)
 	defer cancel()
-	err := c.call("lease_lost", func() error {
-		c.processor.LeaseLost(own, kcl.LeaseLostInput{})
+	err := d.call("lease_lost", func() error {
+		d.processor.LeaseLost(own, kcl.LeaseLostInput{})
 		return nil
 	})
 	if err != nil {
-		c.logFailure(ctx, slog.LevelError, "lease_lost", err, 1, 0)
-	}
-}
-
-// unexpected tells of a consumer that a panic or a runtime.Goexit has ended
-// outside the calls that are contained. Its lease is given back.
-func (c *consumer) unexpected(ctx context.Context) {
-	if c.progress.stateNow() != StateShutdownComplete {
-		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called runtime.Goexit, or the library has a bug")
+		d.logFailure(ctx, slog.LevelError, "lease_lost", err, 1, 0)
 	}
 }

@@ -12,7 +12,7 @@ import (
 func (c *consumer) process(ctx, reading context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	if c.src == nil { // a later processor goes on with the way of reading that worked
-		c.src = c.s.sources.open(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
+		c.src = c.cfg.sources.open(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	}
 	src := c.src
 	c.holder.Delivered(0)
@@ -61,13 +61,12 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			c.stream.absent.found(c.shard.ID)
 		}
 		c.progress.read(batch)
-		c.overtaken(ctx, batch)
-		c.meet(ctx, batch.Records)
-		for piece := range c.pieces(batch) {
+		c.gaps.observe(ctx, batch, c.next)
+		for piece := range c.delivery.pieces(batch) {
 			if c.stopping() { // one piece is as long as a batch
 				return stopped, nil
 			}
-			if out := c.deliver(ctx, piece); out != done {
+			if out := c.delivery.deliver(ctx, piece); out != done {
 				return out, nil
 			}
 		}

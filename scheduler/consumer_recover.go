@@ -16,7 +16,7 @@ const examineAge = 5 * time.Second // how old the answer to another shard's ques
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.s.registrar.registerAgain(ctx, c.stream, used) })
+		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.cfg.registrar.registerAgain(ctx, c.stream, used) })
 		return done
 	}
 	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {
@@ -34,7 +34,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	if !gone {
 		return done
 	}
-	if !c.stream.created.IsZero() && c.s.control.checkSameStream(ctx, c.stream) != nil {
+	if !c.stream.created.IsZero() && c.cfg.control.checkSameStream(ctx, c.stream) != nil {
 		return done // examine may not have got an answer
 	}
 	c.children = list.children[c.shard.ID]
@@ -52,8 +52,8 @@ func (c *consumer) examine(ctx context.Context, cause error) {
 	}
 	_ = c.stream.examining.Do(ctx, key, examineAge, func() error {
 		if c.stream.err() == nil {
-			if gone := c.s.control.streamGone(ctx, c.stream, cause); gone != nil {
-				c.s.streams.stop(ctx, c.stream, gone)
+			if gone := c.cfg.control.streamGone(ctx, c.stream, cause); gone != nil {
+				c.cfg.streams.stop(ctx, c.stream, gone)
 			}
 		}
 		return nil

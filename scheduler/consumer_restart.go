@@ -27,7 +27,7 @@ func (r *restarts) next(at kcl.ExtendedSequenceNumber) time.Duration {
 // restart makes ready for another processor, after one that asked to be
 // replaced. reading ends when the consumer shall finish.
 func (c *consumer) restart(ctx, reading context.Context) outcome {
-	c.processor = nil
+	c.delivery.processor = nil
 	c.progress.returns()
 	wait := c.restarts.next(c.holder.Lease().Checkpoint)
 	c.log.WarnContext(ctx, "record processor asks to be replaced", "wait", wait, "checkpoint", c.holder.Lease().Checkpoint)
@@ -35,7 +35,7 @@ func (c *consumer) restart(ctx, reading context.Context) outcome {
 		return out
 	}
 	// A checkpoint of the old one may be under way still, or have an unknown outcome.
-	if c.checkpointer.Settled(reading) != nil || c.holder.Renew(reading) != nil {
+	if c.delivery.checkpointer.Settled(reading) != nil || c.holder.Renew(reading) != nil {
 		return stopped
 	}
 	c.start = c.start.With(leases.AttrCheckpoint|leases.AttrPending, c.holder.Lease())

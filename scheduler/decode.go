@@ -14,31 +14,31 @@ const callDecode = "decode"
 // decode gives the records that can be decoded their data and schema, and makes
 // several of those that hold several. Those that cannot be decoded stay as they
 // are: one record must not cost its neighbours. It leaves the slice alone.
-func (c *consumer) decode(ctx context.Context, records []kcl.Record) []kcl.Record {
-	if c.s.cfg.Decoder == nil || len(records) == 0 {
+func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Record {
+	if d.cfg.decoder == nil || len(records) == 0 {
 		return records
 	}
-	c.progress.calling(callDecode)
-	defer c.progress.called(nil)
-	splitter, _ := c.s.cfg.Decoder.(kcl.Splitter)
-	d := decoding{decoder: c.s.cfg.Decoder, splitter: splitter, in: records, out: make([]kcl.Record, 0, len(records))}
+	d.progress.calling(callDecode)
+	defer d.progress.called(nil)
+	splitter, _ := d.cfg.decoder.(kcl.Splitter)
+	left := decoding{decoder: d.cfg.decoder, splitter: splitter, in: records, out: make([]kcl.Record, 0, len(records))}
 	failed := 0
-	for len(d.in) > 0 && ctx.Err() == nil { // one call for all records, as long as none of them fails
-		err := usercode.Call(func() error { return d.rest(ctx) })
+	for len(left.in) > 0 && ctx.Err() == nil { // one call for all records, as long as none of them fails
+		err := usercode.Call(func() error { return left.run(ctx) })
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
 		failed++
-		if count, tell := c.undecoded.add(1); tell {
-			c.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", d.in[0].Position(), "err", err, "count", count)
+		if count, tell := d.undecoded.add(1); tell {
+			d.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", left.in[0].Position(), "err", err, "count", count)
 		}
-		d.keep()
+		left.keep()
 	}
-	for len(d.in) > 0 { // the context has ended: nothing of it is delivered
-		d.keep()
+	for len(left.in) > 0 { // the context has ended: nothing of it is delivered
+		left.keep()
 	}
-	c.metrics.DecodeFailed(failed)
-	return d.out
+	d.metrics.DecodeFailed(failed)
+	return left.out
 }
 
 // decoding is the decoding of one batch.
@@ -48,8 +48,8 @@ type decoding struct {
 	in, out  []kcl.Record // what is left, and what was made of the others
 }
 
-// rest decodes up to the first record that fails, which stays the first of in.
-func (d *decoding) rest(ctx context.Context) error {
+// run decodes up to the first record that fails, which stays the first of in.
+func (d *decoding) run(ctx context.Context) error {
 	for len(d.in) > 0 && ctx.Err() == nil {
 		if err := d.one(ctx, d.in[0]); err != nil {
 			return err

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,26 +10,25 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
-	"github.com/kinesis-go/kcl/internal/shardsync"
 )
 
 const (
 	probeEvery = time.Second // between two calls of GetRecords for a shard without a row
-	probeAgain = time.Minute // after a record was met, or a call was refused: it may have expired by then
+	probeAgain = time.Minute // after a record or a refused call: the record may expire meanwhile
 )
 
-// probe finds out whether a shard without a row has anything to be read, from its
-// oldest record to its end. It belongs to the consumer of a child that waits.
+// probe finds out whether a closed shard without a row has any record. It belongs to the
+// consumer of a child that waits.
 type probe struct {
 	iterator *string
-	next     time.Time // when the service may be asked again
-	ends     int       // in a row that were come to without a record
-	empty    bool      // it has nothing: final, as the shard is closed
+	next     time.Time // when the service may be called again
+	ends     int       // passes that reached the end without a record, in a row
+	empty    bool      // the shard has no record; final, as it is closed
 }
 
-// look makes one step. An end that names no children is believed the second time:
-// the shard is known to be closed.
-func (p *probe) look(ctx context.Context, client *kinesis.Client, st kcl.StreamIdentifier, shardID string) bool {
+// step makes at most one call, and tells whether the shard is empty. An end that names no
+// children is believed the second time: the shard is known to be closed.
+func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamIdentifier, shardID string) bool {
 	if p.empty || time.Now().Before(p.next) {
 		return p.empty
 	}
@@ -64,30 +62,6 @@ func (p *probe) look(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 		}
 	}
 	return p.empty
-}
-
-// parentLost is what is wrong with a parent that is listed and has no row, nor gets
-// one: the row was deleted, or the shard was missed when the first rows were made.
-// Whether its records were read nobody knows.
-func (c *consumer) parentLost(shardID string) error {
-	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and it is not known how far it was read: "+
-		"say so, `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`, then this shard goes on",
-		shardsync.Key(c.stream.id, shardID, c.stream.multi))
-}
-
-// lost takes in that parents have no row, or nil. Its holder, or an ancestor's end,
-// may be about to make it, so it is told only a while later.
-func (c *consumer) lost(err error) {
-	if err == nil {
-		c.orphaned = streak{}
-	} else {
-		c.orphaned.failed(err)
-	}
-	told := c.orphaned
-	if time.Since(told.since) < c.s.seenRows.holderTime {
-		told = streak{}
-	}
-	c.progress.parentLost(told)
 }
 
 // parentLost says that the shard waits for a parent that nobody will finish; the

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -14,15 +15,63 @@ import (
 // has no row.
 const absentAge = 5 * time.Second
 
-// parentsFinished tells whether no parent holds this shard back any more. All
-// of them are asked each time: one whose row was missing can have got it back
-// while the shard waited for the other.
-func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
+const parentPoll = 500 * time.Millisecond // between two checks of the parents
+
+// parentWait waits until no parent holds a shard back.
+type parentWait struct {
+	*shardLease
+	orphaned streak            // waits for a parent without a row
+	probes   map[string]*probe // of such parents
+}
+
+// wait returns when no parent holds the shard back, see parentState.
+func (w *parentWait) wait(ctx context.Context) outcome {
+	for {
+		w.progress.asks()
+		finished, err := w.parentsFinished(ctx)
+		w.progress.stored(err)
+		if finished {
+			break
+		}
+		if w.arrived = w.behindTarget(); w.arrived {
+			return stopped
+		}
+		if out := w.pause(ctx, parentPoll); out != done {
+			return out
+		}
+	}
+	if len(w.start.Parents) > 0 && w.startsAtATime() {
+		// A parent may have moved the pin, see moveChildStart.
+		for {
+			w.progress.asks()
+			row, err := w.cfg.table.Get(ctx, w.key)
+			w.progress.stored(err)
+			if err == nil {
+				if !row.PinnedAt.IsZero() {
+					w.start.PinnedAt = row.PinnedAt
+					w.holder.Amend(row, leases.AttrPinnedAt)
+				}
+				break
+			}
+			if out := w.pause(ctx, parentPoll); out != done {
+				return out
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return lost
+	}
+	return done
+}
+
+// parentsFinished tells whether no parent holds the shard back any more. It asks about
+// all of them each time: a missing row can have been made again meanwhile.
+func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 	all := true
 	var ends []string
 	var lost error
-	for _, parent := range c.start.Parents {
-		state, err := c.parentState(ctx, parent)
+	for _, parent := range w.start.Parents {
+		state, err := w.parentState(ctx, parent)
 		if err != nil {
 			return false, err
 		}
@@ -30,20 +79,20 @@ func (c *consumer) parentsFinished(ctx context.Context) (bool, error) {
 		case parentEnded:
 			ends = append(ends, parent)
 		case parentMissing:
-			lost = firstError(lost, c.parentLost(parent))
+			lost = firstError(lost, w.parentLost(parent))
 			all = false
 		case parentUnread:
 			all = false
 		}
 	}
-	c.lost(lost)
+	w.recordLost(lost)
 	if !all {
 		return false, nil
 	}
-	// The last scan may be old, and a row at its end can have been put back. One
-	// that is gone by now was at its end.
+	// The last scan may be old, and a finished row can have been put back. A row that is
+	// gone by now was finished.
 	for _, parent := range ends {
-		row, found, err := c.rowNow(ctx, parent)
+		row, found, err := w.rowNow(ctx, parent)
 		if err != nil || (found && !row.Finished()) {
 			return false, err
 		}
@@ -80,8 +129,8 @@ const (
 //
 // A parent that has left the retention period keeps its row; the consumer that
 // holds it finds out, and writes SHARD_END.
-func (c *consumer) parentState(ctx context.Context, parent string) (parentState, error) {
-	row, found, err := c.rowOf(ctx, parent)
+func (w *parentWait) parentState(ctx context.Context, parent string) (parentState, error) {
+	row, found, err := w.rowOf(ctx, parent)
 	switch {
 	case err != nil:
 		return parentUnread, err
@@ -89,23 +138,23 @@ func (c *consumer) parentState(ctx context.Context, parent string) (parentState,
 		return parentEnded, nil
 	case found:
 		return parentUnread, nil
-	case !c.start.Checkpoint.IsSentinel():
+	case !w.start.Checkpoint.IsSentinel():
 		return parentPassed, nil // this shard has begun, so its parents had ended, and were cleaned up since
 	}
-	list, err := c.stream.lineage.get(ctx, absentAge)
+	list, err := w.stream.lineage.get(ctx, absentAge)
 	if err != nil {
 		return parentUnread, err
 	}
 	shard, listed := list.byID[parent]
-	frontier := c.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
+	frontier := w.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
 	if listed || !frontier {
-		comes, err := c.comes(ctx, parent, map[string]bool{})
-		if err != nil || comes {
+		waiting, err := w.willGetRow(ctx, parent, map[string]bool{})
+		if err != nil || waiting {
 			return parentUnread, err
 		}
 	}
-	// An ancestor can have ended, and made the row, between the two looks.
-	row, found, err = c.rowNow(ctx, parent)
+	// An ancestor can have ended, and made the row, since the row was asked for.
+	row, found, err = w.rowNow(ctx, parent)
 	switch {
 	case err != nil:
 		return parentUnread, err
@@ -116,50 +165,49 @@ func (c *consumer) parentState(ctx context.Context, parent string) (parentState,
 	case frontier || !listed:
 		return parentPassed, nil
 	}
-	if c.probes == nil {
-		c.probes = map[string]*probe{}
+	if w.probes == nil {
+		w.probes = map[string]*probe{}
 	}
-	if c.probes[parent] == nil {
-		c.probes[parent] = &probe{}
+	if w.probes[parent] == nil {
+		w.probes[parent] = &probe{}
 	}
-	if shard.Closed() && c.probes[parent].look(ctx, c.s.cfg.Kinesis, c.stream.id, parent) {
+	if shard.Closed() && w.probes[parent].step(ctx, w.cfg.control.client, w.stream.id, parent) {
 		return parentPassed, nil
 	}
 	return parentMissing, nil
 }
 
-// rowOf looks at the last scan first, which may be old; only when it shows no row,
-// as before the first scan, the table is asked.
-func (c *consumer) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	if row, ok := c.s.coord.Lookup(shardsync.Key(c.stream.id, shardID, c.stream.multi)); ok {
+// rowOf returns a row of the last scan, which may be old. If the scan has no row, as
+// before the first one, rowOf asks the table.
+func (w *parentWait) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
+	if row, ok := w.cfg.coord.Lookup(shardsync.Key(w.stream.id, shardID, w.stream.multi)); ok {
 		return row, true, nil
 	}
-	return c.rowNow(ctx, shardID)
+	return w.rowNow(ctx, shardID)
 }
 
 // rowNow asks the table.
-func (c *consumer) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	row, err := c.s.cfg.Leases.Get(ctx, shardsync.Key(c.stream.id, shardID, c.stream.multi))
+func (w *parentWait) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
+	row, err := w.cfg.table.Get(ctx, shardsync.Key(w.stream.id, shardID, w.stream.multi))
 	if errors.Is(err, leases.ErrNotFound) {
 		return leases.Lease{}, false, nil
 	}
 	return row, err == nil, err
 }
 
-// comes tells whether a shard without a row will get one: an ancestor of it is
-// still being read. If none is, the shard was never part of what the
-// application reads, or was finished and its row removed. seen are shards that
-// were looked at already: each split that was merged again doubles the number
-// of ways to an ancestor.
-func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bool) (bool, error) {
-	list, err := c.stream.lineage.get(ctx, absentAge)
+// willGetRow tells whether a shard without a row will get one: an ancestor of it is still
+// being read. Otherwise the application never read the shard, or finished it and its row
+// was removed. seen are ancestors that were asked already: each split that was merged
+// again doubles the number of ways to an ancestor.
+func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[string]bool) (bool, error) {
+	list, err := w.stream.lineage.get(ctx, absentAge)
 	if err != nil {
 		return false, err
 	}
 	shard, listed := list.byID[shardID]
 	if !listed {
 		// Gone, or so new that the list does not show it yet.
-		gone, err := c.s.control.shardExpired(ctx, c.stream, list, shardID)
+		gone, err := w.cfg.control.shardExpired(ctx, w.stream, list, shardID)
 		return !gone, err
 	}
 	for _, parent := range shard.Parents() {
@@ -167,7 +215,7 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 			continue
 		}
 		seen[parent] = true
-		row, found, err := c.rowOf(ctx, parent)
+		row, found, err := w.rowOf(ctx, parent)
 		switch {
 		case err != nil:
 			return false, err
@@ -178,15 +226,51 @@ func (c *consumer) comes(ctx context.Context, shardID string, seen map[string]bo
 			continue
 		}
 		if _, listed := list.byID[parent]; !listed {
-			gone, err := c.s.control.shardExpired(ctx, c.stream, list, parent)
+			gone, err := w.cfg.control.shardExpired(ctx, w.stream, list, parent)
 			if err != nil || !gone {
 				return !gone, err
 			}
 			continue // expired without ever having been read
 		}
-		if comes, err := c.comes(ctx, parent, seen); err != nil || comes {
-			return comes, err
+		if waiting, err := w.willGetRow(ctx, parent, seen); err != nil || waiting {
+			return waiting, err
 		}
 	}
 	return false, nil
+}
+
+// behindTarget tells whether the shard has nothing to read: a parent was read up to the
+// target and has not ended, so the shard began later.
+func (w *parentWait) behindTarget() bool {
+	for _, parent := range w.start.Parents {
+		row, ok := w.cfg.coord.Lookup(shardsync.Key(w.stream.id, parent, w.stream.multi))
+		if ok && !row.Finished() && w.cfg.tip.reached(row) {
+			return true
+		}
+	}
+	return false
+}
+
+// parentLost is what is wrong with a parent that is listed and has no row, nor gets
+// one: the row was deleted, or the shard was missed when the first rows were made.
+// Whether its records were read nobody knows.
+func (w *parentWait) parentLost(shardID string) error {
+	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and it is not known how far it was read: "+
+		"say so, `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`, then this shard goes on",
+		shardsync.Key(w.stream.id, shardID, w.stream.multi))
+}
+
+// recordLost records that a parent has no row, or nil. Its holder or the end of an
+// ancestor may soon make the row, so that counts as lost only after holderTime.
+func (w *parentWait) recordLost(err error) {
+	if err == nil {
+		w.orphaned = streak{}
+	} else {
+		w.orphaned.failed(err)
+	}
+	lost := w.orphaned
+	if time.Since(lost.since) < w.cfg.holderTime {
+		lost = streak{}
+	}
+	w.progress.parentLost(lost)
 }

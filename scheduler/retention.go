@@ -41,77 +41,83 @@ func (r *retention) known() (keeps time.Duration, age time.Duration) {
 	return r.keeps, time.Since(r.asked)
 }
 
-// reached is how far reading had come with the last batch.
-type reached struct {
-	at     time.Time     // when that was read; zero before the first
-	behind time.Duration // how far it was behind the tip then
+// readPlace is how far reading had come with a batch.
+type readPlace struct {
+	at     time.Time     // when the batch was read; zero before the first
+	behind time.Duration // how far the batch was behind the tip then
 }
 
-// age is how old the place behind the batch has become. A suspended machine stops
-// one of the two clocks.
-func (r reached) age(now time.Time) time.Duration {
+// age is how old the records behind the batch have become. While a machine is suspended
+// one of its two clocks stands still.
+func (r readPlace) age(now time.Time) time.Duration {
 	return r.behind + max(now.Sub(r.at), now.Round(0).Sub(r.at.Round(0)))
 }
 
-// overtaken tells when the place at which this batch was to begin had left the
-// retention period before it was read: because the processor had the batch
-// before for so long, the service did not answer, or the shard is slower than
-// its records come. The service goes on at its oldest record without a word.
-func (c *consumer) overtaken(ctx context.Context, batch kcl.Batch) {
-	was := c.reached
-	c.reached = reached{batch.ReceivedAt, batch.BehindLatest}
-	if was.at.IsZero() {
-		return
-	}
-	c.gap(ctx, was.age(batch.ReceivedAt), batch.Records)
+// gapWatch notices that a position left the retention period before it was read. The
+// service then goes on at its oldest record without an error. Causes are a processor
+// that kept the batch before for too long, a service that did not answer, and a shard
+// that is read more slowly than its records come.
+type gapWatch struct {
+	*shardLease
+	last           readPlace
+	checkpointSeen bool       // the first record after the start has been compared with the checkpoint
+	gaps           logLimiter // positions that had left the retention period
 }
 
-// gap tells of, and counts, reading on at a place of that age, if it had left
-// the retention period.
-func (c *consumer) gap(ctx context.Context, age time.Duration, records []kcl.Record) {
-	gone, keeps := c.s.control.pastRetention(ctx, c.stream, age)
+// begin forgets the last place. A shard at LATEST has no checkpointed record that could
+// be missing, but a time from which it counts, by the service's clock.
+func (g *gapWatch) begin(ctx context.Context, start kcl.Position) {
+	g.last, g.checkpointSeen = readPlace{}, false
+	now, pin := g.stream.lineage.pin(), g.start.PinnedAt
+	if g.start.Checkpoint.SequenceNumber == kcl.SentinelLatest && !pin.IsZero() && !now.IsZero() {
+		g.check(ctx, now.Sub(pin), start, nil)
+	}
+}
+
+// observe compares a batch, read from position from, with the place of the one before.
+func (g *gapWatch) observe(ctx context.Context, batch kcl.Batch, from kcl.Position) {
+	last := g.last
+	g.last = readPlace{batch.ReceivedAt, batch.BehindLatest}
+	if !last.at.IsZero() {
+		g.check(ctx, last.age(batch.ReceivedAt), from, batch.Records)
+	}
+	g.checkCheckpoint(ctx, batch.Records)
+}
+
+// check counts and logs a gap if a position of that age had left the retention period.
+func (g *gapWatch) check(ctx context.Context, age time.Duration, from kcl.Position, records []kcl.Record) {
+	gone, keeps := g.cfg.control.pastRetention(ctx, g.stream, age)
 	if !gone {
 		return
 	}
-	c.metrics.RetentionGap()
-	count, tell := c.gaps.add(1)
-	if !tell {
+	g.metrics.RetentionGap()
+	count, due := g.gaps.add(1)
+	if !due {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.Any("position", c.next), slog.Duration("age", age), slog.Duration("retention", keeps), slog.Int("count", count),
+		slog.Any("position", from), slog.Duration("age", age), slog.Duration("retention", keeps), slog.Int("count", count),
 	}
 	if len(records) > 0 {
 		attrs = append(attrs, slog.Any("resumed", records[0].Position()), slog.Time("arrived", records[0].ApproximateArrival()))
 	}
-	c.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period before it was read on from; what was unread behind it and as old is lost: "+
+	g.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period before it was read on from; what was unread behind it and as old is lost: "+
 		"process faster, or keep records for longer", attrs...)
 }
 
-// meet tells when the record at the checkpoint, where reading starts, is not
-// there any more: the service then starts at the oldest record without a word.
-func (c *consumer) meet(ctx context.Context, records []kcl.Record) {
-	if c.met || len(records) == 0 {
+// checkCheckpoint logs, once, that the record at the checkpoint is not in the stream any
+// more.
+func (g *gapWatch) checkCheckpoint(ctx context.Context, records []kcl.Record) {
+	if g.checkpointSeen || len(records) == 0 {
 		return
 	}
-	c.met = true
-	at, first := c.start.Checkpoint, records[0].Position()
+	g.checkpointSeen = true
+	at, first := g.start.Checkpoint, records[0].Position()
 	at.SubSequenceNumber = 0
 	if at.IsZero() || at.IsSentinel() || first.Compare(at) <= 0 {
 		return
 	}
-	c.metrics.RetentionGap()
-	c.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
-		"checkpoint", c.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
-}
-
-// begins readies the consumer to notice a gap from its start on. A shard at
-// LATEST has no record that could be missed, but the time from which it counts,
-// by the service's clock.
-func (c *consumer) begins(ctx context.Context) {
-	c.met, c.reached = false, reached{}
-	now, pin := c.stream.lineage.pin(), c.start.PinnedAt
-	if c.start.Checkpoint.SequenceNumber == kcl.SentinelLatest && !pin.IsZero() && !now.IsZero() {
-		c.gap(ctx, now.Sub(pin), nil)
-	}
+	g.metrics.RetentionGap()
+	g.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
+		"checkpoint", g.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }

@@ -34,6 +34,7 @@ type Scheduler struct {
 
 	status    phases
 	consumers registry
+	consumer  consumerConfig
 
 	streams   *streamSet
 	table     *rowTable
@@ -93,6 +94,12 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	s.watchdog = &watchdog{
 		streams: s.streams, coord: s.coord, consumers: &s.consumers, seen: s.seenRows, tip: s.tip,
 		failover: s.cfg.FailoverTime, stallTimeout: s.cfg.StallTimeout, syncInterval: s.cfg.ShardSyncInterval, log: s.log,
+	}
+	s.consumer = consumerConfig{
+		factory: factory, mode: cfg.RetrievalMode, decoder: cfg.Decoder, aggregates: cfg.Aggregates,
+		checkpointInterval: cfg.CheckpointInterval, shutdownTimeout: s.cfg.ShutdownTimeout, holderTime: s.seenRows.holderTime,
+		table: s.table, coord: s.coord, streams: s.streams, control: s.control, registrar: s.registrar, syncer: s.syncer,
+		sources: s.sources, tip: s.tip, standstills: &s.watchdog.standstills, metrics: cfg.Metrics, log: s.log,
 	}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/checkpoint"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -15,8 +16,8 @@ import (
 // the children's leases first, so that nobody can miss them, and SHARD_END last.
 // It returns something else than done when the processor did not agree.
 func (c *consumer) shardEnded(ctx context.Context) outcome {
-	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.checkpointer}
-	if out := c.repeat(ctx, "shard_ended", func() error { return c.processor.ShardEnded(ctx, in) }); out != done {
+	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.delivery.checkpointer}
+	if out := c.delivery.repeat(ctx, "shard_ended", func() error { return c.delivery.processor.ShardEnded(ctx, in) }); out != done {
 		return out
 	}
 	c.finished = true
@@ -24,7 +25,7 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for {
 		c.progress.asks()
-		err := c.recordEnd(ctx)
+		err := c.recordEnd(ctx, c.children, c.delivery.checkpointer)
 		c.progress.stored(err)
 		if err == nil {
 			break
@@ -39,8 +40,8 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 		}
 	}
 	c.log.InfoContext(ctx, "shard ended", "children", len(c.children))
-	c.s.coord.Nudge()
-	c.s.syncer.request(c.stream)
+	c.cfg.coord.Nudge()
+	c.cfg.syncer.request(c.stream)
 	return done
 }
 
@@ -48,56 +49,56 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 // delivered and never checkpointed. ShardEnded returning nil says that they are
 // processed; the KCL does not believe it and refuses.
 func (c *consumer) warnUnrecorded(ctx context.Context) {
-	r := c.checkpointer.Report()
-	if r.OpenSince.IsZero() || c.s.cfg.CheckpointInterval > 0 {
+	r := c.delivery.checkpointer.Report()
+	if r.OpenSince.IsZero() || c.cfg.checkpointInterval > 0 {
 		return
 	}
 	c.log.WarnContext(ctx, "shard ends with records that were delivered and not checkpointed, ShardEnded has vouched for them: checkpoint there before it returns nil",
 		"checkpoint", r.Last, "delivered", r.Delivered, "since", r.OpenSince)
 }
 
-func (c *consumer) recordEnd(ctx context.Context) error {
-	parent := c.holder.Lease()
-	ids := make([]string, 0, len(c.children))
-	for _, child := range c.children {
+func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, checkpointer *checkpoint.Checkpointer) error {
+	parent := l.holder.Lease()
+	ids := make([]string, 0, len(children))
+	for _, child := range children {
 		ids = append(ids, child.ID)
 		row := shardsync.ChildLease(parent, child)
 		if row.Origin.IsZero() {
-			row.Origin = c.start.Origin // written behind the holder's back, see adopt
+			row.Origin = l.start.Origin // written behind the holder's back, see adopt
 		}
 		if row.StreamCreated.IsZero() {
-			row.StreamCreated = c.stream.created
+			row.StreamCreated = l.stream.created
 		}
-		row, _ = c.stream.marks.Complete(row)
-		made, err := c.s.table.create(ctx, row)
+		row, _ = l.stream.marks.Complete(row)
+		made, err := l.cfg.table.create(ctx, row)
 		if err == nil && !made {
-			err = c.share(ctx, row.Key)
+			err = l.moveChildStart(ctx, row.Key)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := c.holder.SetChildren(ctx, ids); err != nil {
+	if err := l.holder.SetChildren(ctx, ids); err != nil {
 		return fmt.Errorf("record the children: %w", err)
 	}
-	return c.checkpointer.End(ctx)
+	return checkpointer.End(ctx)
 }
 
-// share gives a child that was to start at a time the start of this shard, if
+// moveChildStart gives a child that was to start at a time the start of this shard, if
 // that is the earlier one. Two workers that start an application together can
 // see the stream before and after a reshard, and pin parent and child at
 // different times; what lies between would be lost. The child has not been
 // read yet: it waits for this shard. The shard's own pin is gone by now, with its
 // first checkpoint, so the origin says where it started.
-func (c *consumer) share(ctx context.Context, key string) error {
-	began := c.start.Origin
-	if began.IsZero() && !c.start.PinnedAt.IsZero() {
-		began = leases.Origin{Kind: kcl.SentinelLatest, At: c.start.PinnedAt}
+func (l *shardLease) moveChildStart(ctx context.Context, key string) error {
+	began := l.start.Origin
+	if began.IsZero() && !l.start.PinnedAt.IsZero() {
+		began = leases.Origin{Kind: kcl.SentinelLatest, At: l.start.PinnedAt}
 	}
 	if began.IsZero() {
 		return nil
 	}
-	row, err := c.s.cfg.Leases.Get(ctx, key)
+	row, err := l.cfg.table.Get(ctx, key)
 	if errors.Is(err, leases.ErrNotFound) {
 		return nil // finished and cleaned up
 	}
@@ -114,7 +115,7 @@ func (c *consumer) share(ctx context.Context, key string) error {
 	}
 	to := row
 	to.PinnedAt = pin
-	err = c.s.cfg.Leases.Update(ctx, leases.Update{
+	err = l.cfg.table.Update(ctx, leases.Update{
 		Read: row, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt, To: to, Set: leases.AttrPinnedAt,
 	})
 	if err != nil {

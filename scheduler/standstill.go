@@ -46,7 +46,7 @@ type standstill struct {
 
 // broke records that the work on a shard has broken off with cause.
 func (s *standstills) broke(now time.Time, c *consumer, cause error) {
-	ck := c.report()
+	ck := c.delivery.report()
 	at := ck.Last
 	if at.IsZero() {
 		at = c.start.Checkpoint // no processor was made
@@ -94,7 +94,7 @@ func (s *standstills) observe(now time.Time, row leases.Lease, consumer *consume
 		return
 	}
 	if consumer != nil {
-		if at := consumer.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(consumer.begun) >= limit && now.Sub(st.last) >= limit {
+		if at := consumer.delivery.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(consumer.begun) >= limit && now.Sub(st.last) >= limit {
 			delete(s.byKey, row.Key)
 		}
 		return
@@ -131,7 +131,7 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 	var out []*StallError
 	for key, st := range s.byKey {
 		if consumer := consumers[key]; consumer != nil {
-			if at := consumer.report().Last; !at.IsZero() && at != st.checkpoint {
+			if at := consumer.delivery.report().Last; !at.IsZero() && at != st.checkpoint {
 				continue
 			}
 		}
@@ -150,7 +150,7 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 // because the lease was lost. A shutdown that took too long is no such end.
 func (c *consumer) brokeOff(ctx context.Context) {
 	if cause := context.Cause(ctx); errors.Is(cause, kcl.ErrLeaseLost) {
-		c.s.watchdog.standstills.broke(time.Now(), c, cause)
+		c.cfg.standstills.broke(time.Now(), c, cause)
 	}
 }
 

@@ -148,27 +148,15 @@ func (t *tipStop) unreached(rows []leases.Lease) string {
 // atTarget tells whether the shard has been read up to the target with this batch,
 // which has been processed.
 func (c *consumer) atTarget(batch kcl.Batch) bool {
-	if c.s.tip.target.IsZero() || batch.End != nil {
+	if c.cfg.tip.target.IsZero() || batch.End != nil {
 		return false
 	}
 	for _, r := range batch.Records {
-		if r.ApproximateArrival().After(c.s.tip.target.Add(arrivalSlack)) {
+		if r.ApproximateArrival().After(c.cfg.tip.target.Add(arrivalSlack)) {
 			return true
 		}
 	}
 	return c.progress.caughtUp(time.Now())
-}
-
-// behindTarget tells whether a shard that waits for its parents has nothing to read:
-// a parent was read up to the target and has not ended, so this one began later.
-func (c *consumer) behindTarget() bool {
-	for _, parent := range c.start.Parents {
-		row, ok := c.s.coord.Lookup(shardsync.Key(c.stream.id, parent, c.stream.multi))
-		if ok && !row.Finished() && c.s.tip.reached(row) {
-			return true
-		}
-	}
-	return false
 }
 
 // recordTarget writes that the shard has been read up to the target. Unless that
@@ -178,9 +166,9 @@ func (c *consumer) recordTarget(ctx context.Context) {
 		return
 	}
 	at := c.holder.Lease().Checkpoint
-	if err := c.holder.SetReached(ctx, c.s.tip.target); err != nil {
+	if err := c.holder.SetReached(ctx, c.cfg.tip.target); err != nil {
 		c.log.WarnContext(ctx, "it cannot be recorded that the shard has been read to where StopAtTip stops, it is read on", "err", err)
 		return
 	}
-	c.log.InfoContext(ctx, "shard has been read to where StopAtTip stops", "target", c.s.tip.target, "checkpoint", at, "position", c.processed)
+	c.log.InfoContext(ctx, "shard has been read to where StopAtTip stops", "target", c.cfg.tip.target, "checkpoint", at, "position", c.delivery.processed)
 }

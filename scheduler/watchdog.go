@@ -140,7 +140,7 @@ func (w *watchdog) stalls(now time.Time) []*StallError {
 	var out []*StallError
 	consumers := w.consumers.all()
 	for _, c := range consumers {
-		layer, since, err := c.progress.stuck(now, w.stallTimeout, c.report(), c.holder.Valid())
+		layer, since, err := c.progress.stuck(now, w.stallTimeout, c.delivery.report(), c.holder.Valid())
 		if layer == "" && c.progress.stateNow() == StateWaitingOnParents { // waits is as old as the last round
 			if since, err = w.waits.stuck(now, w.stallTimeout, c.key); err != nil {
 				layer = LayerParent
