@@ -19,39 +19,34 @@ const (
 	DefaultBatchAge     = time.Second
 )
 
-// BatchOptions say when [Batch] hands on what it has collected: as soon as one
-// of the limits is reached. Values of zero and less are the defaults.
+// BatchOptions say when [Batch] hands its records to the processor inside: as soon as one of the
+// limits is reached. Values of zero and less are the defaults.
 type BatchOptions struct {
-	// MaxRecords is the most records in one batch. Defaults to 500
-	// (DefaultBatchRecords).
+	// MaxRecords is the most records in one batch. Defaults to 500 (DefaultBatchRecords).
 	MaxRecords int
-	// MaxBytes is the most data in one batch; a larger record comes alone.
-	// Defaults to 4 MiB (DefaultBatchBytes).
+	// MaxBytes is the most data in one batch. A larger record comes alone. Defaults to 4 MiB
+	// (DefaultBatchBytes).
 	MaxBytes int64
-	// MaxAge is how long a record waits for others. Defaults to 1s
-	// (DefaultBatchAge).
+	// MaxAge is how long a record waits for others. Defaults to 1s (DefaultBatchAge).
 	MaxAge time.Duration
-	// Logger gets the errors of batches that were handed on by age. Defaults to
+	// Logger gets the errors of batches that were handed on after MaxAge. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Batch collects records over several calls and hands them to p in batches of
-// its own size. Its ProcessRecords returns at once while a batch fills, and
-// calls p when one is full.
+// Batch collects records over several calls and hands them to p in batches of its own size. Its
+// ProcessRecords returns at once while a batch fills, and calls p when the batch is full.
 //
-// A batch that does not fill is handed on by a timer, on a goroutine that ends
-// with that call: calls of ProcessRecords come only when there are records, so
-// that an idle shard has no other moment. p is never called twice at a time. A
-// call of Batch that finds the timer's at work waits for it, which is how p
-// slows the shard down.
+// A timer hands on a batch that does not fill, because ProcessRecords is not called for an idle
+// shard. The timer has a goroutine that ends with its call of p. p is never called twice at a time.
+// If the timer is calling p, a call of Batch waits. That is how p slows the shard down.
 //
-// When p fails, the records stay, in order, see [HeldError]. If the batch was
-// handed on by age, and no call comes, the timer tries again after a backoff.
+// When p fails, the records stay, in order, see [HeldError]. If the timer handed them on and no
+// call comes, the timer tries again after a backoff.
 //
-// What is held is handed on when the worker stops, the shard is handed over or
-// ends. After a lost lease or a crash it comes again, because p cannot
-// checkpoint what it has not got.
+// Records that are held are handed on when the worker stops, and when the shard is handed over or
+// ends. After a lost lease or a crash they come again, because p cannot checkpoint records that it
+// did not get.
 func Batch(p kcl.Processor, o BatchOptions) kcl.Processor {
 	o.MaxRecords = cmp.Or(max(o.MaxRecords, 0), DefaultBatchRecords)
 	o.MaxBytes = cmp.Or(max(o.MaxBytes, 0), DefaultBatchBytes)
@@ -60,7 +55,7 @@ func Batch(p kcl.Processor, o BatchOptions) kcl.Processor {
 	return &batching{inner: p, o: o, turn: make(chan struct{}, 1), backoff: retry.New(firstBackoff, maxBackoff)}
 }
 
-// The waits between attempts that Batch and Concurrent make by themselves.
+// The waits between attempts that Batch and Concurrent make between calls.
 const (
 	firstBackoff = 200 * time.Millisecond
 	maxBackoff   = 30 * time.Second
@@ -70,15 +65,15 @@ type batching struct {
 	inner kcl.Processor
 	o     BatchOptions
 	ck    limited
-	turn  chan struct{} // whoever has put the token in calls inner and uses the fields below
+	turn  chan struct{} // the goroutine whose token is in it calls inner and owns the fields below
 
-	held     []kcl.Record // not handed on, or not processed
+	held     []kcl.Record // not handed on yet, or failed
 	bytes    int64        // of held
 	accepted kcl.ExtendedSequenceNumber
-	done     kcl.ExtendedSequenceNumber // the last one that inner has processed
+	done     kcl.ExtendedSequenceNumber // the last record that inner has processed
 	in       kcl.ProcessRecordsInput    // the last one
 	received time.Time                  // ReceivedAt of the first record held
-	since    time.Time                  // when it came
+	since    time.Time                  // when the first record held came
 	width    int                        // after a failure: how many records are handed on; 0 for all
 	failed   error
 	backoff  *retry.Backoff
@@ -88,10 +83,10 @@ type batching struct {
 	complete bool // the last record held is the last one of the shard
 
 	mu   sync.Mutex                 // guards drop
-	drop kcl.ExtendedSequenceNumber // the first record held, which somebody has taken care of
+	drop kcl.ExtendedSequenceNumber // the first record held, if HeldError.Drop was called for it
 }
 
-// lock takes the turn, unless ctx ends first.
+// lock waits for the turn. It fails if ctx ends first.
 func (b *batching) lock(ctx context.Context) error {
 	select {
 	case b.turn <- struct{}{}:
@@ -147,10 +142,10 @@ func (b *batching) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 	return nil
 }
 
-// handOn gives what is held to the inside.
+// handOn hands the records that are held to the processor inside.
 func (b *batching) handOn(ctx context.Context) error {
 	if errors.Is(b.failed, kcl.ErrRestart) {
-		return b.failed // the inside is not called again
+		return b.failed // the processor inside is not called again
 	}
 	for len(b.held) > 0 {
 		if ctx.Err() != nil {
@@ -182,7 +177,7 @@ func (b *batching) handOn(ctx context.Context) error {
 	return nil
 }
 
-// remove forgets the first n records held. Their memory stays: the inside may
+// remove forgets the first n records held. Their memory stays, because the processor inside may
 // have kept the slice.
 func (b *batching) remove(n int) {
 	b.bytes -= size(b.held[:n])
@@ -191,12 +186,12 @@ func (b *batching) remove(n int) {
 	}
 }
 
-// fail notes that the inside has failed with chunk.
+// fail notes that the processor inside has failed with chunk.
 func (b *batching) fail(chunk []kcl.Record, err error) error {
 	b.ck.settle(b.done)
 	b.failed = err
 	if _, ok := errors.AsType[*HeldError](err); ok {
-		return err // about records that the inside holds: the chunk is not at fault
+		return err // the error is about records that the processor inside holds, not about chunk
 	}
 	b.width = max(1, len(chunk)/2)
 	first := chunk[0].Position()
@@ -208,7 +203,7 @@ func (b *batching) fail(chunk []kcl.Record, err error) error {
 	return b.failed
 }
 
-// dropped removes a record that somebody has taken care of.
+// dropped removes a record for which HeldError.Drop was called.
 func (b *batching) dropped(ctx context.Context, chunk []kcl.Record) bool {
 	b.mu.Lock()
 	drop := b.drop
@@ -219,7 +214,7 @@ func (b *batching) dropped(ctx context.Context, chunk []kcl.Record) bool {
 		return false
 	}
 	if err := b.ck.skip(ctx, b.done, pos); err != nil && ctx.Err() == nil && !errors.Is(err, kcl.ErrLeaseLost) {
-		b.o.Logger.WarnContext(ctx, "checkpoint failed, a later one passes the record", "position", pos, "err", err)
+		b.o.Logger.WarnContext(ctx, "checkpoint failed, a later one covers the record", "position", pos, "err", err)
 	}
 	b.done = pos
 	b.remove(1)
@@ -227,7 +222,7 @@ func (b *batching) dropped(ctx context.Context, chunk []kcl.Record) bool {
 	return true
 }
 
-// arm starts the timer, whose goroutine ends after one attempt, or with ctx.
+// arm starts the timer. Its goroutine ends after one attempt, or with ctx.
 func (b *batching) arm(ctx context.Context, wait time.Duration) {
 	if b.armed || b.closed || len(b.held) == 0 {
 		return
@@ -236,7 +231,7 @@ func (b *batching) arm(ctx context.Context, wait time.Duration) {
 	b.timer = time.AfterFunc(wait, func() { b.expire(ctx) })
 }
 
-// expire hands on what has waited for long enough.
+// expire hands on records that are older than MaxAge.
 func (b *batching) expire(ctx context.Context) {
 	if b.lock(ctx) != nil {
 		return
@@ -253,11 +248,11 @@ func (b *batching) expire(ctx context.Context) {
 	if err := b.handOn(ctx); err != nil && ctx.Err() == nil {
 		b.ck.report(err)
 		if b.width > 1 {
-			b.backoff.Reset() // half as many are next; the waits grow with the one at fault
+			b.backoff.Reset() // the next attempt has half as many records; a single one waits longer
 		}
 		wait := b.backoff.Next()
-		b.o.Logger.WarnContext(ctx, "batch failed, it is tried again", "err", err, "wait", wait)
-		if !errors.Is(err, kcl.ErrRestart) { // which waits for a call that can return it
+		b.o.Logger.WarnContext(ctx, "batch failed, trying again", "err", err, "wait", wait)
+		if !errors.Is(err, kcl.ErrRestart) { // only a call of ProcessRecords can return that error
 			b.arm(ctx, wait)
 		}
 	}
@@ -270,8 +265,8 @@ func (b *batching) close() {
 	}
 }
 
-// LeaseLost waits for the inside, even if that does not heed its context: once it
-// has returned, the worker may read the shard again.
+// LeaseLost waits for the processor inside, even if that ignores its context. After LeaseLost the
+// worker may read the shard again.
 func (b *batching) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
 	b.turn <- struct{}{}
 	defer b.unlock()
@@ -295,7 +290,7 @@ func (b *batching) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error
 	return b.inner.ShardEnded(ctx, in)
 }
 
-// ShutdownRequested lets the inside checkpoint even if it fails with what is
+// ShutdownRequested lets the processor inside checkpoint even if it fails with the records that are
 // held.
 func (b *batching) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
 	if err := b.lock(ctx); err != nil {

@@ -9,13 +9,13 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// holder is the checkpointer of a lane, which wants to know what its processor
-// does between the calls: lanes wait for each other, and for no call.
+// holder is the checkpointer of a lane. It hears what its processor does between the calls, because
+// lanes wait for each other and not for calls.
 type holder interface {
-	// hold says that records are kept beyond the call that brought them.
+	// hold says that the processor keeps records after the call that delivered them.
 	hold()
-	// report says that the processor has failed with them, or, with nil, that
-	// it does not any more.
+	// report says that the processor has failed with the records that it keeps. nil says that it no
+	// longer fails.
 	report(err error)
 }
 
@@ -31,18 +31,18 @@ func report(ck kcl.Checkpointer, err error) {
 	}
 }
 
-// skip is a record that somebody else has taken care of: it is behind before,
-// the record delivered to the inside right before it.
+// skip is a record that the processor inside does not get. before is the record that was delivered
+// to the processor inside right before it.
 type skip struct{ before, at kcl.ExtendedSequenceNumber }
 
-// limited is the checkpointer that a decorator gives to the inside. Checkpoint
-// there means what the inside got, not what the decorator did, and a position
-// right before skipped records means those too.
+// limited is the checkpointer that a decorator gives to the processor inside. Checkpoint there
+// covers the records that the processor inside got. A position right before skipped records covers
+// those too.
 type limited struct {
 	mu        sync.Mutex // guards the fields below
 	outer     kcl.Checkpointer
-	delivered kcl.ExtendedSequenceNumber // the last record that the inside was given
-	all       kcl.ExtendedSequenceNumber // delivered, but for what failed
+	delivered kcl.ExtendedSequenceNumber // the last record that the processor inside got
+	all       kcl.ExtendedSequenceNumber // delivered, without the records that failed
 	last      kcl.ExtendedSequenceNumber // the last position recorded, or the start
 	skips     []skip
 }
@@ -62,8 +62,8 @@ func (l *limited) use(outer kcl.Checkpointer) {
 	l.outer = outer
 }
 
-// deliver is called before the inside gets records up to pos, and settle after
-// it has failed with them, with the last position that it has not failed with.
+// deliver is called before the processor inside gets records up to pos. settle is called after it
+// has failed with them, with the last position before the failed records.
 func (l *limited) deliver(pos kcl.ExtendedSequenceNumber) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,8 +77,8 @@ func (l *limited) settle(done kcl.ExtendedSequenceNumber) {
 	l.all = later(done, l.last)
 }
 
-// skip counts the record at pos, behind before, as processed, and records that
-// at once if nothing before it is open.
+// skip counts the record at pos, after before, as processed. It records pos at once if every record
+// before it is recorded.
 func (l *limited) skip(ctx context.Context, before, pos kcl.ExtendedSequenceNumber) error {
 	l.mu.Lock()
 	if n := len(l.skips); n > 0 && l.skips[n-1].at == before {
@@ -136,8 +136,8 @@ func (l *limited) CheckpointAt(ctx context.Context, pos kcl.ExtendedSequenceNumb
 	return err
 }
 
-// tried notes a write of pos. One whose outcome is not known counts as if it had
-// happened: outer accepts nothing before it any more.
+// tried notes a write of pos. A write with an unknown outcome counts as if it had happened, because
+// outer accepts no earlier position after it.
 func (l *limited) tried(pos kcl.ExtendedSequenceNumber, err error) {
 	if errors.Is(err, kcl.ErrInvalidCheckpoint) || errors.Is(err, kcl.ErrLeaseLost) {
 		return
@@ -146,13 +146,18 @@ func (l *limited) tried(pos kcl.ExtendedSequenceNumber, err error) {
 	defer l.mu.Unlock()
 	l.last = later(l.last, pos)
 	l.all = later(l.all, l.last)
-	// The skip that ends at last stays: the inside may repeat the position before it.
+	// The skip that ends at last stays, because the processor inside may repeat the position before
+	// it.
 	for len(l.skips) > 0 && l.skips[0].at.Compare(l.last) < 0 {
 		l.skips = l.skips[1:]
 	}
 }
 
-func (l *limited) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) (kcl.PreparedCheckpointer, error) {
+func (l *limited) Prepare(
+	ctx context.Context,
+	pos kcl.ExtendedSequenceNumber,
+	state []byte,
+) (kcl.PreparedCheckpointer, error) {
 	if pos.IsZero() {
 		l.mu.Lock()
 		pos = l.all
@@ -169,7 +174,7 @@ func (l *limited) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, s
 	return &prepared{PreparedCheckpointer: p, l: l}, nil
 }
 
-// prepared tells its checkpointer of a commit, which is a checkpoint like any other.
+// prepared tells its checkpointer of a commit, which counts as a checkpoint.
 type prepared struct {
 	kcl.PreparedCheckpointer
 	l *limited
@@ -185,7 +190,8 @@ func (l *limited) check(pos kcl.ExtendedSequenceNumber) (kcl.ExtendedSequenceNum
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if pos.Compare(l.delivered) > 0 {
-		return pos, nil, fmt.Errorf("%w: %s is behind %s, the last record delivered to this processor", kcl.ErrInvalidCheckpoint, pos, l.delivered)
+		return pos, nil, fmt.Errorf("%w: %s is behind %s, the last record delivered to this processor",
+			kcl.ErrInvalidCheckpoint, pos, l.delivered)
 	}
 	return l.raiseLocked(pos), l.outer, nil
 }

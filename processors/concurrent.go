@@ -23,70 +23,63 @@ const (
 	DefaultDrainTimeout = 20 * time.Second
 )
 
-// ConcurrentOptions change what [Concurrent] does. Values of zero and less are
-// the defaults.
+// ConcurrentOptions change what [Concurrent] does. Values of zero and less are the defaults.
 type ConcurrentOptions struct {
-	// Lanes is how many keys can be processed at a time. There is one lane more,
-	// for the records without a key. Defaults to 8 (DefaultLanes).
+	// Lanes is how many keys can be processed at a time. There is one more lane, for the records
+	// without a key. Defaults to 8 (DefaultLanes).
 	Lanes int
-	// MaxBatch is the most records in one call of a lane's processor. Records
-	// are finished together with the others of their call, so that a smaller
-	// number makes checkpoints more exact and a larger one fewer calls. Defaults
-	// to 100 (DefaultMaxBatch).
+	// MaxBatch is the most records in one call of a lane's processor. The records of a call are
+	// finished together: a smaller number makes checkpoints more exact, and a larger one makes
+	// fewer calls. Defaults to 100 (DefaultMaxBatch).
 	MaxBatch int
-	// MaxRecords and MaxBytes bound what is in flight: the records behind the
-	// first one that is not processed, whether they are or not. That is also how
-	// much comes again after a crash, besides what Checkpoints allows. A larger
-	// record comes alone. They default to 10,000 (DefaultMaxRecords) and 16 MiB
-	// (DefaultMaxBytes).
+	// MaxRecords and MaxBytes bound the records in flight. These are the first record that is not
+	// processed and all records after it. After a crash they come again, and so do the records that
+	// Checkpoints leaves open. A larger record comes alone. They default to 10,000
+	// (DefaultMaxRecords) and 16 MiB (DefaultMaxBytes).
 	MaxRecords int
 	MaxBytes   int64
-	// DrainTimeout is how long a stop waits for the lanes to process what they
-	// have; then their context ends, and what they have processed is
-	// checkpointed. Keep it below scheduler.Config.ShutdownTimeout, after which
-	// nothing can be checkpointed. Defaults to 20s (DefaultDrainTimeout).
+	// DrainTimeout is how long a stop waits for the lanes to process their records. Then their
+	// context ends, and the processed records are checkpointed. Keep it below
+	// scheduler.Config.ShutdownTimeout, after which nothing can be checkpointed. Defaults to 20s
+	// (DefaultDrainTimeout).
 	DrainTimeout time.Duration
-	// Key returns what a record is ordered by, and false if it has no key. All
-	// records without one share a lane, and stay in order among themselves: on a
-	// stream that distributes records automatically, none has a partition key,
-	// and nothing runs concurrently unless Key takes it from the data. Return
-	// the sequence number for records that need no order. nil means the
+	// Key returns the key that orders a record, and false if the record has none. nil means the
+	// partition key. All records without a key share a lane and stay in order. On a stream that
+	// distributes records automatically, no record has a partition key: nothing runs concurrently
+	// there unless Key takes the key from the data. Return the sequence number for records that
+	// need no order. Key must not block.
 	// partition key. It must not block.
 	Key func(r kcl.Record) (key string, ok bool)
 	// Checkpoints says when to checkpoint. Defaults to every 5 seconds.
 	Checkpoints Checkpoints
-	// Logger gets what is not returned. Defaults to slog.Default().
+	// Logger gets the errors that are not returned. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// Concurrent spreads the records of a shard over lanes by their key. Each lane
-// has a processor of its own, made by lane, which gets its number, 0 to Lanes.
-// Records of one key are processed in order by one lane; the lanes run at the
-// same time. What the processors share must be safe for concurrent use.
+// Concurrent spreads the records of a shard over lanes by their key. The function lane makes a
+// processor for each lane and gets its number, 0 to Lanes. One lane processes the records of one
+// key in order; the lanes run at the same time. State that the processors share must be safe for
+// concurrent use.
 //
-// ProcessRecords returns when there is room for the records, not when they are
-// processed. A record counts as processed when its lane has checkpointed it or
-// its lane's ProcessRecords has returned nil; but that says nothing if the lane
-// itself holds records, as [Batch] does. Concurrent checkpoints the last record before which
-// all are processed:
+// ProcessRecords returns when there is room for the records, not when they are processed. A record
+// counts as processed when its lane has checkpointed it, or when its lane's ProcessRecords has
+// returned nil. If the lane itself holds records, as [Batch] does, only a checkpoint counts.
+// Concurrent checkpoints the last record before which all records are processed: all are processed:
 //
 //	lane 0   1  .  .  4  .  6       1, 4 and 2 are processed, 3 is not:
 //	lane 1   .  2  3  .  5  .       the checkpoint is at 2
 //
-// The checkpointer that a lane gets only tells Concurrent, and writes nothing:
-// Prepare is refused with errors.ErrUnsupported. AtShardEnd and Children are
-// not set in a lane's batches.
+// The checkpointer of a lane only tells Concurrent, and writes nothing. It refuses Prepare with
+// errors.ErrUnsupported. AtShardEnd and Children are not set in a lane's batches.
 //
-// A lane that fails keeps its records, see [HeldError]. The error is returned
-// by the next call, which gives the lane one more attempt first, accepts no
-// record until that succeeds, and so stops the shard; the other lanes finish
-// what they have. Between calls the lane tries again after a backoff. A panic
-// in a lane is an error.
+// A lane that fails keeps its records, see [HeldError]. The next call gives the lane one more
+// attempt. It accepts no record until that succeeds, and otherwise returns the error. That stops
+// the shard; the other lanes finish their records. Between calls the lane tries again after a
+// backoff. A panic in a lane is an error.
 //
-// When the worker stops, the shard is handed over or ends, the lanes finish
-// what they have, before the last checkpoint. When the lease is lost, or the
-// time for a stop runs out, their context ends. A lane has a goroutine only while it has
-// records.
+// When the worker stops, the shard is handed over or ends, the lanes finish their records before
+// the last checkpoint. Their context ends when the lease is lost and when the time for a stop is
+// over. A lane has a goroutine only while it has records. records.
 func Concurrent(lane func(number int) kcl.Processor, o ConcurrentOptions) kcl.Processor {
 	o.Lanes = cmp.Or(max(o.Lanes, 0), DefaultLanes)
 	o.MaxBatch = cmp.Or(max(o.MaxBatch, 0), DefaultMaxBatch)
@@ -107,7 +100,7 @@ func Concurrent(lane func(number int) kcl.Processor, o ConcurrentOptions) kcl.Pr
 	return c
 }
 
-// errStopped ends the lanes that still fail after the last attempt of a stop.
+// errStopped ends the lanes that still fail after the last attempt in a stop.
 var errStopped = errors.New("processors: the lanes were stopped before they had processed all records")
 
 type concurrent struct {
@@ -115,14 +108,14 @@ type concurrent struct {
 	lanes   []*lane
 	seed    maphash.Seed
 	saver   *saver
-	changed chan struct{}           // asks the call that waits to look again; holds one token
+	changed chan struct{}           // wakes the call that waits; holds one token
 	start   func(*lane)             // starts the goroutine of a lane
-	cancel  context.CancelCauseFunc // ends them
+	cancel  context.CancelCauseFunc // ends the goroutines of the lanes
 
 	// The fields below belong to the calls.
-	initialized, ended int // how many lanes are
+	initialized, ended int // numbers of lanes
 	accepted           kcl.ExtendedSequenceNumber
-	laneOf             []int32 // scratch of accept
+	laneOf             []int32 // memory that accept uses again
 	counts             []int   // likewise
 
 	mu      sync.Mutex // guards the fields below, and those of the lanes
@@ -132,7 +125,7 @@ type concurrent struct {
 	lost    bool       // LeaseLost was called
 }
 
-// piece is what was accepted at a time.
+// piece is the records that were accepted together.
 type piece struct {
 	records  []kcl.Record // in the order of the shard
 	finished []bool
@@ -183,7 +176,7 @@ func (c *concurrent) signal() {
 	}
 }
 
-// wait returns when cond, which is called with the lock held, is true.
+// wait returns when cond is true. It calls cond with the lock held.
 func (c *concurrent) wait(ctx context.Context, cond func() bool) error {
 	for {
 		c.mu.Lock()
@@ -200,8 +193,8 @@ func (c *concurrent) wait(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// room waits until some of the records fit, and returns how many do, or the
-// error of a lane that has failed meanwhile.
+// room waits until some of the records fit and returns how many do. If a lane has failed meanwhile,
+// it returns the error.
 func (c *concurrent) room(ctx context.Context, records []kcl.Record) (n int, err error) {
 	var failed error
 	err = c.wait(ctx, func() bool {
@@ -213,7 +206,7 @@ func (c *concurrent) room(ctx context.Context, records []kcl.Record) (n int, err
 			if l.trouble == nil {
 				continue
 			}
-			if !l.told { // once; nothing is accepted until it is over
+			if !l.told { // the error is returned once; nothing is accepted until the lane succeeds
 				l.told, failed = true, l.trouble
 				return true
 			}
@@ -245,8 +238,7 @@ func (c *concurrent) failedLocked() error {
 	return nil
 }
 
-// accept gives the records to their lanes. It makes a handful of allocations
-// for all of them together.
+// accept gives the records to their lanes. It makes a few allocations for all of them together.
 func (c *concurrent) accept(in kcl.ProcessRecordsInput, records []kcl.Record) {
 	clear(c.counts)
 	c.laneOf = c.laneOf[:0]
@@ -262,7 +254,7 @@ func (c *concurrent) accept(in kcl.ProcessRecordsInput, records []kcl.Record) {
 	sorted, index := make([]kcl.Record, len(records)), make([]int32, len(records))
 	end := 0
 	for n, count := range c.counts {
-		c.counts[n] = end // where the lane's next record goes
+		c.counts[n] = end // the place of the lane's next record
 		end += count
 	}
 	for i, n := range c.laneOf {
@@ -294,9 +286,9 @@ func (c *concurrent) startLocked(l *lane) {
 	}
 }
 
-// finishLocked marks the records of a chunk, and returns how far that moves the
-// watermark: the position of the last record before which all are finished, and
-// how many records and bytes that is; zero if it does not move.
+// finishLocked marks the records of a chunk as finished. It returns the new watermark, and how many
+// records and bytes it has passed. The watermark is the position of the last record before which
+// all are finished. The result is zero if the watermark does not move.
 func (c *concurrent) finishLocked(ch chunk) (pos kcl.ExtendedSequenceNumber, records int, bytes int64) {
 	for _, i := range ch.index {
 		ch.piece.finished[i] = true
@@ -336,8 +328,8 @@ func (c *concurrent) finish(ctx context.Context, chunks ...chunk) {
 	}
 }
 
-// retryFailed gives every lane that has failed one attempt more, and returns
-// the error of one that still fails.
+// retryFailed gives every failed lane one more attempt. It returns the error of a lane that still
+// fails.
 func (c *concurrent) retryFailed(ctx context.Context) error {
 	tries := make(map[*lane]uint64)
 	c.mu.Lock()
@@ -381,7 +373,7 @@ func (c *concurrent) drain(ctx context.Context) error {
 	defer c.mu.Unlock()
 	for _, l := range c.lanes {
 		if len(l.queue) > 0 && l.failed == nil {
-			return errStopped // their context has ended, and that of this call has not
+			return errStopped // the context of the lanes has ended, and that of this call has not
 		}
 	}
 	return c.failedLocked()
@@ -411,8 +403,8 @@ func (c *concurrent) stopped(ctx context.Context) error {
 	})
 }
 
-// LeaseLost waits for the lanes, even if they do not heed their context: once it
-// has returned, the worker may read the shard again.
+// LeaseLost waits for the lanes, even if they ignore their context. After LeaseLost the worker may
+// read the shard again.
 func (c *concurrent) LeaseLost(ctx context.Context, in kcl.LeaseLostInput) {
 	if c.cancel == nil {
 		return

@@ -7,15 +7,15 @@ import (
 	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
-// HeldError is the error of [Batch] and [Concurrent]: the processor inside has
-// failed with records that they hold, perhaps since an earlier call. They keep
-// them, try them again at the next call, and by themselves when none comes, and
-// accept no new record before that succeeds. After a failure they hand on half
-// as many records, so that Records shrinks to the one that is at fault.
+// HeldError is the error of [Batch] and [Concurrent]. The processor inside has failed with records
+// that they hold, perhaps since an earlier call. They keep the records and try them again: at the
+// next call, or after a backoff if no call comes. They accept no new record before that succeeds.
+// After a failure they hand on half as many records, so that Records shrinks to the record that
+// fails.
 type HeldError struct {
-	// Records are the records that failed, in order; at least one.
+	// Records are the records that failed, in order. There is at least one.
 	Records []kcl.Record
-	// Err is what the processor inside returned.
+	// Err is the error of the processor inside.
 	Err error
 
 	drop func()
@@ -33,18 +33,16 @@ func (e *HeldError) Error() string {
 // Unwrap returns Err.
 func (e *HeldError) Unwrap() error { return e.Err }
 
-// Drop says that the records are taken care of elsewhere, such as in a
-// dead-letter queue. They count as processed, unless their number has shrunk
-// meanwhile, and the next call goes on behind them. [Retry] uses it. It is safe
-// for concurrent use.
+// Drop says that the caller has stored the records elsewhere, such as in a dead-letter queue. They
+// count as processed, unless Batch or Concurrent has meanwhile handed on fewer of them. The next
+// call goes on after them. [Retry] uses Drop. It is safe for concurrent use.
 func (e *HeldError) Drop() { e.drop() }
 
-// PanicError is a panic of a processor or of a handler, contained, or a
-// runtime.Goexit in it.
+// PanicError is a contained panic of a processor or of a handler, or a runtime.Goexit in it.
 type PanicError struct {
-	// Value is what was given to panic, or an error that says Goexit.
+	// Value is the argument of panic, or an error that names Goexit.
 	Value any
-	// Stack is that of the goroutine that panicked.
+	// Stack is the stack of the goroutine that panicked.
 	Stack []byte
 }
 
@@ -57,8 +55,8 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// contain turns a panic of the user's code, or a runtime.Goexit, into an error. f
-// runs on a goroutine of its own, which contain waits for.
+// contain turns a panic or a runtime.Goexit of the user's code into an error. f runs on a goroutine
+// of its own, and contain waits for it.
 func contain(f func() error) error {
 	err := usercode.Call(f)
 	if p, ok := err.(*usercode.Panic); ok { //nolint:errorlint // its own one, and none that f returns wrapped

@@ -7,29 +7,27 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// FuncOptions change what [Func] and [Each] do. The zero value is a working
-// default.
+// FuncOptions change what [Func] and [Each] do. The zero value is a working default.
 type FuncOptions struct {
 	// Checkpoints says when to checkpoint. Defaults to every 5 seconds.
 	Checkpoints Checkpoints
-	// Logger gets what is not returned. Defaults to slog.Default().
+	// Logger gets the errors that are not returned. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// Func makes a processor of a function that handles one batch. When handle
-// returns nil, the records are processed, and may be checkpointed; after an
-// error the batch is handled again. handle must not keep work for later that
-// could still fail. It is called for one batch at a time, never for an empty
-// one, and gets a context that ends with the lease.
+// Func makes a processor of a function that handles one batch. When handle returns nil, the records
+// are processed and may be checkpointed. After an error the batch is handled again. handle must not
+// return nil while some of its work can still fail. It is called for one batch at a time, and never
+// for an empty one. Its context ends with the lease.
 func Func(handle func(ctx context.Context, records []kcl.Record) error, o FuncOptions) kcl.Processor {
 	return &function{handle: handle, saver: newSaver(o.Checkpoints, o.Logger)}
 }
 
-// Each makes a processor of a function that handles one record. They come in
-// order, one at a time. After an error that record is handled again, and not
-// the ones before it: checkpoints reach into a batch. A stop of the worker waits
-// for the records of a batch that has begun, up to scheduler.Config.ShutdownTimeout;
-// what was handled since the last checkpoint comes again when that runs out.
+// Each makes a processor of a function that handles one record. The records come in order, one at a
+// time. After an error that record is handled again, and not the ones before it: checkpoints can be
+// inside a batch. A stop of the worker waits for the records of a batch that has begun, up to
+// scheduler.Config.ShutdownTimeout. After that time, the records since the last checkpoint come
+// again.
 func Each(handle func(ctx context.Context, record kcl.Record) error, o FuncOptions) kcl.Processor {
 	return &function{
 		handle: func(ctx context.Context, records []kcl.Record) error { return handle(ctx, records[0]) },

@@ -10,15 +10,15 @@ import (
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
-// chunk is the records of one lane in one piece.
+// chunk is a part of a piece: records of one lane.
 type chunk struct {
 	piece   *piece
 	records []kcl.Record
-	index   []int32 // where they are in the piece
+	index   []int32 // their places in the piece
 	in      *kcl.ProcessRecordsInput
 }
 
-// cut splits a chunk behind its first n records.
+// cut splits a chunk after its first n records.
 func (ch chunk) cut(n int) (first, rest chunk) {
 	first, rest = ch, ch
 	first.records, first.index = ch.records[:n:n], ch.index[:n]
@@ -26,7 +26,7 @@ func (ch chunk) cut(n int) (first, rest chunk) {
 	return first, rest
 }
 
-// split cuts a chunk behind pos.
+// split cuts a chunk after pos.
 func (ch chunk) split(pos kcl.ExtendedSequenceNumber) (first, rest chunk) {
 	n := 0
 	for n < len(ch.records) && ch.records[n].Position().Compare(pos) <= 0 {
@@ -35,11 +35,11 @@ func (ch chunk) split(pos kcl.ExtendedSequenceNumber) (first, rest chunk) {
 	return ch.cut(n)
 }
 
-// lane is one of the lanes of a concurrent, and the checkpointer that its
-// processor gets. Its fields are guarded by the mutex of the concurrent.
+// lane is one of the lanes of a concurrent. It is also the checkpointer of its processor. The mutex
+// of the concurrent guards its fields.
 //
 //	idle -> running -> idle            the queue is empty
-//	        running -> failed          the first chunk has failed; waits, or is nudged
+//	        running -> failed          the first chunk has failed; waits, or is woken
 //	                   failed -> running, failed
 type lane struct {
 	c         *concurrent
@@ -47,19 +47,19 @@ type lane struct {
 	wake      chan struct{} // ends the wait after a failure; holds one token
 
 	queue     []chunk
-	running   bool                       // there is a goroutine
-	failed    error                      // until everything that failed has succeeded
-	failedTo  kcl.ExtendedSequenceNumber // the last record of that
+	running   bool                       // the lane has a goroutine
+	failed    error                      // set until all records that failed have succeeded
+	failedTo  kcl.ExtendedSequenceNumber // the last record that failed
 	tries     uint64                     // calls that failed
 	width     int                        // after a failure: how many records are handed on; 0 for all
 	drop      kcl.ExtendedSequenceNumber
-	delivered kcl.ExtendedSequenceNumber // the last one that the processor was given
-	done      kcl.ExtendedSequenceNumber // the last one of a call that succeeded
+	delivered kcl.ExtendedSequenceNumber // the last record that the processor got
+	done      kcl.ExtendedSequenceNumber // the last record of a call that succeeded
 
-	upto    kcl.ExtendedSequenceNumber // what the processor has checkpointed
-	holds   bool                       // it keeps records beyond the call
-	open    []chunk                    // those
-	trouble error                      // what it says of them, between the calls
+	upto    kcl.ExtendedSequenceNumber // the processor has checkpointed records up to here
+	holds   bool                       // the processor keeps records after the call
+	open    []chunk                    // records that the processor keeps
+	trouble error                      // of the records in open, reported between the calls
 	told    bool                       // trouble has been returned
 }
 
@@ -97,7 +97,7 @@ func (l *lane) run(ctx context.Context) {
 			l.halt()
 			return
 		}
-		if backoff == nil || len(ch.records) > 1 { // half as many are next; the waits grow with the one at fault
+		if backoff == nil || len(ch.records) > 1 { // the next attempt has half as many; a single one waits longer
 			backoff = retry.New(firstBackoff, maxBackoff)
 		}
 		timer := time.NewTimer(backoff.Next())
@@ -110,8 +110,8 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// halt ends the goroutine of a lane that asks to be replaced. The next call
-// returns its error, and the whole processor is replaced.
+// halt ends the goroutine of a lane whose processor returned kcl.ErrRestart. The next call returns
+// the error, and the whole processor is replaced.
 func (l *lane) halt() {
 	l.c.mu.Lock()
 	l.running = false
@@ -119,7 +119,7 @@ func (l *lane) halt() {
 	l.c.signal()
 }
 
-// next returns what the processor gets now, or false: then the goroutine ends.
+// next returns the next chunk for the processor. If it returns false, the goroutine ends.
 func (l *lane) next(ctx context.Context) (chunk, bool) {
 	for {
 		l.c.mu.Lock()
@@ -150,8 +150,8 @@ func (l *lane) next(ctx context.Context) (chunk, bool) {
 	}
 }
 
-// popLocked removes the first n records from the queue, and the failure if they
-// were the last of it.
+// popLocked removes the first n records from the queue. It clears the failure if all failed records
+// are removed.
 func (l *lane) popLocked(n int) {
 	first, rest := l.queue[0].cut(n)
 	l.done = last(first.records)
@@ -184,7 +184,7 @@ func (l *lane) succeeded(ctx context.Context, ch chunk) {
 	}
 }
 
-// recovered tells those who wait that the lane does not fail any more.
+// recovered wakes the waiting call, because the lane no longer fails.
 func (l *lane) recovered(yes bool) {
 	if yes {
 		l.c.signal()
@@ -231,7 +231,7 @@ func (l *lane) report(err error) {
 	l.c.signal()
 }
 
-// settle finishes what the lane has checkpointed.
+// settle finishes the records that the lane has checkpointed.
 func (l *lane) settle(ctx context.Context) {
 	l.c.mu.Lock()
 	var closed []chunk
@@ -244,8 +244,8 @@ func (l *lane) settle(ctx context.Context) {
 		l.open = l.open[1:]
 	}
 	if len(l.queue) > 0 {
-		// In the middle of a call, or of what has failed: finished now, though
-		// they stay in the queue and may be finished again.
+		// The records belong to a running or failed call. They are finished now, stay in the
+		// queue, and may be finished again.
 		first, _ := l.queue[0].split(l.upto)
 		closed = append(closed, first)
 	}
@@ -262,8 +262,7 @@ func (l *lane) finishAll(ctx context.Context) {
 	l.c.finish(ctx, open...)
 }
 
-// Checkpoint says that everything delivered to the lane is processed, but for
-// what has failed.
+// Checkpoint says that every record delivered to the lane is processed, except those that failed.
 func (l *lane) Checkpoint(ctx context.Context) error {
 	l.c.mu.Lock()
 	pos := l.delivered
@@ -287,7 +286,8 @@ func (l *lane) CheckpointAt(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case pos.Compare(delivered) > 0:
-		return fmt.Errorf("%w: %s is behind %s, the last record delivered to this lane", kcl.ErrInvalidCheckpoint, pos, delivered)
+		return fmt.Errorf("%w: %s is behind %s, the last record delivered to this lane",
+			kcl.ErrInvalidCheckpoint, pos, delivered)
 	}
 	l.settle(ctx)
 	return nil

@@ -2,8 +2,8 @@ package processors
 
 import "github.com/kinesis-go/kcl"
 
-// after returns the records behind pos. Records that are delivered again,
-// because a call failed halfway, are the only ones at or before it.
+// after returns the records after pos. Records at or before pos are delivered again because a call
+// has failed halfway.
 func after(records []kcl.Record, pos kcl.ExtendedSequenceNumber) []kcl.Record {
 	for i, r := range records {
 		if r.Position().Compare(pos) > 0 {
@@ -26,8 +26,7 @@ func last(records []kcl.Record) kcl.ExtendedSequenceNumber {
 	return records[len(records)-1].Position()
 }
 
-// part is the input for a part of what in brings; only the last part is at the
-// end of the shard.
+// part is the input for a part of the records of in. Only the last part is at the end of the shard.
 func part(in kcl.ProcessRecordsInput, records []kcl.Record, end bool, ck kcl.Checkpointer) kcl.ProcessRecordsInput {
 	in.Records, in.Checkpointer = records, ck
 	if !end {

@@ -19,33 +19,30 @@ const (
 	DefaultMaxBackoff   = 5 * time.Second
 )
 
-// RetryOptions change what [Retry] does. The zero value tries five times and
-// then returns the error: nothing is skipped without a DeadLetter handler.
+// RetryOptions change what [Retry] does. The zero value tries five times and then returns the
+// error: no record is skipped without a DeadLetter handler.
 type RetryOptions struct {
-	// Attempts is how often the same records are tried before the batch is
-	// bisected, how often the one that is at fault is then tried alone, and how
-	// often the dead-letter handler is. Defaults to 5 (DefaultAttempts); below 1
-	// is the default, too. All of it happens within one call: a stop of the
-	// worker waits for it, see scheduler.Config.ShutdownTimeout.
+	// Attempts is how often the same records are tried before the batch is bisected. The record
+	// that fails is then tried alone as often, and so is the dead-letter handler. Defaults to 5
+	// (DefaultAttempts), also for values below 1. All attempts are made within one call. A stop of
+	// the worker waits for the call, see scheduler.Config.ShutdownTimeout.
 	Attempts int
-	// FirstBackoff and MaxBackoff bound the waits between attempts, which double
-	// and vary by half. They default to 100ms (DefaultFirstBackoff) and 5s
-	// (DefaultMaxBackoff).
+	// FirstBackoff and MaxBackoff bound the waits between attempts, which double and vary by half.
+	// They default to 100ms (DefaultFirstBackoff) and 5s (DefaultMaxBackoff).
 	FirstBackoff, MaxBackoff time.Duration
-	// Transient tells errors that say nothing about the records, such as a
-	// database that is away. After Attempts they are returned: nothing is
-	// bisected or dead-lettered for them, and the caller tries again after its
-	// own backoff. nil means that no error is transient.
+	// Transient tells whether an error has nothing to do with the records, such as that of a
+	// database that cannot be reached. After Attempts such an error is returned. The batch is not
+	// bisected, and no record is dead-lettered. The caller tries again after its own backoff. nil
+	// means that no error is transient.
 	Transient func(err error) bool
-	// DeadLetter takes a record that cannot be processed. Returning nil means
-	// that the record is safe: it then counts as processed, and checkpoints pass
-	// it. After an error, or a panic, it is asked again, and finally the error
-	// is returned, and record and batch stay where they are. A record can come
-	// more than once, after a crash. nil means that there is no such handler:
-	// the error is returned.
+	// DeadLetter stores a record that cannot be processed. Returning nil means that the record is
+	// safe: it then counts as processed, and checkpoints cover it. After an error or a panic the
+	// handler is called again. Finally its error is returned, and the record and its batch are not
+	// processed. After a crash a record can come again. nil means that there is no handler: the
+	// error of the record is returned.
 	DeadLetter func(ctx context.Context, d DeadLetter) error
-	// Logger gets a line for each record that is dead-lettered, without its
-	// content. Defaults to slog.Default().
+	// Logger gets a line for each record that is dead-lettered, without its content. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -55,26 +52,26 @@ type DeadLetter struct {
 	Shard  kcl.Shard
 	// Record is the record; its Position is the place in the shard.
 	Record kcl.Record
-	// Attempts is how many calls in a row failed with the record among theirs.
+	// Attempts is how many calls in a row with the record have failed.
 	Attempts int
-	// Err is what the last one returned.
+	// Err is the error of the last call.
 	Err error
 }
 
-// Retry makes p.ProcessRecords try again after an error or a panic, and finds
-// the record that is at fault:
+// Retry makes p.ProcessRecords try again after an error or a panic, and finds the record that
+// fails:
 //
 //	the batch fails Attempts times, with a backoff between
 //	halves are tried, without a wait, until one record is left: log2(batch) calls
 //	that record fails Attempts times, with a backoff between
 //	DeadLetter takes it, and the batch goes on behind it
 //
-// Records before the one at fault are handed to p in smaller batches, in order;
-// records may come again that p has seen in a larger one. When an error is
-// returned, the records that were processed do not come to p again.
+// p gets the records before the failing one in smaller batches, in order. Records may come again
+// that p has seen in a larger batch. When Retry returns an error, the records that were processed
+// do not come to p again.
 //
-// The records in a [HeldError] are those that are tried, narrowed down and
-// dead-lettered, wherever they came from, at the end of the shard too.
+// If the error is a [HeldError], its records are tried again, narrowed down and dead-lettered. They
+// may come from an earlier call or, at the end of the shard, from any call.
 func Retry(p kcl.Processor, o RetryOptions) kcl.Processor {
 	o.Attempts = cmp.Or(max(o.Attempts, 0), DefaultAttempts)
 	o.FirstBackoff = cmp.Or(max(o.FirstBackoff, 0), DefaultFirstBackoff)
@@ -91,9 +88,9 @@ type retrying struct {
 	stream  kcl.StreamIdentifier
 	shard   kcl.Shard
 
-	done     kcl.ExtendedSequenceNumber         // processed, or taken by the dead-letter handler
-	isolated kcl.ExtendedSequenceNumber         // the record that an earlier call found, and could not get rid of
-	failures int                                // of calls with isolated among theirs
+	done     kcl.ExtendedSequenceNumber         // the last record processed or dead-lettered
+	isolated kcl.ExtendedSequenceNumber         // the failing record that an earlier call found and could not dead-letter
+	failures int                                // of calls with isolated among their records
 	alone    map[kcl.ExtendedSequenceNumber]int // how often a held record has failed alone
 }
 
@@ -125,11 +122,15 @@ func (p *retrying) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInpu
 	return nil
 }
 
-// search hands on the records until all are processed, or one alone has failed
-// often enough: then that is the first one behind p.done, and bad is set.
+// search hands on the records until all are processed, or until one alone has failed often enough.
+// Then it sets bad, and the failing record is the first one after p.done.
 //
-// [lo, limit) holds a record that fails, if limit is set; [lo, hi) is tried.
-func (p *retrying) search(ctx context.Context, in kcl.ProcessRecordsInput, records []kcl.Record) (bad bool, failures int, err error) {
+// If limit is set, a record in [lo, limit) fails. [lo, hi) is tried.
+func (p *retrying) search(
+	ctx context.Context,
+	in kcl.ProcessRecordsInput,
+	records []kcl.Record,
+) (bad bool, failures int, err error) {
 	p.backoff.Reset()
 	lo, hi, limit, tries := 0, len(records), 0, 0
 	if records[0].Position() == p.isolated {
@@ -172,9 +173,14 @@ func (p *retrying) search(ctx context.Context, in kcl.ProcessRecordsInput, recor
 	return false, 0, nil
 }
 
-// handOn makes one call of the inside, for which errors about held records are
-// settled first. final says that the error is not about these records.
-func (p *retrying) handOn(ctx context.Context, in kcl.ProcessRecordsInput, records []kcl.Record, end bool) (final bool, err error) {
+// handOn makes one call of the processor inside. Errors about held records are settled first. final
+// says that the error is not about the records of the call.
+func (p *retrying) handOn(
+	ctx context.Context,
+	in kcl.ProcessRecordsInput,
+	records []kcl.Record,
+	end bool,
+) (final bool, err error) {
 	p.ck.deliver(last(records))
 	final, err = p.settleHeld(ctx, func() error {
 		return p.inner.ProcessRecords(ctx, part(in, records[:len(records):len(records)], end, &p.ck))
@@ -185,9 +191,8 @@ func (p *retrying) handOn(ctx context.Context, in kcl.ProcessRecordsInput, recor
 	return final, err
 }
 
-// settleHeld calls f again for as long as it fails with records that the inside
-// holds, and the dead-letter handler takes those that are at fault. held says
-// that it could not go on because of such records.
+// settleHeld calls f again while f fails with records that the processor inside holds, and the
+// dead-letter handler accepts those that fail. held says that it stopped because of held records.
 func (p *retrying) settleHeld(ctx context.Context, f func() error) (held bool, err error) {
 	for tries, width := 1, 0; ; tries++ {
 		err := contain(f)
@@ -232,8 +237,8 @@ func (p *retrying) settleHeld(ctx context.Context, f func() error) (held bool, e
 	}
 }
 
-// deadLetter hands one record to the handler, until that takes it or has failed
-// often enough.
+// deadLetter hands one record to the handler, until the handler accepts it or has failed often
+// enough.
 func (p *retrying) deadLetter(ctx context.Context, r kcl.Record, failures int, cause error) error {
 	d := DeadLetter{Stream: p.stream, Shard: p.shard, Record: r, Attempts: failures, Err: cause}
 	p.backoff.Reset()
@@ -246,21 +251,24 @@ func (p *retrying) deadLetter(ctx context.Context, r kcl.Record, failures int, c
 			return context.Cause(ctx)
 		}
 		if tries >= p.o.Attempts {
-			return fmt.Errorf("processors: dead-letter handler does not take record %s: %w; the record failed with: %w", r.Position(), err, cause)
+			return fmt.Errorf("processors: dead-letter handler does not accept record %s: %w; the record failed with: %w",
+				r.Position(), err, cause)
 		}
 		if err := p.backoff.Wait(ctx); err != nil {
 			return err
 		}
 	}
-	p.o.Logger.WarnContext(ctx, "record dead-lettered", "stream", p.stream.Name, "shard", p.shard.ID, "position", r.Position(), "attempts", failures, "err", cause)
+	p.o.Logger.WarnContext(ctx, "record dead-lettered", "stream", p.stream.Name, "shard", p.shard.ID,
+		"position", r.Position(), "attempts", failures, "err", cause)
 	return nil
 }
 
-// skip counts the record behind p.done as processed.
+// skip counts the record after p.done as processed.
 func (p *retrying) skip(ctx context.Context, r kcl.Record) {
 	err := p.ck.skip(ctx, p.done, r.Position())
 	if err != nil && ctx.Err() == nil && !errors.Is(err, kcl.ErrLeaseLost) {
-		p.o.Logger.WarnContext(ctx, "checkpoint failed, a later one passes the record", "position", r.Position(), "err", err)
+		p.o.Logger.WarnContext(ctx, "checkpoint failed, a later one covers the record",
+			"position", r.Position(), "err", err)
 	}
 	p.done, p.isolated = r.Position(), kcl.ExtendedSequenceNumber{}
 }

@@ -296,8 +296,8 @@ func (p *committing) ShutdownRequested(ctx context.Context, in kcl.ShutdownReque
 	return in.Checkpointer.Checkpoint(ctx)
 }
 
-// What a processor has recorded of a batch that it fails with stands, in whatever way it was recorded. A decorated processor
-// may then do at a stop what an undecorated one may.
+// What a processor has recorded of a batch that it fails with stands, in whatever way it was
+// recorded. A decorated processor may then do at a stop what an undecorated one may.
 func TestRecordedAndFailed(t *testing.T) {
 	t.Parallel()
 	commit := func(ctx context.Context, ck kcl.Checkpointer) error {

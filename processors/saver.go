@@ -15,24 +15,21 @@ import (
 // DefaultInterval is the default of Checkpoints.Interval.
 const DefaultInterval = 5 * time.Second
 
-// Checkpoints says when [Func], [Each] and [Concurrent] checkpoint by
-// themselves: when one of the limits is reached, and when the worker stops, the
-// shard is handed over or ends. A checkpoint covers only records that are
-// processed. One that fails is logged and tried again when the next is due; the
-// last one's error is returned.
+// Checkpoints says when [Func], [Each] and [Concurrent] checkpoint automatically. They do so when
+// one of the limits is reached, when the worker stops, and when the shard is handed over or ends. A
+// checkpoint covers only records that are processed. A checkpoint that fails is logged and tried
+// again when the next is due. The error of the last checkpoint is returned.
 type Checkpoints struct {
 	// Records is after how many records. Defaults to 0, no limit.
 	Records int
 	// Bytes is after how many bytes of data. Defaults to 0, no limit.
 	Bytes int64
-	// Interval is the longest time that a processed record goes without a
-	// checkpoint, on an idle shard too. Defaults to 5s (DefaultInterval);
-	// negative means no limit.
+	// Interval is the longest time that a processed record goes without a checkpoint, on an idle
+	// shard too. Defaults to 5s (DefaultInterval). A negative value means no limit.
 	Interval time.Duration
 }
 
-// saver writes the automatic checkpoints of one shard. It is safe for
-// concurrent use.
+// saver writes the automatic checkpoints of one shard. It is safe for concurrent use.
 type saver struct {
 	limits Checkpoints
 	log    *slog.Logger
@@ -40,7 +37,7 @@ type saver struct {
 
 	mu      sync.Mutex // guards the fields below
 	ck      kcl.Checkpointer
-	pos     kcl.ExtendedSequenceNumber // of the last record that is processed, like all before it
+	pos     kcl.ExtendedSequenceNumber // the last record before which all are processed
 	saved   kcl.ExtendedSequenceNumber
 	records int   // since the last checkpoint by number or size
 	bytes   int64 // likewise
@@ -70,12 +67,11 @@ func (s *saver) checkpointer() kcl.Checkpointer {
 	return s.ck
 }
 
-// add says that everything up to pos is processed: that many records and bytes
-// more. It writes a checkpoint if that is due by number or size. ctx must live
-// as long as the lease.
+// add says that everything up to pos is processed, and by how many records and bytes that is more.
+// It writes a checkpoint if one is due by number or size. ctx must live as long as the lease.
 func (s *saver) add(ctx context.Context, pos kcl.ExtendedSequenceNumber, records int, bytes int64) {
 	s.mu.Lock()
-	s.pos = later(s.pos, pos) // two lanes may come here in the wrong order
+	s.pos = later(s.pos, pos) // two lanes may call add in the wrong order
 	s.records += records
 	s.bytes += bytes
 	due := s.limits.Records > 0 && s.records >= s.limits.Records || s.limits.Bytes > 0 && s.bytes >= s.limits.Bytes
@@ -89,8 +85,7 @@ func (s *saver) add(ctx context.Context, pos kcl.ExtendedSequenceNumber, records
 	}
 }
 
-// armLocked starts the timer of Interval. Its goroutine ends when it has
-// written one checkpoint, or with ctx.
+// armLocked starts the timer of Interval. Its goroutine ends after one checkpoint, or with ctx.
 func (s *saver) armLocked(ctx context.Context) {
 	if s.armed || s.stopped || s.limits.Interval < 0 {
 		return
@@ -107,21 +102,21 @@ func (s *saver) armLocked(ctx context.Context) {
 	})
 }
 
-// try writes a checkpoint, or says why not and tries again after Interval.
+// try writes a checkpoint. If that fails, it logs the error and tries again after Interval.
 func (s *saver) try(ctx context.Context) {
 	err := s.write(ctx, false)
 	if err == nil || ctx.Err() != nil || errors.Is(err, kcl.ErrLeaseLost) {
 		return
 	}
-	s.log.WarnContext(ctx, "automatic checkpoint failed, it is tried again", "err", err)
+	s.log.WarnContext(ctx, "automatic checkpoint failed, trying again", "err", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armLocked(ctx)
 }
 
-// write records pos. final says that this is the last time: the timer stops,
-// and the checkpointer is asked even if it has the position, because it may
-// know of records behind it that were skipped.
+// write records pos. final says that no other checkpoint follows. Then the timer stops, and write
+// asks the checkpointer even if it has the position, because skipped records may follow the
+// position.
 func (s *saver) write(ctx context.Context, final bool) error {
 	select {
 	case s.slot <- struct{}{}:
@@ -154,7 +149,7 @@ func (s *saver) finish(ctx context.Context, ck kcl.Checkpointer) error {
 	return s.write(ctx, true)
 }
 
-// stop ends the timer, and waits for a write that is under way.
+// stop ends the timer and waits for a running write.
 func (s *saver) stop(ctx context.Context) {
 	s.mu.Lock()
 	s.stopLocked()

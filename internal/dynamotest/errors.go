@@ -25,10 +25,14 @@ func (e *apiError) status() int {
 	return http.StatusBadRequest
 }
 
-// qualified is the code as it stands in __type.
+// qualified is the code as the field __type has it.
 func (e *apiError) qualified() string {
 	switch e.code {
-	case "ValidationException", "AccessDeniedException", "ThrottlingException", "SerializationException", "UnrecognizedClientException":
+	case "ValidationException",
+		"AccessDeniedException",
+		"ThrottlingException",
+		"SerializationException",
+		"UnrecognizedClientException":
 		return "com.amazon.coral.service#" + e.code
 	}
 	return "com.amazonaws.dynamodb.v20120810#" + e.code
@@ -43,10 +47,13 @@ func validationf(format string, args ...any) *apiError {
 }
 
 func noTable(name string) *apiError {
-	return &apiError{code: "ResourceNotFoundException", message: "Requested resource not found: Table: " + name + " not found"}
+	return &apiError{
+		code:    "ResourceNotFoundException",
+		message: "Requested resource not found: Table: " + name + " not found",
+	}
 }
 
-// notReady is what item operations answer while the table is being made or deleted.
+// notReady is the error of item operations while the table is being made or deleted.
 func notReady() *apiError {
 	return &apiError{code: "ResourceNotFoundException", message: "Requested resource not found"}
 }

@@ -29,7 +29,11 @@ type parser struct {
 
 func tokens(kind, expression string) ([]string, *apiError) {
 	if len(expression) > 4096 {
-		return nil, validationf("Invalid %s: Expression size has exceeded the maximum allowed size; expression size: %d", kind, len(expression))
+		return nil, validationf(
+			"Invalid %s: Expression size has exceeded the maximum allowed size; expression size: %d",
+			kind,
+			len(expression),
+		)
 	}
 	var out []string
 	for i := 0; i < len(expression); {
@@ -48,7 +52,8 @@ func tokens(kind, expression string) ([]string, *apiError) {
 			out = append(out, expression[i:j])
 			i = j
 		default:
-			return nil, validationf("Invalid %s: Syntax error; token: %q (dynamotest knows =, AND, OR, NOT, attribute_exists, attribute_not_exists, SET, REMOVE)", kind, string(c))
+			return nil, validationf("Invalid %s: Syntax error; token: %q (dynamotest knows =, AND, OR, NOT, "+
+				"attribute_exists, attribute_not_exists, SET, REMOVE)", kind, string(c))
 		}
 	}
 	return out, nil
@@ -73,7 +78,7 @@ func (p *parser) take() string {
 	return t
 }
 
-// keyword takes the next token when it is the word, in whatever case.
+// keyword takes the next token if it is the word, in upper or lower case.
 func (p *parser) keyword(word string) bool {
 	if !strings.EqualFold(p.next(), word) {
 		return false
@@ -86,7 +91,8 @@ func (p *parser) syntax(token string) *apiError {
 	if token == "" {
 		token = "<EOF>"
 	}
-	return validationf("Invalid %s: Syntax error; token: %q (dynamotest knows a part of the language only; see its package comment)", p.kind, token)
+	return validationf("Invalid %s: Syntax error; token: %q (dynamotest knows a part of the language only; see its "+
+		"package comment)", p.kind, token)
 }
 
 func (p *parser) expect(token string) *apiError {
@@ -154,7 +160,7 @@ func (p *parser) not() (condition, *apiError) {
 	return p.comparison()
 }
 
-// comparison parses #a = :v, which is false when there is no such attribute.
+// comparison parses #a = :v. It is false if the item has no such attribute.
 func (p *parser) comparison() (condition, *apiError) {
 	name, err := p.attribute()
 	if err != nil {
@@ -171,13 +177,18 @@ func (p *parser) attribute() (string, *apiError) {
 	t := p.take()
 	if !strings.HasPrefix(t, "#") {
 		if t != "" && isWord(t[0]) {
-			return "", validationf("Invalid %s: dynamotest does not know the reserved words, so it wants #name in place of %s", p.kind, t)
+			return "", validationf(
+				"Invalid %s: dynamotest does not know the reserved words, so it wants #name in place of %s",
+				p.kind,
+				t,
+			)
 		}
 		return "", p.syntax(t)
 	}
 	name, ok := p.names[t]
 	if !ok {
-		return "", validationf("Invalid %s: An expression attribute name used in the document path is not defined; attribute name: %s", p.kind, t)
+		return "", validationf("Invalid %s: An expression attribute name used in the document path is not defined; "+
+			"attribute name: %s", p.kind, t)
 	}
 	p.used[t] = true
 	return name, nil
@@ -190,13 +201,14 @@ func (p *parser) value() (Value, *apiError) {
 	}
 	v, ok := p.values[t]
 	if !ok {
-		return Value{}, validationf("Invalid %s: An expression attribute value used in expression is not defined; attribute value: %s", p.kind, t)
+		return Value{}, validationf("Invalid %s: An expression attribute value used in expression is not defined; "+
+			"attribute value: %s", p.kind, t)
 	}
 	p.used[t] = true
 	return v, nil
 }
 
-// update parses SET #a = :v, ... REMOVE #b, ...; each clause at most once.
+// update parses SET #a = :v, ... REMOVE #b, ... with each clause at most once.
 func (p *parser) update() ([]change, *apiError) {
 	var changes []change
 	clauses := map[string]bool{}
@@ -233,7 +245,8 @@ func (p *parser) update() ([]change, *apiError) {
 	seen := map[string]bool{}
 	for _, c := range changes {
 		if seen[c.attribute] {
-			return nil, validationf("Invalid %s: Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [%s], path two: [%s]", p.kind, c.attribute, c.attribute)
+			return nil, validationf("Invalid %s: Two document paths overlap with each other; must remove or rewrite one of "+
+				"these paths; path one: [%s], path two: [%s]", p.kind, c.attribute, c.attribute)
 		}
 		seen[c.attribute] = true
 	}
@@ -248,7 +261,7 @@ type expressions struct {
 	ExpressionAttributeValues Item
 }
 
-// parse returns a condition that is always there, and the changes.
+// parse returns a condition, which is never nil, and the changes.
 func (e expressions) parse() (condition, []change, *apiError) {
 	used := map[string]bool{}
 	cond := condition(func(Item) bool { return true })
@@ -258,7 +271,13 @@ func (e expressions) parse() (condition, []change, *apiError) {
 			return nil, validationf("Invalid %s: The expression can not be empty;", kind)
 		}
 		t, err := tokens(kind, *expression)
-		return &parser{kind: kind, tokens: t, names: e.ExpressionAttributeNames, values: e.ExpressionAttributeValues, used: used}, err
+		return &parser{
+			kind:   kind,
+			tokens: t,
+			names:  e.ExpressionAttributeNames,
+			values: e.ExpressionAttributeValues,
+			used:   used,
+		}, err
 	}
 	if e.UpdateExpression != nil {
 		p, err := parse("UpdateExpression", e.UpdateExpression)

@@ -8,43 +8,41 @@ import (
 	"time"
 )
 
-// Call describes one request, for those who choose which requests go wrong.
+// Call describes one request, to choose which requests fail.
 type Call struct {
 	Operation string // such as UpdateItem
 	Table     string
 	Key       string // value of the hash key; "" when the request names no item
-	// Client is the host that the request came from: the name given to
-	// [Server.HTTPClientFrom] on an in-memory network.
+	// Client is the host that the request came from: on an in-memory network, the argument of
+	// [Server.HTTPClientFrom].
 	Client string
-	// RemoteAddr is host and port of the connection, the same for all requests
-	// that share one.
+	// RemoteAddr is host and port of the connection. Requests on one connection have the same.
 	RemoteAddr string
 	Body       []byte
 }
 
-// Fault makes some calls go wrong. The zero value of every selecting field
-// selects all. The words are those of package kinesistest.
+// Fault makes some calls fail. The zero value of every selecting field selects all. The words are
+// those of package kinesistest.
 type Fault struct {
-	// Operation, Table, Key and Client select calls by the fields of the same
-	// name in [Call].
+	// Operation, Table, Key and Client select calls by the fields of the same name in [Call].
 	Operation string
 	Table     string
 	Key       string
 	Client    string
-	// When, if set, selects among those. Called from several goroutines.
+	// When, if set, selects among those. Several goroutines call it.
 	When func(Call) bool
-	// Skip is how many of the selected calls pass before the first that does not.
+	// Skip is how many of the selected calls pass before the first one that fails.
 	Skip int
-	// Times is how many calls are harmed after that; 0 means all.
+	// Times is how many calls fail after that. 0 means all.
 	Times int
-	// Do is what happens. Of several actions that end a call, the first holds.
+	// Do says what happens. If several actions end a call, the first one counts.
 	Do []Action
 }
 
-// Action is something that a [Fault] does.
+// Action is an effect of a [Fault] on a call.
 type Action func(*plan)
 
-// plan is what the actions on one call add up to.
+// plan is the sum of the actions on one call.
 type plan struct {
 	delay, delayAnswer time.Duration
 	fail               *apiError
@@ -67,11 +65,11 @@ func end(f func(*plan)) Action {
 	}
 }
 
-// Delay has the call wait before it takes effect. Several add up. A call whose
-// client goes away meanwhile takes effect at once.
+// Delay makes the call wait before it takes effect. Several delays add up. A call whose client goes
+// away meanwhile takes effect at once.
 func Delay(d time.Duration) Action { return func(p *plan) { p.delay += d } }
 
-// DelayAnswer has the call take effect at once and its answer wait.
+// DelayAnswer makes the answer wait. The call takes effect at once.
 func DelayAnswer(d time.Duration) Action { return func(p *plan) { p.delayAnswer += d } }
 
 // Fail answers with an error of the service instead of applying the call.
@@ -86,12 +84,16 @@ func Answer(status int, body []byte) Action {
 
 // Throttle answers with ProvisionedThroughputExceededException.
 func Throttle() Action {
-	return Fail("ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
+	return Fail("ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the "+
+		"table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
 }
 
 // Deny answers with AccessDeniedException.
 func Deny() Action {
-	return Fail("AccessDeniedException", "User: arn:aws:iam::000000000000:user/test is not authorized to perform this action")
+	return Fail(
+		"AccessDeniedException",
+		"User: arn:aws:iam::000000000000:user/test is not authorized to perform this action",
+	)
 }
 
 // LoseRequest breaks the connection before the call takes effect.
@@ -106,14 +108,13 @@ func Silence() Action { return end(func(p *plan) { p.loseRequest, p.silent = tru
 // SilentAnswer applies the call and never answers it.
 func SilentAnswer() Action { return end(func(p *plan) { p.loseAnswer, p.silent = true, true }) }
 
-// Late never answers the call, which takes effect d after its client has given
-// up, if it still can then.
+// Late never answers the call. The call takes effect d after its client has given up, if its
+// conditions still hold then.
 func Late(d time.Duration) Action {
 	return end(func(p *plan) { p.loseAnswer, p.lands, p.late = true, true, d })
 }
 
-// Inject puts a fault in place, for calls that arrive from now on; the function
-// returned takes it away again.
+// Inject adds a fault for calls that arrive from now on. remove takes it away again.
 func (s *Server) Inject(f Fault) (remove func()) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -126,10 +127,9 @@ func (s *Server) Inject(f Fault) (remove func()) {
 	}
 }
 
-// Freeze holds back the calls that match selects, before they take effect,
-// until thaw is called; then all are applied, in no particular order, even when
-// the client has given up meanwhile. So looks a worker that was stopped for a
-// while with requests under way. Closing the server drops them.
+// Freeze holds back the calls that match selects, before they take effect, until thaw is called.
+// Then all are applied, in no particular order, even if the client has given up meanwhile. A worker
+// that was stopped with requests under way looks like that. Closing the server drops them.
 func (s *Server) Freeze(match func(Call) bool) (thaw func()) {
 	z := &freeze{match: match, thawn: make(chan struct{})}
 	s.faults.mu.Lock()
@@ -164,8 +164,8 @@ type faults struct {
 
 func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
 
-// before holds the call back as long as it is frozen or delayed, and panics
-// with [http.ErrAbortHandler] when it is to be lost.
+// before holds the call back while it is frozen or delayed. It panics with [http.ErrAbortHandler]
+// if the call shall be lost.
 func (f *faults) before(ctx context.Context, c Call) plan {
 	for {
 		f.mu.Lock()
@@ -208,7 +208,7 @@ func (f *faults) before(ctx context.Context, c Call) plan {
 	return p
 }
 
-// after runs when the call has taken effect.
+// after runs once the call has taken effect.
 func (f *faults) after(ctx context.Context, p plan) {
 	f.wait(ctx, p.delayAnswer)
 	if p.loseAnswer {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// index is a global secondary index. It keeps nothing: a query looks for the
-// rows of its table.
+// index is a global secondary index. It keeps no rows: a query searches the rows of its table.
 type index struct {
 	globalIndex
 	readyAt time.Time // ACTIVE from then on
@@ -32,9 +31,14 @@ func (t *table) addIndex(x globalIndex, attributes []attributeDefinition, readyA
 	case x.Projection.ProjectionType != "KEYS_ONLY":
 		return validation("dynamotest knows indexes of the projection KEYS_ONLY only")
 	case t.BillingMode == "PAY_PER_REQUEST" && x.ProvisionedThroughput != nil:
-		return validation("One or more parameter values were invalid: ProvisionedThroughput should not be specified for index: " + x.IndexName + " when BillingMode is PAY_PER_REQUEST")
+		return validation(
+			"One or more parameter values were invalid: ProvisionedThroughput should not be specified for index: " +
+				x.IndexName + " when BillingMode is PAY_PER_REQUEST",
+		)
 	case t.BillingMode != "PAY_PER_REQUEST" && x.ProvisionedThroughput == nil:
-		return validation("One or more parameter values were invalid: ProvisionedThroughput must be specified for index: " + x.IndexName)
+		return validation(
+			"One or more parameter values were invalid: ProvisionedThroughput must be specified for index: " + x.IndexName,
+		)
 	}
 	types := map[string]string{}
 	for _, a := range slices.Concat(t.AttributeDefinitions, attributes) {
@@ -42,7 +46,8 @@ func (t *table) addIndex(x globalIndex, attributes []attributeDefinition, readyA
 	}
 	for _, k := range x.KeySchema {
 		if types[k.AttributeName] == "" {
-			return validation("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [" + k.AttributeName + "]")
+			return validation("One or more parameter values were invalid: Some index key attributes are not defined in " +
+				"AttributeDefinitions. Keys: [" + k.AttributeName + "]")
 		}
 	}
 	for _, a := range attributes {
@@ -54,8 +59,8 @@ func (t *table) addIndex(x globalIndex, attributes []attributeDefinition, readyA
 	return nil
 }
 
-// fitsIndexes refuses items that an index cannot hold. Those without its keys
-// are merely not in it.
+// fitsIndexes refuses items that an index cannot hold. Items without the keys of an index are
+// allowed; they are not in the index.
 func (t *table) fitsIndexes(item Item) *apiError {
 	for _, x := range t.indexes {
 		for _, k := range x.KeySchema {
@@ -63,17 +68,20 @@ func (t *table) fitsIndexes(item Item) *apiError {
 			switch want := t.attributeType(k.AttributeName); {
 			case !ok:
 			case v.Type != want:
-				return validationf("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", k.AttributeName, want, v.Type, x.IndexName)
+				return validationf("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s "+
+					"Actual: %s IndexName: %s", k.AttributeName, want, v.Type, x.IndexName)
 			case v.Text == "":
-				return validationf("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", x.IndexName, k.AttributeName)
+				return validationf("One or more parameter values are not valid. A value specified for a secondary index key is "+
+					"not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, "+
+					"IndexKey: %s", x.IndexName, k.AttributeName)
 			}
 		}
 	}
 	return nil
 }
 
-// indexed returns the attributes that the index projects; nil for an item that is not
-// in it.
+// indexed returns the attributes that the index projects. It returns nil for an item that is not in
+// the index.
 func (t *table) indexed(x *index, item Item) Item {
 	out := Item{}
 	for _, k := range x.KeySchema {
@@ -100,9 +108,9 @@ type queryRequest struct {
 	ExpressionAttributeValues Item
 }
 
-// query answers from an index, of one hash key, in the order of its range key.
-func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+// query answers a query of an index: the rows with one hash key, in the order of the range key.
+func (db *database) query(r queryRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +118,7 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 		return nil, validation("dynamotest knows queries of an index only")
 	}
 	x := t.index(r.IndexName)
-	limit, err := s.pageRows(r.Limit)
+	limit, err := db.pageRows(r.Limit)
 	switch {
 	case x == nil:
 		return nil, validation("The table does not have the specified index: " + r.IndexName)
@@ -121,7 +129,9 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 	case err != nil:
 		return nil, err
 	case r.KeyConditionExpression == nil:
-		return nil, validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+		return nil, validation(
+			"Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+		)
 	}
 	hash := x.KeySchema[0].AttributeName
 	want, err := r.hashKey(hash)
@@ -130,13 +140,17 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 	}
 	switch {
 	case want.Type != t.attributeType(hash):
-		return nil, validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
+		return nil, validation(
+			"One or more parameter values were invalid: Condition parameter type does not match schema type",
+		)
 	case want.Text == "":
-		return nil, validationf("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", x.IndexName, hash)
+		return nil, validationf("One or more parameter values are not valid. A value specified for a secondary index key "+
+			"is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, "+
+			"IndexKey: %s", x.IndexName, hash)
 	}
-	asOf := s.asOf(false, now)
-	if s.cfg.IndexLag > 0 {
-		asOf = now.Add(-s.cfg.IndexLag)
+	asOf := db.asOf(false, now)
+	if db.cfg.IndexLag > 0 {
+		asOf = now.Add(-db.cfg.IndexLag)
 	}
 	var found []Item
 	for _, row := range t.rows {
@@ -178,9 +192,13 @@ func (s *Server) query(r queryRequest, now time.Time) (any, *apiError) {
 	return answer, nil
 }
 
-// hashKey takes the value out of the condition #hash = :value.
+// hashKey returns the value of the condition #hash = :value.
 func (r queryRequest) hashKey(hash string) (Value, *apiError) {
-	e := expressions{ConditionExpression: r.KeyConditionExpression, ExpressionAttributeNames: r.ExpressionAttributeNames, ExpressionAttributeValues: r.ExpressionAttributeValues}
+	e := expressions{
+		ConditionExpression:       r.KeyConditionExpression,
+		ExpressionAttributeNames:  r.ExpressionAttributeNames,
+		ExpressionAttributeValues: r.ExpressionAttributeValues,
+	}
 	if _, _, err := e.parse(); err != nil {
 		return Value{}, err
 	}
@@ -189,7 +207,8 @@ func (r queryRequest) hashKey(hash string) (Value, *apiError) {
 		return Value{}, err
 	}
 	if len(t) != 3 || t[1] != "=" || r.ExpressionAttributeNames[t[0]] != hash {
-		return Value{}, validation("Query condition missed key schema element: " + hash + " (dynamotest knows the condition #hash = :value only)")
+		return Value{}, validation("Query condition missed key schema element: " + hash + " (dynamotest knows the " +
+			"condition #hash = :value only)")
 	}
 	return r.ExpressionAttributeValues[t[2]], nil
 }

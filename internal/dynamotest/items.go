@@ -21,7 +21,7 @@ type itemRequest struct {
 	expressions
 }
 
-// check evaluates the condition of a write over the item that is there.
+// check evaluates the condition of a write on the item in the table.
 func (r itemRequest) check(cond condition, old Item) *apiError {
 	if cond(old) {
 		return nil
@@ -43,7 +43,7 @@ func (r itemRequest) answer(old, fresh Item) any {
 	return struct{}{}
 }
 
-// fits tells whether an item can be kept.
+// fits tells whether the table accepts an item.
 func (t *table) fits(item Item) *apiError {
 	if item.size() > maxItemSize {
 		return validation("Item size has exceeded the maximum allowed size")
@@ -51,8 +51,8 @@ func (t *table) fits(item Item) *apiError {
 	return t.fitsIndexes(item)
 }
 
-func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+func (db *database) putItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +76,14 @@ func (s *Server) putItem(r itemRequest, now time.Time) (any, *apiError) {
 	return r.answer(old, nil), nil
 }
 
-// updated returns old with its changes; a row that was not there is made.
+// updated returns old with its changes. If there is no old item, it makes one.
 func updated(key, old Item, changes []change) (Item, *apiError) {
 	fresh := maps.Clone(key)
 	maps.Copy(fresh, old)
 	for _, c := range changes {
 		if _, ok := key[c.attribute]; ok {
-			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", c.attribute)
+			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute "+
+				"is part of the key", c.attribute)
 		}
 		if c.remove {
 			delete(fresh, c.attribute)
@@ -93,8 +94,8 @@ func updated(key, old Item, changes []change) (Item, *apiError) {
 	return fresh, nil
 }
 
-func (s *Server) updateItem(r itemRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+func (db *database) updateItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +126,8 @@ func (s *Server) updateItem(r itemRequest, now time.Time) (any, *apiError) {
 	return r.answer(old, fresh), nil
 }
 
-func (s *Server) deleteItem(r itemRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+func (db *database) deleteItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -147,16 +148,16 @@ func (s *Server) deleteItem(r itemRequest, now time.Time) (any, *apiError) {
 	return r.answer(old, nil), nil
 }
 
-// asOf is the time that an eventually consistent read looks at.
-func (s *Server) asOf(consistent bool, now time.Time) time.Time {
-	if consistent || s.cfg.Lag <= 0 {
+// asOf is the time whose rows an eventually consistent read returns.
+func (db *database) asOf(consistent bool, now time.Time) time.Time {
+	if consistent || db.cfg.Lag <= 0 {
 		return time.Time{}
 	}
-	return now.Add(-s.cfg.Lag)
+	return now.Add(-db.cfg.Lag)
 }
 
-func (s *Server) getItem(r itemRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+func (db *database) getItem(r itemRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +165,7 @@ func (s *Server) getItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	item := t.get(placeOf(key), s.asOf(r.ConsistentRead, now))
+	item := t.get(placeOf(key), db.asOf(r.ConsistentRead, now))
 	if item == nil {
 		return struct{}{}, nil
 	}
@@ -187,23 +188,24 @@ type scanAnswer struct {
 	LastEvaluatedKey Item `json:",omitempty"`
 }
 
-// pageRows is the most rows of a page when a request has that limit.
-func (s *Server) pageRows(limit *int) (int, *apiError) {
+// pageRows is the most rows of a page for a request with that limit.
+func (db *database) pageRows(limit *int) (int, *apiError) {
 	rows := math.MaxInt
 	if limit != nil {
 		rows = *limit
 	}
 	if rows < 1 {
-		return 0, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
+		return 0, validation("1 validation error detected: Value at 'limit' failed to satisfy constraint: Member must " +
+			"have value greater than or equal to 1")
 	}
-	if s.cfg.PageRows > 0 {
-		rows = min(rows, s.cfg.PageRows)
+	if db.cfg.PageRows > 0 {
+		rows = min(rows, db.cfg.PageRows)
 	}
 	return rows, nil
 }
 
-func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
-	t, err := s.readyLocked(r.TableName, now)
+func (db *database) scan(r scanRequest, now time.Time) (any, *apiError) {
+	t, err := db.readyLocked(r.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +216,7 @@ func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 		}
 		segment, segments = *r.Segment, *r.TotalSegments
 	}
-	limit, err := s.pageRows(r.Limit)
+	limit, err := db.pageRows(r.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +227,7 @@ func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 			return nil, validation("The provided starting key is invalid")
 		}
 		t.scans++
-		if s.cfg.EmptyPages && t.scans%2 == 1 {
+		if db.cfg.EmptyPages && t.scans%2 == 1 {
 			return scanAnswer{Items: []Item{}, LastEvaluatedKey: key}, nil
 		}
 		var found bool
@@ -234,7 +236,7 @@ func (s *Server) scan(r scanRequest, now time.Time) (any, *apiError) {
 		}
 	}
 	answer := scanAnswer{Items: []Item{}}
-	asOf, size := s.asOf(r.ConsistentRead, now), 0
+	asOf, size := db.asOf(r.ConsistentRead, now), 0
 	for ; i < len(t.rows); i++ {
 		row := t.rows[i]
 		item := row.at(asOf)

@@ -21,8 +21,7 @@ import (
 // host is the server's name on the in-memory network. It is reserved, so it never resolves.
 const host = "dynamodb.test"
 
-// Config says how the server behaves; the zero value is an instant, always
-// consistent service.
+// Config says how the server behaves. The zero value is an instant, always consistent service.
 type Config struct {
 	// SettleTime is how long a table is CREATING or DELETING, and an index CREATING.
 	SettleTime time.Duration
@@ -30,24 +29,23 @@ type Config struct {
 	Lag time.Duration
 	// IndexLag is how far indexes are behind.
 	IndexLag time.Duration
-	// Replicas are the other regions in which DescribeTable says that every table
-	// has a replica, as of global tables. Nothing is copied anywhere.
+	// Replicas are other regions. DescribeTable says that every table has a replica there, as of
+	// global tables. Nothing is copied.
 	Replicas []string
-	// TableSize is what DescribeTable says of the size of every table, in bytes; 0
-	// means what its rows take.
+	// TableSize is the size of every table in DescribeTable, in bytes. 0 means the size of its rows.
 	TableSize int64
 	// PageRows is the most rows of one page of a Scan or Query; 0 means as many as fit in 1 MB.
 	PageRows int
 	// EmptyPages puts an empty page, with a key to go on from, between any two pages of a Scan.
 	EmptyPages bool
-	// Network, for [Start]: the network to serve on, shared with others. Default: one of its own.
+	// Network is the network on which [Start] serves. Defaults to a new one.
 	Network *memnet.Network
 }
 
-// Server is the fake. Its methods may be called from any goroutine. Make one
-// with [Start], or with [New] to serve it elsewhere as an [http.Handler].
+// Server is the fake. Its methods may be called from any goroutine. Make one with [Start], or with
+// [New] to serve it as an [http.Handler].
 type Server struct {
-	cfg    Config
+	*database
 	faults faults
 
 	network  *memnet.Network
@@ -55,6 +53,11 @@ type Server struct {
 	serving  sync.WaitGroup
 	listener net.Listener
 	requests atomic.Int64
+}
+
+// database holds the tables and runs the operations on them.
+type database struct {
+	cfg Config
 
 	mu     sync.Mutex // guards the fields below
 	tables map[string]*table
@@ -64,11 +67,12 @@ type Server struct {
 
 // New returns a server without tables.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, faults: faults{closed: make(chan struct{})}, tables: make(map[string]*table), calls: make(map[string]int), tokens: make(map[string]spent)}
+	db := &database{cfg: cfg, tables: make(map[string]*table), calls: make(map[string]int), tokens: make(map[string]spent)}
+	return &Server{database: db, faults: faults{closed: make(chan struct{})}}
 }
 
-// Start returns a server that serves on an in-memory network, until Close.
-// Inside a bubble, call it inside the bubble.
+// Start returns a server that serves on an in-memory network until Close. Call it inside the
+// bubble, if there is one.
 func Start(cfg Config) *Server {
 	s := New(cfg)
 	if s.network = cfg.Network; s.network == nil {
@@ -83,7 +87,7 @@ func Start(cfg Config) *Server {
 	return s
 }
 
-// Close ends the service and everything that waits in it.
+// Close ends the service and all calls that wait in it.
 func (s *Server) Close() {
 	s.faults.close()
 	if s.http != nil {
@@ -101,13 +105,12 @@ func (s *Server) URL() string { return "http://" + host }
 // Network is the network that a started server serves on.
 func (s *Server) Network() *memnet.Network { return s.network }
 
-// HTTPClientFrom returns a client on the host of that name, for a started server.
+// HTTPClientFrom returns a client on the host of that name, for a server of [Start].
 func (s *Server) HTTPClientFrom(name string) *http.Client {
 	return s.network.Host(name).HTTPClient(false)
 }
 
-// Calls returns how often an operation was called, by any client and with any
-// outcome.
+// Calls returns how often an operation was called, by any client and with any outcome.
 func (s *Server) Calls(operation string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,8 +124,8 @@ func (s *Server) AllCalls() map[string]int {
 	return maps.Clone(s.calls)
 }
 
-// Items returns the rows of a table as they are now, in the order of a scan;
-// nil when there is no such table.
+// Items returns the rows of a table as they are now, in the order of a scan. It returns nil if
+// there is no such table.
 func (s *Server) Items(table string) []Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +142,7 @@ func (s *Server) Items(table string) []Item {
 	return items
 }
 
-// Put writes rows behind everyone's back. The table must exist.
+// Put writes rows without a call. The table must exist.
 func (s *Server) Put(table string, items ...Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +159,7 @@ func (s *Server) Put(table string, items ...Item) {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
-	if err != nil { // the client went away in the middle of its request: no call was made
+	if err != nil { // the client went away in the middle of its request: that is no call
 		s.answer(w, nil, &apiError{code: "SerializationException", message: "cannot read the request: " + err.Error()})
 		return
 	}
@@ -171,7 +174,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.status != 0:
 	case failure != nil:
 	case r.Method != http.MethodPost || service != "DynamoDB_20120810":
-		failure = &apiError{code: "UnknownOperationException", message: "want POST with X-Amz-Target DynamoDB_20120810.Operation"}
+		failure = &apiError{code: "UnknownOperationException", message: "want POST with X-Amz-Target " +
+			"DynamoDB_20120810.Operation"}
 	default:
 		answer, failure = s.apply(operation, body)
 	}
@@ -185,7 +189,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, answer, failure)
 }
 
-// answer sends the answer to a call, or its failure.
+// answer sends the answer of a call, or its failure.
 func (s *Server) answer(w http.ResponseWriter, answer any, failure *apiError) {
 	status := http.StatusOK
 	if failure != nil {
@@ -211,20 +215,20 @@ func (s *Server) answer(w http.ResponseWriter, answer any, failure *apiError) {
 	_, _ = w.Write(out)
 }
 
-func (s *Server) count(operation string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls[operation]++
+func (db *database) count(operation string) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.calls[operation]++
 }
 
-// describeCall finds the table and the hash key's value, for faults. The hash
-// key is taken to be the first key attribute, or leaseKey in a whole item.
+// describeCall finds the table and the value of the hash key, for faults. It takes the first key
+// attribute for the hash key, and leaseKey in a whole item.
 func describeCall(operation string, body []byte) Call {
 	var names struct {
 		TableName string
 		Key, Item map[string]struct{ S string }
 	}
-	_ = json.Unmarshal(body, &names) // whatever it is, apply says so
+	_ = json.Unmarshal(body, &names) // apply reports a malformed body
 	c := Call{Operation: operation, Table: names.TableName, Body: body, Key: names.Item["leaseKey"].S}
 	for _, v := range names.Key {
 		c.Key = v.S
@@ -232,43 +236,43 @@ func describeCall(operation string, body []byte) Call {
 	return c
 }
 
-func (s *Server) apply(operation string, body []byte) (any, *apiError) {
+func (db *database) apply(operation string, body []byte) (any, *apiError) {
 	switch operation {
 	case "CreateTable":
-		return apply(s, body, s.createTable)
+		return apply(db, body, db.createTable)
 	case "DescribeTable":
-		return apply(s, body, s.describeTable)
+		return apply(db, body, db.describeTable)
 	case "UpdateTable":
-		return apply(s, body, s.updateTable)
+		return apply(db, body, db.updateTable)
 	case "DeleteTable":
-		return apply(s, body, s.deleteTable)
+		return apply(db, body, db.deleteTable)
 	case "UpdateContinuousBackups":
-		return apply(s, body, s.updateContinuousBackups)
+		return apply(db, body, db.updateContinuousBackups)
 	case "DescribeContinuousBackups":
-		return apply(s, body, s.describeContinuousBackups)
+		return apply(db, body, db.describeContinuousBackups)
 	case "ListTagsOfResource":
-		return apply(s, body, s.listTagsOfResource)
+		return apply(db, body, db.listTagsOfResource)
 	case "PutItem":
-		return apply(s, body, s.putItem)
+		return apply(db, body, db.putItem)
 	case "GetItem":
-		return apply(s, body, s.getItem)
+		return apply(db, body, db.getItem)
 	case "UpdateItem":
-		return apply(s, body, s.updateItem)
+		return apply(db, body, db.updateItem)
 	case "DeleteItem":
-		return apply(s, body, s.deleteItem)
+		return apply(db, body, db.deleteItem)
 	case "Scan":
-		return apply(s, body, s.scan)
+		return apply(db, body, db.scan)
 	case "Query":
-		return apply(s, body, s.query)
+		return apply(db, body, db.query)
 	case "TransactWriteItems":
-		return apply(s, body, s.transactWriteItems)
+		return apply(db, body, db.transactWriteItems)
 	}
 	return nil, &apiError{code: "UnknownOperationException", message: "dynamotest does not know " + operation}
 }
 
-// apply decodes a request strictly, so that a parameter that this fake does not
-// know is an error and not silently ignored, and runs fn under the lock.
-func apply[Request any](s *Server, body []byte, fn func(Request, time.Time) (any, *apiError)) (any, *apiError) {
+// apply decodes a request strictly and runs fn under the lock. A parameter that this fake does not
+// know is an error.
+func apply[Request any](db *database, body []byte, fn func(Request, time.Time) (any, *apiError)) (any, *apiError) {
 	var req Request
 	d := json.NewDecoder(strings.NewReader(string(body)))
 	d.DisallowUnknownFields()
@@ -278,7 +282,7 @@ func apply[Request any](s *Server, body []byte, fn func(Request, time.Time) (any
 		}
 		return nil, &apiError{code: "SerializationException", message: err.Error()}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	return fn(req, time.Now())
 }

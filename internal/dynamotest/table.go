@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// table is one table; guarded by Server.mu.
+// table is one table. database.mu guards it.
 type table struct {
 	createTableRequest
 	arn     string
@@ -18,11 +18,11 @@ type table struct {
 	indexes []*index
 	pitr    bool
 	rows    []*row        // sorted by place
-	scans   int           // Scan requests that continue, for Config.EmptyPages
-	lag     time.Duration // how far back reads may look
+	scans   int           // Scan requests that go on from a key, for Config.EmptyPages
+	lag     time.Duration // the longest time that reads can be behind
 }
 
-// row keeps its versions as long as an eventually consistent read may see them.
+// row keeps its versions for as long as an eventually consistent read may see them.
 type row struct {
 	place    place
 	versions []version // oldest first; at least one
@@ -33,7 +33,7 @@ type version struct {
 	item Item // nil: deleted
 }
 
-// place is where a row stands in a scan: by hash, then by key.
+// place orders the rows of a scan: by hash, then by key.
 type place struct {
 	hash uint32
 	key  string
@@ -46,14 +46,14 @@ func (p place) compare(q place) int {
 func placeOf(key Item) place {
 	b, err := json.Marshal(key) // sorts the names
 	if err != nil {
-		panic(err) // only for values of unknown type, which decoding refuses
+		panic(err) // only for values of an unknown type, which decoding refuses
 	}
 	h := fnv.New32a()
 	_, _ = h.Write(b)
 	return place{hash: h.Sum32(), key: string(b)}
 }
 
-// key takes the key attributes out of an item.
+// key returns the key attributes of an item.
 func (t *table) key(item Item) (Item, *apiError) {
 	key := Item{}
 	for _, k := range t.KeySchema {
@@ -62,17 +62,23 @@ func (t *table) key(item Item) (Item, *apiError) {
 			return nil, validationf("One or more parameter values were invalid: Missing the key %s in the item", k.AttributeName)
 		}
 		if want := t.attributeType(k.AttributeName); v.Type != want {
-			return nil, validationf("One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", k.AttributeName, want, v.Type)
+			return nil, validationf(
+				"One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s",
+				k.AttributeName,
+				want,
+				v.Type,
+			)
 		}
 		if v.Text == "" {
-			return nil, validationf("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", k.AttributeName)
+			return nil, validationf("One or more parameter values are not valid. The AttributeValue for a key attribute "+
+				"cannot contain an empty string value. Key: %s", k.AttributeName)
 		}
 		key[k.AttributeName] = v
 	}
 	return key, nil
 }
 
-// exactKey is key for requests whose Key may hold nothing else.
+// exactKey is key for requests whose Key may have no other attributes.
 func (t *table) exactKey(item Item) (Item, *apiError) {
 	if len(item) != len(t.KeySchema) {
 		return nil, validation("The provided key element does not match the schema")
@@ -98,7 +104,7 @@ func (t *table) find(p place) (int, bool) {
 	return slices.BinarySearchFunc(t.rows, p, func(r *row, p place) int { return r.place.compare(p) })
 }
 
-// get returns the item as of a time; the zero time means now. nil: none.
+// get returns the item as of a time. The zero time means now. It returns nil if there is no item.
 func (t *table) get(p place, asOf time.Time) Item {
 	i, ok := t.find(p)
 	if !ok {
@@ -116,7 +122,7 @@ func (r *row) at(asOf time.Time) Item {
 	return nil
 }
 
-// put makes item the newest version of the row; nil deletes it.
+// put makes item the newest version of the row. nil deletes the row.
 func (t *table) put(p place, item Item, now time.Time) {
 	i, ok := t.find(p)
 	if !ok {

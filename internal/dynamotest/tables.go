@@ -68,9 +68,14 @@ type replicaDescription struct{ RegionName, ReplicaStatus string }
 
 func (t *table) describe(now time.Time) tableDescription {
 	d := tableDescription{
-		TableName: t.TableName, TableArn: t.arn, TableStatus: t.status(now), CreationDateTime: float64(t.created.UnixMilli()) / 1000,
-		AttributeDefinitions: t.AttributeDefinitions, KeySchema: t.KeySchema,
-		DeletionProtectionEnabled: t.DeletionProtectionEnabled, ItemCount: len(t.rows),
+		TableName:                 t.TableName,
+		TableArn:                  t.arn,
+		TableStatus:               t.status(now),
+		CreationDateTime:          float64(t.created.UnixMilli()) / 1000,
+		AttributeDefinitions:      t.AttributeDefinitions,
+		KeySchema:                 t.KeySchema,
+		DeletionProtectionEnabled: t.DeletionProtectionEnabled,
+		ItemCount:                 len(t.rows),
 	}
 	for _, r := range t.rows {
 		d.TableSizeBytes += int64(r.at(time.Time{}).size())
@@ -86,16 +91,19 @@ func (t *table) describe(now time.Time) tableDescription {
 		if now.Before(x.readyAt) {
 			status = "CREATING"
 		}
-		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, indexDescription{globalIndex: x.globalIndex, IndexStatus: status})
+		d.GlobalSecondaryIndexes = append(
+			d.GlobalSecondaryIndexes,
+			indexDescription{globalIndex: x.globalIndex, IndexStatus: status},
+		)
 	}
 	return d
 }
 
-// tableLocked returns a table that exists, in whatever state.
-func (s *Server) tableLocked(name string, now time.Time) (*table, *apiError) {
-	t := s.tables[name]
+// tableLocked returns a table in any state.
+func (db *database) tableLocked(name string, now time.Time) (*table, *apiError) {
+	t := db.tables[name]
 	if t != nil && !t.goneAt.IsZero() && !now.Before(t.goneAt) {
-		delete(s.tables, name)
+		delete(db.tables, name)
 		t = nil
 	}
 	if t == nil {
@@ -105,54 +113,64 @@ func (s *Server) tableLocked(name string, now time.Time) (*table, *apiError) {
 }
 
 // readyLocked returns a table whose items can be used.
-func (s *Server) readyLocked(name string, now time.Time) (*table, *apiError) {
-	t := s.tables[name]
+func (db *database) readyLocked(name string, now time.Time) (*table, *apiError) {
+	t := db.tables[name]
 	if t == nil || !t.goneAt.IsZero() || now.Before(t.readyAt) {
 		return nil, notReady()
 	}
 	return t, nil
 }
 
-func (s *Server) createTable(req createTableRequest, now time.Time) (any, *apiError) {
+func (db *database) createTable(req createTableRequest, now time.Time) (any, *apiError) {
 	if len(req.TableName) < 3 {
 		return nil, validation("TableName must be at least 3 characters long and at most 255 characters long")
 	}
-	if _, err := s.tableLocked(req.TableName, now); err == nil {
+	if _, err := db.tableLocked(req.TableName, now); err == nil {
 		return nil, &apiError{code: "ResourceInUseException", message: "Table already exists: " + req.TableName}
 	}
 	if len(req.KeySchema) == 0 || len(req.KeySchema) > 2 || req.KeySchema[0].KeyType != "HASH" {
 		return nil, validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
 	}
 	if len(req.KeySchema) != len(req.AttributeDefinitions) {
-		return nil, validation("One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions")
+		return nil, validation("One or more parameter values were invalid: Number of attributes in KeySchema does not " +
+			"exactly match number of attributes defined in AttributeDefinitions")
 	}
 	switch {
 	case req.BillingMode == "PAY_PER_REQUEST" && req.ProvisionedThroughput != nil:
-		return nil, validation("One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
+		return nil, validation("One or more parameter values were invalid: Neither ReadCapacityUnits nor " +
+			"WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
 	case req.BillingMode != "PAY_PER_REQUEST" && req.ProvisionedThroughput == nil:
-		return nil, validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
+		return nil, validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must " +
+			"both be specified when BillingMode is PROVISIONED")
 	}
-	t := &table{createTableRequest: req, arn: "arn:aws:dynamodb:us-east-1:000000000000:table/" + req.TableName, created: now, readyAt: now.Add(s.cfg.SettleTime), lag: max(s.cfg.Lag, s.cfg.IndexLag)}
+	t := &table{
+		createTableRequest: req,
+		arn:                "arn:aws:dynamodb:us-east-1:000000000000:table/" + req.TableName,
+		created:            now,
+		readyAt:            now.Add(db.cfg.SettleTime),
+		lag:                max(db.cfg.Lag, db.cfg.IndexLag),
+	}
 	for _, k := range req.KeySchema {
 		if t.attributeType(k.AttributeName) == "" {
-			return nil, validation("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [" + k.AttributeName + "]")
+			return nil, validation("One or more parameter values were invalid: Some index key attributes are not defined in " +
+				"AttributeDefinitions. Keys: [" + k.AttributeName + "]")
 		}
 	}
-	s.tables[req.TableName] = t
+	db.tables[req.TableName] = t
 	return map[string]any{"TableDescription": t.describe(now)}, nil
 }
 
-func (s *Server) describeTable(req tableRequest, now time.Time) (any, *apiError) {
-	t, err := s.tableLocked(req.TableName, now)
+func (db *database) describeTable(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := db.tableLocked(req.TableName, now)
 	if err != nil {
 		return nil, err
 	}
 	d := t.describe(now)
-	for _, region := range s.cfg.Replicas {
+	for _, region := range db.cfg.Replicas {
 		d.Replicas = append(d.Replicas, replicaDescription{region, "ACTIVE"})
 	}
-	if s.cfg.TableSize > 0 {
-		d.TableSizeBytes = s.cfg.TableSize
+	if db.cfg.TableSize > 0 {
+		d.TableSizeBytes = db.cfg.TableSize
 	}
 	return map[string]any{"Table": d}, nil
 }
@@ -167,24 +185,26 @@ type updateTableRequest struct {
 	}
 }
 
-func (s *Server) updateTable(req updateTableRequest, now time.Time) (any, *apiError) {
-	t, err := s.tableLocked(req.TableName, now)
+func (db *database) updateTable(req updateTableRequest, now time.Time) (any, *apiError) {
+	t, err := db.tableLocked(req.TableName, now)
 	if err != nil {
 		return nil, err
 	}
 	if t.status(now) != "ACTIVE" {
-		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in use: Table is being updated: " + req.TableName}
+		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in " +
+			"use: Table is being updated: " + req.TableName}
 	}
 	if req.DeletionProtectionEnabled != nil {
 		t.DeletionProtectionEnabled = *req.DeletionProtectionEnabled
 	}
 	if len(req.GlobalSecondaryIndexUpdates) > 1 {
-		return nil, &apiError{code: "LimitExceededException", message: "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"}
+		return nil, &apiError{code: "LimitExceededException", message: "Subscriber limit exceeded: Only 1 online index " +
+			"can be created or deleted simultaneously per table"}
 	}
 	for _, u := range req.GlobalSecondaryIndexUpdates {
 		switch {
 		case u.Create != nil:
-			if err := t.addIndex(*u.Create, req.AttributeDefinitions, now.Add(s.cfg.SettleTime)); err != nil {
+			if err := t.addIndex(*u.Create, req.AttributeDefinitions, now.Add(db.cfg.SettleTime)); err != nil {
 				return nil, err
 			}
 		case u.Delete != nil:
@@ -197,18 +217,20 @@ func (s *Server) updateTable(req updateTableRequest, now time.Time) (any, *apiEr
 	return map[string]any{"TableDescription": t.describe(now)}, nil
 }
 
-func (s *Server) deleteTable(req tableRequest, now time.Time) (any, *apiError) {
-	t, err := s.tableLocked(req.TableName, now)
+func (db *database) deleteTable(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := db.tableLocked(req.TableName, now)
 	if err != nil {
 		return nil, err
 	}
 	if t.status(now) != "ACTIVE" {
-		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in use: Table: " + req.TableName}
+		return nil, &apiError{code: "ResourceInUseException", message: "Attempt to change a resource which is still in " +
+			"use: Table: " + req.TableName}
 	}
 	if t.DeletionProtectionEnabled {
-		return nil, validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+		return nil, validation("Resource cannot be deleted as it is currently protected against deletion. Disable " +
+			"deletion protection first.")
 	}
-	t.goneAt = now.Add(s.cfg.SettleTime)
+	t.goneAt = now.Add(db.cfg.SettleTime)
 	return map[string]any{"TableDescription": t.describe(now)}, nil
 }
 
@@ -217,8 +239,8 @@ type continuousBackupsRequest struct {
 	PointInTimeRecoverySpecification struct{ PointInTimeRecoveryEnabled bool }
 }
 
-func (s *Server) updateContinuousBackups(req continuousBackupsRequest, now time.Time) (any, *apiError) {
-	t, err := s.backupTableLocked(req.TableName, now)
+func (db *database) updateContinuousBackups(req continuousBackupsRequest, now time.Time) (any, *apiError) {
+	t, err := db.backupTableLocked(req.TableName, now)
 	if err != nil {
 		return nil, err
 	}
@@ -226,21 +248,24 @@ func (s *Server) updateContinuousBackups(req continuousBackupsRequest, now time.
 	return t.backups(), nil
 }
 
-func (s *Server) describeContinuousBackups(req tableRequest, now time.Time) (any, *apiError) {
-	t, err := s.backupTableLocked(req.TableName, now)
+func (db *database) describeContinuousBackups(req tableRequest, now time.Time) (any, *apiError) {
+	t, err := db.backupTableLocked(req.TableName, now)
 	if err != nil {
 		return nil, err
 	}
 	return t.backups(), nil
 }
 
-func (s *Server) backupTableLocked(name string, now time.Time) (*table, *apiError) {
-	t, err := s.tableLocked(name, now)
+func (db *database) backupTableLocked(name string, now time.Time) (*table, *apiError) {
+	t, err := db.tableLocked(name, now)
 	if err != nil {
 		return nil, &apiError{code: "TableNotFoundException", message: "Table not found: " + name}
 	}
 	if now.Before(t.readyAt) {
-		return nil, &apiError{code: "ContinuousBackupsUnavailableException", message: "Backups are being enabled for the table: " + name + ". Please retry later"}
+		return nil, &apiError{
+			code:    "ContinuousBackupsUnavailableException",
+			message: "Backups are being enabled for the table: " + name + ". Please retry later",
+		}
 	}
 	return t, nil
 }
@@ -256,8 +281,8 @@ func (t *table) backups() any {
 	}}
 }
 
-func (s *Server) listTagsOfResource(req struct{ ResourceArn string }, _ time.Time) (any, *apiError) {
-	for _, t := range s.tables {
+func (db *database) listTagsOfResource(req struct{ ResourceArn string }, _ time.Time) (any, *apiError) {
+	for _, t := range db.tables {
 		if t.arn == req.ResourceArn {
 			return map[string]any{"Tags": append([]tag{}, t.Tags...)}, nil
 		}

@@ -11,24 +11,24 @@ import (
 // maxTransaction is the most operations of one transaction.
 const maxTransaction = 100
 
-// tokenLife is how long a transaction is known by its client request token.
+// tokenLife is how long the fake remembers the client request token of a transaction.
 const tokenLife = 10 * time.Minute
 
-// spent is a transaction that was made.
+// spent is the use of a client request token.
 type spent struct {
 	at    time.Time
 	items string
 }
 
-// reason says why a transaction was cancelled; Code is None for the operations
-// that are not to blame.
+// reason says why a transaction was cancelled. Code is None for operations that would have
+// succeeded.
 type reason struct {
 	Code    string
 	Message string `json:",omitempty"`
 	Item    Item   `json:",omitempty"`
 }
 
-// transactItem is one operation; exactly one of its fields is set.
+// transactItem is one operation. Exactly one of its fields is set.
 type transactItem struct {
 	ConditionCheck *itemRequest `json:",omitempty"`
 	Put            *itemRequest `json:",omitempty"`
@@ -41,19 +41,21 @@ type transactRequest struct {
 	ClientRequestToken string
 }
 
-// transactWriteItems applies all of the operations or none. Those with a token
-// that was used in the last ten minutes have been applied already.
-func (s *Server) transactWriteItems(r transactRequest, now time.Time) (any, *apiError) {
+// transactWriteItems applies all of the operations or none. A transaction whose token was used in
+// the last ten minutes has been applied already.
+func (db *database) transactWriteItems(r transactRequest, now time.Time) (any, *apiError) {
 	if n := len(r.TransactItems); n == 0 || n > maxTransaction {
-		return nil, validationf("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length between 1 and %d", maxTransaction)
+		return nil, validationf("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "+
+			"Member must have length between 1 and %d", maxTransaction)
 	}
 	b, err := json.Marshal(r.TransactItems)
 	if err != nil {
 		return nil, validation(err.Error())
 	}
-	if done, ok := s.tokens[r.ClientRequestToken]; ok && now.Sub(done.at) < tokenLife {
+	if done, ok := db.tokens[r.ClientRequestToken]; ok && now.Sub(done.at) < tokenLife {
 		if done.items != string(b) {
-			return nil, &apiError{code: "IdempotentParameterMismatchException", message: "The request uses the same client token as a previous, but non-identical request."}
+			return nil, &apiError{code: "IdempotentParameterMismatchException", message: "The request uses the same client " +
+				"token as a previous, but non-identical request."}
 		}
 		return struct{}{}, nil
 	}
@@ -72,7 +74,7 @@ func (s *Server) transactWriteItems(r transactRequest, now time.Time) (any, *api
 		if err != nil {
 			return nil, err
 		}
-		t, err := s.readyLocked(op.TableName, now)
+		t, err := db.readyLocked(op.TableName, now)
 		if err != nil {
 			return nil, err
 		}
@@ -113,14 +115,7 @@ func (s *Server) transactWriteItems(r transactRequest, now time.Time) (any, *api
 		steps = append(steps, st)
 	}
 	if cancelled {
-		codes := make([]string, len(reasons))
-		for i, r := range reasons {
-			codes[i] = r.Code
-		}
-		return nil, &apiError{
-			code: "TransactionCanceledException", reasons: reasons,
-			message: "Transaction cancelled, please refer cancellation reasons for specific reasons [" + strings.Join(codes, ", ") + "]",
-		}
+		return nil, cancellation(reasons)
 	}
 	for _, st := range steps {
 		if st.write {
@@ -128,15 +123,30 @@ func (s *Server) transactWriteItems(r transactRequest, now time.Time) (any, *api
 		}
 	}
 	if r.ClientRequestToken != "" {
-		maps.DeleteFunc(s.tokens, func(_ string, d spent) bool { return now.Sub(d.at) >= tokenLife })
-		s.tokens[r.ClientRequestToken] = spent{at: now, items: string(b)}
+		maps.DeleteFunc(db.tokens, func(_ string, d spent) bool { return now.Sub(d.at) >= tokenLife })
+		db.tokens[r.ClientRequestToken] = spent{at: now, items: string(b)}
 	}
 	return struct{}{}, nil
 }
 
+func cancellation(reasons []reason) *apiError {
+	codes := make([]string, len(reasons))
+	for i, r := range reasons {
+		codes[i] = r.Code
+	}
+	return &apiError{
+		code:    "TransactionCanceledException",
+		reasons: reasons,
+		message: "Transaction cancelled, please refer cancellation reasons for specific reasons [" +
+			strings.Join(codes, ", ") + "]",
+	}
+}
+
 func (it transactItem) operation() (kind string, op itemRequest, err *apiError) {
 	n := 0
-	for name, o := range map[string]*itemRequest{"ConditionCheck": it.ConditionCheck, "Put": it.Put, "Delete": it.Delete, "Update": it.Update} {
+	for name, o := range map[string]*itemRequest{
+		"ConditionCheck": it.ConditionCheck, "Put": it.Put, "Delete": it.Delete, "Update": it.Update,
+	} {
 		if o != nil {
 			kind, op = name, *o
 			n++
@@ -146,7 +156,10 @@ func (it transactItem) operation() (kind string, op itemRequest, err *apiError) 
 	case n != 1:
 		return "", op, validation("TransactItems can only contain one of Check, Put, Update or Delete")
 	case op.ReturnValues != "" || op.ConsistentRead:
-		return "", op, &apiError{code: "SerializationException", message: fmt.Sprintf("%s of a transaction has no such parameter", kind)}
+		return "", op, &apiError{
+			code:    "SerializationException",
+			message: fmt.Sprintf("%s of a transaction has no such parameter", kind),
+		}
 	case kind == "ConditionCheck" && op.ConditionExpression == nil:
 		return "", op, validation("The expression can not be empty;")
 	case kind == "Update" && op.UpdateExpression == nil:

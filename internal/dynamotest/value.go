@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Value is one attribute value. On the wire it is an object with one member,
-// such as {"S": "text"}. Values are not changed in place.
+// Value is one attribute value. On the wire it is an object with one member, such as {"S": "text"}.
+// Values are not changed in place.
 type Value struct {
 	Type string   // S, N, B, BOOL, NULL, SS, NS, BS, L or M
 	Text string   // of S and N; the bytes of B
@@ -67,15 +67,16 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{v.Type: inner})
 }
 
-// UnmarshalJSON reads the value as the service does: one member, of a known
-// type. Numbers are brought into the service's form.
+// UnmarshalJSON reads the value as the service does. It must have one member, of a known type.
+// Numbers get the service's form.
 func (v *Value) UnmarshalJSON(b []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(b, &members); err != nil {
 		return err
 	}
 	if len(members) != 1 {
-		return validation("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+		return validation("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the " +
+			"supported datatypes")
 	}
 	for typ, raw := range members {
 		got, err := decodeValue(typ, raw)
@@ -142,15 +143,18 @@ func decodeSet(typ string, raw json.RawMessage) (Value, error) {
 	}
 	sorted := slices.Sorted(slices.Values(v.Set))
 	if len(slices.Compact(slices.Clone(sorted))) != len(v.Set) {
-		return v, validation(fmt.Sprintf("One or more parameter values were invalid: Input collection [%s] contains duplicates.", strings.Join(v.Set, ", ")))
+		return v, validation(fmt.Sprintf("One or more parameter values were invalid: Input collection [%s] contains "+
+			"duplicates.", strings.Join(v.Set, ", ")))
 	}
-	v.Set = sorted // the service's order is its own; a fixed one is enough
+	v.Set = sorted // the service has an order of its own; any fixed order is good enough
 	return v, nil
 }
 
 // same tells whether two values are equal as the service compares them.
 func (v Value) same(w Value) bool {
-	if v.Type != w.Type || v.Text != w.Text || v.Bool != w.Bool || len(v.List) != len(w.List) || len(v.Map) != len(w.Map) || len(v.Set) != len(w.Set) {
+	if v.Type != w.Type || v.Text != w.Text || v.Bool != w.Bool || len(v.List) != len(w.List) ||
+		len(v.Map) != len(w.Map) ||
+		len(v.Set) != len(w.Set) {
 		return false
 	}
 	for i := range v.List {
@@ -194,8 +198,8 @@ func (i Item) size() int {
 	return n
 }
 
-// normalNumber brings a number into the form in which the service gives it
-// back: at most 38 digits, no exponent, no superfluous zeros.
+// normalNumber returns the service's form of a number: at most 38 digits, no exponent, no
+// superfluous zeros.
 func normalNumber(s string) (string, error) {
 	bad := validation(fmt.Sprintf("The parameter cannot be converted to a numeric value: %s", s))
 	mantissa, exponent, hasExponent := strings.Cut(strings.ToLower(s), "e")
