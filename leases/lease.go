@@ -186,6 +186,12 @@ func (l Lease) Moved(checkpoint kcl.ExtendedSequenceNumber, at time.Time) (to Le
 	return to, AttrCheckpoint | AttrPinnedAt | AttrOrigin
 }
 
+// WaitsFor tells whether a parent is among unread, the shards that are still to be read.
+// Each of them is named STREAM:SHARD, as in Stream and ShardID.
+func (l Lease) WaitsFor(unread map[string]bool) bool {
+	return slices.ContainsFunc(l.Parents, func(p string) bool { return p != l.ShardID && unread[l.Stream+":"+p] })
+}
+
 // Attr is a set of attributes of a Lease. Attributes that belong together are
 // one bit.
 type Attr uint32

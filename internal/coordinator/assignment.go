@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -183,7 +184,7 @@ func (l *loop) wait() {
 // a worker that came later must not end the work of those that are running.
 func (c *Coordinator) fits(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
-	if _, early := tableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
+	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
 		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, early)
 	}
 	c.warnApart(m)
@@ -219,7 +220,7 @@ func (c *Coordinator) fitsNative(ctx context.Context, m leases.Migrations) error
 		return err
 	}
 	for _, w := range workers {
-		if !w.Native && c.clock.wall().Sub(w.Updated) < workerSilence {
+		if !w.Native && c.clock.wall().Sub(w.Updated) < kcl3.WorkerSilence {
 			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative goes only with KCL 1.x and 2.x: leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
 				leases.ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
 		}

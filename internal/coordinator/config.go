@@ -135,6 +135,11 @@ func (c Config) trust() time.Duration {
 // respect is for how long an observer waits for a counter to move.
 func (c Config) respect() time.Duration { return respect(c.FailoverTime) }
 
+// respect is how long an observer waits for a counter to move.
+func respect(failover time.Duration) time.Duration {
+	return time.Duration(respected * float64(failover))
+}
+
 // roundTime is for how long a round goes on acting on one listing: what is left is
 // done after another look.
 func (c Config) roundTime() time.Duration { return c.FailoverTime / 5 }

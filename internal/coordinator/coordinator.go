@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -59,8 +60,8 @@ type Coordinator struct {
 	duty        *duty
 	upgrade     upgrade
 	index       indexState
-	neglect     neglect
-	handovers   handoverWatch
+	neglect     kcl3.Neglect
+	handovers   kcl3.HandoverWatch
 	suspects    map[string]suspect
 	uneasy      bool           // there are leases that nobody seems to read,
 	uneasySince time.Duration  // and this long

@@ -52,7 +52,7 @@ func (c *Coordinator) roundKCL3(ctx context.Context) error {
 	}
 	c.suspectOwners(v.rows)
 	rescue := c.neglected(&v)
-	c.handovers.note(c.watched, v.leases())
+	c.handovers.Note(c.watched, v.leases())
 	c.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
 	if lead {
 		c.duty.run(ctx, &v)
@@ -79,7 +79,7 @@ func (c *Coordinator) listDue() bool {
 // neglected finds what the leader has left lying for too long, and notes in the
 // rows of v for how many scans that has been so.
 func (c *Coordinator) neglected(v *view) map[string]bool {
-	rescue := c.neglect.note(c.clock.now().mono, v.rows, c.cfg.FailoverTime)
+	rescue := c.neglect.Note(c.clock.now().mono, v.fleet(), c.cfg.FailoverTime, c.cfg.respect())
 	since, waiting := map[string]int{}, v.waiting()
 	before := c.uneasy
 	c.uneasy = false

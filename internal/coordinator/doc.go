@@ -59,7 +59,7 @@
 //	               leader (election.go), starts with the leases that have its
 //	               name (discover.go), and hands over those that are asked for
 //	the leader     assigns leases that are free or expired, asks busy workers for
-//	               leases on behalf of idle ones (leader.go, assign.go), and
+//	               leases on behalf of idle ones (leader.go, internal/kcl3), and
 //	               carries on two migrations (migration.go)
 //	any worker     takes what the leader has neglected for three failover times
 //

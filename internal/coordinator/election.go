@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -24,7 +25,7 @@ import (
 //	campaign --- acquired --> lead --- lost, or expired here --> campaign
 //	                            '--- resigned --> released, a rest --> campaign
 //
-// All that it concludes from the lock is in leaderlock.go.
+// All that it concludes from the lock is in lockterm.go and [kcl3.LockWatch].
 type elector struct {
 	store   leases.FleetStore
 	me      string
@@ -47,12 +48,12 @@ type elector struct {
 }
 
 // lockRest is how long a worker that gave up the lead leaves it to others.
-const lockRest = 3 * lockHeartbeat
+const lockRest = 3 * kcl3.LockHeartbeat
 
 func newElector(c *Coordinator, store leases.FleetStore) *elector {
 	return &elector{
 		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
-		timeout: min(c.cfg.callTimeout(), lockHeartbeat/2), changed: c.Nudge, last: func() context.Context { return c.last }, resigned: make(chan struct{}, 1),
+		timeout: min(c.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: c.Nudge, last: func() context.Context { return c.last }, resigned: make(chan struct{}, 1),
 	}
 }
 
@@ -94,7 +95,7 @@ func (e *elector) resign() {
 // worker has just acquired and was not told of.
 func (e *elector) run(ctx context.Context) {
 	defer func() { e.released(e.releaseSent(e.last())) }()
-	var watch lockWatch
+	var watch kcl3.LockWatch
 	for ctx.Err() == nil {
 		term, err := e.campaign(ctx, &watch)
 		if err != nil {
@@ -111,8 +112,8 @@ func (e *elector) run(ctx context.Context) {
 }
 
 // campaign watches the lock and returns with it. The error is that of ctx.
-func (e *elector) campaign(ctx context.Context, watch *lockWatch) (lockTerm, error) {
-	backoff := retry.New(time.Second, lockHeartbeat)
+func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm, error) {
+	backoff := retry.New(time.Second, kcl3.LockHeartbeat)
 	failing := false
 	for ctx.Err() == nil {
 		lock, err := e.read(ctx)
@@ -131,15 +132,15 @@ func (e *elector) campaign(ctx context.Context, watch *lockWatch) (lockTerm, err
 				return term, nil
 			}
 		}
-		watch.see(lock, now.mono)
-		e.sees(lock, watch.free(now.mono))
-		if !watch.free(now.mono) {
+		watch.See(lock, now.mono)
+		e.sees(lock, watch.Free(now.mono))
+		if !watch.Free(now.mono) {
 			failing = false
 			backoff.Reset()
-			_ = retry.Sleep(ctx, watch.look(now.mono))
+			_ = retry.Sleep(ctx, watch.Wait(now.mono))
 			continue
 		}
-		term := lockTerm{lock: leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: lockDuration}, sent: e.clock.now()}
+		term := lockTerm{lock: leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: kcl3.LockDuration}, sent: e.clock.now()}
 		err = e.call(ctx, func(ctx context.Context) error { return e.store.AcquireLeader(ctx, lock, term.lock) })
 		if err == nil {
 			e.became(term)
@@ -161,7 +162,7 @@ func (e *elector) campaign(ctx context.Context, watch *lockWatch) (lockTerm, err
 // then it returns false.
 func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 	defer e.ceased()
-	backoff := retry.New(lockHeartbeat/10, lockHeartbeat/4)
+	backoff := retry.New(kcl3.LockHeartbeat/10, kcl3.LockHeartbeat/4)
 	failing := false
 	wait := term.due(e.clock.now())
 	for {
@@ -197,7 +198,7 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 				continue
 			}
 			mine, ok := e.mine(lock)
-			if !ok && lock != nil && sameHeartbeat(*lock, next.lock) { // the client had sent it twice
+			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) { // the client had sent it twice
 				mine, ok = next, true
 			}
 			if !ok {
@@ -288,7 +289,7 @@ func (e *elector) keep(t lockTerm) {
 // mine finds the write that made lock.
 func (e *elector) mine(lock *leases.LeaderLock) (lockTerm, bool) {
 	for _, t := range e.sent {
-		if lock != nil && sameHeartbeat(*lock, t.lock) {
+		if lock != nil && kcl3.SameHeartbeat(*lock, t.lock) {
 			return t, true
 		}
 	}

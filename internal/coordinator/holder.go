@@ -78,7 +78,7 @@ func newHolder(base context.Context, cfg *Config, clk clock, row leases.Lease, s
 		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
 	}
 	h.meter.since = clk.now().mono
-	h.meter.average.seed(row.ThroughputKBps)
+	h.meter.average.Seed(row.ThroughputKBps)
 	// Neither ends because Run's context does: a consumer is asked to finish,
 	// and its last writes must still be possible.
 	h.ctx, h.cancel = context.WithCancelCause(base)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -33,7 +34,7 @@ const (
 // does: it assigns leases that nobody has, evens out the load, and sees to the
 // migrations. It stands where the KCL has LeaseAssignmentManager. All of it is
 // on the goroutine of the coordinator; what is to be done is decided in
-// assign.go and migration.go.
+// internal/kcl3.
 //
 // Somebody who believes to be the leader for too long does no harm: each of its
 // writes is conditional on the owners that it read, and where it ends a lease,
@@ -42,7 +43,7 @@ type duty struct {
 	c     *Coordinator
 	store leases.FleetStore
 	log   *slog.Logger
-	watch workerWatch
+	watch kcl3.WorkerWatch
 
 	// Of this worker's present term as the leader.
 	term      int
@@ -52,7 +53,7 @@ type duty struct {
 	alive     map[string]bool
 	active    []leases.WorkerMetrics // of workers, those that may be given leases
 	readAt    time.Duration          // when workers were read
-	cadence   cadence
+	cadence   kcl3.Cadence
 	balanceAt time.Duration   // when the cadence was asked last
 	counted   map[string]bool // the active workers at that time
 	choresDue time.Duration
@@ -126,27 +127,9 @@ func (d *duty) readWorkers(ctx context.Context) error {
 		workers = append(workers, d.c.cfg.ownMetrics(d.c.clock.wall())) // on its way
 	}
 	d.workers, d.readAt = workers, d.c.clock.now().mono
-	d.alive = d.watch.alive(d.c.clock.wall(), d.readAt, workers)
-	d.active = d.watch.active(d.c.clock.wall(), d.readAt, workers)
+	d.alive = d.watch.Alive(d.c.clock.wall(), d.readAt, workers)
+	d.active = d.watch.Active(d.c.clock.wall(), d.readAt, workers)
 	return nil
-}
-
-// newest leaves the later one of two reports of the same worker, which there
-// are while side tables are merged.
-func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
-	at := map[string]int{}
-	var list []leases.WorkerMetrics
-	for _, m := range workers {
-		i, known := at[m.Worker]
-		switch {
-		case !known:
-			at[m.Worker] = len(list)
-			list = append(list, m)
-		case m.Updated.After(list[i].Updated):
-			list[i] = m
-		}
-	}
-	return list
 }
 
 // failed counts rounds of the leader that failed. After some it lets others try.
@@ -166,21 +149,21 @@ func (d *duty) failed(ctx context.Context, err error) {
 // an error.
 func (d *duty) assign(ctx context.Context, v *view) error {
 	// Every worker watches the hand-overs, so that a new leader need not begin anew.
-	overdue := d.c.handovers.overdue(d.c.watched, d.handoverLimit)
+	overdue := d.c.handovers.Overdue(d.c.watched, d.handoverLimit)
 	balance, came := d.balance()
 	byCount := d.c.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (came || v.calm || byCount)
-	f := fleetView{workers: d.trusted(), balance: balance, delivers: map[string]float64{}, doubts: map[string]float64{}, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
-	f.cfg.maxLeases, f.cfg.maxThroughput = d.c.cfg.MaxLeasesForWorker, d.c.cfg.MaxThroughputKBps
-	f.cfg.byCount, f.cfg.certain = byCount, !came
+	f := kcl3.View{Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{}, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	f.Config.MaxLeases, f.Config.MaxThroughput = d.c.cfg.MaxLeasesForWorker, d.c.cfg.MaxThroughputKBps
+	f.Config.ByCount, f.Config.Certain = byCount, !came
 	if came {
-		f.cfg.dampening = 1 + 1e-6 // what a new worker is to get is no estimate
+		f.Config.Dampening = 1 + 1e-6 // what a new worker is to get is no estimate
 	}
 	for _, r := range v.rows {
-		f.leases = append(f.leases, fleetLease{Lease: r.Lease, expired: r.expired, overdue: overdue[r.Key], since: d.c.sightings[r.Key].since})
-		f.delivers[r.Key], f.doubts[r.Key] = r.kbps, r.doubt
+		f.Leases = append(f.Leases, kcl3.Row{Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.c.sightings[r.Key].since})
+		f.Delivers[r.Key], f.Doubts[r.Key] = r.kbps, r.doubt
 	}
-	moves, spillover := assign(f)
+	moves, spillover := kcl3.Assign(f)
 	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)
 	if spillover > 0 && !d.spilt {
 		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
@@ -196,7 +179,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 			left.Add(1)
 			return // after another look
 		}
-		row, ok := d.move(ctx, moves[i], overdue[moves[i].lease.Key])
+		row, ok := d.move(ctx, moves[i], overdue[moves[i].Lease.Key])
 		known[i] = row
 		if ok {
 			done.Add(1)
@@ -204,7 +187,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 	})
 	d.c.unfinished = d.c.unfinished || left.Load() > 0
 	for i, m := range moves {
-		at, _ := slices.BinarySearchFunc(v.rows, m.lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+		at, _ := slices.BinarySearchFunc(v.rows, m.Lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
 		if r := &v.rows[at]; known[i] != nil {
 			r.Lease, r.expired, r.quiet = *known[i], false, false
 		}
@@ -212,7 +195,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 	if len(moves) == 0 {
 		return nil
 	}
-	d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.balance)
+	d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.Balance)
 	if done.Load() == 0 {
 		return errors.New("no lease could be assigned")
 	}
@@ -278,7 +261,7 @@ func (c *Coordinator) suspectOwners(rows []row) {
 			c.suspects[owner] = s
 		}
 	}
-	maps.DeleteFunc(c.suspects, func(_ string, s suspect) bool { return now-s.since > workerSilence })
+	maps.DeleteFunc(c.suspects, func(_ string, s suspect) bool { return now-s.since > kcl3.WorkerSilence })
 }
 
 // balance tells whether leases may be moved to even out the load: every few
@@ -289,12 +272,12 @@ func (d *duty) balance() (due, came bool) {
 	watched := now - d.c.watchBegan
 	switch {
 	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
-		d.cadence = cadence{}
+		d.cadence = kcl3.Cadence{}
 	case now-d.balanceAt < 2*failover:
 		return false, false
 	}
 	d.balanceAt = now
-	if !d.cadence.next(watched, failover) {
+	if !d.cadence.Next(watched, respect(failover)) {
 		return false, false
 	}
 	d.counted = map[string]bool{}
@@ -305,49 +288,49 @@ func (d *duty) balance() (due, came bool) {
 }
 
 // elsewhere finds other workers for leases that this one has just failed with.
-func (d *duty) elsewhere(f fleetView, moves []move, v *view) []move {
+func (d *duty) elsewhere(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 	me := d.c.cfg.WorkerID
 	busy := map[string]bool{}
 	for _, r := range v.rows {
 		busy[r.Key] = r.busy
 	}
-	mine := func(m move) bool { return m.to == me && !m.graceful && busy[m.lease.Key] }
+	mine := func(m kcl3.Move) bool { return m.To == me && !m.Graceful && busy[m.Lease.Key] }
 	failed := map[string]bool{}
 	for _, m := range moves {
-		failed[m.lease.Key] = mine(m)
+		failed[m.Lease.Key] = mine(m)
 	}
-	f.workers = slices.DeleteFunc(slices.Clone(f.workers), func(m leases.WorkerMetrics) bool { return m.Worker == me })
-	f.leases = slices.DeleteFunc(slices.Clone(f.leases), func(l fleetLease) bool { return !failed[l.Key] })
-	f.balance = false
+	f.Workers = slices.DeleteFunc(slices.Clone(f.Workers), func(m leases.WorkerMetrics) bool { return m.Worker == me })
+	f.Leases = slices.DeleteFunc(slices.Clone(f.Leases), func(l kcl3.Row) bool { return !failed[l.Key] })
+	f.Balance = false
 	moves = slices.DeleteFunc(moves, mine)
-	if len(f.leases) == 0 {
+	if len(f.Leases) == 0 {
 		return moves
 	}
-	others, _ := assign(f)
+	others, _ := kcl3.Assign(f)
 	return append(moves, others...)
 }
 
 // move carries out one move and returns the row as it is known afterwards.
-func (d *duty) move(ctx context.Context, m move, overdue bool) (*leases.Lease, bool) {
+func (d *duty) move(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
 	c := d.c
 	if term, ok := c.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}
-	if m.graceful {
+	if m.Graceful {
 		// The counter stays out of it: the owner goes on renewing.
-		to := withHandover(m.lease, m.to)
-		row, accepted := c.update(ctx, leases.Update{Read: m.lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
+		to := withHandover(m.Lease, m.To)
+		row, accepted := c.update(ctx, leases.Update{Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
 		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
 	}
-	if m.to == c.cfg.WorkerID && !overdue {
-		row := c.take(ctx, action{verb: take, row: m.lease, reason: m.reason})
-		return row, row != nil && row.ActualOwner() == m.to
+	if m.To == c.cfg.WorkerID && !overdue {
+		row := c.take(ctx, action{verb: take, row: m.Lease, reason: m.Reason})
+		return row, row != nil && row.ActualOwner() == m.To
 	}
-	read := m.lease
+	read := m.Lease
 	for range 5 {
 		// The KCL adds one to whatever is there. Here the counter is expected as
 		// read, so that nobody loses a lease that was renewed in between.
-		to := givenTo(read, m.to)
+		to := givenTo(read, m.To)
 		row, accepted := c.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
 		if accepted || row == nil {
 			return row, accepted
@@ -369,7 +352,7 @@ func (d *duty) chores(ctx context.Context) {
 	defer cancel()
 	begun := d.c.clock.now().mono
 	for _, m := range d.workers {
-		if !forgettable(m, d.c.clock.wall()) || d.alive[m.Worker] {
+		if !kcl3.Forgettable(m, d.c.clock.wall()) || d.alive[m.Worker] {
 			continue
 		}
 		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
@@ -396,22 +379,22 @@ func (d *duty) migrate(ctx context.Context) error {
 	if err != nil || !m.SideTables {
 		return err
 	}
-	step, ok := nextTable(tableView{
-		stored: m.Table, sideTables: m.SideTables, migrate: m.Wanted,
-		leases: d.c.Leases(), workers: d.workers, alive: d.alive, me: d.c.cfg.WorkerID, now: d.c.clock.wall(),
+	step, ok := kcl3.NextTable(kcl3.TableView{
+		Stored: m.Table, SideTables: m.SideTables, Migrate: m.Wanted,
+		Leases: d.c.Leases(), Workers: d.workers, Alive: d.alive, Me: d.c.cfg.WorkerID, Now: d.c.clock.wall(),
 	})
 	lock, lead := d.c.elector.lock()
 	if !ok || !lead {
 		return nil
 	}
-	if step.move {
+	if step.Move {
 		if err := d.call(ctx, func(ctx context.Context) error { return d.store.MoveToLeaseTable(ctx, lock) }); err != nil {
 			return err
 		}
 	}
-	err = d.call(ctx, func(ctx context.Context) error { return d.store.SetTableMigration(ctx, m.Table, step.to) })
+	err = d.call(ctx, func(ctx context.Context) error { return d.store.SetTableMigration(ctx, m.Table, step.To) })
 	if err == nil {
-		d.log.Info("migration to a single table proceeds", "status", step.to.Status)
+		d.log.Info("migration to a single table proceeds", "status", step.To.Status)
 	}
 	return err
 }
@@ -426,6 +409,15 @@ func (d *duty) call(ctx context.Context, f func(context.Context) error) error {
 		return nil
 	}
 	return err
+}
+
+// fleet are the rows of v for what is decided over a fleet of KCL 3.x.
+func (v view) fleet() []kcl3.Row {
+	list := make([]kcl3.Row, 0, len(v.rows))
+	for _, r := range v.rows {
+		list = append(list, kcl3.Row{Lease: r.Lease, Expired: r.expired})
+	}
+	return list
 }
 
 // leases are the rows of v.

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/kcl3"
 )
 
 // meter measures what is delivered of one shard, over each interval between two
@@ -11,7 +13,7 @@ import (
 type meter struct {
 	used    atomic.Bool // somebody measures
 	bytes   atomic.Int64
-	average throughput
+	average kcl3.Throughput
 	since   time.Duration // when bytes began to count, monotonic
 }
 
@@ -25,7 +27,7 @@ func (m *meter) add(bytes int) {
 func (m *meter) sample(now, least time.Duration) float64 {
 	if passed := now - m.since; m.used.Load() && passed >= least {
 		m.since = now
-		m.average.add(m.bytes.Swap(0), passed)
+		m.average.Add(m.bytes.Swap(0), passed)
 	}
-	return m.average.value()
+	return m.average.Value()
 }

@@ -154,17 +154,11 @@ func (v view) waiting() map[string]bool {
 	}
 	keys := map[string]bool{}
 	for _, r := range v.rows {
-		if waitsFor(r.Lease, unread) {
+		if r.WaitsFor(unread) {
 			keys[r.Key] = true
 		}
 	}
 	return keys
-}
-
-// waitsFor tells whether a parent is among the shards that are still to be read,
-// each with its stream.
-func waitsFor(l leases.Lease, unread map[string]bool) bool {
-	return slices.ContainsFunc(l.Parents, func(p string) bool { return p != l.ShardID && unread[l.Stream+":"+p] })
 }
 
 // own takes what the table says is this worker's, but has no consumer: a

@@ -7,15 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
-
-// reportPeriod is how often a worker reports, less up to a tenth. A leader of
-// the KCL gives nothing to a worker that has not for 60 s.
-const reportPeriod = 20 * time.Second
 
 // maxUnknownReports bounds the reports that are remembered while none is accepted.
 // An older one that still lands is out of date in a minute anyway.
@@ -58,7 +55,7 @@ func newReporter(c *Coordinator, store leases.FleetStore) *reporter {
 // run reports until ctx ends, and takes the report back then: the leader is not
 // to count with a worker that has left.
 func (r *reporter) run(ctx context.Context) {
-	backoff := retry.New(time.Second, reportPeriod/2)
+	backoff := retry.New(time.Second, kcl3.ReportPeriod/2)
 	first, failing := true, false
 	r.cpu = nil
 	r.sample() // the beginning of the first one
@@ -72,7 +69,7 @@ func (r *reporter) run(ctx context.Context) {
 		case err == nil:
 			failing = false
 			backoff.Reset()
-			_ = retry.Sleep(ctx, reportPeriod-jitter(reportPeriod/10))
+			_ = retry.Sleep(ctx, kcl3.ReportPeriod-jitter(kcl3.ReportPeriod/10))
 			r.sample()
 		default:
 			if !failing && ctx.Err() == nil {
@@ -90,7 +87,7 @@ func (r *reporter) report(ctx context.Context) error {
 	defer cancel()
 	m := r.cfg.ownMetrics(r.clock.wall())
 	if len(r.cpu) > 0 {
-		m.Stats[cpuMetric], m.Range[cpuMetric] = slices.Clone(r.cpu), []float64{100}
+		m.Stats[kcl3.CPUMetric], m.Range[kcl3.CPUMetric] = slices.Clone(r.cpu), []float64{100}
 	}
 	err := r.store.ReportWorker(ctx, m)
 	if err == nil {

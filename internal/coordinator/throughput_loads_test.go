@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -68,15 +69,15 @@ func (f *loads) lead(d time.Duration) {
 		if tick%60 != 0 {
 			return
 		}
-		fleet := fleetView{workers: workers, balance: v.calm, cfg: defaultAssign(), rand: rand.New(rand.NewPCG(uint64(tick), 0)), delivers: map[string]float64{}, doubts: map[string]float64{}}
-		fleet.cfg.certain = true
+		fleet := kcl3.View{Workers: workers, Balance: v.calm, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
+		fleet.Config.Certain = true
 		for _, r := range v.rows {
-			fleet.leases = append(fleet.leases, fleetLease{Lease: r.Lease})
-			fleet.delivers[r.Key], fleet.doubts[r.Key] = r.kbps, r.doubt
+			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
+			fleet.Delivers[r.Key], fleet.Doubts[r.Key] = r.kbps, r.doubt
 		}
-		moves, _ := assign(fleet)
+		moves, _ := kcl3.Assign(fleet)
 		for _, m := range moves {
-			f.move(m.lease.Key, m.to, now)
+			f.move(m.Lease.Key, m.To, now)
 		}
 	})
 }

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/leases"
 )
 
 // upgrade is what a worker knows while an application moves from KCL 2.x to 3.x.
 type upgrade struct {
 	due     time.Duration // when to look next, monotonic
-	workers workerWatch
-	ready   readyWatch
+	workers kcl3.WorkerWatch
+	ready   kcl3.ReadyWatch
 }
 
 // prepareUpgrade does what a worker has to during the move: the index is to be
@@ -36,9 +37,9 @@ func (c *Coordinator) prepareUpgrade(ctx context.Context) {
 		}
 		return
 	}
-	alive := c.upgrade.workers.alive(c.clock.wall(), c.clock.now().mono, workers)
-	ready := c.upgrade.ready.note(c.clock.now().mono, c.index.ready, c.Leases(), alive)
-	to, ok := nextClientVersion(c.migrations.ClientVersion, ready, c.cfg.WorkerID, c.clock.wall())
+	alive := c.upgrade.workers.Alive(c.clock.wall(), c.clock.now().mono, workers)
+	ready := c.upgrade.ready.Note(c.clock.now().mono, c.index.ready, c.Leases(), alive)
+	to, ok := kcl3.NextClientVersion(c.migrations.ClientVersion, ready, c.cfg.WorkerID, c.clock.wall())
 	if !ok {
 		return
 	}

@@ -65,7 +65,8 @@ var layers = map[string][]string{
 	"leases/redis":         {".", "leases", "leases/gokcl", "internal/retry"},
 	"leases/leasetest":     {".", "leases"},
 	"internal/shardsync":   {".", "leases"},
-	"internal/coordinator": {".", "metrics", "leases", "internal/retry", "internal/usercode"},
+	"internal/kcl3":        {"leases"},
+	"internal/coordinator": {".", "metrics", "leases", "internal/kcl3", "internal/retry", "internal/usercode"},
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/shardsync", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/usercode"},
 	"kinesistest": {},

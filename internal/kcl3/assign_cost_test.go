@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"fmt"
@@ -12,13 +12,17 @@ import (
 var sizes = []int{10, 100, 1000, 10000}
 
 // manyAssigned is a fleet of a hundred workers, half of which have just come.
-func manyAssigned(n int, owner func(i int) string) fleetView {
-	f := fleetView{cfg: defaultAssign(), rand: rand.New(rand.NewPCG(1, 2)), delivers: map[string]float64{}, balance: true}
+func manyAssigned(n int, owner func(i int) string) View {
+	f := View{Config: DefaultConfig(), Rand: rand.New(rand.NewPCG(1, 2)), Delivers: map[string]float64{}, Balance: true}
 	for i := range 100 {
-		f.workers = append(f.workers, leases.WorkerMetrics{Worker: fmt.Sprintf("w%03d", i), Updated: time.Now()})
+		f.Workers = append(f.Workers, leases.WorkerMetrics{Worker: fmt.Sprintf("w%03d", i), Updated: time.Now()})
 	}
-	for _, r := range manyRows(n, owner) {
-		f.leases = append(f.leases, fleetLease{Lease: r.Lease})
+	for i := range n {
+		key := fmt.Sprintf("shardId-%012d", i)
+		l := leases.Lease{Key: key, ShardID: key, Counter: 5, Owner: owner(i), ThroughputKBps: 10}
+		l.NativeOwner = l.Owner
+		l.Checkpoint.SequenceNumber = "17"
+		f.Leases = append(f.Leases, Row{Lease: l})
 	}
 	return f
 }
@@ -33,7 +37,7 @@ func BenchmarkAssign(b *testing.B) {
 			each(b, func(b *testing.B, n int) {
 				f := manyAssigned(n, owner)
 				for b.Loop() {
-					assign(f)
+					Assign(f)
 				}
 			})
 		})

@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 // least until they differ by one at most.
 func (a *assigner) balanceCount() {
 	for _, m := range a.members {
-		slices.SortFunc(m.movable, func(x, y *fleetLease) int { return strings.Compare(x.Key, y.Key) })
+		slices.SortFunc(m.movable, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
 	}
 	for {
 		to := a.idlest(true)
@@ -31,9 +31,9 @@ func (a *assigner) balanceCount() {
 
 // pick takes a lease at random out of those of a worker that may be moved, or the
 // first one.
-func (a *assigner) pick(from *member) *fleetLease {
-	if a.rand != nil {
-		at := a.rand.IntN(len(from.movable))
+func (a *assigner) pick(from *member) *Row {
+	if a.Rand != nil {
+		at := a.Rand.IntN(len(from.movable))
 		from.movable[0], from.movable[at] = from.movable[at], from.movable[0]
 	}
 	l := from.movable[0]

@@ -1,28 +1,28 @@
-package coordinator
+package kcl3
 
 import (
 	"math"
 	"time"
 )
 
-// throughput is the moving average of the bytes per second of one lease, in KB
+// Throughput is the moving average of the bytes per second of one lease, in KB
 // of 1024 bytes, as the KCL computes it: half of it is the last interval. It is
 // not safe for concurrent use. The zero value knows nothing.
-type throughput struct {
+type Throughput struct {
 	known bool
 	kbps  float64
 }
 
-// seed starts from what the row says: it is what a former owner measured, or
+// Seed starts from what the row says: it is what a former owner measured, or
 // negative.
-func (t *throughput) seed(kbps float64) {
+func (t *Throughput) Seed(kbps float64) {
 	if !t.known && kbps >= 0 {
 		t.known, t.kbps = true, kbps
 	}
 }
 
-// add takes in the bytes of an interval; none lets the average decay.
-func (t *throughput) add(bytes int64, interval time.Duration) {
+// Add takes in the bytes of an interval; none lets the average decay.
+func (t *Throughput) Add(bytes int64, interval time.Duration) {
 	if interval <= 0 {
 		return
 	}
@@ -33,9 +33,9 @@ func (t *throughput) add(bytes int64, interval time.Duration) {
 	t.known, t.kbps = true, now
 }
 
-// value is what is written into the row: rounded to six decimals, half away
+// Value is what is written into the row: rounded to six decimals, half away
 // from zero. It is -1 when nothing is known.
-func (t *throughput) value() float64 {
+func (t *Throughput) Value() float64 {
 	if !t.known {
 		return -1
 	}

@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ import (
 // KCL 3.x.
 const readyTime = 10 * time.Minute
 
-// readyWatch tells when a fleet is ready to go over from KCL 2.x to 3.x, from
+// ReadyWatch tells when a fleet is ready to go over from KCL 2.x to 3.x, from
 // one look to the next. The KCL lets its leader watch; here every worker of this
 // library does, as the leader that a KCL of 2.x modes agrees on may be one of
 // them. The zero value has seen nothing.
-type readyWatch struct {
+type ReadyWatch struct {
 	ready bool
 	since time.Duration
 }
 
-// note takes in a look: whether the index can be used, the rows, and the workers
+// Note takes in a look: whether the index can be used, the rows, and the workers
 // that live. It is ready when it was at all looks of the last ten minutes: each
 // owner of a lease lives and reports, those of expired and finished leases too,
 // and no lease that is to be read is without one.
-func (w *readyWatch) note(at time.Duration, index bool, rows []leases.Lease, alive map[string]bool) bool {
+func (w *ReadyWatch) Note(at time.Duration, index bool, rows []leases.Lease, alive map[string]bool) bool {
 	ready := index
 	for _, l := range rows {
 		if l.Owner == "" && l.Finished() {
@@ -39,10 +39,10 @@ func (w *readyWatch) note(at time.Duration, index bool, rows []leases.Lease, ali
 	return ready && at-w.since >= readyTime
 }
 
-// nextClientVersion returns what to write when the fleet has been ready. That
+// NextClientVersion returns what to write when the fleet has been ready. That
 // is the only step that workers make by themselves; the state begins, and goes
 // on to 3X, or back to 2X, when an operator says so.
-func nextClientVersion(stored *leases.MigrationState, ready bool, me string, now time.Time) (to leases.MigrationState, ok bool) {
+func NextClientVersion(stored *leases.MigrationState, ready bool, me string, now time.Time) (to leases.MigrationState, ok bool) {
 	if !ready || stored == nil || stored.Status != leases.ClientVersionUpgradeFrom2x {
 		return leases.MigrationState{}, false
 	}
@@ -60,30 +60,38 @@ const (
 	tableBakeTime = 24 * time.Hour
 )
 
-// tableView is all that the migration to a single table depends on.
-type tableView struct {
-	stored     *leases.MigrationState
-	sideTables bool
-	// migrate: the operator wants it (migrateAllEntitiesToLeaseTable).
-	migrate bool
-	leases  []leases.Lease
-	workers []leases.WorkerMetrics
-	alive   map[string]bool // of workers, by what workerWatch saw
-	me      string
-	now     time.Time
+// TableView is all that the migration to a single table depends on.
+type TableView struct {
+	// Stored is the state as it was read; nil when there is none.
+	Stored *leases.MigrationState
+	// SideTables says that the tables of KCL 3.0 to 3.4 are in use.
+	SideTables bool
+	// Migrate says that the operator wants the migration
+	// (migrateAllEntitiesToLeaseTable).
+	Migrate bool
+	// Leases are all leases.
+	Leases []leases.Lease
+	// Workers are the reports of all workers.
+	Workers []leases.WorkerMetrics
+	// Alive names the living workers; see [WorkerWatch.Alive].
+	Alive map[string]bool
+	// Me is this worker.
+	Me string
+	// Now is the wall clock.
+	Now time.Time
 }
 
-// tableStep is what the leader does about the migration.
-type tableStep struct {
-	// move what is in the side tables first.
-	move bool
-	// to is written then; without Status the state is removed.
-	to leases.MigrationState
+// TableStep is what the leader does about the migration.
+type TableStep struct {
+	// Move says that what is in the side tables is moved first.
+	Move bool
+	// To is written then; without Status the state is removed.
+	To leases.MigrationState
 }
 
-// tableStatus is how far a worker has come that sees the stored state: what is
+// TableStatus is how far a worker has come that sees the stored state: what is
 // stored, but for the last steps, which the operator has to ask for.
-func tableStatus(stored *leases.MigrationState, sideTables, migrate bool) (string, error) {
+func TableStatus(stored *leases.MigrationState, sideTables, migrate bool) (string, error) {
 	status := ""
 	if stored != nil {
 		status = stored.Status
@@ -105,7 +113,7 @@ func tableStatus(stored *leases.MigrationState, sideTables, migrate bool) (strin
 	return "", fmt.Errorf("leases: unknown state of the migration to a single table: %s", status)
 }
 
-// nextTable returns the leader's next step. ok is false while there is none.
+// NextTable returns the leader's next step. ok is false while there is none.
 //
 //	(none) -> INIT -> DEPLOYED -> PENDING -> COMPLETE
 //
@@ -114,51 +122,51 @@ func tableStatus(stored *leases.MigrationState, sideTables, migrate bool) (strin
 // side table; COMPLETE after another day. When a worker reports there again, it
 // is back to DEPLOYED. COMPLETE is final. Unlike the KCL, a leader that was not
 // asked to migrate leaves PENDING alone: it says nothing about the others.
-func nextTable(v tableView) (step tableStep, ok bool) {
-	status, err := tableStatus(v.stored, v.sideTables, v.migrate)
+func NextTable(v TableView) (step TableStep, ok bool) {
+	status, err := TableStatus(v.Stored, v.SideTables, v.Migrate)
 	if err != nil {
-		return tableStep{}, false
+		return TableStep{}, false
 	}
-	write := func(status string) (tableStep, bool) {
-		return tableStep{to: leases.MigrationState{Status: status, By: v.me, At: v.now}}, true
+	write := func(status string) (TableStep, bool) {
+		return TableStep{To: leases.MigrationState{Status: status, By: v.Me, At: v.Now}}, true
 	}
 	switch status {
 	case leases.TableMigrationInit:
 		switch {
-		case !v.supported() && v.stored != nil:
+		case !v.supported() && v.Stored != nil:
 			return write("")
 		case !v.supported():
-		case v.stored == nil:
+		case v.Stored == nil:
 			return write(leases.TableMigrationInit)
-		case v.now.Sub(v.stored.At) >= tableReadyTime:
+		case v.Now.Sub(v.Stored.At) >= tableReadyTime:
 			return write(leases.TableMigrationDeployed)
 		}
 	case leases.TableMigrationPending:
 		aside, here := v.reports()
 		switch {
-		case v.stored.Status == leases.TableMigrationPending && aside > 0:
+		case v.Stored.Status == leases.TableMigrationPending && aside > 0:
 			return write(leases.TableMigrationDeployed)
-		case v.stored.Status == leases.TableMigrationDeployed && aside == 0 && here > 0:
+		case v.Stored.Status == leases.TableMigrationDeployed && aside == 0 && here > 0:
 			step, _ = write(leases.TableMigrationPending)
-			step.move = true
+			step.Move = true
 			return step, true
-		case v.stored.Status == leases.TableMigrationPending && v.now.Sub(v.stored.At) >= tableBakeTime:
+		case v.Stored.Status == leases.TableMigrationPending && v.Now.Sub(v.Stored.At) >= tableBakeTime:
 			step, _ = write(leases.TableMigrationComplete)
-			step.move = true // what came later
+			step.Move = true // what came later
 			return step, true
 		}
 	}
-	return tableStep{}, false
+	return TableStep{}, false
 }
 
 // supported tells whether each owner of a lease knows the migration.
-func (v tableView) supported() bool {
+func (v TableView) supported() bool {
 	knows := map[string]bool{}
-	for _, m := range v.workers {
-		knows[m.Worker] = knows[m.Worker] || (m.Support >= 1 && v.now.Sub(m.SupportUpdated) <= supportTime)
+	for _, m := range v.Workers {
+		knows[m.Worker] = knows[m.Worker] || (m.Support >= 1 && v.Now.Sub(m.SupportUpdated) <= supportTime)
 	}
 	owners := 0
-	for _, l := range v.leases {
+	for _, l := range v.Leases {
 		if l.Owner == "" {
 			continue
 		}
@@ -172,10 +180,10 @@ func (v tableView) supported() bool {
 
 // reports counts the living workers whose newest metrics are in the side table,
 // and in the lease table.
-func (v tableView) reports() (aside, here int) {
-	for _, m := range newest(v.workers) {
+func (v TableView) reports() (aside, here int) {
+	for _, m := range newest(v.Workers) {
 		switch {
-		case !v.alive[m.Worker]:
+		case !v.Alive[m.Worker]:
 		case m.InSideTable:
 			aside++
 		default:

@@ -1,6 +1,9 @@
-package coordinator
+package kcl3
 
 import "math"
+
+// sure is how many standard deviations are no chance.
+const sure = 5
 
 // enoughSamples of a metric say how much it varies.
 const enoughSamples = 5
@@ -9,7 +12,7 @@ const enoughSamples = 5
 // far as can be told by now. The KCL's way to even out the load, which assign
 // follows, knows no chance, and would move leases for bursts.
 func (a *assigner) chance(name string) bool {
-	if !a.cfg.certain {
+	if !a.Config.Certain {
 		return false
 	}
 	if name == loadMetric {
@@ -29,7 +32,7 @@ func (a *assigner) chance(name string) bool {
 	}
 	average := sum / float64(len(means))
 	for _, d := range means {
-		if math.Abs(d.mean-average) > certain*math.Sqrt(all.steps/all.n/d.n) {
+		if math.Abs(d.mean-average) > sure*math.Sqrt(all.steps/all.n/d.n) {
 			return false
 		}
 	}
@@ -44,11 +47,11 @@ func (a *assigner) chanceOfLoad() bool {
 		sighted[m] = true
 		load, doubt = load+m.load, doubt+m.doubt
 	}
-	if n := float64(len(a.sighted)); n > 0 && math.Abs(load/n-a.target) > certain*math.Sqrt(doubt)/n {
+	if n := float64(len(a.sighted)); n > 0 && math.Abs(load/n-a.target) > sure*math.Sqrt(doubt)/n {
 		return false
 	}
 	for _, m := range a.members {
-		if !sighted[m] && math.Abs(m.load-a.target) > certain*math.Sqrt(m.doubt) {
+		if !sighted[m] && math.Abs(m.load-a.target) > sure*math.Sqrt(m.doubt) {
 			return false
 		}
 	}

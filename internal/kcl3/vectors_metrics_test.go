@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"testing"
@@ -100,27 +100,27 @@ func TestWorkersAreCountedOn(t *testing.T) {
 	for name, looks := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var w workerWatch
+			var w WorkerWatch
 			for _, l := range looks {
 				m := good
 				m.Updated = start.Add(l.updated)
-				require.Len(t, w.active(start.Add(l.at), l.at, []leases.WorkerMetrics{m}), map[bool]int{true: 1}[l.active], "at %v", l.at)
+				require.Len(t, w.Active(start.Add(l.at), l.at, []leases.WorkerMetrics{m}), map[bool]int{true: 1}[l.active], "at %v", l.at)
 			}
 		})
 	}
-	var w workerWatch
+	var w WorkerWatch
 	failing := leases.WorkerMetrics{Worker: "f", Updated: start, Stats: map[string][]float64{"C": {-1}}, Range: map[string][]float64{"C": {80}}}
-	require.Equal(t, []leases.WorkerMetrics{good}, w.active(start, 0, []leases.WorkerMetrics{{Worker: "no time"}, failing, good}))
-	require.Empty(t, w.active(start, sec, nil))
+	require.Equal(t, []leases.WorkerMetrics{good}, w.Active(start, 0, []leases.WorkerMetrics{{Worker: "no time"}, failing, good}))
+	require.Empty(t, w.Active(start, sec, nil))
 	// The metrics of a worker are in two tables while that is being changed.
 	aside, here := leases.WorkerMetrics{Worker: "w", Updated: start, InSideTable: true}, leases.WorkerMetrics{Worker: "w", Updated: start.Add(sec)}
 	for _, all := range [][]leases.WorkerMetrics{{aside, here}, {here, aside}} {
-		w = workerWatch{}
+		w = WorkerWatch{}
 		for at := time.Duration(0); at <= 60*sec; at += 10 * sec {
-			require.Equal(t, []leases.WorkerMetrics{here}, w.active(start.Add(at), at, all))
+			require.Equal(t, []leases.WorkerMetrics{here}, w.Active(start.Add(at), at, all))
 		}
-		require.Empty(t, w.active(start.Add(70*sec), 70*sec, all), "none of them is new")
+		require.Empty(t, w.Active(start.Add(70*sec), 70*sec, all), "none of them is new")
 	}
-	require.False(t, forgettable(good, start.Add(24*time.Hour)))
-	require.True(t, forgettable(good, start.Add(24*time.Hour+sec)))
+	require.False(t, Forgettable(good, start.Add(24*time.Hour)))
+	require.True(t, Forgettable(good, start.Add(24*time.Hour+sec)))
 }

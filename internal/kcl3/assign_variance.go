@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"cmp"
@@ -33,7 +33,7 @@ func (a *assigner) measure() {
 	}
 	a.target = load / max(1, float64(len(a.members)))
 	a.average = map[string]float64{}
-	for _, w := range a.workers {
+	for _, w := range a.Workers {
 		m := a.byID[w.Worker]
 		for name := range w.Stats {
 			if v, ok := averageOf(w, name); ok && !sensorless(w) && name != loadMetric {
@@ -99,7 +99,7 @@ func (a *assigner) newcomer() bool {
 	return several && slices.ContainsFunc(a.members, func(m *member) bool {
 		differs := slices.ContainsFunc(a.metrics, func(name string) bool {
 			off := math.Abs(m.value[name] - a.average[name])
-			return m.reports(name) && ((off > a.average[name]*a.cfg.threshold && off > 1) || m.value[name] > m.limit[name])
+			return m.reports(name) && ((off > a.average[name]*a.Config.threshold && off > 1) || m.value[name] > m.limit[name])
 		})
 		return m.count == 0 && !m.doubtful && !differs
 	})
@@ -175,7 +175,7 @@ func (a *assigner) balanceLoad() {
 // close to it, so that a percentage point is no difference.
 func (a *assigner) surplus(name string) map[*member]float64 {
 	avg := a.average[name]
-	upper, lower := avg*(1+a.cfg.threshold), avg*(1-a.cfg.threshold)
+	upper, lower := avg*(1+a.Config.threshold), avg*(1-a.Config.threshold)
 	takes := map[*member]float64{}
 	uneven := false
 	var busiest *member
@@ -190,7 +190,7 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 		low := v*rounding < lower && avg-v > 1
 		uneven = uneven || hot || high || low
 		if (hot || v*rounding >= upper) && v > avg {
-			takes[m] = m.load * (v - avg) / v * a.cfg.dampening
+			takes[m] = m.load * (v - avg) / v * a.Config.Dampening
 		}
 		if busiest == nil || v > busiest.value[name] {
 			busiest = m
@@ -201,7 +201,7 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 	}
 	if len(takes) == 0 && busiest != nil && busiest.value[name] > avg {
 		v := busiest.value[name]
-		takes[busiest] = busiest.load * (v - avg) / v * a.cfg.dampening
+		takes[busiest] = busiest.load * (v - avg) / v * a.Config.Dampening
 	}
 	return takes
 }
@@ -221,10 +221,10 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 			moved = true
 		}
 	}
-	if moved || a.cfg.exact || len(leases) == 0 {
+	if moved || a.Config.exact || len(leases) == 0 {
 		return
 	}
-	least := slices.MinFunc(leases, func(x, y *fleetLease) int {
+	least := slices.MinFunc(leases, func(x, y *Row) int {
 		return cmp.Or(cmp.Compare(x.weight(), y.weight()), strings.Compare(x.Key, y.Key))
 	})
 	if to := a.taker(from, least, metric, true); to != nil {
@@ -238,7 +238,7 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 // other, and that the one who gets is not above the one who gives. An estimate
 // of a CPU is not good enough for that, but for the first lease of a worker, or
 // for a single one.
-func (a *assigner) taker(from *member, l *fleetLease, metric string, single bool) *member {
+func (a *assigner) taker(from *member, l *Row, metric string, single bool) *member {
 	for _, to := range a.receivers() {
 		if to == from {
 			continue
@@ -265,7 +265,7 @@ func (a *assigner) taker(from *member, l *fleetLease, metric string, single bool
 }
 
 // shift moves a lease that is being read.
-func (a *assigner) shift(l *fleetLease, from, to *member) {
+func (a *assigner) shift(l *Row, from, to *member) {
 	from.count--
 	from.kbps -= l.kbps
 	from.load -= l.weight()

@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"errors"
@@ -10,14 +10,17 @@ import (
 
 // The times of the workers' metrics.
 const (
-	// Without a report for workerSilence a worker is not given leases (those of
-	// the KCL report every 30 s), and after workerForgotten its metrics are deleted.
-	workerSilence   = time.Minute
+	// WorkerSilence is after how long without a report a worker is given no leases. Workers
+	// of the KCL report every 30 s.
+	WorkerSilence = time.Minute
+	// workerForgotten is after how long without a report its metrics are deleted.
 	workerForgotten = 24 * time.Hour
+	// ReportPeriod is how often a worker of this library reports, less up to a tenth.
+	ReportPeriod = 20 * time.Second
 	// averageWeight is that of the newest of several samples.
 	averageWeight = 0.5
-	// cpuMetric is the metric that sensors of the KCL report.
-	cpuMetric = "C"
+	// CPUMetric is the metric that sensors of the KCL report.
+	CPUMetric = "C"
 )
 
 // invalid tells what keeps the leader from making sense of m. The metrics of a
@@ -75,8 +78,8 @@ func maxLeasesOf(m leases.WorkerMetrics, ofLeader int) int {
 	return max(0, m.MaxLeases)
 }
 
-// forgettable tells whether the metrics are to be deleted.
-func forgettable(m leases.WorkerMetrics, now time.Time) bool {
+// Forgettable tells whether the metrics are to be deleted.
+func Forgettable(m leases.WorkerMetrics, now time.Time) bool {
 	return now.Sub(m.Updated) > workerForgotten
 }
 
@@ -95,9 +98,27 @@ func averageOf(m leases.WorkerMetrics, metric string) (v float64, ok bool) {
 	return v, ok
 }
 
-// workerWatch tells which workers live, from one look at their metrics to the
+// newest leaves the later one of two reports of the same worker, which there
+// are while side tables are merged.
+func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
+	at := map[string]int{}
+	var list []leases.WorkerMetrics
+	for _, m := range workers {
+		i, known := at[m.Worker]
+		switch {
+		case !known:
+			at[m.Worker] = len(list)
+			list = append(list, m)
+		case m.Updated.After(list[i].Updated):
+			list[i] = m
+		}
+	}
+	return list
+}
+
+// WorkerWatch tells which workers live, from one look at their metrics to the
 // next. The zero value has seen nobody.
-type workerWatch struct {
+type WorkerWatch struct {
 	seen map[string]workerSight
 }
 
@@ -114,20 +135,20 @@ type workerSight struct {
 func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
 	switch {
 	case !m.Native:
-		return workerSilence
+		return WorkerSilence
 	case !s.again:
-		return reportPeriod * 5 / 4
+		return ReportPeriod * 5 / 4
 	}
-	return reportPeriod * 9 / 4
+	return ReportPeriod * 9 / 4
 }
 
-// alive returns the workers that reported lately. now is the wall clock and at
+// Alive returns the workers that reported lately. now is the wall clock and at
 // the monotonic one. The wall clock decides only about a worker that is seen for
 // the first time; after that, a report is as old as it has been seen. So a
 // worker whose clock is wrong is counted on from its next report on, and one
 // that died with a clock that is ahead is not counted on for ever. (The KCL
 // compares wall clocks.)
-func (w *workerWatch) alive(now time.Time, at time.Duration, all []leases.WorkerMetrics) map[string]bool {
+func (w *WorkerWatch) Alive(now time.Time, at time.Duration, all []leases.WorkerMetrics) map[string]bool {
 	seen := make(map[string]workerSight, len(all))
 	alive := map[string]bool{}
 	for _, m := range newest(all) {
@@ -147,10 +168,10 @@ func (w *workerWatch) alive(now time.Time, at time.Duration, all []leases.Worker
 	return alive
 }
 
-// active returns the metrics of the workers that may be given leases: alive,
+// Active returns the metrics of the workers that may be given leases: alive,
 // valid, and not failing.
-func (w *workerWatch) active(now time.Time, at time.Duration, all []leases.WorkerMetrics) []leases.WorkerMetrics {
-	alive := w.alive(now, at, all)
+func (w *WorkerWatch) Active(now time.Time, at time.Duration, all []leases.WorkerMetrics) []leases.WorkerMetrics {
+	alive := w.Alive(now, at, all)
 	var active []leases.WorkerMetrics
 	for _, m := range newest(all) {
 		if alive[m.Worker] && invalid(m) == nil && !sensorFailed(m) {

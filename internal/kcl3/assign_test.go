@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"fmt"
@@ -16,11 +16,11 @@ import (
 
 func TestAssign(t *testing.T) {
 	t.Parallel()
-	limit := func(n int) func(*fleetView) { return func(v *fleetView) { v.cfg.maxLeases = n } }
+	limit := func(n int) func(*View) { return func(v *View) { v.Config.MaxLeases = n } }
 	tests := []struct {
 		name  string
 		fleet []string
-		set   func(*fleetView)
+		set   func(*View)
 		want  string
 		spill int
 	}{
@@ -40,14 +40,14 @@ func TestAssign(t *testing.T) {
 		{"a finished parent", []string{"w a", "0 - (1)", "1 - end", "2 -"}, limit(1), "0>a", 1},
 		{"who waited longest", []string{"w a", "1 x 1 expired since9", "2 x 1 expired since3", "3 x 1 expired since5"}, limit(2), "2>a 3>a", 1},
 		{"handed over to one that is full", []string{"w a", "w b", "1 b", "2 b<x expired"}, limit(1), "2>a", 0},
-		{"handed over to one that waits", []string{"w a", "w b", "1 b", "2 b<x expired"}, func(v *fleetView) { v.balance = false }, "2>b", 0},
+		{"handed over to one that waits", []string{"w a", "w b", "1 b", "2 b<x expired"}, func(v *View) { v.Balance = false }, "2>b", 0},
 		{"counts for the next owner", append([]string{"w a", "w b"}, "1 b<a 10", "2 b<a 10", "3 a 10", "4 a 10"), nil, "", 0},
 		{"finished leases do not count", []string{"w a", "w b", "1 a 10 end", "2 a 10 end", "3 a 10 end", "4 a 10", "5 b 10"}, nil, "", 0},
 		{"finished leases are not assigned", []string{"w a", "1 - end", "2 x end expired"}, nil, "", 0},
 		{"a parent that is itself", []string{"w a", "0 - (0)"}, nil, "0>a", 0},
-		{"not now", append([]string{"w a", "w b"}, many(8, "%d a 100")...), func(v *fleetView) { v.balance = false }, "", 0},
-		{"abrupt", []string{"w a", "w b", "1 a 10", "2 a 10"}, func(v *fleetView) { v.cfg.abrupt = true }, "1>b", 0},
-		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"}, func(v *fleetView) { v.cfg.maxThroughput = 10; v.balance = false }, "3>b 4>b", 0},
+		{"not now", append([]string{"w a", "w b"}, many(8, "%d a 100")...), func(v *View) { v.Balance = false }, "", 0},
+		{"abrupt", []string{"w a", "w b", "1 a 10", "2 a 10"}, func(v *View) { v.Config.abrupt = true }, "1>b", 0},
+		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"}, func(v *View) { v.Config.MaxThroughput = 10; v.Balance = false }, "3>b 4>b", 0},
 		{"some workers have no sensor", []string{"w a", "w b 1/80", "1 a 10", "2 a 10", "3 b 10", "4 b 10", "5 b 10", "6 b 10"}, nil, "3>>a", 0},
 		{"the receiver is at its limit", []string{"w a 10/15", "w b 50/80", "1 b 10", "2 b 10"}, nil, "", 0},
 		{"CPU counts beside workers without a sensor", []string{"w a 95/100", "w b 5/100", "w c", "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 c 10", "7 c 10"}, nil, "1>>b", 0},
@@ -55,9 +55,9 @@ func TestAssign(t *testing.T) {
 		{"a new worker without a sensor", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 b 10"), nil, "1>>c 4>>c", 0},
 		{"a new worker on the same machine", append([]string{"w a 40/100", "w b 40/100"}, many(4, "%d a 10")...), nil, "0>>b", 0},
 		{"the machine of a new worker is busy", append([]string{"w a 40/100", "w b 90/100"}, many(4, "%d a 10")...), nil, "", 0},
-		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
-		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "1>>b", 0},
-		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *fleetView) { v.cfg.certain = true }, "", 0},
+		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
+		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "1>>b", 0},
+		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
 		{"another receiver than the most idle", []string{"w a 10/11", "w b 90/95", "w c 20/95", "1 b 10", "2 b 10", "3 b 10"}, nil, "1>>c", 0},
 	}
 	for _, tt := range tests {
@@ -67,7 +67,7 @@ func TestAssign(t *testing.T) {
 			if tt.set != nil {
 				tt.set(&v)
 			}
-			moves, spill := assign(v)
+			moves, spill := Assign(v)
 			require.Equal(t, tt.want, told(moves))
 			require.Equal(t, tt.spill, spill)
 		})
@@ -76,10 +76,10 @@ func TestAssign(t *testing.T) {
 
 func TestCadence(t *testing.T) {
 	t.Parallel()
-	var c cadence
+	var c Cadence
 	var got []int
 	for run := 1; run <= 10; run++ { // every 5 s
-		if c.next(time.Duration(run)*5*sec, 10*sec) {
+		if c.Next(time.Duration(run)*5*sec, 10500*time.Millisecond) {
 			got = append(got, run)
 		}
 	}
@@ -91,10 +91,10 @@ func TestHandoverWatch(t *testing.T) {
 	to := func(owner, from string) []leases.Lease {
 		return []leases.Lease{{Key: "0", Owner: owner, CheckpointOwner: from}}
 	}
-	var w handoverWatch
+	var w HandoverWatch
 	note := func(at time.Duration, rows []leases.Lease) map[string]bool {
-		w.note(at, rows)
-		return w.overdue(at, func(owner string) time.Duration { return map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}[owner] })
+		w.Note(at, rows)
+		return w.Overdue(at, func(owner string) time.Duration { return map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}[owner] })
 	}
 	require.Empty(t, note(0, to("b", "a")))
 	require.Empty(t, note(40*sec, to("b", "a")))
@@ -117,10 +117,10 @@ func TestBurstsOfCPU(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(5, 5))
 			v := fleetOf(t, slices.Concat([]string{"w a 10/100", "w b 10/100", last}, many(6, "%d a 10"), many(6, "1%d b 10"), many(6, "2%d c 10"))...)
-			v.cfg = defaultAssign()
-			v.cfg.certain = true
-			minute := func() []move {
-				for _, w := range v.workers {
+			v.Config = DefaultConfig()
+			v.Config.Certain = true
+			minute := func() []Move {
+				for _, w := range v.Workers {
 					if !sensorless(w) {
 						for range 3 {
 							w.Stats["C"] = append(w.Stats["C"], 10+60*float64(rng.IntN(4)/3))
@@ -128,7 +128,7 @@ func TestBurstsOfCPU(t *testing.T) {
 						w.Stats["C"] = w.Stats["C"][max(0, len(w.Stats["C"])-10):]
 					}
 				}
-				moves, _ := assign(v)
+				moves, _ := Assign(v)
 				return moves
 			}
 			moves := 0
@@ -136,22 +136,22 @@ func TestBurstsOfCPU(t *testing.T) {
 				moves += len(minute())
 			}
 			require.LessOrEqual(t, moves, 4, "in a day")
-			v.workers[0].Stats["C"], v.workers[1].Stats["C"] = []float64{5, 6, 5, 6, 5}, []float64{95, 94, 95, 94, 95}
-			after, _ := assign(v)
+			v.Workers[0].Stats["C"], v.Workers[1].Stats["C"] = []float64{5, 6, 5, 6, 5}, []float64{95, 94, 95, 94, 95}
+			after, _ := Assign(v)
 			require.NotEmpty(t, after)
 		})
 	}
 }
 
 // drawFleet makes a fleet as some leader may see it.
-func drawFleet(t *rapid.T) fleetView {
+func drawFleet(t *rapid.T) View {
 	ids := []string{"a", "b", "c", "d", "e"}
-	v := fleetView{balance: rapid.Bool().Draw(t, "balance"), cfg: defaultAssign()}
-	v.cfg.byCount = rapid.Bool().Draw(t, "count")
-	v.cfg.maxLeases = rapid.IntRange(0, 8).Draw(t, "max")
-	v.cfg.exact, v.cfg.abrupt = rapid.Bool().Draw(t, "exact"), rapid.Bool().Draw(t, "abrupt")
-	v.cfg.maxThroughput = rapid.SampledFrom([]float64{0, 0, 0, 500}).Draw(t, "max throughput")
-	v.rand = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+	v := View{Balance: rapid.Bool().Draw(t, "balance"), Config: DefaultConfig()}
+	v.Config.ByCount = rapid.Bool().Draw(t, "count")
+	v.Config.MaxLeases = rapid.IntRange(0, 8).Draw(t, "max")
+	v.Config.exact, v.Config.abrupt = rapid.Bool().Draw(t, "exact"), rapid.Bool().Draw(t, "abrupt")
+	v.Config.MaxThroughput = rapid.SampledFrom([]float64{0, 0, 0, 500}).Draw(t, "max throughput")
+	v.Rand = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 	sensors := rapid.SampledFrom([]string{"none", "all", "some"}).Draw(t, "sensors")
 	for _, id := range ids[:rapid.IntRange(0, 5).Draw(t, "workers")] {
 		m := leases.WorkerMetrics{Worker: id, Updated: time.Unix(1_700_000_000, 0)}
@@ -159,44 +159,44 @@ func drawFleet(t *rapid.T) fleetView {
 			m.Stats = map[string][]float64{"C": {rapid.Float64Range(0, 100).Draw(t, "cpu")}}
 			m.Range = map[string][]float64{"C": {rapid.Float64Range(1, 100).Draw(t, "limit")}}
 		}
-		v.workers = append(v.workers, m)
+		v.Workers = append(v.Workers, m)
 	}
 	owners := append([]string{"", "gone"}, ids...)
 	for i := range rapid.IntRange(0, 30).Draw(t, "leases") {
-		l := fleetLease{since: time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))}
+		l := Row{Since: time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))}
 		l.Key = fmt.Sprintf("%03d", i)
 		l.ShardID = l.Key
 		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"17", "17", "17", kcl.SentinelShardEnd}).Draw(t, "checkpoint")
 		l.ThroughputKBps = rapid.SampledFrom([]float64{-1, 0, 0.1, 10, 10, 200, 1e6}).Draw(t, "throughput")
 		l.Owner = rapid.SampledFrom(owners).Draw(t, "owner")
-		l.expired = l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0
+		l.Expired = l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0
 		if i > 0 && rapid.IntRange(0, 4).Draw(t, "child") == 0 {
 			l.Parents = []string{fmt.Sprintf("%03d", rapid.IntRange(0, i-1).Draw(t, "parent"))}
 		}
 		if from := rapid.SampledFrom(owners).Draw(t, "from"); l.Owner != "" && from != l.Owner && rapid.IntRange(0, 5).Draw(t, "handed over") == 0 {
 			l.CheckpointOwner = from
-			l.overdue = from != "" && rapid.Bool().Draw(t, "overdue")
+			l.Overdue = from != "" && rapid.Bool().Draw(t, "overdue")
 		}
-		v.leases = append(v.leases, l)
+		v.Leases = append(v.Leases, l)
 	}
 	return v
 }
 
 // after is the table when the moves are made and, if done, the hand-overs too.
-func after(v fleetView, moves []move, done bool) fleetView {
-	v.leases = slices.Clone(v.leases)
+func after(v View, moves []Move, done bool) View {
+	v.Leases = slices.Clone(v.Leases)
 	for _, m := range moves {
-		i := slices.IndexFunc(v.leases, func(l fleetLease) bool { return l.Key == m.lease.Key })
-		l := &v.leases[i]
+		i := slices.IndexFunc(v.Leases, func(l Row) bool { return l.Key == m.Lease.Key })
+		l := &v.Leases[i]
 		l.CheckpointOwner = ""
-		if m.graceful {
+		if m.Graceful {
 			l.CheckpointOwner = l.Owner
 		}
-		l.Owner, l.expired, l.overdue = m.to, false, false
+		l.Owner, l.Expired, l.Overdue = m.To, false, false
 	}
-	for i := range v.leases {
+	for i := range v.Leases {
 		if done {
-			v.leases[i].CheckpointOwner = ""
+			v.Leases[i].CheckpointOwner = ""
 		}
 	}
 	return v
@@ -206,81 +206,81 @@ func TestAssignProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawFleet(t)
-		before := fmt.Sprintf("%+v %+v", v.leases, v.workers)
-		moves, spill := assign(v)
-		require.Equal(t, before, fmt.Sprintf("%+v %+v", v.leases, v.workers), "pure")
+		before := fmt.Sprintf("%+v %+v", v.Leases, v.Workers)
+		moves, spill := Assign(v)
+		require.Equal(t, before, fmt.Sprintf("%+v %+v", v.Leases, v.Workers), "pure")
 
 		alive, doubtful, count := map[string]bool{}, map[string]bool{}, map[string]int{}
-		for _, m := range v.workers {
+		for _, m := range v.Workers {
 			alive[m.Worker] = true
 		}
-		rows := map[string]fleetLease{}
+		rows := map[string]Row{}
 		idle, waiting := 0, map[string]bool{}
-		for _, l := range v.leases {
+		for _, l := range v.Leases {
 			rows[l.Key] = l
 			if l.Finished() {
 				continue
 			}
-			if l.expired {
+			if l.Expired {
 				doubtful[l.ActualOwner()] = true
 			}
-			if l.ActualOwner() == "" || l.expired || l.overdue {
+			if l.ActualOwner() == "" || l.Expired || l.Overdue {
 				idle++
 			} else {
 				count[l.Owner]++
 			}
 		}
-		for _, l := range v.leases {
+		for _, l := range v.Leases {
 			for _, p := range l.Parents {
 				waiting[l.Key] = waiting[l.Key] || (!l.Finished() && !rows[p].Finished())
 			}
 		}
-		sure := slices.ContainsFunc(v.workers, func(m leases.WorkerMetrics) bool { return !doubtful[m.Worker] })
+		sure := slices.ContainsFunc(v.Workers, func(m leases.WorkerMetrics) bool { return !doubtful[m.Worker] })
 		seen := map[string]bool{}
 		placed, left := map[string]bool{}, 0
 		for _, m := range moves {
-			r, known := rows[m.lease.Key]
+			r, known := rows[m.Lease.Key]
 			require.True(t, known)
 			require.False(t, seen[r.Key], "one move for each lease")
 			seen[r.Key] = true
-			require.Equal(t, r.Lease, m.lease, "as it was read")
+			require.Equal(t, r.Lease, m.Lease, "as it was read")
 			require.False(t, r.Finished())
-			require.True(t, alive[m.to], "to one that lives")
-			require.True(t, r.Owner != m.to || r.CheckpointOwner != "", "it has it already")
-			if m.reason == "balance" {
-				require.True(t, v.balance)
-				require.False(t, doubtful[m.to], "not to one with an expired lease")
+			require.True(t, alive[m.To], "to one that lives")
+			require.True(t, r.Owner != m.To || r.CheckpointOwner != "", "it has it already")
+			if m.Reason == "balance" {
+				require.True(t, v.Balance)
+				require.False(t, doubtful[m.To], "not to one with an expired lease")
 				require.True(t, alive[r.Owner])
-				require.False(t, r.expired || r.overdue || r.CheckpointOwner != "" || r.Owner == "")
-				require.Equal(t, !v.cfg.abrupt, m.graceful)
+				require.False(t, r.Expired || r.Overdue || r.CheckpointOwner != "" || r.Owner == "")
+				require.Equal(t, !v.Config.abrupt, m.Graceful)
 				count[r.Owner]--
 			} else {
-				require.False(t, m.graceful)
-				require.True(t, r.ActualOwner() == "" || r.expired || r.overdue)
-				require.True(t, !doubtful[m.to] || v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0 || !sure, "others could take it")
+				require.False(t, m.Graceful)
+				require.True(t, r.ActualOwner() == "" || r.Expired || r.Overdue)
+				require.True(t, !doubtful[m.To] || v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || !sure, "others could take it")
 				placed[r.Key] = true
 			}
-			count[m.to]++
-			require.True(t, v.cfg.maxLeases == 0 || count[m.to] <= v.cfg.maxLeases, "never beyond the limit")
+			count[m.To]++
+			require.True(t, v.Config.MaxLeases == 0 || count[m.To] <= v.Config.MaxLeases, "never beyond the limit")
 		}
 		for _, r := range rows {
-			if r.Finished() || (r.ActualOwner() != "" && !r.expired && !r.overdue) || placed[r.Key] {
+			if r.Finished() || (r.ActualOwner() != "" && !r.Expired && !r.Overdue) || placed[r.Key] {
 				continue
 			}
 			left++
-			require.True(t, v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0 || len(v.workers) == 0 || r.Owner != "", "a free lease and a free worker")
+			require.True(t, v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || len(v.Workers) == 0 || r.Owner != "", "a free lease and a free worker")
 		}
 		require.GreaterOrEqual(t, left, spill)
 		if spill > 0 {
 			// What found no place stands behind what did: parents first.
-			require.True(t, len(v.workers) == 0 || v.cfg.maxLeases > 0 || v.cfg.maxThroughput > 0)
+			require.True(t, len(v.Workers) == 0 || v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0)
 			ready := 0
 			for key := range placed {
 				if !waiting[key] {
 					ready++
 				}
 			}
-			if ready < len(placed) && v.cfg.maxThroughput == 0 { // a child has a place
+			if ready < len(placed) && v.Config.MaxThroughput == 0 { // a child has a place
 				for _, r := range rows {
 					lost := !r.Finished() && !waiting[r.Key] && r.ActualOwner() == "" && !placed[r.Key]
 					require.False(t, lost, "%s was ready", r.Key)
@@ -296,32 +296,32 @@ func TestAssignSettles(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawFleet(t)
-		for i := range v.workers { // the CPU of a worker does not follow its leases here
-			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		for i := range v.Workers { // the CPU of a worker does not follow its leases here
+			v.Workers[i].Stats, v.Workers[i].Range = nil, nil
 		}
-		v.balance, v.cfg.maxLeases, v.cfg.maxThroughput = true, 0, 0
-		moves, _ := assign(v)
+		v.Balance, v.Config.MaxLeases, v.Config.MaxThroughput = true, 0, 0
+		moves, _ := Assign(v)
 		total := 0
 		for len(moves) > 0 {
 			total += len(moves)
-			require.LessOrEqual(t, total, 2*len(v.leases), "%s", told(moves))
+			require.LessOrEqual(t, total, 2*len(v.Leases), "%s", told(moves))
 			v = after(v, moves, true)
-			moves, _ = assign(v)
+			moves, _ = Assign(v)
 		}
 		count, expired := map[string]int{}, false
-		for _, m := range v.workers {
+		for _, m := range v.Workers {
 			count[m.Worker] = 0
 		}
-		for _, l := range v.leases {
+		for _, l := range v.Leases {
 			if l.Finished() {
 				continue
 			}
-			expired = expired || l.expired
+			expired = expired || l.Expired
 			if _, ok := count[l.Owner]; ok {
 				count[l.Owner]++
 			}
 		}
-		if !v.cfg.byCount || expired || len(count) == 0 {
+		if !v.Config.ByCount || expired || len(count) == 0 {
 			return
 		}
 		least, most := 1<<30, 0
@@ -338,24 +338,24 @@ func TestAssignEvensOutLoad(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawFleet(t)
-		for i := range v.workers {
-			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		for i := range v.Workers {
+			v.Workers[i].Stats, v.Workers[i].Range = nil, nil
 		}
-		v.balance = true
-		v.cfg = assignConfig{threshold: v.cfg.threshold, dampening: v.cfg.dampening}
-		for i := range v.leases {
-			v.leases[i].ThroughputKBps, v.leases[i].expired, v.leases[i].CheckpointOwner = 10, false, ""
-			v.leases[i].overdue = false
+		v.Balance = true
+		v.Config = Config{threshold: v.Config.threshold, Dampening: v.Config.Dampening}
+		for i := range v.Leases {
+			v.Leases[i].ThroughputKBps, v.Leases[i].Expired, v.Leases[i].CheckpointOwner = 10, false, ""
+			v.Leases[i].Overdue = false
 		}
-		for moves, _ := assign(v); len(moves) > 0; moves, _ = assign(v) {
+		for moves, _ := Assign(v); len(moves) > 0; moves, _ = Assign(v) {
 			v = after(v, moves, true)
 		}
 		count := map[string]float64{}
-		for _, m := range v.workers {
+		for _, m := range v.Workers {
 			count[m.Worker] = 0
 		}
 		total := 0.0
-		for _, l := range v.leases {
+		for _, l := range v.Leases {
 			if _, ok := count[l.Owner]; ok && !l.Finished() {
 				count[l.Owner]++
 				total++
@@ -364,7 +364,7 @@ func TestAssignEvensOutLoad(t *testing.T) {
 		average := total / float64(len(count))
 		for _, most := range count {
 			for _, least := range count {
-				near := most <= average*(1+v.cfg.threshold)*rounding && least*rounding >= average*(1-v.cfg.threshold)
+				near := most <= average*(1+v.Config.threshold)*rounding && least*rounding >= average*(1-v.Config.threshold)
 				require.True(t, most-least < 2 || near, "%v", count)
 			}
 		}
@@ -377,16 +377,16 @@ func TestAssignIsCalm(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawFleet(t)
-		for i := range v.workers {
-			v.workers[i].Stats, v.workers[i].Range = nil, nil
+		for i := range v.Workers {
+			v.Workers[i].Stats, v.Workers[i].Range = nil, nil
 		}
-		v.cfg.byCount, v.cfg.maxLeases, v.cfg.maxThroughput, v.cfg.abrupt = true, 0, 0, false
-		v.balance = true
-		for i := range v.leases {
-			v.leases[i].expired, v.leases[i].overdue = false, false
+		v.Config.ByCount, v.Config.MaxLeases, v.Config.MaxThroughput, v.Config.abrupt = true, 0, 0, false
+		v.Balance = true
+		for i := range v.Leases {
+			v.Leases[i].Expired, v.Leases[i].Overdue = false, false
 		}
-		moves, _ := assign(v)
-		again, _ := assign(after(v, moves, false))
+		moves, _ := Assign(v)
+		again, _ := Assign(after(v, moves, false))
 		require.Empty(t, again, "%s", told(moves))
 	})
 }

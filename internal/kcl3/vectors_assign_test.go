@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ import (
 // which it wants 80 %), "w plain" (no sensor), and leases: "1 yield 10"
 // (throughput, - for unknown), "2 -" (nobody's), "3 take<yield 10" (handed over
 // to take), with a word more: expired, overdue, end, or parents in parentheses.
-func fleetOf(t *testing.T, lines ...string) fleetView {
-	v := fleetView{balance: true, cfg: defaultAssign()}
-	v.cfg.threshold, v.cfg.dampening = 0.2, 0.8
+func fleetOf(t *testing.T, lines ...string) View {
+	v := View{Balance: true, Config: DefaultConfig()}
+	v.Config.threshold, v.Config.Dampening = 0.2, 0.8
 	for _, line := range lines {
 		w := strings.Fields(line)
 		if w[0] == "w" {
@@ -33,10 +33,10 @@ func fleetOf(t *testing.T, lines ...string) fleetView {
 				}
 				m.Stats, m.Range = map[string][]float64{"C": samples}, map[string][]float64{"C": {number(t, limit)}}
 			}
-			v.workers = append(v.workers, m)
+			v.Workers = append(v.Workers, m)
 			continue
 		}
-		l := fleetLease{since: sec}
+		l := Row{Since: sec}
 		l.Key, l.ShardID, l.ThroughputKBps = w[0], w[0], -1
 		l.Checkpoint.SequenceNumber = "17"
 		if w[1] != "-" {
@@ -45,20 +45,20 @@ func fleetOf(t *testing.T, lines ...string) fleetView {
 		for _, word := range w[2:] {
 			switch {
 			case word == "expired":
-				l.expired = true
+				l.Expired = true
 			case word == "overdue":
-				l.overdue = true
+				l.Overdue = true
 			case word == "end":
 				l.Checkpoint.SequenceNumber = kcl.SentinelShardEnd
 			case word[0] == '(':
 				l.Parents = strings.Split(strings.Trim(word, "()"), ",")
 			case strings.HasPrefix(word, "since"):
-				l.since = time.Duration(number(t, word[5:])) * sec
+				l.Since = time.Duration(number(t, word[5:])) * sec
 			case word != "-":
 				l.ThroughputKBps = number(t, word)
 			}
 		}
-		v.leases = append(v.leases, l)
+		v.Leases = append(v.Leases, l)
 	}
 	return v
 }
@@ -70,14 +70,14 @@ func number(t *testing.T, s string) float64 {
 }
 
 // told writes moves as "1>take 2>>take": two signs for a graceful hand-over.
-func told(moves []move) string {
+func told(moves []Move) string {
 	var words []string
 	for _, m := range moves {
 		sign := ">"
-		if m.graceful {
+		if m.Graceful {
 			sign = ">>"
 		}
-		words = append(words, m.lease.Key+sign+m.to)
+		words = append(words, m.Lease.Key+sign+m.To)
 	}
 	return strings.Join(words, " ")
 }
@@ -96,11 +96,11 @@ func many(n int, format string) []string {
 func TestAssignVectors(t *testing.T) {
 	t.Parallel()
 	const yield, take = "w yield 90,90/80", "w take 50,50/80"
-	ten := func(v *fleetView) { v.cfg.threshold = 0.1 }
+	ten := func(v *View) { v.Config.threshold = 0.1 }
 	tests := []struct {
 		name  string
 		fleet []string
-		set   func(*fleetView)
+		set   func(*View)
 		want  string
 		spill int
 	}{
@@ -108,11 +108,11 @@ func TestAssignVectors(t *testing.T) {
 		{"sensor failed", []string{"w failed 50,-1/80", "1 - 10", "2 - 10"}, nil, "", 2},
 		{"sensor failed earlier", []string{"w w -1,50,50/80", "1 - 10", "2 - 10"}, nil, "1>w 2>w", 0},
 		{"no throughput", append([]string{yield, take}, many(10, "%d yield 0")...), nil, "0>>take", 0},
-		{"max leases", []string{take, "1 -", "2 -", "3 -"}, func(v *fleetView) { v.cfg.maxLeases = 2 }, "1>take 2>take", 1},
-		{"free before expired", []string{take, "1 random 10 expired", "2 -"}, func(v *fleetView) { v.cfg.maxThroughput = 9 }, "2>take", 1},
+		{"max leases", []string{take, "1 -", "2 -", "3 -"}, func(v *View) { v.Config.MaxLeases = 2 }, "1>take 2>take", 1},
+		{"free before expired", []string{take, "1 random 10 expired", "2 -"}, func(v *View) { v.Config.MaxThroughput = 9 }, "2>take", 1},
 		{"above the operating range", []string{"w a 41,41/50", "w b 59,59/50", "1 b 1000", "2 b 1"}, nil, "2>>a", 0},
 		{"throughput is taken", []string{yield, take, "1 yield 100", "2 yield 200", "3 yield 300", "4 yield 400"}, ten, "1>>take", 0},
-		{"exact", []string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"}, func(v *fleetView) { v.cfg.threshold, v.cfg.exact = 0.1, true }, "", 0},
+		{"exact", []string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"}, func(v *View) { v.Config.threshold, v.Config.exact = 0.1, true }, "", 0},
 		{"the least lease overshoots", []string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"}, ten, "2>>take", 0},
 		{"two busy workers", []string{"w y1 90,90/80", "w y2 90,90/80", take, "1 y1 10", "2 y1 1000", "3 y2 10", "4 y2 1000", "5 take 10"}, ten, "1>>take 3>>take", 0},
 		{"hot, but the others are not", append([]string{"w hot 90,90/50", "w take 40,40/80"}, many(6, "%d hot 10")...), nil, "0>>take", 0},
@@ -135,17 +135,17 @@ func TestAssignVectors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			v := fleetOf(t, tt.fleet...)
-			var w workerWatch
-			v.workers = w.active(time.Unix(1_700_000_000, 0), 0, v.workers)
+			var w WorkerWatch
+			v.Workers = w.Active(time.Unix(1_700_000_000, 0), 0, v.Workers)
 			if tt.set != nil {
 				tt.set(&v)
 			}
-			moves, spill := assign(v)
+			moves, spill := Assign(v)
 			require.Equal(t, tt.want, told(moves))
 			require.Equal(t, tt.spill, spill)
 			for seed := range uint64(20) { // whichever lease is moved, as many are
-				v.rand = rand.New(rand.NewPCG(seed, 0))
-				again, _ := assign(v)
+				v.Rand = rand.New(rand.NewPCG(seed, 0))
+				again, _ := Assign(v)
 				require.Len(t, again, len(moves))
 			}
 		})
@@ -179,8 +179,8 @@ func TestAssignCountVectors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			v := fleetOf(t, tt.fleet...)
-			v.cfg.byCount, v.cfg.maxLeases = true, tt.max
-			moves, spill := assign(v)
+			v.Config.ByCount, v.Config.MaxLeases = true, tt.max
+			moves, spill := Assign(v)
 			require.Equal(t, tt.want, told(moves))
 			require.Equal(t, tt.spill, spill)
 		})

@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"testing"
@@ -29,28 +29,28 @@ func TestThroughputVectors(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var p throughput
+			var p Throughput
 			for _, bytes := range tt.intervals {
-				p.add(bytes, time.Minute)
+				p.Add(bytes, time.Minute)
 			}
-			require.InDelta(t, tt.want, p.value(), 1e-9)
-			require.InDelta(t, tt.want, p.value(), 1e-9, "asking changes nothing")
+			require.InDelta(t, tt.want, p.Value(), 1e-9)
+			require.InDelta(t, tt.want, p.Value(), 1e-9, "asking changes nothing")
 		})
 	}
 }
 
 func TestThroughputOfAFormerOwner(t *testing.T) {
 	t.Parallel()
-	var p throughput
-	p.seed(-1)
-	require.InDelta(t, -1, p.value(), 0, "unknown to the former owner too")
-	p.seed(100)
-	require.InDelta(t, 100, p.value(), 0, "a lease that has just moved is as busy as it was")
-	p.seed(7)
-	p.add(0, 3*time.Second)
-	require.InDelta(t, 50, p.value(), 0)
-	p.add(1024, 0)
-	require.InDelta(t, 50, p.value(), 0, "no time has passed")
-	p = throughput{known: true, kbps: 0.0000005}
-	require.InDelta(t, 0.000001, p.value(), 1e-12, "half is rounded up")
+	var p Throughput
+	p.Seed(-1)
+	require.InDelta(t, -1, p.Value(), 0, "unknown to the former owner too")
+	p.Seed(100)
+	require.InDelta(t, 100, p.Value(), 0, "a lease that has just moved is as busy as it was")
+	p.Seed(7)
+	p.Add(0, 3*time.Second)
+	require.InDelta(t, 50, p.Value(), 0)
+	p.Add(1024, 0)
+	require.InDelta(t, 50, p.Value(), 0, "no time has passed")
+	p = Throughput{known: true, kbps: 0.0000005}
+	require.InDelta(t, 0.000001, p.Value(), 1e-12, "half is rounded up")
 }

@@ -1,11 +1,10 @@
-package coordinator
+package kcl3
 
 import (
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -39,18 +38,18 @@ func TestLockWatch(t *testing.T) {
 	for name, looks := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var w lockWatch
-			require.False(t, w.free(1000*sec), "nothing was seen")
-			require.Zero(t, w.look(0), "look at once")
+			var w LockWatch
+			require.False(t, w.Free(1000*sec), "nothing was seen")
+			require.Zero(t, w.Wait(0), "look at once")
 			for _, l := range looks {
-				w.see(l.read, l.at)
-				require.Equal(t, l.free, w.free(l.at), "at %v", l.at)
+				w.See(l.read, l.at)
+				require.Equal(t, l.free, w.Free(l.at), "at %v", l.at)
 				if l.free {
-					require.Zero(t, w.look(l.at))
+					require.Zero(t, w.Wait(l.at))
 				} else {
-					wait := w.look(l.at)
+					wait := w.Wait(l.at)
 					require.Positive(t, wait)
-					require.LessOrEqual(t, wait, lockHeartbeat)
+					require.LessOrEqual(t, wait, LockHeartbeat)
 				}
 			}
 		})
@@ -60,82 +59,30 @@ func TestLockWatch(t *testing.T) {
 // TestLockWatchOwnsWhatItSees: the caller may go on using its variable.
 func TestLockWatchOwnsWhatItSees(t *testing.T) {
 	t.Parallel()
-	var w lockWatch
+	var w LockWatch
 	l := leases.LeaderLock{Owner: "x", Version: "1", Duration: 20 * sec}
-	w.see(&l, 0)
+	w.See(&l, 0)
 	l.Version = "2"
-	w.see(&l, 15*sec)
-	require.False(t, w.free(30*sec))
-}
-
-// TestLockIsHeldByOne lets a leader die at any moment and any number of others
-// look at the lock whenever they like: nobody finds it free while the leader
-// still acts as one, and everybody finds it free in the end.
-func TestLockIsHeldByOne(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var w lockWatch
-		term := lockTerm{lock: leases.LeaderLock{Owner: "leader", Version: "0", Duration: lockDuration}}
-		stored := term.lock
-		now, died := time.Duration(0), time.Duration(-1)
-		version := byte('0')
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			now += time.Duration(rapid.IntRange(0, 12_000).Draw(t, "ms")) * time.Millisecond
-			at := instant{time.Unix(0, 0).Add(now), now}
-			switch rapid.SampledFrom([]string{"look", "look", "heartbeat", "try", "die"}).Draw(t, "step") {
-			case "look":
-				w.see(&stored, now)
-			case "heartbeat":
-				if died < 0 && term.holds(at) && term.due(at) == 0 {
-					version++
-					stored.Version = string(version)
-					term = lockTerm{stored, at}
-				}
-			case "die":
-				if died < 0 {
-					died = now
-				}
-			case "try":
-				if w.free(now) && sameHeartbeat(*w.lock, stored) {
-					require.False(t, died < 0 && term.holds(at), "two leaders")
-				}
-			}
-		}
-		w.see(&stored, now)
-		require.True(t, w.free(now+lockDuration+1))
-	})
-}
-
-func TestLockTerm(t *testing.T) {
-	t.Parallel()
-	start := instant{time.Unix(1000, 0), 0}
-	term := lockTerm{leases.LeaderLock{Owner: "me", Version: "1", Duration: 20 * sec}, start}
-	after := func(wall, mono time.Duration) instant { return instant{start.wall.Add(wall), mono} }
-	require.Equal(t, 5*sec, term.due(start))
-	require.Equal(t, sec, term.due(after(4*sec, 4*sec)))
-	require.Zero(t, term.due(after(9*sec, 9*sec)))
-	require.True(t, term.holds(after(18*sec, 18*sec)))
-	require.False(t, term.holds(after(19*sec, 19*sec)), "5 % early")
-	require.False(t, term.holds(after(60*sec, sec)), "the machine was suspended")
-	require.False(t, term.holds(after(-3600*sec, 60*sec)), "the clock was set back")
+	w.See(&l, 15*sec)
+	require.False(t, w.Free(30*sec))
 }
 
 func TestNeglect(t *testing.T) {
 	t.Parallel()
 	const failover = 10 * sec // patience: 32.5 s
-	held := func(owner string, counter int64) row {
-		return row{Lease: leases.Lease{Key: "0", Owner: owner, Counter: counter}}
+	held := func(owner string, counter int64) Row {
+		return Row{Lease: leases.Lease{Key: "0", Owner: owner, Counter: counter}}
 	}
-	expired := func(owner string, counter int64) row {
+	expired := func(owner string, counter int64) Row {
 		r := held(owner, counter)
-		r.expired = true
+		r.Expired = true
 		return r
 	}
 	finished := held("", 1)
 	finished.Checkpoint.SequenceNumber = "SHARD_END"
 	type scan struct {
 		at     time.Duration
-		row    row
+		row    Row
 		rescue bool
 	}
 	tests := map[string][]scan{
@@ -151,11 +98,11 @@ func TestNeglect(t *testing.T) {
 	for name, scans := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var n neglect
+			var n Neglect
 			for _, s := range scans {
-				require.Equal(t, s.rescue, n.note(s.at, []row{s.row}, failover)["0"], "at %v", s.at)
+				require.Equal(t, s.rescue, n.Note(s.at, []Row{s.row}, failover, failover*105/100)["0"], "at %v", s.at)
 			}
 		})
 	}
-	require.Equal(t, 32500*time.Millisecond, patienceWithLeader(failover))
+	require.Equal(t, 32500*time.Millisecond, patienceWithLeader(failover, failover*105/100))
 }

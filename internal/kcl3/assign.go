@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"cmp"
@@ -10,70 +10,82 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fleetView is all that the leader's assignment depends on. (Where it departs
-// from the KCL's LeaseAssignmentManager, docs/kcl3.md says so.)
-type fleetView struct {
-	leases  []fleetLease
-	workers []leases.WorkerMetrics // that may be given leases, see workerWatch.active
-	// balance says that leases may be moved between workers that read them, see
-	// cadence.
-	balance bool
-	// delivers is what leases deliver in KB/s, on the average of a while; of those
-	// that it lacks it is what their rows say.
-	delivers map[string]float64
-	// doubts is the variance of what they deliver; of those that it lacks it is 0.
-	doubts map[string]float64
-	cfg    assignConfig
-	rand   *rand.Rand // decides which of several leases is moved; nil: the first
+// View is all that the leader's assignment depends on. (docs/kcl3.md says where it
+// departs from the KCL's LeaseAssignmentManager.)
+type View struct {
+	// Leases are all leases, in any order.
+	Leases []Row
+	// Workers may be given leases; see [WorkerWatch.Active].
+	Workers []leases.WorkerMetrics
+	// Balance says that leases may be moved between workers that read them; see
+	// [Cadence].
+	Balance bool
+	// Delivers is the average throughput of each lease in KB/s, by key. A lease that is
+	// not in it has the throughput that its row says.
+	Delivers map[string]float64
+	// Doubts is the variance of Delivers, by key. A lease that is not in it has none.
+	Doubts map[string]float64
+	// Config says how leases are assigned.
+	Config Config
+	// Rand decides which of several leases is moved. nil chooses the first.
+	Rand *rand.Rand
 }
 
-// fleetLease is one lease as the leader judges it.
-type fleetLease struct {
+// Row is one lease as the leader judges it.
+type Row struct {
 	leases.Lease
-	// expired: its counter was seen to stand still for too long.
-	expired bool
-	// overdue: it has been handed over for too long, see handoverWatch.
-	overdue bool
-	// since is when its counter was first seen to be what it is; who has waited
-	// longest is served first.
-	since time.Duration
-	// kbps is its throughput, or the average when that is not known, and waits says
-	// that a parent is still to be read. assign works them out.
-	kbps  float64
+	// Expired says that the counter was seen to stand still for too long.
+	Expired bool
+	// Overdue says that the hand-over has taken too long; see [HandoverWatch].
+	Overdue bool
+	// Since is when the counter was first seen, on the monotonic clock. The lease that
+	// has waited longest is served first.
+	Since time.Duration
+	// kbps is the throughput, or the average of all leases when it is not known. Assign
+	// works it out.
+	kbps float64
+	// waits says that a parent is still to be read. Assign works it out.
 	waits bool
 }
 
-// assignConfig is how leases are assigned. See defaultAssign.
-type assignConfig struct {
-	// byCount evens out the number of leases, not the load (LEASE_COUNT_BASED).
-	byCount bool
-	// maxLeases of one worker that does not tell its own, and the maxThroughput in
-	// KB/s of each; 0 for no limit.
-	maxLeases     int
-	maxThroughput float64
-	// threshold is how far a worker may be from the average, dampening which part
-	// of the difference is taken away at once: 0.1 and 0.6.
-	threshold, dampening float64
+// Config is how leases are assigned. See [DefaultConfig].
+type Config struct {
+	// ByCount evens out the number of leases, not the load (LEASE_COUNT_BASED).
+	ByCount bool
+	// MaxLeases is the most leases of a worker that does not report its own limit.
+	// 0 is no limit.
+	MaxLeases int
+	// MaxThroughput is the most KB/s of one worker. 0 is no limit.
+	MaxThroughput float64
+	// threshold is how far a worker may be from the average: 0.1 in the KCL.
+	threshold float64
+	// Dampening is the part of the difference that is taken away at once: 0.6 in the KCL.
+	Dampening float64
 	// exact moves no lease rather than one that is more than the difference.
 	exact bool
 	// abrupt does not ask the owner first.
 	abrupt bool
-	// certain evens out only what differs by more than chance, see chance.
-	certain bool
+	// Certain evens out only differences that are greater than chance.
+	Certain bool
 }
 
-func defaultAssign() assignConfig { return assignConfig{threshold: 0.1, dampening: 0.6} }
+// DefaultConfig returns the KCL's defaults.
+func DefaultConfig() Config { return Config{threshold: 0.1, Dampening: 0.6} }
 
-// move is what the leader does to one lease.
-type move struct {
-	lease leases.Lease // as it was read
-	to    string       // its next owner
-	// graceful: its owner is asked to hand it over. Otherwise it is assigned.
-	graceful bool
-	reason   string // free, expired, handover or balance
+// Move is what the leader does to one lease.
+type Move struct {
+	// Lease is the lease as it was read.
+	Lease leases.Lease
+	// To is its next owner.
+	To string
+	// Graceful says that the owner is asked to hand the lease over. Otherwise the lease
+	// is assigned.
+	Graceful bool
+	// Reason is free, expired, handover or balance.
+	Reason string
 }
 
-// assign decides which worker gets which lease. First those that nobody reads:
+// Assign decides which worker gets which lease. First those that nobody reads:
 // free and expired ones, and those that are still not handed over. spillover is
 // how many of them nobody can take. Then, if v.balance, leases move from busy
 // workers to idle ones. It is pure.
@@ -85,12 +97,12 @@ type move struct {
 //   - Finished leases are left alone and count for nobody.
 //   - Leases that wait for a parent come last, and not before its end where
 //     places are few, so that they take none that a parent needs.
-func assign(v fleetView) (moves []move, spillover int) {
+func Assign(v View) (moves []Move, spillover int) {
 	a := newAssigner(v)
 	spillover = a.place()
 	switch {
-	case !v.balance:
-	case v.cfg.byCount:
+	case !v.Balance:
+	case v.Config.ByCount:
 		a.balanceCount()
 	default:
 		a.balanceLoad()
@@ -100,15 +112,15 @@ func assign(v fleetView) (moves []move, spillover int) {
 
 // assigner carries the distribution that an assignment works out.
 type assigner struct {
-	fleetView
+	View
 	members []*member // sorted by id
 	byID    map[string]*member
-	idle    []*fleetLease // to be placed, in this order
-	target  float64       // load of each worker if all had the same
-	metrics []string      // that are compared
-	sighted []*member     // that report one of them
+	idle    []*Row    // to be placed, in this order
+	target  float64   // load of each worker if all had the same
+	metrics []string  // that are compared
+	sighted []*member // that report one of them
 	average map[string]float64
-	moves   []move
+	moves   []Move
 	ranked  []*member // see receivers; nil when they have changed
 	scratch []idle
 }
@@ -116,7 +128,7 @@ type assigner struct {
 // member is a worker that may be given leases.
 type member struct {
 	id       string
-	movable  []*fleetLease
+	movable  []*Row
 	count    int
 	max      int     // the most leases that it may have; 0 for no limit
 	kbps     float64 // throughput of its leases
@@ -128,22 +140,22 @@ type member struct {
 	doubtful bool // has an expired lease
 }
 
-func newAssigner(v fleetView) *assigner {
-	a := &assigner{fleetView: v, byID: map[string]*member{}}
-	for _, m := range v.workers {
+func newAssigner(v View) *assigner {
+	a := &assigner{View: v, byID: map[string]*member{}}
+	for _, m := range v.Workers {
 		if a.byID[m.Worker] == nil {
-			a.byID[m.Worker] = &member{id: m.Worker, max: maxLeasesOf(m, v.cfg.maxLeases), value: map[string]float64{}, limit: map[string]float64{}}
+			a.byID[m.Worker] = &member{id: m.Worker, max: maxLeasesOf(m, v.Config.MaxLeases), value: map[string]float64{}, limit: map[string]float64{}}
 			a.members = append(a.members, a.byID[m.Worker])
 		}
 	}
 	slices.SortFunc(a.members, func(x, y *member) int { return strings.Compare(x.id, y.id) })
-	a.leases = a.unfinished()
-	for i := range a.leases {
-		l := &a.leases[i]
-		if m := a.byID[l.ActualOwner()]; m != nil && l.expired {
+	a.Leases = a.unfinished()
+	for i := range a.Leases {
+		l := &a.Leases[i]
+		if m := a.byID[l.ActualOwner()]; m != nil && l.Expired {
 			m.doubtful = true
 		}
-		if l.ActualOwner() == "" || l.expired || l.overdue {
+		if l.ActualOwner() == "" || l.Expired || l.Overdue {
 			a.idle = append(a.idle, l)
 			continue
 		}
@@ -163,10 +175,10 @@ func newAssigner(v fleetView) *assigner {
 // unfinished returns the leases that count, with a throughput each: those that
 // have none yet get the average. Leases that wait for a parent come last,
 // otherwise those that stand still for longest come first.
-func (a *assigner) unfinished() []fleetLease {
+func (a *assigner) unfinished() []Row {
 	unread := map[string]bool{}
 	var known, sum float64
-	for _, l := range a.leases {
+	for _, l := range a.Leases {
 		if l.Finished() {
 			continue
 		}
@@ -175,29 +187,29 @@ func (a *assigner) unfinished() []fleetLease {
 			known, sum = known+1, sum+kbps
 		}
 	}
-	var all []fleetLease
-	for _, l := range a.leases {
+	var all []Row
+	for _, l := range a.Leases {
 		if l.Finished() {
 			continue
 		}
 		if l.kbps = a.throughput(l.Lease); l.kbps < 0 {
 			l.kbps = sum / max(1, known)
 		}
-		l.waits = waitsFor(l.Lease, unread)
+		l.waits = l.WaitsFor(unread)
 		if l.ActualOwner() == "" {
-			l.since = 0
+			l.Since = 0
 		}
 		all = append(all, l)
 	}
-	slices.SortFunc(all, func(x, y fleetLease) int {
-		return cmp.Or(last(x.waits)-last(y.waits), cmp.Compare(x.since, y.since), strings.Compare(x.Key, y.Key))
+	slices.SortFunc(all, func(x, y Row) int {
+		return cmp.Or(trueLast(x.waits)-trueLast(y.waits), cmp.Compare(x.Since, y.Since), strings.Compare(x.Key, y.Key))
 	})
 	return all
 }
 
-// last sorts what is so behind what is not.
-func last(so bool) int {
-	if so {
+// trueLast is a sort key: false sorts before true.
+func trueLast(b bool) int {
+	if b {
 		return 1
 	}
 	return 0
@@ -205,7 +217,7 @@ func last(so bool) int {
 
 // throughput is what a lease delivers; negative when not known.
 func (a *assigner) throughput(l leases.Lease) float64 {
-	if kbps, ok := a.delivers[l.Key]; ok {
+	if kbps, ok := a.Delivers[l.Key]; ok {
 		return kbps
 	}
 	return l.ThroughputKBps
@@ -214,29 +226,29 @@ func (a *assigner) throughput(l leases.Lease) float64 {
 // weight is what a lease counts for: its throughput, but a lease that is hardly
 // used is not nothing. So idle leases are spread by their number, and are not
 // moved to and fro for the sake of a record now and then.
-func (l *fleetLease) weight() float64 { return max(1, l.kbps) }
+func (l *Row) weight() float64 { return max(1, l.kbps) }
 
 // count adds a lease to what a worker has.
-func (a *assigner) count(m *member, l *fleetLease) {
+func (a *assigner) count(m *member, l *Row) {
 	a.ranked = nil
 	m.count++
 	m.kbps += l.kbps
 	m.load += l.weight()
-	m.doubt += a.doubts[l.Key]
+	m.doubt += a.Doubts[l.Key]
 }
 
 // give lets a worker have a lease, and tells it to do so.
-func (a *assigner) give(l *fleetLease, to *member, reason string) {
+func (a *assigner) give(l *Row, to *member, reason string) {
 	a.count(to, l)
 	a.grow(to, l.weight())
-	graceful := reason == "balance" && !a.cfg.abrupt
-	a.moves = append(a.moves, move{lease: l.Lease, to: to.id, graceful: graceful, reason: reason})
+	graceful := reason == "balance" && !a.Config.abrupt
+	a.moves = append(a.moves, Move{Lease: l.Lease, To: to.id, Graceful: graceful, Reason: reason})
 }
 
 // fits tells whether a worker may have one more lease.
 func (a *assigner) fits(m *member) bool {
 	return (m.max <= 0 || m.count < m.max) &&
-		(a.cfg.maxThroughput <= 0 || m.kbps <= a.cfg.maxThroughput)
+		(a.Config.MaxThroughput <= 0 || m.kbps <= a.Config.MaxThroughput)
 }
 
 // place assigns the leases that nobody reads.
@@ -267,7 +279,7 @@ func (a *assigner) place() (spillover int) {
 }
 
 // next is the worker that gets a lease which nobody reads.
-func (a *assigner) next(l *fleetLease) *member {
+func (a *assigner) next(l *Row) *member {
 	expected := a.byID[l.Owner]
 	if l.CheckpointOwner != "" && expected != nil && !expected.doubtful && a.fits(expected) {
 		return expected // it has been told, and waits for it
@@ -302,7 +314,7 @@ func (a *assigner) idles(sure bool) []idle {
 
 // compareIdle puts the most idle worker first.
 func (a *assigner) compareIdle(x, y idle) int {
-	if a.cfg.byCount {
+	if a.Config.ByCount {
 		return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(x.load, y.load))
 	}
 	return cmp.Or(cmp.Compare(x.usage, y.usage), cmp.Compare(x.count, y.count))
@@ -332,11 +344,11 @@ func (a *assigner) receivers() []*member {
 }
 
 // shuffle returns the leases of a worker that may be moved, in random order.
-func (a *assigner) shuffle(m *member) []*fleetLease {
+func (a *assigner) shuffle(m *member) []*Row {
 	list := slices.Clone(m.movable)
-	slices.SortFunc(list, func(x, y *fleetLease) int { return strings.Compare(x.Key, y.Key) })
-	if a.rand != nil {
-		a.rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	slices.SortFunc(list, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
+	if a.Rand != nil {
+		a.Rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
 	return list
 }
@@ -345,15 +357,15 @@ func (a *assigner) shuffle(m *member) []*fleetLease {
 // third assignment.
 const balanceEvery = 3
 
-// cadence tells when to balance, for one term of a leader. The zero value is
+// Cadence tells when to balance, for one term of a leader. The zero value is
 // the beginning.
-type cadence struct{ runs int }
+type Cadence struct{ runs int }
 
-// next tells whether leases may be moved in the assignment that is made now. A
+// Next tells whether leases may be moved in the assignment that is made now. A
 // leader that has not watched the leases for as long as they need to expire
 // knows nobody that is dead, and waits.
-func (c *cadence) next(watched, failover time.Duration) bool {
-	if watched <= respect(failover) {
+func (c *Cadence) Next(watched, expiry time.Duration) bool {
+	if watched <= expiry {
 		return false
 	}
 	c.runs++

@@ -1,4 +1,4 @@
-package coordinator
+package kcl3
 
 import (
 	"testing"
@@ -16,28 +16,6 @@ func stateOf(status string, age time.Duration) *leases.MigrationState {
 		return nil
 	}
 	return &leases.MigrationState{Status: status, By: "java", At: wall.Add(-age)}
-}
-
-// TestModeVectors: what a worker does in each state of the move to KCL 3.x.
-func TestModeVectors(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct{ auto, native, kcl3 mode }{
-		"":                                {modeNative, modeNative, modeKCL3},
-		leases.ClientVersionInit:          {modeNative, modeNative, modeNative},
-		leases.ClientVersionUpgradeFrom2x: {modeUpgrade, modeNative, modeUpgrade},
-		leases.ClientVersion2x:            {modeNative, modeNative, modeNative},
-		leases.ClientVersion3xRollback:    {modeKCL3, modeNative, modeKCL3},
-		leases.ClientVersion3x:            {modeKCL3, modeNative, modeKCL3},
-	}
-	for status, want := range tests {
-		t.Run("state "+status, func(t *testing.T) {
-			t.Parallel()
-			m := leases.Migrations{ClientVersion: stateOf(status, 0)}
-			require.Equal(t, want.auto, modeOf(leases.AssignmentAuto, m))
-			require.Equal(t, want.native, modeOf(leases.AssignmentNative, m))
-			require.Equal(t, want.kcl3, modeOf(leases.AssignmentKCL3, m))
-		})
-	}
 }
 
 // TestReadyVectors is the KCL's MigrationReadyMonitorTest: when a fleet may go
@@ -99,9 +77,9 @@ func TestReadyVectors(t *testing.T) {
 	for name, looks := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var w readyWatch
+			var w ReadyWatch
 			for _, l := range looks {
-				require.Equal(t, l.ready, w.note(l.at, l.index, l.rows, l.alive), "at %v", l.at)
+				require.Equal(t, l.ready, w.Note(l.at, l.index, l.rows, l.alive), "at %v", l.at)
 			}
 		})
 	}
@@ -110,9 +88,9 @@ func TestReadyVectors(t *testing.T) {
 func TestClientVersionVectors(t *testing.T) {
 	t.Parallel()
 	for _, status := range []string{"", leases.ClientVersionInit, leases.ClientVersionUpgradeFrom2x, leases.ClientVersion2x, leases.ClientVersion3xRollback, leases.ClientVersion3x} {
-		_, ok := nextClientVersion(stateOf(status, time.Hour), false, "me", wall)
+		_, ok := NextClientVersion(stateOf(status, time.Hour), false, "me", wall)
 		require.False(t, ok)
-		to, ok := nextClientVersion(stateOf(status, time.Hour), true, "me", wall)
+		to, ok := NextClientVersion(stateOf(status, time.Hour), true, "me", wall)
 		require.Equal(t, status == leases.ClientVersionUpgradeFrom2x, ok, status)
 		if ok {
 			require.Equal(t, leases.MigrationState{Status: leases.ClientVersion3xRollback, By: "me", At: wall}, to)
@@ -143,7 +121,7 @@ func TestTableStatusVectors(t *testing.T) {
 		{"TABLE_MIGRATION_STATUS_NEW", true, false, ""},
 	}
 	for _, tt := range tests {
-		got, err := tableStatus(stateOf(tt.stored, 0), tt.side, tt.migrate)
+		got, err := TableStatus(stateOf(tt.stored, 0), tt.side, tt.migrate)
 		require.Equal(t, tt.want, got, "%+v", tt)
 		require.Equal(t, tt.want == "", err != nil, "%+v", tt)
 	}
@@ -208,18 +186,18 @@ func TestTableVectors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			v := tableView{stored: stateOf(tt.stored, tt.age), sideTables: true, migrate: tt.migrate, me: "me", now: wall}
-			v.workers, v.alive = workers(tt.workers...)
+			v := TableView{Stored: stateOf(tt.stored, tt.age), SideTables: true, Migrate: tt.migrate, Me: "me", Now: wall}
+			v.Workers, v.Alive = workers(tt.workers...)
 			for _, o := range tt.owners {
-				v.leases = append(v.leases, leases.Lease{Key: o, Owner: o})
+				v.Leases = append(v.Leases, leases.Lease{Key: o, Owner: o})
 			}
-			step, ok := nextTable(v)
+			step, ok := NextTable(v)
 			require.Equal(t, tt.want != "-", ok, "%+v", step)
 			if ok {
-				require.Equal(t, tableStep{move: tt.move, to: leases.MigrationState{Status: tt.want, By: "me", At: wall}}, step)
+				require.Equal(t, TableStep{Move: tt.move, To: leases.MigrationState{Status: tt.want, By: "me", At: wall}}, step)
 			}
-			v.sideTables, v.stored = false, nil
-			_, ok = nextTable(v)
+			v.SideTables, v.Stored = false, nil
+			_, ok = NextTable(v)
 			require.False(t, ok, "a fresh application has nothing to migrate")
 		})
 	}
@@ -230,15 +208,15 @@ func TestTableMigrationOfAWorkerInBothTables(t *testing.T) {
 	t.Parallel()
 	aside := leases.WorkerMetrics{Worker: "w", Updated: wall.Add(-30 * sec), InSideTable: true}
 	here := leases.WorkerMetrics{Worker: "w", Updated: wall, Support: 1, SupportUpdated: wall}
-	v := tableView{
-		stored: stateOf(leases.TableMigrationDeployed, 0), sideTables: true, migrate: true, now: wall,
-		workers: []leases.WorkerMetrics{here, aside}, alive: map[string]bool{"w": true}, leases: []leases.Lease{{Key: "0", Owner: "w"}},
+	v := TableView{
+		Stored: stateOf(leases.TableMigrationDeployed, 0), SideTables: true, Migrate: true, Now: wall,
+		Workers: []leases.WorkerMetrics{here, aside}, Alive: map[string]bool{"w": true}, Leases: []leases.Lease{{Key: "0", Owner: "w"}},
 	}
-	step, ok := nextTable(v)
+	step, ok := NextTable(v)
 	require.True(t, ok)
-	require.Equal(t, leases.TableMigrationPending, step.to.Status)
+	require.Equal(t, leases.TableMigrationPending, step.To.Status)
 	aside.Updated = wall.Add(sec)
-	v.workers = []leases.WorkerMetrics{here, aside}
-	_, ok = nextTable(v)
+	v.Workers = []leases.WorkerMetrics{here, aside}
+	_, ok = NextTable(v)
 	require.False(t, ok, "it was rolled back")
 }
