@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -156,9 +157,9 @@ func (e ending) Record(float64) {
 // at no more than three times the mean rate in any second, and a shard is
 // without one for less than a second.
 func TestE07FourThousandShards(t *testing.T) {
-	shards := 4000
+	shards := testsize.Pick(150, 500, 4000)
 	if raceEnabled {
-		shards = 500
+		shards = min(shards, 500)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		// A server that is quieter than the fake: one event in 30 seconds, for five minutes.

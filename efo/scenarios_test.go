@@ -23,6 +23,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -246,9 +247,9 @@ func TestE04CutAtEveryByte(t *testing.T) {
 				inBubble(t, kinesistest.Config{HTTP1: http1}, func(t *testing.T, w *world) {
 					cfg := w.config()
 					from := kcl.Position{}
-					step := 1
+					step := testsize.Pick(29, 5, 1) // primes meet every part of a frame
 					if http1 || raceEnabled {
-						step = 7 // every byte takes long under the race detector
+						step = max(step, 7)
 					}
 					for offset := 0; ; offset += step {
 						remove := w.srv.Inject(onSubscribe(1, cut(kinesistest.AfterBytes(offset))))

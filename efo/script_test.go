@@ -21,6 +21,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/memnet"
+	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
 const (
@@ -273,12 +274,12 @@ func TestE04TwentyEventsCutAtEveryByte(t *testing.T) {
 					s := newScript(t, http2, frames...)
 					ends := frameEnds(frames)
 					total := ends[len(ends)-1]
-					step := 1
-					switch { // primes meet every part of a frame
+					step := testsize.Pick(97, 7, 1) // primes meet every part of a frame
+					switch {
 					case raceEnabled:
-						step = 97 // takes long under the race detector
+						step = 97
 					case !http2:
-						step = 7
+						step = max(step, 13)
 					}
 					cuts := 0
 					for at := 0; at < total; at += step {

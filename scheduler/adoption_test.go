@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -64,7 +65,7 @@ func TestTableFromBeforeIsAdopted(t *testing.T) {
 // most goes on, and the other one takes nothing.
 func TestTwoAdoptATable(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(rounds(16)) {
+	for seed := range testsize.Pick[uint64](2, 8, 16) {
 		synctest.Test(t, func(t *testing.T) {
 			r := usedTable(t)
 			r.capture()

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/kpl"
 	"github.com/kinesis-go/kcl/metrics"
@@ -129,7 +130,7 @@ func (c *counts) get(d *metrics.Desc) int {
 // two every tenth will do.
 func TestK07ResumeAtEverySubSequenceNumber(t *testing.T) {
 	t.Parallel()
-	const n = 1000
+	n := testsize.Pick(100, 400, 1000)
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 		r := newRig(t, oneStream(1))
 		payloads := make([]string, n)

@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/memnet"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -49,11 +50,11 @@ func (b *badConnections) turn() {
 // subscriptions and then says nothing. New connections lead to a good host: reading goes on after some minutes.
 func TestBadHostBehindOpenConnections(t *testing.T) {
 	t.Parallel()
-	for name, do := range map[string]kinesistest.Action{
+	for name, do := range testsize.Some(2, map[string]kinesistest.Action{
 		"503":               kinesistest.Fail("ServiceUnavailable", "host is going away"),
 		"silence":           kinesistest.Silence(),
 		"silence of events": kinesistest.StallStream(kinesistest.AfterEvents(0)),
-	} {
+	}) {
 		for _, client := range []string{"of the user", "of the SDK"} {
 			t.Run(name+", client "+client, func(t *testing.T) {
 				t.Parallel()

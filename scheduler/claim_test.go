@@ -17,6 +17,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -110,7 +111,7 @@ func TestTwoStartOnAnEmptyTable(t *testing.T) {
 		for _, variant := range []string{"same first shard", "other first shard"} {
 			t.Run(s.name+"/"+variant, func(t *testing.T) {
 				t.Parallel()
-				for seed := range uint64(rounds(8)) {
+				for seed := range testsize.Pick[uint64](1, 4, 8) {
 					for _, late := range []bool{false, true} {
 						synctest.Test(t, func(t *testing.T) { startTogether(t, s, variant == "other first shard", late, seed) })
 						if t.Failed() {
@@ -121,13 +122,6 @@ func TestTwoStartOnAnEmptyTable(t *testing.T) {
 			})
 		}
 	}
-}
-
-func rounds(n int) int {
-	if testing.Short() {
-		return n / 8
-	}
-	return n
 }
 
 func startTogether(t *testing.T, s second, otherShard, late bool, seed uint64) {
@@ -258,7 +252,7 @@ func shaky(rng *rand.Rand, late bool) memory.Fault {
 // refused, whatever happens to the anchor of one of them.
 func TestOneApplicationStartsTogether(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(rounds(8)) {
+	for seed := range testsize.Pick[uint64](1, 4, 8) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, oneStream(3))
 			for i := range 3 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -103,7 +104,8 @@ func TestE15ConsumerTakenMeanwhile(t *testing.T) {
 func TestE13E26ManyShardsAskOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const shards, minutes = 60, 2
+		const minutes = 2
+		shards := testsize.Pick(8, 20, 60)
 		r := newRig(t, oneStream(shards))
 		a, b := r.worker("a").start(), r.worker("b").start()
 		time.Sleep(2 * time.Minute)

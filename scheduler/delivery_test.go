@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -135,7 +136,7 @@ func TestUncheckpointedEndIsTold(t *testing.T) {
 // A shard with data that brings only empty batches is told, however its lag trembles; one whose lag shrinks is not.
 func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
+	for name, tc := range testsize.Some(2, map[string]struct {
 		behind func(n int64) int64 // milliseconds at the n-th answer
 		told   bool
 	}{
@@ -145,7 +146,7 @@ func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 		"saw tooth":    {func(n int64) int64 { return 60000 + 1000*(10-n%10) }, true},
 		"comes nearer": {func(n int64) int64 { return 3600_000 - 1000*n }, false},
 		"at the tip":   {func(n int64) int64 { return n % 2 }, false},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -72,7 +73,7 @@ func TestOddEndOverABacklogIsNoEnd(t *testing.T) {
 // For a long time a part of all answers says that the shard has ended, while it is resharded under load.
 func TestOddEndsAtRandom(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range testsize.Pick[uint64](1, 2, 4) {
 		modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 			r := newRig(t, oneStream(1))
 			var mu sync.Mutex // guards rnd

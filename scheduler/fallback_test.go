@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -51,7 +52,7 @@ func (r *rig) produceUntil(within time.Duration, what string, cond func() bool) 
 		if time.Now().After(deadline) {
 			r.t.Fatalf("after %s still not: %s\n%s", within, what, r.dump())
 		}
-		r.produce(1, 700*time.Millisecond, keys(6))
+		r.produce(1, 2*time.Second, keys(6))
 	}
 }
 
@@ -74,7 +75,7 @@ func denies(operation string) func(*rig) func() {
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	const atOnce, bounded = 20 * time.Second, scheduler.DefaultFallbackAfter + 40*time.Second
-	for name, tc := range map[string]struct {
+	for name, tc := range testsize.Some(4, map[string]struct {
 		breaks func(*rig) func()
 		within time.Duration
 	}{
@@ -107,7 +108,7 @@ func TestFallback(t *testing.T) {
 			}
 			return func() { cancel(); wg.Wait() }
 		}, 5 * time.Minute},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -161,7 +162,7 @@ func TestFallback(t *testing.T) {
 // when one can be registered; with the fallback off, Run fails.
 func TestFallbackOfRegistration(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
+	for name, tc := range testsize.Some(2, map[string]struct {
 		breaks func(*rig) func()
 		want   error // with the fallback off; nil: it waits
 	}{
@@ -177,7 +178,7 @@ func TestFallbackOfRegistration(t *testing.T) {
 		"registering is never answered": {func(r *rig) func() {
 			return r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Silence()}})
 		}, nil},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -299,13 +300,13 @@ func TestFallbackThroughReshardAndHandover(t *testing.T) {
 func TestFallbackDoesNotFlap(t *testing.T) {
 	t.Parallel()
 	const bound = 25
-	for name, holds := range map[string]func() time.Duration{
+	for name, holds := range testsize.Some(1, map[string]func() time.Duration{
 		// How long fan-out works after each return.
-		"seconds":    func() time.Duration { return 2 * time.Second },
-		"at random":  func() time.Duration { return rand.N(2 * time.Hour) },
-		"an hour":    func() time.Duration { return time.Hour + time.Minute },
-		"five hours": func() time.Duration { return 5 * time.Hour },
-	} {
+		"a few seconds": func() time.Duration { return 2 * time.Second },
+		"at random":     func() time.Duration { return rand.N(2 * time.Hour) },
+		"an hour":       func() time.Duration { return time.Hour + time.Minute },
+		"five hours":    func() time.Duration { return 5 * time.Hour },
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -320,7 +321,11 @@ func TestFallbackDoesNotFlap(t *testing.T) {
 				})
 				w := r.worker("a").start()
 				r.produceUntil(time.Minute, "fanned out", func() bool { return r.owned() == 1 })
-				for end := time.Now().Add(6 * time.Hour); time.Now().Before(end); {
+				lasts := testsize.Pick(90*time.Minute, 3*time.Hour, 6*time.Hour)
+				if name == "five hours" || name == "an hour" {
+					lasts = 6 * time.Hour
+				}
+				for end := time.Now().Add(lasts); time.Now().Before(end); {
 					time.Sleep(min(holds(), time.Until(end)))
 					broken.Store(true)
 					r.srv.ResetConnections()
@@ -369,10 +374,10 @@ func TestFallbackFromAGivenConsumer(t *testing.T) {
 // be an hour away.
 func TestFallbackEndsWhenPollingFails(t *testing.T) {
 	t.Parallel()
-	for name, action := range map[string]kinesistest.Action{
+	for name, action := range testsize.Some(1, map[string]kinesistest.Action{
 		"is denied": kinesistest.Fail("AccessDeniedException", "no"),
 		"fails":     kinesistest.Fail("InternalFailureException", "boom"),
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -95,10 +96,8 @@ func (r *rates) check(t *testing.T) {
 // limits of the service, and all shards are read soon.
 func TestP06HundredWorkersStartTogether(t *testing.T) {
 	t.Parallel()
-	shards, workers := 100, 100
-	if testing.Short() { // under the race detector
-		shards, workers = 25, 25
-	}
+	workers := testsize.Pick(10, 50, 100)
+	shards := workers
 	for _, mode := range []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()

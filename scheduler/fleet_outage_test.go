@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -144,7 +145,7 @@ func TestL05KilledWorkerDelaysItsOwnShardsOnly(t *testing.T) {
 func TestL01QuietFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const hours = 2
+		tens := testsize.Pick(2, 6, 12) // of minutes
 		r := newRig(t, oneStream(20))
 		log := r.capture()
 		var workers []*worker
@@ -158,7 +159,7 @@ func TestL01QuietFleet(t *testing.T) {
 			owners[l.Key] = l.Owner
 		}
 		warnings, taken := log.count("level=WARN")+log.count("level=ERROR"), log.count("lease taken")
-		for range hours * 6 {
+		for range tens {
 			r.put(keys(5)...)
 			time.Sleep(10 * time.Minute)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -216,7 +217,7 @@ func TestIdleIsHealthy(t *testing.T) {
 		r := newRig(t, oneStream(3))
 		w := r.worker("a", mode).start()
 		time.Sleep(time.Second)
-		for range 60 {
+		for range testsize.Pick(10, 20, 60) {
 			time.Sleep(time.Minute)
 			require.NoError(t, w.Healthy())
 		}

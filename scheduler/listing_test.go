@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -18,11 +19,11 @@ import (
 // a new one each time. A listing comes to an end, is not tried again without a pause, and Healthy tells.
 func TestEndlessPages(t *testing.T) {
 	t.Parallel()
-	for name, page := range map[string]func(n int64) (token string, shard int64){
+	for name, page := range testsize.Some(1, map[string]func(n int64) (token string, shard int64){
 		"one token":       func(int64) (string, int64) { return "again", 0 },
 		"always another":  func(n int64) (string, int64) { return fmt.Sprint(n), 0 },
 		"and a new shard": func(n int64) (string, int64) { return fmt.Sprint(n), n },
-	} {
+	}) {
 		for _, start := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, start=%t", name, start), func(t *testing.T) {
 				t.Parallel()

@@ -25,6 +25,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/shardsync"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -432,7 +433,7 @@ func comingAndGoing(t *testing.T, seed uint64) {
 		}).start()
 	}
 	live := []*worker{start(), start()}
-	for range 25 {
+	for range testsize.Pick(8, 25, 25) {
 		switch n := rnd.IntN(10); {
 		case n < 5: // each stream is there, or not
 			var now []string
@@ -482,7 +483,7 @@ func TestR01FleetOfComingAndGoingStreams(t *testing.T) {
 	if first == 0 {
 		first = rand.Uint64N(1 << 32)
 	}
-	for i := range uint64(*seeds+1) / 2 {
+	for i := range testsize.Pick(uint64(*seeds+3)/4, uint64(*seeds+3)/4, uint64(*seeds+1)/2) {
 		t.Run(fmt.Sprintf("seed %d", first+i), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { comingAndGoing(t, first+i) })
@@ -496,7 +497,7 @@ func TestHundredStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var names []string
-		for i := range 100 {
+		for i := range testsize.Pick(15, 40, 100) {
 			names = append(names, fmt.Sprintf("stream-%03d", i))
 		}
 		r := newRig(t, someStreams(1, names...))
@@ -508,8 +509,8 @@ func TestHundredStreams(t *testing.T) {
 			scans[w.name] = w.counts("list")
 			w.start()
 		}
-		r.eventually(2*time.Minute, "all are read", func() bool { return r.owned() == 100 })
-		t.Logf("100 streams are read after %s", time.Since(begun))
+		r.eventually(2*time.Minute, "all are read", func() bool { return r.owned() == len(names) })
+		t.Logf("%d streams are read after %s", len(names), time.Since(begun))
 		time.Sleep(2 * time.Minute) // until every worker has opened every stream
 		for _, n := range scans {
 			n.Store(0)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -175,7 +176,8 @@ func TestR12InconsistentListShards(t *testing.T) {
 func TestR15Doubling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(64))
+		first := testsize.Pick(8, 32, 64)
+		r := newRig(t, oneStream(first))
 		seen := &rates{}
 		seen.watch(r.srv)
 		slow := func(w *worker) *worker {
@@ -196,9 +198,9 @@ func TestR15Doubling(t *testing.T) {
 			}
 			r.produce(2, time.Second, ks)
 		}
-		require.Len(t, r.open(), 256)
+		require.Len(t, r.open(), 4*first)
 		r.finished(5 * time.Minute)
-		r.eventually(time.Minute, "all 256 are read", func() bool { return r.owned() == 256 })
+		r.eventually(time.Minute, "all are read", func() bool { return r.owned() == 4*first })
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
 		r.audit.check(0)
@@ -358,7 +360,7 @@ func TestR23NoFalseHoles(t *testing.T) {
 		b := r.worker("b", mode, audited).start()
 		rng := rand.New(rand.NewPCG(23, 1))
 		ks := keys(20)
-		for range 12 {
+		for range testsize.Pick(5, 8, 12) {
 			r.put(ks...)
 			switch open := r.open(); {
 			case len(open) < 3 || rng.IntN(2) == 0:

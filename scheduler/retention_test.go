@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -43,7 +44,7 @@ func calm(c *scheduler.Config) {
 func TestRetentionOvertakesARunningShard(t *testing.T) {
 	t.Parallel()
 	const told = "left the retention period before it was read on from"
-	for name, test := range map[string]struct {
+	for name, test := range testsize.Some(1, map[string]struct {
 		blocked time.Duration
 		keep    int32 // hours, from the fifth hour on
 		loses   bool
@@ -51,7 +52,7 @@ func TestRetentionOvertakesARunningShard(t *testing.T) {
 		"for longer than records are kept": {30 * time.Hour, 0, true},
 		"for less":                         {23 * time.Hour, 0, false},
 		"and records are kept for longer":  {30 * time.Hour, 48, false},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode func(*scheduler.Config)) {

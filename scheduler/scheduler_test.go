@@ -1,19 +1,23 @@
 package scheduler_test
 
 import (
+	"hash/crc32"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// modes runs a test once for each way of reading.
+// modes runs a test once for each way of reading. Under -short it takes one of them, by the test's name.
 func modes(t *testing.T, test func(t *testing.T, mode func(*scheduler.Config))) {
 	t.Helper()
-	for _, mode := range []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling} {
+	all := []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling}
+	one := crc32.ChecksumIEEE([]byte(t.Name())) % 2
+	for _, mode := range testsize.Pick(all[one:one+1], all, all) {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -29,11 +30,11 @@ func takesOnly(_ context.Context, call memoryCall, apply func() error) error {
 // the same checkpoint. Health remembers the shard, not the consumer.
 func TestHealthOutlivesALease(t *testing.T) {
 	t.Parallel()
-	for name, do := range map[string]func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error{
+	for name, do := range testsize.Some(1, map[string]func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error{
 		"checkpoints each batch": nil,
 		"checkpoints seldom":     func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error { p.take(in); return nil },
 		"fails":                  func(context.Context, *processor, kcl.ProcessRecordsInput) error { return errors.New("no database") },
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -44,15 +45,15 @@ func TestHealthOutlivesALease(t *testing.T) {
 				r.finished(time.Minute)
 				w.setDo(do)
 				w.store.SetFault(takesOnly)
-				red := 0
-				for range 900 {
+				red, seconds := 0, testsize.Pick(300, 500, 900)
+				for range seconds {
 					r.put("k")
 					time.Sleep(time.Second)
 					if w.Healthy() != nil {
 						red++
 					}
 				}
-				require.Greater(t, red, 900-150, "the lease was lost %d times", log.count(`msg="lease lost"`))
+				require.Greater(t, red, seconds-150, "the lease was lost %d times", log.count(`msg="lease lost"`))
 				require.ErrorContains(t, w.Healthy(), "its work has broken off")
 				require.Positive(t, log.count("shard makes no progress"))
 				require.Less(t, log.count("shard makes no progress"), 10, "once, not with each lease")

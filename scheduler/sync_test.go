@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -51,19 +52,20 @@ func TestR13PagesAndExpiredTokens(t *testing.T) {
 // middle, a page is throttled, and the rows are complete all the same.
 func TestR13TenThousandShards(t *testing.T) {
 	t.Parallel()
-	const shards = 10_000
+	shards := testsize.Pick(1_500, 3_000, 10_000)
 	synctest.Test(t, func(t *testing.T) {
 		cfg := oneStream(shards)
 		r := newRig(t, cfg)
+		second := testsize.Pick[int32](3, 8, 12)
 		var pages atomic.Int32
 		r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
 			if c.Operation != "ListShards" || !strings.Contains(string(c.Body), "NextToken") {
 				return nil
 			}
 			switch pages.Add(1) {
-			case 4:
+			case testsize.Pick[int32](1, 4, 4):
 				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("ExpiredNextTokenException", "token expired")}}
-			case 12:
+			case second:
 				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}}
 			}
 			return nil
@@ -88,7 +90,7 @@ func TestR13TenThousandShards(t *testing.T) {
 		r.eventually(time.Minute, "some are read", func() bool { return r.owned() == 10 })
 		time.Sleep(90 * time.Second) // syncs, audits and clean-ups find nothing to do
 		require.Len(t, r.table(), shards)
-		require.Greater(t, pages.Load(), int32(2*9), "both workers have listed all, and the faults have happened")
+		require.Greater(t, pages.Load(), max(second, int32(2*(shards/1000-1))), "both workers have listed all, and the faults have happened")
 		for _, w := range r.workers {
 			require.NoError(t, w.stop())
 		}

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -12,12 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
 var (
-	kills = flag.Int("kills", 100, "how many workers TestX13 kills; the catalogue asks for 1000 before a release")
-	churn = flag.Duration("churn", 40*time.Minute, "for how long TestX16 changes the size of the fleet; the catalogue asks for 6h before a release")
+	kills = flag.Int("kills", 0, "how many workers TestX13 kills; 0 picks a number; the catalogue asks for 1000 before a release")
+	churn = flag.Duration("churn", 0, "for how long TestX16 changes the size of the fleet; 0 picks a time; the catalogue asks for 6h before a release")
 )
 
 // TestX13Killed: workers die at any moment, again and again. Nothing is lost, and a kill repeats no more than the batches that
@@ -29,7 +31,7 @@ func TestX13Killed(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(13, 13))
 		r := newRig(t, oneStream(shards))
 		ks := keys(perRound)
-		born := 0
+		born, kills := 0, cmp.Or(*kills, testsize.Pick(30, 50, 100))
 		start := func() *worker {
 			born++
 			w := r.worker(fmt.Sprintf("w%d", born), mode)
@@ -43,7 +45,7 @@ func TestX13Killed(t *testing.T) {
 		}
 		live := []*worker{start(), start(), start()}
 		r.produce(10, time.Second, ks)
-		for range *kills {
+		for range kills {
 			at := rnd.IntN(len(live))
 			r.put(ks...)
 			time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
@@ -56,9 +58,9 @@ func TestX13Killed(t *testing.T) {
 			require.NoError(t, w.stop())
 		}
 		// A kill repeats at most the last records of each key: those that were put together.
-		r.audit.check(*kills * perRound)
+		r.audit.check(kills * perRound)
 		require.NotEmpty(t, r.audit.duplicates, "the kills came at the right moments")
-		t.Logf("%d kills, %d records, %d duplicates", *kills, r.audit.count(), len(r.audit.duplicates))
+		t.Logf("%d kills, %d records, %d duplicates", kills, r.audit.count(), len(r.audit.duplicates))
 	})
 }
 
@@ -86,7 +88,8 @@ func (o *owners) look(r *rig) {
 func TestX14RollingDeploy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const workers, shards = 20, 40
+		workers := testsize.Pick(5, 10, 20)
+		shards := 2 * workers
 		r := newRig(t, oneStream(shards))
 		ks := keys(200)
 		var fleet []*worker
@@ -137,7 +140,7 @@ func TestX16AutoscalerChurn(t *testing.T) {
 		const few, many, shards = 3, 30, 12
 		r := newRig(t, oneStream(shards))
 		ks := keys(60)
-		born := 0
+		born, churn := 0, cmp.Or(*churn, testsize.Pick(4*time.Minute, 20*time.Minute, 40*time.Minute))
 		lag := time.Duration(0)
 		start := func() *worker {
 			born++
@@ -152,7 +155,7 @@ func TestX16AutoscalerChurn(t *testing.T) {
 			return w.start()
 		}
 		var fleet []*worker
-		for until := time.Now().Add(*churn); time.Now().Before(until); {
+		for until := time.Now().Add(churn); time.Now().Before(until); {
 			for len(fleet) < many {
 				fleet = append(fleet, start())
 			}

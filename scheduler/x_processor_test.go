@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -101,7 +102,7 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 		require.ErrorContains(t, stall, "process_records has not returned")
 
 		owner := r.row(blocked).Owner
-		r.produce(30, time.Minute, ks)
+		r.produce(testsize.Pick(10, 10, 30), time.Minute, ks)
 		row := r.row(blocked)
 		require.Equal(t, owner, row.Owner, "the lease is kept: another worker would block as well")
 		for _, id := range r.open() {

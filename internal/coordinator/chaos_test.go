@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -44,7 +45,7 @@ func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand
 // The fleet checks all the while that no record is skipped, that no worker reads a shard
 // twice, that no two workers hold one lease, that no accepted checkpoint gets
 // lost, and that none delivers what another one has gone beyond.
-func TestChaos(t *testing.T) { eachSeed(t, ifLong(uint64(20), 5), chaos) }
+func TestChaos(t *testing.T) { eachSeed(t, testsize.Pick[uint64](2, 5, 20), chaos) }
 
 func chaos(t *testing.T, rng *rand.Rand) {
 	f := newFleet(t, 12)

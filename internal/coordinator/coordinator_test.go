@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -54,7 +55,7 @@ func TestL01BalancedFleetIsQuiet(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.reset()
 		f.warned.take()
-		time.Sleep(ifLong(24*time.Hour, time.Hour))
+		time.Sleep(testsize.Pick(10*time.Minute, time.Hour, 24*time.Hour))
 		f.requireBalance("a", "b", "c")
 		require.Zero(t, f.moves())
 		require.Zero(t, f.repeats())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -312,7 +313,7 @@ func TestStaleListings(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.requireBalance("a", "b", "c")
 		f.reset()
-		time.Sleep(time.Hour)
+		time.Sleep(testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour))
 		require.Zero(t, f.moves())
 		c.kill()
 		time.Sleep(failover + 1500*time.Millisecond)

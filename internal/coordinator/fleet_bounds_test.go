@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
 // TestL05FailoverTimes kills one worker of a fleet after the other, at moments
@@ -19,7 +21,7 @@ import (
 func TestL05FailoverTimes(t *testing.T) {
 	t.Parallel()
 	const shards, each = 40, 10
-	seeds := ifLong(4, 2)
+	seeds := testsize.Pick(1, 2, 4)
 	kills := each * seeds
 	var dead, others []time.Duration
 	for seed := range uint64(seeds) {
@@ -89,7 +91,8 @@ func (f *fleet) readers() map[string]string {
 func TestL03ColdStartOfThousandLeases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const shards, workers = 1000, 10
+		const workers = 10
+		shards := testsize.Pick(200, 1000, 1000)
 		f := newFleet(t, shards)
 		f.period = time.Second
 		var ids []string
@@ -123,7 +126,7 @@ func TestL09ClocksThatDisagree(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.requireBalance("a", "b", "c")
 		f.reset()
-		time.Sleep(time.Hour)
+		time.Sleep(testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour))
 		require.Zero(t, f.moves())
 		require.Zero(t, f.repeats())
 		require.Empty(t, f.warned.take())

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -134,7 +135,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("from %v to %v in %d moves", before, load, moves)
 		require.Less(t, f.spread(load), 0.4, "%v: leases without data count a little, too", load)
 		require.LessOrEqual(t, moves, 10)
-		time.Sleep(ifLong(6*time.Hour, 20*time.Minute))
+		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1, "what differs by a fifth may be found to differ by more")
 
@@ -148,7 +149,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("with d: %v in %d moves", load, moves)
 		require.Len(t, load, 4)
 		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100, "no worker has more than its heaviest shard and a little")
-		time.Sleep(ifLong(6*time.Hour, 20*time.Minute))
+		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1)
 		require.Empty(t, f.log.take())
@@ -200,7 +201,7 @@ func TestL02LoadThatWanders(t *testing.T) {
 			f.start(id)
 		}
 		total := 0
-		for hour := range ifLong(6, 2) {
+		for hour := range testsize.Pick(1, 2, 6) {
 			time.Sleep(58 * time.Minute)
 			load, moves := f.loads()
 			total += moves
@@ -225,8 +226,8 @@ func TestL02LoadThatShifts(t *testing.T) {
 		within      time.Duration
 		spread      float64 // from 1.33
 	}{
-		{"steady", 1, 20 * time.Minute, ifLong(2*time.Hour, 10*time.Minute), 0, 15 * time.Minute, 0.5},
-		{"in bursts", 30, time.Hour, ifLong(12*time.Hour, time.Hour), ifLong(12, 4), 30 * time.Minute, 0.95},
+		{"steady", 1, 20 * time.Minute, testsize.Pick(10*time.Minute, 10*time.Minute, 2*time.Hour), 0, 15 * time.Minute, 0.5},
+		{"in bursts", 30, time.Hour, testsize.Pick(time.Hour, time.Hour, 12*time.Hour), testsize.Pick(4, 4, 12), 30 * time.Minute, 0.95},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -297,7 +298,7 @@ func TestL02LoadThatShifts(t *testing.T) {
 func TestLeaderEvensOutWhatLasts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		usual := make([]atomic.Int64, ifLong(12, 6))
+		usual := make([]atomic.Int64, testsize.Pick(6, 6, 12))
 		f := newByThroughput(t, 0, func(i int) int {
 			if rand.IntN(30) == 0 {
 				return 30 * int(usual[i].Load())
@@ -314,7 +315,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 		}
 		time.Sleep(8 * time.Minute)
 		_, first := f.loads()
-		time.Sleep(ifLong(time.Hour, 8*time.Minute))
+		time.Sleep(testsize.Pick(8*time.Minute, 8*time.Minute, time.Hour))
 		_, moves := f.loads()
 		require.LessOrEqual(t, moves, 2)
 
@@ -326,7 +327,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 				usual[i].Store(1000 << 10)
 			}
 		}
-		time.Sleep(ifLong(20*time.Minute, 12*time.Minute))
+		time.Sleep(testsize.Pick(12*time.Minute, 12*time.Minute, 20*time.Minute))
 		_, after := f.loads()
 		left := 0
 		for key, row := range fleet.rows() {

@@ -2,7 +2,6 @@ package coordinator_test
 
 import (
 	"context"
-	"flag"
 	"slices"
 	"strings"
 	"sync"
@@ -98,15 +97,4 @@ func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-var long = flag.Bool("long", false, "run the longest histories at full length, such as a day of a quiet fleet")
-
-// ifLong returns full in a run with -long, and usual otherwise: hours of virtual time
-// take minutes of real time on a machine that is busy.
-func ifLong[T any](full, usual T) T {
-	if *long {
-		return full
-	}
-	return usual
 }

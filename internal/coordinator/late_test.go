@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -20,7 +21,7 @@ import (
 // land late, or are lost, or are not answered, and whose listings are old when
 // they come. The fleet checks that no two workers hold one lease, that no accepted
 // checkpoint gets lost and that every record is processed.
-func TestLateLandings(t *testing.T) { eachSeed(t, ifLong(uint64(3000), 60), lateLandings) }
+func TestLateLandings(t *testing.T) { eachSeed(t, testsize.Pick[uint64](15, 60, 3000), lateLandings) }
 
 func lateLandings(t *testing.T, rng *rand.Rand) {
 	f := newFleet(t, 2)

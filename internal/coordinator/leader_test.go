@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -169,7 +170,7 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 // and nobody's leases are taken by whoever comes back first.
 func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 	t.Parallel()
-	for _, outage := range []time.Duration{5 * time.Second, time.Hour} {
+	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour)} {
 		t.Run(outage.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -339,7 +340,7 @@ func TestCostOfKCL3(t *testing.T) {
 // flip, and calls fail. The fleet checks all the while what no worker may do.
 func TestChaosOfKCL3(t *testing.T) {
 	t.Parallel()
-	eachSeed(t, ifLong(uint64(8), 2), chaosOfKCL3)
+	eachSeed(t, testsize.Pick[uint64](1, 2, 8), chaosOfKCL3)
 }
 
 func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
@@ -421,7 +422,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 // a scan; from the first look on the lock was seen.
 func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for seed := range ifLong(uint64(4), 1) {
+	for seed := range testsize.Pick[uint64](1, 1, 4) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			f := newKCL3Fleet(t, 8)
@@ -430,7 +431,7 @@ func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 				f.start(id)
 			}
 			time.Sleep(20 * time.Second)
-			for i := range ifLong(25, 8) {
+			for i := range testsize.Pick(4, 8, 25) {
 				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Second))))
 				leader := f.leader()
 				f.kill(f.workers[leader])

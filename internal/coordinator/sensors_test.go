@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -38,7 +39,7 @@ func (f *kcl3Fleet) stats(id string) leases.WorkerMetrics {
 func TestLeaderWithoutASensorHeedsTheCPUOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 18)
+		f := newKCL3Fleet(t, testsize.Pick(12, 18, 18))
 		f.is3x()
 		f.start("go")
 		var busy, idle atomic.Int64

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
 // A worker that joins gets its share on a table that takes its time for each write:
@@ -43,7 +44,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 // MaxLeasesForWorker holds although listings do not show what was taken and asked for
 // a moment ago.
 func TestMaxLeasesWithAListThatLags(t *testing.T) {
-	eachSeed(t, ifLong(uint64(100), 25), func(t *testing.T, rng *rand.Rand) {
+	eachSeed(t, testsize.Pick[uint64](8, 25, 100), func(t *testing.T, rng *rand.Rand) {
 		f := newFleet(t, 10+rng.IntN(40))
 		f.store.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
 		roll := newDice(rng)

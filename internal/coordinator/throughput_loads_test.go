@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -150,10 +151,7 @@ func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Dur
 // about.
 func TestThroughputThatVaries(t *testing.T) {
 	t.Parallel()
-	hours := 13
-	if testing.Short() {
-		hours = 3
-	}
+	hours := testsize.Pick(3, 5, 13)
 	const minute = time.Minute
 	same := func(n int, kbps float64) []float64 { return slices.Repeat([]float64{kbps}, n) }
 	for _, tt := range []struct {
@@ -288,10 +286,7 @@ func TestThroughputThatShifts(t *testing.T) {
 // nothing for loads that vary, and evens out what differs for good.
 func TestLeaderLeavesChanceAlone(t *testing.T) {
 	t.Parallel()
-	hours := 8
-	if testing.Short() {
-		hours = 3
-	}
+	hours := testsize.Pick(3, 4, 8)
 	const workers, leases = 5, 50
 	settled, quarter := time.Duration(hours)*time.Hour, 15*time.Minute
 	rng := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }

@@ -51,6 +51,7 @@ var layers = map[string][]string{
 	"internal/shardread":  {".", "internal/awserr", "internal/line"},
 	"internal/awstest":    {".", "metrics", "kinesistest", "internal/dynamotest"},
 	"internal/dynamotest": {},
+	"internal/testsize":   {},
 	// 2: parts
 	"efo":                  {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
 	"polling":              {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
@@ -78,7 +79,7 @@ var layers = map[string][]string{
 }
 
 // onlyTests names packages that are for test files alone, in mains and rigs too.
-var onlyTests = []string{"internal/awstest", "leases/leasetest"}
+var onlyTests = []string{"internal/awstest", "internal/testsize", "leases/leasetest"}
 
 // fences says who may import a third-party module; the longest matching prefix decides, and one
 // without an entry may be imported by nobody.

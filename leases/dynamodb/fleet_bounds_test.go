@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -24,10 +25,7 @@ func TestL03ColdStartOverDynamoDB(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const workers = 10
-		shards := 1000
-		if testing.Short() { // under the race detector
-			shards = 200
-		}
+		shards := testsize.Pick(50, 300, 1000)
 		srv := dynamotest.Start(dynamotest.Config{Lag: 500 * time.Millisecond})
 		t.Cleanup(srv.Close)
 		srv.Inject(dynamotest.Fault{Do: []dynamotest.Action{dynamotest.Delay(8 * time.Millisecond)}})
@@ -153,11 +151,11 @@ func TestL04FrozenWorkerOverDynamoDB(t *testing.T) {
 // three hours, in which nothing is processed, and gives it back.
 func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 	t.Parallel()
-	for name, outage := range map[string]dynamotest.Action{
+	for name, outage := range testsize.Some(1, map[string]dynamotest.Action{
 		"answers with errors": dynamotest.Fail("InternalServerError", "Internal server error"),
 		"cuts connections":    dynamotest.LoseRequest(),
 		"says nothing":        dynamotest.Silence(),
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -172,11 +170,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				restore := srv.Inject(dynamotest.Fault{When: func(c dynamotest.Call) bool { return c.Client != "client" }, Do: []dynamotest.Action{outage}})
 				time.Sleep(15 * time.Second)
 				before := w.look(f)
-				outageTime := 3 * time.Hour
-				if testing.Short() { // under the race detector
-					outageTime = 20 * time.Minute
-				}
-				time.Sleep(outageTime)
+				time.Sleep(testsize.Pick(10*time.Minute, time.Hour, 3*time.Hour))
 				require.Equal(t, before, w.look(f), "nobody could write")
 				calls := srv.AllCalls()["Scan"]
 				restore()

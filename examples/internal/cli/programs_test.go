@@ -23,6 +23,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -99,7 +100,7 @@ func (p *program) terminate(t *testing.T, signal os.Signal) {
 
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	for name, keys := range map[string]bool{"efo": true, "polling": false, "multistream": true} {
+	for name, keys := range testsize.Some(1, map[string]bool{"efo": true, "polling": false, "multistream": true}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := kinesistest.New(t, kinesistest.Config{
