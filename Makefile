@@ -15,7 +15,7 @@ SERVERS  := integration/servers.sh
 PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test long race lint fuzz bench integration check
+.PHONY: help demo quick test long race lint fuzz bench integration check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,13 +23,20 @@ help: ## list the targets
 demo: ## watch a fleet read a stream through a reshard and a killed worker (about a minute)
 	$(GO) run ./examples/quickstart
 
+# Tests that are longer than two seconds have a quick form: see internal/testsize.
+quick: ## run the quick form of every test, for the inner loop
+	$(GO) test -short $(PACKAGES)
+
 test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
 
-long: ## run the longest histories of the coordinator at full length: days of virtual time, 3,000 seeds with late writes
-	$(GO) test -timeout 60m ./internal/coordinator -long
+# The packages whose tests have a full size, with the flag -long.
+LONG_PACKAGES := ./efo ./internal/coordinator ./leases/dynamodb ./scheduler
 
-race: ## run the tests, the longest ones shortened, under the race detector (needs a C compiler)
+long: ## run the largest fleets and the longest histories at full size: days of virtual time, 3,000 seeds with late writes
+	$(GO) test -timeout 60m $(LONG_PACKAGES) -long
+
+race: ## run the quick form of every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 40m $(PACKAGES)
 
 lint: ## gofumpt, go vet, golangci-lint, go mod tidy
