@@ -7,27 +7,33 @@ import (
 	"time"
 )
 
-// backend is the account that the server shows: everything that outlives a request. One mutex guards it; it is held for a few lines of
-// memory work and never across I/O, a channel or a timer.
-type backend struct {
+// account is the AWS account that the server shows, with its streams. It finds them and knows the
+// limits. One mutex guards it. The mutex is held for a few lines of memory work, and never across
+// I/O, a channel or a timer.
+type account struct {
 	cfg Config
 
-	mu      sync.Mutex // guards the fields below, and what they point to
-	streams map[string]*stream
-	calls   map[string]int
-	rates   map[string]*bucket
-	epochs  map[string]int64 // last creation second by ARN, so that a name that is used again gets a new one
-	subs    int
-	timers  map[*time.Timer]struct{}
-	closed  bool
-
+	mu         sync.Mutex // guards the fields below, those of backend, and what they point to
+	streams    map[string]*stream
+	rates      map[string]*bucket
 	commitment commitment
+}
+
+// backend runs the operations on the account. It holds everything that outlives a request.
+type backend struct {
+	account
+
+	calls  map[string]int
+	epochs map[string]int64 // last creation second by ARN, so that a name that is used again gets a new one
+	subs   int
+	timers map[*time.Timer]struct{}
+	closed bool
 }
 
 func newBackend(cfg Config) *backend {
 	b := &backend{
-		cfg: cfg.withDefaults(), streams: map[string]*stream{}, calls: map[string]int{}, rates: map[string]*bucket{},
-		epochs: map[string]int64{}, timers: map[*time.Timer]struct{}{},
+		account: account{cfg: cfg.withDefaults(), streams: map[string]*stream{}, rates: map[string]*bucket{}},
+		calls:   map[string]int{}, epochs: map[string]int64{}, timers: map[*time.Timer]struct{}{},
 	}
 	now := time.Now()
 	for _, sc := range b.cfg.Streams {
@@ -62,13 +68,22 @@ func (b *backend) close() {
 	clear(b.timers)
 }
 
-// newStream adds a stream in state CREATING with equal shards.
+// newStream adds a stream in state CREATING. Its shards have equal hash ranges.
 func (b *backend) newStream(now time.Time, name string, shards int) *stream {
 	arn := fmt.Sprintf("arn:aws:kinesis:%s:%s:stream/%s", b.cfg.Region, b.cfg.AccountID, name)
 	st := &stream{
-		name: name, arn: arn, created: b.creation(arn, now), status: statusCreating, mode: modeProvisioned, distribution: distributionUser,
-		retention: DefaultRetention, maxRecordKiB: minRecordKiB, encryption: encryptionNone,
-		tags: map[string]string{}, consumers: map[string]*consumer{}, gone: make(chan struct{}),
+		name:         name,
+		arn:          arn,
+		created:      b.creation(arn, now),
+		status:       statusCreating,
+		mode:         modeProvisioned,
+		distribution: distributionUser,
+		retention:    DefaultRetention,
+		maxRecordKiB: minRecordKiB,
+		encryption:   encryptionNone,
+		tags:         map[string]string{},
+		consumers:    map[string]*consumer{},
+		gone:         make(chan struct{}),
 	}
 	for _, r := range evenRanges(shards) {
 		st.addShardLocked(now, r)
@@ -77,7 +92,8 @@ func (b *backend) newStream(now time.Time, name string, shards int) *stream {
 	return st
 }
 
-// creation is now in whole seconds, but always later than the last creation of the same ARN.
+// creation is the creation time of a stream: now in whole seconds, but later than any former stream
+// of the same ARN.
 func (b *backend) creation(arn string, now time.Time) time.Time {
 	s := seconds(now)
 	if last, ok := b.epochs[arn]; ok {
@@ -87,7 +103,8 @@ func (b *backend) creation(arn string, now time.Time) time.Time {
 	return time.Unix(s, 0).UTC()
 }
 
-// after runs f with the mutex held once StateDelay has passed; at once when the delay is negative.
+// afterLocked runs f with the mutex held once StateDelay has passed, and at once if the delay is
+// negative.
 func (b *backend) afterLocked(f func(now time.Time)) {
 	if b.cfg.StateDelay < 0 {
 		f(time.Now())
@@ -105,7 +122,7 @@ func (b *backend) afterLocked(f func(now time.Time)) {
 	b.timers[t] = struct{}{}
 }
 
-// updateLocked makes the stream UPDATING for a while and then does f.
+// updateLocked makes the stream UPDATING for StateDelay and then calls f.
 func (b *backend) updateLocked(st *stream, f func(now time.Time)) {
 	st.status = statusUpdating
 	b.afterLocked(func(now time.Time) {
@@ -117,13 +134,13 @@ func (b *backend) updateLocked(st *stream, f func(now time.Time)) {
 	})
 }
 
-// streamRef is how every operation on a stream names it.
+// streamRef is how requests name a stream.
 type streamRef struct {
 	StreamName string `json:"StreamName"`
 	StreamARN  string `json:"StreamARN"`
 }
 
-// name is the stream that is meant, whether it exists or not.
+// name is the name of the stream, which need not exist.
 func (r streamRef) name() string {
 	if r.StreamName != "" {
 		return r.StreamName
@@ -135,7 +152,7 @@ func (r streamRef) name() string {
 func (r streamRef) resource() resource { return resource{stream: r.name(), streamARN: r.StreamARN} }
 
 // findLocked returns the stream that a request names by name, ARN or both.
-func (b *backend) findLocked(r streamRef) (*stream, error) {
+func (a *account) findLocked(r streamRef) (*stream, error) {
 	if r.StreamName == "" && r.StreamARN == "" {
 		return nil, invalid("Either StreamName or StreamARN must be provided.")
 	}
@@ -145,57 +162,62 @@ func (b *backend) findLocked(r streamRef) (*stream, error) {
 	if r.StreamARN != "" {
 		arn, ok := parseARN(r.StreamARN)
 		if !ok || arn.consumer != "" {
-			return nil, constraint(r.StreamARN, "streamARN", "Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+")
+			return nil, constraint(r.StreamARN, "streamARN", "Member must satisfy regular expression pattern: "+
+				"arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+")
 		}
 		if r.StreamName != "" && arn.stream != r.StreamName {
 			return nil, invalid("StreamARN %s does not belong to the stream with StreamName %s.", r.StreamARN, r.StreamName)
 		}
-		if arn.account != b.cfg.AccountID || arn.region != b.cfg.Region {
+		if arn.account != a.cfg.AccountID || arn.region != a.cfg.Region {
 			return nil, errf(codeResourceNotFound, "Stream %s under account %s not found.", arn.stream, arn.account)
 		}
 	}
-	st, ok := b.streams[r.name()]
+	st, ok := a.streams[r.name()]
 	if !ok {
-		return nil, b.noStream(r.name())
+		return nil, a.noStream(r.name())
 	}
 	st.expireLocked(time.Now())
 	return st, nil
 }
 
-// findUsableLocked is findLocked for operations on data, for which a stream that is CREATING or DELETING does not exist.
-func (b *backend) findUsableLocked(r streamRef) (*stream, error) {
-	st, err := b.findLocked(r)
+// findUsableLocked is findLocked for operations on data. For them a stream that is CREATING or
+// DELETING does not exist.
+func (a *account) findUsableLocked(r streamRef) (*stream, error) {
+	st, err := a.findLocked(r)
 	if err != nil {
 		return nil, err
 	}
 	if !st.usable() {
-		return nil, b.noStream(st.name)
+		return nil, a.noStream(st.name)
 	}
 	return st, nil
 }
 
-// findActiveLocked is findLocked for changes, which need a stream that is ACTIVE.
-func (b *backend) findActiveLocked(r streamRef) (*stream, error) {
-	st, err := b.findLocked(r)
+// findActiveLocked is findLocked for operations that change a stream. For them the stream must be
+// ACTIVE.
+func (a *account) findActiveLocked(r streamRef) (*stream, error) {
+	st, err := a.findLocked(r)
 	if err != nil {
 		return nil, err
 	}
 	if st.status != statusActive {
-		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name, b.cfg.AccountID, st.status)
+		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name,
+			a.cfg.AccountID, st.status)
 	}
 	return st, nil
 }
 
-func (b *backend) noStream(name string) *apiError {
-	return errf(codeResourceNotFound, "Stream %s under account %s not found.", name, b.cfg.AccountID)
+func (a *account) noStream(name string) *apiError {
+	return errf(codeResourceNotFound, "Stream %s under account %s not found.", name, a.cfg.AccountID)
 }
 
-func (b *backend) noShard(st *stream, id string) *apiError {
-	return errf(codeResourceNotFound, "Could not find shard %s in stream %s under account %s.", id, st.name, b.cfg.AccountID)
+func (a *account) noShard(st *stream, id string) *apiError {
+	return errf(codeResourceNotFound, "Could not find shard %s in stream %s under account %s.", id, st.name,
+		a.cfg.AccountID)
 }
 
-// findShardLocked finds a shard that a request names.
-func (b *backend) findShardLocked(st *stream, id string) (*shard, error) {
+// findShardLocked returns the shard that a request names.
+func (a *account) findShardLocked(st *stream, id string) (*shard, error) {
 	if id == "" {
 		return nil, missing("shardId")
 	}
@@ -204,12 +226,12 @@ func (b *backend) findShardLocked(st *stream, id string) (*shard, error) {
 	}
 	sh, ok := st.shardLocked(id)
 	if !ok {
-		return nil, b.noShard(st, id)
+		return nil, a.noShard(st, id)
 	}
 	return sh, nil
 }
 
-// arnParts is what an ARN of a stream or consumer says.
+// arnParts are the parts of the ARN of a stream or consumer.
 type arnParts struct {
 	region, account, stream string
 	consumer                string // empty for a stream
@@ -243,14 +265,14 @@ func parseARN(text string) (arnParts, bool) {
 }
 
 // rateLocked counts a call against a rate, unless limits are off.
-func (b *backend) rateLocked(now time.Time, key string, perSecond int) bool {
-	if b.cfg.DisableLimits {
+func (a *account) rateLocked(now time.Time, key string, perSecond int) bool {
+	if a.cfg.DisableLimits {
 		return true
 	}
-	r := b.rates[key]
+	r := a.rates[key]
 	if r == nil {
 		r = &bucket{}
-		b.rates[key] = r
+		a.rates[key] = r
 	}
 	return r.take(now, 1, perSecond, perSecond)
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestE29BehavioursAreListed: what the fake promises is a written list, each row with the page that it comes from and a test that
-// exists. Emulators differ from the service, so none of them is the measure.
+// TestE29BehavioursAreListed: what the fake promises is a written list, each row with the page that
+// it comes from and a test that exists. Emulators differ from the service, so none of them is the
+// measure.
 func TestE29BehavioursAreListed(t *testing.T) {
 	t.Parallel()
 	tests := map[string]bool{}

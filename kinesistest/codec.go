@@ -12,15 +12,16 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Two encodings carry the same wire structs: JSON 1.1 (Go, Python, JavaScript clients) and CBOR (Java clients).
+// Two encodings carry the same wire structs: JSON 1.1 (Go, Python, JavaScript clients) and CBOR
+// (Java clients).
 //
 //	                JSON                                 CBOR
 //	blob            base64 text                          byte string
 //	timestamp       number of seconds, with a fraction   tag 1, integer milliseconds
 //	error           {"__type": ..., "message": ...}      the same as a map
 //
-// A wire struct is a plain struct with json tags, which the CBOR library reads too. Blobs are []byte, times are
-// timestamp (or *timestamp where the field may be absent).
+// A wire struct is a plain struct with json tags, which the CBOR library reads too. Blobs are
+// []byte, times are timestamp (or *timestamp where the field may be absent).
 
 // Content types of the two encodings.
 const (
@@ -28,16 +29,17 @@ const (
 	contentTypeCBOR = "application/x-amz-cbor-1.1"
 )
 
-// codec turns bodies of requests and answers, and payloads of events, into wire structs and back.
+// codec decodes bodies of requests into wire structs, and encodes answers and payloads of events.
 type codec interface {
 	contentType() string
-	// decode fills the struct that into points to. Unknown fields are ignored, an empty body is an empty struct. Its
-	// error is a *decodeError, to be answered with SerializationException.
+	// decode fills the struct that into points to. It ignores unknown fields. An empty body is an
+	// empty struct. Its error is a *decodeError, for which the answer is SerializationException.
 	decode(body []byte, into any) error
 	encode(v any) ([]byte, error)
 }
 
-// codecFor returns the codec for the Content-Type of a request; false when the service does not speak it.
+// codecFor returns the codec for the Content-Type of a request; false when the service does not
+// speak it.
 func codecFor(contentType string) (codec, bool) {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -68,7 +70,8 @@ func (jsonCodec) decode(body []byte, into any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	// Every element but the first has a comma before it; those in the partition keys of a full PutRecords are fewer.
+	// Every element except the first follows a comma. A full PutRecords has fewer elements than commas
+	// are allowed.
 	if bytes.Count(body, []byte{','}) > maxElements {
 		return &decodeError{fmt.Errorf("more than %d elements", maxElements)}
 	}
@@ -96,7 +99,8 @@ func (cborCodec) decode(body []byte, into any) error {
 
 func (cborCodec) encode(v any) ([]byte, error) { return cborEncoding.Marshal(v) }
 
-// maxElements bounds what a small body can make us allocate: {} in a list of records takes three bytes and becomes forty.
+// maxElements bounds the memory for a small body. {} in a list of records takes three bytes and
+// becomes forty.
 const maxElements = 1 << 17
 
 var (
@@ -110,18 +114,19 @@ var (
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) // constant options of ours
+		panic(err) // the options are constant
 	}
 	return v
 }
 
-// cborTagEpoch marks a time in CBOR. By the standard it counts seconds; Amazon's clients and services count milliseconds.
+// cborTagEpoch marks a time in CBOR. By the standard it counts seconds; Amazon's clients and
+// services count milliseconds.
 const cborTagEpoch = 1
 
 // timestamp is a time on the wire, to the millisecond.
 type timestamp struct{ time.Time }
 
-// maxMillis bounds the times that are understood: the year 9999.
+// maxMillis bounds the times that are accepted: the year 9999.
 const maxMillis = 253402300799999
 
 // newTimestamp returns t to the millisecond, as the service keeps it.
@@ -135,7 +140,7 @@ func (t timestamp) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(t.UnixMilli())/1000, 'f', 3, 64), nil
 }
 
-// UnmarshalJSON reads a number of seconds; null leaves the time as it is.
+// UnmarshalJSON reads a number of seconds. null leaves the time unchanged.
 func (t *timestamp) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
@@ -160,8 +165,8 @@ func (t timestamp) MarshalCBOR() ([]byte, error) {
 	return cborEncoding.Marshal(cbor.Tag{Number: cborTagEpoch, Content: t.UnixMilli()})
 }
 
-// UnmarshalCBOR reads integer milliseconds, with or without tag 1; null leaves the time as it is. Like the service, it
-// refuses floating point.
+// UnmarshalCBOR reads integer milliseconds, with or without tag 1. null leaves the time unchanged.
+// It refuses floating point, as the service does.
 func (t *timestamp) UnmarshalCBOR(b []byte) error {
 	const null, majorType, tagged = 0xf6, 0xe0, 0xc0
 	if len(b) == 1 && b[0] == null {

@@ -101,7 +101,8 @@ func TestJSONDecodes(t *testing.T) {
 	require.Empty(t, got.Text)
 }
 
-// TestCBORDecodesWhatJavaSends has maps, lists, texts and byte strings of indefinite length and times as Java's SDK writes them.
+// TestCBORDecodesWhatJavaSends has maps, lists, texts and byte strings of indefinite length and
+// times as Java's SDK writes them.
 func TestCBORDecodesWhatJavaSends(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
@@ -145,7 +146,8 @@ func TestCodecsRefuse(t *testing.T) {
 	}
 }
 
-// FuzzCodecs: whatever comes, the decoders answer with an error of theirs or with something that can be sent back.
+// FuzzCodecs: whatever comes, the decoders answer with an error of theirs or with something that
+// can be sent back.
 func FuzzCodecs(f *testing.F) {
 	for _, seed := range []string{
 		`{"Text":"a","Blob":"AP8=","Time":1700000000.123,"List":[{"Tags":{"a":"b"}}]}`, `{"Number":1e2}`, `null`, `{"Time":-0.0005}`,

@@ -8,10 +8,12 @@ import (
 
 // RegisterStreamConsumer, DescribeStreamConsumer, ListStreamConsumers, DeregisterStreamConsumer.
 //
-// A consumer is CREATING for Config.StateDelay, then ACTIVE; deregistering makes it DELETING for as long. Its ARN ends with the epoch
-// second of its creation, and a name that is registered again gets a new one, so that an old ARN is not found. A stream has 20 consumers
-// at most, five of them CREATING (LimitExceededException); a name that exists is ResourceInUseException. A consumer is named by its ARN,
-// or by stream and name. Deregistering ends its subscriptions with ResourceNotFoundException.
+// A consumer is CREATING for Config.StateDelay, then ACTIVE. Deregistering makes it DELETING for as
+// long. Its ARN ends with the epoch second of its creation. A name that is registered again gets a
+// new ARN, and the old one is not found. A stream has at most 20 consumers, at most five of them
+// CREATING (LimitExceededException). A name that exists is ResourceInUseException. A request names
+// a consumer by its ARN, or by stream and name. Deregistering a consumer ends its subscriptions
+// with ResourceNotFoundException.
 
 var consumerOperations = []operation{
 	define("RegisterStreamConsumer", registerStreamConsumer),
@@ -43,7 +45,10 @@ type consumerSummary struct {
 
 func (c *consumer) summaryLocked() consumerSummary {
 	return consumerSummary{
-		ConsumerName: c.name, ConsumerARN: c.arn, ConsumerStatus: c.status, ConsumerCreationTimestamp: newTimestamp(c.created),
+		ConsumerName:              c.name,
+		ConsumerARN:               c.arn,
+		ConsumerStatus:            c.status,
+		ConsumerCreationTimestamp: newTimestamp(c.created),
 	}
 }
 
@@ -66,7 +71,8 @@ func registerStreamConsumer(b *backend, now time.Time, in *registerStreamConsume
 	case in.ConsumerName == "":
 		return nil, missing("consumerName")
 	case !validName.MatchString(in.ConsumerName):
-		return nil, constraint(in.ConsumerName, "consumerName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
+		return nil, constraint(in.ConsumerName, "consumerName", "Member must satisfy regular expression pattern: "+
+			"[a-zA-Z0-9_.-]+")
 	}
 	if err := checkTags(in.Tags, nil); err != nil {
 		return nil, err
@@ -76,7 +82,8 @@ func registerStreamConsumer(b *backend, now time.Time, in *registerStreamConsume
 		return nil, err
 	}
 	if c, ok := st.consumers[in.ConsumerName]; ok {
-		return nil, errf(codeResourceInUse, "Consumer %s under stream %s already exists for account %s. It is in state %s.", c.name, st.name, b.cfg.AccountID, c.status)
+		return nil, errf(codeResourceInUse, "Consumer %s under stream %s already exists for account %s. It is in state %s.",
+			c.name, st.name, b.cfg.AccountID, c.status)
 	}
 	if err := b.roomForConsumerLocked(st); err != nil {
 		return nil, err
@@ -94,8 +101,8 @@ func registerStreamConsumer(b *backend, now time.Time, in *registerStreamConsume
 	return struct{ Consumer consumerSummary }{answer}, nil
 }
 
-func (b *backend) roomForConsumerLocked(st *stream) error {
-	if b.cfg.DisableLimits {
+func (a *account) roomForConsumerLocked(st *stream) error {
+	if a.cfg.DisableLimits {
 		return nil
 	}
 	creating := 0
@@ -105,10 +112,12 @@ func (b *backend) roomForConsumerLocked(st *stream) error {
 		}
 	}
 	if creating >= maxConsumersCreating {
-		return errf(codeLimitExceeded, "You cannot have more than %d consumers in a CREATING status at the same time on stream %s under account %s.", maxConsumersCreating, st.name, b.cfg.AccountID)
+		return errf(codeLimitExceeded, "You cannot have more than %d consumers in a CREATING status at the same time on "+
+			"stream %s under account %s.", maxConsumersCreating, st.name, a.cfg.AccountID)
 	}
 	if len(st.consumers) >= maxConsumers {
-		return errf(codeLimitExceeded, "Stream %s under account %s already has the maximum of %d registered consumers.", st.name, b.cfg.AccountID, maxConsumers)
+		return errf(codeLimitExceeded, "Stream %s under account %s already has the maximum of %d registered consumers.",
+			st.name, a.cfg.AccountID, maxConsumers)
 	}
 	return nil
 }
@@ -124,7 +133,7 @@ func (b *backend) addConsumerLocked(now time.Time, st *stream, name string) *con
 	return c
 }
 
-// consumerRef is how a request names a consumer.
+// consumerRef is how requests name a consumer.
 type consumerRef struct {
 	ConsumerARN  string `json:"ConsumerARN"`
 	ConsumerName string `json:"ConsumerName"`
@@ -138,18 +147,22 @@ func (r consumerRef) resource() resource {
 }
 
 // findConsumerLocked finds a consumer by its ARN, or by stream and name.
-func (b *backend) findConsumerLocked(r consumerRef) (*consumer, error) {
+func (a *account) findConsumerLocked(r consumerRef) (*consumer, error) {
 	name, ref := r.ConsumerName, streamRef{StreamARN: r.StreamARN}
 	if r.ConsumerARN != "" {
 		p, ok := parseARN(r.ConsumerARN)
 		if !ok || p.consumer == "" {
-			return nil, constraint(r.ConsumerARN, "consumerARN",
-				`Member must satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\d{12}:.*stream/[a-zA-Z0-9_.-]+/consumer/[a-zA-Z0-9_.-]+:[0-9]+`)
+			return nil, constraint(
+				r.ConsumerARN,
+				"consumerARN",
+				"Member must satisfy regular expression pattern: "+
+					`^(arn):aws.*:kinesis:.*:\d{12}:.*stream/[a-zA-Z0-9_.-]+/consumer/[a-zA-Z0-9_.-]+:[0-9]+`,
+			)
 		}
 		if (name != "" && name != p.consumer) || (r.StreamARN != "" && !strings.HasPrefix(r.ConsumerARN, r.StreamARN+"/")) {
 			return nil, invalid("ConsumerARN %s does not match the given stream or consumer name.", r.ConsumerARN)
 		}
-		st, ok := b.streams[p.stream]
+		st, ok := a.streams[p.stream]
 		if ok && st.consumers[p.consumer] != nil && st.consumers[p.consumer].arn == r.ConsumerARN {
 			return st.consumers[p.consumer], nil
 		}
@@ -158,13 +171,14 @@ func (b *backend) findConsumerLocked(r consumerRef) (*consumer, error) {
 	if name == "" || r.StreamARN == "" {
 		return nil, invalid("Either ConsumerARN or both StreamARN and ConsumerName must be provided.")
 	}
-	st, err := b.findLocked(ref)
+	st, err := a.findLocked(ref)
 	if err != nil {
 		return nil, err
 	}
 	c, ok := st.consumers[name]
 	if !ok {
-		return nil, errf(codeResourceNotFound, "Consumer %s under stream %s not found for account %s.", name, st.name, b.cfg.AccountID)
+		return nil, errf(codeResourceNotFound, "Consumer %s under stream %s not found for account %s.", name, st.name,
+			a.cfg.AccountID)
 	}
 	return c, nil
 }

@@ -30,7 +30,8 @@ func (e env) describeConsumer(in kinesis.DescribeStreamConsumerInput) (*types.Co
 	return out.ConsumerDescription, nil
 }
 
-// TestConsumerLife: CREATING, ACTIVE, DELETING, gone; the ARN ends with the creation time, and a new registration has a new ARN.
+// TestConsumerLife: CREATING, ACTIVE, DELETING, gone; the ARN ends with the creation time, and a
+// new registration has a new ARN.
 func TestConsumerLife(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		c, err := e.register("app")
@@ -153,7 +154,8 @@ func TestListStreamConsumers(t *testing.T) {
 	})
 }
 
-// TestConsumerTags: tags given at the registration are there at once, and need a permission of their own.
+// TestConsumerTags: tags given at the registration are there at once, and need a permission of
+// their own.
 func TestConsumerTags(t *testing.T) {
 	var denied []string
 	cfg := kinesistest.Config{

@@ -1,7 +1,8 @@
-// Package kinesistest is a fake Amazon Kinesis Data Streams on the real wire, for tests of programs that read or write streams with any
-// AWS SDK: JSON 1.1 and CBOR, event streams, HTTP/1.1 and HTTP/2, in memory (also inside a testing/synctest bubble, where five minutes
-// pass in milliseconds) or on a port. It keeps everything in memory and forgets it at the end. [Start] serves anyone, [New] serves a
-// test; command kinesisfake serves other languages.
+// Package kinesistest is a fake Amazon Kinesis Data Streams on the real wire. It is for tests of
+// programs that read or write streams with any AWS SDK. It speaks JSON 1.1 and CBOR, event streams,
+// HTTP/1.1 and HTTP/2. It runs in memory or on a port. In memory it also runs inside a
+// testing/synctest bubble, where five minutes pass in milliseconds. It forgets everything at the
+// end. [Start] serves anyone, [New] serves a test, and command kinesisfake serves other languages.
 //
 //	srv := kinesistest.New(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}})
 //	client := kinesis.New(kinesis.Options{
@@ -10,23 +11,29 @@
 //	})
 //	srv.Put("orders", "key", []byte("data"))
 //
-// It matches no class of the Java KCL; it stands for the service that the KCL talks to. The tests of this module use it throughout.
+// It matches no class of the Java KCL, but the service that the KCL calls. The tests of this module
+// use it everywhere.
 //
-// Time is time.Now, timers and nothing else. A server that is used inside a bubble must be started inside it.
+// It takes the time only from time.Now and timers. A server that is used inside a bubble must be
+// started inside it.
 //
 // # Faults
 //
-// [Server.Inject] makes chosen calls fail, wait or get lost, and breaks subscriptions in every way that a network and a service can;
-// [Server.OnCall] decides call by call; [Server.Freeze] holds back what a frozen process would have sent. [Server.GoAway],
-// [Server.ResetConnections] and, in memory, [Server.Partition] and [Server.Kill] act on connections. [Config.Deny] takes permissions
-// away. [Config.Quirks] make the server differ from AWS as other servers for tests do.
+// [Server.Inject] makes chosen calls fail, wait or get lost. It also breaks subscriptions in every
+// way that a network and a service can. [Server.OnCall] decides call by call. [Server.Freeze] holds
+// back the requests of a frozen process. [Server.GoAway], [Server.ResetConnections] and, in memory,
+// [Server.Partition] and [Server.Kill] act on connections. [Config.Deny] takes permissions away.
+// [Config.Quirks] make the server differ from AWS as other test servers do.
 //
 // # Behaviours
 //
-// Every row is checked by the test it names. Pages: API is the page of the operation in the Kinesis Data Streams API Reference
-// (docs.aws.amazon.com/kinesis/latest/APIReference), quotas is service-sizes-and-limits, large is large-records, routing is
-// kinesis-using-sdk-java-after-resharding, all in the developer guide (docs.aws.amazon.com/streams/latest/dev); model is the service model
-// that the AWS SDKs are made from; seen was observed on the service by others, and inferred is our reading.
+// The test in each row checks it. The third column names the source. API is the page of the
+// operation in the Kinesis Data Streams API Reference
+// (docs.aws.amazon.com/kinesis/latest/APIReference). Three sources are pages of the developer guide
+// (docs.aws.amazon.com/streams/latest/dev): quotas is service-sizes-and-limits, large is
+// large-records, and routing is kinesis-using-sdk-java-after-resharding. model is the service model
+// from which the AWS SDKs are made. seen was observed on the service by others. inferred is our
+// reading.
 //
 //	SubscribeToShard
 //	  up to five minutes, then a clean end                              API       TestSubscribeFiveMinutes
@@ -137,6 +144,7 @@
 //	  Date follows the server's clock                                   inferred  TestHandlerDate
 //	  AccessDenied names the action and the resource                    seen      TestHandlerDeny
 //
-// What it does not have: signatures (any credentials will do), several accounts, channels, metrics, KMS itself, and scaling of on-demand
-// streams by itself. What policies say is kept and not enforced. An error text that is not published is in the words of ours.
+// The fake has no signatures (it accepts any credentials), no other accounts, no channels, no
+// metrics and no KMS. It does not scale on-demand streams by itself. It keeps policies and does not
+// enforce them. If AWS does not publish the text of an error, the text is ours.
 package kinesistest

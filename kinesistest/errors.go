@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// apiError is an error as the service answers it.
+// apiError is an error in an answer of the service.
 type apiError struct {
 	status  int // of the HTTP answer; 0 means 400
 	code    string
@@ -50,13 +50,14 @@ func errf(code, format string, args ...any) *apiError {
 
 func invalid(format string, args ...any) *apiError { return errf(codeInvalidArgument, format, args...) }
 
-// constraint is the message of the service's own request validation.
+// constraint is the message of the service's own validation of requests.
 func constraint(value any, member, rule string) *apiError {
 	shown := "null"
 	if value != nil {
 		shown = fmt.Sprint(value)
 	}
-	return errf(codeValidation, "1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: %s", shown, member, rule)
+	return errf(codeValidation, "1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: %s", shown,
+		member, rule)
 }
 
 func missing(member string) *apiError { return constraint(nil, member, "Member must not be null") }

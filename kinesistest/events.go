@@ -6,8 +6,9 @@ import (
 	"strconv"
 )
 
-// Records in JSON are written by hand, without reflection and into a buffer that is used again: benchmarks of clients read from this
-// server on the same machine. TestRecordsJSON compares the result with that of encoding/json.
+// Records in JSON are written by hand, without reflection, into a buffer that is used again.
+// Benchmarks of clients read from this server on the same machine. TestRecordsJSON compares the
+// result with that of encoding/json.
 
 // eventWriter sends the events of one subscription.
 type eventWriter struct {

@@ -11,68 +11,73 @@ import (
 	"time"
 )
 
-// Call describes one request, for those who choose which requests go wrong. Its fields are not to be changed.
+// Call describes one request, to choose which requests fail. Do not change its fields.
 type Call struct {
 	Operation string // such as SubscribeToShard
-	Stream    string // name of the stream, whichever way the request named it; "" when it named none
-	Shard     string // id of the shard, "" when the request named none
-	Consumer  string // name of the consumer, "" when the request named none
+	Stream    string // name of the stream, if the request named it by name or ARN; else ""
+	Shard     string // id of the shard; "" if the request named none
+	Consumer  string // name of the consumer; "" if the request named none
 
-	// Client is the host that the request came from: the name given to [Server.HTTPClientFrom] ("client" for
-	// [Server.HTTPClient]) on an in-memory network, the IP address on a TCP port.
+	// Client is the host that the request came from. On an in-memory network it is the argument of
+	// [Server.HTTPClientFrom], and "client" for [Server.HTTPClient]. On a TCP port it is the IP
+	// address.
 	Client string
 
-	RemoteAddr string      // host and port of the connection, the same for all requests that share one
-	Header     http.Header // of the request, User-Agent for one
-	Body       []byte      // of the request, as it came
+	RemoteAddr string      // host and port of the connection, the same for all requests on it
+	Header     http.Header // of the request, such as User-Agent
+	Body       []byte      // of the request, unchanged
 
 	codec codec           // of the request
 	done  <-chan struct{} // closed when the client has gone or the server closes
-	steps []streamStep    // what shall happen to the subscription
+	steps []streamStep    // what the faults do to the subscription
 }
 
-// Fault makes some calls, or the subscriptions they open, go wrong. The zero value of every selecting field selects all.
+// Fault makes some calls fail, or the subscriptions that they open. The zero value of every
+// selecting field selects all.
 type Fault struct {
-	// Operation, Stream, Shard, Consumer and Client select calls by the fields of the same name in [Call].
+	// Operation, Stream, Shard, Consumer and Client select calls by the fields of the same name in
+	// [Call].
 	Operation string
 	Stream    string
 	Shard     string
 	Consumer  string
 	Client    string
 
-	// When, if set, selects calls that the fields above have selected. It is called from the goroutines of the
-	// server, several at once.
+	// When, if set, selects among the calls that the fields above have selected. Several goroutines of
+	// the server call it at once.
 	When func(*Call) bool
 
-	// Skip is how many of the selected calls pass unharmed before the first that does not. Default: 0.
+	// Skip is how many of the selected calls pass before the first one that fails. Default: 0.
 	Skip int
 
-	// Times is how many calls are harmed after that. Default: 0, all of them until the fault is removed.
+	// Times is how many calls fail after that. Default: 0, all of them until the fault is removed.
 	Times int
 
-	// Do is what happens, all of it. Of several actions that answer a call or break it off, the first holds; so it is
-	// among several faults that select the same call, in the order in which they were injected.
+	// Do says what happens. All actions happen. If several actions answer a call or break it off, the
+	// first one counts. If several faults select the same call, the one that was injected first
+	// counts.
 	Do []Action
 }
 
-// Inject puts a fault in place, for calls that arrive from now on, and returns a function that takes it away again (and
-// does not undo what it has already done).
+// Inject adds a fault for calls that arrive from now on. remove takes it away again, and does not
+// undo its effects.
 func (s *Server) Inject(f Fault) (remove func()) { return s.faults.inject(f) }
 
-// OnCall has fn see every call before it takes effect, after the faults injected before. It may return a fault, of which
-// only Do counts, for that very call, or nil. fn is called from the goroutines of the server, several at once; it is also
-// a way to count and watch calls. The function returned takes fn away again.
+// OnCall calls fn for every call before it takes effect, after the faults injected before. fn may
+// return a fault for that call, of which only Do counts, or nil. It can also count and watch calls.
+// Several goroutines of the server call fn at once. remove takes fn away again.
 func (s *Server) OnCall(fn func(*Call) *Fault) (remove func()) {
 	return s.faults.add(&installed{hook: fn})
 }
 
-// Freeze holds back the calls that match selects, before they take effect, and what their running subscriptions would
-// send, until thaw is called: then all is applied, in no particular order, even when the client has given up meanwhile.
-// That is how a worker looks that is stopped for a while (SIGSTOP, a long garbage collection, a suspended machine) with
-// requests under way. match is called from the goroutines of the server, several at once. Closing the server ends all.
+// Freeze holds back the calls that match selects, before they take effect, and the events of their
+// subscriptions. When thaw is called, all is applied, in no particular order, even if the client
+// has given up meanwhile. A worker that is stopped for a while with requests under way looks like
+// that: by SIGSTOP, a long garbage collection or a suspended machine. Several goroutines of the
+// server call match at once. Closing the server ends all.
 func (s *Server) Freeze(match func(*Call) bool) (thaw func()) { return s.faults.freeze(match) }
 
-// faults holds what has been injected into a server.
+// faults holds the faults and hooks of a server.
 type faults struct {
 	closed   chan struct{}
 	once     sync.Once
@@ -85,7 +90,7 @@ type faults struct {
 	last    map[string][]byte // last event frame by consumer and shard
 }
 
-// installed is a fault in place, or a hook.
+// installed is a fault or a hook in place.
 type installed struct {
 	fault Fault
 	hook  func(*Call) *Fault
@@ -101,7 +106,7 @@ func newFaults() *faults {
 	return &faults{closed: make(chan struct{}), last: make(map[string][]byte)}
 }
 
-// close releases everything that waits.
+// close releases every call that waits.
 func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
 
 func (f *faults) inject(fault Fault) (remove func()) {
@@ -139,7 +144,8 @@ func (f *faults) freeze(match func(*Call) bool) (thaw func()) {
 	})
 }
 
-// whileFrozen returns when no freeze holds the call back any more; false when the server closes first.
+// whileFrozen returns true when no freeze holds the call back any more, and false when the server
+// closes first.
 func (f *faults) whileFrozen(c *Call) bool {
 	for f.frozen.Load() > 0 {
 		f.mu.Lock()
@@ -158,7 +164,7 @@ func (f *faults) whileFrozen(c *Call) bool {
 	return true
 }
 
-// plan is what the actions on one call add up to.
+// plan is the sum of the actions on one call.
 type plan struct {
 	delay       time.Duration
 	delayAnswer time.Duration
@@ -170,12 +176,12 @@ type plan struct {
 	goAway      bool
 	omits       bool // shards of a list: omit, or all when that is empty
 	omit        []string
-	falseEnd    *time.Duration // MillisBehindLatest of an end that is none
+	falseEnd    *time.Duration // MillisBehindLatest of a false end of the shard
 	hidesEnd    bool
 	steps       []streamStep
 }
 
-// fate is how a call ends, other than well.
+// fate says how a call ends, if a fault ends it.
 type fate int
 
 const (
@@ -187,19 +193,19 @@ const (
 	fateSilentAnswer
 )
 
-// verdict says how a handler has to go on with a call:
+// verdict says how a handler goes on with a call:
 //
 //	v := s.faults.call(ctx, c)
-//	if v.before(ctx) != nil { panic(http.ErrAbortHandler) } // waits; an error means that the request is lost
-//	if v.answered(w) { return }                             // or v.err, for answers that are errors of the service
+//	if v.before(ctx) != nil { panic(http.ErrAbortHandler) } // waits; error: the request is lost
+//	if v.answered(w) { return }                             // or v.err, an error of the service
 //	... apply the operation ...
-//	if v.after(ctx) != nil { panic(http.ErrAbortHandler) }  // before the first byte of the answer; an error: it is lost
+//	if v.after(ctx) != nil { panic(http.ErrAbortHandler) }  // waits; error: the answer is lost
 //	... write the answer ...
 //
 // (The panic breaks the connection on HTTP/1.1 and the stream on HTTP/2.)
 type verdict struct {
 	plan
-	err  error // to be answered instead of applying the operation
+	err  error // the answer, in place of applying the operation
 	f    *faults
 	call *Call
 }
@@ -207,7 +213,7 @@ type verdict struct {
 // errLost means that a request or an answer shall not arrive.
 var errLost = errors.New("kinesistest: lost by a fault")
 
-// call decides what happens to a call, by the faults in place when it arrives.
+// call decides about a call, by the faults in place when it arrives.
 func (f *faults) call(ctx context.Context, c *Call) verdict {
 	c.done = ctx.Done()
 	v := verdict{plan: f.plan(c), f: f, call: c}
@@ -218,8 +224,8 @@ func (f *faults) call(ctx context.Context, c *Call) verdict {
 	return v
 }
 
-// before waits as long as the call is held back or delayed. The client going away does not end that: it makes no difference
-// to a request that has arrived.
+// before waits while the call is held back or delayed. It goes on waiting if the client goes away,
+// because a request that has arrived is not affected.
 func (v verdict) before(ctx context.Context) error {
 	if !v.f.whileFrozen(v.call) {
 		return errLost
@@ -237,7 +243,7 @@ func (v verdict) before(ctx context.Context) error {
 	return nil
 }
 
-// answered writes the answer that a fault has laid down, if any.
+// answered writes the answer of a fault, if there is one.
 func (v verdict) answered(w http.ResponseWriter) bool {
 	if v.goAway {
 		w.Header().Set("Connection", "close") // net/http turns it into GOAWAY on HTTP/2
@@ -256,7 +262,7 @@ func (v verdict) answered(w http.ResponseWriter) bool {
 	return true
 }
 
-// after decides what happens to the answer of a call that has taken effect.
+// after decides about the answer of a call that has taken effect.
 func (v verdict) after(ctx context.Context) error {
 	v.f.wait(ctx.Done(), v.delayAnswer)
 	switch v.fate {
@@ -269,7 +275,7 @@ func (v verdict) after(ctx context.Context) error {
 	return nil
 }
 
-// encoding is the codec of the request, JSON when nobody said.
+// encoding is the codec of the request, and JSON if that is not known.
 func (c *Call) encoding() codec {
 	if c.codec == nil {
 		return jsonCodec{}
@@ -301,7 +307,7 @@ func (f *faults) plan(c *Call) plan {
 	return p
 }
 
-// due counts a selected call and reports whether it is one of those to harm.
+// due counts a selected call and tells whether the fault acts on it.
 func (f *faults) due(i *installed) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -321,7 +327,7 @@ func (f *Fault) selects(c *Call) bool {
 
 const forEver = time.Duration(-1)
 
-// wait waits for d, until done is closed or until the server closes; false in the latter cases.
+// wait waits for d and returns true. It returns false if done is closed or the server closes first.
 func (f *faults) wait(done <-chan struct{}, d time.Duration) bool {
 	if d == 0 {
 		return true
@@ -342,7 +348,8 @@ func (f *faults) wait(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// Action is something that a [Fault] does. Functions of this package make them; the zero value does nothing.
+// Action is an effect of a [Fault] on a call. Functions of this package make actions. The zero
+// value does nothing.
 type Action struct {
 	do        func(*plan)
 	remembers bool
@@ -362,15 +369,18 @@ func end(f fate) Action {
 	}}
 }
 
-// Delay has the call wait before it takes effect, which it does even if its client goes away meanwhile. Several add up.
+// Delay makes the call wait before it takes effect, even if its client goes away meanwhile. Several
+// delays add up.
 func Delay(d time.Duration) Action { return Action{do: func(p *plan) { p.delay += d }} }
 
-// DelayAnswer has the call take effect at once and its answer wait (of a subscription: the headers). Several add up.
+// DelayAnswer makes the answer wait; of a subscription, the headers. The call takes effect at once.
+// Several delays add up.
 func DelayAnswer(d time.Duration) Action { return Action{do: func(p *plan) { p.delayAnswer += d }} }
 
-// Fail answers the call with an error of the service instead of applying it. code is its name, such as
-// ProvisionedThroughputExceededException or AccessDeniedException. The status is 400, but 500 for InternalFailure and 503
-// for ServiceUnavailable (with or without Exception after it).
+// Fail answers the call with an error of the service instead of applying it. code is the name of
+// the error, such as ProvisionedThroughputExceededException or AccessDeniedException. The status is
+// 500 for InternalFailure, 503 for ServiceUnavailable (both with or without Exception after the
+// name), and 400 for any other.
 func Fail(code, message string) Action {
 	e := &apiError{status: http.StatusBadRequest, code: code, message: message}
 	switch strings.TrimSuffix(code, "Exception") {
@@ -386,8 +396,8 @@ func Fail(code, message string) Action {
 	}}
 }
 
-// Answer answers the call with a status and a body of your own, sent with the content type of the request, instead of
-// applying it.
+// Answer answers the call with another status and body instead of applying it. The content type is
+// that of the request.
 func Answer(status int, body []byte) Action {
 	return Action{do: func(p *plan) {
 		if p.fate == fateNone {
@@ -396,42 +406,46 @@ func Answer(status int, body []byte) Action {
 	}}
 }
 
-// OmitShards has the answer of a ListShards leave out some shards, by their ids, as that of a service that has not made
-// up its mind; without ids, all. Other calls are not changed.
+// OmitShards makes the answer of a ListShards leave out some shards, by their ids, or all shards if
+// there are no ids. Other calls are not changed.
 func OmitShards(ids ...string) Action {
 	return Action{do: func(p *plan) { p.omits, p.omit = true, append(p.omit, ids...) }}
 }
 
-// FalseEnd has the answer of a GetRecords say that the shard has ended, wherever the iterator stands: it brings no records, no next
-// iterator and no children, and behind as its MillisBehindLatest, none when that is below 0.
+// FalseEnd makes the answer of a GetRecords say that the shard has ended, at any place of the
+// iterator. The answer has no records, no next iterator and no children. Its MillisBehindLatest is
+// behind, and absent if behind is negative.
 func FalseEnd(behind time.Duration) Action {
 	return Action{do: func(p *plan) { p.falseEnd = &behind }}
 }
 
-// HideEnd has the service never say that a closed shard has ended: GetRecords gives a next iterator and names no children, and the last
-// event of a subscription has a continuation besides its children.
+// HideEnd hides the end of a closed shard. GetRecords gives a next iterator and names no children,
+// and the last event of a subscription has a continuation besides its children.
 func HideEnd() Action { return Action{do: func(p *plan) { p.hidesEnd = true }} }
 
 // LoseRequest breaks the connection (on HTTP/2: the stream) before the call takes effect.
 func LoseRequest() Action { return end(fateLoseRequest) }
 
-// LoseAnswer breaks the connection (on HTTP/2: the stream) after the call took effect, before any byte of the answer.
+// LoseAnswer breaks the connection (on HTTP/2: the stream) after the call took effect, before any
+// byte of the answer.
 func LoseAnswer() Action { return end(fateLoseAnswer) }
 
-// Silence never answers the call, which takes no effect, for as long as its client waits.
+// Silence never answers the call while its client waits. The call takes no effect.
 func Silence() Action { return end(fateSilence) }
 
-// SilentAnswer applies the call and never answers it, for as long as its client waits.
+// SilentAnswer applies the call and never answers it while its client waits.
 func SilentAnswer() Action { return end(fateSilentAnswer) }
 
-// SendGoAway sends GOAWAY on the connection of the call with its answer (HTTP/1.1: closes it after that). See [Server.GoAway].
+// SendGoAway sends GOAWAY on the connection of the call with its answer. On HTTP/1.1 it closes the
+// connection after the answer. See [Server.GoAway].
 func SendGoAway() Action { return Action{do: func(p *plan) { p.goAway = true }} }
 
-// HoldSubscription has the service believe, for d after the subscription that the call opens has ended, that it still
-// runs: other calls for that consumer and shard fail with ResourceInUseException.
+// HoldSubscription makes the service believe that the subscription of the call still runs, for d
+// after its end. Other calls for that consumer and shard fail with ResourceInUseException.
 func HoldSubscription(d time.Duration) Action {
 	return Action{do: func(p *plan) { p.hold = max(p.hold, d) }}
 }
 
-// errStreamOver is what a frameWriter returns when a fault has ended the stream: the handler just returns.
+// errStreamOver is what a frameWriter returns when a fault has ended the stream: the handler just
+// returns.
 var errStreamOver = errors.New("kinesistest: a fault ended the stream")

@@ -20,13 +20,14 @@ type At struct {
 	bytes, events int
 }
 
-// AfterBytes is the place after n bytes of the body, anywhere in a frame, initial-response included; 0 is before the first.
+// AfterBytes is the place after n bytes of the body, anywhere in a frame, initial-response
+// included; 0 is before the first.
 func AfterBytes(n int) At { return At{bytes: n, events: -1} }
 
 // AfterEvents is the place right after the n-th event; 0 is after the initial-response.
 func AfterEvents(n int) At { return At{bytes: -1, events: n} }
 
-// streamStep is one thing that happens to a subscription.
+// streamStep is one effect of a fault on a subscription.
 type streamStep struct {
 	kind          stepKind
 	at            At // for steps between events or bytes
@@ -62,43 +63,51 @@ func step(s streamStep) Action {
 	return Action{do: func(p *plan) { p.steps = append(p.steps, s) }, remembers: s.kind == stepRepeatLast}
 }
 
-// EndStream ends the subscription at a place the way a normal one ends; inside a frame, that leaves it truncated.
+// EndStream ends the subscription at a place like a normal end. Inside a frame that leaves the
+// frame truncated.
 func EndStream(at At) Action { return step(streamStep{kind: stepEnd, at: at}) }
 
-// ResetStream breaks the subscription off at a place: RST_STREAM on HTTP/2, a closed connection on HTTP/1.1. Bytes sent
-// just before may be lost with it. For the connection under all streams see [Server.ResetConnections].
+// ResetStream breaks the subscription off at a place: RST_STREAM on HTTP/2, a closed connection on
+// HTTP/1.1. Bytes sent just before may be lost. For the whole connection see
+// [Server.ResetConnections].
 func ResetStream(at At) Action { return step(streamStep{kind: stepReset, at: at}) }
 
-// StallStream sends nothing more from a place on, and keeps the subscription open for as long as its client waits.
+// StallStream sends nothing after a place, and keeps the subscription open while its client waits.
 func StallStream(at At) Action { return step(streamStep{kind: stepStall, at: at}) }
 
-// SendException sends an exception after the n-th event (0: after the initial-response) and ends the subscription. name
-// is its bare name, such as ResourceInUseException or InternalFailureException.
+// SendException sends an exception after the n-th event (0: after the initial-response) and ends
+// the subscription. name is its bare name, such as ResourceInUseException or
+// InternalFailureException.
 func SendException(n int, name, message string) Action {
 	return step(streamStep{kind: stepException, at: AfterEvents(n), name: name, message: message})
 }
 
-// SendError sends a message of type error after the n-th event (0: after the initial-response) and ends the subscription.
+// SendError sends a message of type error after the n-th event (0: after the initial-response) and
+// ends the subscription.
 func SendError(n int, code, message string) Action {
 	return step(streamStep{kind: stepError, at: AfterEvents(n), name: code, message: message})
 }
 
-// SendUnknownEvent sends an event of a type that no client knows after the n-th event (0: after the initial-response).
+// SendUnknownEvent sends an event of a type that no client knows after the n-th event (0: after the
+// initial-response).
 func SendUnknownEvent(n int) Action { return step(streamStep{kind: stepUnknown, at: AfterEvents(n)}) }
 
-// SendFalseEnd sends, after the n-th event (0: after the initial-response), an event that says that the shard has ended, wherever the
-// subscription is: it has no records, a null continuation and no children, and behind as its MillisBehindLatest. Then the subscription ends.
+// SendFalseEnd sends, after the n-th event (0: after the initial-response), an event that says that
+// the shard has ended, at any place of the subscription. The event has no records, a null
+// continuation and no children, and behind as its MillisBehindLatest. Then the subscription ends.
 func SendFalseEnd(n int, behind time.Duration) Action {
 	return step(streamStep{kind: stepFalseEnd, at: AfterEvents(n), delay: behind})
 }
 
-// CorruptEvent flips a bit in the payload of the n-th event (1 is the first), so that its checksum is wrong.
+// CorruptEvent flips a bit in the payload of the n-th event (1 is the first), so that its checksum
+// is wrong.
 func CorruptEvent(n int) Action { return step(streamStep{kind: stepCorrupt, event: n}) }
 
-// TruncateEvent sends half of the n-th event (1 is the first) and ends the subscription as if it were complete.
+// TruncateEvent sends half of the n-th event (1 is the first) and ends the subscription normally.
 func TruncateEvent(n int) Action { return step(streamStep{kind: stepTruncate, event: n}) }
 
-// InflateEvent makes the n-th event (1 is the first) larger by size bytes, in a member of its payload that clients ignore.
+// InflateEvent makes the n-th event (1 is the first) larger by size bytes, in a member of its
+// payload that clients ignore.
 func InflateEvent(n, size int) Action {
 	return step(streamStep{kind: stepInflate, event: n, size: size})
 }
@@ -106,18 +115,21 @@ func InflateEvent(n, size int) Action {
 // DuplicateEvent sends the n-th event (1 is the first) twice.
 func DuplicateEvent(n int) Action { return step(streamStep{kind: stepDuplicate, event: n}) }
 
-// SlowStart has the initial-response, and all that follows, wait. The headers of the answer are sent at once.
+// SlowStart makes the initial-response wait, and the events after it. The headers of the answer are
+// sent at once.
 func SlowStart(d time.Duration) Action { return step(streamStep{kind: stepSlowStart, delay: d}) }
 
-// NoInitialResponse leaves the initial-response out.
+// NoInitialResponse leaves out the initial-response.
 func NoInitialResponse() Action { return step(streamStep{kind: stepNoInitialResponse}) }
 
-// RepeatLastEvent begins the subscription with the last event that the same consumer was sent from the same shard,
-// whatever position was asked for. Inject it before that event is sent: only then is it remembered.
+// RepeatLastEvent begins the subscription with the last event that the same consumer got from the
+// same shard, at any position. Inject it before that event is sent: the server remembers events
+// only from then on.
 func RepeatLastEvent() Action { return step(streamStep{kind: stepRepeatLast}) }
 
-// stream puts the faults that were laid down for the call between a subscription and its writer. The writer returned may
-// wait and may panic with [http.ErrAbortHandler]; when it returns an error the handler returns too.
+// stream returns a writer that applies the faults of the call to a subscription. The writer may
+// wait and may panic with [http.ErrAbortHandler]. After an error of the writer the handler returns
+// too.
 func (f *faults) stream(c *Call, w frameWriter) frameWriter {
 	return &faultyWriter{faults: f, call: c, next: w}
 }
@@ -173,7 +185,7 @@ func (w *faultyWriter) start(frame []byte) error {
 	return nil
 }
 
-// event sends an event and does what is to be done to it and after it.
+// event sends an event with the steps on it and after it.
 func (w *faultyWriter) event(frame []byte) error {
 	n := w.events + 1
 	if s := w.find(stepInflate, n); s != nil {
@@ -211,7 +223,7 @@ func (w *faultyWriter) find(kind stepKind, n int) *streamStep {
 	return nil
 }
 
-// place does what is laid down for the place after the last event.
+// place does the steps at the place after the last event.
 func (w *faultyWriter) place() error {
 	for _, s := range w.call.steps {
 		if s.kind <= stepFalseEnd && s.at.events == w.events {
@@ -247,7 +259,9 @@ func (w *faultyWriter) act(s streamStep) error {
 		return w.send(appendFrame(nil, eventHeaders("EventOfTheFuture", w.call.encoding()), payload))
 	case stepFalseEnd:
 		w := newEventWriter(w.call.encoding(), frameFunc(w.send))
-		if err := w.write(&subscribeToShardEvent{Records: []record{}, MillisBehindLatest: s.delay.Milliseconds()}); err != nil {
+		if err := w.write(
+			&subscribeToShardEvent{Records: []record{}, MillisBehindLatest: s.delay.Milliseconds()},
+		); err != nil {
 			return err
 		}
 		return errStreamOver
@@ -261,7 +275,7 @@ type frameFunc func(frame []byte) error
 
 func (f frameFunc) write(frame []byte) error { return f(frame) }
 
-// send writes bytes, stopping at the first place among them where something is to happen.
+// send writes bytes, and stops at the first place among them that has a step.
 func (w *faultyWriter) send(b []byte) error {
 	for {
 		next := -1

@@ -22,7 +22,8 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// TestCallFaults puts a record under each fault and looks at what the client is told and at whether the record is there.
+// TestCallFaults puts a record under each fault and looks at what the client is told and at whether
+// the record is there.
 func TestCallFaults(t *testing.T) {
 	gaveUp := func(t *testing.T, err error) { require.ErrorIs(t, err, context.DeadlineExceeded) }
 	broken := func(t *testing.T, err error) {
@@ -198,7 +199,8 @@ func TestFirstFaultHolds(t *testing.T) {
 	})
 }
 
-// TestFreeze: a frozen worker's requests take effect when it thaws, though it has given up, and its subscription stands still meanwhile.
+// TestFreeze: a frozen worker's requests take effect when it thaws, though it has given up, and its
+// subscription stands still meanwhile.
 func TestFreeze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, consumer := start(t, kinesistest.Config{}, 1, 1)
@@ -284,7 +286,8 @@ func consume(ctx context.Context, client *kinesis.Client, consumer string) outco
 
 var errSilent = errors.New("silent")
 
-// TestStreamFaults subscribes under each fault to a shard whose five records come in five events, over both versions of HTTP.
+// TestStreamFaults subscribes under each fault to a shard whose five records come in five events,
+// over both versions of HTTP.
 func TestStreamFaults(t *testing.T) {
 	all := []string{"0", "1", "2", "3", "4"}
 	after := kinesistest.AfterEvents

@@ -43,8 +43,8 @@ const (
 // header is one header of a frame.
 type header struct{ name, value string }
 
-// appendFrame appends one frame to dst and returns the extended slice. It panics when a name is longer than 255 bytes or
-// a value longer than 65535, which only a bug of ours can bring about.
+// appendFrame appends one frame to dst and returns the extended slice. It panics if a name has more
+// than 255 bytes or a value more than 65535, which only a bug of this package can cause.
 func appendFrame(dst []byte, headers []header, payload []byte) []byte {
 	start := len(dst)
 	headersLen := 0
@@ -87,7 +87,8 @@ func eventHeaders(eventType string, c codec) []header {
 	}
 }
 
-// exceptionFrame is an exception inside a stream; name is its bare name, such as ResourceInUseException.
+// exceptionFrame is an exception inside a stream; name is its bare name, such as
+// ResourceInUseException.
 func exceptionFrame(name, message string, c codec) []byte {
 	payload, err := c.encode(struct {
 		Message string `json:"message"`
@@ -130,8 +131,8 @@ func (f frame) value(name string) string {
 	return ""
 }
 
-// decodeFrame decodes the first frame of b and returns what follows it. It checks lengths and both checksums, accepts
-// only string headers, and returns errFrameShort when b ends inside the frame.
+// decodeFrame decodes the first frame of b and returns what follows it. It checks lengths and both
+// checksums, accepts only string headers, and returns errFrameShort when b ends inside the frame.
 func decodeFrame(b []byte) (f frame, rest []byte, err error) {
 	if len(b) < preludeLen {
 		return frame{}, b, errFrameShort

@@ -36,7 +36,8 @@ func TestFramesAreThoseOfTheService(t *testing.T) {
 	require.Empty(t, f.value(":event-type"))
 }
 
-// TestFramesAgreeWithTheSDK: the SDK reads ours and we read the SDK's, one after another in a buffer.
+// TestFramesAgreeWithTheSDK: the SDK reads ours and we read the SDK's, one after another in a
+// buffer.
 func TestFramesAgreeWithTheSDK(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

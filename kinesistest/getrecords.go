@@ -4,12 +4,14 @@ import (
 	"time"
 )
 
-// GetRecords: up to 10,000 records and 10 MiB from where the iterator points, and the next iterator.
+// GetRecords returns up to 10,000 records and 10 MiB from the place of the iterator, and the next
+// iterator.
 //
-// MillisBehindLatest is the age of the oldest record that is not yet read, 0 at the tip. At the end of a closed shard the answer has no
-// NextShardIterator and names the children. Five calls per second and shard; 2 MiB per second and shard over all readers, so that after an
-// answer of 10 MiB calls fail with ProvisionedThroughputExceededException for the next seconds. A Limit above 10,000 is
-// InvalidArgumentException.
+// MillisBehindLatest is the age of the oldest record that is not yet read, 0 at the tip. At the end
+// of a closed shard the answer has no NextShardIterator and names the children. A shard takes five
+// calls per second and gives 2 MiB per second to all readers together. So after an answer of 10
+// MiB, calls fail with ProvisionedThroughputExceededException for some seconds. A Limit above
+// 10,000 is InvalidArgumentException.
 
 var readOperations = []operation{
 	define("GetShardIterator", getShardIterator),
@@ -35,7 +37,7 @@ type getRecordsOutput struct {
 	ChildShards        []childShard `json:"ChildShards,omitempty"`
 }
 
-// faulty is the answer after the faults that change one.
+// faulty returns the answer with the changes of the faults.
 func (o getRecordsOutput) faulty(token string, v verdict) any {
 	switch {
 	case v.falseEnd != nil && *v.falseEnd < 0:
@@ -70,7 +72,8 @@ func getRecords(b *backend, now time.Time, in *getRecordsInput) (any, error) {
 	if now.Sub(it.issued) > iteratorLife {
 		const layout = "Mon Jan 02 15:04:05 MST 2006"
 		return nil, errf(codeExpiredIterator,
-			"Iterator expired. The iterator was created at time %s while right now it is %s which is further in the future than the tolerated delay of %d milliseconds.",
+			"Iterator expired. The iterator was created at time %s while right now it is %s which is further in the future "+
+				"than the tolerated delay of %d milliseconds.",
 			it.issued.UTC().Format(layout), now.UTC().Format(layout), iteratorLife.Milliseconds())
 	}
 	ref := streamRef{StreamName: it.stream, StreamARN: in.StreamARN}
@@ -85,7 +88,8 @@ func getRecords(b *backend, now time.Time, in *getRecordsInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !b.cfg.DisableLimits && (!sh.readBytes.admit(now, shardReadBytes, shardReadBytes) || !sh.getRecords.take(now, 1, 5, 5)) {
+	if !b.cfg.DisableLimits &&
+		(!sh.readBytes.admit(now, shardReadBytes, shardReadBytes) || !sh.getRecords.take(now, 1, 5, 5)) {
 		return nil, b.shardThrottled(sh)
 	}
 	if in.DryRun {

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// The request protocol: POST /, X-Amz-Target: Kinesis_20131202.OPERATION, one JSON or CBOR map in and one out. A failure is a map with
-// __type and message and a status of 400 (500 for the service's own). Every answer carries a request id and the server's Date, by which
-// clients may set their clocks; here it is taken from time.Now, so that it follows virtual time.
+// The request protocol is POST /, X-Amz-Target: Kinesis_20131202.OPERATION, with one JSON or CBOR
+// map in and one out. A failure is a map with __type and message, and a status of 400, or 500 for
+// failures of the service. Every answer has a request id and the server's Date, by which clients
+// may set their clocks. The Date is that of time.Now, so that it follows virtual time.
 const targetPrefix = "Kinesis_20131202."
 
-// resource is what a request is about, as far as it says so itself.
+// resource is the stream, shard or consumer that a request names.
 type resource struct {
 	stream, streamARN, shard, consumer, consumerARN string
 }
@@ -31,9 +32,10 @@ type input interface{ resource() resource }
 type operation struct {
 	name  string
 	input func() input
-	// run does the work with the backend's mutex held. The answer must not share memory that changes later.
+	// run does the work with the backend's mutex held. The answer must not share memory that changes
+	// later.
 	run func(b *backend, now time.Time, in input) (any, error)
-	// stream, when not nil, takes over from run: it writes its own answer.
+	// stream, if set, is called instead of run. It writes its own answer.
 	stream func(s *Server, w http.ResponseWriter, r *http.Request, c codec, in input, v verdict) error
 }
 
@@ -54,7 +56,8 @@ func define[I any, P interface {
 var operations = func() map[string]operation {
 	table := map[string]operation{}
 	for _, group := range [][]operation{
-		streamOperations, settingOperations, tagOperations, toolOperations, shardOperations, reshardOperations, writeOperations, readOperations,
+		streamOperations, settingOperations, tagOperations, toolOperations,
+		shardOperations, reshardOperations, writeOperations, readOperations,
 		consumerOperations,
 		{subscribeOperation},
 	} {
@@ -65,7 +68,7 @@ var operations = func() map[string]operation {
 	return table
 }()
 
-// ServeHTTP answers one request of the Kinesis API. It may be used by itself, below any HTTP server.
+// ServeHTTP answers one request of the Kinesis API. Any HTTP server can call it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := r.Header.Get("X-Amz-Target")
 	if s.cfg.Others != nil && target != "" && !strings.HasPrefix(target, targetPrefix) {
@@ -99,13 +102,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case readErr != nil:
 		var tooLarge *http.MaxBytesError
 		if errors.As(readErr, &tooLarge) {
-			fail(&apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", message: "Request size exceeded the limit"})
+			fail(
+				&apiError{
+					status:  http.StatusRequestEntityTooLarge,
+					code:    "RequestEntityTooLargeException",
+					message: "Request size exceeded the limit",
+				},
+			)
 			return
 		}
 		fail(errf(codeSerialization, "cannot read the request: %s", readErr)) // if the client has not gone away
 		return
 	case !ok, !isTarget, !known:
-		fail(errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", target, r.Header.Get("Content-Type")))
+		fail(
+			errf(codeUnknownOperation, "Unknown operation %.100q with Content-Type %.100q.", target,
+				r.Header.Get("Content-Type")),
+		)
 		return
 	}
 	in := op.input()
@@ -116,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.perform(w, r, started, request{op: op, codec: c, body: body, in: in}, fail)
 }
 
-// perform runs a decoded request under the faults that have been set for it.
+// perform runs a decoded request under the faults that select it.
 func (s *Server) perform(w http.ResponseWriter, r *http.Request, started time.Time, req request, fail func(error)) {
 	op, c := req.op, req.codec
 	s.backend.count(op.name)
@@ -153,7 +165,10 @@ func (s *Server) perform(w http.ResponseWriter, r *http.Request, started time.Ti
 		return
 	}
 	if list, ok := out.(listShardsOutput); ok && v.omits {
-		list.Shards = slices.DeleteFunc(list.Shards, func(sh shardDescription) bool { return len(v.omit) == 0 || slices.Contains(v.omit, sh.ShardID) })
+		list.Shards = slices.DeleteFunc(
+			list.Shards,
+			func(sh shardDescription) bool { return len(v.omit) == 0 || slices.Contains(v.omit, sh.ShardID) },
+		)
 		out = list
 	}
 	if records, ok := out.(getRecordsOutput); ok {
@@ -195,9 +210,10 @@ func answer(w http.ResponseWriter, r *http.Request, started time.Time, c codec, 
 	_, _ = w.Write(body) // the client has gone away: nobody to tell
 }
 
-// settle is called just before the headers of an answer. It dates the answer, and over HTTP/1.1 it lets a millisecond pass since the
-// request came in: the AWS SDK for Go closes the body of its request when the call returns, and a connection whose answer arrives before
-// net/http has looked at that body for the last time is torn down. A real network is never that fast.
+// settle is called just before the headers of an answer. It dates the answer. Over HTTP/1.1 it also
+// lets a millisecond pass since the request came in. The AWS SDK for Go closes the body of its
+// request when the call returns. net/http gives up a connection whose answer arrives before
+// net/http has read that body to its end. A real network is never that fast.
 func settle(w http.ResponseWriter, r *http.Request, started time.Time) {
 	if r.ProtoMajor < 2 {
 		if rest := time.Millisecond - time.Since(started); rest > 0 {
@@ -223,7 +239,7 @@ func requestID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// run does an operation under the mutex, after counting it against the account's and the stream's rates.
+// run does an operation under the mutex, once the rates of account and stream allow it.
 func (b *backend) run(op operation, in input, res resource) (any, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -235,7 +251,7 @@ func (b *backend) run(op operation, in input, res resource) (any, error) {
 }
 
 // throttleLocked applies the control-plane rates.
-func (b *backend) throttleLocked(now time.Time, op, stream string) error {
+func (a *account) throttleLocked(now time.Time, op, stream string) error {
 	rate, ok := callRates[op]
 	if !ok {
 		return nil
@@ -244,24 +260,24 @@ func (b *backend) throttleLocked(now time.Time, op, stream string) error {
 	if rate.scope == perStream {
 		key += "/" + stream
 	}
-	if b.rateLocked(now, key, rate.perSecond) {
+	if a.rateLocked(now, key, rate.perSecond) {
 		return nil
 	}
 	if rate.scope == perAccount {
-		return errf(codeLimitExceeded, "Rate exceeded for account %s.", b.cfg.AccountID)
+		return errf(codeLimitExceeded, "Rate exceeded for account %s.", a.cfg.AccountID)
 	}
-	return errf(codeLimitExceeded, "Rate exceeded for stream %s under account %s.", stream, b.cfg.AccountID)
+	return errf(codeLimitExceeded, "Rate exceeded for stream %s under account %s.", stream, a.cfg.AccountID)
 }
 
-// complete fills in the names that follow from ARNs and the ARNs that follow from names.
-func (b *backend) complete(res resource) resource {
+// complete adds the names in ARNs, and the ARNs of names.
+func (a *account) complete(res resource) resource {
 	if res.consumerARN != "" {
 		if p, ok := parseARN(res.consumerARN); ok {
 			res.stream, res.consumer = p.stream, p.consumer
 		}
 	}
 	if res.stream != "" && res.streamARN == "" {
-		res.streamARN = fmt.Sprintf("arn:aws:kinesis:%s:%s:stream/%s", b.cfg.Region, b.cfg.AccountID, res.stream)
+		res.streamARN = fmt.Sprintf("arn:aws:kinesis:%s:%s:stream/%s", a.cfg.Region, a.cfg.AccountID, res.stream)
 	}
 	return res
 }
@@ -297,7 +313,8 @@ func (b *backend) authorize(op string, res resource) error {
 		return nil
 	}
 	return errf(codeAccessDenied,
-		"User: arn:aws:iam::%s:user/kinesistest is not authorized to perform: kinesis:%s on resource: %s because no identity-based policy allows the kinesis:%s action",
+		"User: arn:aws:iam::%s:user/kinesistest is not authorized to perform: kinesis:%s on resource: %s because no "+
+			"identity-based policy allows the kinesis:%s action",
 		b.cfg.AccountID, op, name, op)
 }
 

@@ -6,17 +6,22 @@ import (
 	"time"
 )
 
-// The methods of this file act on the account directly: at once, without a request, limits, faults or time in between. They are for the
-// part of a test that is not under test: producers, resharding, and looking at the result. Their errors are those of the API.
+// The methods of this file act on the account directly, without a request, limits, faults or
+// delays. They are for parts of a test that are not under test: producers, resharding and results.
+// Their errors are those of the API.
 
-// Put writes a record and returns where it went. data is kept: do not change it afterwards. On a stream with AUTO distribution the
-// partition key is dropped.
+// Put writes a record and returns its shard and sequence number. data is kept: do not change it
+// afterwards. A stream with AUTO distribution drops the partition key.
 func (s *Server) Put(stream, partitionKey string, data []byte) (shardID, sequenceNumber string, err error) {
 	return s.put(stream, putEntry{PartitionKey: &partitionKey, Data: data})
 }
 
-// PutWithHashKey is Put with an explicit hash key, a decimal number below 2^128, which picks the shard.
-func (s *Server) PutWithHashKey(stream, partitionKey, explicitHashKey string, data []byte) (shardID, sequenceNumber string, err error) {
+// PutWithHashKey is Put with an explicit hash key, a decimal number below 2^128, that decides the
+// shard.
+func (s *Server) PutWithHashKey(
+	stream, partitionKey, explicitHashKey string,
+	data []byte,
+) (shardID, sequenceNumber string, err error) {
 	return s.put(stream, putEntry{PartitionKey: &partitionKey, ExplicitHashKey: &explicitHashKey, Data: data})
 }
 
@@ -38,7 +43,8 @@ func (s *Server) put(stream string, e putEntry) (string, string, error) {
 	return sh.id, sh.appendLocked(time.Now(), e.PartitionKey, e.Data).SequenceNumber, nil
 }
 
-// PutToShard writes a record to a shard, whatever its partition key hashes to, and returns its sequence number. data is kept.
+// PutToShard writes a record to a shard, with any partition key, and returns its sequence number.
+// data is kept.
 func (s *Server) PutToShard(streamName, shardID, partitionKey string, data []byte) (sequenceNumber string, err error) {
 	err = s.withShard(streamName, shardID, func(st *stream, sh *shard, now time.Time) error {
 		if !sh.open() {
@@ -84,7 +90,8 @@ func (s *Server) MergeShards(streamName, shardID, adjacentShardID string) (child
 	err = s.withShard(streamName, shardID, func(st *stream, sh *shard, now time.Time) error {
 		other, ok := st.shardLocked(adjacentShardID)
 		if !ok || !sh.open() || !other.open() || !adjacent(sh, other) {
-			return fmt.Errorf("kinesistest: shards %s and %s of stream %s are not two open neighbours", shardID, adjacentShardID, streamName)
+			return fmt.Errorf("kinesistest: shards %s and %s of stream %s are not two open neighbours", shardID, adjacentShardID,
+				streamName)
 		}
 		child = st.mergeLocked(now, sh, other).id
 		return nil
@@ -92,14 +99,20 @@ func (s *Server) MergeShards(streamName, shardID, adjacentShardID string) (child
 	return child, err
 }
 
-// TrimShard forgets the records of a shard before a sequence number, or all of them when it is empty: what the retention period does with
-// time. A closed shard that loses all its records stays listed.
+// TrimShard forgets the records of a shard before a sequence number, or all of them if it is empty.
+// The retention period does the same in time. A closed shard that loses all its records stays
+// listed.
 func (s *Server) TrimShard(streamName, shardID, sequenceNumber string) error {
 	return s.withShard(streamName, shardID, func(_ *stream, sh *shard, now time.Time) error {
 		upTo := sh.next()
 		if sequenceNumber != "" {
 			var err error
-			if upTo, err = s.backend.resolveLocked(now, sh, startingPosition{Type: "AT_SEQUENCE_NUMBER", SequenceNumber: sequenceNumber}, "TrimShard"); err != nil {
+			if upTo, err = s.backend.resolveLocked(
+				now,
+				sh,
+				startingPosition{Type: "AT_SEQUENCE_NUMBER", SequenceNumber: sequenceNumber},
+				"TrimShard",
+			); err != nil {
 				return err
 			}
 		}
@@ -108,7 +121,8 @@ func (s *Server) TrimShard(streamName, shardID, sequenceNumber string) error {
 	})
 }
 
-// ExpireShard removes a closed shard and its records, as the end of its retention period does: it is no longer listed or found.
+// ExpireShard removes a closed shard and its records, as the end of its retention period does. Then
+// the shard is neither listed nor found.
 func (s *Server) ExpireShard(streamName, shardID string) error {
 	return s.withShard(streamName, shardID, func(st *stream, sh *shard, _ time.Time) error {
 		if sh.open() {
@@ -201,7 +215,8 @@ type ShardInfo struct {
 	Records          int    // that are kept
 }
 
-// Shards returns the shards of a stream in order of id, closed ones included, and nil when there is no such stream.
+// Shards returns the shards of a stream in order of id, also closed ones. It returns nil if there
+// is no such stream.
 func (s *Server) Shards(stream string) []ShardInfo {
 	b := s.backend
 	b.mu.Lock()
@@ -213,8 +228,13 @@ func (s *Server) Shards(stream string) []ShardInfo {
 	infos := make([]ShardInfo, 0, len(st.shards))
 	for _, sh := range st.shards {
 		infos = append(infos, ShardInfo{
-			ID: sh.id, ParentID: sh.parent, AdjacentParentID: sh.adjacent, StartingHashKey: sh.hash.start.String(), EndingHashKey: sh.hash.end.String(),
-			Open: sh.open(), Records: len(sh.records),
+			ID:               sh.id,
+			ParentID:         sh.parent,
+			AdjacentParentID: sh.adjacent,
+			StartingHashKey:  sh.hash.start.String(),
+			EndingHashKey:    sh.hash.end.String(),
+			Open:             sh.open(),
+			Records:          len(sh.records),
 		})
 	}
 	return infos
@@ -228,7 +248,8 @@ type Record struct {
 	Arrival        time.Time // by the server's clock
 }
 
-// Records returns the records that a shard keeps, oldest first, and nil when there is no such shard.
+// Records returns the records that a shard keeps, oldest first. It returns nil if there is no such
+// shard.
 func (s *Server) Records(streamName, shardID string) []Record {
 	var records []Record
 	err := s.withShard(streamName, shardID, func(_ *stream, sh *shard, _ time.Time) error {
@@ -248,7 +269,7 @@ func (s *Server) Records(streamName, shardID string) []Record {
 	return records
 }
 
-// StreamARN returns the ARN that a stream of that name has in this account.
+// StreamARN returns the ARN of a stream with that name in this account.
 func (s *Server) StreamARN(stream string) string {
 	cfg := s.backend.cfg
 	return fmt.Sprintf("arn:aws:kinesis:%s:%s:stream/%s", cfg.Region, cfg.AccountID, stream)
@@ -262,7 +283,8 @@ func (s *Server) Subscriptions() int {
 	return b.subs
 }
 
-// Calls returns how many requests for an operation, such as GetRecords, have come in, those that failed included.
+// Calls returns how many requests for an operation, such as GetRecords, have come in, also those
+// that failed.
 func (s *Server) Calls(operation string) int {
 	b := s.backend
 	b.mu.Lock()

@@ -125,8 +125,8 @@ func TestHelpersStreamsAndConsumers(t *testing.T) {
 	})
 }
 
-// BenchmarkServe measures the server's side of reading: bytes of record data per second through an in-memory connection, the client doing
-// nothing but to read.
+// BenchmarkServe measures the server's side of reading: bytes of record data per second through an
+// in-memory connection, the client doing nothing but to read.
 func BenchmarkServe(b *testing.B) {
 	const size, count = 1 << 10, 4 << 10
 	start := func(b *testing.B) (*kinesistest.Server, func(target, body string) *http.Response) {

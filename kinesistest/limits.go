@@ -2,7 +2,8 @@ package kinesistest
 
 import "time"
 
-// The published limits, from "Quotas and limits" of the developer guide and the pages of the operations.
+// The published limits, from "Quotas and limits" of the developer guide and the pages of the
+// operations.
 const (
 	minRecordKiB  = 1024
 	maxRecordKiB  = 10240
@@ -39,13 +40,13 @@ const (
 	maxListStreamsLimit = 10000
 )
 
-// callRate is how often an operation may be called in a second.
+// callRate is how often an operation may be called per second.
 type callRate struct {
 	perSecond int
 	scope     scope
 }
 
-// scope is what a rate is counted for.
+// scope is the thing whose calls are counted for a rate.
 type scope int
 
 const (
@@ -53,7 +54,8 @@ const (
 	perStream
 )
 
-// callRates are the control-plane rates. The rates of the data plane (per shard, per consumer) are checked by their operations.
+// callRates are the rates of the control plane. The operations themselves check the rates per shard
+// and per consumer.
 var callRates = map[string]callRate{
 	"AddTagsToStream":               {5, perAccount},
 	"CreateStream":                  {5, perAccount},
@@ -87,25 +89,28 @@ var callRates = map[string]callRate{
 	"UpdateStreamWarmThroughput":    {5, perAccount},
 }
 
-// bucket is a rate limiter: rate units per second, and as many at once as burst. It keeps one time, at which it would be full again.
+// bucket is a rate limiter: rate units per second, and at most burst at once. It keeps the time at
+// which it is full again.
 type bucket struct{ full time.Time }
 
-// take spends n units, or says that there are not enough.
+// take spends n units. It returns false if there are not enough.
 func (b *bucket) take(now time.Time, n, rate, burst int) bool {
 	return b.spend(now, n, n, rate, burst)
 }
 
-// admit lets a call through when at least one unit is left, and spends all n even so: how the service throttles after a large answer.
+// admit lets a call through if at least one unit is left, and spends n units. The service throttles
+// a large answer like that.
 func (b *bucket) admit(now time.Time, rate, burst int) bool {
 	return b.debt(now)+cost(1, rate) <= cost(burst, rate)
 }
 
-// charge spends n units, below zero if need be.
+// charge spends n units, also if fewer are left.
 func (b *bucket) charge(now time.Time, n, rate int) {
 	b.full = now.Add(b.debt(now) + cost(n, rate))
 }
 
-// wait is how long until n units could be taken (all of burst, when n is more).
+// wait is how long until n units are there. If n is more than burst, it is how long until the
+// bucket is full.
 func (b *bucket) wait(now time.Time, n, rate, burst int) time.Duration {
 	return max(0, b.debt(now)+cost(min(n, burst), rate)-cost(burst, rate))
 }
@@ -118,7 +123,7 @@ func (b *bucket) spend(now time.Time, need, n, rate, burst int) bool {
 	return true
 }
 
-// debt is how long the bucket needs to be full again.
+// debt is how long until the bucket is full again.
 func (b *bucket) debt(now time.Time) time.Duration { return max(0, b.full.Sub(now)) }
 
 func cost(n, rate int) time.Duration {

@@ -14,11 +14,13 @@ import (
 //	FROM_TRIM_HORIZON all within the retention period
 //	AT_LATEST         open now
 //	AT_TIMESTAMP      open at the time: made at or before it, and still open or ended at or after it
-//	FROM_TIMESTAMP    closed at or after the time, and all open ones; a time before the horizon means the horizon
+//	FROM_TIMESTAMP    closed at or after the time, and all open ones; a time before the horizon
+//	                  means the horizon
 //
-// A page has 1000 shards at most. Its NextToken lives for 300 seconds, then ExpiredNextTokenException; it stands for the stream, the
-// filter and the place, so it excludes StreamName, StreamCreationTimestamp and ExclusiveStartShardId. StreamCreationTimestamp tells
-// streams apart that had the same name. 1000 calls per second and stream.
+// A page has at most 1000 shards. Its NextToken may be used for 300 seconds, then it is
+// ExpiredNextTokenException. The token stands for the stream, the filter and the place, so it
+// excludes StreamName, StreamCreationTimestamp and ExclusiveStartShardId. StreamCreationTimestamp
+// tells streams of the same name apart. A stream takes 1000 calls per second.
 
 var shardOperations = []operation{define("ListShards", listShards)}
 
@@ -81,10 +83,12 @@ func listShards(b *backend, now time.Time, in *listShardsInput) (any, error) {
 		return nil, err
 	}
 	if created != nil && created.Unix() != st.created.Unix() {
-		return nil, errf(codeResourceNotFound, "Stream %s under account %s created at %s not found.", st.name, b.cfg.AccountID, created.UTC().Format(time.RFC3339))
+		return nil, errf(codeResourceNotFound, "Stream %s under account %s created at %s not found.", st.name,
+			b.cfg.AccountID, created.UTC().Format(time.RFC3339))
 	}
 	if st.status == statusCreating {
-		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name, b.cfg.AccountID, st.status)
+		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name,
+			b.cfg.AccountID, st.status)
 	}
 	keep, err := st.filterLocked(now, filter)
 	if err != nil {
@@ -96,7 +100,12 @@ func listShards(b *backend, now time.Time, in *listShardsInput) (any, error) {
 			continue
 		}
 		if len(out.Shards) == limit {
-			place := shardsPlace{stream: st.name, created: newTimestamp(st.created), filter: filter, after: out.Shards[limit-1].ShardID}
+			place := shardsPlace{
+				stream:  st.name,
+				created: newTimestamp(st.created),
+				filter:  filter,
+				after:   out.Shards[limit-1].ShardID,
+			}
 			out.NextToken = place.seal(now)
 			break
 		}
@@ -117,9 +126,9 @@ func excludedByToken(in *listShardsInput) error {
 	return nil
 }
 
-// filterLocked returns what a filter keeps.
+// filterLocked returns the shards that pass a filter.
 func (st *stream) filterLocked(now time.Time, f shardFilter) (func(*shard) bool, error) {
-	// The horizon never lies before the stream's own beginning, which is when its first shards were made.
+	// The horizon is never before the beginning of the stream, when its first shards were made.
 	horizon := st.horizon(now)
 	if first := st.firstLocked(); horizon.Before(first) {
 		horizon = first
@@ -153,7 +162,8 @@ func (st *stream) filterLocked(now time.Time, f shardFilter) (func(*shard) bool,
 		return func(sh *shard) bool { return sh.open() || !sh.closed.Before(t) }, nil
 	}
 	return nil, constraint(f.Type, "shardFilter.type",
-		"Member must satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, FROM_TRIM_HORIZON, AT_LATEST, AT_TIMESTAMP, FROM_TIMESTAMP]")
+		"Member must satisfy enum value set: [AFTER_SHARD_ID, AT_TRIM_HORIZON, FROM_TRIM_HORIZON, AT_LATEST, "+
+			"AT_TIMESTAMP, FROM_TIMESTAMP]")
 }
 
 // firstLocked is when the oldest of the remaining shards was made.
@@ -170,7 +180,7 @@ func (st *stream) firstLocked() time.Time {
 	return first
 }
 
-// shardsPlace is what a NextToken of ListShards stands for.
+// shardsPlace is the content of a NextToken of ListShards.
 type shardsPlace struct {
 	stream  string
 	created timestamp
@@ -196,7 +206,12 @@ func openShardsToken(now time.Time, token string) (shardsPlace, error) {
 	if len(fields) != 6 {
 		return shardsPlace{}, invalid("NextToken is invalid.")
 	}
-	p := shardsPlace{stream: fields[0], created: millis(fields[1]), filter: shardFilter{Type: fields[2], ShardID: fields[3]}, after: fields[5]}
+	p := shardsPlace{
+		stream:  fields[0],
+		created: millis(fields[1]),
+		filter:  shardFilter{Type: fields[2], ShardID: fields[3]},
+		after:   fields[5],
+	}
 	if fields[4] != "" {
 		at := millis(fields[4])
 		p.filter.Timestamp = &at

@@ -8,10 +8,12 @@ import (
 
 // PutRecord and PutRecords.
 //
-// The MD5 of the partition key, or ExplicitHashKey, picks the open shard whose hash range contains it. With AUTO distribution the service
-// picks, and drops both. A record (data and key) may have MaxRecordSizeInKiB, 1 MiB unless changed; a PutRecords 500 records and 10 MiB.
-// Each shard takes 1000 records and 1 MiB a second, with room for one record of the largest size at once; what is too much fails with
-// ProvisionedThroughputExceededException: the call of PutRecord, but only the record of PutRecords, which then counts FailedRecordCount.
+// The MD5 of the partition key, or ExplicitHashKey, decides the shard: the open one whose hash
+// range contains it. With AUTO distribution the service chooses, and drops both. A record, data and
+// key, may have MaxRecordSizeInKiB, by default 1 MiB. A PutRecords may have 500 records and 10 MiB.
+// Each shard takes 1000 records and 1 MiB a second, with room for one record of the largest size at
+// once. More fails with ProvisionedThroughputExceededException. For PutRecord the call fails, and
+// for PutRecords only the record, which counts in FailedRecordCount.
 
 var writeOperations = []operation{
 	define("PutRecord", putRecord),
@@ -48,7 +50,8 @@ func putRecord(b *backend, now time.Time, in *putRecordInput) (any, error) {
 	}
 	if n := in.SequenceNumberForOrdering; n != nil {
 		if _, ok := parseSequence(*n); !ok && *n != "0" {
-			return nil, invalid("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.", *n, st.name, b.cfg.AccountID)
+			return nil, invalid("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
+				*n, st.name, b.cfg.AccountID)
 		}
 	}
 	if in.DryRun {
@@ -88,7 +91,8 @@ func putRecords(b *backend, now time.Time, in *putRecordsInput) (any, error) {
 	case n == 0:
 		return nil, constraint("[]", "records", "Member must have length greater than or equal to 1")
 	case n > maxRecords:
-		return nil, constraint("["+strconv.Itoa(n)+" records]", "records", "Member must have length less than or equal to 500")
+		return nil, constraint("["+strconv.Itoa(n)+" records]", "records",
+			"Member must have length less than or equal to 500")
 	}
 	st, err := b.findUsableLocked(in.streamRef)
 	if err != nil {
@@ -129,7 +133,8 @@ func (e putEntry) size() int {
 	return len(e.Data) + len(*e.PartitionKey)
 }
 
-// check validates a record for the stream and returns its size. prefix is the record's place in the request.
+// check validates a record for the stream and returns its size. prefix names the record in
+// messages.
 func (e putEntry) check(st *stream, prefix string) (int, error) {
 	if e.Data == nil {
 		return 0, missing(prefix + "data")
@@ -141,7 +146,8 @@ func (e putEntry) check(st *stream, prefix string) (int, error) {
 	}
 	size := e.size()
 	if most := st.maxRecordKiB << 10; size > most {
-		return 0, constraint("java.nio.HeapByteBuffer[pos=0 lim="+strconv.Itoa(len(e.Data))+" cap="+strconv.Itoa(len(e.Data))+"]", prefix+"data",
+		return 0, constraint(
+			"java.nio.HeapByteBuffer[pos=0 lim="+strconv.Itoa(len(e.Data))+" cap="+strconv.Itoa(len(e.Data))+"]", prefix+"data",
 			"Member must have length less than or equal to "+strconv.Itoa(most))
 	}
 	return size, nil
@@ -161,15 +167,20 @@ func (e putEntry) checkKeys(prefix string) error {
 		return nil
 	}
 	if !isDecimal(*e.ExplicitHashKey, 1<<10) {
-		return constraint(*e.ExplicitHashKey, prefix+"explicitHashKey", `Member must satisfy regular expression pattern: 0|([1-9]\d{0,38})`)
+		return constraint(
+			*e.ExplicitHashKey,
+			prefix+"explicitHashKey",
+			`Member must satisfy regular expression pattern: 0|([1-9]\d{0,38})`,
+		)
 	}
 	if _, ok := parseHashKey(*e.ExplicitHashKey); !ok {
-		return invalid("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", *e.ExplicitHashKey)
+		return invalid("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s",
+			*e.ExplicitHashKey)
 	}
 	return nil
 }
 
-// placeLocked picks the shard of a record that has been checked.
+// placeLocked returns the shard for a record that has been checked.
 func (st *stream) placeLocked(e putEntry) *shard {
 	if st.distribution == distributionAuto {
 		open := st.openShardsLocked()
@@ -184,20 +195,22 @@ func (st *stream) placeLocked(e putEntry) *shard {
 }
 
 // takeWriteLocked counts a record against the shard's throughput.
-func (b *backend) takeWriteLocked(now time.Time, sh *shard, size int) *apiError {
-	if b.cfg.DisableLimits {
+func (a *account) takeWriteLocked(now time.Time, sh *shard, size int) *apiError {
+	if a.cfg.DisableLimits {
 		return nil
 	}
 	burst := max(shardWriteBytes, sh.stream.maxRecordKiB<<10)
-	if sh.writeBytes.wait(now, size, shardWriteBytes, burst) > 0 || !sh.writeRecords.take(now, 1, shardWriteRecords, shardWriteRecords) {
-		return b.shardThrottled(sh)
+	if sh.writeBytes.wait(now, size, shardWriteBytes, burst) > 0 ||
+		!sh.writeRecords.take(now, 1, shardWriteRecords, shardWriteRecords) {
+		return a.shardThrottled(sh)
 	}
 	sh.writeBytes.charge(now, size, shardWriteBytes)
 	return nil
 }
 
-func (b *backend) shardThrottled(sh *shard) *apiError {
-	return errf(codeThroughputExceeded, "Rate exceeded for shard %s in stream %s under account %s.", sh.id, sh.stream.name, b.cfg.AccountID)
+func (a *account) shardThrottled(sh *shard) *apiError {
+	return errf(codeThroughputExceeded, "Rate exceeded for shard %s in stream %s under account %s.", sh.id, sh.stream.name,
+		a.cfg.AccountID)
 }
 
 func dryRun() *apiError {

@@ -29,7 +29,8 @@ func (e env) putRecords(list []types.PutRecordsRequestEntry) (*kinesis.PutRecord
 	return e.cl.PutRecords(e.t.Context(), &kinesis.PutRecordsInput{StreamName: aws.String(testStream), Records: list})
 }
 
-// TestPutPartition checks the published rule: the MD5 of the key as a 128-bit number lies in the hash range of the shard.
+// TestPutPartition checks the published rule: the MD5 of the key as a 128-bit number lies in the
+// hash range of the shard.
 func TestPutPartition(t *testing.T) {
 	inBubble(t, 4, func(t *testing.T, e env) {
 		// MD5("a") = 0cc1..., MD5("b") = 92eb..., MD5("c") = 4a8a..., MD5("e") = e167...
@@ -117,7 +118,8 @@ func TestPutRecordsRefused(t *testing.T) {
 	})
 }
 
-// TestPutThroughput: 1000 records and 1 MiB a second for each shard; PutRecords fails record by record.
+// TestPutThroughput: 1000 records and 1 MiB a second for each shard; PutRecords fails record by
+// record.
 func TestPutThroughput(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		for range 2 {
@@ -154,7 +156,8 @@ func TestPutThroughput(t *testing.T) {
 	})
 }
 
-// TestPutLargeRecords: a stream with large records takes a burst of one, over an average of 1 MiB a second.
+// TestPutLargeRecords: a stream with large records takes a burst of one, over an average of 1 MiB a
+// second.
 func TestPutLargeRecords(t *testing.T) {
 	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, MaxRecordSizeKiB: 10240}}}, func(t *testing.T, e env) {
 		large := strings.Repeat("x", 10<<20-1)
@@ -169,7 +172,8 @@ func TestPutLargeRecords(t *testing.T) {
 	})
 }
 
-// TestPutAutoDistribution: with AUTO a partition key may be absent, decides nothing, and is kept where there is one.
+// TestPutAutoDistribution: with AUTO a partition key may be absent, decides nothing, and is kept
+// where there is one.
 func TestPutAutoDistribution(t *testing.T) {
 	withConfig(t, kinesistest.Config{
 		Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2, OnDemand: true, AutoDistribution: true}},

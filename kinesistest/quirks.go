@@ -5,16 +5,18 @@ import (
 	"strings"
 )
 
-// Quirks are ways in which other servers for tests differ from AWS. A program that depends on none of them works with those as well.
-// They are for clients that speak JSON. Default: as AWS.
+// Quirks are differences between AWS and other test servers. A program that works with each of them
+// works with those servers. They are for clients that speak JSON. Default: as AWS.
 type Quirks struct {
-	// PadSequenceNumbers writes eight zeros before every sequence number, and knows none again without them.
+	// PadSequenceNumbers writes eight zeros before every sequence number, and knows no number without
+	// them.
 	PadSequenceNumbers bool
 
-	// PlainConsumerARNs leaves the creation time out of the ARNs of consumers, with the colon before it.
+	// PlainConsumerARNs leaves the colon and the creation time out of the ARNs of consumers.
 	PlainConsumerARNs bool
 
-	// NeedStreamName refuses a StreamARN without StreamName, where the operation has both: InvalidArgumentException.
+	// NeedStreamName refuses a StreamARN without StreamName, if the operation has both:
+	// InvalidArgumentException.
 	NeedStreamName bool
 }
 
@@ -26,7 +28,8 @@ var (
 	consumerEnd = regexp.MustCompile(`:stream/([a-zA-Z0-9_.-]+)/consumer/([a-zA-Z0-9_.-]+)"`)
 )
 
-// quirkyCodec rewrites bodies on their way in and out: the rest of the server knows nothing of it.
+// quirkyCodec rewrites bodies on their way in and out, so that the rest of the server needs no
+// quirks.
 type quirkyCodec struct {
 	codec
 	b *backend
@@ -81,10 +84,10 @@ func (c quirkyCodec) encode(v any) ([]byte, error) {
 	return body, nil
 }
 
-// nameless tells whether a request names its stream by the ARN alone.
+// nameless tells whether a request names its stream only by the ARN.
 func (r streamRef) nameless() bool { return r.StreamARN != "" && r.StreamName == "" }
 
-// checkName refuses what a server with NeedStreamName does.
+// checkName refuses requests without a stream name if the server has the quirk NeedStreamName.
 func (b *backend) checkName(in input) error {
 	if in, ok := in.(interface{ nameless() bool }); ok && b.cfg.Quirks.NeedStreamName && in.nameless() {
 		return invalid("StreamName is required.")

@@ -170,7 +170,8 @@ func TestGetRecordsLimit(t *testing.T) {
 	})
 }
 
-// TestGetRecordsTenMiB: an answer has 10 MiB at most, after which the shard is throttled until its 2 MiB a second have caught up.
+// TestGetRecordsTenMiB: an answer has 10 MiB at most, after which the shard is throttled until its
+// 2 MiB a second have caught up.
 func TestGetRecordsTenMiB(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		for range 12 {
@@ -285,7 +286,8 @@ func TestGetRecordsOfAnotherStream(t *testing.T) {
 	})
 }
 
-// TestTrim: positions before the horizon mean the horizon, and an iterator made before skips what has gone.
+// TestTrim: positions before the horizon mean the horizon, and an iterator made before skips what
+// has gone.
 func TestTrim(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		_, one := e.put("k", "1")
@@ -307,7 +309,8 @@ func TestTrim(t *testing.T) {
 	})
 }
 
-// TestRetention: records are readable for the retention period, and a closed shard is listed for as long.
+// TestRetention: records are readable for the retention period, and a closed shard is listed for as
+// long.
 func TestRetention(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		e.put("k", "1")

@@ -68,7 +68,8 @@ func requireCode(tb testing.TB, code string, err error) smithy.APIError {
 	return api
 }
 
-// TestSDKRoundTrip calls every operation once with the real client, in an order in which each succeeds.
+// TestSDKRoundTrip calls every operation once with the real client, in an order in which each
+// succeeds.
 func TestSDKRoundTrip(t *testing.T) {
 	withConfig(t, kinesistest.Config{}, func(t *testing.T, e env) {
 		name := aws.String(testStream)

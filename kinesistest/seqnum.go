@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// sequence is what a sequence number says. The service's numbers are 186 bits, printed in decimal (56 digits), and compare as numbers:
+// sequence is the content of a sequence number. The service's numbers have 186 bits, are printed in
+// decimal (56 digits), and are compared as numbers:
 //
 //	4 bits   2, the version
 //	36 bits  epoch: when the shard was made, in seconds; a child's is later than its parents'
@@ -16,8 +17,9 @@ import (
 //	32 bits  the shard's number
 //	4 bits   2
 //
-// A number that is issued between two records (a continuation, an ending sequence number) has the index of the earlier one and a later
-// time, so that it sorts between them and does not stand for a record.
+// A continuation and an ending sequence number are issued between two records. Such a number has
+// the index of the earlier record and a later time. So it sorts between the two records and stands
+// for neither.
 type sequence struct {
 	epoch int64  // seconds
 	shard uint32 // number of the shard
@@ -25,7 +27,8 @@ type sequence struct {
 	time  int64 // seconds
 }
 
-// maxSequenceDigits bounds what is parsed: the service's own pattern allows 129 digits.
+// maxSequenceDigits bounds the numbers that are parsed. The service's own pattern allows 129
+// digits.
 const maxSequenceDigits = 129
 
 func (s sequence) String() string {
@@ -73,5 +76,5 @@ func parseSequence(text string) (sequence, bool) {
 	return s, tail == 2 && zero == 0 && version == 2 && low == uint64(s.shard&15)
 }
 
-// seconds is how sequence numbers see a time.
+// seconds is a time as sequence numbers have it.
 func seconds(t time.Time) int64 { return max(t.Unix(), 0) }

@@ -26,16 +26,19 @@ import (
 )
 
 const (
-	// memHost is the name of the server's host on an in-memory network. The name is reserved, so it never resolves.
+	// memHost is the name of the server's host on an in-memory network. The name is reserved, so DNS
+	// never resolves it.
 	memHost = "kinesis.test"
 
-	// clientStreamWindow is what a client of ours lets the server send ahead on one HTTP/2 stream.
+	// clientStreamWindow is how much the server may send ahead on one HTTP/2 stream to a client of
+	// this package.
 	clientStreamWindow = 512 << 10
 
 	headerTimeout = time.Minute // for the headers of a request, so that idle attackers (and dead clients) go away
 )
 
-// Server is a running fake Kinesis. Start one with [Start] or [New]. All methods may be called from any goroutine.
+// Server is a running fake Kinesis. Start one with [Start] or [New]. All methods may be called from
+// any goroutine.
 type Server struct {
 	cfg     Config
 	backend *backend
@@ -60,8 +63,9 @@ type Server struct {
 	transports []*http.Transport
 }
 
-// Start starts a server. It fails when the configuration is wrong or the address of [Config.Listen] cannot be had. Call
-// [Server.Close] when done; inside a testing/synctest bubble, start and close it inside the bubble.
+// Start starts a server. It fails if the configuration is wrong or the address of [Config.Listen]
+// is not available. Call [Server.Close] at the end. Inside a testing/synctest bubble, start and
+// close it inside the bubble.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -85,7 +89,8 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// New is [Start] for tests: it fails the test instead of returning an error, and closes the server when the test ends.
+// New is [Start] for tests. It fails the test instead of returning an error, and closes the server
+// when the test ends.
 func New(tb testing.TB, cfg Config) *Server {
 	tb.Helper()
 	s, err := Start(cfg)
@@ -96,12 +101,13 @@ func New(tb testing.TB, cfg Config) *Server {
 	return s
 }
 
-// URL is the endpoint to give to a client, such as http://127.0.0.1:4567. On an in-memory network only clients made by
-// [Server.HTTPClient] and [Server.HTTPClientFrom] reach it.
+// URL is the endpoint for clients, such as http://127.0.0.1:4567. On an in-memory network only
+// clients of [Server.HTTPClient] and [Server.HTTPClientFrom] reach it.
 func (s *Server) URL() string { return s.url }
 
-// CertPEM is the certificate that clients must trust, in PEM, when [Config.TLS] is set; else nil. It is made at start,
-// signed by itself, and valid for the name and address in [Server.URL], localhost and the loopback addresses.
+// CertPEM is the certificate that clients must trust, in PEM. It is nil without [Config.TLS]. It is
+// made at start, signed by itself, and valid for the name and address in [Server.URL], localhost
+// and the loopback addresses.
 func (s *Server) CertPEM() []byte {
 	if s.cert == nil {
 		return nil
@@ -109,13 +115,14 @@ func (s *Server) CertPEM() []byte {
 	return s.cert.pem
 }
 
-// HTTPClient returns a new HTTP client with connections of its own that reaches the server, whatever its transport, and
-// trusts its certificate. It speaks HTTP/2, or HTTP/1.1 when [Config.HTTP1] is set. Give one to the AWS SDK as
-// Options.HTTPClient together with [Server.URL] as Options.BaseEndpoint.
+// HTTPClient returns a new HTTP client that reaches the server and trusts its certificate. It has
+// connections of its own. It speaks HTTP/2, or HTTP/1.1 if [Config.HTTP1] is set. Give it to the
+// AWS SDK as Options.HTTPClient, together with [Server.URL] as Options.BaseEndpoint.
 func (s *Server) HTTPClient() *http.Client { return s.HTTPClientFrom("client") }
 
-// HTTPClientFrom is [Server.HTTPClient] for a client on the host of that name, so that [Server.Kill], [Server.Partition]
-// and [Server.SetLatency] can act on it, and [Call.Client] tells it from others. On a TCP port the name means nothing.
+// HTTPClientFrom is [Server.HTTPClient] for a client on the host of that name. [Server.Kill],
+// [Server.Partition] and [Server.SetLatency] act on the host, and [Call.Client] is its name. On a
+// TCP port the name has no effect.
 func (s *Server) HTTPClientFrom(host string) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(s.cfg.HTTP1)
@@ -141,9 +148,11 @@ func (s *Server) HTTPClientFrom(host string) *http.Client {
 	return &http.Client{Transport: t}
 }
 
-// wholeBodies is a transport that reads the body of a request before it sends it. The AWS SDK for Go closes its body as soon as the headers
-// of the answer are there; when net/http has not taken its last look at the body by then, HTTP/1.1 takes that for a failure to write
-// and closes the connection under the answer. On a loopback connection that happens often, on a real network hardly ever.
+// wholeBodies is a transport that reads the body of a request before it sends the request. The AWS
+// SDK for Go closes its body as soon as the headers of the answer are there. If net/http has not
+// read the body to its end by then, HTTP/1.1 takes that for a failed write and closes the
+// connection during the answer. On a loopback connection that happens often, on a real network
+// hardly ever.
 type wholeBodies struct{ *http.Transport }
 
 func (t wholeBodies) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -159,8 +168,8 @@ func (t wholeBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.Transport.RoundTrip(r)
 }
 
-// Close stops the server: it closes the listener and every connection and waits for every request to end. It may be
-// called more than once.
+// Close stops the server. It closes the listener and every connection, and waits for every request
+// to end. It may be called more than once.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()
@@ -191,8 +200,9 @@ func (s *Server) Close() {
 	})
 }
 
-// GoAway tells every HTTP/2 client, with a GOAWAY frame, to open no more streams on the connections it has. Running
-// subscriptions go on; new requests arrive on new connections. HTTP/1.1 connections close when their request ends.
+// GoAway sends a GOAWAY frame to every HTTP/2 client: it shall open no more streams on its
+// connections. Running subscriptions go on, and new requests come on new connections. HTTP/1.1
+// connections close when their request ends.
 func (s *Server) GoAway() {
 	s.mu.Lock()
 	if s.closed {
@@ -208,7 +218,8 @@ func (s *Server) GoAway() {
 	})
 }
 
-// CloseConnections closes every connection under whatever runs on it: clients see the end of the connection.
+// CloseConnections closes every connection, also during a request. Clients see the end of the
+// connection.
 func (s *Server) CloseConnections() { s.dropConnections(false) }
 
 // ResetConnections is [Server.CloseConnections] with a reset (RST).
@@ -232,7 +243,7 @@ func (s *Server) dropConnections(reset bool) {
 	}
 }
 
-// Connections returns the number of connections that are open.
+// Connections returns the number of open connections.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +280,7 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// accept hands connections to the current generation.
+// accept gives new connections to the current generation.
 func (s *Server) accept() {
 	for {
 		c, err := s.listener.Accept()
@@ -291,15 +302,16 @@ func (s *Server) accept() {
 	}
 }
 
-// secureConn hides a TLS connection from net/http, so that it looks at the first bytes to tell HTTP/2 from HTTP/1.1, whatever ALPN has
-// agreed on: clients of the Java SDK (the KCL is one) speak HTTP/2 without ALPN unless told otherwise, and AWS understands them.
+// secureConn hides a TLS connection from net/http. Then net/http tells HTTP/2 from HTTP/1.1 by the
+// first bytes, and not by ALPN. Clients of the Java SDK, such as the KCL, by default speak HTTP/2
+// without ALPN, and AWS understands them.
 type secureConn struct {
 	net.Conn          // of TLS
 	raw      net.Conn // below
 }
 
-// generation is the HTTP server behind all connections accepted since the last GoAway. A whole http.Server per GOAWAY,
-// because shutting one down is the only way in net/http to send that frame at will.
+// generation is the HTTP server of all connections accepted since the last GoAway. Each GOAWAY
+// needs a whole http.Server, because net/http sends that frame only when a server shuts down.
 type generation struct {
 	http *http.Server
 	feed *feed
@@ -336,7 +348,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// handle is where every request enters.
+// handle receives every request.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.closed { // Close may be waiting already
@@ -349,7 +361,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.ServeHTTP(w, r)
 }
 
-// feed is a net.Listener that is handed its connections.
+// feed is a net.Listener that gets its connections from put.
 type feed struct {
 	addr  net.Addr
 	conns chan net.Conn
@@ -361,7 +373,7 @@ func newFeed(addr net.Addr) *feed {
 	return &feed{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// put hands over a connection; false when the feed is closed.
+// put hands over a connection. It returns false if the feed is closed.
 func (f *feed) put(c net.Conn) bool {
 	select {
 	case f.conns <- c:
@@ -392,7 +404,11 @@ type certificate struct {
 }
 
 func (c *certificate) config() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{c.pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return &tls.Config{
+		Certificates: []tls.Certificate{c.pair},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
 }
 
 func newCertificate(listen string) (*certificate, error) {

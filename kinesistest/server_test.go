@@ -36,7 +36,8 @@ func sdk(srv *kinesistest.Server, client *http.Client) *kinesis.Client {
 	})
 }
 
-// start is a server with one stream, its first shard's records numbered from 0, and a consumer of it.
+// start is a server with one stream, its first shard's records numbered from 0, and a consumer of
+// it.
 func start(t *testing.T, cfg kinesistest.Config, shards, records int) (srv *kinesistest.Server, consumerARN string) {
 	t.Helper()
 	cfg.Streams = []kinesistest.StreamConfig{{Name: testStream, Shards: shards}}
@@ -57,7 +58,8 @@ func put(t *testing.T, srv *kinesistest.Server, shard int, data string) {
 	require.NoError(t, err)
 }
 
-// subscribe opens a subscription from TRIM_HORIZON with a protocol object of its own (a shared one races in the SDK).
+// subscribe opens a subscription from TRIM_HORIZON with a protocol object of its own (a shared one
+// races in the SDK).
 func subscribe(ctx context.Context, client *kinesis.Client, consumerARN string, shard int) (*kinesis.SubscribeToShardEventStream, error) {
 	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN: &consumerARN, ShardId: aws.String(shardID(shard)),
@@ -69,7 +71,8 @@ func subscribe(ctx context.Context, client *kinesis.Client, consumerARN string, 
 	return out.GetStream(), nil
 }
 
-// nextRecord returns the data of the first record of the next event that has some, "" when the stream has ended.
+// nextRecord returns the data of the first record of the next event that has some, "" when the
+// stream has ended.
 func nextRecord(stream *kinesis.SubscribeToShardEventStream) string {
 	for event := range stream.Events() {
 		e, ok := event.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent)
@@ -133,7 +136,8 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-// TestFiveMinutesInBubble: every in-memory transport passes a whole subscription of five virtual minutes, and ends.
+// TestFiveMinutesInBubble: every in-memory transport passes a whole subscription of five virtual
+// minutes, and ends.
 func TestFiveMinutesInBubble(t *testing.T) {
 	for _, cfg := range []kinesistest.Config{{}, {HTTP1: true}, {TLS: true}} {
 		t.Run(fmt.Sprintf("tls=%t http1=%t", cfg.TLS, cfg.HTTP1), func(t *testing.T) {
@@ -155,7 +159,8 @@ func TestFiveMinutesInBubble(t *testing.T) {
 	}
 }
 
-// TestPortSpeaksEverything: one port without TLS takes HTTP/1.1 and h2c, whatever Config.HTTP1 says of its own clients.
+// TestPortSpeaksEverything: one port without TLS takes HTTP/1.1 and h2c, whatever Config.HTTP1 says
+// of its own clients.
 func TestPortSpeaksEverything(t *testing.T) {
 	t.Parallel()
 	srv := kinesistest.New(t, kinesistest.Config{Listen: "127.0.0.1:0"})
@@ -170,7 +175,8 @@ func TestPortSpeaksEverything(t *testing.T) {
 	}
 }
 
-// TestHTTP2WithoutALPN: over TLS, too, a client may begin HTTP/2 with prior knowledge. The Java SDK does.
+// TestHTTP2WithoutALPN: over TLS, too, a client may begin HTTP/2 with prior knowledge. The Java SDK
+// does.
 func TestHTTP2WithoutALPN(t *testing.T) {
 	t.Parallel()
 	srv := kinesistest.New(t, kinesistest.Config{Listen: "127.0.0.1:0", TLS: true})
@@ -210,7 +216,8 @@ func TestSubscriptionsShareConnections(t *testing.T) {
 	}
 }
 
-// TestSlowReaderBlocksOnlyItself: a client that does not read one of its subscriptions receives the other over the same connection.
+// TestSlowReaderBlocksOnlyItself: a client that does not read one of its subscriptions receives the
+// other over the same connection.
 func TestSlowReaderBlocksOnlyItself(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("http1=%t", http1), func(t *testing.T) {
@@ -376,7 +383,8 @@ func TestHosts(t *testing.T) {
 	})
 }
 
-// TestServersShareANetwork: two servers, one network, and a worker that can lose its way to both at once.
+// TestServersShareANetwork: two servers, one network, and a worker that can lose its way to both at
+// once.
 func TestServersShareANetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
@@ -406,7 +414,8 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// TestHTTP1AnswersSurviveTheSDK: without what HTTPClient does about it, one answer in eight of this kind is lost.
+// TestHTTP1AnswersSurviveTheSDK: without what HTTPClient does about it, one answer in eight of this
+// kind is lost.
 func TestHTTP1AnswersSurviveTheSDK(t *testing.T) {
 	t.Parallel()
 	srv := kinesistest.New(t, kinesistest.Config{

@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// IncreaseStreamRetentionPeriod, DecreaseStreamRetentionPeriod, UpdateMaxRecordSize, UpdateStreamMode,
-// UpdateStreamRecordDistributionStrategy, StartStreamEncryption, StopStreamEncryption.
+// IncreaseStreamRetentionPeriod, DecreaseStreamRetentionPeriod, UpdateMaxRecordSize,
+// UpdateStreamMode, UpdateStreamRecordDistributionStrategy, StartStreamEncryption,
+// StopStreamEncryption.
 //
-// The stream must be ACTIVE (ResourceInUseException). All but the distribution strategy, which changes at once, make it UPDATING for
-// Config.StateDelay. Retention lies between 24 and 8760 hours, and an increase must increase it and a decrease decrease it, although the
-// present value is accepted by both; a decrease makes older records unreadable at once. The record size lies between 1024 and 10240 KiB.
-// AUTO distribution is for on-demand streams. Records that are written while encryption is on say so in EncryptionType.
+// The stream must be ACTIVE (ResourceInUseException). The distribution strategy changes at once;
+// all others make the stream UPDATING for Config.StateDelay. Retention is between 24 and 8760
+// hours. An increase must not lower it and a decrease must not raise it. A decrease makes older
+// records unreadable at once. The record size is between 1024 and 10240 KiB. AUTO distribution is
+// for on-demand streams. Records that are written while encryption is on have an EncryptionType.
 
 var settingOperations = []operation{
 	define("IncreaseStreamRetentionPeriod", increaseRetention),
@@ -34,7 +36,8 @@ func increaseRetention(b *backend, now time.Time, in *retentionInput) (any, erro
 		return nil, err
 	}
 	if hours < st.retention {
-		return nil, invalid("Requested retention period (%d hours) for stream %s can not be shorter than existing retention period (%d hours). Use DecreaseRetentionPeriod API.",
+		return nil, invalid("Requested retention period (%d hours) for stream %s can not be shorter than existing "+
+			"retention period (%d hours). Use DecreaseRetentionPeriod API.",
 			int(hours.Hours()), st.name, int(st.retention.Hours()))
 	}
 	b.updateLocked(st, func(time.Time) { st.retention = hours })
@@ -47,7 +50,8 @@ func decreaseRetention(b *backend, now time.Time, in *retentionInput) (any, erro
 		return nil, err
 	}
 	if hours > st.retention {
-		return nil, invalid("Requested retention period (%d hours) for stream %s can not be longer than existing retention period (%d hours). Use IncreaseRetentionPeriod API.",
+		return nil, invalid("Requested retention period (%d hours) for stream %s can not be longer than existing "+
+			"retention period (%d hours). Use IncreaseRetentionPeriod API.",
 			int(hours.Hours()), st.name, int(st.retention.Hours()))
 	}
 	b.updateLocked(st, func(now time.Time) {
@@ -57,16 +61,20 @@ func decreaseRetention(b *backend, now time.Time, in *retentionInput) (any, erro
 	return nil, nil
 }
 
-func (b *backend) checkRetentionLocked(in *retentionInput) (*stream, time.Duration, error) {
+func (a *account) checkRetentionLocked(in *retentionInput) (*stream, time.Duration, error) {
 	switch {
 	case in.RetentionPeriodHours == nil:
 		return nil, 0, missing("retentionPeriodHours")
 	case *in.RetentionPeriodHours < minRetentionHours:
-		return nil, 0, invalid("Minimum allowed retention period is %d hours. Requested retention period (%d hours) is too short.", minRetentionHours, *in.RetentionPeriodHours)
+		return nil, 0, invalid(
+			"Minimum allowed retention period is %d hours. Requested retention period (%d hours) is too short.",
+			minRetentionHours, *in.RetentionPeriodHours)
 	case *in.RetentionPeriodHours > maxRetentionHours:
-		return nil, 0, invalid("Maximum allowed retention period is %d hours. Requested retention period (%d hours) is too long.", maxRetentionHours, *in.RetentionPeriodHours)
+		return nil, 0, invalid(
+			"Maximum allowed retention period is %d hours. Requested retention period (%d hours) is too long.",
+			maxRetentionHours, *in.RetentionPeriodHours)
 	}
-	st, err := b.findActiveLocked(in.streamRef)
+	st, err := a.findActiveLocked(in.streamRef)
 	return st, time.Duration(*in.RetentionPeriodHours) * time.Hour, err
 }
 
@@ -93,9 +101,11 @@ func updateMaxRecordSize(b *backend, now time.Time, in *updateMaxRecordSizeInput
 func checkRecordSize(kib int32) error {
 	switch {
 	case kib < minRecordKiB:
-		return constraint(kib, "maxRecordSizeInKiB", "Member must have value greater than or equal to "+strconv.Itoa(minRecordKiB))
+		return constraint(kib, "maxRecordSizeInKiB",
+			"Member must have value greater than or equal to "+strconv.Itoa(minRecordKiB))
 	case kib > maxRecordKiB:
-		return constraint(kib, "maxRecordSizeInKiB", "Member must have value less than or equal to "+strconv.Itoa(maxRecordKiB))
+		return constraint(kib, "maxRecordSizeInKiB",
+			"Member must have value less than or equal to "+strconv.Itoa(maxRecordKiB))
 	}
 	return nil
 }
@@ -111,14 +121,16 @@ func updateStreamMode(b *backend, now time.Time, in *updateStreamModeInput) (any
 	}
 	mode := in.StreamModeDetails.StreamMode
 	if mode != modeProvisioned && mode != modeOnDemand {
-		return nil, constraint(mode, "streamModeDetails.streamMode", "Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]")
+		return nil, constraint(mode, "streamModeDetails.streamMode",
+			"Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]")
 	}
 	st, err := b.findActiveLocked(in.streamRef)
 	if err != nil {
 		return nil, err
 	}
 	if mode == modeProvisioned && st.distribution == distributionAuto {
-		return nil, invalid("Stream %s uses the AUTO record distribution strategy, which is for streams in ON_DEMAND mode.", st.name)
+		return nil, invalid("Stream %s uses the AUTO record distribution strategy, which is for streams in ON_DEMAND mode.",
+			st.name)
 	}
 	b.updateLocked(st, func(time.Time) { st.mode = mode })
 	return nil, nil
@@ -148,7 +160,8 @@ func checkDistribution(strategy, mode string, required bool) error {
 	case strategy == "" || strategy == distributionUser:
 		return nil
 	case strategy != distributionAuto:
-		return constraint(strategy, "recordDistributionStrategy", "Member must satisfy enum value set: [AUTO, USER_PARTITION_KEY]")
+		return constraint(strategy, "recordDistributionStrategy", "Member must satisfy enum value set: [AUTO, "+
+			"USER_PARTITION_KEY]")
 	case mode != modeOnDemand:
 		return invalid("The AUTO record distribution strategy is only supported for streams in ON_DEMAND mode.")
 	}

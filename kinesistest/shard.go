@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// record is a stored record and at the same time its wire form. It is never changed, so that readers share it.
+// record is a stored record and its wire form. It is never changed, so that readers can share it.
 type record struct {
 	SequenceNumber              string    `json:"SequenceNumber"`
 	ApproximateArrivalTimestamp timestamp `json:"ApproximateArrivalTimestamp"`
@@ -15,7 +15,7 @@ type record struct {
 	EncryptionType              string    `json:"EncryptionType,omitempty"`
 }
 
-// size is what the limits count.
+// size is the size that the limits count.
 func (r *record) size() int {
 	if r.PartitionKey == nil {
 		return len(r.Data)
@@ -23,8 +23,9 @@ func (r *record) size() int {
 	return len(r.Data) + len(*r.PartitionKey)
 }
 
-// shard is one shard of a stream. Its records have the indexes base, base+1, ...: an index is a position, and a position below base is
-// what has been trimmed. All fields are guarded by the backend's mutex, except id, number, hash and epoch, which do not change.
+// shard is one shard of a stream. Its records have the indexes base, base+1, ... An index is a
+// position, and positions below base are trimmed. The backend's mutex guards all fields except id,
+// number, hash and epoch, which do not change.
 type shard struct {
 	stream   *stream
 	number   int
@@ -51,10 +52,11 @@ func shardID(number int) string { return fmt.Sprintf("shardId-%012d", number) }
 
 func (sh *shard) open() bool { return sh.closed.IsZero() }
 
-// next is the index that the next record will get.
+// next is the index of the next record.
 func (sh *shard) next() uint64 { return sh.base + uint64(len(sh.records)) }
 
-// sequence is the number of a position: the record with this index when issued at t, or what lies just after it when t is later.
+// sequence is the number of a position, issued at t: the number of the record with this index, or a
+// later one before the next record.
 func (sh *shard) sequence(index uint64, t time.Time) string {
 	return sequence{epoch: sh.epoch, shard: uint32(sh.number), index: index, time: seconds(t)}.String()
 }
@@ -112,7 +114,7 @@ func (sh *shard) trimLocked(index uint64) {
 	sh.base += n
 }
 
-// expireLocked forgets what is older than the retention period.
+// expireLocked forgets records that are older than the retention period.
 func (sh *shard) expireLocked(horizon time.Time) {
 	if len(sh.records) == 0 || !sh.records[0].ApproximateArrivalTimestamp.Before(horizon) {
 		return
@@ -126,7 +128,8 @@ func (sh *shard) atTimeLocked(t time.Time) uint64 {
 	return sh.base + uint64(n)
 }
 
-// readLocked returns the records from a position on, at least one if there is any, and the position after them. The records are shared.
+// readLocked returns the records from a position on, at least one if there is any, and the position
+// after them. Readers share the records.
 func (sh *shard) readLocked(from uint64, maxRecords, maxBytes int) ([]record, uint64) {
 	from = max(from, sh.base)
 	if from >= sh.next() {
@@ -144,7 +147,8 @@ func (sh *shard) readLocked(from uint64, maxRecords, maxBytes int) ([]record, ui
 	return rest[:n:n], from + uint64(n)
 }
 
-// behindLocked is the age of the oldest record at or after a position: what the service calls MillisBehindLatest, 0 at the tip.
+// behindLocked is the age of the oldest record at or after a position, 0 at the tip. The service
+// calls it MillisBehindLatest.
 func (sh *shard) behindLocked(position uint64, now time.Time) int64 {
 	position = max(position, sh.base)
 	if position >= sh.next() {
@@ -154,7 +158,7 @@ func (sh *shard) behindLocked(position uint64, now time.Time) int64 {
 	return max(age, 1)
 }
 
-// childShard is how the end of a shard names what comes after it.
+// childShard is a child as the end of a shard names it.
 type childShard struct {
 	ShardID      string       `json:"ShardId"`
 	ParentShards []string     `json:"ParentShards"`
@@ -170,7 +174,8 @@ func (r hashRange) wire() hashKeyRange {
 	return hashKeyRange{StartingHashKey: r.start.String(), EndingHashKey: r.end.String()}
 }
 
-// childrenLocked lists the children of a closed shard, each with all its parents: a merge's child names both, seen from either.
+// childrenLocked lists the children of a closed shard, each with all its parents. A child of a
+// merge has two.
 func (sh *shard) childrenLocked() []childShard {
 	children := make([]childShard, 0, len(sh.children))
 	for _, c := range sh.children {

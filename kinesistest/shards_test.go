@@ -35,7 +35,8 @@ func ids(numbers ...int) []string {
 	return list
 }
 
-// TestListShardsFilters: shard 0 and 1 from the start; 0 is split into 2 and 3 after an hour, 2 and 3 are merged into 4 after two.
+// TestListShardsFilters: shard 0 and 1 from the start; 0 is split into 2 and 3 after an hour, 2 and
+// 3 are merged into 4 after two.
 func TestListShardsFilters(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, e env) {
 		begin := time.Now()
@@ -164,7 +165,8 @@ func TestListShardsPageSizes(t *testing.T) {
 	})
 }
 
-// TestListShardsWithoutShards: what a fault leaves out of a list, page by page, is there for all other calls.
+// TestListShardsWithoutShards: what a fault leaves out of a list, page by page, is there for all
+// other calls.
 func TestListShardsWithoutShards(t *testing.T) {
 	withConfig(t, kinesistest.Config{PageSize: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 3}}}, func(t *testing.T, e env) {
 		omit := func(ids ...string) {

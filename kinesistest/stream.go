@@ -24,7 +24,8 @@ const (
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
 
-// stream is one stream. All fields are guarded by the backend's mutex, except name, arn and created, which do not change.
+// stream is one stream. The backend's mutex guards all fields except name, arn and created, which
+// do not change.
 type stream struct {
 	name         string
 	arn          string
@@ -125,7 +126,7 @@ func (st *stream) shardLocked(id string) (*shard, bool) {
 	return nil, false
 }
 
-// routeLocked finds the open shard that owns a hash key.
+// routeLocked finds the open shard whose range has a hash key.
 func (st *stream) routeLocked(k hashKey) *shard {
 	for _, sh := range st.shards {
 		if sh.open() && sh.hash.contains(k) {

@@ -9,10 +9,12 @@ import (
 
 // CreateStream, DeleteStream, DescribeStream, DescribeStreamSummary, ListStreams, DescribeLimits.
 //
-// Creating and deleting take time: the stream is CREATING or DELETING for Config.StateDelay, and to operations on data it does not exist
-// while it is either. Creation times are whole seconds, and a name that is used again gets a later one. At most five streams may be
-// CREATING. A stream with consumers is deleted only with EnforceConsumerDeletion; its subscriptions then end with
-// ResourceNotFoundException. DescribeStream pages its shards (100 at a time), the summary counts them. ListStreams is in order of name.
+// Creating and deleting take time. The stream is CREATING or DELETING for Config.StateDelay, and
+// for operations on data it does not exist meanwhile. Creation times are whole seconds, and a name
+// that is used again gets a later one. At most five streams may be CREATING. A stream with
+// consumers is deleted only with EnforceConsumerDeletion. Its subscriptions end with
+// ResourceNotFoundException. DescribeStream pages its shards, 100 at a time; the summary counts
+// them. ListStreams is in order of name.
 
 var streamOperations = []operation{
 	define("CreateStream", createStream),
@@ -54,7 +56,8 @@ func createStream(b *backend, now time.Time, in *createStreamInput) (any, error)
 	case !validName.MatchString(in.StreamName):
 		return nil, constraint(in.StreamName, "streamName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
 	case mode != modeProvisioned && mode != modeOnDemand:
-		return nil, constraint(mode, "streamModeDetails.streamMode", "Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]")
+		return nil, constraint(mode, "streamModeDetails.streamMode",
+			"Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]")
 	case mode == modeProvisioned && in.ShardCount == nil:
 		return nil, invalid("ShardCount must be provided when creating a stream in PROVISIONED mode.")
 	case mode == modeProvisioned && shards < 1:
@@ -108,12 +111,12 @@ func createStream(b *backend, now time.Time, in *createStreamInput) (any, error)
 const maxStreamShards = 100000
 
 // roomForStreamLocked checks the account's quotas for one more stream.
-func (b *backend) roomForStreamLocked(mode string, shards int) error {
-	if b.cfg.DisableLimits {
+func (a *account) roomForStreamLocked(mode string, shards int) error {
+	if a.cfg.DisableLimits {
 		return nil
 	}
 	creating, onDemand := 0, 0
-	for _, st := range b.streams {
+	for _, st := range a.streams {
 		if st.status == statusCreating {
 			creating++
 		}
@@ -122,35 +125,38 @@ func (b *backend) roomForStreamLocked(mode string, shards int) error {
 		}
 	}
 	if creating >= maxStreamsCreating {
-		return errf(codeLimitExceeded, "This request would exceed the limit of %d streams in the CREATING state for the account %s.", maxStreamsCreating, b.cfg.AccountID)
+		return errf(codeLimitExceeded, "This request would exceed the limit of %d streams in the CREATING state for the "+
+			"account %s.", maxStreamsCreating, a.cfg.AccountID)
 	}
 	if mode == modeOnDemand {
 		if onDemand >= maxOnDemandStreams {
-			return errf(codeLimitExceeded, "This request would exceed the on-demand stream limit of %d for the account %s.", maxOnDemandStreams, b.cfg.AccountID)
+			return errf(codeLimitExceeded, "This request would exceed the on-demand stream limit of %d for the account %s.",
+				maxOnDemandStreams, a.cfg.AccountID)
 		}
 		return nil
 	}
-	return b.roomForShardsLocked(shards)
+	return a.roomForShardsLocked(shards)
 }
 
 // roomForShardsLocked checks the account's quota for more open shards.
-func (b *backend) roomForShardsLocked(more int) error {
-	if b.cfg.DisableLimits {
+func (a *account) roomForShardsLocked(more int) error {
+	if a.cfg.DisableLimits {
 		return nil
 	}
-	open := b.openShardsLocked()
-	if open+more <= b.cfg.ShardLimit {
+	open := a.openShardsLocked()
+	if open+more <= a.cfg.ShardLimit {
 		return nil
 	}
 	return errf(codeLimitExceeded,
-		"This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
-		b.cfg.AccountID, b.cfg.Region, open, b.cfg.ShardLimit, more)
+		"This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. "+
+			"Limit: %d. Number of additional shards that would have resulted from this request: %d.",
+		a.cfg.AccountID, a.cfg.Region, open, a.cfg.ShardLimit, more)
 }
 
-// openShardsLocked counts what the shard quota counts: the open shards of provisioned streams.
-func (b *backend) openShardsLocked() int {
+// openShardsLocked counts the shards of the shard quota: the open shards of provisioned streams.
+func (a *account) openShardsLocked() int {
 	n := 0
-	for _, st := range b.streams {
+	for _, st := range a.streams {
 		if st.mode == modeProvisioned {
 			n += len(st.openShardsLocked())
 		}
@@ -169,7 +175,8 @@ func deleteStream(b *backend, now time.Time, in *deleteStreamInput) (any, error)
 		return nil, err
 	}
 	if st.status == statusDeleting {
-		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name, b.cfg.AccountID, st.status)
+		return nil, errf(codeResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.name,
+			b.cfg.AccountID, st.status)
 	}
 	if len(st.consumers) > 0 && !in.EnforceConsumerDeletion {
 		return nil, errf(codeResourceInUse, "Stream %s under account %s has consumers registered.", st.name, b.cfg.AccountID)
@@ -186,7 +193,7 @@ func (b *backend) deleteLocked(st *stream) {
 	b.afterLocked(func(time.Time) { b.dropLocked(st) })
 }
 
-// dropLocked ends a stream and everything that reads it.
+// dropLocked ends a stream and all its readers.
 func (b *backend) dropLocked(st *stream) {
 	if b.streams[st.name] == st {
 		delete(b.streams, st.name)
@@ -230,9 +237,18 @@ func describeStream(b *backend, now time.Time, in *describeStreamInput) (any, er
 		return nil, err
 	}
 	d := streamDescription{
-		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
-		Shards: []shardDescription{}, RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: st.monitored()}}, EncryptionType: st.encryption, KeyID: st.keyID,
+		StreamName:              st.name,
+		StreamARN:               st.arn,
+		StreamStatus:            st.status,
+		StreamModeDetails:       streamModeDetails{st.mode},
+		Shards:                  []shardDescription{},
+		RetentionPeriodHours:    int(st.retention / time.Hour),
+		StreamCreationTimestamp: newTimestamp(st.created),
+		EnhancedMonitoring: []enhancedMetrics{
+			{ShardLevelMetrics: st.monitored()},
+		},
+		EncryptionType: st.encryption,
+		KeyID:          st.keyID,
 	}
 	if st.status != statusCreating {
 		for _, sh := range st.shards {
@@ -272,10 +288,19 @@ func describeStreamSummary(b *backend, now time.Time, in *streamInput) (any, err
 		return nil, err
 	}
 	d := streamSummaryDescription{
-		StreamName: st.name, StreamARN: st.arn, StreamStatus: st.status, StreamModeDetails: streamModeDetails{st.mode},
-		RetentionPeriodHours: int(st.retention / time.Hour), StreamCreationTimestamp: newTimestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{ShardLevelMetrics: st.monitored()}}, EncryptionType: st.encryption, KeyID: st.keyID,
-		ConsumerCount: len(st.consumers), MaxRecordSizeInKiB: st.maxRecordKiB,
+		StreamName:              st.name,
+		StreamARN:               st.arn,
+		StreamStatus:            st.status,
+		StreamModeDetails:       streamModeDetails{st.mode},
+		RetentionPeriodHours:    int(st.retention / time.Hour),
+		StreamCreationTimestamp: newTimestamp(st.created),
+		EnhancedMonitoring: []enhancedMetrics{
+			{ShardLevelMetrics: st.monitored()},
+		},
+		EncryptionType:     st.encryption,
+		KeyID:              st.keyID,
+		ConsumerCount:      len(st.consumers),
+		MaxRecordSizeInKiB: st.maxRecordKiB,
 	}
 	if st.status != statusCreating {
 		d.OpenShardCount = len(st.openShardsLocked())
@@ -358,9 +383,9 @@ func describeLimits(b *backend, now time.Time, _ *describeLimitsInput) (any, err
 	}, nil
 }
 
-// page is how many results a list may give: what the request asks for, what the service gives when it does not ask, and at most what the
-// service and Config.PageSize allow.
-func (b *backend) page(asked *int32, member string, byDefault, highest, most int) (int, error) {
+// page is how many results a list may give. It is what the request asks for, or else the default of
+// the service. It is at most what the service and Config.PageSize allow.
+func (a *account) page(asked *int32, member string, byDefault, highest, most int) (int, error) {
 	n := byDefault
 	if asked != nil {
 		if *asked < 1 {
@@ -372,8 +397,8 @@ func (b *backend) page(asked *int32, member string, byDefault, highest, most int
 		n = int(*asked)
 	}
 	n = min(n, most)
-	if b.cfg.PageSize > 0 {
-		n = min(n, b.cfg.PageSize)
+	if a.cfg.PageSize > 0 {
+		n = min(n, a.cfg.PageSize)
 	}
 	return n, nil
 }

@@ -10,15 +10,17 @@ import (
 // SubscribeToShard: an event stream of one shard for one consumer.
 //
 //   - One call per second for each consumer and shard, else LimitExceededException.
-//   - Within five seconds of a call that succeeded: ResourceInUseException, whether or not the subscription still lives. After that a call
-//     takes over: the older subscription ends with ResourceInUseException in its stream.
+//   - Within five seconds of a call that succeeded: ResourceInUseException, also when the
+//     subscription has ended. After that a call takes over: the older subscription ends with
+//     ResourceInUseException in its stream.
 //   - The consumer must be ACTIVE; errors of the call are an ordinary answer with status 400.
-//   - initial-response comes at once, an event as soon as there are records, an empty event after five seconds without any. Every frame is
-//     flushed.
-//   - ContinuationSequenceNumber is the position after the event; AFTER_SEQUENCE_NUMBER goes on from there. It moves on in empty events too.
+//   - initial-response comes at once, an event as soon as there are records, an empty event after
+//     five seconds without any. Every frame is flushed.
+//   - ContinuationSequenceNumber is the position after the event; AFTER_SEQUENCE_NUMBER goes on
+//     from there. It moves on in empty events too.
 //   - MillisBehindLatest is the age of the oldest record that was not yet sent, 0 at the tip.
-//   - A closed shard ends with one event without records whose ContinuationSequenceNumber is null and whose ChildShards name the children,
-//     each with all its parents. Then the stream ends.
+//   - A closed shard ends with one event without records. Its ContinuationSequenceNumber is null,
+//     and its ChildShards name the children, each with all its parents. Then the stream ends.
 //   - After five minutes the stream ends between two frames, without an error.
 //   - The service sends 2 MiB per second at most.
 //   - When the consumer or the stream is deleted, the stream ends with ResourceNotFoundException.
@@ -48,15 +50,16 @@ type subscribeToShardEvent struct {
 	ChildShards                []childShard `json:"ChildShards,omitempty"`
 }
 
-// subscriptionState is what a consumer remembers of a shard, guarded by the backend's mutex.
+// subscriptionState is the state of a shard for a consumer. The backend's mutex guards it.
 type subscriptionState struct {
 	calls     bucket
 	success   time.Time // of the last call that succeeded; zero before
-	heldUntil time.Time // set by a fault: until then the subscription counts as running although it has ended
+	heldUntil time.Time // set by a fault: until then an ended subscription counts as running
 	current   *subscription
 }
 
-// subscription is one open stream. Only from and sent change, by the goroutine that serves it, with the backend's mutex held.
+// subscription is one open stream. Only from and sent change. The goroutine that serves it changes
+// them, with the backend's mutex held.
 type subscription struct {
 	consumer *consumer
 	shard    *shard
@@ -69,7 +72,7 @@ type subscription struct {
 	sent bucket
 }
 
-// subscribe admits a call.
+// subscribe checks a call and makes its subscription.
 func (b *backend) subscribe(in *subscribeToShardInput) (*subscription, error) {
 	switch {
 	case in.ConsumerARN == "":
@@ -166,7 +169,7 @@ func serveSubscription(s *Server, w http.ResponseWriter, r *http.Request, c code
 	return nil
 }
 
-// flushWriter is the undisturbed frameWriter.
+// flushWriter is the frameWriter without faults.
 type flushWriter struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
@@ -179,7 +182,8 @@ func (f *flushWriter) write(frame []byte) error {
 	return f.flusher.Flush()
 }
 
-// nextStep is what a subscription does next: send an event, or wait for a change or for some time.
+// nextStep is the next thing that a subscription does: it sends an event, or waits for a change or
+// for some time.
 type nextStep struct {
 	event   *subscribeToShardEvent
 	last    bool
@@ -206,7 +210,9 @@ func (sub *subscription) nextLocked(now time.Time, idle, limits bool) nextStep {
 		}
 		sub.from = next
 		return nextStep{event: &subscribeToShardEvent{
-			Records: records, ContinuationSequenceNumber: &records[len(records)-1].SequenceNumber, MillisBehindLatest: sh.behindLocked(next, now),
+			Records:                    records,
+			ContinuationSequenceNumber: &records[len(records)-1].SequenceNumber,
+			MillisBehindLatest:         sh.behindLocked(next, now),
 		}}
 	case !sh.open():
 		end := &subscribeToShardEvent{Records: []record{}, ChildShards: sh.childrenLocked()}
@@ -223,8 +229,8 @@ func (sub *subscription) nextLocked(now time.Time, idle, limits bool) nextStep {
 	}
 }
 
-// positionLocked is a sequence number that stands for the place before index next, at the tip: more than the record before it, less than
-// what will follow, and growing with time.
+// positionLocked is a sequence number for the place before index next, at the tip. It is more than
+// that of the record before and less than that of the record after, and grows with time.
 func (sh *shard) positionLocked(next uint64, now time.Time) string {
 	if before := next - 1; before >= sh.base {
 		if arrived := sh.records[before-sh.base].ApproximateArrivalTimestamp.Time; seconds(now) <= seconds(arrived) {
@@ -234,7 +240,8 @@ func (sh *shard) positionLocked(next uint64, now time.Time) string {
 	return sh.sequence(next-1, now)
 }
 
-// follow sends events until the subscription ends, for whatever reason. Everything it waits for is a channel, and it holds no lock then.
+// follow sends events until the subscription ends. It waits only for channels, and holds no lock
+// meanwhile.
 func (b *backend) follow(ctx context.Context, sub *subscription, c codec, out frameWriter) {
 	end := time.NewTimer(time.Until(sub.ends))
 	defer end.Stop()
@@ -271,7 +278,8 @@ func (b *backend) follow(ctx context.Context, sub *subscription, c codec, out fr
 	}
 }
 
-// ended says whether the subscription is over, and tells the client why when that is an error.
+// ended tells whether the subscription is over. If an error ended it, ended sends the error to the
+// client.
 func (sub *subscription) ended(ctx context.Context, now time.Time, c codec, out frameWriter) bool {
 	if ctx.Err() != nil || !now.Before(sub.ends) {
 		return true
@@ -279,7 +287,10 @@ func (sub *subscription) ended(ctx context.Context, now time.Time, c codec, out 
 	st := sub.consumer.stream
 	select {
 	case <-sub.replaced:
-		_ = out.write(exceptionFrame(codeResourceInUse, "Another subscription for consumer "+sub.consumer.arn+" and shard "+sub.shard.id+" has taken over.", c))
+		_ = out.write(
+			exceptionFrame(codeResourceInUse,
+				"Another subscription for consumer "+sub.consumer.arn+" and shard "+sub.shard.id+" has taken over.", c),
+		)
 	case <-st.gone:
 		_ = out.write(exceptionFrame(codeResourceNotFound, "Stream "+st.name+" not found.", c))
 	case <-sub.consumer.gone:

@@ -118,7 +118,8 @@ func TestSubscribeIdleEvents(t *testing.T) {
 	})
 }
 
-// TestSubscribeContinuation goes on from the continuation of a record and of an empty event, by AT and by AFTER, and misses nothing.
+// TestSubscribeContinuation goes on from the continuation of a record and of an empty event, by AT
+// and by AFTER, and misses nothing.
 func TestSubscribeContinuation(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := e.consumer("c")
@@ -190,7 +191,8 @@ func TestSubscribeTakeOver(t *testing.T) {
 	})
 }
 
-// TestSubscribeHoldOutlivesStream: the five seconds count from the call, not from the end of the stream.
+// TestSubscribeHoldOutlivesStream: the five seconds count from the call, not from the end of the
+// stream.
 func TestSubscribeHoldOutlivesStream(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := e.consumer("c")
@@ -448,7 +450,8 @@ func TestSubscribeLargeRecord(t *testing.T) {
 	})
 }
 
-// TestSubscribeClientGone: a subscription whose client has gone ends, and a slow client does not hold up others.
+// TestSubscribeClientGone: a subscription whose client has gone ends, and a slow client does not
+// hold up others.
 func TestSubscribeClientGone(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		ctx, cancel := context.WithCancel(e.t.Context())

@@ -5,10 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// AddTagsToStream, RemoveTagsFromStream, ListTagsForStream, TagResource, UntagResource, ListTagsForResource.
+// AddTagsToStream, RemoveTagsFromStream, ListTagsForStream, TagResource, UntagResource,
+// ListTagsForResource.
 //
-// A stream or consumer has 50 tags at most; keys have 1 to 128 characters, values up to 256. The first three operations name a stream,
-// the others the ARN of a stream or a consumer. ListTagsForStream pages in order of key, ten at a time unless Limit says otherwise.
+// A stream or consumer has at most 50 tags. Keys have 1 to 128 characters, values up to 256. The
+// first three operations name a stream, the others the ARN of a stream or a consumer.
+// ListTagsForStream pages in order of key, ten at a time by default.
 
 var tagOperations = []operation{
 	define("AddTagsToStream", addTagsToStream),
@@ -24,7 +26,7 @@ type tag struct {
 	Value string `json:"Value"`
 }
 
-// checkTags says whether tags may be added to those that exist.
+// checkTags tells whether tags may be added to the existing ones.
 func checkTags(tags, existing map[string]string) error {
 	total := len(existing)
 	for k, v := range tags {
@@ -141,21 +143,21 @@ func (in *resourceInput) resource() resource {
 }
 
 // resourceLocked finds the consumer or the stream that has the ARN.
-func (b *backend) resourceLocked(in resourceInput) (*consumer, *stream, error) {
+func (a *account) resourceLocked(in resourceInput) (*consumer, *stream, error) {
 	if in.ResourceARN == "" {
 		return nil, nil, missing("resourceARN")
 	}
 	if p, ok := parseARN(in.ResourceARN); ok && p.consumer != "" {
-		c, err := b.findConsumerLocked(consumerRef{ConsumerARN: in.ResourceARN})
+		c, err := a.findConsumerLocked(consumerRef{ConsumerARN: in.ResourceARN})
 		return c, nil, err
 	}
-	st, err := b.findUsableLocked(streamRef{StreamARN: in.ResourceARN})
+	st, err := a.findUsableLocked(streamRef{StreamARN: in.ResourceARN})
 	return nil, st, err
 }
 
 // tagsLocked finds the tags of the stream or consumer that has the ARN.
-func (b *backend) tagsLocked(in resourceInput) (map[string]string, error) {
-	c, st, err := b.resourceLocked(in)
+func (a *account) tagsLocked(in resourceInput) (map[string]string, error) {
+	c, st, err := a.resourceLocked(in)
 	switch {
 	case err != nil:
 		return nil, err

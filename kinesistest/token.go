@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Tokens of paging and shard iterators are opaque to clients: a kind, the time of issue and a content, in base64 with a checksum. A page
-// token may be used for 300 seconds, an iterator for five minutes.
+// Page tokens and shard iterators are opaque to clients. They hold a kind, the time of issue and a
+// content, in base64 with a checksum. A page token may be used for 300 seconds, an iterator for
+// five minutes.
 const (
 	tokenShards    = "shards"
 	tokenStreams   = "streams"
@@ -26,7 +27,7 @@ func seal(now time.Time, kind, content string) string {
 	return tokenEncoding.EncodeToString(fmt.Appendf(nil, "%08x%s", crc32.ChecksumIEEE([]byte(body)), body))
 }
 
-// unseal reads a token of the kind.
+// unseal reads a token of a kind.
 func unseal(kind, token string) (issued time.Time, content string, ok bool) {
 	raw, err := tokenEncoding.DecodeString(token)
 	if err != nil || len(raw) < 8 {
@@ -57,14 +58,15 @@ func openToken(now time.Time, kind, token string) (string, error) {
 		return "", invalid("NextToken is invalid.")
 	}
 	if now.Sub(issued) > tokenLife {
-		return "", errf(codeExpiredToken, "NextToken has expired. It was issued at %s and may be used for %d seconds.", issued.UTC().Format(time.RFC3339), int(tokenLife.Seconds()))
+		return "", errf(codeExpiredToken, "NextToken has expired. It was issued at %s and may be used for %d seconds.",
+			issued.UTC().Format(time.RFC3339), int(tokenLife.Seconds()))
 	}
 	return content, nil
 }
 
 func itoa64(n int64) string { return strconv.FormatInt(n, 10) }
 
-// millis reads what itoa64 wrote of a time.
+// millis reads a time that itoa64 wrote.
 func millis(text string) timestamp {
 	ms, _ := strconv.ParseInt(text, 10, 64) // tokens have a checksum
 	return timestamp{time.UnixMilli(ms).UTC()}

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// What tools call that set up streams and accounts: PutResourcePolicy, GetResourcePolicy, DeleteResourcePolicy, EnableEnhancedMonitoring,
-// DisableEnhancedMonitoring, DescribeAccountSettings, UpdateAccountSettings, UpdateStreamWarmThroughput.
+// These operations are called by tools that set up streams and accounts: PutResourcePolicy,
+// GetResourcePolicy, DeleteResourcePolicy, EnableEnhancedMonitoring, DisableEnhancedMonitoring,
+// DescribeAccountSettings, UpdateAccountSettings, UpdateStreamWarmThroughput.
 //
-// A policy is kept and allows nobody anything: see Config.Deny. Enhanced monitoring and warm throughput are kept and change nothing else;
-// the stream must be ACTIVE and is UPDATING for Config.StateDelay. The commitment to a minimum throughput lasts for 24 hours at least, and
-// only an account with one can set the warm throughput, of on-demand streams.
+// A policy is kept and has no effect: see Config.Deny. Enhanced monitoring and warm throughput are
+// kept and have no effect either; the stream must be ACTIVE and is UPDATING for Config.StateDelay.
+// The commitment to a minimum throughput lasts for at least 24 hours. Only an account with a
+// commitment can set the warm throughput of on-demand streams.
 
 var toolOperations = []operation{
 	define("PutResourcePolicy", putResourcePolicy),
@@ -34,8 +36,8 @@ const (
 )
 
 // policyLocked is where the policy of the stream or consumer that has the ARN is kept.
-func (b *backend) policyLocked(in resourceInput) (*string, error) {
-	c, st, err := b.resourceLocked(in)
+func (a *account) policyLocked(in resourceInput) (*string, error) {
+	c, st, err := a.resourceLocked(in)
 	switch {
 	case err != nil:
 		return nil, err
@@ -89,7 +91,7 @@ func deleteResourcePolicy(b *backend, _ time.Time, in *resourceInput) (any, erro
 	return nil, nil
 }
 
-// shardMetrics are the metrics of shards, in the order in which they are told.
+// shardMetrics are the metrics of shards, in the order of answers.
 var shardMetrics = []string{
 	"IncomingBytes", "IncomingRecords", "IteratorAgeMilliseconds", "OutgoingBytes", "OutgoingRecords",
 	"ReadProvisionedThroughputExceeded", "WriteProvisionedThroughputExceeded",
@@ -121,7 +123,8 @@ func (b *backend) monitorLocked(in *monitoringInput, on bool) (any, error) {
 	}
 	for _, m := range in.ShardLevelMetrics {
 		if m != "ALL" && !slices.Contains(shardMetrics, m) {
-			return nil, constraint(m, "shardLevelMetrics", "Member must satisfy enum value set: [ALL, IncomingBytes, IncomingRecords, IteratorAgeMilliseconds, "+
+			return nil, constraint(m, "shardLevelMetrics", "Member must satisfy enum value set: [ALL, IncomingBytes, "+
+				"IncomingRecords, IteratorAgeMilliseconds, "+
 				"OutgoingBytes, OutgoingRecords, ReadProvisionedThroughputExceeded, WriteProvisionedThroughputExceeded]")
 		}
 	}
@@ -139,15 +142,20 @@ func (b *backend) monitorLocked(in *monitoringInput, on bool) (any, error) {
 			desired = append(desired, m)
 		}
 	}
-	out := monitoringOutput{StreamName: st.name, StreamARN: st.arn, CurrentShardLevelMetrics: st.monitored(), DesiredShardLevelMetrics: desired}
+	out := monitoringOutput{
+		StreamName:               st.name,
+		StreamARN:                st.arn,
+		CurrentShardLevelMetrics: st.monitored(),
+		DesiredShardLevelMetrics: desired,
+	}
 	b.updateLocked(st, func(time.Time) { st.metrics = desired })
 	return out, nil
 }
 
-// monitored is what DescribeStream says of the metrics.
+// monitored is the part of DescribeStream about metrics.
 func (st *stream) monitored() []string { return append([]string{}, st.metrics...) }
 
-// commitment is an account's to a minimum throughput.
+// commitment is the commitment of an account to a minimum throughput.
 type commitment struct {
 	started, ended time.Time // zero: never; an end may lie ahead
 }
@@ -171,7 +179,9 @@ func (c commitment) describe(now time.Time) any {
 	}
 	switch {
 	case c.on(now):
-		out.Status, out.StartedAt, out.EarliestAllowedEndAt = commitmentOn, stamp(c.started), stamp(c.started.Add(commitmentLife))
+		out.Status, out.StartedAt, out.EarliestAllowedEndAt = commitmentOn, stamp(
+			c.started,
+		), stamp(c.started.Add(commitmentLife))
 		if !c.ended.IsZero() {
 			out.Status = commitmentEnding
 		}
@@ -213,7 +223,8 @@ func updateAccountSettings(b *backend, now time.Time, in *updateAccountInput) (a
 			}
 		}
 	default:
-		return nil, constraint(status, "minimumThroughputBillingCommitment.status", "Member must satisfy enum value set: [DISABLED, ENABLED]")
+		return nil, constraint(status, "minimumThroughputBillingCommitment.status", "Member must satisfy enum value set: "+
+			"[DISABLED, ENABLED]")
 	}
 	return c.describe(now), nil
 }
@@ -233,7 +244,8 @@ func updateWarmThroughput(b *backend, now time.Time, in *warmThroughputInput) (a
 	case in.WarmThroughputMiBps == nil:
 		return nil, missing("warmThroughputMiBps")
 	case *in.WarmThroughputMiBps < 0:
-		return nil, constraint(*in.WarmThroughputMiBps, "warmThroughputMiBps", "Member must have value greater than or equal to 0")
+		return nil, constraint(*in.WarmThroughputMiBps, "warmThroughputMiBps",
+			"Member must have value greater than or equal to 0")
 	}
 	st, err := b.findActiveLocked(in.streamRef)
 	switch {
@@ -242,9 +254,12 @@ func updateWarmThroughput(b *backend, now time.Time, in *warmThroughputInput) (a
 	case st.mode != modeOnDemand:
 		return nil, invalid("Stream %s is in PROVISIONED mode, which has no warm throughput.", st.name)
 	case !b.commitment.on(now):
-		return nil, invalid("Account %s has no MinimumThroughputBillingCommitment, which the warm throughput of stream %s needs.", b.cfg.AccountID, st.name)
+		return nil, invalid(
+			"Account %s has no MinimumThroughputBillingCommitment, which the warm throughput of stream %s needs.",
+			b.cfg.AccountID, st.name)
 	case *in.WarmThroughputMiBps > maxWarmThroughput:
-		return nil, errf(codeLimitExceeded, "The warm throughput of a stream cannot be more than %d MiB per second.", maxWarmThroughput)
+		return nil, errf(codeLimitExceeded, "The warm throughput of a stream cannot be more than %d MiB per second.",
+			maxWarmThroughput)
 	}
 	st.warm.TargetMiBps = *in.WarmThroughputMiBps
 	out := struct {

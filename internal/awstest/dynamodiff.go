@@ -35,10 +35,8 @@ func DiffDynamoDB(tb testing.TB, seed uint64, steps int, table string, fake, rea
 			},
 		})
 		require.NoError(tb, err)
-		require.NoError(
-			tb,
-			dynamodb.NewTableExistsWaiter(c).Wait(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table}, 60e9),
-		)
+		require.NoError(tb,
+			dynamodb.NewTableExistsWaiter(c).Wait(tb.Context(), &dynamodb.DescribeTableInput{TableName: &table}, 60e9))
 		addIndex(tb, table, c)
 	}
 	once := func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }

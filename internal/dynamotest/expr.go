@@ -29,11 +29,8 @@ type parser struct {
 
 func tokens(kind, expression string) ([]string, *apiError) {
 	if len(expression) > 4096 {
-		return nil, validationf(
-			"Invalid %s: Expression size has exceeded the maximum allowed size; expression size: %d",
-			kind,
-			len(expression),
-		)
+		return nil, validationf("Invalid %s: Expression size has exceeded the maximum allowed size; expression size: %d",
+			kind, len(expression))
 	}
 	var out []string
 	for i := 0; i < len(expression); {
@@ -177,11 +174,8 @@ func (p *parser) attribute() (string, *apiError) {
 	t := p.take()
 	if !strings.HasPrefix(t, "#") {
 		if t != "" && isWord(t[0]) {
-			return "", validationf(
-				"Invalid %s: dynamotest does not know the reserved words, so it wants #name in place of %s",
-				p.kind,
-				t,
-			)
+			return "", validationf("Invalid %s: dynamotest does not know the reserved words, so it wants #name in place of %s",
+				p.kind, t)
 		}
 		return "", p.syntax(t)
 	}

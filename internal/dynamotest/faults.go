@@ -90,10 +90,8 @@ func Throttle() Action {
 
 // Deny answers with AccessDeniedException.
 func Deny() Action {
-	return Fail(
-		"AccessDeniedException",
-		"User: arn:aws:iam::000000000000:user/test is not authorized to perform this action",
-	)
+	return Fail("AccessDeniedException",
+		"User: arn:aws:iam::000000000000:user/test is not authorized to perform this action")
 }
 
 // LoseRequest breaks the connection before the call takes effect.

@@ -37,8 +37,7 @@ func (t *table) addIndex(x globalIndex, attributes []attributeDefinition, readyA
 		)
 	case t.BillingMode != "PAY_PER_REQUEST" && x.ProvisionedThroughput == nil:
 		return validation(
-			"One or more parameter values were invalid: ProvisionedThroughput must be specified for index: " + x.IndexName,
-		)
+			"One or more parameter values were invalid: ProvisionedThroughput must be specified for index: " + x.IndexName)
 	}
 	types := map[string]string{}
 	for _, a := range slices.Concat(t.AttributeDefinitions, attributes) {
@@ -130,8 +129,7 @@ func (db *database) query(r queryRequest, now time.Time) (any, *apiError) {
 		return nil, err
 	case r.KeyConditionExpression == nil:
 		return nil, validation(
-			"Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
-		)
+			"Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
 	}
 	hash := x.KeySchema[0].AttributeName
 	want, err := r.hashKey(hash)
@@ -141,8 +139,7 @@ func (db *database) query(r queryRequest, now time.Time) (any, *apiError) {
 	switch {
 	case want.Type != t.attributeType(hash):
 		return nil, validation(
-			"One or more parameter values were invalid: Condition parameter type does not match schema type",
-		)
+			"One or more parameter values were invalid: Condition parameter type does not match schema type")
 	case want.Text == "":
 		return nil, validationf("One or more parameter values are not valid. A value specified for a secondary index key "+
 			"is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, "+

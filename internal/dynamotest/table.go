@@ -63,11 +63,8 @@ func (t *table) key(item Item) (Item, *apiError) {
 		}
 		if want := t.attributeType(k.AttributeName); v.Type != want {
 			return nil, validationf(
-				"One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s",
-				k.AttributeName,
-				want,
-				v.Type,
-			)
+				"One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", k.AttributeName,
+				want, v.Type)
 		}
 		if v.Text == "" {
 			return nil, validationf("One or more parameter values are not valid. The AttributeValue for a key attribute "+

@@ -91,10 +91,8 @@ func (t *table) describe(now time.Time) tableDescription {
 		if now.Before(x.readyAt) {
 			status = "CREATING"
 		}
-		d.GlobalSecondaryIndexes = append(
-			d.GlobalSecondaryIndexes,
-			indexDescription{globalIndex: x.globalIndex, IndexStatus: status},
-		)
+		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes,
+			indexDescription{globalIndex: x.globalIndex, IndexStatus: status})
 	}
 	return d
 }

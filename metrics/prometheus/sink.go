@@ -30,8 +30,7 @@ type family interface {
 func New(reg prom.Registerer) (*Sink, error) {
 	if reg == nil {
 		return nil, errors.New(
-			"kcl metrics: the registerer is nil; pass prometheus.NewRegistry() or prometheus.DefaultRegisterer",
-		)
+			"kcl metrics: the registerer is nil; pass prometheus.NewRegistry() or prometheus.DefaultRegisterer")
 	}
 	s := &Sink{families: make(map[*metrics.Desc]family)}
 	for _, d := range metrics.All() {
