@@ -71,6 +71,20 @@ func TestHandlerErrors(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
 }
 
+// TestHandlerOthers: requests of another service go to Config.Others. All of Kinesis stays here, and so do requests without a target.
+func TestHandlerOthers(t *testing.T) {
+	t.Parallel()
+	s := New(t, Config{Others: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })})
+	for target, status := range map[string]int{
+		"DynamoDB_20120810.ListTables": http.StatusTeapot,
+		"Kinesis_20131202.ListStreams": http.StatusOK,
+		"Kinesis_20131202.Nothing":     http.StatusBadRequest,
+		"":                             http.StatusBadRequest,
+	} {
+		require.Equal(t, status, s.request(t, "application/x-amz-json-1.1", target, "{}").Code, target)
+	}
+}
+
 func TestHandlerRequestTooLarge(t *testing.T) {
 	t.Parallel()
 	w := New(t, Config{}).request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", strings.Repeat(" ", maxRequestBytes+1))
