@@ -1,6 +1,7 @@
-// Package kcl holds the types that every part of the library shares. These are records and batches,
-// positions, streams and shards, the record processor and its inputs, the checkpointer, and the
-// errors that callers branch on. It imports the standard library only and starts nothing.
+// Package kcl holds the types that every part of the library shares. They are records and batches,
+// positions, streams and shards, the record processor and its inputs, and the checkpointer. The
+// errors that callers branch on are here as well. The package imports the standard library only and
+// starts nothing.
 //
 // A program implements [Processor], hands a [ProcessorFactory] to scheduler.New and calls Run:
 //

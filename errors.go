@@ -12,8 +12,8 @@ var (
 	// taken too long.
 	ErrShutdownTimeout = errors.New("kcl: shutdown took longer than the grace period")
 
-	// ErrRestart is returned or wrapped by a [Processor] when this instance cannot go on, for
-	// example because a process that it drives has died. The instance gets LeaseLost as its last
+	// ErrRestart is returned or wrapped by a [Processor] when this instance cannot go on. A
+	// process that it drives may have died, for example. The instance gets LeaseLost as its last
 	// call, and its context ends. Its checkpointer refuses everything, with errors that wrap
 	// ErrRestart and ErrLeaseLost. After the usual backoff the factory makes another instance. The
 	// new instance is initialised at the last accepted checkpoint and gets all later records
@@ -32,10 +32,9 @@ var (
 	// That stream was deleted, and this one was created.
 	ErrStreamRecreated = errors.New("kcl: stream was created again under the same name")
 
-	// ErrShardNotFound says that the stream exists and the service does not know the
-	// shard. The shard's records may have left the retention period, the shard may be
-	// so new that the service does not show it yet, or the id may belong to another
-	// stream. Try again for some minutes.
+	// ErrShardNotFound says that the stream exists and the service does not know the shard. The
+	// shard's records may have left the retention period, or the id may belong to another stream.
+	// The service may also not show a new shard yet. Try again for some minutes.
 	ErrShardNotFound = errors.New("kcl: shard not found")
 
 	// ErrInvalidPosition says that the service refuses the position: the sequence

@@ -45,8 +45,8 @@ func ParseSequenceNumber(s string, sub int64) (ExtendedSequenceNumber, error) {
 	return n, nil
 }
 
-// Validate tells whether n can stand in a lease table. The sequence number must be a decimal number
-// of at most 129 digits, or a sentinel, and the sub-sequence number must not be negative. The error
+// Validate tells whether n can stand in a lease table. The sequence number must be a sentinel or a
+// decimal number of at most 129 digits. The sub-sequence number must not be negative. The error
 // wraps [ErrInvalidSequenceNumber].
 func (n ExtendedSequenceNumber) Validate() error {
 	if n.SubSequenceNumber < 0 {

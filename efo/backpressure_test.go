@@ -30,10 +30,9 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestE08BlockedReadersBufferLittle: what a process takes from the network for
-// shards whose loop bodies do not come back is bounded by the stream's window and
-// the events in hand, however much the service has; and a shard beside them on
-// the same connection reads on.
+// TestE08BlockedReadersBufferLittle: a process takes little from the network for shards whose loop
+// bodies do not come back, even if the service has much. The stream's window and the events in hand
+// bound it. Another shard on the same connection reads on.
 func TestE08BlockedReadersBufferLittle(t *testing.T) {
 	const (
 		blocked = 10

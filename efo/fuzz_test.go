@@ -69,11 +69,10 @@ func special(kind, code string) []byte {
 	return encode(m)
 }
 
-// FuzzEventStream serves the events of a shard, to its end, over as many
-// subscriptions as the bytes describe: each is cut, silenced, damaged, or ended
-// by an exception, anywhere. Every record arrives exactly once and in order, the
-// shard ends exactly once, and each subscribe asks for the place after what was
-// whole in the ones before.
+// FuzzEventStream serves the events of a shard, to its end, over as many subscriptions as the bytes
+// describe. Each is cut, silenced, damaged, or ended by an exception, at any place. Every record
+// arrives exactly once and in order, and the shard ends exactly once. Each subscribe asks for the
+// place after the last whole event before it.
 func FuzzEventStream(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("one cut\x00\x01\x02"))

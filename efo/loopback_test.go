@@ -21,10 +21,10 @@ import (
 	"github.com/kinesis-go/kcl/efo"
 )
 
-// A server on the same machine that answers at once makes the SDK give up its
-// own HTTP/1.1 connection now and then, unless the request's body is put in
-// place of the SDK's. (Over TLS the trap is not there; HTTP/1.1 and HTTP/2 are
-// told apart by what the peer offers.) This needs a real socket: a fake that waits hides it.
+// A server on the same machine answers at once. Then the SDK sometimes gives up its own HTTP/1.1
+// connection, unless plainBody replaces the SDK's request body. It does not happen over TLS, where
+// the peer's offer tells HTTP/1.1 and HTTP/2 apart. The test needs a real socket: a fake that waits
+// hides the failure.
 func TestLoopbackAnswersAtOnce(t *testing.T) {
 	for name, start := range map[string]func(*httptest.Server){
 		"http":           (*httptest.Server).Start,

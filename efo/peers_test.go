@@ -45,8 +45,8 @@ func TestPE02RenewalRefused(t *testing.T) {
 	}
 }
 
-// Subscriptions that end before their first event are opened again at the same
-// position, less and less often, and never faster than once a second.
+// Subscriptions that end before their first event are opened again at the same position. The waits
+// grow and are never shorter than a second.
 func TestPE03AndPE07EndedBeforeAnyEvent(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		calls := w.subscribes()

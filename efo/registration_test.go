@@ -203,8 +203,8 @@ func TestE14NobodyDeregisters(t *testing.T) {
 	)
 }
 
-// A consumer of the same name that another application made is found out at
-// the start, as far as tags may be written and read.
+// Register notices at the start that another application made a consumer of the same name. It needs
+// the permissions to write and read tags.
 func TestE15ConsumerOfAnotherApplication(t *testing.T) {
 	for name, test := range map[string]struct {
 		deny  []string

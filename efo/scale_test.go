@@ -42,8 +42,8 @@ func manyShards(t *testing.T, shards, streams int) (w *world, config func() efo.
 	return w, config, link.Conns
 }
 
-// TestE06TwoThousandShards opens them all within 30 seconds where the service
-// allows a hundred streams on a connection, and other calls do not wait meanwhile.
+// TestE06TwoThousandShards opens all subscriptions within 30 seconds if the service allows a
+// hundred streams on a connection. Other calls do not wait meanwhile.
 func TestE06TwoThousandShards(t *testing.T) {
 	shards := 2000
 	if raceEnabled {
@@ -153,9 +153,8 @@ func (e ending) Record(float64) {
 	e.r.ended[e.shard] = append(e.r.ended[e.shard], time.Now())
 }
 
-// TestE07FourThousandShards: subscriptions that were opened together are renewed
-// at no more than three times the mean rate in any second, and a shard is
-// without one for less than a second.
+// TestE07FourThousandShards: subscriptions were opened together. In any second at most three times
+// the mean number of them are renewed, and a shard is without one for less than a second.
 func TestE07FourThousandShards(t *testing.T) {
 	shards := testsize.Pick(150, 500, 4000)
 	if raceEnabled {

@@ -391,8 +391,8 @@ func TestE07FiveMinutes(t *testing.T) {
 	})
 }
 
-// A refusal because the shard is in use is repeated once a second, not faster,
-// and not slower until ten seconds have passed.
+// While the service says that the shard is in use, the reader subscribes once a second, for ten
+// seconds.
 func TestE09ResourceInUse(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		calls := w.subscribes()

@@ -62,9 +62,8 @@ func measure() use {
 	return u
 }
 
-// TestThousandSubscriptions: what they cost, and that one whose loop body does
-// not come back, with more waiting than its window takes, holds up none of the
-// 999 others.
+// TestThousandSubscriptions measures what they cost. One of them has a loop body that does not come
+// back and more waiting events than its window takes. It delays none of the 999 others.
 func TestThousandSubscriptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, config, conns := manyShards(t, thousand, 100)

@@ -44,7 +44,7 @@ const (
 type header struct{ name, value string }
 
 // appendFrame appends one frame to dst and returns the extended slice. It panics if a name has more
-// than 255 bytes or a value more than 65535, which only a bug of this package can cause.
+// than 255 bytes or a value more than 65535. Only a bug of this package can cause that.
 func appendFrame(dst []byte, headers []header, payload []byte) []byte {
 	start := len(dst)
 	headersLen := 0

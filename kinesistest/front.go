@@ -122,8 +122,8 @@ func (f *front) HTTPClientFrom(host string) *http.Client {
 }
 
 // wholeBodies is a transport that reads the body of a request before it sends the request. The AWS
-// SDK for Go closes its body as soon as the headers of the answer are there. If net/http has not
-// read the body to its end by then, HTTP/1.1 takes that for a failed write and closes the
+// SDK for Go closes its body as soon as the headers of the answer are there. net/http may
+// not have read the body to its end by then. HTTP/1.1 takes that for a failed write and closes the
 // connection during the answer. On a loopback connection that happens often, on a real network
 // hardly ever.
 type wholeBodies struct{ *http.Transport }

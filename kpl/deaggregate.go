@@ -53,8 +53,8 @@ type Options struct {
 
 	// MaxRecords is how many user records one aggregate may hold, and how many entries each of its
 	// two tables of keys. A larger aggregate is delivered raw, with ErrTooManyRecords. A user
-	// record takes about 112 bytes of memory besides its data, which is shared, and at least 6
-	// bytes of the aggregate. So with the default one carrier takes at most some 30 MB and a copy
+	// record takes about 112 bytes of memory besides its data, which is shared. It takes at least
+	// 6 bytes of the aggregate. So with the default one carrier takes at most some 30 MB and a copy
 	// of its keys. Defaults to DefaultMaxRecords, also for values below 1.
 	MaxRecords int
 }

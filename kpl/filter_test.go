@@ -142,10 +142,9 @@ func TestK06NoFilterWithoutPartitionKey(t *testing.T) {
 	require.Equal(t, 2, report.Dropped)
 }
 
-// TestK10DuplicateAfterReshard: after a split, the producer writes an
-// aggregate for the parent to a child, sees that it came to another shard than
-// foreseen, and writes the record of the other child again. With the filter
-// each record is delivered once, and without it twice.
+// TestK10DuplicateAfterReshard: after a split, the producer writes an aggregate for the parent to a
+// child. It sees that the aggregate came to another shard than foreseen, and writes the record of
+// the other child again. With the filter each record is delivered once, and without it twice.
 func TestK10DuplicateAfterReshard(t *testing.T) {
 	t.Parallel()
 	left := kcl.HashKeyRange{Start: "0", End: power(127, -1)}

@@ -118,9 +118,8 @@ func TestP11SlowAndFast(t *testing.T) {
 	}
 }
 
-// TestP12FailedHandOver: whatever happens to a batch that was handed over, and at whatever moment
-// of the reading ahead, the reading that follows starts after what was processed: nothing is lost,
-// and nothing comes twice.
+// TestP12FailedHandOver: a batch that was handed over fails, at any moment of reading ahead. Then
+// reading goes on after the last processed batch: nothing is lost, and nothing comes twice.
 func TestP12FailedHandOver(t *testing.T) {
 	t.Parallel()
 	errRefused := errors.New("refused")

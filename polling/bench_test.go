@@ -19,9 +19,8 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// BenchmarkFetch reads one answer of GetRecords per round, through the AWS SDK
-// and HTTP/2 over an in-memory network, with the pace of the service switched
-// off. The fake's own work is part of it.
+// BenchmarkFetch reads one answer of GetRecords per round, through the AWS SDK and HTTP/2 over an
+// in-memory network. The pace of the service is switched off. The work of the fake is included.
 func BenchmarkFetch(b *testing.B) {
 	for _, shape := range []struct{ records, size int }{{10000, 100}, {10000, 1000}, {100, 100_000}, {10, 1_000_000}} {
 		b.Run(fmt.Sprintf("%dx%dB", shape.records, shape.size), func(b *testing.B) {

@@ -71,8 +71,8 @@ func (r *rig) fetcher(change ...func(*polling.Config)) *polling.Fetcher {
 	return polling.NewFetcher(cfg)
 }
 
-// put writes n records of size bytes whose data begin with their number, from first on, at the pace
-// that a shard takes them.
+// put writes n records of size bytes at the pace that a shard takes them. Their data begin with
+// their number, from first on.
 func (r *rig) put(first, n, size int, shard string) {
 	r.t.Helper()
 	pad := strings.Repeat(".", size)
@@ -147,8 +147,8 @@ func number(t *testing.T, r kcl.Record) int {
 	return n
 }
 
-// read reads until n records have come or the shard ends, and requires that they are those put from
-// first on, each once and in order.
+// read reads until n records have come or the shard ends. It requires that they are the records of
+// put from first on, each once and in order.
 func read(
 	t *testing.T,
 	f *polling.Fetcher,
@@ -494,8 +494,8 @@ func TestP08SparseShard(t *testing.T) {
 	})
 }
 
-// TestP09HangingCall: a call that is never answered ends at its deadline, and its answer, should it
-// have been on its way, is not counted.
+// TestP09HangingCall: a call without an answer ends at its deadline. An answer that was on its way
+// does not count.
 func TestP09HangingCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

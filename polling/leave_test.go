@@ -18,8 +18,8 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// TestLeavingGivesTheMemoryBack: a shard that is handed over leaves room for the others, however
-// its loop is left, for its batch and for what was read ahead.
+// TestLeavingGivesTheMemoryBack: a shard that is handed over leaves the memory of its batch and of
+// what was read ahead to the others, however its loop is left.
 func TestLeavingGivesTheMemoryBack(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("stop")

@@ -111,9 +111,9 @@ func peakHeap(f func()) int64 {
 	return peak
 }
 
-// TestP07MemoryIsBounded: a hundred shards of large records stay within the memory they are given,
-// each gets its turn, and a record larger than all of it passes nevertheless. It runs alone: the
-// heap is everybody's.
+// TestP07MemoryIsBounded: a hundred shards of large records stay within their memory, and each gets
+// its turn. A record larger than the memory passes nevertheless. The test runs alone, because all
+// tests share the heap.
 func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 	for _, test := range []struct {
 		shards, size int

@@ -78,7 +78,7 @@ func (p *pace) answered(sent, now time.Time, bytes int, records, tip bool, idle 
 func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)) }
 
 // delay is wait, mostly with a little more. A poller that came back at exactly the pace of the
-// service would never be refused, and the others would never be served.
+// service would never be refused. Then the others would never be served.
 func (p *pace) delay(now time.Time) time.Duration {
 	wait := p.wait(now)
 	if wait > 0 {

@@ -78,9 +78,8 @@ func number(s string) int {
 	return n
 }
 
-// For random keys and random orders of completion the checkpoint is always the
-// last record before which all are finished, and the records of a key are in
-// order.
+// Keys and the order of completion are random. The checkpoint is always the last record before
+// which all are finished, and the records of a key are in order.
 func TestX08CheckpointIsTheLowWatermark(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -29,8 +29,8 @@
 // # Lifetime
 //
 // Batch, Concurrent and the automatic checkpoints also work between the calls of the processor.
-// Their goroutines exist only while there is work. They need a context of the calls that lives as
-// long as the lease, as the scheduler's does, and they end with it. Panics of the processor inside
+// Their goroutines exist only while there is work. They end with the context of the calls, which
+// must live as long as the lease. The scheduler's context does. Panics of the processor inside
 // become a [PanicError] in Retry, and wherever the processor does not run on the caller's
 // goroutine.
 package processors

@@ -16,9 +16,9 @@ import (
 const DefaultInterval = 5 * time.Second
 
 // Checkpoints says when [Func], [Each] and [Concurrent] checkpoint automatically. They do so when
-// one of the limits is reached, when the worker stops, and when the shard is handed over or ends. A
-// checkpoint covers only records that are processed. A checkpoint that fails is logged and tried
-// again when the next is due. The error of the last checkpoint is returned.
+// one of the limits is reached. They also do so when the worker stops, and when the shard is handed
+// over or ends. A checkpoint covers only records that are processed. A checkpoint that fails is
+// logged and tried again when the next is due. The error of the last checkpoint is returned.
 type Checkpoints struct {
 	// Records is after how many records. Defaults to 0, no limit.
 	Records int

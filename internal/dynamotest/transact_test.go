@@ -18,8 +18,8 @@ import (
 
 var other = aws.String("other")
 
-// move is a transaction that takes a row from one table to the other while a
-// third row is as it should be.
+// move is a transaction that takes a row from one table to the other. A third row must match its
+// condition.
 func move(key, owner string) *dynamodb.TransactWriteItemsInput {
 	names := map[string]string{"#k": "leaseKey"}
 	return &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{

@@ -9,10 +9,9 @@
 //	...
 //	scheduler.Config{Metrics: metrics.New(sink), ...}
 //
-// Nothing is registered globally. Every metric has a bounded set of labels,
-// and the series of a shard disappear when the worker gives the shard up, so
-// that exactly one process exports each shard. For several schedulers in one
-// process, give each its own Sink on a registerer that adds a label:
+// Nothing is registered globally. Every metric has a bounded set of labels. The series of a shard
+// disappear when the worker gives the shard up, so that exactly one process exports each shard. If
+// one process has several schedulers, give each its own Sink on a registerer that adds a label:
 //
 //	prometheus.New(prom.WrapRegistererWith(prom.Labels{"worker": id}, registry))
 package prometheus
