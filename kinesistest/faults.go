@@ -258,7 +258,7 @@ func (v verdict) answered(w http.ResponseWriter) bool {
 	}
 	w.Header().Set("Content-Type", c.contentType())
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client has gone away: nobody to tell
+	_, _ = w.Write(body) // an error means that the client has gone away
 	return true
 }
 

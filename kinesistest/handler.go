@@ -207,7 +207,7 @@ func answer(w http.ResponseWriter, r *http.Request, started time.Time, c codec, 
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	settle(w, r, started)
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client has gone away: nobody to tell
+	_, _ = w.Write(body) //nolint:gosec // JSON or CBOR, no page; an error means that the client has gone away
 }
 
 // settle is called just before the headers of an answer. It dates the answer. Over HTTP/1.1 it also

@@ -163,12 +163,6 @@ func parseIterator(token string) (iterator, bool) {
 	}
 	created, err1 := strconv.ParseInt(fields[1], 10, 64)
 	from, err2 := strconv.ParseUint(fields[3], 10, 64)
-	return iterator{
-			issued:  issued,
-			stream:  fields[0],
-			created: created,
-			shard:   fields[2],
-			from:    from,
-		}, err1 == nil &&
-			err2 == nil
+	it := iterator{issued: issued, stream: fields[0], created: created, shard: fields[2], from: from}
+	return it, err1 == nil && err2 == nil
 }

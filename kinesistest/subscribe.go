@@ -160,7 +160,7 @@ func serveSubscription(s *Server, w http.ResponseWriter, r *http.Request, c code
 	w.WriteHeader(http.StatusOK)
 	direct := &flushWriter{w: w, flusher: http.NewResponseController(w)}
 	if err := direct.flusher.Flush(); err != nil {
-		return nil // the client has gone away: nobody to tell
+		return nil // an error means that the client has gone away
 	}
 	out := s.faults.stream(v.call, direct)
 	if out.write(initialResponseFrame(c)) == nil {

@@ -768,10 +768,6 @@ func (l *lineage) Shard(_ context.Context, id string) (kcl.Shard, []kcl.ChildSha
 	case 2:
 		return kcl.Shard{ID: id, EndingSequenceNumber: "1"}, nil, true, nil
 	}
-	return kcl.Shard{
-			ID:                   id,
-			EndingSequenceNumber: "1",
-		}, []kcl.ChildShard{
-			{ID: "shardId-000000000001", Parents: []string{id}},
-		}, true, nil
+	children := []kcl.ChildShard{{ID: "shardId-000000000001", Parents: []string{id}}}
+	return kcl.Shard{ID: id, EndingSequenceNumber: "1"}, children, true, nil
 }
