@@ -6,103 +6,33 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/metrics"
 )
 
-const (
-	tipTwice = time.Second // between two answers that say that nothing is unread
-	tipAge   = time.Minute // how old the last answer may be for a shard that is caught up
-)
-
-// tip is how near to the newest record of its shard a consumer is.
-//
-//	answer       lag 9s   lag 0   lag 0   lag 0   lag 0   lag 0   lag 7s
-//	records         500      20       -       -       3       -        -
-//	                                  ^       ^       ^       ^
-//	                                  first   caught up, till the lag is back
-//
-// One answer alone is not believed. Records that come at the tip are behind in
-// being processed only while the processor has them.
-type tip struct {
-	read said // by the last batch that was read
-	past said // by the last batch that was processed
-	open bool // that is the one before
-
-	first  time.Time // when nothing was unread for the first time at this place; zero when something is
-	caught bool      // nothing has spoken against it since caughtAt
-	at     time.Time // when the shard was last found to be caught up
-}
-
-// said is what a batch says of its lag.
-type said struct {
-	at    time.Time // zero before the first
-	lag   time.Duration
-	known bool
-}
-
-// reads takes in a batch that was read and is processed next.
-func (t *tip) reads(b kcl.Batch) {
-	t.read, t.open = said{b.ReceivedAt, b.BehindLatest, !b.LagUnknown}, true
-	if b.LagUnknown || b.BehindLatest > 0 {
-		t.first, t.caught = time.Time{}, false
-	}
-}
-
-// done says that the batch has been processed.
-func (t *tip) done(b kcl.Batch) {
-	t.past, t.open = t.read, false
-	switch {
-	case b.LagUnknown || b.BehindLatest > 0:
-	case len(b.Records) > 0 || t.first.IsZero():
-		t.first = b.ReceivedAt
-	case b.ReceivedAt.Sub(t.first) >= tipTwice:
-		t.caught, t.at = true, b.ReceivedAt
-	}
-}
-
-// now tells whether the shard is caught up.
-func (t *tip) now(now time.Time) bool {
-	return t.caught && !t.open && now.Sub(t.read.at) <= tipAge
-}
-
-// behind is the lag of what has been processed, which grows while nothing more is.
-// A batch that is not processed says nothing but that there is a lag.
-func (t *tip) behind(now time.Time) (time.Duration, bool) {
-	var lag time.Duration
-	if t.past.known {
-		seconds := metrics.Lag(t.past.lag.Seconds(), now.Sub(t.past.at))
-		lag = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)
-	}
-	if t.open {
-		lag = max(lag, t.read.lag)
-	}
-	return lag, t.past.known || lag > 0
-}
-
-// read takes in a batch before it is processed, and handled one that is.
+// read records a batch that was read and is processed next.
 func (p *progress) read(b kcl.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tip.reads(b)
+	p.tip.Read(b)
 }
 
+// handled records that the batch has been processed.
 func (p *progress) handled(b kcl.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tip.done(b)
+	p.tip.Processed(b)
 }
 
-// returns says that reading begins anew at an earlier place.
+// returns records that reading begins anew at an earlier place.
 func (p *progress) returns() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tip = tip{at: p.tip.at}
+	p.tip = p.tip.Restarted()
 }
 
 func (p *progress) caughtUp(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.state == StateProcessing && p.tip.now(now)
+	return p.state == StateProcessing && p.tip.CaughtUp(now)
 }
 
 // CaughtUp tells whether this worker has nothing left to do for now: it reads at
@@ -124,7 +54,7 @@ func (s *Scheduler) CaughtUp() bool {
 		return false
 	}
 	for _, st := range s.streams.all() {
-		if synced, err := st.syncState(); err != nil || synced.IsZero() {
+		if synced, err := st.status(); err != nil || synced.IsZero() {
 			return false
 		}
 	}

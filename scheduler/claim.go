@@ -55,7 +55,7 @@ type claimer struct {
 func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardList, errs []error) (leases.Listing, error) {
 	listErrs, todo := slices.Clone(errs), make(map[int]*stream, len(streams))
 	for i, st := range streams {
-		if !st.isClaimed() {
+		if !st.sync.isClaimed() {
 			todo[i] = st
 		}
 	}
@@ -114,7 +114,7 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 		plan.Anchor = nil // nobody else takes it back
 	}
 	if plan.Done() {
-		st.setClaimed()
+		st.sync.setClaimed()
 		return false, listErr
 	}
 	updates := plan.Adopt
@@ -140,35 +140,31 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 		return slices.ContainsFunc(listing.Bad, func(bad *leases.RowError) bool { return bad.Key == row.Key })
 	})
 	if len(missing) == 0 { // rows exist and cannot be read: Healthy reports them
-		st.setClaimed()
+		st.sync.setClaimed()
 		return false, nil
 	}
 	anchor := missing[0]
 	anchor.NativeOwner = c.worker // by which the maker knows it again
 	_, err = c.table.create(ctx, anchor)
-	st.anchor = anchor.Key // also when the answer got lost
+	st.sync.anchor = anchor.Key // also when the answer got lost
 	return err == nil, err
 }
-
-// keyed tells whether the keys of the rows prove whose they are, but for the
-// region: they have account and name of the stream, and when it was created.
-func (st *stream) keyed() bool { return st.multi && st.id.CreationEpoch == st.created.Unix() }
 
 // withdraw deletes the anchor of a worker that is refused, if nobody else of the
 // application relies on it yet. It returns why the worker is refused.
 func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
-	if st.anchor == "" {
+	if st.sync.anchor == "" {
 		return cause
 	}
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for attempt := 1; ; attempt++ {
-		err := c.deleteAnchor(ctx, st.anchor)
+		err := c.deleteAnchor(ctx, st.sync.anchor)
 		if err == nil {
-			st.anchor = ""
+			st.sync.anchor = ""
 			return cause
 		}
 		if attempt == withdrawAttempts || backoff.Wait(ctx) != nil {
-			return fmt.Errorf("%w; lease %q, which this worker has just made, could not be deleted: %w", cause, st.anchor, err)
+			return fmt.Errorf("%w; lease %q, which this worker has just made, could not be deleted: %w", cause, st.sync.anchor, err)
 		}
 	}
 }

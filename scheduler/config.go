@@ -298,19 +298,7 @@ func (c Config) Validate() error {
 	if strings.ContainsAny(c.WorkerID, "\n\r\t") {
 		bad("WorkerID is %q: leave out control characters", c.WorkerID)
 	}
-	if c.Kinesis == nil {
-		bad("Kinesis is missing: give kinesis.NewFromConfig(...)")
-	}
-	if c.Kinesis != nil {
-		o := c.Kinesis.Options()
-		if err := validEndpoint(o.BaseEndpoint); err != nil {
-			bad("Kinesis has BaseEndpoint %q: %w", aws.ToString(o.BaseEndpoint), err)
-		}
-		own := reflect.TypeOf(o.EndpointResolverV2) != reflect.TypeOf(kinesis.NewDefaultEndpointResolverV2())
-		if o.Region == "" && o.BaseEndpoint == nil && !own {
-			bad("Kinesis has no Region: set AWS_REGION, or give config.WithRegion(...) to config.LoadDefaultConfig")
-		}
-	}
+	c.validateKinesis(bad)
 	if c.Leases == nil {
 		bad("Leases is missing: give a lease store, such as dynamodb.New(...) or memory.New()")
 	} else if v, ok := c.Leases.(interface{ Validate() error }); ok {
@@ -381,6 +369,21 @@ func (c Config) Validate() error {
 		errs = append(errs, c.validateStreams("Config.Streams", c.Streams)...)
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) validateKinesis(bad func(format string, args ...any)) {
+	if c.Kinesis == nil {
+		bad("Kinesis is missing: give kinesis.NewFromConfig(...)")
+		return
+	}
+	o := c.Kinesis.Options()
+	if err := validEndpoint(o.BaseEndpoint); err != nil {
+		bad("Kinesis has BaseEndpoint %q: %w", aws.ToString(o.BaseEndpoint), err)
+	}
+	own := reflect.TypeOf(o.EndpointResolverV2) != reflect.TypeOf(kinesis.NewDefaultEndpointResolverV2())
+	if o.Region == "" && o.BaseEndpoint == nil && !own {
+		bad("Kinesis has no Region: set AWS_REGION, or give config.WithRegion(...) to config.LoadDefaultConfig")
+	}
 }
 
 // validEndpoint tells whether an endpoint is a URL that can be called; nil is the SDK's own.

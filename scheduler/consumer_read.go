@@ -26,7 +26,7 @@ func (c *consumer) process(ctx, reading context.Context) outcome {
 		if c.next != before {
 			backoff.Reset()
 		}
-		c.progress.refused(err)
+		c.progress.result(&c.progress.refusal, err)
 		wait := backoff.Next()
 		c.log.ErrorContext(ctx, "shard cannot be read", "err", err, "wait", wait)
 		used := ""

@@ -16,7 +16,7 @@ const examineAge = 5 * time.Second // how old the answer to another shard's ques
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		_ = c.stream.registering.Do(ctx, used, 0, func() error { return c.cfg.registrar.registerAgain(ctx, c.stream, used) })
+		_ = c.stream.consumer.registering.Do(ctx, used, 0, func() error { return c.cfg.registrar.registerAgain(ctx, c.stream, used) })
 		return done
 	}
 	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {

@@ -81,7 +81,7 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 		to.Parents, set = parents, set|leases.AttrParents
 	}
 	starts, err := l.starts(ctx, to)
-	l.progress.listed(err)
+	l.progress.result(&l.progress.listing, err)
 	if err != nil {
 		return false, err
 	}
@@ -112,7 +112,7 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 // pin that is the service's time: while the stream has not been listed it is not
 // known, and a local clock, or LATEST as it is when reading begins, would not do.
 func (l *shardLease) starts(ctx context.Context, row leases.Lease) (shardsync.Starts, error) {
-	s := shardsync.Starts{Initial: l.stream.cfg.InitialPosition, Origin: l.stream.origin()}
+	s := shardsync.Starts{Initial: l.stream.cfg.InitialPosition, Origin: l.stream.sync.origin()}
 	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.IsZero() {
 		return s, nil
 	}

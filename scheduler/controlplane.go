@@ -78,11 +78,10 @@ func (p *controlPlane) describe(ctx context.Context, where string, cfg StreamCon
 		// have had the name.
 		label = id.String()
 	}
-	lineage := &lineage{client: p.client, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)}
-	st := newStream(where, cfg, id, label, lineage)
-	st.created, st.multi = created, p.multi
+	st := newStream(streamIdentity{
+		where: where, cfg: cfg, id: id, label: label, created: created, multi: p.multi, marks: leases.MarksOf(p.application, id, p.multi),
+	}, &lineage{client: p.client, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)})
 	st.metrics = p.metrics.Stream(id.String())
-	st.marks = leases.MarksOf(p.application, id, p.multi)
 	st.placing.update(d, time.Now())
 	st.retention.update(d)
 	return st, nil

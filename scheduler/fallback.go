@@ -172,7 +172,7 @@ func (f *fallback) source() source {
 	if f.state == polled || f.state == tryPolling {
 		return f.fetcher
 	}
-	if arn := f.stream.consumer(); f.subscriber == nil || f.consumer != arn {
+	if arn := f.stream.consumer.arn(); f.subscriber == nil || f.consumer != arn {
 		f.subscriber, f.consumer = f.sources.subscriber(f.stream, arn, fanOutObserver{f}, f.metrics, f.owned), arn
 	}
 	return f.subscriber
@@ -181,7 +181,7 @@ func (f *fallback) source() source {
 // run reads from one source. It returns false when another run is due, and true when it
 // has given the end or an error to the caller of Batches.
 func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch, error) bool) (over bool) {
-	if refusal := f.stream.refusal(); refusal != nil && f.state.mode() == EFO {
+	if refusal := f.stream.consumer.refusal(); refusal != nil && f.state.mode() == EFO {
 		f.reason, f.state = refusal, tryPolling
 	}
 	run, stop := context.WithCancelCause(ctx)
@@ -225,7 +225,7 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 // probeDue tells whether fan-out is to be tried again. While polling fails as well, it
 // is due earlier: there is nothing to lose.
 func (f *fallback) probeDue() bool {
-	if f.state.mode() == EFO || f.stream.consumer() == "" {
+	if f.state.mode() == EFO || f.stream.consumer.arn() == "" {
 		return false
 	}
 	after := f.sources.fallbackAfter
@@ -264,7 +264,7 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 			f.probe.failed(now)
 		}
 		if errors.Is(err, efo.ErrConsumerNotFound) {
-			f.stream.refuse(f.consumer, err)
+			f.stream.consumer.refuse(f.consumer, err)
 		}
 		f.log.DebugContext(ctx, "enhanced fan-out does not work yet", "err", err, "next_try", f.probe.due)
 		return nil

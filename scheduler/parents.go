@@ -263,11 +263,7 @@ func (w *parentWait) parentLost(shardID string) error {
 // recordLost records that a parent has no row, or nil. Its holder or the end of an
 // ancestor may soon make the row, so that counts as lost only after holderTime.
 func (w *parentWait) recordLost(err error) {
-	if err == nil {
-		w.orphaned = streak{}
-	} else {
-		w.orphaned.failed(err)
-	}
+	w.orphaned.set(err)
 	lost := w.orphaned
 	if time.Since(lost.since) < w.cfg.holderTime {
 		lost = streak{}

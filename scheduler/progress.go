@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/caughtup"
 )
 
-// progress is what is known about the way of one shard's consumer. The
-// consumer and its source write it, Status and the watchdog read it. It is an
-// Observer of both sources.
+// progress is how far one shard's consumer has come, and what fails. The consumer and its
+// source write it, Status and the watchdog read it. It observes both sources.
 type progress struct {
 	mu sync.Mutex // guards the fields below
 
@@ -23,7 +23,7 @@ type progress struct {
 	position kcl.ExtendedSequenceNumber
 	behind   time.Duration
 	nearest  time.Duration // the least of behind since the last record, or unknownLag
-	tip      tip
+	tip      caughtup.Tip
 	// moved is when a batch was processed, or the shard had no more data; at first
 	// when the state changed last.
 	moved time.Time
@@ -38,13 +38,18 @@ type progress struct {
 	call      string    // method of the processor that runs now; empty when none does
 	callSince time.Time // when it was called
 
-	refusal   streak    // the source has given up, with an error that needs a person
-	processor streak    // failures of the processor
-	reading   streak    // failures of the source
-	storing   streak    // failures of the lease store, before the first record and at the shard's end
-	asking    time.Time // since when an answer of the store is waited for there; zero when none is
-	lost      streak    // waits for a parent that nobody will finish
-	listing   streak    // failures of ListShards, without which the shard cannot start
+	asking time.Time // when the lease store was asked, before the first record or at the shard's end; zero when it has answered
+	failures
+}
+
+// failures is what fails now.
+type failures struct {
+	refusal   streak // the source has given up, with an error that needs a person
+	processor streak // the processor
+	reading   streak // the source
+	storing   streak // the lease store, before the first record and at the shard's end
+	lost      streak // a parent that nobody will finish
+	listing   streak // ListShards, without which the shard cannot start
 }
 
 // streak is an unbroken row of failures.
@@ -58,6 +63,15 @@ func (s *streak) failed(err error) {
 		s.since = time.Now()
 	}
 	s.err = err
+}
+
+// set continues the streak with an error, and ends it with nil.
+func (s *streak) set(err error) {
+	if err == nil {
+		*s = streak{}
+	} else {
+		s.failed(err)
+	}
 }
 
 // unknownLag is more than any lag: the next answer comes nearer in any case.
@@ -144,13 +158,6 @@ func (p *progress) Retrying(err error, _ time.Duration) {
 	p.opened = time.Time{}
 }
 
-// refused says that the source has given up.
-func (p *progress) refused(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refusal.failed(err)
-}
-
 // calling says that a method of the processor runs from now on.
 func (p *progress) calling(method string) {
 	p.mu.Lock()
@@ -171,11 +178,7 @@ func (p *progress) called(err error) {
 	defer p.mu.Unlock()
 	p.call, p.callSince = "", time.Time{}
 	p.heard = time.Now() // nobody listened meanwhile
-	if err != nil {
-		p.processor.failed(err)
-	} else {
-		p.processor = streak{}
-	}
+	p.processor.set(err)
 }
 
 // processed says that a batch is done, or was empty.
@@ -186,7 +189,7 @@ func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behin
 	// stretch of the shard without records. A lag that trembles is none.
 	if records > 0 || behind == 0 || behind < p.nearest {
 		p.moved, p.nearest = time.Now(), behind
-		if records > 0 || p.tip.read.known {
+		if records > 0 || p.tip.LagKnown() {
 			p.progressed = p.moved
 		}
 	}
@@ -224,22 +227,14 @@ func (p *progress) stored(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asking = time.Time{}
-	if err != nil {
-		p.storing.failed(err)
-	} else {
-		p.storing = streak{}
-	}
+	p.storing.set(err)
 }
 
-// listed says how a listing went without which the shard cannot start.
-func (p *progress) listed(err error) {
+// result records whether something that failed, such as listing, works now.
+func (p *progress) result(s *streak, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil {
-		p.listing.failed(err)
-	} else {
-		p.listing = streak{}
-	}
+	s.set(err)
 }
 
 func (p *progress) fill(out *ShardStatus) {
@@ -247,8 +242,8 @@ func (p *progress) fill(out *ShardStatus) {
 	defer p.mu.Unlock()
 	out.State, out.Records, out.Position = p.state, p.records, p.position
 	out.Mode, out.ModeErr = p.mode, p.polled
-	out.behind, out.known = p.tip.behind(time.Now())
-	out.CaughtUp, out.LastProgress = p.tip.at, p.progressed
+	out.behind, out.known = p.tip.Behind(time.Now())
+	out.CaughtUp, out.LastProgress = p.tip.LastCaughtUp(), p.progressed
 	for _, s := range []streak{p.processor, p.storing, p.listing, p.refusal, p.reading} {
 		if s.err != nil {
 			out.Err = s.err

@@ -41,15 +41,15 @@ func (r *registrar) register(ctx context.Context, st *stream) error {
 	if r.fallback == FallbackOff {
 		return r.registerNow(ctx, st)
 	}
-	before := st.consumer()
+	before := st.consumer.arn()
 	bounded, cancel := context.WithTimeoutCause(ctx, r.fallbackAfter, errRegistering)
 	defer cancel()
 	err := r.registerNow(bounded, st)
 	if err == nil || ctx.Err() != nil || !registrationAvoidable(err) {
 		return err
 	}
-	if st.refuse(before, err) {
-		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.registerDue())
+	if st.consumer.refuse(before, err) {
+		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.consumer.due())
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
 			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
 		}
-		st.setConsumer(arn)
+		st.consumer.set(arn)
 		return nil
 	}
 	name := cmp.Or(st.cfg.ConsumerName, r.application)
@@ -68,14 +68,14 @@ func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 	if err != nil {
 		return err
 	}
-	st.setConsumer(arn)
+	st.consumer.set(arn)
 	return nil
 }
 
 // registerAgain finds or makes a stream consumer in place of used, unless somebody
 // else has.
 func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) error {
-	if st.consumer() != used {
+	if st.consumer.arn() != used {
 		return nil
 	}
 	err := r.register(ctx, st)
@@ -84,7 +84,7 @@ func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) 
 	}
 	r.log.ErrorContext(ctx, "stream consumer cannot be registered again", "stream", st.label, "err", err)
 	if r.fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
-		st.refuse(used, err) // the shard was being read: it is polled, whatever the reason
+		st.consumer.refuse(used, err) // the shard was being read: it is polled, whatever the reason
 	}
 	return err
 }
@@ -104,11 +104,11 @@ func (r *registrar) loop(ctx context.Context) {
 	}
 	for retry.Sleep(ctx, trialTime) == nil {
 		for _, st := range r.streams.all() {
-			if st.refusal() == nil || st.err() != nil || time.Now().Before(st.registerDue()) {
+			if st.consumer.refusal() == nil || st.err() != nil || time.Now().Before(st.consumer.due()) {
 				continue
 			}
 			if err := r.register(ctx, st); err != nil && ctx.Err() == nil {
-				st.refuse("", err)
+				st.consumer.refuse("", err)
 				r.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.label, "err", err)
 			}
 		}

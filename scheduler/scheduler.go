@@ -17,6 +17,8 @@ import (
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/cpu"
+	"github.com/kinesis-go/kcl/internal/fleetstart"
+	"github.com/kinesis-go/kcl/internal/guardedstore"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
@@ -60,7 +62,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, wall: time.Now}
 	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
-	s.cfg.Leases = guardStore(s.cfg.Leases)
+	s.cfg.Leases = guardedstore.New(s.cfg.Leases, callTimeout)
 	s.sources = &sources{
 		memory: polling.NewMemory(s.cfg.PollingMemory), mode: cfg.RetrievalMode,
 		fallback: cfg.Fallback, fallbackAfter: s.cfg.FallbackAfter, log: s.log,
@@ -193,8 +195,9 @@ func (s *Scheduler) validate() error {
 // prepare does everything that must succeed before work begins. The streams that
 // a tracker names are opened later, each as it can.
 func (s *Scheduler) prepare(ctx context.Context) error {
-	spread := startSpread{table: s.table, control: s.control, streams: s.cfg.Streams, failover: s.cfg.FailoverTime, log: s.log}
-	checksTag, err := spread.wait(ctx)
+	openShards := func(ctx context.Context) (int, error) { return s.control.openShards(ctx, s.cfg.Streams) }
+	spread := fleetstart.Spread{List: s.table.List, OpenShards: openShards, FailoverTime: s.cfg.FailoverTime, Logger: s.log}
+	checksTag, err := spread.Wait(ctx)
 	if err != nil {
 		return err
 	}
@@ -229,6 +232,30 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 	}
 	s.streams.set(streams)
 	return nil
+}
+
+// describeAll asks for the streams of the configuration. Of several streams those
+// that are not ready, or of which the service cannot tell now, are left to the
+// stream tracker: they keep the others from nothing.
+func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
+	var streams []*stream
+	for i, cfg := range s.cfg.Streams {
+		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
+			st, err := s.control.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), cfg)
+			switch {
+			case err == nil:
+				streams = append(streams, st)
+			case s.cfg.multi() && retryable(err) == tryAgain:
+				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read meanwhile", "stream", cfg.resource(), "err", err)
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return streams, nil
 }
 
 // newCoordinator makes the coordinator, which Run runs.

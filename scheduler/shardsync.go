@@ -73,7 +73,7 @@ func (s *syncer) loop(ctx context.Context) {
 		var batch []*stream
 		for _, st := range streams {
 			r := again[st]
-			if st.err() == nil && (st.takeSync() || all || (r != nil && !now.Before(r.at))) {
+			if st.err() == nil && (st.sync.takeRequest() || all || (r != nil && !now.Before(r.at))) {
 				batch = append(batch, st)
 			}
 		}
@@ -95,7 +95,7 @@ func (s *syncer) loop(ctx context.Context) {
 			}
 			st.metrics.ShardSyncError()
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
-			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.isClaimed()) {
+			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.sync.isClaimed()) {
 				// Not at first sight: it may be of a worker that is just being refused.
 				s.streams.stop(ctx, st, err)
 				continue
@@ -126,7 +126,7 @@ func (s *syncer) wait() time.Duration {
 
 // request asks for a synchronisation of a stream. Many requests make one.
 func (s *syncer) request(st *stream) {
-	st.wantSync()
+	st.sync.request()
 	select {
 	case s.requests <- struct{}{}:
 	default:
@@ -145,7 +145,7 @@ func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]err
 			if errors.Is(r.err, errIncomplete) && try < completeTries {
 				again = append(again, st)
 			} else if ctx.Err() == nil {
-				st.setSynced(r.err, r.bad)
+				st.sync.finished(r.err, r.bad)
 			}
 		}
 		if len(again) == 0 || retry.Sleep(ctx, completeWait/2+rand.N(completeWait)) != nil {
@@ -182,7 +182,7 @@ func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]sy
 	var listing leases.Listing
 	var listErr error
 	switch {
-	case slices.ContainsFunc(streams, func(st *stream) bool { return !st.isClaimed() }):
+	case slices.ContainsFunc(streams, func(st *stream) bool { return !st.sync.isClaimed() }):
 		listing, listErr = s.claims.claim(ctx, streams, lists, errs)
 	case len(streams) > 0:
 		listing, listErr = s.seen.list(ctx, streams...)
@@ -208,11 +208,11 @@ func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	if err != nil {
 		return nil, err
 	}
-	if list.contradicts(st.first) {
+	if list.contradicts(st.sync.first) {
 		return nil, errContradiction
 	}
-	if st.first == nil {
-		st.first = list
+	if st.sync.first == nil {
+		st.sync.first = list
 	}
 	return list, nil
 }
@@ -285,16 +285,3 @@ func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList,
 
 // errContradiction is followed by a look at the stream's creation time.
 var errContradiction = errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
-
-func (st *stream) hasRows(rows []leases.Lease) bool { return slices.ContainsFunc(rows, st.owns) }
-
-// rowsOf picks the rows of the stream.
-func (st *stream) rowsOf(rows []leases.Lease) []leases.Lease {
-	var own []leases.Lease // the table may have many more of others
-	for _, row := range rows {
-		if st.owns(row) {
-			own = append(own, row)
-		}
-	}
-	return own
-}

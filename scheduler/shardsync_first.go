@@ -106,7 +106,7 @@ func (s *shardList) torn(shard kcl.Shard) bool {
 
 // checkHashKeys finds hash keys that none of the shards in which reading begins
 // has. Of shards whose hash keys are not known it finds nothing.
-func (st *stream) checkHashKeys(shards []kcl.Shard) error {
+func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 	coverage := coverageOf(shards)
 	if len(coverage.Holes) == 0 || len(coverage.Unknown) > 0 {
 		return nil

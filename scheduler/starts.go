@@ -18,7 +18,7 @@ import (
 // began.
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
-	if began := shardsync.StreamOrigin(rows, initial, opt); st.setOrigin(began) {
+	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
 		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream elsewhere, and goes on from its checkpoints",
 			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy", "to move a shard that is read already: kclctl leases set-checkpoint")
 	}
@@ -74,30 +74,4 @@ func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflic
 		}
 	}
 	return conflicts, err
-}
-
-// origin is where the application began to read the stream, as of the last
-// synchronisation; zero when that is not known.
-func (st *stream) origin() leases.Origin {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.began
-}
-
-// setOrigin takes down where the application began, and tells whether it is to be
-// told that something else is configured.
-func (st *stream) setOrigin(began leases.Origin) (tell bool) {
-	configured := leases.OriginOf(st.cfg.InitialPosition, began.At)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.began = began
-	tell = !began.IsZero() && !began.Equal(configured) && !st.toldBegan
-	st.toldBegan = st.toldBegan || tell
-	return tell
-}
-
-// undated says that LATEST cannot be pinned.
-func (st *stream) undated() error {
-	return fmt.Errorf("the service's answer to ListShards has no Date, which LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon as InitialPosition, "+
-		"or give each lease at LATEST a time (`kclctl leases set-checkpoint`)", st.label)
 }

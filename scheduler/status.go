@@ -113,8 +113,8 @@ func (s *Scheduler) Status() Status {
 		stalled[st.LeaseKey] = st.Layer
 	}
 	for _, st := range streams {
-		ss := StreamStatus{Stream: st.id, Mode: s.cfg.RetrievalMode, ConsumerARN: st.consumer()}
-		ss.LastSync, ss.Err = st.syncState()
+		ss := StreamStatus{Stream: st.id, Mode: s.cfg.RetrievalMode, ConsumerARN: st.consumer.arn()}
+		ss.LastSync, ss.Err = st.status()
 		seen := map[string]bool{}
 		for _, row := range rows.rows[st.inRows()] {
 			seen[row.Key] = true

@@ -105,7 +105,7 @@ func (t *tipStop) missing(ctx context.Context) (missing string, err error) {
 	}
 	lists := make([]*shardList, len(streams))
 	for i, st := range streams {
-		if synced, err := st.syncState(); err != nil || synced.IsZero() {
+		if synced, err := st.status(); err != nil || synced.IsZero() {
 			return "stream " + st.label + " is not synchronised", err
 		}
 		if lists[i], err = st.lineage.get(ctx, 0); err != nil {

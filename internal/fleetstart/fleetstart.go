@@ -1,4 +1,5 @@
-package scheduler
+// Package fleetstart spreads the workers of a fleet that starts together over time.
+package fleetstart
 
 import (
 	"context"
@@ -25,7 +26,7 @@ const (
 	smallFleet = int(watchTime / spreadEach)
 )
 
-// startSpread keeps the workers of a fleet that starts together within the limits of the
+// Spread keeps the workers of a fleet that starts together within the limits of the
 // service's control plane: twenty descriptions of a stream a second for an account.
 // Only a worker that finds others starting waits.
 //
@@ -33,17 +34,20 @@ const (
 // and a new table not even that. So a worker watches the table for a random time. The
 // times are drawn so that few workers, of however many, have a short one. The first of
 // them see no other worker and start. The others see a change in the table.
-type startSpread struct {
-	table    *rowTable
-	control  *controlPlane
-	streams  []StreamConfig
-	failover time.Duration
-	log      *slog.Logger
+type Spread struct {
+	// List lists the lease table.
+	List func(ctx context.Context) (leases.Listing, error)
+	// OpenShards counts the open shards of the configured streams.
+	OpenShards func(ctx context.Context) (int, error)
+	// FailoverTime is that of the application.
+	FailoverTime time.Duration
+	// Logger takes the log.
+	Logger *slog.Logger
 }
 
-// wait returns when this worker may start. checksTag says whether it is one of those
+// Wait returns when this worker may start. checksTag says whether it is one of those
 // that check who owns the stream consumer.
-func (s *startSpread) wait(ctx context.Context) (checksTag bool, err error) {
+func (s *Spread) Wait(ctx context.Context) (checksTag bool, err error) {
 	before, ok := s.observe(ctx)
 	if !ok {
 		return true, ctx.Err()
@@ -56,14 +60,14 @@ func (s *startSpread) wait(ctx context.Context) (checksTag bool, err error) {
 	}
 	delay, checksTag := drawStart(before.workers)
 	if delay > 0 {
-		s.log.DebugContext(ctx, "worker waits its turn to start", "workers", before.workers, "wait", delay)
+		s.Logger.DebugContext(ctx, "worker waits its turn to start", "workers", before.workers, "wait", delay)
 	}
 	return checksTag, retry.Sleep(ctx, delay)
 }
 
 // watch tells whether this worker may start at once: no other worker starts, or the
 // others of the fleet work already.
-func (s *startSpread) watch(ctx context.Context, before tableView) (alone bool, err error) {
+func (s *Spread) watch(ctx context.Context, before tableView) (alone bool, err error) {
 	begun := time.Now()
 	if before.showsStarts() {
 		if err := retry.Sleep(ctx, drawWatch(before.workers)); err != nil {
@@ -78,7 +82,7 @@ func (s *startSpread) watch(ctx context.Context, before tableView) (alone bool, 
 		return false, err
 	}
 	now, ok := s.observe(ctx)
-	return !ok || now.working(before, time.Since(begun), s.failover), ctx.Err()
+	return !ok || now.working(before, time.Since(begun), s.FailoverTime), ctx.Err()
 }
 
 // patienceOf draws for how long a worker listens. The number of workers whose time
@@ -112,10 +116,10 @@ type tableView struct {
 }
 
 // observe lists the table. It returns false when the number of workers is not known.
-func (s *startSpread) observe(ctx context.Context) (tableView, bool) {
+func (s *Spread) observe(ctx context.Context) (tableView, bool) {
 	ctx, cancel := context.WithTimeout(ctx, spreadAsk)
 	defer cancel()
-	listing, err := s.table.List(ctx)
+	listing, err := s.List(ctx)
 	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
 		return tableView{}, false
 	}
@@ -131,7 +135,7 @@ func (s *startSpread) observe(ctx context.Context) (tableView, bool) {
 	if len(seen.rows) > 0 {
 		return seen, true
 	}
-	open, err := s.control.openShards(ctx, s.streams)
+	open, err := s.OpenShards(ctx)
 	seen.workers = open * 2 / 3
 	return seen, err == nil
 }

@@ -1,26 +1,31 @@
-package scheduler
+// Package guardedstore protects the library from a lease store, which can be a user's own:
+// a call for one row gets a deadline, and a panic becomes an error.
+package guardedstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// guardStore gives every call for one row a deadline, and contains panics: a store
-// can be a user's own. The calls of leases have shorter deadlines of their own.
-func guardStore(store leases.Store) leases.Store {
+// New guards a store; nil stays nil. timeout is the deadline of a call for one row.
+func New(store leases.Store, timeout time.Duration) leases.Store {
 	if store == nil {
 		return nil
 	}
-	g := guardedStore{store}
+	g := guardedStore{store, timeout}
 	if fleet, ok := store.(leases.FleetStore); ok {
 		return guardedFleetStore{FleetStore: fleet, guarded: g}
 	}
 	return g
 }
 
-type guardedStore struct{ store leases.Store }
+type guardedStore struct {
+	store   leases.Store
+	timeout time.Duration
+}
 
 func (g guardedStore) Init(ctx context.Context) error {
 	return usercode.Call(func() error { return g.store.Init(ctx) })
@@ -37,24 +42,24 @@ func (g guardedStore) ListNow(ctx context.Context) (out leases.Listing, err erro
 }
 
 func (g guardedStore) Get(ctx context.Context, key string) (out leases.Lease, err error) {
-	err = callRow(ctx, func(ctx context.Context) (err error) { out, err = g.store.Get(ctx, key); return err })
+	err = g.callRow(ctx, func(ctx context.Context) (err error) { out, err = g.store.Get(ctx, key); return err })
 	return out, err
 }
 
 func (g guardedStore) Create(ctx context.Context, l leases.Lease) error {
-	return callRow(ctx, func(ctx context.Context) error { return g.store.Create(ctx, l) })
+	return g.callRow(ctx, func(ctx context.Context) error { return g.store.Create(ctx, l) })
 }
 
 func (g guardedStore) Update(ctx context.Context, u leases.Update) error {
-	return callRow(ctx, func(ctx context.Context) error { return g.store.Update(ctx, u) })
+	return g.callRow(ctx, func(ctx context.Context) error { return g.store.Update(ctx, u) })
 }
 
 func (g guardedStore) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
-	return callRow(ctx, func(ctx context.Context) error { return g.store.Delete(ctx, read, expect) })
+	return g.callRow(ctx, func(ctx context.Context) error { return g.store.Delete(ctx, read, expect) })
 }
 
-func callRow(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (g guardedStore) callRow(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
 	return usercode.Call(func() error { return f(ctx) })
 }

@@ -1,0 +1,119 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// syncState is what the shard sync knows of a stream. It is safe for concurrent use,
+// except for first and anchor, which belong to the shard sync.
+type syncState struct {
+	first  *shardList // the first list of Run
+	anchor string     // key of the row that this worker made first, see claim
+
+	mu          sync.Mutex // guards the fields below
+	claimed     bool       // the table and the stream's rows in it are this application's
+	wanted      bool       // a synchronisation out of turn
+	last        time.Time  // synchronisation without an error
+	failing     streak
+	bad         []*leases.RowError // rows that cannot be read
+	began       leases.Origin      // where the application began to read the stream, as the rows say
+	beganLogged bool               // it was logged that the configuration differs from began
+}
+
+// isClaimed tells whether the stream's rows are known to be this application's. Before
+// that none is taken.
+func (s *syncState) isClaimed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claimed
+}
+
+func (s *syncState) setClaimed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claimed = true
+}
+
+// request asks for a synchronisation out of turn.
+func (s *syncState) request() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = true
+}
+
+// takeRequest tells whether one was requested since the last call.
+func (s *syncState) takeRequest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := s.wanted
+	s.wanted = false
+	return wanted
+}
+
+// finished records how a synchronisation ended.
+func (s *syncState) finished(err error, bad []*leases.RowError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failing.failed(err)
+		return
+	}
+	s.failing, s.last, s.bad = streak{}, time.Now(), bad
+}
+
+// status returns the time of the last good synchronisation, and why later ones failed.
+func (s *syncState) status() (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, s.failing.err
+}
+
+// trouble is what Healthy reports. A synchronisation that neither fails nor ends shows in
+// the age of the last good one: there should be one in each interval.
+func (s *syncState) trouble(now time.Time, limit, interval time.Duration, label string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case errors.Is(s.failing.err, errRowsVanished):
+		return fmt.Errorf("scheduler: %w", s.failing.err)
+	case s.failing.err != nil && now.Sub(s.failing.since) >= limit:
+		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s (last synchronised %s): %w", label, s.failing.since.UTC().Format(time.RFC3339), stamp(s.last), s.failing.err)
+	case !s.last.IsZero() && now.Sub(s.last) >= limit+2*interval:
+		return fmt.Errorf("scheduler: the shards of stream %s were last synchronised %s, although that is due each %s: the service or the lease store does not come to an end with an answer", label, stamp(s.last), interval)
+	case len(s.bad) > 0:
+		return fmt.Errorf("scheduler: %d row(s) of the lease table cannot be read, and their shards are not: %w", len(s.bad), s.bad[0])
+	}
+	return nil
+}
+
+// stamp is a time for people, who read "never" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return "at " + t.UTC().Format(time.RFC3339)
+}
+
+// origin is where the application began to read the stream, as of the last
+// synchronisation; zero if that is not known.
+func (s *syncState) origin() leases.Origin {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
+}
+
+// setOrigin records where the application began. differs is true the first time that
+// this is not what is configured.
+func (s *syncState) setOrigin(began, configured leases.Origin) (differs bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.began = began
+	differs = !began.IsZero() && !began.Equal(configured) && !s.beganLogged
+	s.beganLogged = s.beganLogged || differs
+	return differs
+}
