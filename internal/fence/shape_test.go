@@ -1,0 +1,121 @@
+package fence
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	maxMethods = 25 // of a type
+	maxFields  = 20 // of a struct, except one named Config
+	maxLines   = 90 // of a function
+)
+
+// shaped is the packages whose types and functions keep these limits. Add a package as
+// soon as it does.
+var shaped = []string{
+	".", "checkpoint", "efo", "kpl", "metrics/...", "polling", "processors", "scheduler",
+	"internal/caughtup", "internal/fleetstart", "internal/guardedstore", "internal/shardsync", "internal/retry", "internal/line",
+}
+
+// wholes is the types that no part may point back to: a part gets what it uses.
+var wholes = map[string]string{"scheduler": "Scheduler"}
+
+// TestTypesHaveOneOwner: a type has few fields and methods, a function few lines, and no
+// part points back to its whole.
+func TestTypesHaveOneOwner(t *testing.T) {
+	t.Parallel()
+	packages := map[string][]string{}
+	walk(t, filepath.Join("..", ".."), func(name string, text []byte) {
+		if dir := path.Dir(name); !strings.HasSuffix(name, "_test.go") && matches(dir, shaped) {
+			packages[dir] = append(packages[dir], string(text))
+		}
+	})
+	require.Contains(t, packages, "scheduler")
+	for _, dir := range slices.Sorted(maps.Keys(packages)) {
+		require.Empty(t, misshapen(t, wholes[dir], packages[dir]), "%s: divide the type or function by what it owns", dir)
+	}
+}
+
+// misshapen names what breaks the limits in the files of one package, and the fields of
+// type whole or a pointer to it.
+func misshapen(t *testing.T, whole string, texts []string) []string {
+	t.Helper()
+	var bad []string
+	methods := map[string]int{}
+	for _, text := range texts {
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, "", text, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch node := node.(type) {
+			case *ast.FuncDecl:
+				if lines := set.Position(node.End()).Line - set.Position(node.Pos()).Line + 1; lines > maxLines {
+					bad = append(bad, fmt.Sprintf("function %s has %d lines", node.Name.Name, lines))
+				}
+				if node.Recv != nil {
+					methods[named(node.Recv.List[0].Type)]++
+				}
+			case *ast.TypeSpec:
+				fields, ok := node.Type.(*ast.StructType)
+				if !ok {
+					return true
+				}
+				count := 0
+				for _, field := range fields.Fields.List {
+					count += max(1, len(field.Names))
+					if whole != "" && named(field.Type) == whole {
+						bad = append(bad, fmt.Sprintf("type %s has a field of type %s", node.Name.Name, whole))
+					}
+				}
+				if count > maxFields && node.Name.Name != "Config" {
+					bad = append(bad, fmt.Sprintf("type %s has %d fields", node.Name.Name, count))
+				}
+			}
+			return true
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(methods)) {
+		if methods[name] > maxMethods {
+			bad = append(bad, fmt.Sprintf("type %s has %d methods", name, methods[name]))
+		}
+	}
+	return bad
+}
+
+// named is the name of a type, behind a pointer and type parameters; empty for others.
+func named(expr ast.Expr) string {
+	switch expr := expr.(type) {
+	case *ast.Ident:
+		return expr.Name
+	case *ast.StarExpr:
+		return named(expr.X)
+	case *ast.IndexExpr:
+		return named(expr.X)
+	case *ast.IndexListExpr:
+		return named(expr.X)
+	}
+	return ""
+}
+
+func TestMisshapenBites(t *testing.T) {
+	t.Parallel()
+	fields := func(n int) string { return strings.Repeat("\ta int\n", n) }
+	require.Empty(t, misshapen(t, "Scheduler", []string{"package x\ntype part struct {\n" + fields(maxFields) + "}\n", "package x\ntype Config struct {\n" + fields(maxFields+1) + "}\n"}))
+	require.Equal(t, []string{"type part has 21 fields"}, misshapen(t, "", []string{"package x\ntype part struct {\n" + fields(maxFields+1) + "}\n"}))
+	require.Equal(t, []string{"type part has a field of type Scheduler"}, misshapen(t, "Scheduler", []string{"package x\ntype part struct { s *Scheduler }\n"}))
+	require.Equal(t, []string{"type part has 26 methods"}, misshapen(t, "", []string{
+		"package x\n" + strings.Repeat("func (p *part) m() {}\n", maxMethods), "package x\nfunc (p part) n() {}\n",
+	}))
+	require.Equal(t, []string{"function f has 91 lines"}, misshapen(t, "", []string{"package x\nfunc f() {" + strings.Repeat("\n", maxLines) + "}\n"}))
+}
