@@ -14,7 +14,7 @@ const (
 	goneLists = 3 // complete lists in a row without the shard
 	goneTime  = 10 * time.Minute
 	goneAge   = time.Minute     // how old a list may be that counts
-	goneGap   = 5 * time.Minute // without a look: what was seen before counts no more
+	goneGap   = 5 * time.Minute // without a question: lists from before count no more
 )
 
 // absences remembers which shards of a stream are absent, and since when. It

@@ -90,13 +90,13 @@ func (d *delivery) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 	}
 }
 
-// expand turns what was read into user records: everything before it counts
-// Kinesis records, everything after it user records.
+// expand turns Kinesis records into user records. Code before it counts Kinesis records,
+// code after it user records.
 func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Record {
 	var opt kpl.Options
 	switch d.cfg.aggregates {
 	case KeepAggregates:
-		return d.expandRest(records)
+		return d.expandResumed(records)
 	case SplitAggregatesInRange:
 		opt.HashKeyRange = d.shard.HashKeyRange
 	}
@@ -109,16 +109,16 @@ func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	}
 	d.metrics.RecordsDropped(report.Dropped)
 	d.metrics.AggregatesCorrupt(report.Corrupt)
-	if count, tell := d.corrupt.add(report.Corrupt); tell {
+	if count, due := d.corrupt.add(report.Corrupt); due {
 		d.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
 			"position", report.At, "err", report.Err, "count", count)
 	}
 	return out
 }
 
-// expandRest splits nothing but the aggregate that a checkpoint stands in:
-// kept whole, it would count as processed, and its rest be lost.
-func (d *delivery) expandRest(records []kcl.Record) []kcl.Record {
+// expandResumed splits only the aggregate that the checkpoint stands in. Kept whole, it
+// would count as processed, and its remaining user records would be lost.
+func (d *delivery) expandResumed(records []kcl.Record) []kcl.Record {
 	if _, splits := d.cfg.decoder.(kcl.Splitter); splits || d.last.SubSequenceNumber == 0 {
 		return records // parts of a whole record are the Splitter's
 	}
@@ -126,14 +126,14 @@ func (d *delivery) expandRest(records []kcl.Record) []kcl.Record {
 	if i < 0 {
 		return records
 	}
-	rest, _ := kpl.Deaggregate(records[i:i+1], kpl.Options{})
-	return slices.Concat(records[:i], rest, records[i+1:])
+	remaining, _ := kpl.Deaggregate(records[i:i+1], kpl.Options{})
+	return slices.Concat(records[:i], remaining, records[i+1:])
 }
 
-// passOver makes progress past a batch of which nothing is left to deliver, up
-// to its last record. It can be checkpointed as if it had been delivered, or a
-// shard with nothing else would be read from ever further back.
-func (d *delivery) passOver(pos kcl.ExtendedSequenceNumber) {
+// skip makes progress past a batch that has nothing left to deliver, up to its last
+// record. That position can be checkpointed. Otherwise a shard with only such batches
+// would be read from further back each time.
+func (d *delivery) skip(pos kcl.ExtendedSequenceNumber) {
 	if pos.Compare(d.last) <= 0 {
 		return
 	}
@@ -142,7 +142,7 @@ func (d *delivery) passOver(pos kcl.ExtendedSequenceNumber) {
 	d.progress.passed()
 }
 
-// passed says that there was something to read and nothing to deliver.
+// passed records that a batch had nothing to deliver.
 func (p *progress) passed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -58,8 +58,8 @@ func (d *delivery) call(method string, f func() error) error {
 	return err
 }
 
-// logFailure tells of a call that failed: with which batch, by the place before its
-// first record and that of its last one, and for how many times in a row.
+// logFailure logs a failed call, with the positions before the first record of the batch
+// and of the last one, and the number of failures in a row.
 func (d *delivery) logFailure(ctx context.Context, level slog.Level, method string, err error, attempt int, wait time.Duration) {
 	attrs := []slog.Attr{
 		slog.String("method", method), slog.Any("err", err), slog.Int("attempt", attempt),

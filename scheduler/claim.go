@@ -21,7 +21,7 @@ const (
 // transient.
 var errUnsettled = errors.New("the lease table changes while it is claimed")
 
-// foreign is the error of a row that is marked as somebody else's.
+// foreign is the error of a row with the marks of another application or stream.
 type foreign struct{ error }
 
 func (f foreign) Unwrap() error { return f.error }
@@ -34,24 +34,23 @@ type claimer struct {
 	seen   *rowMemory
 }
 
-// claim makes sure, before anything else is written, that the table is that of
-// this application, and the rows of the streams those of these streams. Two
-// workers that do not belong together can do so at the same time:
+// claim makes sure that the table is the application's, and that its rows are those of
+// these streams. Two workers of different applications can claim at the same time:
 //
 //	table             A                   B
 //	empty             lists: nobody
 //	                                      lists: nobody
 //	a of A            makes its anchor
 //	a of A, b of B                        makes its anchor
-//	a of A            		      lists: a is foreign, deletes b, refused
+//	a of A                                lists: a is foreign, deletes b, refused
 //	                  lists: nobody else
 //
-// The later one of the two writes comes before the listing of its worker, which
-// shows every accepted write. So one is refused at least, and both may be. When
-// the anchors have the same key, the second one is refused by its conflict.
+// The worker that writes last lists after both writes, and a listing shows every accepted
+// write. So at least one worker is refused, and both may be. If the anchors have the same
+// key, the second write is a conflict.
 //
-// It returns the last listing, and puts what is wrong with each stream into
-// errs. lists are the shards of the streams; errs says which of those failed.
+// claim returns the last listing, and puts the error of each stream into errs. lists are
+// the shards of the streams, errs the errors of listing them.
 func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardList, errs []error) (leases.Listing, error) {
 	listErrs, todo := slices.Clone(errs), make(map[int]*stream, len(streams))
 	for i, st := range streams {
@@ -92,8 +91,8 @@ func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardLi
 	}
 }
 
-// claimOne does what is missing for the claim of one stream. more says that the
-// table has to be listed again.
+// claimOne makes the missing writes for the claim of one stream. more says that the table
+// has to be listed again.
 func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing) (more bool, err error) {
 	rows := listing.Leases
 	if err := st.checkRows(rows); err != nil {
@@ -111,7 +110,7 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 		}
 	}
 	if plan.Anchor != nil && plan.Anchor.NativeOwner == c.worker {
-		plan.Anchor = nil // nobody else takes it back
+		plan.Anchor = nil // no other worker withdraws it
 	}
 	if plan.Done() {
 		st.sync.setClaimed()
@@ -144,14 +143,14 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 		return false, nil
 	}
 	anchor := missing[0]
-	anchor.NativeOwner = c.worker // by which the maker knows it again
+	anchor.NativeOwner = c.worker // by which this worker recognises it
 	_, err = c.table.create(ctx, anchor)
 	st.sync.anchor = anchor.Key // also when the answer got lost
 	return err == nil, err
 }
 
-// withdraw deletes the anchor of a worker that is refused, if nobody else of the
-// application relies on it yet. It returns why the worker is refused.
+// withdraw deletes the anchor of this worker, which is refused, unless another worker of the
+// application relies on it. It returns cause, why the worker is refused.
 func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
 	if st.sync.anchor == "" {
 		return cause

@@ -13,7 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-const uncheckpointed = 10 * time.Minute // of deliveries without a checkpoint are told
+const uncheckpointed = 10 * time.Minute // of deliveries without a checkpoint before a warning
 
 // outcome is how a step of a consumer ended.
 type outcome int
@@ -26,7 +26,7 @@ const (
 	restarted                // the processor asks to be replaced
 )
 
-// errStopping ends reading, and nothing else, when the consumer shall finish.
+// errStopping ends only reading, when the consumer is asked to finish.
 var errStopping = errors.New("the worker stops or hands the shard over")
 
 // consumerConfig is what every consumer of a worker gets.
@@ -93,7 +93,7 @@ func (s *Scheduler) consume(ctx context.Context, h *coordinator.Holder) {
 	defer c.unexpected(ctx)
 	c.run(ctx)
 	if s.cfg.RetrievalMode == EFO && !c.finished {
-		// Whoever gets the lease next would subscribe too soon.
+		// The next owner of the lease would subscribe too soon.
 		_ = retry.Sleep(ctx, c.progress.untilNextSubscription())
 	}
 }
@@ -113,10 +113,9 @@ func (c *consumer) run(lease context.Context) {
 	c.become(ctx, StateShutdownComplete)
 }
 
-// lifetime derives two contexts from that of the lease, and tells how to end them.
-// ctx is that of the processor's calls. It ends when the lease is lost, when a
-// shutdown takes too long, and after the last call; not because the consumer shall
-// finish. That ends reading.
+// lifetime derives two contexts from that of the lease. ctx is for the processor's calls. It
+// ends when the lease is lost, when a shutdown takes too long, and after the last call. A
+// request to finish ends only reading. end ends both.
 func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(lease)
 	reading, halt := context.WithCancelCause(ctx)
@@ -130,7 +129,7 @@ func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context
 		}
 		halt(errStopping)
 		select {
-		case <-c.stream.stopped: // for which the holder keeps no time
+		case <-c.stream.stopped: // the holder keeps no time for this case
 		case <-ctx.Done():
 			return
 		}
@@ -190,12 +189,12 @@ func (c *consumer) become(ctx context.Context, next State) {
 	c.log.DebugContext(ctx, "consumer changed state", "state", next)
 }
 
-// warnUncheckpointed tells, every ten minutes, of a shard that delivers and
-// never checkpoints. The watchdog calls it.
+// warnUncheckpointed logs every ten minutes that a shard delivers and never checkpoints.
+// The watchdog calls it.
 func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallTimeout time.Duration) {
 	r := c.delivery.report()
 	if c.progress.blocked(now, stallTimeout) {
-		return // the processor has not come back: to checkpoint is not what it lacks
+		return // the processor has not returned: that is what to fix
 	}
 	if c.cfg.checkpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
 		return
@@ -219,8 +218,8 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 	return out
 }
 
-// unexpected tells of a consumer that a panic or a runtime.Goexit has ended
-// outside the calls that are contained. Its lease is given back.
+// unexpected logs that a panic or a runtime.Goexit outside the contained calls has ended
+// the consumer. Its lease is released.
 func (c *consumer) unexpected(ctx context.Context) {
 	if c.progress.stateNow() != StateShutdownComplete {
 		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called runtime.Goexit, or the library has a bug")

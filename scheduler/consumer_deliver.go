@@ -53,13 +53,13 @@ func (d *delivery) initialize(ctx context.Context) outcome {
 	})
 }
 
-// deliver hands one batch to the processor, as often as it takes.
+// deliver calls the processor with one batch until it succeeds.
 func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	expanded := d.expand(ctx, batch.Records)
 	records := d.fresh(ctx, expanded)
 	if len(records) == 0 {
 		if len(expanded) == 0 && len(batch.Records) > 0 {
-			d.passOver(batch.Records[len(batch.Records)-1].Position())
+			d.skip(batch.Records[len(batch.Records)-1].Position())
 		}
 		d.progress.processed(0, d.processed, batch.BehindLatest)
 		d.checkpointInTime(ctx) // the shard may bring nothing for a while

@@ -9,8 +9,8 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// shutdownRequested lets the processor finish, with a live checkpointer: ctx
-// has not ended merely because the worker stops.
+// shutdownRequested lets the processor finish, with a live checkpointer: the stop of the
+// worker does not end ctx.
 func (d *delivery) shutdownRequested(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
@@ -20,7 +20,7 @@ func (d *delivery) shutdownRequested(ctx context.Context) {
 	})
 	if err != nil {
 		d.logFailure(ctx, slog.LevelError, "shutdown_requested", err, 1, 0)
-		d.arrived = false // it may hold what it has not processed
+		d.arrived = false // the processor may hold unprocessed records
 	}
 	if d.cfg.checkpointInterval > 0 && ctx.Err() == nil {
 		d.autoCheckpoint(ctx)
@@ -28,12 +28,12 @@ func (d *delivery) shutdownRequested(ctx context.Context) {
 	d.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", d.checkpointer.Report().Last)
 }
 
-// errReplaced is what a processor that was replaced gets from its context and its
+// errReplaced is the error that a replaced processor gets from its context and its
 // checkpointer.
 var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
 
-// leaseLost tells the processor that it is over; it is in no other call. Its
-// context has ended, so this call gets one of its own.
+// leaseLost calls LeaseLost; the processor is in no other call. Its context has ended, so
+// this call gets a new one.
 func (d *delivery) leaseLost(ctx context.Context) {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, kcl.ErrRestart):
@@ -46,10 +46,10 @@ func (d *delivery) leaseLost(ctx context.Context) {
 	if d.processor == nil {
 		return
 	}
-	own, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), d.cfg.shutdownTimeout, kcl.ErrShutdownTimeout)
+	last, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), d.cfg.shutdownTimeout, kcl.ErrShutdownTimeout)
 	defer cancel()
 	err := d.call("lease_lost", func() error {
-		d.processor.LeaseLost(own, kcl.LeaseLostInput{})
+		d.processor.LeaseLost(last, kcl.LeaseLostInput{})
 		return nil
 	})
 	if err != nil {

@@ -13,12 +13,11 @@ import (
 
 var errRowChanged = errors.New("the checkpoint is not the one that was taken")
 
-// adopt writes to a row that another library made what is missing in it: its
-// marks, the stream's creation time, the time at which reading starts, the hash
-// keys, and the second parent, which vmware-go-kcl does not keep. A row
-// that is marked as somebody else's by now is not read. It tries until
-// the row has it: were a record of the shard processed before the start is in the
-// row, and the lease lost before a checkpoint, the next owner would start later.
+// adopt completes a row that another library made: marks, the stream's creation time, the
+// time of the start, hash keys, and the second parent, which vmware-go-kcl does not keep.
+// A row with foreign marks is not read. adopt tries until the row has all of it. If a
+// record were processed before the row has its start, and the lease lost before a
+// checkpoint, the next owner would start later.
 func (l *shardLease) adopt(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for row, seen := l.start, false; ; {
@@ -48,8 +47,8 @@ func (l *shardLease) adopt(ctx context.Context) outcome {
 	}
 }
 
-// refreshStart reads a row at LATEST or AT_TIMESTAMP again, unless that has been
-// done: the list by which it was taken may be older than a write to its start.
+// refreshStart reads a row at LATEST or AT_TIMESTAMP once more: the listing by which the
+// lease was taken may be older than a write to its start.
 func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *bool) error {
 	if *seen || !l.startsAtATime() {
 		return nil
@@ -67,8 +66,8 @@ func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *
 	return nil
 }
 
-// complete makes one attempt to write what row lacks. When the row is not as it
-// was, row is set to what it is now.
+// complete makes one attempt to write the attributes that row lacks. On a conflict it sets
+// row to the present row.
 func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, error) {
 	to, set := l.stream.marks.Complete(*row)
 	if to.StreamCreated.IsZero() && !l.stream.created.IsZero() {
@@ -102,15 +101,15 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 		return true, nil
 	}
 	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {
-		*row = *conflict.Current // a parent or another worker has completed it, see share
+		*row = *conflict.Current // a parent or another worker has completed it, see moveChildStart
 		return false, nil
 	}
 	return false, err
 }
 
-// starts is what decides where the shard of a row starts. For LATEST without a
-// pin that is the service's time: while the stream has not been listed it is not
-// known, and a local clock, or LATEST as it is when reading begins, would not do.
+// starts returns what decides where the shard of a row starts. For LATEST without a pin
+// that is the service's time, which is not known before the stream is listed. A local
+// clock, or LATEST when reading begins, would be wrong.
 func (l *shardLease) starts(ctx context.Context, row leases.Lease) (shardsync.Starts, error) {
 	s := shardsync.Starts{Initial: l.stream.cfg.InitialPosition, Origin: l.stream.sync.origin()}
 	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.IsZero() {

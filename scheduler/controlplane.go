@@ -17,8 +17,8 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// controlPlane makes the calls of Kinesis that describe streams and shards. Reading,
-// listing shards and registering consumers are elsewhere: sources, lineage, registrar.
+// controlPlane makes the calls of Kinesis that describe streams and shards. sources reads,
+// lineage lists shards, registrar registers consumers.
 type controlPlane struct {
 	client      *kinesis.Client
 	application string
@@ -136,12 +136,10 @@ func (p *controlPlane) streamGone(ctx context.Context, st *stream, cause error) 
 	switch {
 	case awserr.Is(err, "ResourceNotFoundException"):
 		return fmt.Errorf("%w: %s was deleted: %w", kcl.ErrStreamNotFound, st.id.ARN, cause)
-	case err != nil:
-		return nil // not known; the caller tries again
-	case d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
+	case err == nil && d.StreamCreationTimestamp != nil && !st.sameCreation(*d.StreamCreationTimestamp):
 		return st.recreated(st.created, *d.StreamCreationTimestamp, true)
 	}
-	return nil
+	return nil // also if the service failed: the caller tries again
 }
 
 // shardExpired tells whether a shard that list lacks has left the retention period:

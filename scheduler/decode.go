@@ -29,7 +29,7 @@ func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 			continue
 		}
 		failed++
-		if count, tell := d.undecoded.add(1); tell {
+		if count, due := d.undecoded.add(1); due {
 			d.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", left.in[0].Position(), "err", err, "count", count)
 		}
 		left.keep()

@@ -160,7 +160,7 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 		select {
 		case <-call.done:
 			// Its caller's context may be what ended it: the error is not ours.
-			// Its list may have been begun before we asked: look again.
+			// Its list may be older than this question: check again.
 			if call.err != nil && !errors.Is(call.err, context.Canceled) && !errors.Is(call.err, errCallerGone) {
 				return nil, call.err
 			}
@@ -244,8 +244,8 @@ func newShardList() *shardList {
 	}
 }
 
-// add takes in one page, and returns how many shards are new. One that is listed
-// twice counts once.
+// add appends a page, and returns how many shards are new. A shard that is listed twice
+// counts once.
 func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 	before := len(s.shards)
 	if s.pin.IsZero() {

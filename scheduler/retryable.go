@@ -59,15 +59,14 @@ func retryable(err error) retryability {
 	return tryAgain
 }
 
-// persist repeats do until it succeeds, fails for good or ctx ends, whose
-// cause it then returns. A service that has not answered at all for
-// unreachableTime is a wrong endpoint or missing credentials more often than
-// an outage, so that is an error too.
-func (s *Scheduler) persist(ctx context.Context, step string, do func(context.Context) error) error {
+// retryStart repeats a step of the start until it succeeds, fails for good or ctx ends. It
+// returns the cause of ctx. A service that has not answered for unreachableTime is an error:
+// a wrong endpoint or missing credentials are more likely than an outage.
+func (s *Scheduler) retryStart(ctx context.Context, step string, do func(context.Context) error) error {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	var silent time.Time
-	wrong := 0                   // answers of something else, in a row
-	s.status.starting(step, nil) // once: while it is tried again, what went wrong stays known
+	wrong := 0                   // answers that are not the service's, in a row
+	s.status.starting(step, nil) // once: the last error stays known while the step is repeated
 	for {
 		start := time.Now()
 		err := do(ctx)

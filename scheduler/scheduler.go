@@ -206,14 +206,14 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.persist(ctx, "ask the stream tracker", s.tracker.refresh); err != nil {
+	if err := s.retryStart(ctx, "ask the stream tracker", s.tracker.refresh); err != nil {
 		return err
 	}
-	if err := s.persist(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
+	if err := s.retryStart(ctx, "prepare lease table", s.cfg.Leases.Init); err != nil {
 		return fmt.Errorf("prepare the lease table: %w", err)
 	}
 	if len(streams) == 0 {
-		if err := s.persist(ctx, "check lease table", func(ctx context.Context) error { return s.table.check(ctx, s.cfg.Application, s.cfg.multi()) }); err != nil {
+		if err := s.retryStart(ctx, "check lease table", func(ctx context.Context) error { return s.table.check(ctx, s.cfg.Application, s.cfg.multi()) }); err != nil {
 			return err
 		}
 	}
@@ -221,7 +221,7 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, st := range streams {
-		if err := s.persist(ctx, "register stream consumer", func(ctx context.Context) error { return s.registrar.register(ctx, st) }); err != nil {
+		if err := s.retryStart(ctx, "register stream consumer", func(ctx context.Context) error { return s.registrar.register(ctx, st) }); err != nil {
 			return err
 		}
 	}
@@ -240,7 +240,7 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 	var streams []*stream
 	for i, cfg := range s.cfg.Streams {
-		err := s.persist(ctx, "describe stream", func(ctx context.Context) error {
+		err := s.retryStart(ctx, "describe stream", func(ctx context.Context) error {
 			st, err := s.control.describe(ctx, fmt.Sprintf("Config.Streams[%d]", i), cfg)
 			switch {
 			case err == nil:
@@ -282,8 +282,7 @@ func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
 	})
 }
 
-// sensor tells the leader of a fleet how much of the CPU is used; nil when it is not
-// to be told.
+// sensor measures the CPU for the reports to the leader of a fleet; nil if that is disabled.
 func (s *Scheduler) sensor() func() (float64, bool) {
 	if s.cfg.DisableWorkerMetrics {
 		return nil

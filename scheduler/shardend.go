@@ -12,9 +12,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// shardEnded tells the processor, until it agrees, and then records the end:
-// the children's leases first, so that nobody can miss them, and SHARD_END last.
-// It returns something else than done when the processor did not agree.
+// shardEnded calls ShardEnded until the processor agrees, and then records the end: first
+// the children's rows, so that none is missed, and last SHARD_END. It returns done only if
+// the processor agreed.
 func (c *consumer) shardEnded(ctx context.Context) outcome {
 	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.delivery.checkpointer}
 	if out := c.delivery.repeat(ctx, "shard_ended", func() error { return c.delivery.processor.ShardEnded(ctx, in) }); out != done {
@@ -45,9 +45,8 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	return done
 }
 
-// warnUnrecorded names the records that SHARD_END will cover although they were
-// delivered and never checkpointed. ShardEnded returning nil says that they are
-// processed; the KCL does not believe it and refuses.
+// warnUnrecorded logs records that SHARD_END covers although they were never checkpointed.
+// The nil of ShardEnded says that they are processed. The KCL refuses in this case.
 func (c *consumer) warnUnrecorded(ctx context.Context) {
 	r := c.delivery.checkpointer.Report()
 	if r.OpenSince.IsZero() || c.cfg.checkpointInterval > 0 {
@@ -64,7 +63,7 @@ func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, c
 		ids = append(ids, child.ID)
 		row := shardsync.ChildLease(parent, child)
 		if row.Origin.IsZero() {
-			row.Origin = l.start.Origin // written behind the holder's back, see adopt
+			row.Origin = l.start.Origin // adopt wrote it, which the holder may not know
 		}
 		if row.StreamCreated.IsZero() {
 			row.StreamCreated = l.stream.created
@@ -84,12 +83,11 @@ func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, c
 	return checkpointer.End(ctx)
 }
 
-// moveChildStart gives a child that was to start at a time the start of this shard, if
-// that is the earlier one. Two workers that start an application together can
-// see the stream before and after a reshard, and pin parent and child at
-// different times; what lies between would be lost. The child has not been
-// read yet: it waits for this shard. The shard's own pin is gone by now, with its
-// first checkpoint, so the origin says where it started.
+// moveChildStart moves the start of a child that starts at a time to the start of this
+// shard, if that is earlier. Two workers that start an application together can see the
+// stream before and after a reshard, and pin parent and child at different times. Records
+// between those times would be lost. The child is unread: it waits for this shard. The
+// first checkpoint removed this shard's pin, so the origin says where it started.
 func (l *shardLease) moveChildStart(ctx context.Context, key string) error {
 	began := l.start.Origin
 	if began.IsZero() && !l.start.PinnedAt.IsZero() {

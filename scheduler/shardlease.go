@@ -35,7 +35,7 @@ func newShardLease(cfg *consumerConfig, st *stream, h *coordinator.Holder) *shar
 	}
 }
 
-// pause waits, unless the consumer shall finish or its context ends.
+// pause waits, unless the consumer is asked to finish or its context ends.
 func (l *shardLease) pause(ctx context.Context, d time.Duration) outcome {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -50,7 +50,7 @@ func (l *shardLease) pause(ctx context.Context, d time.Duration) outcome {
 	return stopped
 }
 
-// stopping tells whether the consumer shall finish.
+// stopping tells whether the consumer is asked to finish.
 func (l *shardLease) stopping() bool {
 	select {
 	case <-l.holder.Stopping():

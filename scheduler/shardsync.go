@@ -41,9 +41,8 @@ func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowM
 	}
 }
 
-// loop compares the lease table with the streams' shards: periodically all
-// of them, and one when a shard of it has ended, when it has just been opened,
-// or when the last attempt failed. It ends with ctx.
+// loop compares the lease table with the streams' shards: all streams periodically, and one
+// stream when it was opened, when a shard ended, or after a failure. It ends with ctx.
 func (s *syncer) loop(ctx context.Context) {
 	s.running = true
 	next := time.Now().Add(s.wait())
@@ -96,7 +95,7 @@ func (s *syncer) loop(ctx context.Context) {
 			st.metrics.ShardSyncError()
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
 			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.sync.isClaimed()) {
-				// Not at first sight: it may be of a worker that is just being refused.
+				// Not the first time: the row may be of a worker that is being refused.
 				s.streams.stop(ctx, st, err)
 				continue
 			}
@@ -133,9 +132,9 @@ func (s *syncer) request(st *stream) {
 	}
 }
 
-// syncAll creates the rows that are missing for the shards of some streams, and
-// returns what went wrong with each, nil included. Those whose list is incomplete
-// are listed again some moments later, all together, before that is an error.
+// syncAll creates the missing rows of some streams, and returns an error or nil for each.
+// Streams with an incomplete list are listed again some moments later, all together,
+// before that is an error.
 func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
 	results := make(map[*stream]error, len(streams))
 	for try := 1; ; try++ {
@@ -155,17 +154,15 @@ func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]err
 	}
 }
 
-// syncResult is what became of one stream: what went wrong, and the rows that
-// cannot be read.
+// syncResult is the error of one stream, and the rows that cannot be read.
 type syncResult struct {
 	err error
 	bad []*leases.RowError
 }
 
-// syncOnce does what syncAll does, once. The shards are listed before the rows
-// are, so that a shard whose row another worker makes meanwhile is not planned a
-// second time with a different start. One listing of the rows, which is a scan of
-// the table, does for all streams.
+// syncOnce makes one attempt of syncAll. It lists shards before rows. Otherwise a shard
+// whose row another worker makes meanwhile could be planned again with another start. One
+// listing of the rows, which is a scan of the table, serves all streams.
 func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))
 	errs := make([]error, len(streams))
@@ -231,8 +228,8 @@ func (s *syncer) syncRows(ctx context.Context, st *stream, list *shardList, list
 		if complete {
 			break
 		}
-		// Another worker is making the same rows. Let it go ahead, so that a
-		// fleet that starts together does not write every row many times.
+		// Another worker makes the same rows. Wait for it, so that a fleet that starts
+		// together does not write every row many times.
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
@@ -255,13 +252,12 @@ func (s *syncer) syncRows(ctx context.Context, st *stream, list *shardList, list
 	return listing.Bad, nil
 }
 
-// yieldRounds is how often a sync gives way to another worker that makes the
-// same rows. It gives way to none while there are rows that cannot be read:
-// those are planned anew each time.
+// yieldRounds is how often a synchronisation waits for another worker that makes the same
+// rows. It does not wait while rows cannot be read: they are planned each time.
 const yieldRounds = 20
 
-// createMissing plans and creates rows, when it yields only until one turns out
-// to exist already; complete says that it came to the end.
+// createMissing plans and creates rows. If yield is set it stops at the first row that
+// exists already. complete says that all were created.
 func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool) (created int, complete bool, err error) {
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
@@ -283,5 +279,5 @@ func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList,
 	return created, true, later
 }
 
-// errContradiction is followed by a look at the stream's creation time.
+// errContradiction makes the loop check the stream's creation time.
 var errContradiction = errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")

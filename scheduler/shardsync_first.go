@@ -63,12 +63,12 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 // the anchor's origin says where to begin, and the anchor is left out. The plan is
 // nil for a stream that has other rows.
 func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.Lease) ([]leases.Lease, []kcl.Shard, error) {
-	initial, opt, own := st.cfg.InitialPosition, st.syncOptions(list), st.rowsOf(rows)
+	initial, opt, made := st.cfg.InitialPosition, st.syncOptions(list), st.rowsOf(rows)
 	switch {
-	case len(own) > 1 || (len(own) == 1 && (own[0].Started() || own[0].ActualOwner() != "" || own[0].Origin.IsZero())):
+	case len(made) > 1 || (len(made) == 1 && (made[0].Started() || made[0].ActualOwner() != "" || made[0].Origin.IsZero())):
 		return nil, nil, nil
-	case len(own) == 1:
-		switch origin := own[0].Origin; origin.Kind {
+	case len(made) == 1:
+		switch origin := made[0].Origin; origin.Kind {
 		case kcl.SentinelLatest:
 			initial, opt.PinnedAt = kcl.InitialPosition{Kind: kcl.Latest}, origin.At
 		case kcl.SentinelAtTimestamp:
@@ -87,8 +87,8 @@ func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.
 		return nil, nil, err
 	}
 	plan := shardsync.Plan(shards, nil, initial, opt)
-	if len(own) == 1 {
-		if len(plan) == 0 || plan[0].Key != own[0].Key || plan[0].Checkpoint != own[0].Checkpoint {
+	if len(made) == 1 {
+		if len(plan) == 0 || plan[0].Key != made[0].Key || plan[0].Checkpoint != made[0].Checkpoint {
 			return nil, nil, nil // no anchor: the others may have been deleted
 		}
 		plan = plan[1:]
@@ -135,12 +135,11 @@ func coverageOf(shards []kcl.Shard) shardsync.Coverage {
 	return shardsync.Audit(rows, nil)
 }
 
-// syncFirst makes the rows of all streams, before reading begins. A stream whose
-// list stays incomplete does not keep the others from being read: the shard sync
-// goes on with it.
+// syncFirst makes the rows of all streams before reading begins. A stream whose list stays
+// incomplete does not delay the others: the syncer goes on with it.
 func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
 	todo := streams
-	err := s.persist(ctx, "synchronise shards", func(ctx context.Context) error {
+	err := s.retryStart(ctx, "synchronise shards", func(ctx context.Context) error {
 		results := s.syncer.syncAll(ctx, todo)
 		todo = slices.DeleteFunc(slices.Clone(todo), func(st *stream) bool { return results[st] == nil })
 		for _, st := range todo {

@@ -18,7 +18,7 @@ const fewBreaks = 3
 
 // standstills remembers shards whose work breaks off and begins again at the same
 // checkpoint. What a consumer knows of its shard ends with its lease, and each
-// new consumer looks well at first: a table that accepts takes and refuses
+// new consumer seems healthy at first: a table that accepts takes and refuses
 // renewals would have every record delivered again and again, for ever.
 //
 //	consumer  1 ----x  2 ----x  3 ----x  4 ---      x: lease lost, or processor replaced

@@ -12,10 +12,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// settleStarts writes into the rows of a stream where they start, as far as they
-// do not say it: the next process would decide otherwise, see [shardsync.PlanStarts].
-// It tells once that the configured initial position is not where the application
-// began.
+// settleStarts writes the start into the rows of a stream that lack it. A later process
+// would decide differently, see [shardsync.PlanStarts]. It logs once that the configured
+// initial position is not where the application began.
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
 	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
@@ -23,9 +22,9 @@ func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, 
 			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy", "to move a shard that is read already: kclctl leases set-checkpoint")
 	}
 	plan := shardsync.PlanStarts(rows, initial, opt)
-	// A fleet that comes to an older table would write each row many times. So each
-	// worker begins elsewhere, and leaves the rest to the others, or to the next
-	// time, where it meets one of them. A missing time cannot wait.
+	// All workers of a fleet that finds an older table would write each row. So each
+	// worker begins with another row. At a conflict it leaves the other rows to the others
+	// or to the next synchronisation. A missing time cannot wait.
 	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	slices.SortStableFunc(plan, func(a, b leases.Update) int { return urgent(b) - urgent(a) })
 	for some := range slices.Chunk(plan, creators) {
@@ -63,11 +62,11 @@ func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflic
 	wg.Wait()
 	for i, e := range errs {
 		if _, ok := errors.AsType[*leases.ConflictError](e); ok {
-			conflicts++ // another worker was faster, or the lease has begun: the next sync sees
+			conflicts++ // another worker was faster, or reading has begun: the next synchronisation checks
 			continue
 		}
 		if _, ok := errors.AsType[*leases.RowError](e); ok {
-			continue // it cannot be read: Healthy tells
+			continue // the row cannot be read: Healthy reports it
 		}
 		if e != nil {
 			err = fmt.Errorf("keep the start of lease %s: %w", some[i].Read.Key, e)

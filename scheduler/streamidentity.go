@@ -63,19 +63,19 @@ func (st *streamIdentity) hasRows(rows []leases.Lease) bool {
 	return slices.ContainsFunc(rows, st.owns)
 }
 
-// rowsOf picks the rows of the stream.
+// rowsOf selects the rows of the stream.
 func (st *streamIdentity) rowsOf(rows []leases.Lease) []leases.Lease {
-	var own []leases.Lease // the table may have many more of others
+	var mine []leases.Lease // the table may have many more rows of other streams
 	for _, row := range rows {
 		if st.owns(row) {
-			own = append(own, row)
+			mine = append(mine, row)
 		}
 	}
-	return own
+	return mine
 }
 
-// keyed tells whether the keys of the rows prove whose they are, but for the
-// region: they have account and name of the stream, and when it was created.
+// keyed tells whether lease keys prove the stream: they have its account, name and creation
+// time, though not its region.
 func (st *streamIdentity) keyed() bool { return st.multi && st.id.CreationEpoch == st.created.Unix() }
 
 // undated says that LATEST cannot be pinned.

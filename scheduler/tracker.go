@@ -52,7 +52,7 @@ var errFormer = errors.New("the stream is not among the streams to read any more
 // errTracker is wrapped by what the tracker returns.
 var errTracker = errors.New("ask Config.StreamTracker")
 
-// key tells the streams of a list apart.
+// key identifies a stream in a list.
 func (c StreamConfig) key() string {
 	if c.ARN != "" {
 		return c.ARN

@@ -96,7 +96,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 				byKey[row.Key] = row
 			}
 		}
-		if shard := c.stream.blocker(c.start.Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
+		if shard := c.stream.blocker(c.holder.Lease().Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
 			parent := shardsync.Key(c.stream.id, shard, c.stream.multi)
 			row, ok := byKey[parent]
 			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
