@@ -67,54 +67,54 @@ func (a *arrivals) count() int {
 }
 
 // watchArrivals looks at the arrivals while there are any, until ctx ends.
-func (c *Coordinator) watchArrivals(ctx context.Context) {
+func (t *table) watchArrivals(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.coming.added:
+		case <-t.coming.added:
 		}
-		for c.coming.count() > 0 && ctx.Err() == nil {
-			_ = retry.Sleep(ctx, c.cfg.ScanInterval/4)
-			c.lookAtArrivals(ctx)
+		for t.coming.count() > 0 && ctx.Err() == nil {
+			_ = retry.Sleep(ctx, t.cfg.ScanInterval/4)
+			t.lookAtArrivals(ctx)
 		}
-		if c.asksLeft.Swap(false) {
-			c.Nudge()
+		if t.asksLeft.Swap(false) {
+			t.nudge()
 		}
 	}
 }
 
 // lookAtArrivals reads the rows of the arrivals, and starts with those that are this
 // worker's own now.
-func (c *Coordinator) lookAtArrivals(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(c.coming.all()))
+func (t *table) lookAtArrivals(ctx context.Context) {
+	keys := slices.Sorted(maps.Keys(t.coming.all()))
 	parallel(len(keys), func(i int) {
-		if c.holder(keys[i]) != nil {
-			c.coming.remove(keys[i])
+		if t.holder(keys[i]) != nil {
+			t.coming.remove(keys[i])
 			return
 		}
-		switch l, err := c.get(ctx, keys[i]); {
+		switch l, err := t.get(ctx, keys[i]); {
 		case err == nil:
-			c.begin(ctx, l, "handover")
+			t.begin(ctx, l, "handover")
 		case errors.Is(err, leases.ErrNotFound): // its owner may make it again; a listing will tell
-			c.coming.remove(keys[i])
+			t.coming.remove(keys[i])
 		}
 	})
-	c.countHeld()
+	t.countHeld()
 }
 
 // begin starts with l, the row as it is now, if the lease is this worker's, and waits
 // for it if it is being handed over to this worker.
-func (c *Coordinator) begin(ctx context.Context, l leases.Lease, reason string) {
+func (t *table) begin(ctx context.Context, l leases.Lease, reason string) {
 	switch {
-	case l.Finished() || l.Owner != c.cfg.WorkerID:
-		c.coming.remove(l.Key)
+	case l.Finished() || l.Owner != t.cfg.WorkerID:
+		t.coming.remove(l.Key)
 	case l.CheckpointOwner != "":
-		c.coming.add(l)
+		t.coming.add(l)
 	default:
-		c.take(ctx, action{verb: take, row: l, reason: reason})
-		if c.holder(l.Key) != nil {
-			c.coming.remove(l.Key)
+		t.take(ctx, action{verb: take, row: l, reason: reason})
+		if t.holder(l.Key) != nil {
+			t.coming.remove(l.Key)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (c *Coordinator) begin(ctx context.Context, l leases.Lease, reason string) 
 // maxArrivals is how many leases may be on their way to this worker before it asks
 // for another one: as many as it can take, at the pace that the table has shown, in a
 // third of the time in which they expire.
-func (c *Coordinator) maxArrivals() int {
-	pace := max(c.tempo.slowestWrite(), time.Millisecond)
-	return maxParallel * max(1, int(c.cfg.callTimeout()/pace))
+func (t *table) maxArrivals() int {
+	pace := max(t.tempo.slowestWrite(), time.Millisecond)
+	return maxParallel * max(1, int(t.cfg.callTimeout()/pace))
 }

@@ -57,12 +57,24 @@
 //
 //	every worker   reports that it lives (reporter.go), watches the lock of the
 //	               leader (election.go), starts with the leases that have its
-//	               name (discover.go), and hands over those that are asked for
+//	               name (led.go), and hands over those that are asked for
 //	the leader     assigns leases that are free or expired, asks busy workers for
 //	               leases on behalf of idle ones (leader.go, internal/kcl3), and
-//	               carries on two migrations (migration.go)
+//	               carries on two migrations
 //	any worker     takes what the leader has neglected for three failover times
 //
 // A leader that is dead, or of the KCL and slow, therefore delays work, but does
 // not stop it.
+//
+// # Layers
+//
+// Each layer embeds the one below it:
+//
+//	known        the rows as seen last, and the leases that this worker holds (known.go)
+//	table        the calls of the store and the verbs: take, ask, complete, give back
+//	             (table.go, take.go, arrivals.go)
+//	scan         lists the table, judges the rows, and counts how long leases wait (scan.go)
+//	assignment   native (native.go), upgrading (upgrade.go) or led by a leader (led.go)
+//
+// modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode.
 package coordinator

@@ -50,10 +50,10 @@ type elector struct {
 // lockRest is how long a worker that gave up the lead leaves it to others.
 const lockRest = 3 * kcl3.LockHeartbeat
 
-func newElector(c *Coordinator, store leases.FleetStore) *elector {
+func newElector(t *table, store leases.FleetStore) *elector {
 	return &elector{
-		store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
-		timeout: min(c.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: c.Nudge, last: func() context.Context { return c.last }, resigned: make(chan struct{}, 1),
+		store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
+		timeout: min(t.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: t.nudge, last: func() context.Context { return t.last }, resigned: make(chan struct{}, 1),
 	}
 }
 

@@ -31,7 +31,9 @@ func (refusing) ForgetWorker(_ context.Context, m leases.WorkerMetrics) error {
 func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{WorkerID: "a", Logger: slog.New(slog.DiscardHandler)}.withDefaults()
-		c := &Coordinator{cfg: cfg, clock: newClock(), log: cfg.Logger, nudge: make(chan struct{}, 1), last: t.Context()}
+		clk := newClock()
+		c := newTable(newKnown(&cfg, &clk), func() {})
+		c.last = t.Context()
 		e, r := newElector(c, refusing{}), newReporter(c, refusing{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var electing, reporting loop

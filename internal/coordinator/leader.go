@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -40,12 +39,20 @@ const (
 // writes is conditional on the owners that it read, and where it ends a lease,
 // on the counter.
 type duty struct {
-	c     *Coordinator
-	store leases.FleetStore
-	log   *slog.Logger
-	watch kcl3.WorkerWatch
+	*scan
+	store    leases.FleetStore
+	elector  *elector
+	suspects map[string]suspect // see suspectOwners
+	watch    kcl3.WorkerWatch
+	tenure
 
-	// Of this worker's present term as the leader.
+	// Of all its terms: whether, and when, it gave up the lead.
+	gaveUp   bool
+	gaveUpAt time.Duration
+}
+
+// tenure is this worker's present term as the leader.
+type tenure struct {
 	term      int
 	began     time.Duration
 	failures  int // rounds in a row
@@ -58,25 +65,23 @@ type duty struct {
 	counted   map[string]bool // the active workers at that time
 	choresDue time.Duration
 	spilt     bool // it was said that leases can be given to nobody
-
-	// Of all its terms: whether, and when, it gave up the lead.
-	gaveUp   bool
-	gaveUpAt time.Duration
 }
 
-func newDuty(c *Coordinator) *duty {
-	return &duty{c: c, store: c.fleet, log: c.log, term: -1}
+// begin forgets all earlier terms.
+func (d *duty) begin() {
+	d.tenure, d.watch = tenure{term: -1}, kcl3.WorkerWatch{}
+	d.gaveUp, d.gaveUpAt = false, 0
 }
 
 // run does what is due, given the rows of a scan.
 func (d *duty) run(ctx context.Context, v *view) {
-	term, ok := d.c.elector.leads()
+	term, ok := d.elector.leads()
 	if !ok {
 		return
 	}
-	now := d.c.clock.now().mono
+	now := d.clock.now().mono
 	if term != d.term {
-		*d = duty{c: d.c, store: d.store, log: d.log, watch: d.watch, term: term, began: now, choresDue: now, gaveUp: d.gaveUp, gaveUpAt: d.gaveUpAt}
+		d.tenure = tenure{term: term, began: now, choresDue: now}
 	}
 	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
@@ -86,7 +91,7 @@ func (d *duty) run(ctx context.Context, v *view) {
 		}
 	}
 	if d.tooSoon(now, v.rows) {
-		d.c.scans = true
+		d.asked = true
 		return
 	}
 	// Where giving up the lead has not helped, the others cannot do it either: a
@@ -105,30 +110,30 @@ func (d *duty) run(ctx context.Context, v *view) {
 // tooSoon tells whether the other workers of an application that starts for the
 // first time deserve a moment to say that they are there.
 func (d *duty) tooSoon(now time.Duration, rows []row) bool {
-	return now-d.began < d.c.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
+	return now-d.began < d.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
 }
 
 // readWorkers reads the metrics of all workers.
 func (d *duty) readWorkers(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	call, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
 	workers, bad, err := d.store.Workers(call)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.c.cfg.Metrics.LeaseStoreError("workers")
+			d.cfg.Metrics.LeaseStoreError("workers")
 		}
 		return err
 	}
 	for _, e := range bad {
 		d.log.Debug("metrics of a worker cannot be read", "err", e)
 	}
-	me := d.c.cfg.WorkerID
+	me := d.cfg.WorkerID
 	if !slices.ContainsFunc(workers, func(m leases.WorkerMetrics) bool { return m.Worker == me }) {
-		workers = append(workers, d.c.cfg.ownMetrics(d.c.clock.wall())) // on its way
+		workers = append(workers, d.cfg.ownMetrics(d.clock.wall())) // on its way
 	}
-	d.workers, d.readAt = workers, d.c.clock.now().mono
-	d.alive = d.watch.Alive(d.c.clock.wall(), d.readAt, workers)
-	d.active = d.watch.Active(d.c.clock.wall(), d.readAt, workers)
+	d.workers, d.readAt = workers, d.clock.now().mono
+	d.alive = d.watch.Alive(d.clock.wall(), d.readAt, workers)
+	d.active = d.watch.Active(d.clock.wall(), d.readAt, workers)
 	return nil
 }
 
@@ -139,9 +144,9 @@ func (d *duty) failed(ctx context.Context, err error) {
 	}
 	if d.failures++; d.failures >= patienceWithStore {
 		d.failures = 0
-		d.gaveUp, d.gaveUpAt = true, d.c.clock.now().mono
+		d.gaveUp, d.gaveUpAt = true, d.clock.now().mono
 		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
-		d.c.elector.resign()
+		d.elector.resign()
 	}
 }
 
@@ -149,22 +154,22 @@ func (d *duty) failed(ctx context.Context, err error) {
 // an error.
 func (d *duty) assign(ctx context.Context, v *view) error {
 	// Every worker watches the hand-overs, so that a new leader need not begin anew.
-	overdue := d.c.handovers.Overdue(d.c.watched, d.handoverLimit)
+	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
 	balance, came := d.balance()
-	byCount := d.c.cfg.AssignmentStrategy == leases.AssignByLeaseCount
+	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (came || v.calm || byCount)
 	f := kcl3.View{Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{}, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
-	f.Config.MaxLeases, f.Config.MaxThroughput = d.c.cfg.MaxLeasesForWorker, d.c.cfg.MaxThroughputKBps
+	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
 	f.Config.ByCount, f.Config.Certain = byCount, !came
 	if came {
 		f.Config.Dampening = 1 + 1e-6 // what a new worker is to get is no estimate
 	}
 	for _, r := range v.rows {
-		f.Leases = append(f.Leases, kcl3.Row{Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.c.sightings[r.Key].since})
+		f.Leases = append(f.Leases, kcl3.Row{Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since})
 		f.Delivers[r.Key], f.Doubts[r.Key] = r.kbps, r.doubt
 	}
 	moves, spillover := kcl3.Assign(f)
-	d.c.cfg.Metrics.SetLeasesUnassigned(spillover)
+	d.cfg.Metrics.SetLeasesUnassigned(spillover)
 	if spillover > 0 && !d.spilt {
 		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
 	}
@@ -173,9 +178,9 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 
 	known := make([]*leases.Lease, len(moves))
 	var done, left atomic.Int64
-	begun := d.c.clock.now().mono
+	begun := d.clock.now().mono
 	parallel(len(moves), func(i int) {
-		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+		if d.clock.now().mono-begun >= d.cfg.roundTime() {
 			left.Add(1)
 			return // after another look
 		}
@@ -185,7 +190,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 			done.Add(1)
 		}
 	})
-	d.c.unfinished = d.c.unfinished || left.Load() > 0
+	d.cutShort = d.cutShort || left.Load() > 0
 	for i, m := range moves {
 		at, _ := slices.BinarySearchFunc(v.rows, m.Lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
 		if r := &v.rows[at]; known[i] != nil {
@@ -211,7 +216,7 @@ func (d *duty) handoverLimit(owner string) time.Duration {
 			told = max(told, m.Handover)
 		}
 	}
-	return d.c.cfg.handoverLimit(told)
+	return d.cfg.handoverLimit(told)
 }
 
 // retire takes back what was said of leases that nobody can have: this worker
@@ -219,7 +224,7 @@ func (d *duty) handoverLimit(owner string) time.Duration {
 func (d *duty) retire() {
 	if d != nil && d.spilt {
 		d.spilt = false
-		d.c.cfg.Metrics.SetLeasesUnassigned(0)
+		d.cfg.Metrics.SetLeasesUnassigned(0)
 	}
 }
 
@@ -227,15 +232,15 @@ func (d *duty) retire() {
 // they report again.
 func (d *duty) trusted() []leases.WorkerMetrics {
 	return slices.DeleteFunc(slices.Clone(d.active), func(m leases.WorkerMetrics) bool {
-		s, is := d.c.suspects[m.Worker]
+		s, is := d.suspects[m.Worker]
 		switch {
 		case !is:
 			return false
 		case s.reported.IsZero():
 			s.reported = m.Updated
-			d.c.suspects[m.Worker] = s
+			d.suspects[m.Worker] = s
 		case !m.Updated.Equal(s.reported):
-			delete(d.c.suspects, m.Worker)
+			delete(d.suspects, m.Worker)
 			return false
 		}
 		return true
@@ -252,24 +257,24 @@ type suspect struct {
 
 // suspectOwners notes the owners of expired leases. Every worker does that at its
 // scans, so that a new leader knows.
-func (c *Coordinator) suspectOwners(rows []row) {
-	now := c.clock.now().mono
+func (a *led) suspectOwners(rows []row) {
+	now := a.clock.now().mono
 	for _, r := range rows {
-		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != c.cfg.WorkerID {
-			s := c.suspects[owner]
+		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != a.cfg.WorkerID {
+			s := a.suspects[owner]
 			s.since = now
-			c.suspects[owner] = s
+			a.suspects[owner] = s
 		}
 	}
-	maps.DeleteFunc(c.suspects, func(_ string, s suspect) bool { return now-s.since > kcl3.WorkerSilence })
+	maps.DeleteFunc(a.suspects, func(_ string, s suspect) bool { return now-s.since > kcl3.WorkerSilence })
 }
 
 // balance tells whether leases may be moved to even out the load: every few
 // assignments as the KCL counts them, and when workers have come.
 func (d *duty) balance() (due, came bool) {
-	now, failover := d.c.clock.now().mono, d.c.cfg.FailoverTime
+	now, failover := d.clock.now().mono, d.cfg.FailoverTime
 	came = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
-	watched := now - d.c.watchBegan
+	watched := now - d.watchBegan
 	switch {
 	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
 		d.cadence = kcl3.Cadence{}
@@ -289,7 +294,7 @@ func (d *duty) balance() (due, came bool) {
 
 // elsewhere finds other workers for leases that this one has just failed with.
 func (d *duty) elsewhere(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
-	me := d.c.cfg.WorkerID
+	me := d.cfg.WorkerID
 	busy := map[string]bool{}
 	for _, r := range v.rows {
 		busy[r.Key] = r.busy
@@ -312,18 +317,17 @@ func (d *duty) elsewhere(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 
 // move carries out one move and returns the row as it is known afterwards.
 func (d *duty) move(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
-	c := d.c
-	if term, ok := c.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
+	if term, ok := d.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}
 	if m.Graceful {
 		// The counter stays out of it: the owner goes on renewing.
 		to := withHandover(m.Lease, m.To)
-		row, accepted := c.update(ctx, leases.Update{Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
+		row, accepted := d.update(ctx, leases.Update{Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
 		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
 	}
-	if m.To == c.cfg.WorkerID && !overdue {
-		row := c.take(ctx, action{verb: take, row: m.Lease, reason: m.Reason})
+	if m.To == d.cfg.WorkerID && !overdue {
+		row := d.take(ctx, action{verb: take, row: m.Lease, reason: m.Reason})
 		return row, row != nil && row.ActualOwner() == m.To
 	}
 	read := m.Lease
@@ -331,7 +335,7 @@ func (d *duty) move(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lea
 		// The KCL adds one to whatever is there. Here the counter is expected as
 		// read, so that nobody loses a lease that was renewed in between.
 		to := givenTo(read, m.To)
-		row, accepted := c.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
+		row, accepted := d.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
 		if accepted || row == nil {
 			return row, accepted
 		}
@@ -348,14 +352,14 @@ func (d *duty) move(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lea
 // They take FailoverTime at most, as leases wait for the next round meanwhile; what is
 // left comes the next time.
 func (d *duty) chores(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
-	begun := d.c.clock.now().mono
+	begun := d.clock.now().mono
 	for _, m := range d.workers {
-		if !kcl3.Forgettable(m, d.c.clock.wall()) || d.alive[m.Worker] {
+		if !kcl3.Forgettable(m, d.clock.wall()) || d.alive[m.Worker] {
 			continue
 		}
-		if d.c.clock.now().mono-begun >= d.c.cfg.roundTime() {
+		if d.clock.now().mono-begun >= d.cfg.roundTime() {
 			break
 		}
 		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
@@ -381,9 +385,9 @@ func (d *duty) migrate(ctx context.Context) error {
 	}
 	step, ok := kcl3.NextTable(kcl3.TableView{
 		Stored: m.Table, SideTables: m.SideTables, Migrate: m.Wanted,
-		Leases: d.c.Leases(), Workers: d.workers, Alive: d.alive, Me: d.c.cfg.WorkerID, Now: d.c.clock.wall(),
+		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.wall(),
 	})
-	lock, lead := d.c.elector.lock()
+	lock, lead := d.elector.lock()
 	if !ok || !lead {
 		return nil
 	}
@@ -402,7 +406,7 @@ func (d *duty) migrate(ctx context.Context) error {
 // call makes one call of the store with a deadline. A conflict is no error: others
 // were faster.
 func (d *duty) call(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, d.c.cfg.FailoverTime)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
 	err := f(ctx)
 	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {

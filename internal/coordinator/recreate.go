@@ -146,11 +146,6 @@ func (v *vanishings) all() []*VanishedError {
 	return all
 }
 
-// Vanished returns the rows that vanished under this worker and that it could not
-// make again where they stood, sorted by key. One that is there again, from where
-// it stood or from before, is in order and left out.
-func (c *Coordinator) Vanished() []*VanishedError { return c.cfg.vanished.all() }
-
 // recovery is what became of a row that had vanished.
 type recovery int
 

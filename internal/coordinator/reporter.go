@@ -45,10 +45,10 @@ type reporter struct {
 	cpu     []float64 // the last samples
 }
 
-func newReporter(c *Coordinator, store leases.FleetStore) *reporter {
+func newReporter(t *table, store leases.FleetStore) *reporter {
 	return &reporter{
-		cfg: &c.cfg, store: store, me: c.cfg.WorkerID, clock: &c.clock, log: c.log, metrics: c.cfg.Metrics,
-		timeout: c.cfg.FailoverTime, reported: c.Nudge, last: func() context.Context { return c.last },
+		cfg: t.cfg, store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
+		timeout: t.cfg.FailoverTime, reported: t.nudge, last: func() context.Context { return t.last },
 	}
 }
 

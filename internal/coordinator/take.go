@@ -12,16 +12,16 @@ import (
 
 // do carries out one action and returns the row as it is known afterwards, or
 // nil when that is not known.
-func (c *Coordinator) do(ctx context.Context, a action) *leases.Lease {
+func (t *table) do(ctx context.Context, a action) *leases.Lease {
 	switch a.verb {
 	case take:
-		return c.take(ctx, a)
+		return t.take(ctx, a)
 	case ask:
-		return c.ask(a)
+		return t.ask(a)
 	case mend:
-		return c.mend(a)
+		return t.mend(a)
 	default:
-		return c.complete(a)
+		return t.complete(a)
 	}
 }
 
@@ -78,25 +78,25 @@ func takenBy(l leases.Lease, worker string) leases.Update {
 
 // take writes this worker into a row, if its counter and owners are still as
 // they were judged, and starts a consumer.
-func (c *Coordinator) take(ctx context.Context, a action) *leases.Lease {
-	if !c.reserve(a.row.Key) {
+func (t *table) take(ctx context.Context, a action) *leases.Lease {
+	if !t.reserve(a.row.Key) {
 		return nil
 	}
-	defer c.unreserve(a.row.Key)
+	defer t.unreserve(a.row.Key)
 	former := a.row.ActualOwner()
 	for range takeAttempts {
-		write := takenBy(a.row, c.cfg.WorkerID)
-		sent := c.clock.now()
-		row, accepted := c.update(c.last, write)
+		write := takenBy(a.row, t.cfg.WorkerID)
+		sent := t.clock.now()
+		row, accepted := t.update(t.last, write)
 		switch {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
 			return row
 		case ctx.Err() != nil: // stopped meanwhile
-			c.leave(*row)
+			t.leave(*row)
 			return row
 		case accepted:
-			if c.clock.now().since(sent) < c.cfg.trust() {
-				c.start(*row, sent, a.reason, former)
+			if t.clock.now().since(sent) < t.cfg.trust() {
+				t.start(*row, sent, a.reason, former)
 			}
 			return row
 		}
@@ -115,43 +115,25 @@ func (c *Coordinator) take(ctx context.Context, a action) *leases.Lease {
 	return &a.row
 }
 
-// reserve keeps a lease for the caller to take, unless this worker has it already or
-// is taking it: there are never two consumers for one lease.
-func (c *Coordinator) reserve(key string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.active[key] != nil || c.taking[key] {
-		return false
-	}
-	c.taking[key] = true
-	return true
-}
-
-func (c *Coordinator) unreserve(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.taking, key)
-}
-
 // ask writes this worker into a row as the next owner. The counter stays out
 // of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
 // and completes the hand-off; watchArrivals waits for that.
-func (c *Coordinator) ask(a action) *leases.Lease {
-	to := withHandover(a.row, c.cfg.WorkerID)
-	row, accepted := c.update(c.last, leases.Update{Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner, To: to, Set: handoverAttrs})
+func (t *table) ask(a action) *leases.Lease {
+	to := withHandover(a.row, t.cfg.WorkerID)
+	row, accepted := t.update(t.last, leases.Update{Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner, To: to, Set: handoverAttrs})
 	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
-		c.coming.add(*row)
-		c.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
+		t.coming.add(*row)
+		t.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
 	return row
 }
 
 // complete finishes a hand-off of a lease that this worker has lost touch with:
 // its consumer is gone, and the next owner need not wait until it expires.
-func (c *Coordinator) complete(a action) *leases.Lease {
+func (t *table) complete(a action) *leases.Lease {
 	to := withoutHandover(a.row)
 	to.Counter++
-	row, _ := c.update(c.last, leases.Update{
+	row, _ := t.update(t.last, leases.Update{
 		Read: a.row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: to, Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter,
 	})
@@ -161,13 +143,13 @@ func (c *Coordinator) complete(a action) *leases.Lease {
 // mend removes what is left of a hand-over that is over: a worker of KCL 1.x or
 // 2.x took the lease meanwhile, and reads the shard. The counter stays out of it,
 // so that worker notices nothing.
-func (c *Coordinator) mend(a action) *leases.Lease {
-	row, ok := c.update(c.last, leases.Update{
+func (t *table) mend(a action) *leases.Lease {
+	row, ok := t.update(t.last, leases.Update{
 		Read: a.row, Expect: handoverAttrs,
 		To: withoutHandover(a.row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
 	})
 	if ok {
-		c.log.Info("lease was taken by another library while it was handed over",
+		t.log.Info("lease was taken by another library while it was handed over",
 			"shard", row.ShardID, "lease", row.Key, "lease_owner", row.Owner, "former_owner", a.row.CheckpointOwner)
 	}
 	return row
@@ -178,12 +160,12 @@ func (c *Coordinator) mend(a action) *leases.Lease {
 // a conflict is news, not a failure. When the answer got lost the row is read; a row
 // that looks as wanted does not say which write made it so, or when. A stop must not
 // end ctx, or the lease would be left to expire.
-func (c *Coordinator) update(ctx context.Context, u leases.Update) (row *leases.Lease, accepted bool) {
-	call, cancel := context.WithTimeout(ctx, c.rowTimeout())
+func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease, accepted bool) {
+	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
 	defer cancel()
 	begun := time.Now()
-	err := c.cfg.Store.Update(call, u)
-	c.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
+	err := t.cfg.Store.Update(call, u)
+	t.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
 	if err == nil {
 		to := u.Read.With(u.Set, u.To)
 		return &to, true
@@ -191,9 +173,9 @@ func (c *Coordinator) update(ctx context.Context, u leases.Update) (row *leases.
 	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok {
 		return conflict.Current, false
 	}
-	c.cfg.Metrics.LeaseStoreError("update")
-	c.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
-	now, err := c.get(ctx, u.Read.Key)
+	t.cfg.Metrics.LeaseStoreError("update")
+	t.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
+	now, err := t.get(ctx, u.Read.Key)
 	if err != nil {
 		return nil, false // the next scan will see
 	}
@@ -201,11 +183,11 @@ func (c *Coordinator) update(ctx context.Context, u leases.Update) (row *leases.
 }
 
 // giveBack removes this worker from a row that it has no consumer for.
-func (c *Coordinator) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
+func (t *table) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
 	to := l
 	to.Owner = ""
 	to.Counter++
-	return c.update(c.last, leases.Update{
+	return t.update(t.last, leases.Update{
 		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: to, Set: leases.AttrOwner | leases.AttrCounter,
 	})
@@ -213,19 +195,19 @@ func (c *Coordinator) giveBack(l leases.Lease) (now *leases.Lease, accepted bool
 
 // takeBackRequests leaves the leases that this worker has asked for to their
 // owners, or to nobody when they are this worker's already.
-func (c *Coordinator) takeBackRequests() {
-	asked := c.coming.all()
-	c.mu.Lock()
-	for key, l := range c.rows {
-		if l.Owner == c.cfg.WorkerID && !l.Finished() {
+func (t *table) takeBackRequests() {
+	asked := t.coming.all()
+	t.mu.Lock()
+	for key, l := range t.rows {
+		if l.Owner == t.cfg.WorkerID && !l.Finished() {
 			asked[key] = l
 		}
 	}
-	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return c.active[key] != nil })
-	c.mu.Unlock()
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return t.active[key] != nil })
+	t.mu.Unlock()
 	parallel(len(keys), func(i int) {
-		if l, err := c.get(c.last, keys[i]); err == nil {
-			c.leave(l)
+		if l, err := t.get(t.last, keys[i]); err == nil {
+			t.leave(l)
 		}
 	})
 }
@@ -239,24 +221,24 @@ func (c *Coordinator) takeBackRequests() {
 //	takes its request back: conflict
 //
 // Nobody would renew the lease then, so the worker looks at what it met.
-func (c *Coordinator) leave(l leases.Lease) {
+func (t *table) leave(l leases.Lease) {
 	for range takeAttempts {
 		var now *leases.Lease
 		var accepted bool
 		switch {
 		case l.Finished():
 			return
-		case l.Owner != c.cfg.WorkerID:
-			if l.ActualOwner() == c.cfg.WorkerID { // asked for by another one
-				c.complete(action{row: l})
+		case l.Owner != t.cfg.WorkerID:
+			if l.ActualOwner() == t.cfg.WorkerID { // asked for by another one
+				t.complete(action{row: l})
 			}
 			return
 		case l.CheckpointOwner == "":
-			now, accepted = c.giveBack(l)
+			now, accepted = t.giveBack(l)
 		default:
 			to := withoutHandover(l)
 			to.Owner = l.CheckpointOwner
-			now, accepted = c.update(c.last, leases.Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+			now, accepted = t.update(t.last, leases.Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
 		}
 		if accepted || now == nil {
 			return

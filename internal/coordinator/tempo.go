@@ -73,20 +73,16 @@ func (t *tempo) slowestWrite() time.Duration {
 	return max(t.writing, t.round)
 }
 
-// TooSlow returns why the store is too slow for Config.FailoverTime, as of the last
-// round, or nil. Work goes on then, but leases are taken late, or not at all.
-func (c *Coordinator) TooSlow() error { return c.tempo.tooSlow() }
-
 // tellTempo says once when the store has become too slow, and when it is no more.
-func (c *Coordinator) tellTempo(ctx context.Context) {
-	c.tempo.endRound()
-	err := c.tempo.tooSlow()
+func (s *scan) tellTempo(ctx context.Context) {
+	s.tempo.endRound()
+	err := s.tempo.tooSlow()
 	switch {
 	case ctx.Err() != nil:
-	case err != nil && !c.slow:
-		c.log.Warn("lease table is too slow", "err", err)
-	case err == nil && c.slow:
-		c.log.Info("lease table is fast enough again")
+	case err != nil && !s.slow:
+		s.log.Warn("lease table is too slow", "err", err)
+	case err == nil && s.slow:
+		s.log.Info("lease table is fast enough again")
 	}
-	c.slow = err != nil
+	s.slow = err != nil
 }

@@ -20,13 +20,13 @@ import (
 //   - Otherwise leases are taken that are free or expired, and none by force.
 //
 // What was in use before goes on.
-func (c *Coordinator) followUnseen(ctx context.Context, denied error) error {
-	first := c.mode == modeUnknown
-	if !first && c.mode != modeNative {
+func (ms *modes) followUnseen(ctx context.Context, denied error) error {
+	first := ms.mode() == modeUnknown
+	if !first && ms.mode() != modeNative {
 		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
-	index, err := c.fleet.HasIndex(call)
+	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
+	index, err := ms.fleet.HasIndex(call)
 	cancel()
 	switch {
 	case errors.Is(err, kcl.ErrAccessDenied):
@@ -36,8 +36,8 @@ func (c *Coordinator) followUnseen(ctx context.Context, denied error) error {
 	case err != nil:
 		return nil //nolint:nilerr // going on as before; the next look tells
 	}
-	if first && index && c.cfg.Assignment == leases.AssignmentAuto {
-		owner, err := c.renewing(ctx, c.foreign)
+	if first && index && ms.cfg.Assignment == leases.AssignmentAuto {
+		owner, err := ms.renewing(ctx, ms.foreign)
 		if err != nil {
 			return err
 		}
@@ -46,15 +46,15 @@ func (c *Coordinator) followUnseen(ctx context.Context, denied error) error {
 				"allow what docs/iam/kcl3.json lists, or set AssignmentNative if no worker of KCL 3.x is running: %w", leases.ErrMixedAssignment, owner, denied)
 		}
 	}
-	if index && !c.gentle {
-		c.log.Warn("it cannot be seen whether a leader assigns the leases of this table, which has the index of KCL 3.x: none is taken by force from workers of other libraries; allow what docs/iam/kcl3.json lists", "err", denied)
+	if index && !ms.native.gentle {
+		ms.log.Warn("it cannot be seen whether a leader assigns the leases of this table, which has the index of KCL 3.x: none is taken by force from workers of other libraries; allow what docs/iam/kcl3.json lists", "err", denied)
 	}
-	c.gentle = index
+	ms.native.gentle = index
 	if first {
 		if !index {
-			c.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", denied)
+			ms.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", denied)
 		}
-		c.become(ctx, modeNative)
+		ms.become(ctx, modeNative)
 	}
 	return nil
 }

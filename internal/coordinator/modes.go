@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -55,88 +56,146 @@ func modeOf(a leases.Assignment, m leases.Migrations) mode {
 	return modeNative
 }
 
-// Assignment tells how this worker gets its leases at present.
-func (c *Coordinator) Assignment() leases.AssignmentState {
-	c.mu.Lock()
-	m := c.mode
-	c.mu.Unlock()
+// modes finds out how leases are assigned, and changes over from one way to another. Its
+// methods belong to the goroutine in Run, but for state.
+type modes struct {
+	*scan
+	fleet    leases.FleetStore // nil when the store is none
+	reporter *reporter
+	elector  *elector
+
+	native    *native
+	upgrading *upgrading // nil without fleet, as is led
+	led       *led
+	now       assignment // in use; nil before the first round
+
+	due        time.Duration     // when the table is asked for the mode again, monotonic
+	migrations leases.Migrations // as read last
+	mixed      bool              // others do not fit to Config.Assignment
+	apart      string            // what was said about tables that do not go together
+	reporting  loop
+	electing   loop
+
+	current atomic.Int32 // a mode
+}
+
+func newModes(s *scan) *modes {
+	ms := &modes{scan: s, native: &native{scan: s}}
+	if fleet, ok := s.cfg.Store.(leases.FleetStore); ok {
+		ms.fleet, ms.reporter, ms.elector = fleet, newReporter(s.table, fleet), newElector(s.table, fleet)
+		index := &ownerIndex{known: s.known, store: fleet}
+		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
+		ms.upgrading.state = func() *leases.MigrationState { return ms.migrations.ClientVersion }
+		ms.upgrading.changed = func() { ms.due = 0 } // the table is asked for the mode at once
+		ms.led = newLed(s, fleet, ms.elector, index)
+	}
+	return ms
+}
+
+// mode is how leases are assigned now.
+func (ms *modes) mode() mode { return mode(ms.current.Load()) }
+
+// state tells how this worker gets its leases at present. It may be called by any goroutine.
+func (ms *modes) state() leases.AssignmentState {
+	m := ms.mode()
 	s := leases.AssignmentState{Mode: m.String()}
 	if m == modeKCL3 {
-		s.Leader = c.elector.who()
-		_, s.Leading = c.elector.leads()
+		s.Leader = ms.elector.who()
+		_, s.Leading = ms.elector.leads()
 	}
 	return s
+}
+
+// round sees which leases this worker can have, and gets them.
+func (ms *modes) round(ctx context.Context) (pause, error) {
+	if err := ms.followMode(ctx); err != nil {
+		return fullPause, err
+	}
+	return ms.now.round(ctx)
+}
+
+// leave ends this worker's part in the fleet, after its consumers.
+func (ms *modes) leave(ctx context.Context) {
+	ms.reporting.wait()
+	ms.electing.wait()
+	if ms.now != nil {
+		ms.now.leave(ctx)
+	}
 }
 
 // followMode asks the table how leases are assigned, when that is due, and
 // changes over. Until that is known nothing may be taken, so the first failure
 // is an error; later the worker goes on as it did.
-func (c *Coordinator) followMode(ctx context.Context) error {
-	now := c.clock.now().mono
-	if c.mode != modeUnknown && (c.fleet == nil || now < c.modeDue) {
+func (ms *modes) followMode(ctx context.Context) error {
+	now := ms.clock.now().mono
+	if ms.mode() != modeUnknown && (ms.fleet == nil || now < ms.due) {
 		return nil
 	}
-	if c.fleet == nil {
-		if c.cfg.Assignment == leases.AssignmentKCL3 {
+	if ms.fleet == nil {
+		if ms.cfg.Assignment == leases.AssignmentKCL3 {
 			return fmt.Errorf("%w: the lease store cannot do what AssignmentKCL3 needs: use leases/dynamodb", leases.ErrMixedAssignment)
 		}
-		c.become(ctx, modeNative)
+		ms.become(ctx, modeNative)
 		return nil
 	}
-	first := c.mode == modeUnknown
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
-	m, err := c.fleet.Migrations(call)
+	first := ms.mode() == modeUnknown
+	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
+	m, err := ms.fleet.Migrations(call)
 	cancel()
 	switch {
-	case errors.Is(err, kcl.ErrAccessDenied) && c.cfg.Assignment != leases.AssignmentKCL3:
-		if err := c.followUnseen(ctx, err); err != nil {
+	case errors.Is(err, kcl.ErrAccessDenied) && ms.cfg.Assignment != leases.AssignmentKCL3:
+		if err := ms.followUnseen(ctx, err); err != nil {
 			return err
 		}
 	case err != nil:
 		if ctx.Err() == nil {
-			c.cfg.Metrics.LeaseStoreError("migrations")
+			ms.cfg.Metrics.LeaseStoreError("migrations")
 		}
 		if first {
 			return err
 		}
-		c.log.Debug("mode of assignment cannot be read, going on as before", "err", err)
+		ms.log.Debug("mode of assignment cannot be read, going on as before", "err", err)
 	default:
-		to := modeOf(c.cfg.Assignment, m)
-		if err := c.fits(ctx, m, first); err != nil {
+		to := modeOf(ms.cfg.Assignment, m)
+		if err := ms.fits(ctx, m, first); err != nil {
 			return err
 		}
-		c.migrations, c.gentle = m, false
-		c.become(ctx, to)
+		ms.migrations, ms.native.gentle = m, false
+		ms.become(ctx, to)
 	}
-	c.modeDue = c.clock.now().mono + modeInterval - jitter(modeInterval/6)
+	ms.due = ms.clock.now().mono + modeInterval - jitter(modeInterval/6)
 	return nil
 }
 
 // become changes over to another mode. Leases that are held stay: all modes
 // agree on who owns a row, and on how it is handed over.
-func (c *Coordinator) become(ctx context.Context, to mode) {
-	from := c.mode
+func (ms *modes) become(ctx context.Context, to mode) {
+	from := ms.mode()
 	if from == to {
 		return
 	}
-	c.index = indexState{}
-	c.duty.retire()
+	if ms.led != nil {
+		ms.led.index.reset()
+		ms.led.lead.retire()
+	}
 	switch to {
 	case modeKCL3:
-		c.duty = newDuty(c)
+		ms.led.lead.begin()
+		ms.now = ms.led
 	case modeUpgrade:
-		c.upgrade = upgrade{}
+		ms.upgrading.begin()
+		ms.now = ms.upgrading
+	default:
+		ms.now = ms.native
 	}
-	c.mu.Lock()
-	c.mode = to
-	c.mu.Unlock()
-	c.waited = map[string]int{}
-	c.cfg.Metrics.SetAssignmentMode(int(to - modeNative))
+	ms.current.Store(int32(to))
+	ms.waited = map[string]int{}
+	ms.cfg.Metrics.SetAssignmentMode(int(to - modeNative))
 	if from != modeUnknown || to != modeNative {
-		c.log.Info("leases are assigned in another way", "mode", to.String(), "before", from.String())
+		ms.log.Info("leases are assigned in another way", "mode", to.String(), "before", from.String())
 	}
-	c.reporting.set(ctx, to != modeNative, c.reporter)
-	c.electing.set(ctx, to == modeKCL3, c.elector)
+	ms.reporting.set(ctx, to != modeNative, ms.reporter)
+	ms.electing.set(ctx, to == modeKCL3, ms.elector)
 }
 
 // loop is a goroutine that is started and stopped.
@@ -182,26 +241,26 @@ func (l *loop) wait() {
 // fits tells whether others use the table in a way that does not go together
 // with the mode that this worker is to be in. Only at the start is that an error:
 // a worker that came later must not end the work of those that are running.
-func (c *Coordinator) fits(ctx context.Context, m leases.Migrations, first bool) error {
+func (ms *modes) fits(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
 	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
 		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, early)
 	}
-	c.warnApart(m)
+	ms.warnApart(m)
 	switch {
 	case err != nil:
-	case m.Split && c.cfg.Assignment != leases.AssignmentNative:
+	case m.Split && ms.cfg.Assignment != leases.AssignmentNative:
 		err = fmt.Errorf("%w: %s", leases.ErrMixedAssignment, m.Apart)
-	case c.cfg.Assignment == leases.AssignmentNative:
-		err = c.fitsNative(ctx, m)
-	case c.cfg.Assignment == leases.AssignmentKCL3 && m.ClientVersion == nil && first:
-		err = c.fitsKCL3(ctx)
+	case ms.cfg.Assignment == leases.AssignmentNative:
+		err = ms.fitsNative(ctx, m)
+	case ms.cfg.Assignment == leases.AssignmentKCL3 && m.ClientVersion == nil && first:
+		err = ms.fitsKCL3(ctx)
 	}
 	mixed := errors.Is(err, leases.ErrMixedAssignment)
-	if mixed && !first && !c.mixed {
-		c.log.Error("workers of another kind have joined", "err", err)
+	if mixed && !first && !ms.mixed {
+		ms.log.Error("workers of another kind have joined", "err", err)
 	}
-	c.mixed = mixed
+	ms.mixed = mixed
 	if !first {
 		return nil
 	}
@@ -209,18 +268,18 @@ func (c *Coordinator) fits(ctx context.Context, m leases.Migrations, first bool)
 }
 
 // fitsNative looks for running workers of KCL 3.x.
-func (c *Coordinator) fitsNative(ctx context.Context, m leases.Migrations) error {
+func (ms *modes) fitsNative(ctx context.Context, m leases.Migrations) error {
 	if modeOf(leases.AssignmentAuto, m) != modeKCL3 {
 		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
-	workers, _, err := c.fleet.Workers(call)
+	workers, _, err := ms.fleet.Workers(call)
 	if err != nil {
 		return err
 	}
 	for _, w := range workers {
-		if !w.Native && c.clock.wall().Sub(w.Updated) < kcl3.WorkerSilence {
+		if !w.Native && ms.clock.wall().Sub(w.Updated) < kcl3.WorkerSilence {
 			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative goes only with KCL 1.x and 2.x: leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
 				leases.ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
 		}
@@ -230,8 +289,8 @@ func (c *Coordinator) fitsNative(ctx context.Context, m leases.Migrations) error
 
 // fitsKCL3 looks for running workers of KCL 1.x and 2.x, which would take leases
 // by themselves, and fail at the items that only KCL 3.x knows.
-func (c *Coordinator) fitsKCL3(ctx context.Context) error {
-	owner, err := c.renewing(ctx, c.foreignSilent)
+func (ms *modes) fitsKCL3(ctx context.Context) error {
+	owner, err := ms.renewing(ctx, ms.foreignSilent)
 	if err == nil && owner != "" {
 		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", leases.ErrMixedAssignment, owner)
 	}
@@ -240,11 +299,11 @@ func (c *Coordinator) fitsKCL3(ctx context.Context) error {
 
 // renewing returns a worker that renews one of the leases that look finds; empty
 // when there is none. Who lives can only be seen by watching.
-func (c *Coordinator) renewing(ctx context.Context, look func(context.Context) (map[string]leases.Lease, error)) (string, error) {
+func (ms *modes) renewing(ctx context.Context, look func(context.Context) (map[string]leases.Lease, error)) (string, error) {
 	first, err := look(ctx)
-	begun := c.clock.now().mono
-	for err == nil && len(first) > 0 && c.clock.now().mono-begun < c.cfg.respect() {
-		if err := retry.Sleep(ctx, c.cfg.ScanInterval); err != nil {
+	begun := ms.clock.now().mono
+	for err == nil && len(first) > 0 && ms.clock.now().mono-begun < ms.cfg.respect() {
+		if err := retry.Sleep(ctx, ms.cfg.ScanInterval); err != nil {
 			return "", err
 		}
 		var now map[string]leases.Lease
@@ -259,10 +318,10 @@ func (c *Coordinator) renewing(ctx context.Context, look func(context.Context) (
 }
 
 // foreign lists the leases whose owners are not of this library.
-func (c *Coordinator) foreign(ctx context.Context) (map[string]leases.Lease, error) {
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
+	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
-	listing, err := c.fleet.List(call)
+	listing, err := ms.fleet.List(call)
 	if err != nil {
 		return nil, err
 	}
@@ -276,14 +335,14 @@ func (c *Coordinator) foreign(ctx context.Context) (map[string]leases.Lease, err
 }
 
 // foreignSilent leaves out those whose owners report.
-func (c *Coordinator) foreignSilent(ctx context.Context) (map[string]leases.Lease, error) {
-	foreign, err := c.foreign(ctx)
+func (ms *modes) foreignSilent(ctx context.Context) (map[string]leases.Lease, error) {
+	foreign, err := ms.foreign(ctx)
 	if err != nil || len(foreign) == 0 {
 		return nil, err
 	}
-	call, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
-	workers, _, err := c.fleet.Workers(call)
+	workers, _, err := ms.fleet.Workers(call)
 	if err != nil {
 		return nil, err
 	}

@@ -19,15 +19,3 @@ func (c Config) handoverLimit(told time.Duration) time.Duration {
 	}
 	return max(handoverTime, told) + c.FailoverTime
 }
-
-// markStuck marks the leases whose hand-over is none, though nothing in the row
-// says it is over. Without a leader only workers of this library hand leases over,
-// and name the next owner in HandoverTo. What another library left behind has none.
-func (c *Coordinator) markStuck(v *view) {
-	c.handovers.Note(c.watched, v.leases())
-	overdue := c.handovers.Overdue(c.watched, func(string) time.Duration { return c.cfg.handoverLimit(0) })
-	for i := range v.rows {
-		r := &v.rows[i]
-		r.stuck = overdue[r.Key] && r.HandoverTo == "" && !r.expired
-	}
-}

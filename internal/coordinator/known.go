@@ -1,0 +1,179 @@
+package coordinator
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// known is what this worker knows: the rows as seen last, and the leases that it holds.
+// It calls no store, and is safe for concurrent use.
+type known struct {
+	cfg   *Config
+	clock *clock
+	log   *slog.Logger
+
+	mu     sync.Mutex // guards the fields below
+	rows   map[string]leases.Lease
+	active map[string]*Holder // until the consumer has returned
+	taking map[string]bool    // leases that are being taken
+	rests  map[string]*rest
+	err    error // why the table could not be listed the last time
+}
+
+func newKnown(cfg *Config, clk *clock) *known {
+	return &known{
+		cfg: cfg, clock: clk, log: cfg.Logger,
+		rows: map[string]leases.Lease{}, active: map[string]*Holder{}, taking: map[string]bool{}, rests: map[string]*rest{},
+	}
+}
+
+// rest keeps a worker from a lease that it gave back without need.
+type rest struct {
+	backoff *retry.Backoff
+	until   time.Duration // monotonic
+}
+
+// lastErr returns why the table could not be listed the last time, or nil. It wraps
+// [leases.ErrTableNotFound] when the table is gone: it is never made again while the
+// worker runs, as that would start all shards from the beginning.
+func (k *known) lastErr() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+// lookup returns a row as last seen; of a lease that this worker holds, as last
+// written. False means that there was no such row.
+func (k *known) lookup(key string) (leases.Lease, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l, ok := k.rows[key]
+	if h := k.active[key]; h != nil {
+		if mine := h.Lease(); !ok || mine.Counter >= l.Counter {
+			return mine, true
+		}
+	}
+	return l, ok
+}
+
+// all returns all rows as last seen, sorted by key. They include those that
+// Accept refuses.
+func (k *known) all() []leases.Lease {
+	k.mu.Lock()
+	keys := slices.Sorted(maps.Keys(k.rows))
+	k.mu.Unlock()
+	list := make([]leases.Lease, 0, len(keys))
+	for _, key := range keys {
+		if l, ok := k.lookup(key); ok {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// holder returns the holder of a lease that this worker has, or nil.
+func (k *known) holder(key string) *Holder {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.active[key]
+}
+
+// learn keeps rows that were read or written, unless a later state is known.
+func (k *known) learn(rows ...leases.Lease) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, l := range rows {
+		if known, ok := k.rows[l.Key]; !ok || l.Counter >= known.Counter {
+			k.rows[l.Key] = l
+		}
+	}
+}
+
+// reserve keeps a lease for the caller to take, unless this worker has it already or
+// is taking it: there are never two consumers for one lease.
+func (k *known) reserve(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.active[key] != nil || k.taking[key] {
+		return false
+	}
+	k.taking[key] = true
+	return true
+}
+
+func (k *known) unreserve(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.taking, key)
+}
+
+// ended keeps what the holder knew last, and lets the worker rest from a lease
+// that it gave back though nobody had asked.
+func (k *known) ended(h *Holder, held time.Duration) {
+	l := h.Lease()
+	h.mu.Lock()
+	needless := h.lost == "" && !h.asked && !l.Finished()
+	h.mu.Unlock()
+	k.mu.Lock()
+	if known, ok := k.rows[l.Key]; ok && l.Counter >= known.Counter {
+		k.rows[l.Key] = l
+	}
+	if needless {
+		r := k.rests[l.Key]
+		if r == nil || held > time.Minute {
+			r = &rest{backoff: retry.New(time.Second, time.Minute)}
+			k.rests[l.Key] = r
+		}
+		r.until = k.clock.now().mono + r.backoff.Next()
+	}
+	k.mu.Unlock()
+}
+
+// countHeld tells the metrics how many leases the worker holds.
+func (k *known) countHeld() {
+	k.mu.Lock()
+	n := 0
+	for _, h := range k.active {
+		if h.io.Err() == nil {
+			n++
+		}
+	}
+	k.mu.Unlock()
+	k.cfg.Metrics.SetLeasesHeld(n)
+}
+
+// stopHolders asks all consumers to finish.
+func (k *known) stopHolders() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.active {
+		h.stop(true)
+	}
+}
+
+// add notes that h holds the lease l.
+func (k *known) add(l leases.Lease, h *Holder) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rows[l.Key], k.active[l.Key] = l, h
+}
+
+// remove notes that the consumer of h has returned.
+func (k *known) remove(h *Holder) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.active, h.Lease().Key)
+}
+
+// unreturned returns the keys of leases whose consumers have not returned, sorted.
+func (k *known) unreturned() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Sorted(maps.Keys(k.active))
+}

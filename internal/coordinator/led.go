@@ -1,0 +1,251 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// alarm is for how long the table is listed often while there are leases that
+// nobody seems to read. Those that are left then fit nowhere.
+const alarm = time.Minute
+
+// led is the assignment by a leader, as KCL 3.x has it. This worker starts with the leases
+// that have its name, and takes what the leader has left lying for too long.
+type led struct {
+	*scan
+	fleet   leases.FleetStore
+	elector *elector
+	index   *ownerIndex
+	lead    *duty
+
+	neglect     kcl3.Neglect
+	suspects    map[string]suspect
+	uneasy      bool           // there are leases that nobody seems to read,
+	uneasySince time.Duration  // and this long
+	rescues     map[string]int // for how many scans in a row the leader has neglected a lease too long
+}
+
+func newLed(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *led {
+	a := &led{scan: s, fleet: fleet, elector: e, index: index, suspects: map[string]suspect{}}
+	a.lead = &duty{scan: s, store: fleet, elector: e, suspects: a.suspects}
+	a.lead.begin()
+	return a
+}
+
+// round is a round while a leader assigns the leases. This worker starts
+// with what the table says is its own: it asks the index, which costs next to
+// nothing, and lists the table seldom. Only the leader lists it each time.
+func (a *led) round(ctx context.Context) (pause, error) {
+	a.index.ensure(ctx)
+	_, lead := a.elector.leads()
+	if !lead {
+		a.lead.retire()
+	}
+	if !lead && a.index.ready && !a.listDue() {
+		if a.discover(ctx) {
+			return a.pause(), nil
+		}
+	}
+	v, err := a.look(ctx, true)
+	if err != nil {
+		if lead {
+			a.lead.failed(ctx, err)
+		}
+		return fullPause, err
+	}
+	a.suspectOwners(v.rows)
+	rescue := a.neglected(&v)
+	a.handovers.Note(a.watched, v.leases())
+	a.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
+	if lead {
+		a.lead.run(ctx, &v)
+	}
+	a.note(v)
+	a.countHeld()
+	return a.pause(), nil
+}
+
+// pause is how long to wait after a round.
+func (a *led) pause() pause {
+	if a.cutShort {
+		return briefPause
+	}
+	return fullPause
+}
+
+// listDue tells whether a worker that does not lead lists the table, which it
+// does to find what the leader neglects, and for those who ask for the view.
+func (a *led) listDue() bool {
+	age := a.clock.now().mono - a.watched
+	switch {
+	case a.watched == 0 || a.asked:
+		return true
+	case a.uneasy && a.clock.now().mono-a.uneasySince < alarm:
+		return true
+	default: // less than FailoverTime, after which a view is no use
+		return age >= a.cfg.FailoverTime*7/10-jitter(a.cfg.FailoverTime/10)
+	}
+}
+
+// neglected finds what the leader has left lying for too long, and notes in the
+// rows of v for how many scans that has been so.
+func (a *led) neglected(v *view) map[string]bool {
+	rescue := a.neglect.Note(a.clock.now().mono, v.fleet(), a.cfg.FailoverTime, a.cfg.respect())
+	since, waiting := map[string]int{}, v.waiting()
+	before := a.uneasy
+	a.uneasy = false
+	for i := range v.rows {
+		r := &v.rows[i]
+		if waiting[r.Key] {
+			delete(rescue, r.Key)
+			continue
+		}
+		r.waited = a.rescues[r.Key]
+		a.uneasy = a.uneasy || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
+		if rescue[r.Key] {
+			since[r.Key] = r.waited + 1
+		}
+	}
+	if a.uneasy && !before {
+		a.uneasySince = a.watched
+	}
+	if len(rescue) > 0 && len(a.rescues) == 0 {
+		a.log.Warn("leases are taken that the leader of the fleet has neglected", "leases", len(rescue), "leader", a.elector.who())
+	}
+	a.rescues = since
+	return rescue
+}
+
+// planKCL3 decides what a worker does by itself while a leader assigns the
+// leases: it takes what is its own, and its share of what the leader neglects.
+// Only workers of this library can be counted on for that.
+func planKCL3(v view, rescue map[string]bool) []action {
+	p := newPlanner(v)
+	p.own()
+	if len(rescue) == 0 {
+		return p.actions
+	}
+	native := map[string]bool{v.me: true}
+	for _, r := range v.rows {
+		if r.Owner == r.NativeOwner {
+			native[r.Owner] = true
+		}
+	}
+	p.workers = slices.DeleteFunc(p.workers, func(w string) bool { return !native[w] })
+	p.rows = slices.DeleteFunc(slices.Clone(p.rows), func(r row) bool { return !rescue[r.Key] })
+	p.takeable()
+	return p.actions
+}
+
+// discover asks the index for what is this worker's. It tells false when the
+// index cannot be used.
+func (a *led) discover(ctx context.Context) bool {
+	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime)
+	keys, err := a.fleet.OwnedBy(call, a.cfg.WorkerID)
+	cancel()
+	switch {
+	case errors.Is(err, leases.ErrNoIndex), errors.Is(err, kcl.ErrAccessDenied):
+		a.index.ready = false
+		return false
+	case err != nil:
+		if ctx.Err() == nil {
+			a.cfg.Metrics.LeaseStoreError("query")
+			if !a.index.failed {
+				a.log.Warn("leases of this worker cannot be asked for, trying again", "err", err)
+			}
+			a.index.failed = true
+		}
+		return true
+	}
+	a.index.failed = false
+	rows := a.getAll(ctx, a.worthReading(keys))
+	a.learn(rows...)
+	rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Owner != a.cfg.WorkerID || a.refuse(l) })
+	parallel(len(rows), func(i int) { a.begin(ctx, rows[i], "assigned") })
+	if len(rows) > 0 {
+		a.countHeld()
+	}
+	return true
+}
+
+// worthReading picks of keys, the leases of this worker, those that it has no
+// consumer for and could start with. It adds the parents that its consumers are
+// waiting for: their end is not to be noticed only at the next scan.
+func (a *led) worthReading(keys []string) []string {
+	now := a.clock.now().mono
+	var read []string
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, key := range keys {
+		rest := a.rests[key]
+		if a.active[key] == nil && !a.rows[key].Finished() && !a.coming.has(key) && (rest == nil || now >= rest.until) {
+			read = append(read, key)
+		}
+	}
+	reads := make(map[string]bool, len(read))
+	for _, key := range read {
+		reads[key] = true
+	}
+	for _, h := range a.active {
+		l := h.Lease()
+		if l.Started() {
+			continue
+		}
+		for _, parent := range l.Parents {
+			key := strings.TrimSuffix(l.Key, l.ShardID) + parent
+			if row, ok := a.rows[key]; ok && !row.Finished() && a.active[key] == nil && !reads[key] {
+				read, reads[key] = append(read, key), true
+			}
+		}
+	}
+	return read
+}
+
+// refuse gives a lease of a stream that this worker does not read back, after
+// which it is left alone for a while; the leader does not know better.
+func (a *led) refuse(l leases.Lease) bool {
+	if l.Owner != a.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || a.cfg.Accept(l) {
+		return false
+	}
+	a.mu.Lock()
+	r := a.rests[l.Key]
+	if r == nil {
+		r = &rest{backoff: retry.New(a.cfg.FailoverTime, 10*time.Minute)}
+		a.rests[l.Key] = r
+	}
+	r.until = a.clock.now().mono + r.backoff.Next()
+	a.mu.Unlock()
+	a.log.Warn("leader has assigned a lease of a stream that this worker does not read, which is given back: all workers must read the same streams", "lease", l.Key)
+	a.giveBack(l)
+	return true
+}
+
+// leave gives back what was assigned to this worker while it stopped.
+func (a *led) leave(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, a.rowTimeout())
+	defer cancel()
+	keys, err := a.fleet.OwnedBy(call, a.cfg.WorkerID)
+	if err != nil {
+		return // they expire
+	}
+	a.mu.Lock()
+	keys = slices.DeleteFunc(keys, func(key string) bool { return a.active[key] != nil || a.rows[key].Finished() })
+	a.mu.Unlock()
+	parallel(len(keys), func(i int) {
+		if l, err := a.get(ctx, keys[i]); err == nil && l.Owner == a.cfg.WorkerID && l.CheckpointOwner == "" {
+			a.table.leave(l)
+		}
+	})
+}
+
+// jitter is a random part of d.
+func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }

@@ -1,0 +1,72 @@
+package coordinator
+
+import (
+	"context"
+	"time"
+)
+
+// assignment is a way in which leases get to this worker. One is in use at a time.
+type assignment interface {
+	// round does what is due now, and tells when the next round is.
+	round(ctx context.Context) (pause, error)
+	// leave ends this worker's part after its consumers have returned.
+	leave(ctx context.Context)
+}
+
+// pause is how long to wait before the next round.
+type pause int
+
+const (
+	fullPause  pause = iota // ScanInterval
+	halfPause               // there are leases to take that others may leave alone
+	briefPause              // the round ran out of time
+)
+
+// native lets every worker take its share by itself.
+type native struct {
+	*scan
+	// gentle takes no lease of another library by force, see followUnseen.
+	gentle bool
+}
+
+// round lists the table, and takes and asks for this worker's share.
+func (a *native) round(ctx context.Context) (pause, error) {
+	return a.share(ctx, false, func(context.Context) {})
+}
+
+// share is a round. weigh says that throughput is watched although it does not decide yet.
+// then is called after the actions.
+func (a *native) share(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
+	v, err := a.look(ctx, weigh)
+	if err != nil {
+		return fullPause, err
+	}
+	v.gentle = a.gentle
+	a.markStuck(&v)
+	a.act(ctx, &v, plan)
+	then(ctx)
+	a.note(v)
+	a.countHeld()
+	switch {
+	case a.cutShort:
+		return briefPause, nil
+	case a.watching():
+		return halfPause, nil
+	}
+	return fullPause, nil
+}
+
+// leave does nothing: nobody assigns leases to this worker.
+func (a *native) leave(context.Context) {}
+
+// markStuck marks the leases whose hand-over is none, though nothing in the row
+// says it is over. Without a leader only workers of this library hand leases over,
+// and name the next owner in HandoverTo. What another library left behind has none.
+func (a *native) markStuck(v *view) {
+	a.handovers.Note(a.watched, v.leases())
+	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })
+	for i := range v.rows {
+		r := &v.rows[i]
+		r.stuck = overdue[r.Key] && r.HandoverTo == "" && !r.expired
+	}
+}

@@ -1,0 +1,165 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// table is the lease table as this worker works on it: each call of the store with its
+// deadline, and the verbs that every way of assigning leases needs. They are in this file,
+// in take.go and in arrivals.go.
+type table struct {
+	*known
+	nudge func() // asks for a scan soon
+	tempo tempo
+	wg    sync.WaitGroup // the holders' goroutines
+
+	// base has the values of Run's context, and does not end. Run sets it.
+	base context.Context //nolint:containedctx // a holder outlives the call that makes it
+	// last is the context of what a stop must still get done. It ends with the time
+	// that a stop may take, long after Run's own.
+	last context.Context //nolint:containedctx // of Run
+
+	coming   arrivals
+	asksLeft atomic.Bool // leases were not asked for, because enough are on their way
+	cutShort bool        // the last round ran out of time; of Run's goroutine
+}
+
+func newTable(k *known, nudge func()) *table {
+	return &table{known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, coming: newArrivals()}
+}
+
+// start runs a holder for a lease that was just taken, from the worker former if
+// there was one.
+func (t *table) start(l leases.Lease, sent instant, reason, former string) {
+	h := newHolder(t.base, t.cfg, *t.clock, l, sent)
+	t.add(l, h)
+	t.cfg.Metrics.LeaseTaken(reason)
+	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
+	begun := t.clock.now().mono
+	t.wg.Go(func() { // ends with the lease and its consumer, or when that is abandoned
+		h.run()
+		t.ended(h, t.clock.now().mono-begun)
+		if h.hasReturned() {
+			t.forget(h)
+			return
+		}
+		// Ends when the abandoned consumer returns, which may be never: until
+		// then this worker must not read the shard a second time.
+		go func() {
+			<-h.consumed
+			t.forget(h)
+		}()
+	})
+}
+
+func (t *table) forget(h *Holder) {
+	t.remove(h)
+	t.countHeld()
+	t.nudge()
+}
+
+// act carries out plans until nothing is left to do, or the round has lasted long
+// enough. It plans anew after a surprise: a conflict tells of a worker that was not
+// known before, or that a lease is held already. As long as all goes as planned, the
+// rest of the plan stands: with many leases, to plan takes longer than some writes.
+func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
+	t.cutShort = false
+	var left []action
+	for begun := t.clock.now().mono; ctx.Err() == nil; {
+		if len(left) == 0 {
+			left = plan(*v)
+		}
+		if left = t.affordable(left); len(left) == 0 {
+			return
+		}
+		if t.clock.now().mono-begun >= t.cfg.roundTime() {
+			t.cutShort = true
+			return
+		}
+		actions := left[:min(len(left), maxParallel)]
+		left = left[len(actions):]
+		known := make([]*leases.Lease, len(actions))
+		var wg sync.WaitGroup
+		for i, a := range actions {
+			wg.Go(func() { known[i] = t.do(ctx, a) })
+		}
+		wg.Wait()
+		for i, a := range actions {
+			at, _ := slices.BinarySearchFunc(v.rows, a.row.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+			r := &v.rows[at]
+			r.busy = true // once in a round is enough
+			if known[i] != nil {
+				r.Lease, r.expired, r.quiet = *known[i], false, false
+			}
+			if !a.done(known[i], v.me) {
+				left = nil
+			}
+			if a.reason == "balance" && v.asks > 0 && (known[i] == nil || known[i].Owner == v.me) {
+				v.asks--
+			}
+		}
+	}
+}
+
+// affordable leaves out the asks for which too many leases are on their way already.
+func (t *table) affordable(actions []action) []action {
+	room := t.maxArrivals() - t.coming.count()
+	return slices.DeleteFunc(actions, func(a action) bool {
+		if a.verb != ask {
+			return false
+		}
+		room--
+		if room < 0 {
+			t.asksLeft.Store(true)
+		}
+		return room < 0
+	})
+}
+
+// getAll reads the rows of keys; those that cannot be read now are left to the
+// next scan.
+func (t *table) getAll(ctx context.Context, keys []string) []leases.Lease {
+	rows := make([]leases.Lease, len(keys))
+	parallel(len(keys), func(i int) {
+		if l, err := t.get(ctx, keys[i]); err == nil {
+			rows[i] = l
+		}
+	})
+	return slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Key == "" })
+}
+
+func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
+	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
+	defer cancel()
+	l, err := t.cfg.Store.Get(call, key)
+	if err != nil && !errors.Is(err, leases.ErrNotFound) && ctx.Err() == nil {
+		t.cfg.Metrics.LeaseStoreError("get")
+	}
+	return l, err
+}
+
+func (t *table) rowTimeout() time.Duration {
+	return min(t.cfg.callTimeout(), t.cfg.ShutdownTimeout)
+}
+
+// parallel calls f for 0 to n-1, maxParallel at a time, and waits.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxParallel)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}
