@@ -7,14 +7,19 @@ import (
 )
 
 // FleetStore is what a lease table has, besides leases, when workers of the
-// Java KCL 3.x share it: an index of the leases by owner, the metrics of each
-// worker, the lock of the leader and the states of two migrations. Only
-// leases/dynamodb implements it. Where the items are kept, in the lease table or
-// in the two side tables of KCL 3.0 to 3.4, is the store's own affair. All
+// Java KCL 3.x share it. Only leases/dynamodb implements it. The store decides where
+// the items are kept: in the lease table or in the two side tables of KCL 3.0 to 3.4. All
 // methods are safe for concurrent use and return when ctx ends.
 type FleetStore interface {
 	Store
+	OwnerIndex
+	WorkerReports
+	LeaderLocks
+	MigrationStates
+}
 
+// OwnerIndex is the index of the leases by owner.
+type OwnerIndex interface {
 	// EnsureIndex asks for the index LeaseOwnerToLeaseKeyIndex unless it is
 	// there, and tells whether it can be used already.
 	EnsureIndex(ctx context.Context) (ready bool, err error)
@@ -24,7 +29,10 @@ type FleetStore interface {
 	// It asks the index, which may be behind: read each row before trusting it.
 	// The error wraps [ErrNoIndex] when there is none or it is being built.
 	OwnedBy(ctx context.Context, worker string) ([]string, error)
+}
 
+// WorkerReports are the metrics that each worker writes for the leader.
+type WorkerReports interface {
 	// Workers returns the metrics of all workers, and those that cannot be read.
 	// While the tables are being merged a worker may be there twice, once from
 	// each table. It reads the whole lease table, as List does; where there are
@@ -35,7 +43,10 @@ type FleetStore interface {
 	// ForgetWorker removes the metrics of a worker if they are still those of
 	// read (its Updated); otherwise the error is a [*ConflictError].
 	ForgetWorker(ctx context.Context, read WorkerMetrics) error
+}
 
+// LeaderLocks is the lock of the leader.
+type LeaderLocks interface {
 	// Leader returns the lock of the leader, or nil when there is none.
 	Leader(ctx context.Context) (*LeaderLock, error)
 	// AcquireLeader writes to if the lock is as read: absent (nil), released, or
@@ -47,7 +58,10 @@ type FleetStore interface {
 	// ReleaseLeader removes the lock if it still has Owner and Version of mine.
 	// Otherwise the error is a [*ConflictError].
 	ReleaseLeader(ctx context.Context, mine LeaderLock) error
+}
 
+// MigrationStates are the states of the moves from KCL 2.x to 3.x and to a single table.
+type MigrationStates interface {
 	// Migrations returns the state of both migrations, as it is now.
 	Migrations(ctx context.Context) (Migrations, error)
 	// SetClientVersion writes to, if the state is as read (nil: absent), and

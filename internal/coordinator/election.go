@@ -27,7 +27,7 @@ import (
 //
 // All that it concludes from the lock is in lockterm.go and [kcl3.LockWatch].
 type elector struct {
-	store   leases.FleetStore
+	store   leases.LeaderLocks
 	me      string
 	clock   *clock
 	log     *slog.Logger
@@ -50,7 +50,7 @@ type elector struct {
 // lockRest is how long a worker that gave up the lead leaves it to others.
 const lockRest = 3 * kcl3.LockHeartbeat
 
-func newElector(t *table, store leases.FleetStore) *elector {
+func newElector(t *table, store leases.LeaderLocks) *elector {
 	return &elector{
 		store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
 		timeout: min(t.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: t.nudge, last: func() context.Context { return t.last }, resigned: make(chan struct{}, 1),

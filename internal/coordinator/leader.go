@@ -40,7 +40,7 @@ const (
 // on the counter.
 type duty struct {
 	*scan
-	store    leases.FleetStore
+	store    dutyStore
 	elector  *elector
 	suspects map[string]suspect // see suspectOwners
 	watch    kcl3.WorkerWatch
@@ -49,6 +49,12 @@ type duty struct {
 	// Of all its terms: whether, and when, it gave up the lead.
 	gaveUp   bool
 	gaveUpAt time.Duration
+}
+
+// dutyStore is what the leader reads and writes besides leases.
+type dutyStore interface {
+	leases.WorkerReports
+	leases.MigrationStates
 }
 
 // tenure is this worker's present term as the leader.

@@ -22,7 +22,7 @@ const alarm = time.Minute
 // that have its name, and takes what the leader has left lying for too long.
 type led struct {
 	*scan
-	fleet   leases.FleetStore
+	owned   leases.OwnerIndex
 	elector *elector
 	index   *ownerIndex
 	lead    *duty
@@ -35,7 +35,7 @@ type led struct {
 }
 
 func newLed(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *led {
-	a := &led{scan: s, fleet: fleet, elector: e, index: index, suspects: map[string]suspect{}}
+	a := &led{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
 	a.lead = &duty{scan: s, store: fleet, elector: e, suspects: a.suspects}
 	a.lead.begin()
 	return a
@@ -150,7 +150,7 @@ func planKCL3(v view, rescue map[string]bool) []action {
 // index cannot be used.
 func (a *led) discover(ctx context.Context) bool {
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime)
-	keys, err := a.fleet.OwnedBy(call, a.cfg.WorkerID)
+	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
 	cancel()
 	switch {
 	case errors.Is(err, leases.ErrNoIndex), errors.Is(err, kcl.ErrAccessDenied):
@@ -233,7 +233,7 @@ func (a *led) refuse(l leases.Lease) bool {
 func (a *led) leave(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, a.rowTimeout())
 	defer cancel()
-	keys, err := a.fleet.OwnedBy(call, a.cfg.WorkerID)
+	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
 	if err != nil {
 		return // they expire
 	}

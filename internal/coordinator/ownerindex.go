@@ -15,7 +15,7 @@ const indexInterval = 30 * time.Second
 // goroutine in Run.
 type ownerIndex struct {
 	*known
-	store leases.FleetStore
+	store leases.OwnerIndex
 
 	ready  bool
 	due    time.Duration // when to look again, monotonic

@@ -30,7 +30,7 @@ const maxSamples = 10
 // leases. It stands where the KCL has WorkerMetricStatsReporter.
 type reporter struct {
 	cfg      *Config
-	store    leases.FleetStore
+	store    leases.WorkerReports
 	me       string
 	clock    *clock
 	log      *slog.Logger
@@ -45,7 +45,7 @@ type reporter struct {
 	cpu     []float64 // the last samples
 }
 
-func newReporter(t *table, store leases.FleetStore) *reporter {
+func newReporter(t *table, store leases.WorkerReports) *reporter {
 	return &reporter{
 		cfg: t.cfg, store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
 		timeout: t.cfg.FailoverTime, reported: t.nudge, last: func() context.Context { return t.last },
