@@ -1,14 +1,65 @@
 package coordinator
 
 import (
+	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 )
+
+// held is a lease that this worker holds, and how the hold ends: whether it can be trusted,
+// and what the consumer has been told. It writes nothing, and is safe for concurrent use.
+type held struct {
+	cfg   *Config
+	clock clock
+	log   *slog.Logger
+
+	stopping chan struct{} // closed: the consumer shall finish
+	abandon  chan struct{} // closed: wait for the consumer no longer
+
+	ctx      context.Context //nolint:containedctx // of the consumer; it lives as long as the lease
+	cancel   context.CancelCauseFunc
+	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
+	cancelIO context.CancelCauseFunc
+
+	mu       sync.Mutex // guards the fields below
+	row      leases.Lease
+	sent     instant // when the last accepted renewal was sent
+	lost     string  // why the lease was lost, or empty
+	over     bool    // the lease was given back, or finished
+	asked    bool    // stopping is closed
+	leaving  bool    // because the worker stops
+	timers   []*time.Timer
+	deadline *time.Timer
+}
+
+// newHeld returns a lease whose take was sent at the instant sent. watchDeadline is still
+// to be called.
+func newHeld(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *held {
+	h := &held{
+		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
+		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
+	}
+	// Neither ends because Run's context does: a consumer is asked to finish,
+	// and its last writes must still be possible.
+	h.ctx, h.cancel = context.WithCancelCause(base)
+	h.io, h.cancelIO = context.WithCancelCause(base)
+	return h
+}
+
+// watchDeadline ends the lease when it can be trusted no longer.
+func (h *held) watchDeadline() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
+}
 
 // stop asks the consumer to finish, and arranges what happens when it does not.
 // leaving says that the worker stops.
-func (h *Holder) stop(leaving bool) {
+func (h *held) stop(leaving bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -38,7 +89,7 @@ func (h *Holder) hasReturned() bool {
 	}
 }
 
-func (h *Holder) isLeaving() bool {
+func (h *held) isLeaving() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.leaving
@@ -46,7 +97,7 @@ func (h *Holder) isLeaving() bool {
 
 // finish ends the lease after the consumer: a finished shard's row stays as it
 // is, any other is given back so that others can take it at once.
-func (h *Holder) finish() {
+func (h *writer) finish() {
 	h.mu.Lock()
 	row, lost := h.row, h.lost
 	h.mu.Unlock()
@@ -60,7 +111,7 @@ func (h *Holder) finish() {
 }
 
 // settle notes that the lease ended as it should.
-func (h *Holder) settle(reason string) {
+func (h *held) settle(reason string) {
 	h.mu.Lock()
 	settled := h.lost == "" && !h.over
 	h.over = true
@@ -72,7 +123,7 @@ func (h *Holder) settle(reason string) {
 }
 
 // lose ends the lease at once; only the first call counts.
-func (h *Holder) lose(reason string) {
+func (h *held) lose(reason string) {
 	h.mu.Lock()
 	first := h.lost == "" && !h.over
 	if first {
@@ -89,7 +140,7 @@ func (h *Holder) lose(reason string) {
 }
 
 // expire is called by the deadline's timer.
-func (h *Holder) expire() {
+func (h *held) expire() {
 	h.mu.Lock()
 	left := h.remainingLocked()
 	if left > 0 { // renewed meanwhile
@@ -101,14 +152,14 @@ func (h *Holder) expire() {
 	}
 }
 
-func (h *Holder) remaining() time.Duration {
+func (h *held) remaining() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.remainingLocked()
 }
 
 // remainingLocked is for how long the worker may still trust its lease.
-func (h *Holder) remainingLocked() time.Duration {
+func (h *held) remainingLocked() time.Duration {
 	return h.cfg.trust() - h.clock.now().since(h.sent)
 }
 

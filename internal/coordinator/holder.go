@@ -3,13 +3,10 @@ package coordinator
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -19,40 +16,11 @@ import (
 // for concurrent use. It stands where the KCL has LeaseRenewer and
 // DynamoDBCheckpointer.
 type Holder struct {
-	cfg   *Config
-	clock clock
-	log   *slog.Logger
-
+	*writer
 	requests chan request
 	poke     chan struct{} // renew now: the row may have been asked for
-	stopping chan struct{} // closed: the consumer shall finish
-	abandon  chan struct{} // closed: wait for the consumer no longer
 	ended    chan struct{} // closed: nothing is written any more
 	consumed chan struct{} // closed: the consumer has returned
-
-	ctx      context.Context //nolint:containedctx // of the consumer; it lives as long as the lease
-	cancel   context.CancelCauseFunc
-	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
-	cancelIO context.CancelCauseFunc
-
-	meter meter
-
-	// Of the holder's goroutine.
-	unknown []attempt // writes whose outcome is not known
-	failing bool      // the last write failed
-	writes  int       // attempts
-	renewal change
-	backoff *retry.Backoff // of the renewals
-
-	mu       sync.Mutex // guards the fields below
-	row      leases.Lease
-	sent     instant // when the last accepted renewal was sent
-	lost     string  // why the lease was lost, or empty
-	over     bool    // the lease was given back, or finished
-	asked    bool    // stopping is closed
-	leaving  bool    // because the worker stops
-	timers   []*time.Timer
-	deadline *time.Timer
 }
 
 // request asks the holder's goroutine to try a write once.
@@ -71,26 +39,16 @@ type answer struct {
 // newHolder returns a Holder that is not running yet. base must not end.
 func newHolder(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *Holder {
 	h := &Holder{
-		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
+		writer:   newWriter(newHeld(base, cfg, clk, row, sent)),
 		requests: make(chan request), poke: make(chan struct{}, 1),
-		stopping: make(chan struct{}), abandon: make(chan struct{}), ended: make(chan struct{}), consumed: make(chan struct{}),
-		row: row, sent: sent, backoff: cfg.newBackoff(),
-		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
+		ended: make(chan struct{}), consumed: make(chan struct{}),
 	}
-	h.meter.since = clk.now().mono
-	h.meter.average.Seed(row.ThroughputKBps)
-	// Neither ends because Run's context does: a consumer is asked to finish,
-	// and its last writes must still be possible.
-	h.ctx, h.cancel = context.WithCancelCause(base)
-	h.io, h.cancelIO = context.WithCancelCause(base)
-	h.mu.Lock()
-	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
-	h.mu.Unlock()
+	h.watchDeadline()
 	return h
 }
 
 // Lease returns the row as this worker last wrote or saw it.
-func (h *Holder) Lease() leases.Lease {
+func (h *held) Lease() leases.Lease {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.row
@@ -101,7 +59,7 @@ func (h *Holder) Lease() leases.Lease {
 // the last accepted renewal was sent. Ask before every delivery: a machine that
 // was suspended finds out here. Once false it stays false, and the consumer's
 // context ends.
-func (h *Holder) Valid() bool {
+func (h *held) Valid() bool {
 	h.mu.Lock()
 	valid := h.lost == "" && !h.over
 	late := h.remainingLocked() <= 0
@@ -114,7 +72,7 @@ func (h *Holder) Valid() bool {
 
 // Stopping is closed when the consumer shall finish, checkpoint and return:
 // because the worker stops, or because another worker asked for the lease.
-func (h *Holder) Stopping() <-chan struct{} { return h.stopping }
+func (h *held) Stopping() <-chan struct{} { return h.stopping }
 
 // Delivered counts bytes that the record processor was given, for the lease's
 // throughput: a moving average that is written with the renewals and that leases
@@ -287,7 +245,7 @@ func (h *Holder) run() {
 // serve tries the write of r, and tells whether there was one to try. When a
 // renewal is due as well, the write is that too, unless the table is in trouble:
 // then the renewal goes first, alone.
-func (h *Holder) serve(r request) (wrote bool) {
+func (h *writer) serve(r request) (wrote bool) {
 	before := h.writes
 	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
 		h.renew()
@@ -308,14 +266,14 @@ func (h *Holder) renewWait() time.Duration {
 	return h.backoff.Next()
 }
 
-func (h *Holder) lastSent() instant {
+func (h *held) lastSent() instant {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sent
 }
 
 // renew bumps the counter.
-func (h *Holder) renew() {
+func (h *writer) renew() {
 	begun := time.Now()
 	if _, err := h.try(h.io, &h.renewal); err == nil {
 		h.cfg.Metrics.LeaseRenewed(time.Since(begun))

@@ -157,7 +157,7 @@ const (
 )
 
 // confirm reads the row after a write that found none.
-func (h *Holder) confirm(ctx context.Context) (*leases.Lease, error) {
+func (h *writer) confirm(ctx context.Context) (*leases.Lease, error) {
 	call, cancel := h.call(ctx)
 	defer cancel()
 	row, err := h.cfg.Store.Get(call, h.Lease().Key)
@@ -172,7 +172,7 @@ func (h *Holder) confirm(ctx context.Context) (*leases.Lease, error) {
 
 // recover answers a write of c that found no row, or in current one that was made
 // anew: it gets the row back, if the lease still counts. last is the attempt.
-func (h *Holder) recover(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
+func (h *writer) recover(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
 	if current != nil {
 		return h.retake(ctx, c, *current)
 	}
@@ -181,7 +181,7 @@ func (h *Holder) recover(ctx context.Context, c *change, last attempt, current *
 
 // recreate makes the row again, as it was last accepted. c is the change that
 // found none, and last the attempt at it.
-func (h *Holder) recreate(ctx context.Context, c *change, last attempt) (recovery, error) {
+func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recovery, error) {
 	row := h.Lease()
 	if end, ended := h.endOf(row, last); ended {
 		// Whoever removes finished rows does so once the children have begun. When
@@ -233,7 +233,7 @@ func (h *Holder) recreate(ctx context.Context, c *change, last attempt) (recover
 }
 
 // endOf returns the row at its end, when it has come there or may have.
-func (h *Holder) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
+func (h *writer) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
 	if row.Finished() {
 		return row, true
 	}
@@ -246,7 +246,7 @@ func (h *Holder) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
 }
 
 // childrenBegan tells whether all children of a finished row have been read from.
-func (h *Holder) childrenBegan(ctx context.Context, row leases.Lease) (bool, error) {
+func (h *writer) childrenBegan(ctx context.Context, row leases.Lease) (bool, error) {
 	for _, id := range row.Children {
 		key := id
 		if row.Stream != "" {
@@ -269,7 +269,7 @@ func (h *Holder) childrenBegan(ctx context.Context, row leases.Lease) (bool, err
 
 // again is the row as it is made again for c: a lease that is given back has no
 // owner then.
-func (h *Holder) again(c *change, row leases.Lease) leases.Lease {
+func (h *writer) again(c *change, row leases.Lease) leases.Lease {
 	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
 	if c.last {
 		row.Owner = ""
@@ -279,7 +279,7 @@ func (h *Holder) again(c *change, row leases.Lease) leases.Lease {
 }
 
 // back is what it means for c that the row is there again.
-func (h *Holder) back(c *change) recovery {
+func (h *writer) back(c *change) recovery {
 	if c.last {
 		return settled
 	}
@@ -287,7 +287,7 @@ func (h *Holder) back(c *change) recovery {
 }
 
 // giveUp ends the lease, or the attempt to give it back.
-func (h *Holder) giveUp(c *change, reason string) recovery {
+func (h *writer) giveUp(c *change, reason string) recovery {
 	if c.last {
 		return settled
 	}
@@ -296,7 +296,7 @@ func (h *Holder) giveUp(c *change, reason string) recovery {
 }
 
 // took takes in that the attempt a made row, which is in the table now.
-func (h *Holder) took(a attempt, row leases.Lease) {
+func (h *writer) took(a attempt, row leases.Lease) {
 	h.accept(row, a.sent)
 	if !a.recreates {
 		return
@@ -313,7 +313,7 @@ func remade(held, current leases.Lease) bool { return current.Counter < held.Cou
 
 // retake makes a row that somebody else made in place of the held one this
 // worker's again, and puts it back to where it stood, unless it has an owner.
-func (h *Holder) retake(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
+func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
 	held := h.Lease()
 	owner := current.ActualOwner()
 	free := owner == "" || owner == h.cfg.WorkerID
@@ -379,7 +379,7 @@ const amendAttrs = leases.AttrParents | leases.AttrHashKeyRange | leases.AttrPin
 // Amend tells the holder what was written to its row beside it: the attributes of
 // set that are not empty in row. Those that only the owner writes are left as they
 // are. Were the row to vanish, it is made again with them.
-func (h *Holder) Amend(row leases.Lease, set leases.Attr) {
+func (h *held) Amend(row leases.Lease, set leases.Attr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	set &= amendAttrs

@@ -49,6 +49,27 @@ func (a attempt) wrote(row leases.Lease, worker string) bool {
 	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^handoverAttrs, a.to)
 }
 
+// writer makes the writes to the row of a held lease. It belongs to the holder's goroutine.
+type writer struct {
+	*held
+	meter   meter
+	unknown []attempt // writes whose outcome is not known
+	failing bool      // the last write failed
+	writes  int       // attempts
+	renewal change
+	backoff *retry.Backoff // of the renewals
+}
+
+func newWriter(l *held) *writer {
+	h := &writer{
+		held: l, backoff: l.cfg.newBackoff(),
+		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
+	}
+	h.meter.since = l.clock.now().mono
+	h.meter.average.Seed(l.row.ThroughputKBps)
+	return h
+}
+
 // try makes one change, and bumps the counter with it, in one write; a conflict
 // may take a second one. The error is nil, [kcl.ErrLeaseLost], or the cause of
 // ctx; again says that the store failed, and the change may be tried anew.
@@ -64,7 +85,7 @@ func (a attempt) wrote(row leases.Lease, worker string) bool {
 //
 // As every attempt expects the counter that the last accepted one left, at most
 // one of them can ever take effect.
-func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
+func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 	for notes := 0; ; {
 		if !h.Valid() {
 			return false, kcl.ErrLeaseLost
@@ -135,7 +156,7 @@ func (h *Holder) try(ctx context.Context, c *change) (again bool, err error) {
 }
 
 // send makes one conditional write with a deadline of its own.
-func (h *Holder) send(ctx context.Context, row leases.Lease, a attempt) error {
+func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
 	call, cancel := h.call(ctx)
 	defer cancel()
 	expect := leases.AttrCounter | leases.AttrOwner | leases.AttrCheckpointOwner
@@ -148,14 +169,14 @@ func (h *Holder) send(ctx context.Context, row leases.Lease, a attempt) error {
 
 // call returns the context of one call to the store. It ends with ctx, the lease,
 // or the deadline of a call.
-func (h *Holder) call(ctx context.Context) (context.Context, context.CancelFunc) {
+func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
 	call, cancel := context.WithTimeout(h.io, min(h.cfg.callTimeout(), h.remaining()))
 	stop := context.AfterFunc(ctx, cancel)
 	return call, func() { stop(); cancel() }
 }
 
 // pause waits before the next attempt, unless ctx or the lease ends.
-func (h *Holder) pause(ctx context.Context, d time.Duration) error {
+func (h *held) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -172,7 +193,7 @@ func (h *Holder) pause(ctx context.Context, d time.Duration) error {
 }
 
 // accept takes row as the row that is in the table now.
-func (h *Holder) accept(row leases.Lease, sent instant) {
+func (h *writer) accept(row leases.Lease, sent instant) {
 	h.unknown = nil // they expect an older counter, and can never take effect
 	h.failing, h.renewal.failures = false, 0
 	h.backoff.Reset()
@@ -189,7 +210,7 @@ func (h *Holder) accept(row leases.Lease, sent instant) {
 
 // keep remembers an attempt whose outcome is unknown. Of two that are alike the
 // earlier one stays: it says for how long the lease can be trusted.
-func (h *Holder) keep(a attempt) {
+func (h *writer) keep(a attempt) {
 	for i, b := range h.unknown {
 		if b.set == a.set && b.to.Same(leases.AttrAll, a.to) {
 			h.unknown[i].of = a.of
@@ -201,7 +222,7 @@ func (h *Holder) keep(a attempt) {
 
 // mine finds the attempt that made row. The last one is among them: the store's
 // own client may have sent it twice.
-func (h *Holder) mine(row *leases.Lease, last attempt) (attempt, bool) {
+func (h *writer) mine(row *leases.Lease, last attempt) (attempt, bool) {
 	if row == nil {
 		return attempt{}, false
 	}
@@ -215,7 +236,7 @@ func (h *Holder) mine(row *leases.Lease, last attempt) (attempt, bool) {
 
 // handoverChanged tells whether current is the row as held but for a hand-off
 // that has begun, changed its target or was taken back.
-func (h *Holder) handoverChanged(row leases.Lease, current *leases.Lease) bool {
+func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 	return current != nil && current.Counter == row.Counter &&
 		current.ActualOwner() == h.cfg.WorkerID &&
 		current.CheckpointOwner != current.Owner &&
@@ -223,7 +244,7 @@ func (h *Holder) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 }
 
 // note takes over what others wrote about a hand-off.
-func (h *Holder) note(current leases.Lease) {
+func (h *writer) note(current leases.Lease) {
 	h.mu.Lock()
 	h.row = h.row.With(handoverAttrs, current)
 	h.mu.Unlock()
@@ -235,7 +256,7 @@ func (h *Holder) note(current leases.Lease) {
 
 // release gives the lease back: it completes a hand-off that has begun, and
 // otherwise removes the owner.
-func (h *Holder) release() {
+func (h *writer) release() {
 	reason := "released"
 	c := &change{name: "release", last: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 		if row.CheckpointOwner != "" {
@@ -262,7 +283,7 @@ func (c Config) newBackoff() *retry.Backoff {
 }
 
 // failed keeps and reports a write that the store failed.
-func (h *Holder) failed(c *change, err error) {
+func (h *writer) failed(c *change, err error) {
 	h.failing = true
 	c.failures++
 	h.cfg.Metrics.LeaseStoreError("update")
