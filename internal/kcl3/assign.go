@@ -343,12 +343,13 @@ func (a *assigner) receivers() []*member {
 	return a.ranked
 }
 
-// shuffle returns the leases of a worker that may be moved, in random order.
-func (a *assigner) shuffle(m *member) []*Row {
+// shuffled returns the leases of a worker that may be moved, in random order; by key when
+// rng is nil.
+func (m *member) shuffled(rng *rand.Rand) []*Row {
 	list := slices.Clone(m.movable)
 	slices.SortFunc(list, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
-	if a.Rand != nil {
-		a.Rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	if rng != nil {
+		rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package kcl3
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -25,18 +26,18 @@ func (a *assigner) balanceCount() {
 		if from == nil || from.count-to.count < 2 {
 			return
 		}
-		a.shift(a.pick(from), from, to)
+		a.shift(from.pick(a.Rand), from, to)
 	}
 }
 
-// pick takes a lease at random out of those of a worker that may be moved, or the
-// first one.
-func (a *assigner) pick(from *member) *Row {
-	if a.Rand != nil {
-		at := a.Rand.IntN(len(from.movable))
-		from.movable[0], from.movable[at] = from.movable[at], from.movable[0]
+// pick takes a lease at random out of those that may be moved, or the first one when rng
+// is nil.
+func (m *member) pick(rng *rand.Rand) *Row {
+	if rng != nil {
+		at := rng.IntN(len(m.movable))
+		m.movable[0], m.movable[at] = m.movable[at], m.movable[0]
 	}
-	l := from.movable[0]
-	from.movable = from.movable[1:]
+	l := m.movable[0]
+	m.movable = m.movable[1:]
 	return l
 }

@@ -209,7 +209,7 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 // unload moves leases away from a worker that has too much load, less than that
 // in sum; or, when each is more than that, the least one.
 func (a *assigner) unload(from *member, surplus float64, metric string) {
-	leases := a.shuffle(from)
+	leases := from.shuffled(a.Rand)
 	moved := false
 	for _, l := range leases {
 		if surplus-l.weight() <= 0 {
