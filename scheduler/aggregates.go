@@ -139,11 +139,11 @@ func (d *delivery) skip(pos kcl.ExtendedSequenceNumber) {
 	}
 	d.last, d.processed = pos, pos
 	d.checkpointer.Delivered(pos)
-	d.progress.passed()
+	d.progress.batchSkipped()
 }
 
-// passed records that a batch had nothing to deliver.
-func (p *progress) passed() {
+// batchSkipped records that a batch had nothing to deliver.
+func (p *progress) batchSkipped() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.moved = time.Now()

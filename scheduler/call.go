@@ -45,9 +45,9 @@ func (d *delivery) repeat(ctx context.Context, method string, f func() error) ou
 
 // call runs a method of the processor and contains its panics.
 func (d *delivery) call(method string, f func() error) error {
-	d.progress.calling(method)
+	d.progress.callBegan(method)
 	err := usercode.Call(f)
-	d.progress.called(err)
+	d.progress.callEnded(err)
 	if err != nil {
 		cause := "error"
 		if _, ok := errors.AsType[*usercode.Panic](err); ok {

@@ -8,22 +8,22 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// read records a batch that was read and is processed next.
-func (p *progress) read(b kcl.Batch) {
+// batchRead records a batch that was read and is processed next.
+func (p *progress) batchRead(b kcl.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tip.Read(b)
 }
 
-// handled records that the batch has been processed.
-func (p *progress) handled(b kcl.Batch) {
+// batchProcessed records that the batch has been processed.
+func (p *progress) batchProcessed(b kcl.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tip.Processed(b)
 }
 
-// returns records that reading begins anew at an earlier place.
-func (p *progress) returns() {
+// readingRestarted records that reading begins anew at an earlier place.
+func (p *progress) readingRestarted() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tip = p.tip.Restarted()

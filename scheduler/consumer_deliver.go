@@ -61,7 +61,7 @@ func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		if len(expanded) == 0 && len(batch.Records) > 0 {
 			d.skip(batch.Records[len(batch.Records)-1].Position())
 		}
-		d.progress.processed(0, d.processed, batch.BehindLatest)
+		d.progress.recordsProcessed(0, d.processed, batch.BehindLatest)
 		d.checkpointInTime(ctx) // the shard may bring nothing for a while
 		return done
 	}
@@ -97,7 +97,7 @@ func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	}
 	d.holder.Delivered(size)
 	d.metrics.Done(len(records))
-	d.progress.processed(len(records), d.processed, batch.BehindLatest)
+	d.progress.recordsProcessed(len(records), d.processed, batch.BehindLatest)
 	d.checkpointInTime(ctx)
 	return done
 }

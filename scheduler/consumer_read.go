@@ -16,7 +16,7 @@ func (c *consumer) process(ctx, reading context.Context) outcome {
 	}
 	src := c.src
 	c.holder.Delivered(0)
-	c.progress.begins()
+	c.progress.readingBegan()
 	for {
 		before := c.next
 		out, err := c.read(ctx, reading, src)
@@ -60,7 +60,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 			c.missing = false
 			c.stream.absent.found(c.shard.ID)
 		}
-		c.progress.read(batch)
+		c.progress.batchRead(batch)
 		c.gaps.observe(ctx, batch, c.next)
 		for piece := range c.delivery.pieces(batch) {
 			if c.stopping() { // one piece is as long as a batch
@@ -70,7 +70,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 				return out, nil
 			}
 		}
-		c.progress.handled(batch)
+		c.progress.batchProcessed(batch)
 		if batch.End != nil {
 			c.children = batch.End.Children
 			return ended, nil

@@ -28,7 +28,7 @@ func (r *restarts) next(at kcl.ExtendedSequenceNumber) time.Duration {
 // replaced. reading ends when the consumer shall finish.
 func (c *consumer) restart(ctx, reading context.Context) outcome {
 	c.delivery.processor = nil
-	c.progress.returns()
+	c.progress.readingRestarted()
 	wait := c.restarts.next(c.holder.Lease().Checkpoint)
 	c.log.WarnContext(ctx, "record processor asks to be replaced", "wait", wait, "checkpoint", c.holder.Lease().Checkpoint)
 	if out := c.pause(ctx, wait); out != done {

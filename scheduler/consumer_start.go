@@ -53,9 +53,9 @@ func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *
 	if *seen || !l.startsAtATime() {
 		return nil
 	}
-	l.progress.asks()
+	l.progress.storeAsked()
 	now, err := l.cfg.table.Get(ctx, l.key)
-	l.progress.stored(err)
+	l.progress.storeAnswered(err)
 	if err != nil {
 		return fmt.Errorf("read lease %s again: %w", l.key, err)
 	}
@@ -91,10 +91,10 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 		expect |= leases.AttrPinnedAt | leases.AttrOrigin
 	}
 	if set != 0 {
-		l.progress.asks()
+		l.progress.storeAsked()
 		err = l.cfg.table.Update(ctx, leases.Update{Read: *row, Expect: set | expect, To: to, Set: set})
 	}
-	l.progress.stored(err)
+	l.progress.storeAnswered(err)
 	if err == nil {
 		l.start = l.start.With(set|leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrOrigin|leases.AttrHashKeyRange|leases.AttrParents, to)
 		l.holder.Amend(to, leases.AttrAll)

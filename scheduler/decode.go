@@ -18,8 +18,8 @@ func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 	if d.cfg.decoder == nil || len(records) == 0 {
 		return records
 	}
-	d.progress.calling(callDecode)
-	defer d.progress.called(nil)
+	d.progress.callBegan(callDecode)
+	defer d.progress.callEnded(nil)
 	splitter, _ := d.cfg.decoder.(kcl.Splitter)
 	left := decoding{decoder: d.cfg.decoder, splitter: splitter, in: records, out: make([]kcl.Record, 0, len(records))}
 	failed := 0

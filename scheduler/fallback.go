@@ -303,12 +303,12 @@ func (f *fallback) change(ctx context.Context) {
 		f.probe.failed(now)
 		f.failing = streak{}
 		f.metrics.ModeChanged("polling")
-		f.progress.reads(Polling, f.reason)
+		f.progress.setMode(Polling, f.reason)
 		f.log.WarnContext(ctx, "enhanced fan-out fails, the shard is read by polling", "err", f.reason, "position", f.next, "next_try", f.probe.due)
 	} else {
 		f.state, f.reason, f.failing = fanOut, nil, streak{}
 		f.metrics.ModeChanged("efo")
-		f.progress.reads(EFO, nil)
+		f.progress.setMode(EFO, nil)
 		f.log.InfoContext(ctx, "enhanced fan-out works again, polling ends", "position", f.next, "polled", now.Sub(f.since))
 	}
 	f.metrics.SetFanOut(f.state == fanOut)

@@ -64,9 +64,9 @@ func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 	return p.empty
 }
 
-// parentLost says that the shard waits for a parent that nobody will finish; the
-// zero value, that it does not.
-func (p *progress) parentLost(lost streak) {
+// setParentLost records that the shard waits for a parent that nobody will finish. The
+// zero value says that it does not.
+func (p *progress) setParentLost(lost streak) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost = lost

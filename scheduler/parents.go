@@ -27,9 +27,9 @@ type parentWait struct {
 // wait returns when no parent holds the shard back, see parentState.
 func (w *parentWait) wait(ctx context.Context) outcome {
 	for {
-		w.progress.asks()
+		w.progress.storeAsked()
 		finished, err := w.parentsFinished(ctx)
-		w.progress.stored(err)
+		w.progress.storeAnswered(err)
 		if finished {
 			break
 		}
@@ -43,9 +43,9 @@ func (w *parentWait) wait(ctx context.Context) outcome {
 	if len(w.start.Parents) > 0 && w.startsAtATime() {
 		// A parent may have moved the pin, see moveChildStart.
 		for {
-			w.progress.asks()
+			w.progress.storeAsked()
 			row, err := w.cfg.table.Get(ctx, w.key)
-			w.progress.stored(err)
+			w.progress.storeAnswered(err)
 			if err == nil {
 				if !row.PinnedAt.IsZero() {
 					w.start.PinnedAt = row.PinnedAt
@@ -268,5 +268,5 @@ func (w *parentWait) recordLost(err error) {
 	if time.Since(lost.since) < w.cfg.holderTime {
 		lost = streak{}
 	}
-	w.progress.parentLost(lost)
+	w.progress.setParentLost(lost)
 }

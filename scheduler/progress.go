@@ -52,7 +52,7 @@ type failures struct {
 	listing   streak // ListShards, without which the shard cannot start
 }
 
-// streak is an unbroken row of failures.
+// streak is failures without a success between them.
 type streak struct {
 	since time.Time // of the first; zero when the last attempt succeeded
 	err   error     // of the last
@@ -100,9 +100,9 @@ func (p *progress) stateNow() State {
 	return p.state
 }
 
-// reads says how the shard is read from now on, and why, when that is not how
+// setMode says how the shard is read from now on, and why, when that is not how
 // it should be.
-func (p *progress) reads(mode RetrievalMode, why error) {
+func (p *progress) setMode(mode RetrievalMode, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mode, p.polled = mode, why
@@ -112,15 +112,14 @@ func (p *progress) reads(mode RetrievalMode, why error) {
 // workers together.
 const subscribeEvery = time.Second
 
-// begins says that a source begins to read.
-func (p *progress) begins() {
+// readingBegan records that the source begins to read.
+func (p *progress) readingBegan() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begun = true
 }
 
-// Opened says that the source may read now. It proves nothing yet about what
-// it will hear.
+// Opened records that the source may read now. It has received nothing yet.
 func (p *progress) Opened() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +141,7 @@ func (p *progress) untilNextSubscription() time.Duration {
 	return time.Until(p.opened.Add(subscribeEvery))
 }
 
-// Received says that the source heard something.
+// Received records that the source received something.
 func (p *progress) Received() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +149,7 @@ func (p *progress) Received() {
 	p.reading, p.refusal = streak{}, streak{}
 }
 
-// Retrying says that the source failed and tries again.
+// Retrying records that the source failed and tries again.
 func (p *progress) Retrying(err error, _ time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,8 +157,8 @@ func (p *progress) Retrying(err error, _ time.Duration) {
 	p.opened = time.Time{}
 }
 
-// calling says that a method of the processor runs from now on.
-func (p *progress) calling(method string) {
+// callBegan records that a method of the processor runs.
+func (p *progress) callBegan(method string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.call, p.callSince = method, time.Now()
@@ -172,21 +171,21 @@ func (p *progress) blocked(now time.Time, limit time.Duration) bool {
 	return !p.callSince.IsZero() && now.Sub(p.callSince) >= limit
 }
 
-// called says that the method came back.
-func (p *progress) called(err error) {
+// callEnded records that the method has returned.
+func (p *progress) callEnded(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.call, p.callSince = "", time.Time{}
-	p.heard = time.Now() // nobody listened meanwhile
+	p.heard = time.Now() // the source could not receive during the call
 	p.processor.set(err)
 }
 
-// processed says that a batch is done, or was empty.
-func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
+// recordsProcessed records that a batch was processed, or was empty.
+func (p *progress) recordsProcessed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// Empty batches that come nearer to the tip than any before are progress too: a
-	// stretch of the shard without records. A lag that trembles is none.
+	// An empty batch is progress if it is nearer to the tip than any before: a part of the
+	// shard has no records. A lag that goes up and down is no progress.
 	if records > 0 || behind == 0 || behind < p.nearest {
 		p.moved, p.nearest = time.Now(), behind
 		if records > 0 || p.tip.LagKnown() {
@@ -203,9 +202,9 @@ func (p *progress) processed(records int, last kcl.ExtendedSequenceNumber, behin
 	}
 }
 
-// advance returns how many records have been processed and, away from the tip,
+// lastAdvance returns how many records have been processed and, away from the tip,
 // when the shard last came nearer to it.
-func (p *progress) advance() (records uint64, nearer time.Time) {
+func (p *progress) lastAdvance() (records uint64, nearer time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.behind > 0 {
@@ -214,16 +213,16 @@ func (p *progress) advance() (records uint64, nearer time.Time) {
 	return p.records, nearer
 }
 
-// asks says that the lease store is asked for something, before the first
-// record or at the shard's end.
-func (p *progress) asks() {
+// storeAsked records that the lease store is asked, before the first record or at the
+// shard's end.
+func (p *progress) storeAsked() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asking = time.Now()
 }
 
-// stored says how that went.
-func (p *progress) stored(err error) {
+// storeAnswered records the answer of the lease store.
+func (p *progress) storeAnswered(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asking = time.Time{}

@@ -24,9 +24,9 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	c.warnUnrecorded(ctx)
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for {
-		c.progress.asks()
+		c.progress.storeAsked()
 		err := c.recordEnd(ctx, c.children, c.delivery.checkpointer)
-		c.progress.stored(err)
+		c.progress.storeAnswered(err)
 		if err == nil {
 			break
 		}

@@ -102,7 +102,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
 			if reader := consumers[parent]; reader != nil {
 				m.here = true
-				m.records, m.nearer = reader.progress.advance()
+				m.records, m.nearer = reader.progress.lastAdvance()
 			}
 			waiting[key] = wait{shard: shard, mark: m}
 		}
