@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -46,133 +48,125 @@ func set(name string, ids []string) field {
 	return f
 }
 
+// writer turns attributes of a lease into fields of an item, and collects what cannot be written.
+type writer struct {
+	fields   []field
+	problems []error
+}
+
+func (w *writer) add(f ...field) { w.fields = append(w.fields, f...) }
+
+func (w *writer) check(name string, err error) {
+	if err != nil {
+		w.problems = append(w.problems, fmt.Errorf("%s: %w", name, err))
+	}
+}
+
+// count writes a number that is never negative. An optional zero is absent.
+func (w *writer) count(a leases.Field, n int64) {
+	if a.Optional {
+		f := field{name: a.Name, empty: integer(0)}
+		switch {
+		case n < 0:
+			w.problems = append(w.problems, fmt.Errorf("%s %d is negative", a.Name, n))
+		case n > 0:
+			f.value = integer(n)
+		}
+		w.add(f)
+		return
+	}
+	if n < 0 || n > maxCounter {
+		w.problems = append(w.problems, fmt.Errorf("%s %d is not between 0 and %d", a.Name, n, int64(maxCounter)))
+	}
+	w.add(field{name: a.Name, value: integer(n)})
+}
+
+func (w *writer) moment(name string, t time.Time) {
+	f := field{name: name}
+	if !t.IsZero() {
+		s, err := formatSeconds(t)
+		w.check(name, err)
+		f.value = num(s)
+	}
+	w.add(f)
+}
+
+// position writes a sequence number and its sub-sequence number. An optional zero is absent.
+func (w *writer) position(a leases.Field, n kcl.ExtendedSequenceNumber) {
+	sub := field{name: a.Second, empty: integer(0)}
+	if !a.Optional || !n.IsZero() {
+		w.check(a.Name, n.Validate())
+		sub.value = integer(n.SubSequenceNumber)
+	}
+	w.add(text(a.Name, n.SequenceNumber), sub)
+}
+
+func (w *writer) throughput(name string, t float64) {
+	f := field{name: name}
+	switch {
+	case math.IsNaN(t) || t > 1e100:
+		w.problems = append(w.problems, fmt.Errorf("%s %v is not a number in range", name, t))
+	case t >= 0:
+		if t < 1e-100 {
+			t = 0
+		}
+		f.value = num(formatThroughput(t))
+	}
+	w.add(f)
+}
+
+// state writes the state of a pending checkpoint, and nothing without a pending checkpoint.
+func (w *writer) state(name string, state []byte, pending kcl.ExtendedSequenceNumber) {
+	f := field{name: name, empty: &types.AttributeValueMemberB{Value: []byte{}}}
+	if len(state) > 0 && !pending.IsZero() {
+		f.value = &types.AttributeValueMemberB{Value: state}
+	}
+	w.add(f)
+}
+
+func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
+	switch v := value.(type) {
+	case *string:
+		w.add(text(a.Name, *v))
+	case *int64:
+		w.count(a, *v)
+	case *float64:
+		w.throughput(a.Name, *v)
+	case *time.Time:
+		w.moment(a.Name, *v)
+	case *[]string:
+		w.add(set(a.Name, *v))
+	case *leases.Origin:
+		if _, err := leases.ParseOrigin(v.String()); err != nil {
+			w.problems = append(w.problems, fmt.Errorf("%s %q: %w", a.Name, *v, err))
+		}
+		w.add(text(a.Name, v.String()))
+	case *kcl.ExtendedSequenceNumber:
+		w.position(a, *v)
+		if state != nil {
+			w.state(a.State, *state, *v)
+		}
+	case *kcl.HashKeyRange:
+		if err := v.Validate(); !v.IsZero() && err != nil {
+			w.problems = append(w.problems, err)
+		}
+		w.add(text(a.Name, v.Start), text(a.Second, v.End))
+	default:
+		panic("leases/dynamodb: no rule for the type of " + a.Name)
+	}
+}
+
 // fields returns the attributes of l that a set names, in a fixed order. An
 // error says that l cannot stand in a table.
 func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
-	var fs []field
-	var problems []error
-	add := func(f ...field) { fs = append(fs, f...) }
-	count := func(name string, n int64) {
-		if n < 0 || n > maxCounter {
-			problems = append(problems, fmt.Errorf("%s %d is not between 0 and %d", name, n, int64(maxCounter)))
-		}
-		add(field{name: name, value: integer(n)})
+	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // four have a second part or more
+	for ; attrs != 0; attrs &^= attrs.First() {
+		w.attribute(attrs.First().Field(&l))
 	}
-	moment := func(name string, t time.Time) {
-		f := field{name: name}
-		if !t.IsZero() {
-			s, err := formatSeconds(t)
-			if err != nil {
-				problems = append(problems, fmt.Errorf("%s: %w", name, err))
-			}
-			f.value = num(s)
-		}
-		add(f)
-	}
-	if attrs.Has(leases.AttrCounter) {
-		count(attrCounter, l.Counter)
-	}
-	if attrs.Has(leases.AttrOwner) {
-		add(text(attrOwner, l.Owner))
-	}
-	if attrs.Has(leases.AttrCheckpointOwner) {
-		add(text(attrCheckpointOwner, l.CheckpointOwner))
-	}
-	if attrs.Has(leases.AttrOwnerSwitches) {
-		count(attrOwnerSwitches, l.OwnerSwitchesSinceCheckpoint)
-	}
-	if attrs.Has(leases.AttrCheckpoint) {
-		if err := l.Checkpoint.Validate(); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", attrCheckpoint, err))
-		}
-		add(text(attrCheckpoint, l.Checkpoint.SequenceNumber),
-			field{name: attrCheckpointSub, value: integer(l.Checkpoint.SubSequenceNumber), empty: integer(0)})
-	}
-	if attrs.Has(leases.AttrPending) {
-		pending, sub, state := text(attrPending, l.Pending.SequenceNumber), field{name: attrPendingSub, empty: integer(0)}, field{name: attrPendingState, empty: &types.AttributeValueMemberB{Value: []byte{}}}
-		if !l.Pending.IsZero() {
-			if err := l.Pending.Validate(); err != nil {
-				problems = append(problems, fmt.Errorf("%s: %w", attrPending, err))
-			}
-			sub.value = integer(l.Pending.SubSequenceNumber)
-			if len(l.PendingState) > 0 {
-				state.value = &types.AttributeValueMemberB{Value: l.PendingState}
-			}
-		}
-		add(pending, sub, state)
-	}
-	if attrs.Has(leases.AttrParents) {
-		add(set(attrParents, l.Parents))
-	}
-	if attrs.Has(leases.AttrChildren) {
-		add(set(attrChildren, l.Children))
-	}
-	if attrs.Has(leases.AttrHashKeyRange) {
-		if err := l.HashKeyRange.Validate(); !l.HashKeyRange.IsZero() && err != nil {
-			problems = append(problems, err)
-		}
-		add(text(attrStartingHashKey, l.HashKeyRange.Start), text(attrEndingHashKey, l.HashKeyRange.End))
-	}
-	if attrs.Has(leases.AttrThroughput) {
-		f := field{name: attrThroughput}
-		switch t := l.ThroughputKBps; {
-		case math.IsNaN(t) || t > 1e100:
-			problems = append(problems, fmt.Errorf("%s %v is not a number in range", attrThroughput, t))
-		case t >= 0:
-			if t < 1e-100 {
-				t = 0
-			}
-			f.value = num(formatThroughput(t))
-		}
-		add(f)
-	}
-	if attrs.Has(leases.AttrNativeOwner) {
-		add(text(attrNativeOwner, l.NativeOwner))
-	}
-	if attrs.Has(leases.AttrHandoverTo) {
-		add(text(attrHandoverTo, l.HandoverTo))
-	}
-	if attrs.Has(leases.AttrPinnedAt) {
-		moment(attrPinnedAt, l.PinnedAt)
-	}
-	if attrs.Has(leases.AttrStreamCreated) {
-		moment(attrStreamCreated, l.StreamCreated)
-	}
-	if attrs.Has(leases.AttrApplication) {
-		add(text(attrApplication, l.Application))
-	}
-	if attrs.Has(leases.AttrStreamARN) {
-		add(text(attrStreamARN, l.StreamARN))
-	}
-	if attrs.Has(leases.AttrOrigin) {
-		if _, err := leases.ParseOrigin(l.Origin.String()); err != nil {
-			problems = append(problems, fmt.Errorf("%s %q: %w", attrOrigin, l.Origin, err))
-		}
-		add(text(attrOrigin, l.Origin.String()))
-	}
-	if attrs.Has(leases.AttrPaused) {
-		add(text(attrPaused, l.Paused))
-	}
-	if attrs.Has(leases.AttrReset) {
-		add(text(attrReset, l.Reset))
-	}
-	if attrs.Has(leases.AttrReached) {
-		moment(attrReached, l.Reached)
-	}
-	if attrs.Has(leases.AttrAbilities) {
-		f := field{name: attrAbilities, empty: integer(0)}
-		switch {
-		case l.Abilities < 0:
-			problems = append(problems, fmt.Errorf("%s %d is negative", attrAbilities, l.Abilities))
-		case l.Abilities > 0:
-			f.value = integer(l.Abilities)
-		}
-		add(f)
-	}
-	if err := errors.Join(problems...); err != nil {
+	if err := errors.Join(w.problems...); err != nil {
 		return nil, fmt.Errorf("lease %q cannot be written: %w", l.Key, err)
 	}
-	return fs, nil
+	return w.fields, nil
 }
 
 // encode returns the whole item of a new lease.

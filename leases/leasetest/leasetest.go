@@ -99,33 +99,20 @@ func other(key string) leases.Lease {
 	}
 }
 
-// attributes lists every attribute with its name.
-var attributes = []struct {
+// attribute is an [leases.Attr] of one bit with its name.
+type attribute struct {
 	name string
 	attr leases.Attr
-}{
-	{"owner", leases.AttrOwner},
-	{"checkpoint owner", leases.AttrCheckpointOwner},
-	{"counter", leases.AttrCounter},
-	{"owner switches", leases.AttrOwnerSwitches},
-	{"checkpoint", leases.AttrCheckpoint},
-	{"pending", leases.AttrPending},
-	{"parents", leases.AttrParents},
-	{"children", leases.AttrChildren},
-	{"hash key range", leases.AttrHashKeyRange},
-	{"throughput", leases.AttrThroughput},
-	{"native owner", leases.AttrNativeOwner},
-	{"pinned at", leases.AttrPinnedAt},
-	{"stream created", leases.AttrStreamCreated},
-	{"application", leases.AttrApplication},
-	{"stream ARN", leases.AttrStreamARN},
-	{"origin", leases.AttrOrigin},
-	{"paused", leases.AttrPaused},
-	{"reset", leases.AttrReset},
-	{"reached", leases.AttrReached},
-	{"abilities", leases.AttrAbilities},
-	{"hand-over to", leases.AttrHandoverTo},
 }
+
+// attributes lists every attribute.
+var attributes = func() (list []attribute) {
+	for set := leases.AttrAll; set != 0; set &^= set.First() {
+		field, _, _ := set.First().Field(&leases.Lease{})
+		list = append(list, attribute{field.Name, set.First()})
+	}
+	return list
+}()
 
 func requireRow(t *testing.T, s leases.Store, want leases.Lease) {
 	t.Helper()

@@ -35,9 +35,7 @@ func testUpdateAll(t *testing.T, s leases.Store) {
 }
 
 func testUpdateRemoves(t *testing.T, s leases.Store) {
-	removable := leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrPending | leases.AttrParents | leases.AttrChildren |
-		leases.AttrHashKeyRange | leases.AttrThroughput | leases.AttrNativeOwner | leases.AttrPinnedAt | leases.AttrStreamCreated |
-		leases.AttrApplication | leases.AttrStreamARN | leases.AttrOrigin | leases.AttrPaused | leases.AttrReset | leases.AttrReached | leases.AttrAbilities | leases.AttrHandoverTo
+	removable := leases.AttrAll &^ (leases.AttrCounter | leases.AttrOwnerSwitches | leases.AttrCheckpoint)
 	for _, a := range attributes {
 		if !removable.Has(a.attr) {
 			continue

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,29 +35,30 @@ func (w *writer) check(name string, err error) {
 	}
 }
 
-func (w *writer) count(name string, n int64) {
-	if n < 0 || n > maxCounter {
-		w.check(name, fmt.Errorf("%d is not between 0 and %d", n, int64(maxCounter)))
-	}
-	w.add(name, strconv.FormatInt(n, 10))
-}
-
-// bits writes a set of bits; none is absent.
-func (w *writer) bits(name string, n int64) {
+// count writes a number that is never negative. An optional zero is absent.
+func (w *writer) count(a leases.Field, n int64) {
 	switch {
-	case n < 0:
-		w.check(name, fmt.Errorf("%d is negative", n))
-	case n == 0:
-		w.add(name, "")
-	default:
-		w.add(name, strconv.FormatInt(n, 10))
+	case a.Optional && n < 0:
+		w.check(a.Name, fmt.Errorf("%d is negative", n))
+	case a.Optional && n == 0:
+		w.add(a.Name, "")
+		return
+	case !a.Optional && (n < 0 || n > maxCounter):
+		w.check(a.Name, fmt.Errorf("%d is not between 0 and %d", n, int64(maxCounter)))
 	}
+	w.add(a.Name, strconv.FormatInt(n, 10))
 }
 
-func (w *writer) position(name, sub string, n kcl.ExtendedSequenceNumber) {
-	w.check(name, n.Validate())
-	w.add(name, n.SequenceNumber)
-	w.add(sub, strconv.FormatInt(n.SubSequenceNumber, 10))
+// position writes a sequence number and its sub-sequence number. An optional zero is absent.
+func (w *writer) position(a leases.Field, n kcl.ExtendedSequenceNumber) {
+	if a.Optional && n.IsZero() {
+		w.add(a.Name, "")
+		w.add(a.Second, "")
+		return
+	}
+	w.check(a.Name, n.Validate())
+	w.add(a.Name, n.SequenceNumber)
+	w.add(a.Second, strconv.FormatInt(n.SubSequenceNumber, 10))
 }
 
 func (w *writer) set(name string, ids []string) {
@@ -71,87 +73,54 @@ func (w *writer) moment(name string, t time.Time) {
 	w.add(name, s)
 }
 
+// state writes the state of a pending checkpoint, and nothing without a pending checkpoint.
+func (w *writer) state(name string, state []byte, pending kcl.ExtendedSequenceNumber) {
+	if pending.IsZero() {
+		state = nil
+	}
+	w.add(name, string(state))
+}
+
+func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
+	switch v := value.(type) {
+	case *string:
+		w.add(a.Name, *v)
+	case *int64:
+		w.count(a, *v)
+	case *float64:
+		s, err := formatThroughput(*v)
+		w.check(a.Name, err)
+		w.add(a.Name, s)
+	case *time.Time:
+		w.moment(a.Name, *v)
+	case *[]string:
+		w.set(a.Name, *v)
+	case *leases.Origin:
+		_, err := leases.ParseOrigin(v.String())
+		w.check(a.Name, err)
+		w.add(a.Name, v.String())
+	case *kcl.ExtendedSequenceNumber:
+		w.position(a, *v)
+		if state != nil {
+			w.state(a.State, *state, *v)
+		}
+	case *kcl.HashKeyRange:
+		if !v.IsZero() {
+			w.check(a.Name, v.Validate())
+		}
+		w.add(a.Name, v.Start)
+		w.add(a.Second, v.End)
+	default:
+		panic("leases/redis: no rule for the type of " + a.Name)
+	}
+}
+
 // fields returns the fields of l that a set of attributes names, in a fixed
 // order. An error says that l cannot stand in a table.
 func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
-	w := &writer{}
-	if attrs.Has(leases.AttrCounter) {
-		w.count(fieldCounter, l.Counter)
-	}
-	if attrs.Has(leases.AttrOwner) {
-		w.add(fieldOwner, l.Owner)
-	}
-	if attrs.Has(leases.AttrCheckpointOwner) {
-		w.add(fieldCheckpointOwner, l.CheckpointOwner)
-	}
-	if attrs.Has(leases.AttrOwnerSwitches) {
-		w.count(fieldOwnerSwitches, l.OwnerSwitchesSinceCheckpoint)
-	}
-	if attrs.Has(leases.AttrCheckpoint) {
-		w.position(fieldCheckpoint, fieldCheckpointSub, l.Checkpoint)
-	}
-	if attrs.Has(leases.AttrPending) {
-		if l.Pending.IsZero() {
-			w.add(fieldPending, "")
-			w.add(fieldPendingSub, "")
-			w.add(fieldPendingState, "")
-		} else {
-			w.position(fieldPending, fieldPendingSub, l.Pending)
-			w.add(fieldPendingState, string(l.PendingState))
-		}
-	}
-	if attrs.Has(leases.AttrParents) {
-		w.set(fieldParents, l.Parents)
-	}
-	if attrs.Has(leases.AttrChildren) {
-		w.set(fieldChildren, l.Children)
-	}
-	if attrs.Has(leases.AttrHashKeyRange) {
-		if !l.HashKeyRange.IsZero() {
-			w.check(fieldHashStart, l.HashKeyRange.Validate())
-		}
-		w.add(fieldHashStart, l.HashKeyRange.Start)
-		w.add(fieldHashEnd, l.HashKeyRange.End)
-	}
-	if attrs.Has(leases.AttrThroughput) {
-		s, err := formatThroughput(l.ThroughputKBps)
-		w.check(fieldThroughput, err)
-		w.add(fieldThroughput, s)
-	}
-	if attrs.Has(leases.AttrNativeOwner) {
-		w.add(fieldNativeOwner, l.NativeOwner)
-	}
-	if attrs.Has(leases.AttrPinnedAt) {
-		w.moment(fieldPinnedAt, l.PinnedAt)
-	}
-	if attrs.Has(leases.AttrStreamCreated) {
-		w.moment(fieldStreamCreated, l.StreamCreated)
-	}
-	if attrs.Has(leases.AttrApplication) {
-		w.add(fieldApplication, l.Application)
-	}
-	if attrs.Has(leases.AttrStreamARN) {
-		w.add(fieldStreamARN, l.StreamARN)
-	}
-	if attrs.Has(leases.AttrOrigin) {
-		_, err := leases.ParseOrigin(l.Origin.String())
-		w.check(fieldOrigin, err)
-		w.add(fieldOrigin, l.Origin.String())
-	}
-	if attrs.Has(leases.AttrPaused) {
-		w.add(fieldPaused, l.Paused)
-	}
-	if attrs.Has(leases.AttrReset) {
-		w.add(fieldReset, l.Reset)
-	}
-	if attrs.Has(leases.AttrReached) {
-		w.moment(fieldReached, l.Reached)
-	}
-	if attrs.Has(leases.AttrHandoverTo) {
-		w.add(fieldHandoverTo, l.HandoverTo)
-	}
-	if attrs.Has(leases.AttrAbilities) {
-		w.bits(fieldAbilities, l.Abilities)
+	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // four have a second part or more
+	for ; attrs != 0; attrs &^= attrs.First() {
+		w.attribute(attrs.First().Field(&l))
 	}
 	if err := errors.Join(w.problems...); err != nil {
 		return nil, fmt.Errorf("lease %q cannot be written: %w", l.Key, err)
