@@ -52,12 +52,8 @@ func TestWithPart(t *testing.T) {
 	f.SubSequenceNumber, f.Data, f.Schema = 3*kcl.MaxSplit+5, []byte("text"), schema
 	require.Equal(t, kcl.NewRecord(f), part)
 	f.SubSequenceNumber = 0
-	require.EqualValues(
-		t,
-		5,
-		kcl.NewRecord(f).WithPart(5, kcl.Decoded{}).SubSequenceNumber(),
-		"a record that is not aggregated has parts from 0",
-	)
+	require.EqualValues(t, 5, kcl.NewRecord(f).WithPart(5, kcl.Decoded{}).SubSequenceNumber(),
+		"a record that is not aggregated has parts from 0")
 }
 
 func TestSplitterFuncIsADecoder(t *testing.T) {

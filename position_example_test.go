@@ -23,7 +23,8 @@ func ExamplePosition() {
 	// AT_TIMESTAMP 2026-01-31T08:00:00Z <nil>
 }
 
-// An application that reads one stream needs its name only; the ARN is for streams of another account.
+// An application that reads one stream needs only its name. The ARN is for streams of another
+// account.
 func ExampleParseStreamARN() {
 	id, err := kcl.ParseStreamARN("arn:aws:kinesis:eu-west-1:123456789012:stream/orders")
 	fmt.Println(id.AccountID, id.Name, err)

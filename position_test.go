@@ -71,10 +71,7 @@ func TestCompareDoesNotAllocate(t *testing.T) {
 	a, b := number(
 		"49590338271490256608559692538361571095921575989136588898",
 		3,
-	), number(
-		"49590338271490256608559692538361571095921575989136588899",
-		0,
-	)
+	), number("49590338271490256608559692538361571095921575989136588899", 0)
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = a.Compare(b) }))
 	padded := number("000"+a.SequenceNumber, 3)
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = padded.Compare(b) }))

@@ -72,16 +72,10 @@ func TestX06OnlyWhatWasDelivered(t *testing.T) {
 	for _, s := range []string{"2", "13", "9000", "6789", "", "bogus", "007", "-1", kcl.SentinelShardEnd, kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp} {
 		require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: s}), kcl.ErrInvalidCheckpoint, s)
 	}
-	require.ErrorIs(
-		t,
-		c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "130", SubSequenceNumber: -1}),
-		kcl.ErrInvalidCheckpoint,
-	)
-	require.ErrorIs(
-		t,
-		c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "5019", SubSequenceNumber: 1}),
-		kcl.ErrInvalidCheckpoint,
-	)
+	require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "130", SubSequenceNumber: -1}),
+		kcl.ErrInvalidCheckpoint)
+	require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "5019", SubSequenceNumber: 1}),
+		kcl.ErrInvalidCheckpoint)
 	require.NoError(t, c.CheckpointAt(ctx, at(5019)))
 	require.Equal(t, []kcl.ExtendedSequenceNumber{at(127), at(5019)}, r.written)
 
@@ -237,12 +231,8 @@ func TestSlowWritesDoNotOvertake(t *testing.T) {
 		require.False(t, c.Report().WritingSince.IsZero())
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, kcl.ErrShutdownTimeout)
 		defer cancel()
-		require.ErrorIs(
-			t,
-			c.CheckpointAt(ctx, at(30)),
-			kcl.ErrShutdownTimeout,
-			"a caller does not wait longer than its context",
-		)
+		require.ErrorIs(t, c.CheckpointAt(ctx, at(30)), kcl.ErrShutdownTimeout,
+			"a caller does not wait longer than its context")
 		wg.Wait()
 		for i := 1; i < len(r.written); i++ {
 			require.Negative(t, r.written[i-1].Compare(r.written[i]))

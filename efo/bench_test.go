@@ -51,11 +51,8 @@ func BenchmarkSubscribe(b *testing.B) {
 				// seconds: every pass is a consumer of its own.
 				b.StopTimer()
 				passes++
-				arn, err := efo.Register(
-					ctx,
-					client,
-					efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log},
-				)
+				arn, err := efo.Register(ctx, client,
+					efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log})
 				require.NoError(b, err)
 				b.StartTimer()
 				sub := efo.NewSubscriber(efo.Config{Client: client, StreamARN: stream, ConsumerARN: arn, Logger: log})

@@ -45,11 +45,8 @@ func newWorld(tb testing.TB, cfg kinesistest.Config, opts ...func(*kinesis.Optio
 		stream: "arn:aws:kinesis:us-east-1:000000000000:stream/" + cfg.Streams[0].Name,
 		log:    slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	arn, err := efo.Register(
-		context.Background(),
-		w.client,
-		efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Logger: w.log},
-	)
+	arn, err := efo.Register(context.Background(), w.client,
+		efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Logger: w.log})
 	require.NoError(tb, err)
 	w.consumer = arn
 	return w
@@ -298,11 +295,8 @@ func TestBatches(t *testing.T) {
 		time.Sleep(5 * time.Second) // until the consumer may subscribe again
 		require.Equal(t, numbers(10, 13), w.read(t.Context(), w.config(), shard0, got.last.Next, 3).data)
 		time.Sleep(5 * time.Second)
-		require.Equal(
-			t,
-			numbers(9, 13),
-			w.read(t.Context(), w.config(), shard0, kcl.At(got.last.Records[len(got.last.Records)-1].SequenceNumber()), 4).data,
-		)
+		require.Equal(t, numbers(9, 13),
+			w.read(t.Context(), w.config(), shard0, kcl.At(got.last.Records[len(got.last.Records)-1].SequenceNumber()), 4).data)
 	})
 }
 

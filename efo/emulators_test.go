@@ -184,28 +184,25 @@ func TestShardEndDeliversWhatGetRecordsReturns(t *testing.T) {
 
 // More than one answer's worth of them, with the throttling that follows large answers.
 func TestShardEndDeliversEveryPage(t *testing.T) {
-	inBubble(
-		t,
-		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", MaxRecordSizeKiB: 1024}}},
-		func(t *testing.T, w *world) {
-			const n = 25
-			for i := range n {
-				w.writeData(fmt.Sprintf("%02d", i) + strings.Repeat("x", 900<<10))
-				time.Sleep(2 * time.Second)
-			}
-			w.split()
-			w.srv.Inject(onSubscribe(0, kinesistest.EndStream(kinesistest.AfterEvents(0))))
-			cfg := w.config()
-			got := w.read(t.Context(), cfg, shard0, kcl.Position{}, 0)
-			require.NoError(t, got.err)
-			require.Len(t, got.data, n)
-			for i, d := range got.data {
-				require.Equal(t, fmt.Sprintf("%02d", i), d[:2])
-			}
-			require.Equal(t, 1, got.ends)
-			require.Len(t, cfg.Observer.(*watcher).opens(), 1)
-		},
-	)
+	cfg := kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", MaxRecordSizeKiB: 1024}}}
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		const n = 25
+		for i := range n {
+			w.writeData(fmt.Sprintf("%02d", i) + strings.Repeat("x", 900<<10))
+			time.Sleep(2 * time.Second)
+		}
+		w.split()
+		w.srv.Inject(onSubscribe(0, kinesistest.EndStream(kinesistest.AfterEvents(0))))
+		cfg := w.config()
+		got := w.read(t.Context(), cfg, shard0, kcl.Position{}, 0)
+		require.NoError(t, got.err)
+		require.Len(t, got.data, n)
+		for i, d := range got.data {
+			require.Equal(t, fmt.Sprintf("%02d", i), d[:2])
+		}
+		require.Equal(t, 1, got.ends)
+		require.Len(t, cfg.Observer.(*watcher).opens(), 1)
+	})
 }
 
 // Without permission for GetRecords the shard list is enough only when the

@@ -33,10 +33,8 @@ func ExampleSubscriber_Batches() {
 		panic(err)
 	}
 	for _, order := range []string{"apples", "pears", "plums"} {
-		_, err := client.PutRecord(
-			ctx,
-			&kinesis.PutRecordInput{StreamARN: aws.String(stream), PartitionKey: aws.String("customer 1"), Data: []byte(order)},
-		)
+		_, err := client.PutRecord(ctx,
+			&kinesis.PutRecordInput{StreamARN: aws.String(stream), PartitionKey: aws.String("customer 1"), Data: []byte(order)})
 		if err != nil {
 			panic(err)
 		}

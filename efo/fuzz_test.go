@@ -211,11 +211,8 @@ func fuzzPayload(t *testing.T, payload []byte) {
 	var asked []string
 	s.raw = func(attempt int, w http.ResponseWriter, r *http.Request, position string) {
 		asked = append(asked, position)
-		out := slices.Concat(
-			initialResponse(),
-			event("10000", "before").bytes,
-			encode(message("SubscribeToShardEvent", string(payload))),
-		)
+		out := slices.Concat(initialResponse(), event("10000", "before").bytes,
+			encode(message("SubscribeToShardEvent", string(payload))))
 		if attempt > 0 {
 			out = slices.Concat(initialResponse(), event("20000", "after").bytes, shardEndEvent().bytes)
 		}

@@ -29,10 +29,8 @@ import (
 func TestHangingDialHoldsUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
-		w := newWorld(
-			t,
-			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}, Network: network},
-		)
+		w := newWorld(t,
+			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}, Network: network})
 		var dials atomic.Int32
 		client := derived(t, buildable(t, network, nil, func(tr *http.Transport) {
 			tr.DialContext = func(ctx context.Context, netw, addr string) (net.Conn, error) {
@@ -179,12 +177,8 @@ func TestHTTP1BesidesHTTP2(t *testing.T) {
 		for _, r := range readings {
 			require.Equal(t, []string{"x"}, r.now().data)
 		}
-		require.Equal(
-			t,
-			int32(4),
-			dials.Load(),
-			"four on the first connection, one on that of HTTP/1.1, four and three on two more",
-		)
+		require.Equal(t, int32(4), dials.Load(),
+			"four on the first connection, one on that of HTTP/1.1, four and three on two more")
 		for _, r := range readings {
 			r.wait()
 		}
@@ -268,8 +262,7 @@ func TestWaitingInOurOwnQueueIsNoSilence(t *testing.T) {
 		const shards, answer = 400, 3 * time.Second
 		w, config, _ := manyShards(t, shards, 100)
 		w.srv.Inject(
-			kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.DelayAnswer(answer)}},
-		)
+			kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.DelayAnswer(answer)}})
 		var watchers []*watcher
 		begin := time.Now()
 		for i := range shards {
@@ -353,10 +346,8 @@ func TestBadHostBehindAnOpenConnection(t *testing.T) {
 func TestOldConnectionsAreReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
-		w := newWorld(
-			t,
-			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}, Network: network},
-		)
+		w := newWorld(t,
+			kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}, Network: network})
 		var mu sync.Mutex
 		used := map[string]bool{}
 		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {

@@ -20,11 +20,8 @@ import (
 )
 
 func (w *world) register(name string) (string, error) {
-	return efo.Register(
-		context.Background(),
-		w.client,
-		efo.RegisterConfig{StreamARN: w.stream, ConsumerName: name, Logger: w.log},
-	)
+	return efo.Register(context.Background(), w.client,
+		efo.RegisterConfig{StreamARN: w.stream, ConsumerName: name, Logger: w.log})
 }
 
 // Many workers start at once: one consumer, one ARN, whatever the limits say.
@@ -165,42 +162,35 @@ func TestE12NeverActive(t *testing.T) {
 	})
 }
 
-// Readers and registrations come and go: nobody but efo.Deregister removes the
-// consumer, under the others or after the last.
+// Readers and registrations come and go. Only efo.Deregister removes the consumer.
 func TestE14NobodyDeregisters(t *testing.T) {
-	inBubble(
-		t,
-		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}},
-		func(t *testing.T, w *world) {
-			w.srv.Inject(
-				kinesistest.Fault{
-					Operation: "SubscribeToShard",
-					Shard:     shardID(0),
-					Skip:      1,
-					Do:        []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "no")},
-				},
-			)
-			leaver, stayer := w.start(w.config(), shardID(0), kcl.Position{}), w.start(w.config(), shardID(1), kcl.Position{})
-			time.Sleep(10 * time.Second)
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(time.Millisecond, cancel)
-			_, err := efo.Register(
-				ctx,
-				w.client,
-				efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "given-up", Logger: w.log},
-			)
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorIs(t, leaver.wait().err, context.Canceled)
-			_, err = w.srv.PutToShard("orders", shardID(1), "k", []byte("x"))
-			require.NoError(t, err)
-			time.Sleep(10 * time.Minute)
-			require.Equal(t, []string{"x"}, stayer.wait().data)
-			require.Zero(t, w.srv.Calls("DeregisterStreamConsumer"))
-			arn, err := w.register("app")
-			require.NoError(t, err)
-			require.Equal(t, w.consumer, arn)
-		},
-	)
+	cfg := kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 2}}}
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		w.srv.Inject(
+			kinesistest.Fault{
+				Operation: "SubscribeToShard",
+				Shard:     shardID(0),
+				Skip:      1,
+				Do:        []kinesistest.Action{kinesistest.Fail("ResourceInUseException", "no")},
+			},
+		)
+		leaver, stayer := w.start(w.config(), shardID(0), kcl.Position{}), w.start(w.config(), shardID(1), kcl.Position{})
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		_, err := efo.Register(ctx, w.client,
+			efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "given-up", Logger: w.log})
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, leaver.wait().err, context.Canceled)
+		_, err = w.srv.PutToShard("orders", shardID(1), "k", []byte("x"))
+		require.NoError(t, err)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, []string{"x"}, stayer.wait().data)
+		require.Zero(t, w.srv.Calls("DeregisterStreamConsumer"))
+		arn, err := w.register("app")
+		require.NoError(t, err)
+		require.Equal(t, w.consumer, arn)
+	})
 }
 
 // Register notices at the start that another application made a consumer of the same name. It needs
@@ -248,11 +238,8 @@ func TestE15ConsumerOfAnotherApplication(t *testing.T) {
 				require.ErrorContains(t, err, "kcl:application")
 
 				// A consumer that nobody has marked is anybody's.
-				_, err = efo.Register(
-					t.Context(),
-					w.client,
-					efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Application: "shipping", Logger: w.log},
-				)
+				_, err = efo.Register(t.Context(), w.client,
+					efo.RegisterConfig{StreamARN: w.stream, ConsumerName: "app", Application: "shipping", Logger: w.log})
 				require.NoError(t, err)
 			})
 		})

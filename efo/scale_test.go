@@ -219,14 +219,8 @@ func TestE07FourThousandShards(t *testing.T) {
 		}
 		slices.Sort(gaps)
 		p99 := gaps[len(gaps)*99/100]
-		t.Logf(
-			"%d renewals of %d shards, at most %d in any second; gap p99 %s, at most %s",
-			len(again),
-			shards,
-			most,
-			p99,
-			gaps[len(gaps)-1],
-		)
+		t.Logf("%d renewals of %d shards, at most %d in any second; gap p99 %s, at most %s", len(again), shards, most, p99,
+			gaps[len(gaps)-1])
 		require.LessOrEqual(t, most, max(10, 3*shards/300))
 		require.LessOrEqual(t, p99, time.Second)
 	})

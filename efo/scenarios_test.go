@@ -187,10 +187,8 @@ func TestE03GoAway(t *testing.T) {
 			t.Run(fmt.Sprint(name, " derived=", own), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					network := newNetwork(t)
-					w := newWorld(
-						t,
-						kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, Network: network},
-					)
+					w := newWorld(t,
+						kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}, Network: network})
 					client := derived(t, buildable(t, network, nil), efo.TransportConfig{H2C: true, Logger: w.log})
 					watchers := make([]*watcher, shards)
 					readings := make([]*reading, shards)
@@ -341,30 +339,27 @@ func TestE06FiftyShards(t *testing.T) {
 // Subscriptions that were opened together do not stay together.
 func TestE07RenewalsAreSpread(t *testing.T) {
 	const shards = 50
-	inBubble(
-		t,
-		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}},
-		func(t *testing.T, w *world) {
-			calls := w.subscribes()
-			for i := range shards {
-				w.start(w.config(), shardID(i), kcl.Position{})
+	cfg := kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: shards}}}
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		calls := w.subscribes()
+		for i := range shards {
+			w.start(w.config(), shardID(i), kcl.Position{})
+		}
+		begin := time.Now()
+		time.Sleep(21 * time.Minute)
+		perSecond := map[int64]int{}
+		total := 0
+		for _, c := range calls() {
+			if c.at.Sub(begin) > 10*time.Second {
+				perSecond[c.at.Unix()]++
+				total++
 			}
-			begin := time.Now()
-			time.Sleep(21 * time.Minute)
-			perSecond := map[int64]int{}
-			total := 0
-			for _, c := range calls() {
-				if c.at.Sub(begin) > 10*time.Second {
-					perSecond[c.at.Unix()]++
-					total++
-				}
-			}
-			require.InDelta(t, 4.3*shards, total, shards, "five-minute subscriptions in 21 minutes")
-			for _, n := range perSecond {
-				require.LessOrEqual(t, n, shards/6)
-			}
-		},
-	)
+		}
+		require.InDelta(t, 4.3*shards, total, shards, "five-minute subscriptions in 21 minutes")
+		for _, n := range perSecond {
+			require.LessOrEqual(t, n, shards/6)
+		}
+	})
 }
 
 // The service ends a subscription after five minutes; the next one opens at once, and nothing is
@@ -529,10 +524,8 @@ func TestE13StreamDeleted(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 		r := w.start(w.config(), shard0, kcl.Position{})
 		time.Sleep(10 * time.Second)
-		_, err := w.client.DeleteStream(
-			t.Context(),
-			&kinesis.DeleteStreamInput{StreamARN: &w.stream, EnforceConsumerDeletion: aws.Bool(true)},
-		)
+		_, err := w.client.DeleteStream(t.Context(),
+			&kinesis.DeleteStreamInput{StreamARN: &w.stream, EnforceConsumerDeletion: aws.Bool(true)})
 		require.NoError(t, err)
 		time.Sleep(10 * time.Second)
 		require.ErrorIs(t, r.now().err, kcl.ErrStreamNotFound)
@@ -569,16 +562,13 @@ func TestE13ShardTrimmed(t *testing.T) {
 }
 
 func TestAccessDenied(t *testing.T) {
-	inBubble(
-		t,
-		kinesistest.Config{Deny: func(op, _ string) bool { return op == "SubscribeToShard" }},
-		func(t *testing.T, w *world) {
-			got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
-			require.ErrorIs(t, got.err, kcl.ErrAccessDenied)
-			require.ErrorContains(t, got.err, "kinesis:SubscribeToShard")
-			require.ErrorContains(t, got.err, w.consumer)
-		},
-	)
+	cfg := kinesistest.Config{Deny: func(op, _ string) bool { return op == "SubscribeToShard" }}
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		got := w.read(t.Context(), w.config(), shard0, kcl.Position{}, 0)
+		require.ErrorIs(t, got.err, kcl.ErrAccessDenied)
+		require.ErrorContains(t, got.err, "kinesis:SubscribeToShard")
+		require.ErrorContains(t, got.err, w.consumer)
+	})
 }
 
 // Every exception inside the stream is seen, counted by its code and survived.
@@ -901,10 +891,7 @@ func TestE23RandomSpeed(t *testing.T) {
 		ended := counted.get(
 			"kcl_subscriptions_ended_total",
 			efo.ReasonExpired,
-		) + counted.get(
-			"kcl_subscriptions_ended_total",
-			efo.ReasonRenewed,
-		)
+		) + counted.get("kcl_subscriptions_ended_total", efo.ReasonRenewed)
 		require.InDelta(t, opens-1, ended, 0, "all but the last ended in their time")
 	})
 }
@@ -955,30 +942,27 @@ func TestE25UnknownEvent(t *testing.T) {
 
 // Reading asks nothing but SubscribeToShard: no describe call per shard or renewal.
 func TestE26NoOtherCalls(t *testing.T) {
-	inBubble(
-		t,
-		kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}},
-		func(t *testing.T, w *world) {
-			var mu sync.Mutex
-			calls := map[string]int{}
-			w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
-				mu.Lock()
-				defer mu.Unlock()
-				calls[c.Operation]++
-				return nil
-			})
-			for i := range 5 {
-				cfg := w.config()
-				cfg.Lineage = nil
-				w.start(cfg, shardID(i), kcl.Position{})
-			}
-			time.Sleep(20 * time.Minute)
+	cfg := kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 5}}}
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		calls := map[string]int{}
+		w.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
 			mu.Lock()
 			defer mu.Unlock()
-			require.Len(t, calls, 1)
-			require.InDelta(t, 5*4.5, calls["SubscribeToShard"], 5)
-		},
-	)
+			calls[c.Operation]++
+			return nil
+		})
+		for i := range 5 {
+			cfg := w.config()
+			cfg.Lineage = nil
+			w.start(cfg, shardID(i), kcl.Position{})
+		}
+		time.Sleep(20 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, calls, 1)
+		require.InDelta(t, 5*4.5, calls["SubscribeToShard"], 5)
+	})
 }
 
 // However far it has come, a reader ends within a second of its context.

@@ -123,11 +123,8 @@ func newScript(tb testing.TB, http2 bool, frames ...frame) *script {
 		defer close(done)
 		_ = srv.Serve(l)
 	}()
-	hc := derived(
-		tb,
-		buildable(tb, s.network, nil),
-		efo.TransportConfig{H2C: http2, Logger: slog.New(slog.DiscardHandler)},
-	)
+	hc := derived(tb, buildable(tb, s.network, nil),
+		efo.TransportConfig{H2C: http2, Logger: slog.New(slog.DiscardHandler)})
 	s.client = kinesis.New(kinesis.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String("http://script.test"), HTTPClient: hc, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),

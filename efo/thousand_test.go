@@ -107,13 +107,8 @@ func TestThousandSubscriptions(t *testing.T) {
 		after := measure()
 		goroutines := float64(after.goroutines-before.goroutines) / thousand
 		heap, stacks := (after.heap-before.heap)/thousand, (after.stacks-before.stacks)/thousand
-		t.Logf(
-			"a subscription: %.2f goroutines; %d bytes of heap and %d of stacks, the fake's included; %d connections",
-			goroutines,
-			heap,
-			stacks,
-			conns(),
-		)
+		t.Logf("a subscription: %.2f goroutines; %d bytes of heap and %d of stacks, the fake's included; %d connections",
+			goroutines, heap, stacks, conns())
 		require.LessOrEqual(t, goroutines, float64(goroutinesEach))
 		require.Less(t, heap+stacks, uint64(memoryEach))
 		require.Equal(t, (thousand+63)/64, conns())
@@ -227,11 +222,8 @@ func BenchmarkThousandSubscriptions(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		passes++
-		arn, err := efo.Register(
-			b.Context(),
-			client,
-			efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log},
-		)
+		arn, err := efo.Register(b.Context(), client,
+			efo.RegisterConfig{StreamARN: stream, ConsumerName: fmt.Sprintf("c%d", passes), Logger: log})
 		require.NoError(b, err)
 		before, used := measure(), processTime()
 		carrier := efo.NewHTTPClient(base, efo.TransportConfig{Logger: log})

@@ -120,11 +120,8 @@ func TestTransportProtocols(t *testing.T) {
 				})
 				var mu sync.Mutex
 				var log bytes.Buffer
-				client := derived(
-					t,
-					base,
-					efo.TransportConfig{H2C: test.h2c, Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))},
-				)
+				client := derived(t, base,
+					efo.TransportConfig{H2C: test.h2c, Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))})
 				spy := &spy{next: client}
 				cfg := w.config()
 				cfg.HTTPClient = spy
@@ -255,10 +252,8 @@ func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
 		t.Cleanup(own.CloseIdleConnections)
 		own.Timeout = 30 * time.Second
 		cfg := w.config()
-		cfg.HTTPClient = efo.NewHTTPClient(
-			own,
-			efo.TransportConfig{Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))},
-		)
+		cfg.HTTPClient = efo.NewHTTPClient(own,
+			efo.TransportConfig{Logger: slog.New(slog.NewTextHandler(&lockedWriter{&mu, &log}, nil))})
 		r := w.start(cfg, shard0, kcl.Position{})
 		w.write(5)
 		time.Sleep(20 * time.Minute)
@@ -267,12 +262,9 @@ func TestTimeoutOfTheUsersClientCutsNoSubscription(t *testing.T) {
 		require.Equal(t, 30*time.Second, own.Timeout, "the user's is not touched")
 		mu.Lock()
 		defer mu.Unlock()
-		require.Equal(
-			t,
-			1,
+		require.Equal(t, 1,
 			bytes.Count(log.Bytes(), []byte("Timeout of the Kinesis client's http.Client would cut every subscription")),
-			log.String(),
-		)
+			log.String())
 		require.Contains(t, log.String(), "timeout=30s")
 	})
 }

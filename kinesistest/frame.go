@@ -9,7 +9,8 @@ import (
 
 // Frames of application/vnd.amazon.eventstream, big endian:
 //
-//	u32 total length | u32 headers' length | u32 crc32 of these 8 bytes | headers | payload | u32 crc32 of all before
+//	frame:  u32 total length | u32 headers' length | u32 crc32 of these 8 bytes | headers | payload |
+//	        u32 crc32 of all before
 //	header: u8 name length | name | u8 type, 7 = string | u16 value length | value
 //
 // SubscribeToShard sends, in this order of headers:

@@ -71,7 +71,8 @@ func TestHandlerErrors(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
 }
 
-// TestHandlerOthers: requests of another service go to Config.Others. All of Kinesis stays here, and so do requests without a target.
+// TestHandlerOthers: requests of another service go to Config.Others. All of Kinesis stays here,
+// and so do requests without a target.
 func TestHandlerOthers(t *testing.T) {
 	t.Parallel()
 	s := New(t, Config{Others: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })})

@@ -42,7 +42,7 @@ func (e env) settle() {
 	synctest.Wait()
 }
 
-// put writes a record beside the wire.
+// put writes a record without a request.
 func (e env) put(key, data string) (shardID, sequenceNumber string) {
 	e.t.Helper()
 	shardID, sequenceNumber, err := e.srv.Put(testStream, key, []byte(data))
@@ -50,7 +50,7 @@ func (e env) put(key, data string) (shardID, sequenceNumber string) {
 	return shardID, sequenceNumber
 }
 
-// consumer registers a consumer beside the wire.
+// consumer registers a consumer without a request.
 func (e env) consumer(name string) string {
 	e.t.Helper()
 	arn, err := e.srv.RegisterConsumer(testStream, name)

@@ -26,9 +26,7 @@ var arrived = time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 func carrier(seq int, data []byte) kcl.Record {
 	key := "carrier"
 	return kcl.NewRecord(kcl.RecordFields{
-		SequenceNumber: strconv.Itoa(
-			seq,
-		),
+		SequenceNumber:     strconv.Itoa(seq),
 		PartitionKey:       &key,
 		Data:               data,
 		ApproximateArrival: arrived,
@@ -75,18 +73,8 @@ func seen(records []kcl.Record) []string {
 	for i, r := range records {
 		key, hasKey := r.PartitionKey()
 		hash, hasHash := r.ExplicitHashKey()
-		out[i] = fmt.Sprintf(
-			"%s agg=%v key=%q,%v hash=%q,%v %s %s %x",
-			r.Position(),
-			r.Aggregated(),
-			key,
-			hasKey,
-			hash,
-			hasHash,
-			r.ApproximateArrival().Format(time.RFC3339Nano),
-			r.EncryptionType(),
-			r.Data(),
-		)
+		out[i] = fmt.Sprintf("%s agg=%v key=%q,%v hash=%q,%v %s %s %x", r.Position(), r.Aggregated(), key, hasKey, hash,
+			hasHash, r.ApproximateArrival().Format(time.RFC3339Nano), r.EncryptionType(), r.Data())
 	}
 	return out
 }
@@ -238,9 +226,8 @@ func corrupt(t require.TestingT) map[string]struct {
 	}
 }
 
-// TestK01K02K03K04CorruptAggregatesAreDeliveredRaw: a bad aggregate, in
-// whatever way, stays what it was, and harms nobody else. Nothing of it is in
-// an error.
+// TestK01K02K03K04CorruptAggregatesAreDeliveredRaw: a corrupt aggregate is delivered unchanged, and
+// its neighbours are not affected. No error holds any of its content.
 func TestK01K02K03K04CorruptAggregatesAreDeliveredRaw(t *testing.T) {
 	t.Parallel()
 	for name, test := range corrupt(t) {
@@ -276,9 +263,7 @@ func TestK01K02K03K04CorruptAggregatesAreDeliveredRaw(t *testing.T) {
 func TestReportNamesTheFirstCorruptAggregate(t *testing.T) {
 	t.Parallel()
 	_, report := kpl.Deaggregate(
-		[]kcl.Record{carrier(1, nil), carrier(2, sign([]byte("?!"))), carrier(3, []byte("\xf3\x89\x9a\xc2"))},
-		kpl.Options{},
-	)
+		[]kcl.Record{carrier(1, nil), carrier(2, sign([]byte("?!"))), carrier(3, []byte("\xf3\x89\x9a\xc2"))}, kpl.Options{})
 	require.Equal(t, 2, report.Corrupt)
 	require.Equal(t, "2", report.At.String())
 }
@@ -401,10 +386,8 @@ func TestK12UnusualProtobuf(t *testing.T) {
 func TestKeysAreBytes(t *testing.T) {
 	t.Parallel()
 	key := "bad \xff utf-8\x00\n"
-	out, _ := kpl.Deaggregate(
-		[]kcl.Record{carrier(1, sign(message(nil).text(1, key).message(3, user(0, "data"))))},
-		kpl.Options{},
-	)
+	out, _ := kpl.Deaggregate([]kcl.Record{carrier(1, sign(message(nil).text(1, key).message(3, user(0, "data"))))},
+		kpl.Options{})
 	got, _ := out[0].PartitionKey()
 	require.Equal(t, key, got)
 }
@@ -467,10 +450,8 @@ func TestK03AnyChangedByte(t *testing.T) {
 
 func TestArrivalTimeStaysUnset(t *testing.T) {
 	t.Parallel()
-	out, _ := kpl.Deaggregate(
-		[]kcl.Record{kcl.NewRecord(kcl.RecordFields{SequenceNumber: "1", Data: aggregate(t, "a")})},
-		kpl.Options{},
-	)
+	out, _ := kpl.Deaggregate([]kcl.Record{kcl.NewRecord(kcl.RecordFields{SequenceNumber: "1", Data: aggregate(t, "a")})},
+		kpl.Options{})
 	require.True(t, out[0].ApproximateArrival().IsZero())
 	require.Empty(t, out[0].EncryptionType())
 }

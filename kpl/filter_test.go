@@ -47,11 +47,8 @@ func TestK05FilterByExplicitHashKey(t *testing.T) {
 			in := []kcl.Record{pack(test.hashes...)}
 			out, report := kpl.Deaggregate(in, kpl.Options{HashKeyRange: shard})
 			require.Equal(t, test.want, brief(out))
-			require.Equal(
-				t,
-				kpl.Report{Aggregates: 1, UserRecords: len(test.hashes), Dropped: len(test.hashes) - len(out)},
-				report,
-			)
+			require.Equal(t, kpl.Report{Aggregates: 1, UserRecords: len(test.hashes), Dropped: len(test.hashes) - len(out)},
+				report)
 
 			out, report = kpl.Deaggregate(in, kpl.Options{})
 			require.Len(t, out, len(test.hashes), "off by default: nothing is dropped")
@@ -79,10 +76,8 @@ func TestK05FilterByPartitionKey(t *testing.T) {
 				want = append(want, fmt.Sprint(i, key))
 			}
 		}
-		out, report := kpl.Deaggregate(
-			[]kcl.Record{carrier(1, a.Bytes())},
-			kpl.Options{HashKeyRange: kcl.HashKeyRange{Start: start.String(), End: end.String()}},
-		)
+		out, report := kpl.Deaggregate([]kcl.Record{carrier(1, a.Bytes())},
+			kpl.Options{HashKeyRange: kcl.HashKeyRange{Start: start.String(), End: end.String()}})
 		var got []string
 		for _, r := range out {
 			key, _ := r.PartitionKey()
@@ -116,8 +111,7 @@ func TestK05FilterNeverDropsInDoubt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data := sign(
-				message(nil).text(1, "key").text(2, test.hash).message(3, message(nil).varint(1, 0).varint(2, 0).text(3, "data")),
-			)
+				message(nil).text(1, "key").text(2, test.hash).message(3, message(nil).varint(1, 0).varint(2, 0).text(3, "data")))
 			out, report := kpl.Deaggregate([]kcl.Record{carrier(1, data)}, kpl.Options{HashKeyRange: test.shard})
 			require.Equal(t, "1=data", brief(out))
 			require.Zero(t, report.Dropped)

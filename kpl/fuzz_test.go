@@ -21,11 +21,8 @@ func FuzzDeaggregateSigned(f *testing.F) {
 	}
 	whole := aggregate(f, "a", "bb", "")
 	f.Add(whole[4:len(whole)-16], "", "")
-	f.Add(
-		[]byte(message(nil).text(1, "k").text(2, "17").message(3, message(nil).varint(1, 0).varint(2, 0).text(3, "x"))),
-		"0",
-		"16",
-	)
+	f.Add([]byte(message(nil).text(1, "k").text(2, "17").message(3, message(nil).varint(1, 0).varint(2, 0).text(3, "x"))),
+		"0", "16")
 	f.Add([]byte(message(nil).text(1, "k").message(3, user(0, "x").varint(1<<30, 1))), "", "")
 	f.Fuzz(func(t *testing.T, m []byte, start, end string) {
 		compare(t, m)

@@ -45,12 +45,7 @@ var aggregatedRecord = func() protoreflect.MessageDescriptor {
 				Field: []*descriptorpb.FieldDescriptorProto{field(1, required, text, ""), field(2, optional, text, "")},
 			},
 			{Name: proto.String("Record"), Field: []*descriptorpb.FieldDescriptorProto{
-				field(
-					1,
-					required,
-					number,
-					"",
-				),
+				field(1, required, number, ""),
 				field(2, optional, number, ""),
 				field(3, required, text, ""),
 				field(4, repeated, message, ".Tag"),

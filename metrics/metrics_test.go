@@ -60,25 +60,15 @@ func TestDescriptions(t *testing.T) {
 		require.False(t, seen[d.Name], "%s is listed twice", d.Name)
 		seen[d.Name] = true
 		require.True(t, strings.HasSuffix(d.Help, "."), "%s: help is no sentence: %q", d.Name, d.Help)
-		require.Equal(
-			t,
-			d.Kind == metrics.KindCounter,
-			strings.HasSuffix(d.Name, "_total"),
-			"%s: counters end in _total, others do not",
-			d.Name,
-		)
+		require.Equal(t, d.Kind == metrics.KindCounter, strings.HasSuffix(d.Name, "_total"),
+			"%s: counters end in _total, others do not", d.Name)
 		require.Equal(t, d.Kind == metrics.KindHistogram, d.Buckets != nil, "%s: buckets belong to histograms", d.Name)
 		if d.Unit != "" && d.Kind != metrics.KindCounter {
 			require.True(t, strings.HasSuffix(d.Name, "_"+d.Unit), "%s: name does not end in its unit %s", d.Name, d.Unit)
 		}
 		for _, l := range d.Labels {
-			require.Contains(
-				t,
-				[]string{"stream", "shard", "method", "cause", "reason", "operation", "code", "result", "mode"},
-				l,
-				"%s: a new label needs a bounded set of values",
-				d.Name,
-			)
+			require.Contains(t, []string{"stream", "shard", "method", "cause", "reason", "operation", "code", "result", "mode"},
+				l, "%s: a new label needs a bounded set of values", d.Name)
 		}
 	}
 }

@@ -23,8 +23,7 @@ func TestReadsAheadOneBatch(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 100, 10, shard0)
 		r.srv.Inject(
-			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}},
-		)
+			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}})
 		began, batches := time.Now(), 0
 		read(t, r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }), shard0, kcl.Position{}, 0, 100, func(b kcl.Batch) {
 			batches++
@@ -94,8 +93,7 @@ func TestP11SlowAndFast(t *testing.T) {
 								r.put(0, 50, 10, shard0)
 								if service > 0 {
 									r.srv.Inject(
-										kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(service)}},
-									)
+										kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(service)}})
 								}
 								f := r.fetcher(func(c *polling.Config) {
 									c.PrefetchBytes, c.MaxRecords = prefetch, 10

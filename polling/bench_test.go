@@ -24,10 +24,8 @@ import (
 func BenchmarkFetch(b *testing.B) {
 	for _, shape := range []struct{ records, size int }{{10000, 100}, {10000, 1000}, {100, 100_000}, {10, 1_000_000}} {
 		b.Run(fmt.Sprintf("%dx%dB", shape.records, shape.size), func(b *testing.B) {
-			srv := kinesistest.New(
-				b,
-				kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: "orders"}}},
-			)
+			srv := kinesistest.New(b,
+				kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: "orders"}}})
 			client := awstest.Kinesis(b, srv)
 			data := make([]byte, shape.size)
 			for i := 0; i < shape.records; {

@@ -59,13 +59,8 @@ func TestP15Classify(t *testing.T) {
 		{errNoChildren, shardread.Retry},
 	} {
 		require.Equal(t, test.want, classify(test.err), "%T %v", test.err, test.err)
-		require.Equal(
-			t,
-			test.want,
-			classify(fmt.Errorf("operation error Kinesis: GetRecords, %w", test.err)),
-			"wrapped %T",
-			test.err,
-		)
+		require.Equal(t, test.want, classify(fmt.Errorf("operation error Kinesis: GetRecords, %w", test.err)), "wrapped %T",
+			test.err)
 	}
 }
 

@@ -29,10 +29,8 @@ func ExampleFetcher_Batches() {
 	})
 	ctx := context.Background()
 	for _, data := range []string{"one", "two", "three"} {
-		_, err := client.PutRecord(
-			ctx,
-			&kinesis.PutRecordInput{StreamName: aws.String("orders"), PartitionKey: aws.String("customer"), Data: []byte(data)},
-		)
+		_, err := client.PutRecord(ctx,
+			&kinesis.PutRecordInput{StreamName: aws.String("orders"), PartitionKey: aws.String("customer"), Data: []byte(data)})
 		if err != nil {
 			fmt.Println(err)
 			return

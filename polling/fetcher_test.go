@@ -91,10 +91,8 @@ func (r *rig) put(first, n, size int, shard string) {
 				},
 			)
 		}
-		out, err := r.client.PutRecords(
-			context.Background(),
-			&kinesis.PutRecordsInput{StreamName: aws.String(stream), Records: entries},
-		)
+		out, err := r.client.PutRecords(context.Background(),
+			&kinesis.PutRecordsInput{StreamName: aws.String(stream), Records: entries})
 		require.NoError(r.t, err)
 		require.Zero(r.t, aws.ToInt32(out.FailedRecordCount))
 		time.Sleep(time.Second)
@@ -362,12 +360,8 @@ func TestP03NilIteratorWithoutChildren(t *testing.T) {
 		}
 		require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, got, "the records of the last answer are delivered")
 		require.Greater(t, lineage.asked, 3)
-		require.GreaterOrEqual(
-			t,
-			time.Since(began),
-			time.Minute,
-			"the last record does not come again, so it is asked for a while",
-		)
+		require.GreaterOrEqual(t, time.Since(began), time.Minute,
+			"the last record does not come again, so it is asked for a while")
 	})
 }
 
@@ -543,8 +537,7 @@ func TestP13LateAnswer(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 10, 10, shard0)
 		r.srv.Inject(
-			kinesistest.Fault{Operation: "GetRecords", Times: 1, Do: []kinesistest.Action{kinesistest.DelayAnswer(time.Minute)}},
-		)
+			kinesistest.Fault{Operation: "GetRecords", Times: 1, Do: []kinesistest.Action{kinesistest.DelayAnswer(time.Minute)}})
 		f := r.fetcher()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(5*time.Second, func() { cancel(kcl.ErrLeaseLost) })
@@ -656,8 +649,7 @@ func TestFinalErrors(t *testing.T) {
 					shard = shard0
 				}
 				f := polling.NewFetcher(
-					polling.Config{Client: client, StreamName: stream, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))},
-				)
+					polling.Config{Client: client, StreamName: stream, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 				var errs []error
 				for _, err := range f.Batches(t.Context(), shard, test.from) {
 					errs = append(errs, err)

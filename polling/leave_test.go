@@ -97,8 +97,7 @@ func TestLeavingJoinsWhatReadsAhead(t *testing.T) {
 		r := start(t, 1)
 		r.put(0, 100, 10, shard0)
 		r.srv.Inject(
-			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}},
-		)
+			kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(3 * time.Second)}})
 		o := r.client.Options()
 		deaf := &deafClient{next: o.HTTPClient.(*http.Client).Transport}
 		o.HTTPClient = &http.Client{Transport: deaf}

@@ -135,8 +135,7 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 						wg.Go(func() {
 							batches := 0
 							f := polling.NewFetcher(
-								polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)},
-							)
+								polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)})
 							for b, err := range f.Batches(t.Context(), fmt.Sprintf("shardId-%012d", i), kcl.Position{}) {
 								require.NoError(t, err)
 								require.Len(t, b.Records[0].Data(), test.size)
@@ -188,10 +187,8 @@ func TestP07LargestRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 1)
-		summary, err := r.client.DescribeStreamSummary(
-			t.Context(),
-			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)},
-		)
+		summary, err := r.client.DescribeStreamSummary(t.Context(),
+			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)})
 		require.NoError(t, err)
 		_, err = r.client.UpdateMaxRecordSize(
 			t.Context(),
@@ -205,10 +202,8 @@ func TestP07LargestRecords(t *testing.T) {
 		const size, n = 10<<20 - 3, 2 // with the key
 		data := bytes.Repeat([]byte("x"), size)
 		for range n {
-			_, err := r.client.PutRecord(
-				t.Context(),
-				&kinesis.PutRecordInput{StreamName: aws.String(stream), PartitionKey: aws.String("key"), Data: data},
-			)
+			_, err := r.client.PutRecord(t.Context(),
+				&kinesis.PutRecordInput{StreamName: aws.String(stream), PartitionKey: aws.String("key"), Data: data})
 			require.NoError(t, err)
 			time.Sleep(time.Minute)
 		}

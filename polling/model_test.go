@@ -112,14 +112,8 @@ func TestP04Model(t *testing.T) {
 					least, most = min(least, p.answers), max(most, p.answers)
 					require.Less(t, p.gap, 90*time.Second, "no application stalls")
 				}
-				t.Logf(
-					"%.0f%% used, %d answers and %d refusals, from %d to %d each",
-					100*float64(all)/c.most,
-					all,
-					refused,
-					least,
-					most,
-				)
+				t.Logf("%.0f%% used, %d answers and %d refusals, from %d to %d each", 100*float64(all)/c.most, all, refused, least,
+					most)
 				require.Greater(t, float64(all), 0.85*c.most)
 				require.LessOrEqual(t, float64(most), 1.5*float64(least))
 				if n == 1 {
@@ -131,12 +125,8 @@ func TestP04Model(t *testing.T) {
 	// One that does not give way does not starve one that does.
 	greedy, ours := &poller{greedy: true}, &poller{}
 	model([]*poller{greedy, ours}, answerBytes, false)
-	t.Logf(
-		"against a greedy one: %d MiB of %d, the longest gap is %s",
-		ours.bytes>>20,
-		(ours.bytes+greedy.bytes)>>20,
-		ours.gap,
-	)
+	t.Logf("against a greedy one: %d MiB of %d, the longest gap is %s", ours.bytes>>20, (ours.bytes+greedy.bytes)>>20,
+		ours.gap)
 	require.Greater(t, ours.bytes, (ours.bytes+greedy.bytes)/20)
 	require.Less(t, ours.gap, 10*time.Minute)
 }

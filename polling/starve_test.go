@@ -42,8 +42,7 @@ func TestP07BlockedProcessorsOfLargeRecords(t *testing.T) { //nolint:paralleltes
 		memory := polling.NewMemory(64 << 20)
 		fetcher := func() *polling.Fetcher {
 			return polling.NewFetcher(
-				polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)},
-			)
+				polling.Config{Client: client, StreamName: stream, Memory: memory, Logger: slog.New(slog.DiscardHandler)})
 		}
 		release := make(chan struct{})
 		var wg sync.WaitGroup

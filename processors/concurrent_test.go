@@ -474,7 +474,7 @@ func TestX15LeaseLossCancelsTheLanes(t *testing.T) {
 	})
 }
 
-// Even where nobody has cancelled the context.
+// LeaseLost ends the lanes also when their context goes on.
 func TestLeaseLostCancelsByItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,8 +9,8 @@
 //
 //	CreateTable       CREATING for Config.SettleTime; ResourceInUseException when the table exists
 //	DescribeTable     ResourceNotFoundException when it does not
-//	UpdateTable       deletion protection; one secondary index (KEYS_ONLY) deleted or made, CREATING for
-//	                  Config.SettleTime
+//	UpdateTable       deletion protection; one secondary index (KEYS_ONLY) deleted or made, CREATING
+//	                  for Config.SettleTime
 //	DeleteTable       DELETING for Config.SettleTime; refused under deletion protection
 //	PutItem           conditions; ReturnValues NONE, ALL_OLD
 //	UpdateItem        SET #a = :v, REMOVE #a; conditions; upsert; ReturnValues NONE, ALL_OLD, ALL_NEW

@@ -26,17 +26,12 @@ func TestRefusesWhatHasNoPlace(t *testing.T) {
 	require.Nil(t, fromsdk.Children([]types.ChildShard{{ParentShards: []string{"shardId-1"}}}, "shardId-1"))
 	require.Nil(
 		t,
-		fromsdk.Children(
-			[]types.ChildShard{{ShardId: aws.String("shardId-2"), ParentShards: []string{"shardId-3"}}},
-			"shardId-1",
-		),
+		fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2"), ParentShards: []string{"shardId-3"}}},
+			"shardId-1"),
 		"a child of another shard",
 	)
-	require.Nil(
-		t,
-		fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}, "shardId-1"),
-		"a child that names no parents fits nowhere",
-	)
+	require.Nil(t, fromsdk.Children([]types.ChildShard{{ShardId: aws.String("shardId-2")}}, "shardId-1"),
+		"a child that names no parents fits nowhere")
 }
 
 // Some servers for tests write leading zeros, and want them back.

@@ -6,8 +6,8 @@ import (
 )
 
 // Shared is work that many goroutines want done at the same time. An example is a call to a service
-// that allows few calls a second. One goroutine does the work, and the others get its outcome. Shared is
-// safe for concurrent use. Make it with [NewShared].
+// that allows few calls a second. One goroutine does the work, and the others get its outcome.
+// Shared is safe for concurrent use. Make it with [NewShared].
 type Shared struct {
 	turn chan struct{} // the goroutine whose token is in it owns the fields below
 

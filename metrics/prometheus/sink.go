@@ -38,11 +38,8 @@ func New(reg prom.Registerer) (*Sink, error) {
 		if err := reg.Register(f); err != nil {
 			s.unregister(reg)
 			if _, ok := errors.AsType[prom.AlreadyRegisteredError](err); ok {
-				return nil, fmt.Errorf(
-					"kcl metrics: %s is already registered: share one Sink, or use prometheus.WrapRegistererWith to tell several apart: %w",
-					d.Name,
-					err,
-				)
+				return nil, fmt.Errorf("kcl metrics: %s is already registered: share one Sink, "+
+					"or use prometheus.WrapRegistererWith to tell several apart: %w", d.Name, err)
 			}
 			return nil, fmt.Errorf("kcl metrics: register %s: %w", d.Name, err)
 		}
