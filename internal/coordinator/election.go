@@ -126,7 +126,7 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 			continue
 		}
 		now := e.clock.now()
-		if term, ok := e.mine(lock); ok {
+		if term, ok := e.ownWrite(lock); ok {
 			if term.holds(now) {
 				e.became(term)
 				return term, nil
@@ -197,7 +197,7 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 				wait = backoff.Next()
 				continue
 			}
-			mine, ok := e.mine(lock)
+			mine, ok := e.ownWrite(lock)
 			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) { // the client had sent it twice
 				mine, ok = next, true
 			}
@@ -244,7 +244,7 @@ func (e *elector) releaseSent(ctx context.Context) error {
 		return nil
 	}
 	lock, err := e.read(ctx)
-	if mine, ok := e.mine(lock); err == nil && ok {
+	if mine, ok := e.ownWrite(lock); err == nil && ok {
 		err = e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, mine.lock) })
 	}
 	e.sent = nil
@@ -286,8 +286,8 @@ func (e *elector) keep(t lockTerm) {
 	e.sent = append(e.sent, t)
 }
 
-// mine finds the write that made lock.
-func (e *elector) mine(lock *leases.LeaderLock) (lockTerm, bool) {
+// ownWrite finds the write that made lock.
+func (e *elector) ownWrite(lock *leases.LeaderLock) (lockTerm, bool) {
 	for _, t := range e.sent {
 		if lock != nil && kcl3.SameHeartbeat(*lock, t.lock) {
 			return t, true

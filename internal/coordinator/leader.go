@@ -156,8 +156,7 @@ func (d *duty) failed(ctx context.Context, err error) {
 	}
 }
 
-// assign gives leases to workers. That none of several got where it was to go is
-// an error.
+// assign gives leases to workers. It returns an error if no planned assignment succeeded.
 func (d *duty) assign(ctx context.Context, v *view) error {
 	// Every worker watches the hand-overs, so that a new leader need not begin anew.
 	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
@@ -180,7 +179,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
 	}
 	d.spilt = spillover > 0
-	moves = d.elsewhere(f, moves, v)
+	moves = d.reassignFailed(f, moves, v)
 
 	known := make([]*leases.Lease, len(moves))
 	var done, left atomic.Int64
@@ -190,7 +189,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 			left.Add(1)
 			return // after another look
 		}
-		row, ok := d.move(ctx, moves[i], overdue[moves[i].Lease.Key])
+		row, ok := d.carryOut(ctx, moves[i], overdue[moves[i].Lease.Key])
 		known[i] = row
 		if ok {
 			done.Add(1)
@@ -298,8 +297,8 @@ func (d *duty) balance() (due, came bool) {
 	return true, came
 }
 
-// elsewhere finds other workers for leases that this one has just failed with.
-func (d *duty) elsewhere(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
+// reassignFailed finds other workers for leases that this one has just failed with.
+func (d *duty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 	me := d.cfg.WorkerID
 	busy := map[string]bool{}
 	for _, r := range v.rows {
@@ -321,8 +320,8 @@ func (d *duty) elsewhere(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 	return append(moves, others...)
 }
 
-// move carries out one move and returns the row as it is known afterwards.
-func (d *duty) move(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
+// carryOut makes out one move and returns the row as it is known afterwards.
+func (d *duty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
 	if term, ok := d.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}

@@ -55,7 +55,7 @@ func (a *led) round(ctx context.Context) (pause, error) {
 			return a.pause(), nil
 		}
 	}
-	v, err := a.look(ctx, true)
+	v, err := a.list(ctx, true)
 	if err != nil {
 		if lead {
 			a.lead.failed(ctx, err)
@@ -69,7 +69,7 @@ func (a *led) round(ctx context.Context) (pause, error) {
 	if lead {
 		a.lead.run(ctx, &v)
 	}
-	a.note(v)
+	a.remember(v)
 	a.countHeld()
 	return a.pause(), nil
 }
@@ -130,7 +130,7 @@ func (a *led) neglected(v *view) map[string]bool {
 // Only workers of this library can be counted on for that.
 func planKCL3(v view, rescue map[string]bool) []action {
 	p := newPlanner(v)
-	p.own()
+	p.takeOwn()
 	if len(rescue) == 0 {
 		return p.actions
 	}
@@ -142,7 +142,7 @@ func planKCL3(v view, rescue map[string]bool) []action {
 	}
 	p.workers = slices.DeleteFunc(p.workers, func(w string) bool { return !native[w] })
 	p.rows = slices.DeleteFunc(slices.Clone(p.rows), func(r row) bool { return !rescue[r.Key] })
-	p.takeable()
+	p.shareOut()
 	return p.actions
 }
 

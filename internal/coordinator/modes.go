@@ -157,7 +157,7 @@ func (ms *modes) followMode(ctx context.Context) error {
 		ms.log.Debug("mode of assignment cannot be read, going on as before", "err", err)
 	default:
 		to := modeOf(ms.cfg.Assignment, m)
-		if err := ms.fits(ctx, m, first); err != nil {
+		if err := ms.checkOthers(ctx, m, first); err != nil {
 			return err
 		}
 		ms.migrations, ms.native.gentle = m, false
@@ -238,10 +238,10 @@ func (l *loop) wait() {
 	}
 }
 
-// fits tells whether others use the table in a way that does not go together
+// checkOthers tells whether others use the table in a way that does not go together
 // with the mode that this worker is to be in. Only at the start is that an error:
 // a worker that came later must not end the work of those that are running.
-func (ms *modes) fits(ctx context.Context, m leases.Migrations, first bool) error {
+func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
 	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
 		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, early)
@@ -252,9 +252,9 @@ func (ms *modes) fits(ctx context.Context, m leases.Migrations, first bool) erro
 	case m.Split && ms.cfg.Assignment != leases.AssignmentNative:
 		err = fmt.Errorf("%w: %s", leases.ErrMixedAssignment, m.Apart)
 	case ms.cfg.Assignment == leases.AssignmentNative:
-		err = ms.fitsNative(ctx, m)
+		err = ms.checkForKCL3(ctx, m)
 	case ms.cfg.Assignment == leases.AssignmentKCL3 && m.ClientVersion == nil && first:
-		err = ms.fitsKCL3(ctx)
+		err = ms.checkForKCL2(ctx)
 	}
 	mixed := errors.Is(err, leases.ErrMixedAssignment)
 	if mixed && !first && !ms.mixed {
@@ -267,8 +267,8 @@ func (ms *modes) fits(ctx context.Context, m leases.Migrations, first bool) erro
 	return err
 }
 
-// fitsNative looks for running workers of KCL 3.x.
-func (ms *modes) fitsNative(ctx context.Context, m leases.Migrations) error {
+// checkForKCL3 looks for running workers of KCL 3.x.
+func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 	if modeOf(leases.AssignmentAuto, m) != modeKCL3 {
 		return nil
 	}
@@ -287,9 +287,9 @@ func (ms *modes) fitsNative(ctx context.Context, m leases.Migrations) error {
 	return nil
 }
 
-// fitsKCL3 looks for running workers of KCL 1.x and 2.x, which would take leases
+// checkForKCL2 looks for running workers of KCL 1.x and 2.x, which would take leases
 // by themselves, and fail at the items that only KCL 3.x knows.
-func (ms *modes) fitsKCL3(ctx context.Context) error {
+func (ms *modes) checkForKCL2(ctx context.Context) error {
 	owner, err := ms.renewing(ctx, ms.foreignSilent)
 	if err == nil && owner != "" {
 		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", leases.ErrMixedAssignment, owner)

@@ -37,7 +37,7 @@ func (a *native) round(ctx context.Context) (pause, error) {
 // share is a round. weigh says that throughput is watched although it does not decide yet.
 // then is called after the actions.
 func (a *native) share(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
-	v, err := a.look(ctx, weigh)
+	v, err := a.list(ctx, weigh)
 	if err != nil {
 		return fullPause, err
 	}
@@ -45,7 +45,7 @@ func (a *native) share(ctx context.Context, weigh bool, then func(context.Contex
 	a.markStuck(&v)
 	a.act(ctx, &v, plan)
 	then(ctx)
-	a.note(v)
+	a.remember(v)
 	a.countHeld()
 	switch {
 	case a.cutShort:

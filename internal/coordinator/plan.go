@@ -106,8 +106,8 @@ const patience = 2
 //     it must not take the place that the parent needs.
 func plan(v view) []action {
 	p := newPlanner(v)
-	p.own()
-	p.takeable()
+	p.takeOwn()
+	p.shareOut()
 	p.balance()
 	return p.actions
 }
@@ -161,11 +161,11 @@ func (v view) waiting() map[string]bool {
 	return keys
 }
 
-// own takes what the table says is this worker's, but has no consumer: a
+// takeOwn takes what the table says is this worker's, but has no consumer: a
 // hand-off to it was completed, or it lost touch with the table for a while. It
 // completes a hand-off of its own only when nobody renews the lease any more: who
 // does is no worker of this library, and has taken the lease from both.
-func (p *planner) own() {
+func (p *planner) takeOwn() {
 	for i := range p.rows {
 		switch r := &p.rows[i]; {
 		case r.Finished() || r.busy:
@@ -179,9 +179,9 @@ func (p *planner) own() {
 	}
 }
 
-// takeable distributes the leases that nobody holds. Each worker begins with
+// shareOut distributes the leases that nobody holds. Each worker begins with
 // other ones, so that workers that do not know of each other rarely collide.
-func (p *planner) takeable() {
+func (p *planner) shareOut() {
 	s := p.shares()
 	var mine []action
 	var order []ranked
@@ -203,7 +203,7 @@ func (p *planner) takeable() {
 		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != but {
 			to = asked // asked for it, of an owner that has vanished
 		}
-		if to != s.me && r.waited >= patience && !r.busy && s.fits(s.me) {
+		if to != s.me && r.waited >= patience && !r.busy && s.hasRoom(s.me) {
 			to = s.me
 		}
 		if to == nobody {
@@ -241,7 +241,7 @@ func (p *planner) balance() {
 	movable := make([][]int, len(p.workers)) // places in rows, by owner
 	for i := range p.rows {
 		r := &p.rows[i]
-		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.spares(r) {
+		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.leavesAlone(r) {
 			continue
 		}
 		if owner := s.of(r.Owner); owner != nobody {
@@ -283,9 +283,9 @@ func (p *planner) balance() {
 	}
 }
 
-// spares tells whether a lease stays with its owner because that one could only be
+// leavesAlone tells whether a lease stays with its owner because that one could only be
 // forced.
-func (p *planner) spares(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
+func (p *planner) leavesAlone(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
 func (p *planner) request(l leases.Lease) {
@@ -332,7 +332,7 @@ func (s *shares) of(worker string) int {
 func (s *shares) least(but int, key string) int {
 	best := nobody
 	for i, load := range s.load {
-		if i != but && s.fits(i) && (best == nobody || load < s.load[best]) {
+		if i != but && s.hasRoom(i) && (best == nobody || load < s.load[best]) {
 			best = i
 		}
 	}
@@ -354,7 +354,7 @@ func (s *shares) least(but int, key string) int {
 	return best
 }
 
-func (s *shares) fits(worker int) bool { return s.max <= 0 || s.load[worker] < s.max }
+func (s *shares) hasRoom(worker int) bool { return s.max <= 0 || s.load[worker] < s.max }
 
 // affinity is a number that differs between workers, but not between processes.
 func affinity(worker, key string) uint64 { return affinityFrom(seedOf(worker), key) }

@@ -43,7 +43,7 @@ func (p *planner) balanceThroughput() {
 	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
 	for i := range p.rows {
 		r := &p.rows[i]
-		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(r) {
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.leavesAlone(r) {
 			if owner := b.shares.of(r.Owner); owner != nobody {
 				b.movable[owner] = append(b.movable[owner], i)
 			}
@@ -116,7 +116,7 @@ func (b *burdens) move(from, at, to int, doubt float64) {
 func (b *burdens) lightest() int {
 	best := nobody
 	for w := range b.of {
-		if b.fits(w) && (best == nobody || b.of[w].kbps < b.of[best].kbps) {
+		if b.hasRoom(w) && (best == nobody || b.of[w].kbps < b.of[best].kbps) {
 			best = w
 		}
 	}

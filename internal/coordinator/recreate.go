@@ -209,13 +209,13 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	case !h.Valid():
 		return gone, nil
 	}
-	a := attempt{to: h.again(c, row), set: leases.AttrAll, sent: h.clock.now(), recreates: true}
+	a := attempt{to: h.rowAgain(c, row), set: leases.AttrAll, sent: h.clock.now(), recreates: true}
 	call, cancel := h.call(ctx)
 	defer cancel()
 	err := h.cfg.Store.Create(call, a.to)
 	if err == nil {
-		h.took(a, a.to)
-		return h.back(c), nil
+		h.acceptAttempt(a, a.to)
+		return h.afterRecreation(c), nil
 	}
 	conflict, ok := errors.AsType[*leases.ConflictError](err)
 	if !ok {
@@ -225,9 +225,9 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	if conflict.Current == nil {
 		return undecided, err // gone once more, or no lease
 	}
-	if mine, ok := h.mine(conflict.Current, a); ok {
-		h.took(mine, *conflict.Current)
-		return h.back(c), nil
+	if mine, ok := h.ownAttempt(conflict.Current, a); ok {
+		h.acceptAttempt(mine, *conflict.Current)
+		return h.afterRecreation(c), nil
 	}
 	return h.retake(ctx, c, *conflict.Current)
 }
@@ -267,9 +267,9 @@ func (h *writer) childrenBegan(ctx context.Context, row leases.Lease) (bool, err
 	return len(row.Children) > 0, nil
 }
 
-// again is the row as it is made again for c: a lease that is given back has no
+// rowAgain is the row as it is made again for c: a lease that is given back has no
 // owner then.
-func (h *writer) again(c *change, row leases.Lease) leases.Lease {
+func (h *writer) rowAgain(c *change, row leases.Lease) leases.Lease {
 	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
 	if c.last {
 		row.Owner = ""
@@ -278,8 +278,8 @@ func (h *writer) again(c *change, row leases.Lease) leases.Lease {
 	return row
 }
 
-// back is what it means for c that the row is there again.
-func (h *writer) back(c *change) recovery {
+// afterRecreation is what it means for c that the row is there again.
+func (h *writer) afterRecreation(c *change) recovery {
 	if c.last {
 		return settled
 	}
@@ -295,8 +295,8 @@ func (h *writer) giveUp(c *change, reason string) recovery {
 	return gone
 }
 
-// took takes in that the attempt a made row, which is in the table now.
-func (h *writer) took(a attempt, row leases.Lease) {
+// acceptAttempt takes in that the attempt a made row, which is in the table now.
+func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 	h.accept(row, a.sent)
 	if !a.recreates {
 		return
@@ -329,15 +329,15 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 	if !h.Valid() {
 		return gone, nil
 	}
-	to := h.again(c, amended(current, held, leases.AttrAll))
+	to := h.rowAgain(c, amended(current, held, leases.AttrAll))
 	to.Counter, to.PinnedAt = max(current.Counter, held.Counter)+1, held.PinnedAt
 	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.now(), recreates: true}
 	call, cancel := h.call(ctx)
 	defer cancel()
 	err := h.cfg.Store.Update(call, leases.Update{Read: current, Expect: leases.AttrAll, To: to, Set: leases.AttrAll})
 	if err == nil {
-		h.took(a, a.to)
-		return h.back(c), nil
+		h.acceptAttempt(a, a.to)
+		return h.afterRecreation(c), nil
 	}
 	if _, ok := errors.AsType[*leases.ConflictError](err); !ok {
 		h.keep(a)

@@ -54,9 +54,9 @@ func (s sighting) see(counter int64, now time.Duration, late bool) (next sightin
 	return s, false
 }
 
-// look lists the table and judges the rows. weigh says that throughput decides, or soon
+// list reads the table and judges the rows. weigh says that throughput decides, or soon
 // may, whatever Config.Balance is.
-func (s *scan) look(ctx context.Context, weigh bool) (view, error) {
+func (s *scan) list(ctx context.Context, weigh bool) (view, error) {
 	call, cancel := context.WithTimeout(ctx, s.cfg.FailoverTime)
 	defer cancel()
 	begun := time.Now()
@@ -69,7 +69,7 @@ func (s *scan) look(ctx context.Context, weigh bool) (view, error) {
 	}
 	s.reportBad(listing.Bad)
 	s.asked = false
-	return s.judge(listing.Leases, weigh), nil
+	return s.observe(listing.Leases, weigh), nil
 }
 
 // failed keeps and reports a scan that failed.
@@ -105,10 +105,10 @@ func (s *scan) reportBad(bad []*leases.RowError) {
 	s.warned = now
 }
 
-// judge turns a listing into the view that a plan is made of. Only what this
+// observe turns a listing into the view that a plan is made of. Only what this
 // worker saw itself counts: how long a counter has stood still on its own
 // monotonic clock, from when the listing that showed it first had come back.
-func (s *scan) judge(listed []leases.Lease, weigh bool) view {
+func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 	now := s.clock.now().mono
 	v := view{me: s.cfg.WorkerID, max: s.cfg.MaxLeasesForWorker, by: s.cfg.Balance, asks: 1}
 	coming := s.coming.all()
@@ -190,8 +190,8 @@ func (s *scan) judge(listed []leases.Lease, weigh bool) view {
 	return v
 }
 
-// note keeps what a round leaves behind for the next one.
-func (s *scan) note(v view) {
+// remember keeps what a round leaves behind for the next one.
+func (s *scan) remember(v view) {
 	waited, waiting := map[string]int{}, v.waiting()
 	held, starved := 0, false
 	for _, r := range v.rows {

@@ -69,7 +69,7 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 }
 
 // warnApart tells once of tables that a worker of an older KCL 3.x has left
-// behind. That they are in use is an error, which fits tells of.
+// behind. Tables that are in use are an error of checkOthers.
 func (ms *modes) warnApart(m leases.Migrations) {
 	if m.Apart != ms.apart && m.Apart != "" && !m.Split {
 		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.Apart)

@@ -120,8 +120,8 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 				return true, err
 			}
 		}
-		if mine, ok := h.mine(current, a); ok {
-			h.took(mine, *current)
+		if mine, ok := h.ownAttempt(current, a); ok {
+			h.acceptAttempt(mine, *current)
 			if mine.of == c {
 				return false, nil
 			}
@@ -131,7 +131,7 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 			// A hand-off has begun, or was taken back. The counter is as held,
 			// so the lease is still ours: note it and write again.
 			notes++
-			h.note(*current)
+			h.noteHandover(*current)
 			continue
 		}
 		if current == nil || remade(row, *current) {
@@ -220,9 +220,9 @@ func (h *writer) keep(a attempt) {
 	h.unknown = append(h.unknown, a)
 }
 
-// mine finds the attempt that made row. The last one is among them: the store's
+// ownAttempt finds the attempt that made row. The last one is among them: the store's
 // own client may have sent it twice.
-func (h *writer) mine(row *leases.Lease, last attempt) (attempt, bool) {
+func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	if row == nil {
 		return attempt{}, false
 	}
@@ -243,8 +243,8 @@ func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 		!current.Same(handoverAttrs, row)
 }
 
-// note takes over what others wrote about a hand-off.
-func (h *writer) note(current leases.Lease) {
+// noteHandover takes over what others wrote about a hand-off.
+func (h *writer) noteHandover(current leases.Lease) {
 	h.mu.Lock()
 	h.row = h.row.With(handoverAttrs, current)
 	h.mu.Unlock()
