@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -308,6 +309,12 @@ func (p InitialPosition) Validate() error {
 	}
 	return nil
 }
+
+// String returns the kind, with the time of AtTimestamp.
+func (p InitialPosition) String() string { return p.Position().String() }
+
+// LogValue implements [slog.LogValuer] with [InitialPosition.String].
+func (p InitialPosition) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // Position returns the position for a source.
 func (p InitialPosition) Position() Position {

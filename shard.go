@@ -3,6 +3,7 @@ package kcl
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"regexp"
 	"strconv"
@@ -157,3 +158,6 @@ func (s StreamIdentifier) String() string {
 	}
 	return s.AccountID + ":" + s.Name + ":" + strconv.FormatInt(s.CreationEpoch, 10)
 }
+
+// LogValue implements [slog.LogValuer] with [StreamIdentifier.String].
+func (s StreamIdentifier) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -1,6 +1,9 @@
 package metrics
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Kind says what the values of a metric mean.
 type Kind int
@@ -13,6 +16,24 @@ const (
 	// KindLag is a gauge that grows by itself while no value is recorded; see [Lag].
 	KindLag
 )
+
+// String returns counter, gauge, histogram or lag.
+func (k Kind) String() string {
+	switch k {
+	case KindCounter:
+		return "counter"
+	case KindGauge:
+		return "gauge"
+	case KindHistogram:
+		return "histogram"
+	case KindLag:
+		return "lag"
+	}
+	return "Kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// MarshalText implements [encoding.TextMarshaler] with [Kind.String].
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // lagGrace is how long a lag may go without a new value before it grows. It is longer than the five
 // seconds between two events of an idle subscription.
