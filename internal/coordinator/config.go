@@ -1,7 +1,10 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -101,28 +104,31 @@ type Config struct {
 	vanished *vanishings // of one coordinator; withDefaults makes it
 }
 
+// validate reports what is missing and has no default.
+func (c Config) validate() error {
+	var problems []error
+	for _, required := range []struct {
+		field   string
+		missing bool
+	}{{"Store", c.Store == nil}, {"WorkerID", c.WorkerID == ""}, {"Consume", c.Consume == nil}} {
+		if required.missing {
+			problems = append(problems, fmt.Errorf("coordinator: Config.%s is missing", required.field))
+		}
+	}
+	return errors.Join(problems...)
+}
+
 func (c Config) withDefaults() Config {
-	if c.FailoverTime <= 0 {
-		c.FailoverTime = DefaultFailoverTime
-	}
-	if c.ScanInterval <= 0 {
-		c.ScanInterval = max(DefaultScanInterval, c.FailoverTime/5)
-	}
+	c.FailoverTime = cmp.Or(max(c.FailoverTime, 0), DefaultFailoverTime)
+	c.ScanInterval = cmp.Or(max(c.ScanInterval, 0), max(DefaultScanInterval, c.FailoverTime/5))
 	c.ScanInterval = min(c.ScanInterval, c.FailoverTime/2)
-	if c.RenewInterval <= 0 {
-		c.RenewInterval = c.FailoverTime / 3
-	}
+	c.RenewInterval = cmp.Or(max(c.RenewInterval, 0), c.FailoverTime/3)
 	c.RenewInterval = min(c.RenewInterval, c.FailoverTime/2)
-	if c.ShutdownTimeout <= 0 {
-		c.ShutdownTimeout = DefaultShutdownTimeout
-	}
+	c.ShutdownTimeout = cmp.Or(max(c.ShutdownTimeout, 0), DefaultShutdownTimeout)
 	if c.Accept == nil {
 		c.Accept = func(leases.Lease) bool { return true }
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	c.Logger = usercode.Logger(c.Logger)
+	c.Logger = usercode.Logger(cmp.Or(c.Logger, slog.Default()))
 	c.vanished = &vanishings{}
 	return c
 }

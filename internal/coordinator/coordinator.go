@@ -44,6 +44,9 @@ func New(cfg Config) *Coordinator {
 // that wraps [leases.ErrMixedAssignment] says that it has not begun. Run may be called
 // once.
 func (c *Coordinator) Run(ctx context.Context) error {
+	if err := c.cfg.validate(); err != nil {
+		return err
+	}
 	base := context.WithoutCancel(ctx)
 	last, giveUp := context.WithCancelCause(base)
 	defer giveUp(nil)
