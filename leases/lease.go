@@ -10,10 +10,11 @@
 //
 // # Authority
 //
-// A write is accepted only if the row still has the counter that the writer has read. Every
-// write of an owner adds one to the counter. So one of two concurrent writers is refused,
-// whatever either of them believes the time to be. The actual owner is CheckpointOwner while
-// a lease is handed over, and Owner otherwise.
+// A write that renews, takes or gives away a lease expects the counter that its writer has
+// read, and adds one to it. So one of two such writers is refused, whatever either of them
+// believes the time to be. A write that asks for a lease expects the owners only, and leaves
+// the counter alone. The actual owner is CheckpointOwner while a lease is handed over, and
+// Owner otherwise.
 package leases
 
 import (

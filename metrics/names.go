@@ -226,7 +226,7 @@ var (
 	}
 )
 
-// All returns the description of every metric, in the order of this file.
+// All returns the description of every metric.
 func All() []*Desc {
 	return []*Desc{
 		Records, UserRecords, Bytes, Batches, BehindLatest, ProcessTime, ProcessErrors,

@@ -26,8 +26,8 @@
 //
 // # Goroutines
 //
-// Run itself is the lease coordinator. It starts, and joins, one goroutine that
-// synchronises the lease table with the streams' shards, one that watches
-// progress, one that follows the list of streams when there are several, and per
-// lease the consumer above and one that renews.
+// Run itself is the lease coordinator. It starts, and joins, one goroutine for
+// each of six loops: shard sync, clean-up, registration, list of streams,
+// StopAtTip and watchdog. Each lease has two more: the consumer above, and the
+// holder, which renews.
 package scheduler

@@ -5,10 +5,11 @@
 //
 // # Authority
 //
-// A lease is a row of a table. All authority comes from one rule: a write is
-// accepted only if the row still has the counter that the writer read, and
-// every write of an owner adds one to it. So of two writers one is told that it
-// was too late, however wrong its idea of the time may be. The actual owner is
+// A lease is a row of a table. All authority comes from one rule: a write that
+// renews, takes or gives away a lease expects the counter that its writer has
+// read, and adds one to it. So one of two such writers is told that it was too
+// late, however wrong its idea of the time may be. A write that asks for a lease
+// expects the owners only, and leaves the counter alone. The actual owner is
 // CheckpointOwner while a lease is handed over, and Owner otherwise.
 //
 // Natively no worker is special. Each lists the table by itself, comes to the

@@ -59,9 +59,9 @@ func (a *native) share(ctx context.Context, weigh bool, then func(context.Contex
 // leave does nothing: nobody assigns leases to this worker.
 func (a *native) leave(context.Context) {}
 
-// markStuck marks the leases whose hand-over is none, though nothing in the row
-// says it is over. Without a leader only workers of this library hand leases over,
-// and name the next owner in HandoverTo. What another library left behind has none.
+// markStuck marks leases with a CheckpointOwner that another library has left
+// behind: nobody hands them over. Without a leader only workers of this library
+// hand leases over, and they name the next owner in HandoverTo.
 func (a *native) markStuck(v *view) {
 	a.handovers.Note(a.watched, v.leases())
 	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })

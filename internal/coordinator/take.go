@@ -100,8 +100,8 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 			}
 			return row
 		}
-		// An uncertain take is no take (I4). The row may owe its looks to an earlier write
-		// of this worker that has landed late, and others count from that one:
+		// An uncertain take is no take (I4). An earlier write of this worker may have made
+		// the row so, and landed late. Others have counted since that one:
 		//
 		//	earlier renewal   this take                     others
 		//	sent, no answer

@@ -11,7 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// ownerAttrs are the attributes that only the actual owner writes.
+// ownerAttrs are the attributes that nobody but the owner changes while it holds the lease.
 const ownerAttrs = leases.AttrCounter | leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
 
 // handoverAttrs are the attributes by which others ask for a lease.
@@ -20,8 +20,8 @@ const handoverAttrs = leases.AttrOwner | leases.AttrCheckpointOwner | leases.Att
 // change is a write that the holder shall make.
 type change struct {
 	name string
-	// apply returns the row as wanted, and which attributes that changes. The
-	// counter is added by write.
+	// apply returns the row as wanted, and which attributes that changes.
+	// try raises the counter.
 	apply func(leases.Lease) (leases.Lease, leases.Attr)
 	// done tells of a row that nothing is left to be written; nil means never.
 	done func(leases.Lease) bool
