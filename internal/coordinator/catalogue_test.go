@@ -137,15 +137,15 @@ func TestL27CapThatLeavesShardsUnread(t *testing.T) {
 // attributes. For a day nothing stands still, and no lease moves to and fro.
 func TestL28MixedFleetForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hours := testsize.Pick[time.Duration](3, 8, 24)
+		day := testsize.Pick(3*time.Hour, 8*time.Hour, 24*time.Hour)
 		f := newFleet(t, 4)
 		f.period = 30 * time.Second
-		asked := f.client("old", 2, hours*time.Hour)
+		asked := f.client("old", 2, day)
 		f.start("a")
 		f.start("b")
 		time.Sleep(time.Minute)
 		f.reset()
-		time.Sleep((hours - 1) * time.Hour)
+		time.Sleep(day - time.Hour)
 		require.Zero(t, f.moves())
 		require.Zero(t, asked.Load(), "a worker that cannot hand over is not asked to")
 		require.Less(t, f.gapOf("a", "b"), time.Minute)
