@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -101,14 +102,14 @@ func get(h http.Handler) int {
 	return w.Code
 }
 
-// The tracker is asked again and again: here the second stream is added later. A tracker may ask a
-// database, or list the streams that have a tag. After an error the
-// previous list is kept.
+// The tracker is asked again and again: here the second stream is added once the first one has
+// been read. A tracker may ask a database, or list the streams that have a tag. After an error
+// the previous list is kept.
 func ExampleStreamTracker() {
-	asked := 0
+	var paid atomic.Bool
 	cfg, done := quiet(scheduler.Config{
 		StreamTracker: func(context.Context) ([]scheduler.StreamConfig, error) {
-			if asked++; asked == 1 {
+			if !paid.Load() {
 				return []scheduler.StreamConfig{{Name: "orders"}}, nil
 			}
 			return []scheduler.StreamConfig{{Name: "orders"}, {Name: "bills"}}, nil
@@ -121,6 +122,7 @@ func ExampleStreamTracker() {
 	s := scheduler.New(cfg, func(stream kcl.StreamIdentifier, _ kcl.Shard) kcl.Processor {
 		fmt.Println("reads", stream.Name)
 		return &printer{seen: func(int) {
+			paid.Store(true)
 			if stream.Name == "bills" {
 				cancel()
 			}

@@ -160,7 +160,7 @@ func TestP16CheckpointOfAnotherShard(t *testing.T) {
 				require.NotZero(t, b.shard(shards[1]).Records)
 				require.Equal(t, wrong.Checkpoint, r.row(shards[0]).Checkpoint)
 				err := b.Healthy()
-				require.True(t, errors.Is(err, kcl.ErrInvalidPosition), "%v", err)
+				require.ErrorIs(t, err, kcl.ErrInvalidPosition)
 				require.ErrorContains(t, err, shards[0])
 				require.Len(t, b.stalls(), 1)
 				require.NoError(t, b.stop())
