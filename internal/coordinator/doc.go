@@ -75,7 +75,7 @@
 //	table        the calls of the store and the verbs: take, ask, complete, give back
 //	             (table.go, take.go, arrivals.go)
 //	scan         lists the table, judges the rows, and counts how long leases wait (scan.go)
-//	assignment   native (native.go), upgrading (upgrade.go) or led by a leader (led.go)
+//	assignment   native (native.go), upgrading (native_upgrade.go) or led by a leader (led.go)
 //
 // modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode.
 package coordinator

@@ -47,7 +47,7 @@ func TestSentencesAreShort(t *testing.T) {
 
 var (
 	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```[^\n]*$")
-	indented    = regexp.MustCompile(`(?m)^(?: {4}|\t).*$`)
+	indented    = regexp.MustCompile(`(?m)^(?:[ ]{4}|\t).*$`)
 	codeSpan    = regexp.MustCompile("`[^`\n]+`")
 	link        = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	newItem     = regexp.MustCompile(`(?m)^\s*(?:[-*]|\d+\.|#+) `)
