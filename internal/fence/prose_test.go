@@ -46,7 +46,7 @@ func TestSentencesAreShort(t *testing.T) {
 }
 
 var (
-	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```[^\n]*$")
+	codeBlock   = regexp.MustCompile("(?s)(?:^|\n) *```.*?\n *```[^\n]*")
 	indented    = regexp.MustCompile(`(?m)^(?:[ ]{4}|\t).*$`)
 	codeSpan    = regexp.MustCompile("`[^`\n]+`")
 	link        = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
