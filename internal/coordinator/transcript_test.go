@@ -1,20 +1,16 @@
 package coordinator
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/transcript"
 	"github.com/kinesis-go/kcl/leases"
 )
-
-var update = flag.Bool("update", false, "write what plan does into testdata/plan")
 
 // TestPlanTranscripts runs the scenes in testdata/plan. A scene is the worker,
 // one line for each lease (key, owner or -, and what else is known of it: its
@@ -22,35 +18,17 @@ var update = flag.Bool("update", false, "write what plan does into testdata/plan
 // actions that the worker's plan consists of.
 func TestPlanTranscripts(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/plan/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			var out []string
-			for scene := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n\n") {
-				given, _, ok := strings.Cut(scene, "\n----")
-				require.True(t, ok, scene)
-				lines := []string{given, "----"}
-				for _, a := range plan(parseView(t, given)) {
-					line := fmt.Sprintf("%s %s", a.verb, a.row.Key)
-					if a.reason != "" {
-						line += " (" + a.reason + ")"
-					}
-					lines = append(lines, line)
-				}
-				out = append(out, strings.Join(lines, "\n"))
+	transcript.Run(t, "plan", func(t *testing.T, given string) []string {
+		var lines []string
+		for _, a := range plan(parseView(t, given)) {
+			line := fmt.Sprintf("%s %s", a.verb, a.row.Key)
+			if a.reason != "" {
+				line += " (" + a.reason + ")"
 			}
-			got := strings.Join(out, "\n\n") + "\n"
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
-			}
-			require.Equal(t, string(text), got, "run with -update to accept")
-		})
-	}
+			lines = append(lines, line)
+		}
+		return lines
+	})
 }
 
 func parseView(t *testing.T, text string) view {

@@ -52,6 +52,7 @@ var layers = map[string][]string{
 	"internal/awstest":    {".", "metrics", "kinesistest", "internal/dynamotest"},
 	"internal/dynamotest": {},
 	"internal/testsize":   {},
+	"internal/transcript": {},
 	// 2: parts
 	"efo":                   {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
 	"polling":               {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
@@ -82,7 +83,7 @@ var layers = map[string][]string{
 }
 
 // onlyTests names packages that are for test files alone, in mains and rigs too.
-var onlyTests = []string{"internal/awstest", "internal/testsize", "leases/leasetest"}
+var onlyTests = []string{"internal/awstest", "internal/testsize", "internal/transcript", "leases/leasetest"}
 
 // fences says who may import a third-party module; the longest matching prefix decides, and one
 // without an entry may be imported by nobody.
@@ -100,7 +101,7 @@ var fences = map[string][]string{
 	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
 	"google.golang.org/protobuf":                      {"kpl"},
 	"github.com/lmittmann/tint":                       {}, // rigs only
-	"github.com/stretchr/testify":                     {"leases/leasetest", "internal/awstest"},
+	"github.com/stretchr/testify":                     {"leases/leasetest", "internal/awstest", "internal/transcript"},
 }
 
 // source is one package as the fence sees it: its folder, and the imports of its files, test files apart.
