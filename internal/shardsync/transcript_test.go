@@ -1,0 +1,333 @@
+package shardsync
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/transcript"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// TestTranscripts plays the scenes of testdata. Each file shows one departure from the KCL, and its
+// head says what the KCL does and what this library does. The folder says which decision is asked.
+//
+// KEYS are sixteenths of the hash keys: "0..8" is the lower half. A lease takes parents and hash keys
+// from its shard, unless its own row says them. Times are those of one day.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	for folder, play := range map[string]func(*testing.T, string) []string{
+		"audit":   playAudit,
+		"cleanup": playCleanup,
+		"former":  playFormer,
+		"holes":   playHoles,
+		"leader":  playLeader,
+		"starts":  playStarts,
+		"sync":    playSync,
+	} {
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
+			transcript.Run(t, folder, play)
+		})
+	}
+}
+
+// scene is what most decisions are asked about.
+type scene struct {
+	transcript.Scene
+	shards  []kcl.Shard
+	rows    []leases.Lease
+	initial kcl.InitialPosition
+	opt     Options
+}
+
+// parseScene reads shards and leases. more are the further tables of a decision.
+func parseScene(t *testing.T, input string, more transcript.Format) scene {
+	format := transcript.Format{
+		"":      {"initial position", "now"},
+		"SHARD": {"PARENT", "KEYS", "STATE"},
+		"LEASE": {"CHECKPOINT", "PINNED", "BEGAN", "OWNER", "CHILDREN", "KEYS", "PARENT"},
+	}
+	for name, columns := range more {
+		format[name] = columns
+	}
+	s := scene{Scene: transcript.Parse(t, input, format)}
+	for i, row := range s.Tables["SHARD"] {
+		s.shards = append(s.shards, shardOf(t, i, row))
+	}
+	for _, row := range s.Tables["LEASE"] {
+		s.rows = append(s.rows, leaseOf(t, row, s.shards))
+	}
+	if began := originOf(t, s.Settings["initial position"]); began.Kind != "" {
+		s.initial = kcl.InitialPosition{Kind: map[string]kcl.PositionKind{
+			kcl.SentinelTrimHorizon: kcl.TrimHorizon, kcl.SentinelLatest: kcl.Latest, kcl.SentinelAtTimestamp: kcl.AtTimestamp,
+		}[began.Kind], Timestamp: began.At}
+	}
+	s.opt.PinnedAt = clock(t, s.Settings["now"])
+	return s
+}
+
+// playSync asks [Plan] for the rows that are missing, and [Generations] for their order.
+func playSync(t *testing.T, input string) []string {
+	s := parseScene(t, input, nil)
+	var lines []string
+	for i, generation := range Generations(Plan(s.shards, s.rows, s.initial, s.opt), s.shards) {
+		for _, l := range generation {
+			line := fmt.Sprintf("%s: made at %s in step %d", l.Key, l.Checkpoint.SequenceNumber, i+1)
+			if !l.PinnedAt.IsZero() {
+				line += ", pinned to " + clockText(l.PinnedAt)
+			}
+			lines = append(lines, line)
+		}
+	}
+	return orNothing(lines, "nothing is made")
+}
+
+// playStarts asks [PlanStarts] what to write into the rows.
+func playStarts(t *testing.T, input string) []string {
+	s := parseScene(t, input, nil)
+	var lines []string
+	for _, u := range PlanStarts(s.rows, s.initial, s.opt) {
+		var texts []string
+		if u.Set&leases.AttrPinnedAt != 0 {
+			texts = append(texts, "pinned to "+clockText(u.To.PinnedAt))
+		}
+		if u.Set&leases.AttrOrigin != 0 {
+			texts = append(texts, "the application began at "+originText(u.To.Origin))
+		}
+		lines = append(lines, u.Read.Key+": "+strings.Join(texts, ", "))
+	}
+	return orNothing(lines, "nothing is written")
+}
+
+// playCleanup shows [PlanCleanup] a survey each minute, or those of the table AT: UNLISTED shards are
+// missing in the list of the survey, and somebody has written to the WRITTEN leases before it.
+func playCleanup(t *testing.T, input string) []string {
+	s := parseScene(t, input, transcript.Format{"AT": {"UNLISTED", "WRITTEN"}})
+	surveys := s.Tables["AT"]
+	if surveys == nil {
+		for i := range 16 {
+			surveys = append(surveys, transcript.Row{"AT": fmt.Sprintf("%dm", i)})
+		}
+	}
+	begin := clock(t, "12:00")
+	var past CleanupHistory
+	var plan []Removal
+	var lines []string
+	last := 0
+	for _, survey := range surveys {
+		at := begin.Add(duration(t, survey["AT"]))
+		list := slices.DeleteFunc(slices.Clone(s.shards), func(shard kcl.Shard) bool { return slices.Contains(words(survey["UNLISTED"]), shard.ID) })
+		for i := range s.rows {
+			if slices.Contains(words(survey["WRITTEN"]), s.rows[i].Key) {
+				s.rows[i].Counter++
+			}
+		}
+		plan, past = PlanCleanup(Survey{At: at, ListedAt: at, Shards: list, Rows: s.rows, Initial: s.initial, Options: s.opt}, past)
+		for _, r := range plan[min(last, len(plan)):] {
+			lines = append(lines, survey["AT"]+": "+removalText(r))
+		}
+		last = len(plan)
+	}
+	return orNothing(lines, "nothing is deleted")
+}
+
+func removalText(r Removal) string {
+	if r.Gone {
+		return fmt.Sprintf("delete %s if a direct read does not find the shard either", r.Lease.Key)
+	}
+	return fmt.Sprintf("delete %s (children read from: %s)", r.Lease.Key, strings.Join(r.Children, ", "))
+}
+
+// playAudit asks [Audit] for holes, and [PlanRepair] for the rows that fill them.
+func playAudit(t *testing.T, input string) []string {
+	s := parseScene(t, input, nil)
+	c := Audit(s.rows, s.shards)
+	var lines []string
+	for _, h := range c.Holes {
+		lines = append(lines, "hole "+keysText(t, h.HashKeyRange))
+	}
+	for _, l := range PlanRepair(c.Holes, s.rows, s.shards, s.opt) {
+		lines = append(lines, fmt.Sprintf("repair: make %s at %s", l.Key, l.Checkpoint.SequenceNumber))
+	}
+	lines = orNothing(lines, "no hole")
+	for _, pair := range c.Overlaps {
+		lines = append(lines, fmt.Sprintf("%s and %s overlap", pair[0], pair[1]))
+	}
+	for _, key := range c.Unknown {
+		lines = append(lines, "nobody knows the hash keys of "+key+", so holes do not count")
+	}
+	return lines
+}
+
+// playHoles shows a [HoleWatch] each audit of a stream.
+func playHoles(t *testing.T, input string) []string {
+	s := transcript.Parse(t, input, transcript.Format{"AT": {"HOLES"}})
+	begin := clock(t, "12:00")
+	var w HoleWatch
+	var lines []string
+	for _, row := range s.Tables["AT"] {
+		var c Coverage
+		for _, keys := range words(row["HOLES"]) {
+			c.Holes = append(c.Holes, Hole{HashKeyRange: keysOfCell(t, keys)})
+		}
+		confirmed, repair := w.Note(begin.Add(duration(t, row["AT"])), c)
+		var texts []string
+		for _, h := range confirmed {
+			texts = append(texts, keysText(t, h.HashKeyRange))
+		}
+		line := "nothing is confirmed"
+		if len(texts) > 0 {
+			line = "confirmed " + strings.Join(texts, " and ")
+		}
+		if repair {
+			line += ", sync the shards"
+		}
+		lines = append(lines, row["AT"]+": "+line)
+	}
+	return lines
+}
+
+// playFormer shows a [FormerWatch] the counters of the leases of streams that this worker does not read.
+// A lease is written stream/shard.
+func playFormer(t *testing.T, input string) []string {
+	s := transcript.Parse(t, input, transcript.Format{"": {"wait"}, "LEASE": {"PARENT"}, "AT": {"COUNTERS"}})
+	parents := map[string][]string{}
+	for _, row := range s.Tables["LEASE"] {
+		parents[row["LEASE"]] = words(row["PARENT"])
+	}
+	begin := clock(t, "12:00")
+	var w FormerWatch
+	var lines []string
+	for _, row := range s.Tables["AT"] {
+		var rows []leases.Lease
+		for _, word := range words(row["COUNTERS"]) {
+			key, counter, _ := strings.Cut(word, "=")
+			require.Contains(t, parents, key)
+			stream, shard, _ := strings.Cut(key, "/")
+			n, err := strconv.ParseInt(counter, 10, 64)
+			require.NoError(t, err)
+			rows = append(rows, formerRow(stream, shard, n, parents[key]...))
+		}
+		var texts []string
+		for _, group := range keysOf(w.Note(begin.Add(duration(t, row["AT"])), rows, duration(t, s.Settings["wait"]))) {
+			texts = append(texts, "delete "+strings.ReplaceAll(strings.Join(group, ", then "), ":", "/"))
+		}
+		lines = append(lines, row["AT"]+": "+strings.Join(orNothing(texts, "delete nothing"), "; "))
+	}
+	return lines
+}
+
+// playLeader asks [Leader] whom workers of KCL 2.x agree upon.
+func playLeader(t *testing.T, input string) []string {
+	if leader := Leader(parseScene(t, input, nil).rows); leader != "" {
+		return []string{leader + " syncs the shards"}
+	}
+	return []string{"all of them sync the shards"}
+}
+
+func shardOf(t *testing.T, i int, row transcript.Row) kcl.Shard {
+	s := kcl.Shard{ID: row["SHARD"], StartingSequenceNumber: fmt.Sprint(100 + i), HashKeyRange: keysOfCell(t, row["KEYS"])}
+	if row["STATE"] == "closed" {
+		s.EndingSequenceNumber = fmt.Sprint(200 + i)
+	}
+	if parents := words(row["PARENT"]); len(parents) > 0 {
+		s.ParentID = parents[0]
+		s.AdjacentParentID = strings.Join(parents[1:], "")
+	}
+	return s
+}
+
+func leaseOf(t *testing.T, row transcript.Row, list []kcl.Shard) leases.Lease {
+	l := leases.Lease{
+		Key: row["LEASE"], ShardID: row["LEASE"], Owner: row["OWNER"], Children: words(row["CHILDREN"]),
+		Checkpoint: at(row["CHECKPOINT"]), PinnedAt: clock(t, row["PINNED"]), Origin: originOf(t, row["BEGAN"]),
+	}
+	if i := slices.IndexFunc(list, func(s kcl.Shard) bool { return s.ID == l.ShardID }); i >= 0 {
+		l.Parents, l.HashKeyRange = list[i].Parents(), list[i].HashKeyRange
+	}
+	switch keys := row["KEYS"]; keys {
+	case "":
+	case "unknown":
+		l.HashKeyRange = kcl.HashKeyRange{}
+	default:
+		l.HashKeyRange = keysOfCell(t, keys)
+	}
+	if parents := words(row["PARENT"]); len(parents) > 0 {
+		l.Parents = parents
+	}
+	return l
+}
+
+// keysOfCell reads sixteenths of the hash keys; the second one is not included.
+func keysOfCell(t *testing.T, cell string) kcl.HashKeyRange {
+	if cell == "" {
+		return kcl.HashKeyRange{}
+	}
+	var a, b int64
+	_, err := fmt.Sscanf(cell, "%d..%d", &a, &b)
+	require.NoError(t, err, cell)
+	return part(a, b)
+}
+
+func keysText(t *testing.T, r kcl.HashKeyRange) string {
+	s, ok := newSpan("", r)
+	require.True(t, ok)
+	sixteenths := func(n *big.Int) *big.Int { return new(big.Int).Rsh(n, 124) }
+	return fmt.Sprintf("%d..%d", sixteenths(s.start), sixteenths(new(big.Int).Add(s.end, one)))
+}
+
+// originOf reads "LATEST@12:00".
+func originOf(t *testing.T, cell string) leases.Origin {
+	kind, at, _ := strings.Cut(cell, "@")
+	return leases.Origin{Kind: kind, At: clock(t, at)}
+}
+
+func originText(o leases.Origin) string {
+	if o.At.IsZero() {
+		return o.Kind
+	}
+	return o.Kind + "@" + clockText(o.At)
+}
+
+// clock reads "12:00"; the zero time for an empty cell.
+func clock(t *testing.T, cell string) time.Time {
+	if cell == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.DateTime, "2026-01-05 "+cell+":00")
+	require.NoError(t, err)
+	return at
+}
+
+func clockText(at time.Time) string {
+	if at.Equal(time.Unix(0, 0)) {
+		return "1970"
+	}
+	return at.UTC().Format("15:04")
+}
+
+func words(cell string) []string {
+	return strings.FieldsFunc(cell, func(r rune) bool { return r == ',' })
+}
+
+func duration(t *testing.T, cell string) time.Duration {
+	d, err := time.ParseDuration(cell)
+	require.NoError(t, err)
+	return d
+}
+
+// orNothing gives an empty decision a line.
+func orNothing(lines []string, nothing string) []string {
+	if len(lines) == 0 {
+		return []string{nothing}
+	}
+	return lines
+}
