@@ -50,6 +50,26 @@ func TestDocumentsNameTests(t *testing.T) {
 	require.NotZero(t, found)
 }
 
+// TestScenesAreNamed: docs/kcl3.md links to each scene of a departure from the KCL, and the head of its file tells of both.
+func TestScenesAreNamed(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../../docs/kcl3.md")
+	require.NoError(t, err)
+	for _, dir := range []string{"internal/kcl3", "internal/shardsync"} {
+		scenes, err := filepath.Glob("../../" + dir + "/testdata/*/*.txt")
+		require.NoError(t, err)
+		require.NotEmpty(t, scenes)
+		for _, scene := range scenes {
+			link := filepath.ToSlash(strings.TrimPrefix(scene, "../"))
+			require.Contains(t, string(document), "]("+link+")", "docs/kcl3.md does not name a scene")
+			text, err := os.ReadFile(scene)
+			require.NoError(t, err)
+			head, _, _ := strings.Cut(string(text), "\n\n")
+			require.Regexp(t, `^#.*KCL.*\n#.*\b(We|we|Here|here|Our|Ours|ours)\b`, head, "%s does not begin with what the KCL does and what we do", link)
+		}
+	}
+}
+
 // TestSectionsSaySomething: no document has a heading without a text.
 func TestSectionsSaySomething(t *testing.T) {
 	t.Parallel()
