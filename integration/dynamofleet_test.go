@@ -21,7 +21,7 @@ import (
 func TestFleetStoreOnDynamoDBLocal(t *testing.T) {
 	t.Parallel()
 	client := dynamodbClient(dynamodbURL(t))
-	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.FleetStore {
+	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.SharedStore {
 		table := unique("leases")
 		if side {
 			for suffix, key := range map[string]string{"-CoordinatorState": "key", "-WorkerMetricStats": "wid"} {

@@ -310,7 +310,7 @@ func (m *mixed) duplicates() int {
 func (m *mixed) awaitLeader(ctx context.Context, t *testing.T, limit time.Duration, leader string) {
 	t.Helper()
 	m.await(ctx, t, limit, leader+" is the leader", func() bool {
-		lock, err := m.store.Leader(ctx)
+		lock, err := m.store.Fleet().Leader(ctx)
 		require.NoError(t, err)
 		return lock != nil && name(lock.Owner) == leader
 	})

@@ -17,7 +17,7 @@ import (
 // clientVersion is how far the table says that the application has come from KCL 2.x to 3.x.
 func (m *mixed) clientVersion(ctx context.Context, t *testing.T) *leases.MigrationState {
 	t.Helper()
-	migrations, err := m.store.Migrations(ctx)
+	migrations, err := m.store.Fleet().Migrations(ctx)
 	require.NoError(t, err)
 	return migrations.ClientVersion
 }
@@ -39,7 +39,7 @@ func (m *mixed) awaitClientVersion(ctx context.Context, t *testing.T, limit time
 func (m *mixed) operator(ctx context.Context, t *testing.T, status string) {
 	t.Helper()
 	to := leases.MigrationState{Status: status, By: "KclMigrationTool-" + status, At: time.Now()}
-	require.NoError(t, m.store.SetClientVersion(ctx, m.clientVersion(ctx, t), to))
+	require.NoError(t, m.store.Fleet().SetClientVersion(ctx, m.clientVersion(ctx, t), to))
 	m.step(t, "operator writes %s", status)
 }
 
@@ -103,7 +103,7 @@ func TestMixedUpgradesFrom2X(t *testing.T) {
 	m.awaitMode(ctx, t, 100*time.Second, "j1", leases.ClientVersion2x)
 	m.awaitMode(ctx, t, 75*time.Second, "z2", "native")
 	m.await(ctx, t, 5*time.Second, "nobody leads", func() bool {
-		lock, err := m.store.Leader(ctx)
+		lock, err := m.store.Fleet().Leader(ctx)
 		require.NoError(t, err)
 		return lock == nil
 	})

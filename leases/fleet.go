@@ -6,12 +6,21 @@ import (
 	"time"
 )
 
+// SharedStore is a [Store] whose table workers of the Java KCL 3.x can share. Only
+// leases/dynamodb implements it. Other stores have no fleet, and no worker of the KCL can
+// use their tables.
+type SharedStore interface {
+	Store
+	// Fleet returns what the table holds besides leases. It makes no request, and is
+	// never nil.
+	Fleet() FleetStore
+}
+
 // FleetStore is what a lease table has, besides leases, when workers of the
-// Java KCL 3.x share it. Only leases/dynamodb implements it. The store decides where
+// Java KCL 3.x share it; see [SharedStore]. The store decides where
 // the items are kept: in the lease table or in the two side tables of KCL 3.0 to 3.4. All
 // methods are safe for concurrent use and return when ctx ends.
 type FleetStore interface {
-	Store
 	OwnerIndex
 	WorkerReports
 	LeaderLocks

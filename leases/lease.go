@@ -1,7 +1,7 @@
 // Package leases is the seam between those who decide over leases and the tables that keep
 // them. A [Lease] is one row of a lease table: which worker reads a shard, and how far the
 // shard has been read. A [Store] keeps the rows: leases/dynamodb, leases/redis and
-// leases/memory are stores, and leases/leasetest checks any other. A [FleetStore] also keeps
+// leases/memory are stores, and leases/leasetest checks any other. A [SharedStore] also keeps
 // what workers of the Java KCL 3.x share. [Assignment], [Balance] and [AssignmentStrategy]
 // are the policies that a user of the scheduler can choose.
 //

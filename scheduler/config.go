@@ -321,10 +321,10 @@ func (c Config) Validate() error {
 	if c.Balance != leases.BalanceLeaseCount && c.Balance != leases.BalanceThroughput {
 		bad("Balance is %d: use leases.BalanceLeaseCount or leases.BalanceThroughput", int(c.Balance))
 	}
-	switch _, fleet := c.Leases.(leases.FleetStore); {
+	switch _, shared := c.Leases.(leases.SharedStore); {
 	case c.Assignment < leases.AssignmentAuto || c.Assignment > leases.AssignmentKCL3:
 		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
-	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !fleet:
+	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !shared:
 		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
 	}
 	if c.AssignmentStrategy != leases.AssignByUtilization && c.AssignmentStrategy != leases.AssignByLeaseCount {

@@ -116,8 +116,8 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 			}
 		}
 	}
-	if shared, ok := store.(leases.FleetStore); ok {
-		if err := report.read(ctx, shared, worker); err != nil {
+	if shared, ok := store.(leases.SharedStore); ok {
+		if err := report.read(ctx, shared.Fleet(), worker); err != nil {
 			return src.explain(err)
 		}
 		report.electShardSync(listing.Leases, workers)
@@ -137,13 +137,13 @@ func showFleet(ctx context.Context, t *terminal, src *source) error {
 }
 
 // read adds what only a table of KCL 3.x has.
-func (r *fleetReport) read(ctx context.Context, store leases.FleetStore, worker func(id string) *workerReport) error {
-	m, err := store.Migrations(ctx)
+func (r *fleetReport) read(ctx context.Context, fleet leases.FleetStore, worker func(id string) *workerReport) error {
+	m, err := fleet.Migrations(ctx)
 	if err != nil {
 		return err
 	}
 	r.ClientVersion, r.TableMigration, r.SideTables = stateReportOf(m.ClientVersion), stateReportOf(m.Table), m.SideTables
-	lock, err := store.Leader(ctx)
+	lock, err := fleet.Leader(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (r *fleetReport) read(ctx context.Context, store leases.FleetStore, worker 
 			r.Assignment = assignmentNative
 		}
 	}
-	reports, bad, err := store.Workers(ctx)
+	reports, bad, err := fleet.Workers(ctx)
 	if err != nil {
 		return err
 	}

@@ -18,13 +18,13 @@ func fleetOf(t *testing.T) *rig {
 	r := newRig(t, fleet()...)
 	store, ctx := r.store, t.Context()
 	long := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	require.NoError(t, store.SetClientVersion(ctx, nil, leases.MigrationState{Status: leases.ClientVersion3x, By: "java-1", At: long}))
-	require.NoError(t, store.AcquireLeader(ctx, nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: 2 * time.Minute}))
-	require.NoError(t, store.ReportWorker(ctx, leases.WorkerMetrics{
+	require.NoError(t, store.Fleet().SetClientVersion(ctx, nil, leases.MigrationState{Status: leases.ClientVersion3x, By: "java-1", At: long}))
+	require.NoError(t, store.Fleet().AcquireLeader(ctx, nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: 2 * time.Minute}))
+	require.NoError(t, store.Fleet().ReportWorker(ctx, leases.WorkerMetrics{
 		Worker: "java-1", Updated: long,
 		Stats: map[string][]float64{"C": {12, 34.4}}, Range: map[string][]float64{"C": {100}}, Support: 1, SupportUpdated: long,
 	}))
-	require.NoError(t, store.ReportWorker(ctx, leases.WorkerMetrics{Worker: "worker-1", Updated: time.Now(), Native: true, Support: 1, SupportUpdated: long}))
+	require.NoError(t, store.Fleet().ReportWorker(ctx, leases.WorkerMetrics{Worker: "worker-1", Updated: time.Now(), Native: true, Support: 1, SupportUpdated: long}))
 	return r
 }
 
@@ -120,10 +120,10 @@ func TestFleetShardSyncLeader(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, tt.rows...)
 			if tt.status != "" {
-				require.NoError(t, r.store.SetClientVersion(t.Context(), nil, leases.MigrationState{Status: tt.status, By: "java-1", At: created}))
+				require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil, leases.MigrationState{Status: tt.status, By: "java-1", At: created}))
 			}
 			if tt.lock {
-				require.NoError(t, r.store.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: time.Minute}))
+				require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: time.Minute}))
 			}
 			got := r.leases("fleet", "-json")
 			require.Equal(t, statusOK, got.status, got.errors)
@@ -144,10 +144,10 @@ func TestFleetShardSyncLeader(t *testing.T) {
 func TestFleetOfHostileNames(t *testing.T) {
 	r := newRig(t)
 	evil := "w\x1b]0;owned\a\u202e\n"
-	require.NoError(t, r.store.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: evil, Updated: time.Now()}))
-	require.NoError(t, r.store.SetClientVersion(t.Context(), nil, leases.MigrationState{Status: leases.ClientVersion2x, By: evil, At: created}))
+	require.NoError(t, r.store.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: evil, Updated: time.Now()}))
+	require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil, leases.MigrationState{Status: leases.ClientVersion2x, By: evil, At: created}))
 	require.NoError(t, r.store.Create(t.Context(), lease("shardId-000000000000", heldBy(evil, 1))))
-	require.NoError(t, r.store.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: evil, Version: "v", Duration: time.Minute}))
+	require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: evil, Version: "v", Duration: time.Minute}))
 	for _, args := range [][]string{{"fleet"}, {"fleet", "-json"}} {
 		got := r.leases(args...)
 		require.Equal(t, statusOK, got.status, got.errors)

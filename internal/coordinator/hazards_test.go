@@ -45,7 +45,7 @@ func (f *kcl3Fleet) deniesSideTables(id string) {
 // index makes the index, as each worker of KCL 3.x does when it starts.
 func (f *kcl3Fleet) index() {
 	for {
-		ready, err := f.table.EnsureIndex(f.t.Context())
+		ready, err := f.table.Fleet().EnsureIndex(f.t.Context())
 		require.NoError(f.t, err)
 		if ready {
 			return
@@ -166,9 +166,9 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 		require.InDelta(t, 3, seen.get(metrics.LeasesUnassigned), 0)
 
 		for f.leader() == "a" { // a heartbeat may come in between
-			lock, err := f.table.Leader(t.Context())
+			lock, err := f.table.Fleet().Leader(t.Context())
 			require.NoError(t, err)
-			_ = f.table.AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+			_ = f.table.Fleet().AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
 		}
 		time.Sleep(20 * time.Second)
 		require.Zero(t, seen.get(metrics.Leader))

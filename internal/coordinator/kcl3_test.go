@@ -72,9 +72,9 @@ func (f *kcl3Fleet) is3x() { f.clientVersion(leases.ClientVersion3x) }
 
 func (f *kcl3Fleet) clientVersion(status string) {
 	f.t.Helper()
-	m, err := f.table.Migrations(f.t.Context())
+	m, err := f.table.Fleet().Migrations(f.t.Context())
 	require.NoError(f.t, err)
-	require.NoError(f.t, f.table.SetClientVersion(f.t.Context(), m.ClientVersion, leases.MigrationState{Status: status, By: "operator", At: time.Now()}))
+	require.NoError(f.t, f.table.Fleet().SetClientVersion(f.t.Context(), m.ClientVersion, leases.MigrationState{Status: status, By: "operator", At: time.Now()}))
 }
 
 // start runs a worker of this library.
@@ -138,7 +138,7 @@ func (f *kcl3Fleet) requireBalance(workers ...string) {
 
 // leader is the owner of the lock; empty when there is none.
 func (f *kcl3Fleet) leader() string {
-	lock, err := f.table.Leader(f.t.Context())
+	lock, err := f.table.Fleet().Leader(f.t.Context())
 	require.NoError(f.t, err)
 	if lock == nil {
 		return ""
@@ -148,7 +148,7 @@ func (f *kcl3Fleet) leader() string {
 
 // reports are the workers whose metrics are in the table.
 func (f *kcl3Fleet) reports() []string {
-	workers, bad, err := f.table.Workers(f.t.Context())
+	workers, bad, err := f.table.Fleet().Workers(f.t.Context())
 	require.NoError(f.t, err)
 	require.Empty(f.t, bad)
 	ids := []string{}
@@ -241,7 +241,7 @@ func (j *javaWorker) run(ctx context.Context) {
 				samples = samples[max(0, len(samples)-10):]
 				m.Stats["C"], m.Range["C"] = samples, []float64{100}
 			}
-			_ = j.store.ReportWorker(ctx, m)
+			_ = j.store.Fleet().ReportWorker(ctx, m)
 		}
 		if due(&renewed, 3308*time.Millisecond) {
 			for _, l := range j.held {
@@ -273,7 +273,7 @@ func (j *javaWorker) run(ctx context.Context) {
 		}
 	}
 	if j.lock != nil {
-		_ = j.store.ReleaseLeader(context.Background(), *j.lock)
+		_ = j.store.Fleet().ReleaseLeader(context.Background(), *j.lock)
 	}
 }
 
@@ -316,7 +316,7 @@ func (j *javaWorker) transfer(ctx context.Context, l *javaLease) {
 
 // discover is the LeaseDiscoverer.
 func (j *javaWorker) discover(ctx context.Context) {
-	keys, err := j.store.OwnedBy(ctx, j.id)
+	keys, err := j.store.Fleet().OwnedBy(ctx, j.id)
 	if err != nil {
 		return
 	}
@@ -334,7 +334,7 @@ func (j *javaWorker) discover(ctx context.Context) {
 
 // campaign is what the lock client does when it is asked for the lock.
 func (j *javaWorker) campaign(ctx context.Context) {
-	lock, err := j.store.Leader(ctx)
+	lock, err := j.store.Fleet().Leader(ctx)
 	if err != nil {
 		return
 	}
@@ -347,14 +347,14 @@ func (j *javaWorker) campaign(ctx context.Context) {
 		}
 	}
 	to := leases.LeaderLock{Owner: j.id, Version: fmt.Sprint(j.id, time.Now().UnixNano()), Duration: 120 * time.Second}
-	if j.store.AcquireLeader(ctx, lock, to) == nil {
+	if j.store.Fleet().AcquireLeader(ctx, lock, to) == nil {
 		j.lock = &to
 	}
 }
 
 func (j *javaWorker) heartbeat(ctx context.Context) {
 	version := fmt.Sprint(j.id, time.Now().UnixNano())
-	err := j.store.HeartbeatLeader(ctx, *j.lock, version)
+	err := j.store.Fleet().HeartbeatLeader(ctx, *j.lock, version)
 	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
 		j.lock = nil
 	} else if err == nil {
@@ -369,7 +369,7 @@ func (j *javaWorker) assign(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	workers, _, err := j.store.Workers(ctx)
+	workers, _, err := j.store.Fleet().Workers(ctx)
 	if err != nil {
 		return
 	}

@@ -60,7 +60,7 @@ func modeOf(a leases.Assignment, m leases.Migrations) mode {
 // methods belong to the goroutine in Run, but for state.
 type modes struct {
 	*scan
-	fleet    leases.FleetStore // nil when the store is none
+	fleet    leases.FleetStore // nil when the store has none
 	reporter *reporter
 	elector  *elector
 
@@ -81,7 +81,8 @@ type modes struct {
 
 func newModes(s *scan) *modes {
 	ms := &modes{scan: s, native: &native{scan: s}}
-	if fleet, ok := s.cfg.Store.(leases.FleetStore); ok {
+	if shared, ok := s.cfg.Store.(leases.SharedStore); ok {
+		fleet := shared.Fleet()
 		ms.fleet, ms.reporter, ms.elector = fleet, newReporter(s.table, fleet), newElector(s.table, fleet)
 		index := &ownerIndex{known: s.known, store: fleet}
 		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
@@ -321,7 +322,7 @@ func (ms *modes) renewing(ctx context.Context, look func(context.Context) (map[s
 func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
 	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
-	listing, err := ms.fleet.List(call)
+	listing, err := ms.cfg.Store.List(call)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func cpuOf(load *atomic.Int64) func(*coordinator.Config) {
 
 // stats is what a worker has reported of its CPU.
 func (f *kcl3Fleet) stats(id string) leases.WorkerMetrics {
-	workers, _, err := f.table.Workers(f.t.Context())
+	workers, _, err := f.table.Fleet().Workers(f.t.Context())
 	require.NoError(f.t, err)
 	for _, w := range workers {
 		if w.Worker == id {

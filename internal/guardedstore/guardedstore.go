@@ -16,8 +16,8 @@ func New(store leases.Store, timeout time.Duration) leases.Store {
 		return nil
 	}
 	g := guardedStore{store, timeout}
-	if fleet, ok := store.(leases.FleetStore); ok {
-		return guardedFleetStore{FleetStore: fleet, guarded: g}
+	if shared, ok := store.(leases.SharedStore); ok {
+		return guardedSharedStore{guardedStore: g, shared: shared}
 	}
 	return g
 }
@@ -64,34 +64,10 @@ func (g guardedStore) callRow(ctx context.Context, f func(context.Context) error
 	return usercode.Call(func() error { return f(ctx) })
 }
 
-// guardedFleetStore guards what every store has.
-type guardedFleetStore struct {
-	leases.FleetStore
-	guarded guardedStore
+// guardedSharedStore is a guardedStore that has a fleet. The fleet itself is not guarded.
+type guardedSharedStore struct {
+	guardedStore
+	shared leases.SharedStore
 }
 
-func (g guardedFleetStore) Init(ctx context.Context) error { return g.guarded.Init(ctx) }
-
-func (g guardedFleetStore) List(ctx context.Context) (leases.Listing, error) {
-	return g.guarded.List(ctx)
-}
-
-func (g guardedFleetStore) ListNow(ctx context.Context) (leases.Listing, error) {
-	return g.guarded.ListNow(ctx)
-}
-
-func (g guardedFleetStore) Get(ctx context.Context, key string) (leases.Lease, error) {
-	return g.guarded.Get(ctx, key)
-}
-
-func (g guardedFleetStore) Create(ctx context.Context, l leases.Lease) error {
-	return g.guarded.Create(ctx, l)
-}
-
-func (g guardedFleetStore) Update(ctx context.Context, u leases.Update) error {
-	return g.guarded.Update(ctx, u)
-}
-
-func (g guardedFleetStore) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
-	return g.guarded.Delete(ctx, read, expect)
-}
+func (g guardedSharedStore) Fleet() leases.FleetStore { return g.shared.Fleet() }

@@ -13,7 +13,7 @@
 //
 // # Beside KCL 3.x
 //
-// The store is a [leases.FleetStore], too: it reads and writes those items as
+// [Store.Fleet] reads and writes those items as
 // the KCL does (DynamoDBLockBasedLeaderDecider, WorkerMetricStatsDAO,
 // CoordinatorStateDAO), and keeps an index of leases by owner. KCL 3.0 to 3.4 has
 // them in two side tables, <Table>-CoordinatorState and

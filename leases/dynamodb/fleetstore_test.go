@@ -32,7 +32,7 @@ func sideTables(t *testing.T, srv *dynamotest.Server) {
 }
 
 func testFleetStore(t *testing.T, cfg dynamotest.Config) {
-	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.FleetStore {
+	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.SharedStore {
 		srv, s := serve(t, cfg, func(c *dynamodb.Config) { c.MigrateToLeaseTable = true })
 		if side {
 			sideTables(t, srv)
@@ -85,16 +85,16 @@ func TestFleetItems(t *testing.T) {
 			coordinator, key, metrics, wid = table+"-CoordinatorState", "key", table+"-WorkerMetricStats", "wid"
 		}
 		lock := leases.LeaderLock{Owner: "w1", Version: "v1", Duration: 120 * time.Second}
-		require.NoError(t, s.AcquireLeader(t.Context(), nil, lock))
-		require.NoError(t, s.HeartbeatLeader(t.Context(), lock, "v2"))
+		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock))
+		require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), lock, "v2"))
 		require.Equal(t, kind(dynamotest.Item{
 			key: dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v2"), "leaseDuration": dynamotest.S("120000"),
 		}, "LEADER"), only(t, srv, coordinator, key, "Leader"))
 
 		first := leases.MigrationState{Status: leases.ClientVersionUpgradeFrom2x, By: "w1", At: time.UnixMilli(1_700_000_000_001)}
 		second := leases.MigrationState{Status: leases.ClientVersion3xRollback, By: "w2", At: time.UnixMilli(1_700_000_000_002)}
-		require.NoError(t, s.SetClientVersion(t.Context(), nil, first))
-		require.NoError(t, s.SetClientVersion(t.Context(), &first, second))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, first))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &first, second))
 		past := func(cv, by, at string) dynamotest.Value {
 			return dynamotest.Value{Type: "M", Map: dynamotest.Item{"cv": dynamotest.S(cv), "mb": dynamotest.S(by), "mts": dynamotest.N(at)}}
 		}
@@ -106,16 +106,16 @@ func TestFleetItems(t *testing.T) {
 		}, "CLIENT_VERSION_MIGRATION"), only(t, srv, coordinator, key, "Migration3.0"))
 		for i := range 20 {
 			first, second = second, leases.MigrationState{Status: leases.ClientVersion3x, By: "w2", At: time.UnixMilli(1_700_000_000_100 + int64(i))}
-			require.NoError(t, s.SetClientVersion(t.Context(), &first, second))
+			require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &first, second))
 		}
 		require.Len(t, only(t, srv, coordinator, key, "Migration3.0")["h"].List, 10)
 
-		require.NoError(t, s.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 5), Support: 1, SupportUpdated: time.Unix(1_700_000_001, 0), Native: true}))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 5), Support: 1, SupportUpdated: time.Unix(1_700_000_001, 0), Native: true}))
 		none := dynamotest.Value{Type: "M", Map: dynamotest.Item{}}
 		require.Equal(t, kind(dynamotest.Item{
 			wid: dynamotest.S("w1"), "lut": dynamotest.N("1700000000"), "sts": none, "opr": none, "sup": dynamotest.N("1"), "slu": dynamotest.N("1700000001"), "goWorker": {Type: "BOOL", Bool: true},
 		}, "WORKER_METRIC_STATS"), only(t, srv, metrics, wid, "w1"))
-		require.NoError(t, s.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_030, 0), Stats: map[string][]float64{"C": {50, -1}}, Range: map[string][]float64{"C": {100}}}))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_030, 0), Stats: map[string][]float64{"C": {50, -1}}, Range: map[string][]float64{"C": {100}}}))
 		list := func(n ...string) dynamotest.Value {
 			v := dynamotest.Value{Type: "M", Map: dynamotest.Item{"C": {Type: "L"}}}
 			l := v.Map["C"]
@@ -144,9 +144,9 @@ func TestWorkerNamedAsALease(t *testing.T) {
 	before := itemOf(t, srv, "a")
 	m := leases.WorkerMetrics{Worker: "a", Updated: time.Unix(1_700_000_000, 0)}
 	var conflict *leases.ConflictError
-	require.ErrorAs(t, s.ReportWorker(t.Context(), m), &conflict)
-	require.ErrorAs(t, s.ForgetWorker(t.Context(), m), &conflict)
-	require.ErrorAs(t, s.ForgetWorker(t.Context(), leases.WorkerMetrics{Worker: "a"}), &conflict)
+	require.ErrorAs(t, s.Fleet().ReportWorker(t.Context(), m), &conflict)
+	require.ErrorAs(t, s.Fleet().ForgetWorker(t.Context(), m), &conflict)
+	require.ErrorAs(t, s.Fleet().ForgetWorker(t.Context(), leases.WorkerMetrics{Worker: "a"}), &conflict)
 	require.Equal(t, before, itemOf(t, srv, "a"))
 }
 
@@ -160,12 +160,12 @@ func TestForeignAttributesOfWorkers(t *testing.T) {
 	srv.Put(table,
 		dynamotest.Item{"leaseKey": dynamotest.S("w1"), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1"), "properties": properties},
 		dynamotest.Item{"leaseKey": dynamotest.S("Migration3.0"), "entityType": dynamotest.S("CLIENT_VERSION_MIGRATION"), "cv": dynamotest.S("CLIENT_VERSION_2X"), "x": properties, "h": dynamotest.S("bad")})
-	require.NoError(t, s.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 0)}))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 0)}))
 	require.Equal(t, properties, itemOf(t, srv, "w1")["properties"])
-	m, err := s.Migrations(t.Context())
+	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &leases.MigrationState{Status: leases.ClientVersion2x}, m.ClientVersion, "written by hand, without time")
-	require.NoError(t, s.SetClientVersion(t.Context(), m.ClientVersion, leases.MigrationState{Status: leases.ClientVersion3x, By: "w1", At: time.UnixMilli(1)}))
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), m.ClientVersion, leases.MigrationState{Status: leases.ClientVersion3x, By: "w1", At: time.UnixMilli(1)}))
 	require.Equal(t, properties, itemOf(t, srv, "Migration3.0")["x"])
 	require.Len(t, itemOf(t, srv, "Migration3.0")["h"].List, 1)
 }
@@ -185,7 +185,7 @@ func TestDamagedFleetItems(t *testing.T) {
 		worker("c", dynamotest.Item{"opr": {Type: "M", Map: dynamotest.Item{"C": dynamotest.N("1")}}}),
 		worker("d", dynamotest.Item{"sts": {Type: "M", Map: dynamotest.Item{"C": {Type: "L", List: []dynamotest.Value{dynamotest.S("1")}}}}}),
 		worker("e", dynamotest.Item{"sup": dynamotest.N("-1")}))
-	workers, bad, err := s.Workers(t.Context())
+	workers, bad, err := s.Fleet().Workers(t.Context())
 	require.NoError(t, err)
 	require.Len(t, workers, 1)
 	require.Len(t, bad, 5)
@@ -198,14 +198,14 @@ func TestDamagedFleetItems(t *testing.T) {
 		it := maps.Clone(lock)
 		maps.Copy(it, broken)
 		srv.Put(table, it)
-		_, err := s.Leader(t.Context())
+		_, err := s.Fleet().Leader(t.Context())
 		var row *leases.RowError
 		require.ErrorAs(t, err, &row)
 		require.Equal(t, "Leader", row.Key)
 		require.ErrorContains(t, err, "or delete it")
 	}
 	srv.Put(table, dynamotest.Item{"leaseKey": dynamotest.S("Migration3.0"), "cv": dynamotest.S("CLIENT_VERSION_4X")})
-	_, err = s.Migrations(t.Context())
+	_, err = s.Fleet().Migrations(t.Context())
 	require.ErrorContains(t, err, "CLIENT_VERSION_4X")
 }
 
@@ -219,15 +219,15 @@ func TestSideTablesAppear(t *testing.T) {
 		s := storeOn(t, srv)
 		require.NoError(t, s.Init(t.Context()))
 		m := leases.WorkerMetrics{Worker: "w1", Updated: time.Now()}
-		require.NoError(t, s.ReportWorker(t.Context(), m))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), m))
 		calls := srv.Calls("DescribeTable")
-		require.NoError(t, s.ReportWorker(t.Context(), m))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), m))
 		require.Equal(t, calls, srv.Calls("DescribeTable"), "known from the last minute")
 		sideTables(t, srv)
-		require.NoError(t, s.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "w1", Version: "v1", Duration: time.Second}))
+		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "w1", Version: "v1", Duration: time.Second}))
 		only(t, srv, table+"-CoordinatorState", "key", "Leader")
 		time.Sleep(time.Minute)
-		require.NoError(t, s.ReportWorker(t.Context(), m))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), m))
 		only(t, srv, table+"-WorkerMetricStats", "wid", "w1")
 	})
 }
@@ -242,9 +242,9 @@ func TestNoMetricsTableYet(t *testing.T) {
 	client := awstest.DynamoDB(t, srv)
 	_, err := client.DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: aws.String(table + "-WorkerMetricStats")})
 	require.NoError(t, err)
-	require.ErrorIs(t, s.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1, 0)}), leases.ErrTableNotFound)
+	require.ErrorIs(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1, 0)}), leases.ErrTableNotFound)
 	require.Empty(t, srv.Items(table))
-	workers, _, err := s.Workers(t.Context())
+	workers, _, err := s.Fleet().Workers(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, workers)
 }
@@ -259,7 +259,7 @@ func TestForeignSideTable(t *testing.T) {
 	srv, s := serve(t, dynamotest.Config{}, func(c *dynamodb.Config) { c.CoordinatorTable = "another" })
 	require.NoError(t, s.Init(t.Context()))
 	require.NoError(t, storeOn(t, srv, func(c *dynamodb.Config) { c.Table = "another" }).Init(t.Context()))
-	_, err := s.Migrations(t.Context())
+	_, err := s.Fleet().Migrations(t.Context())
 	require.ErrorIs(t, err, leases.ErrForeignTable)
 	require.ErrorContains(t, err, "Config.CoordinatorTable")
 }

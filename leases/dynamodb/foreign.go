@@ -19,12 +19,12 @@ import (
 // reads it to import its checkpoints, and writes it to export ours. It is no
 // [leases.Store]. It is safe for concurrent use.
 type GoKCLTable struct {
-	store *Store // for its calls: client, deadlines, errors
+	table *table
 }
 
 // NewGoKCLTable returns the table that cfg names; of cfg only Client, Table,
 // RequestTimeout and Logger count. It calls nobody.
-func NewGoKCLTable(cfg Config) *GoKCLTable { return &GoKCLTable{New(cfg)} }
+func NewGoKCLTable(cfg Config) *GoKCLTable { return &GoKCLTable{newTable(cfg, gokcl.FieldShardID)} }
 
 // Init makes the table, on demand, if it does not exist, and waits until it can
 // be used. A table of another layout is an error that wraps
@@ -34,9 +34,8 @@ func (g *GoKCLTable) Init(ctx context.Context) error {
 	if !errors.Is(err, leases.ErrTableNotFound) {
 		return err
 	}
-	table := &g.store.cfg.Table
-	_, err = call(ctx, g.store, "dynamodb:CreateTable", g.store.cfg.Client.CreateTable, &sdk.CreateTableInput{
-		TableName:            table,
+	_, err = call(ctx, g.table, "dynamodb:CreateTable", g.table.client.CreateTable, &sdk.CreateTableInput{
+		TableName:            &g.table.name,
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String(gokcl.FieldShardID), AttributeType: types.ScalarAttributeTypeS}},
 		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String(gokcl.FieldShardID), KeyType: types.KeyTypeHash}},
 		BillingMode:          types.BillingModePayPerRequest,
@@ -44,15 +43,15 @@ func (g *GoKCLTable) Init(ctx context.Context) error {
 	if err != nil && !awserr.Is(err, "ResourceInUseException") {
 		return err
 	}
-	if err := sdk.NewTableExistsWaiter(g.store.cfg.Client).Wait(ctx, &sdk.DescribeTableInput{TableName: table}, tableTimeout); err != nil {
-		return fmt.Errorf("wait for table %s to become ACTIVE: %w", *table, err)
+	if err := sdk.NewTableExistsWaiter(g.table.client).Wait(ctx, &sdk.DescribeTableInput{TableName: &g.table.name}, tableTimeout); err != nil {
+		return fmt.Errorf("wait for table %s to become ACTIVE: %w", g.table.name, err)
 	}
 	return g.check(ctx)
 }
 
 // check refuses a table of another layout.
 func (g *GoKCLTable) check(ctx context.Context) error {
-	t, err := g.store.describe(ctx)
+	t, err := g.table.describe(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,9 +64,9 @@ func (g *GoKCLTable) check(ctx context.Context) error {
 		names = append(names, aws.ToString(k.AttributeName))
 	}
 	if slices.Equal(names, []string{attrKey}) {
-		return fmt.Errorf("%w of go-kcl: table %s has the key %s: it is one of this library or of the Java KCL, and is used as it is", leases.ErrForeignTable, g.store.cfg.Table, attrKey)
+		return fmt.Errorf("%w of go-kcl: table %s has the key %s: it is one of this library or of the Java KCL, and is used as it is", leases.ErrForeignTable, g.table.name, attrKey)
 	}
-	return fmt.Errorf("%w of go-kcl: table %s has the key %q, not %s", leases.ErrForeignTable, g.store.cfg.Table, names, gokcl.FieldShardID)
+	return fmt.Errorf("%w of go-kcl: table %s has the key %q, not %s", leases.ErrForeignTable, g.table.name, names, gokcl.FieldShardID)
 }
 
 // List returns all rows, in no order, as they are now, and what is wrong with
@@ -78,8 +77,8 @@ func (g *GoKCLTable) List(ctx context.Context) ([]gokcl.Row, []*leases.RowError,
 	}
 	var rows []gokcl.Row
 	var damaged []*leases.RowError
-	in := &sdk.ScanInput{TableName: &g.store.cfg.Table, ConsistentRead: aws.Bool(true)}
-	err := g.store.scanSegment(ctx, in, func(it item) {
+	in := &sdk.ScanInput{TableName: &g.table.name, ConsistentRead: aws.Bool(true)}
+	err := g.table.scanSegment(ctx, in, func(it item) {
 		if r, bad := decodeGoKCL(it); bad != nil {
 			damaged = append(damaged, bad)
 		} else {
@@ -118,12 +117,12 @@ func decodeGoKCL(it item) (gokcl.Row, *leases.RowError) {
 // Get returns one row as it is now. The error wraps [leases.ErrNotFound] when
 // there is none, and is a [*leases.RowError] when it cannot be read.
 func (g *GoKCLTable) Get(ctx context.Context, shardID string) (gokcl.Row, error) {
-	it, err := place{Store: g.store, key: gokcl.FieldShardID}.get(ctx, shardID)
+	it, err := g.table.get(ctx, shardID)
 	switch {
 	case err != nil:
 		return gokcl.Row{}, err
 	case it == nil:
-		return gokcl.Row{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, shardID, g.store.cfg.Table)
+		return gokcl.Row{}, fmt.Errorf("%w: %q in table %s", leases.ErrNotFound, shardID, g.table.name)
 	}
 	r, bad := decodeGoKCL(it)
 	if bad != nil {
@@ -139,8 +138,8 @@ func (g *GoKCLTable) Create(ctx context.Context, r gokcl.Row) (existing *gokcl.R
 	for name, value := range r.Encode() {
 		it[name] = str(value)
 	}
-	_, err = call(ctx, g.store, "dynamodb:PutItem", g.store.cfg.Client.PutItem, &sdk.PutItemInput{
-		TableName: &g.store.cfg.Table, Item: it,
+	_, err = call(ctx, g.table, "dynamodb:PutItem", g.table.client.PutItem, &sdk.PutItemInput{
+		TableName: &g.table.name, Item: it,
 		ConditionExpression:                 aws.String("attribute_not_exists(#key)"),
 		ExpressionAttributeNames:            map[string]string{"#key": gokcl.FieldShardID},
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,

@@ -79,7 +79,7 @@ func TestS01LeastPolicyBesideJava(t *testing.T) {
 	allowed = append(allowed, added...)
 	var mu sync.Mutex // guards the map
 	used := map[string]bool{}
-	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.FleetStore {
+	leasetest.TestFleetStore(t, func(t *testing.T, side bool) leases.SharedStore {
 		srv, s := serve(t, dynamotest.Config{}, func(c *dynamodb.Config) { c.MigrateToLeaseTable = true })
 		require.NoError(t, s.Init(t.Context()))
 		if side {

@@ -14,25 +14,28 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
+// ownerIndex is the index of the leases by owner, of the lease table.
+type ownerIndex struct{ table *table }
+
 // EnsureIndex implements [leases.FleetStore] with DescribeTable and, when the
 // index is missing, UpdateTable. The index of a table with provisioned capacity
 // gets the same.
-func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
-	t, err := s.describe(ctx)
+func (x ownerIndex) EnsureIndex(ctx context.Context) (bool, error) {
+	t, err := x.table.describe(ctx)
 	if err != nil {
 		return false, err
 	}
 	keys := []types.KeySchemaElement{{AttributeName: aws.String(attrOwner), KeyType: types.KeyTypeHash}, {AttributeName: aws.String(attrKey), KeyType: types.KeyTypeRange}}
-	for _, x := range t.GlobalSecondaryIndexes {
-		if aws.ToString(x.IndexName) != indexByOwner {
+	for _, found := range t.GlobalSecondaryIndexes {
+		if aws.ToString(found.IndexName) != indexByOwner {
 			continue
 		}
-		for i, k := range x.KeySchema {
-			if len(x.KeySchema) != len(keys) || aws.ToString(k.AttributeName) != *keys[i].AttributeName {
-				return false, fmt.Errorf("index %s of table %s has other keys than %s and %s: delete it, and it is made again", indexByOwner, s.cfg.Table, attrOwner, attrKey)
+		for i, k := range found.KeySchema {
+			if len(found.KeySchema) != len(keys) || aws.ToString(k.AttributeName) != *keys[i].AttributeName {
+				return false, fmt.Errorf("index %s of table %s has other keys than %s and %s: delete it, and it is made again", indexByOwner, x.table.name, attrOwner, attrKey)
 			}
 		}
-		return x.IndexStatus == types.IndexStatusActive || x.IndexStatus == types.IndexStatusUpdating, nil
+		return found.IndexStatus == types.IndexStatusActive || found.IndexStatus == types.IndexStatusUpdating, nil
 	}
 	create := &types.CreateGlobalSecondaryIndexAction{
 		IndexName: aws.String(indexByOwner), KeySchema: keys,
@@ -41,8 +44,8 @@ func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
 	if p := t.ProvisionedThroughput; p != nil && aws.ToInt64(p.ReadCapacityUnits) > 0 && aws.ToInt64(p.WriteCapacityUnits) > 0 {
 		create.ProvisionedThroughput = &types.ProvisionedThroughput{ReadCapacityUnits: p.ReadCapacityUnits, WriteCapacityUnits: p.WriteCapacityUnits}
 	}
-	_, err = call(ctx, s, "dynamodb:UpdateTable", s.cfg.Client.UpdateTable, &sdk.UpdateTableInput{
-		TableName: &s.cfg.Table,
+	_, err = call(ctx, x.table, "dynamodb:UpdateTable", x.table.client.UpdateTable, &sdk.UpdateTableInput{
+		TableName: &x.table.name,
 		AttributeDefinitions: []types.AttributeDefinition{
 			{AttributeName: aws.String(attrOwner), AttributeType: types.ScalarAttributeTypeS},
 			{AttributeName: aws.String(attrKey), AttributeType: types.ScalarAttributeTypeS},
@@ -57,30 +60,30 @@ func (s *Store) EnsureIndex(ctx context.Context) (bool, error) {
 }
 
 // HasIndex implements [leases.FleetStore] with DescribeTable.
-func (s *Store) HasIndex(ctx context.Context) (bool, error) {
-	t, err := s.describe(ctx)
+func (x ownerIndex) HasIndex(ctx context.Context) (bool, error) {
+	t, err := x.table.describe(ctx)
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(t.GlobalSecondaryIndexes, func(x types.GlobalSecondaryIndexDescription) bool {
-		return aws.ToString(x.IndexName) == indexByOwner
+	return slices.ContainsFunc(t.GlobalSecondaryIndexes, func(found types.GlobalSecondaryIndexDescription) bool {
+		return aws.ToString(found.IndexName) == indexByOwner
 	}), nil
 }
 
 // OwnedBy implements [leases.FleetStore] with a paged Query.
-func (s *Store) OwnedBy(ctx context.Context, worker string) ([]string, error) {
+func (x ownerIndex) OwnedBy(ctx context.Context, worker string) ([]string, error) {
 	if worker == "" {
 		return nil, errors.New("the leases of no worker cannot be asked for")
 	}
 	e := newExpression()
 	in := &sdk.QueryInput{
-		TableName: &s.cfg.Table, IndexName: aws.String(indexByOwner),
+		TableName: &x.table.name, IndexName: aws.String(indexByOwner),
 		KeyConditionExpression:   aws.String(e.equals(item{attrOwner: str(worker)}, attrOwner)),
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
 	var keys []string
 	for {
-		page, err := page(ctx, s, "dynamodb:Query", s.cfg.Client.Query, in)
+		page, err := page(ctx, x.table, "dynamodb:Query", x.table.client.Query, in)
 		// The service has no code of its own for an index that is not there, or
 		// not yet; the request is valid otherwise.
 		if awserr.Is(err, "ValidationException") {

@@ -58,7 +58,7 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 	// wrong. A table that was made here is waited for: nobody else calls OnCreate.
 	lasts := func() bool { return !created && time.Since(began) >= throttledTime }
 	for {
-		t, err := s.describe(ctx)
+		t, err := s.table.describe(ctx)
 		switch {
 		case errors.Is(err, leases.ErrTableNotFound):
 			// Also right after CreateTable, which DescribeTable may not know of
@@ -83,7 +83,7 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 			}
 			status = t.TableStatus
 			if status == types.TableStatusActive || status == types.TableStatusUpdating {
-				s.size.know(t.TableSizeBytes)
+				s.table.size.know(t.TableSizeBytes)
 				s.warnOfReplicas(ctx, t)
 				if created {
 					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
@@ -98,18 +98,6 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 			return created, fmt.Errorf("wait for table %s to become ACTIVE (it is %q): %w", s.cfg.Table, status, err)
 		}
 	}
-}
-
-// describe asks what the table is like.
-func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
-	out, err := call(ctx, s, "dynamodb:DescribeTable", s.cfg.Client.DescribeTable, &sdk.DescribeTableInput{TableName: &s.cfg.Table}, s.soon)
-	switch {
-	case err != nil:
-		return nil, err
-	case out.Table == nil:
-		return nil, fmt.Errorf("dynamodb:DescribeTable table %s: the answer has no Table", s.cfg.Table)
-	}
-	return out.Table, nil
 }
 
 // warnOfReplicas tells of a global table. Its conditions hold within one region
@@ -144,7 +132,7 @@ func (s *Store) create(ctx context.Context) (bool, error) {
 	for k, v := range s.cfg.Tags {
 		in.Tags = append(in.Tags, types.Tag{Key: &k, Value: &v})
 	}
-	_, err := call(ctx, s, "dynamodb:CreateTable", s.cfg.Client.CreateTable, in, once)
+	_, err := call(ctx, s.table, "dynamodb:CreateTable", s.cfg.Client.CreateTable, in, once)
 	switch {
 	case err == nil:
 		return true, nil
@@ -183,7 +171,7 @@ func (s *Store) backups(ctx context.Context, wait *retry.Backoff) error {
 	if !s.cfg.PointInTimeRecovery {
 		return nil
 	}
-	out, err := call(ctx, s, "dynamodb:DescribeContinuousBackups", s.cfg.Client.DescribeContinuousBackups, &sdk.DescribeContinuousBackupsInput{TableName: &s.cfg.Table})
+	out, err := call(ctx, s.table, "dynamodb:DescribeContinuousBackups", s.cfg.Client.DescribeContinuousBackups, &sdk.DescribeContinuousBackupsInput{TableName: &s.cfg.Table})
 	if err != nil {
 		return err
 	}
@@ -191,7 +179,7 @@ func (s *Store) backups(ctx context.Context, wait *retry.Backoff) error {
 		return nil
 	}
 	for {
-		_, err := call(ctx, s, "dynamodb:UpdateContinuousBackups", s.cfg.Client.UpdateContinuousBackups, &sdk.UpdateContinuousBackupsInput{
+		_, err := call(ctx, s.table, "dynamodb:UpdateContinuousBackups", s.cfg.Client.UpdateContinuousBackups, &sdk.UpdateContinuousBackupsInput{
 			TableName:                        &s.cfg.Table,
 			PointInTimeRecoverySpecification: &types.PointInTimeRecoverySpecification{PointInTimeRecoveryEnabled: aws.Bool(true)},
 		})

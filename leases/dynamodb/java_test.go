@@ -116,15 +116,21 @@ func written(it item) string {
 	return strings.Join(s, "\n")
 }
 
+// fleetTables returns the lease table t and its side tables.
+func fleetTables() *routes {
+	cfg := Config{Table: "t"}
+	return newRoutes(cfg, newTable(cfg, attrKey))
+}
+
 // TestRecordedItems: every item that a Java worker wrote is read as what it is,
 // and written again it is the same, character by character.
 func TestRecordedItems(t *testing.T) {
 	t.Parallel()
-	s := New(Config{Table: "t"})
+	tables := fleetTables()
 	kinds := map[string]int{}
 	for _, r := range recordedItems(t) {
 		it := exactly(t, r.Item)
-		p := map[string]place{"": s.leaseTable(), "CoordinatorState": s.coordinatorTable(), "WorkerMetricStats": s.metricsTable()}[r.Side]
+		p := map[string]*table{"": tables.leaseTable, "CoordinatorState": tables.coordinator, "WorkerMetricStats": tables.metrics}[r.Side]
 		var again item
 		switch key := textOf(it, p.key); {
 		case r.Side == "" && isLease(it):
@@ -140,19 +146,19 @@ func TestRecordedItems(t *testing.T) {
 			}
 		case r.Side == "WorkerMetricStats", r.Side == "" && isWorker(it):
 			kinds["worker"]++
-			m, bad := p.decodeWorker(it)
+			m, bad := decodeWorker(p, it)
 			require.Nil(t, bad, r.From)
 			require.Equal(t, r.Side != "", m.InSideTable)
 			require.False(t, m.Native)
 			var err error
-			again, _, err = p.encodeWorker(m)
+			again, _, err = encodeWorker(p, m)
 			require.NoError(t, err, r.From)
 		case key == keyLeader:
 			kinds["lock"]++
 			l, bad := decodeLock(it, p.key)
 			require.Nil(t, bad, r.From)
 			var err error
-			again, err = p.encodeLock(*l)
+			again, err = encodeLock(p, *l)
 			require.NoError(t, err, r.From)
 		case key == keyClientVersion:
 			kinds["migration"]++
@@ -181,10 +187,10 @@ func TestRecordedItems(t *testing.T) {
 func TestRecordedWorkerOnECS(t *testing.T) {
 	t.Parallel()
 	var found []leases.WorkerMetrics
-	s := New(Config{Table: "t"})
+	tables := fleetTables()
 	for _, r := range recordedItems(t) {
 		if it := exactly(t, r.Item); r.From == "ecs-worker-metrics" && isWorker(it) {
-			m, bad := s.leaseTable().decodeWorker(it)
+			m, bad := decodeWorker(tables.leaseTable, it)
 			require.Nil(t, bad)
 			found = append(found, m)
 		}
@@ -216,11 +222,11 @@ func FuzzFleetItems(f *testing.F) {
 				it[name] = v.value
 			}
 		}
-		s := New(Config{Table: "t"})
-		for _, p := range []place{s.leaseTable(), s.coordinatorTable(), s.metricsTable()} {
-			if m, bad := p.decodeWorker(it); bad == nil {
-				if fresh, _, err := p.encodeWorker(m); err == nil {
-					again, bad := p.decodeWorker(fresh)
+		tables := fleetTables()
+		for _, p := range []*table{tables.leaseTable, tables.coordinator, tables.metrics} {
+			if m, bad := decodeWorker(p, it); bad == nil {
+				if fresh, _, err := encodeWorker(p, m); err == nil {
+					again, bad := decodeWorker(p, fresh)
 					require.Nil(t, bad)
 					require.Equal(t, m.Worker, again.Worker)
 					require.True(t, m.Updated.Equal(again.Updated))
@@ -229,7 +235,7 @@ func FuzzFleetItems(f *testing.F) {
 				require.NotEmpty(t, bad.Error())
 			}
 			if l, bad := decodeLock(it, p.key); bad == nil {
-				fresh, err := p.encodeLock(*l)
+				fresh, err := encodeLock(p, *l)
 				require.NoError(t, err)
 				again, bad := decodeLock(fresh, p.key)
 				require.Nil(t, bad)

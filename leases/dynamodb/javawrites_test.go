@@ -151,8 +151,8 @@ func TestWritesBesideJava(t *testing.T) {
 		defer srv.Close()
 		s := storeOn(t, srv)
 		require.NoError(t, s.Init(t.Context()))
-		ready, err := s.EnsureIndex(t.Context())
-		for ; !ready && err == nil; ready, err = s.EnsureIndex(t.Context()) {
+		ready, err := s.Fleet().EnsureIndex(t.Context())
+		for ; !ready && err == nil; ready, err = s.Fleet().EnsureIndex(t.Context()) {
 			time.Sleep(time.Second)
 		}
 		require.NoError(t, err)
@@ -322,19 +322,19 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 	read, err := s.Get(t.Context(), "shardId-000000000003")
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(t.Context(), read, leases.AttrOwner|leases.AttrCheckpointOwner|leases.AttrCounter))
-	_, err = s.OwnedBy(t.Context(), "a")
+	_, err = s.Fleet().OwnedBy(t.Context(), "a")
 	require.NoError(t, err)
 
 	fleet := func(s *dynamodb.Store) {
 		lock := leases.LeaderLock{Owner: "a", Version: "v1", Duration: 20 * time.Second}
-		require.NoError(t, s.AcquireLeader(t.Context(), nil, lock))
-		require.NoError(t, s.HeartbeatLeader(t.Context(), lock, "v2"))
+		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock))
+		require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), lock, "v2"))
 		lock.Version = "v2"
-		require.NoError(t, s.ReleaseLeader(t.Context(), lock))
-		require.NoError(t, s.ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "a", Updated: time.Now(), Support: 1, SupportUpdated: time.Now(), Native: true}))
+		require.NoError(t, s.Fleet().ReleaseLeader(t.Context(), lock))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "a", Updated: time.Now(), Support: 1, SupportUpdated: time.Now(), Native: true}))
 		state := leases.MigrationState{Status: leases.ClientVersion3xRollback, By: "a", At: time.Now()}
-		require.NoError(t, s.SetClientVersion(t.Context(), nil, state))
-		require.NoError(t, s.SetClientVersion(t.Context(), &state, leases.MigrationState{Status: leases.ClientVersion3x, By: "a", At: time.Now()}))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, state))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &state, leases.MigrationState{Status: leases.ClientVersion3x, By: "a", At: time.Now()}))
 	}
 	fleet(s)
 	_, err = awstest.DynamoDB(t, srv).DeleteItem(t.Context(), deleteState())

@@ -26,11 +26,11 @@ type layouts struct {
 // layouts compares what the lease table and the table of the coordinator hold,
 // given the state of the migration to a single table. Until that is complete the
 // lock is not in the lease table, and before it has begun nothing else is.
-func (s *Store) layouts(ctx context.Context, migration string) (layouts, error) {
+func (rs *routes) layouts(ctx context.Context, migration string) (layouts, error) {
 	if migration == leases.TableMigrationComplete {
 		return layouts{}, nil
 	}
-	side, own := s.coordinatorTable(), s.leaseTable()
+	side, own := rs.coordinator, rs.leaseTable
 	here, _, err := own.holds(ctx, migration == "" || migration == leases.TableMigrationInit)
 	if err != nil || here == "" {
 		return layouts{}, err
@@ -43,22 +43,22 @@ func (s *Store) layouts(ctx context.Context, migration string) (layouts, error) 
 		there = strings.TrimPrefix(there+", ", ", ") + keyTableMigration + " (" + migration + ")"
 	}
 	l := layouts{stray: !stored, split: there != ""}
-	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well", own.cfg.Table, here, side.cfg.Table)
+	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well", own.name, here, side.name)
 	switch {
 	case !l.split:
-		l.apart += fmt.Sprintf(", which is not in use: a worker of KCL 3.0 to 3.4 was started, and cannot work here. Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.cfg.Table)
+		l.apart += fmt.Sprintf(", which is not in use: a worker of KCL 3.0 to 3.4 was started, and cannot work here. Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.name)
 	case l.stray:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete %s, which holds no leases, and start them again", there, side.cfg.Table)
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete %s, which holds no leases, and start them again", there, side.name)
 	default:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.cfg.Table)
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.name)
 	}
 	return l, nil
 }
 
 // holds tells what a table has of the lock and, if asked, of the move from KCL
 // 2.x, in words, and whether that move's state is there.
-func (p place) holds(ctx context.Context, version bool) (words string, stored bool, err error) {
-	lock, err := p.get(ctx, keyLeader)
+func (t *table) holds(ctx context.Context, version bool) (words string, stored bool, err error) {
+	lock, err := t.get(ctx, keyLeader)
 	if err != nil {
 		return "", false, err
 	}
@@ -67,7 +67,7 @@ func (p place) holds(ctx context.Context, version bool) (words string, stored bo
 		found = append(found, fmt.Sprintf("%s (worker %s)", keyLeader, textOf(lock, attrLockOwner)))
 	}
 	if version {
-		cv, err := p.get(ctx, keyClientVersion)
+		cv, err := t.get(ctx, keyClientVersion)
 		if err != nil {
 			return "", false, err
 		}

@@ -69,7 +69,7 @@ func TestLayoutsApart(t *testing.T) {
 			sideTables(t, srv)
 			srv.Put(table, tt.own...)
 			srv.Put(table+"-CoordinatorState", tt.side...)
-			m, err := s.Migrations(t.Context())
+			m, err := s.Fleet().Migrations(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, tt.split, m.Split)
 			require.Equal(t, len(tt.says) > 0, m.Apart != "", m.Apart)
@@ -77,17 +77,17 @@ func TestLayoutsApart(t *testing.T) {
 				require.Contains(t, m.Apart, words)
 			}
 			require.Equal(t, tt.sideTable, m.SideTables)
-			lock, err := s.Leader(t.Context())
+			lock, err := s.Fleet().Leader(t.Context())
 			require.NoError(t, err)
 			if tt.leader == "" {
 				require.Nil(t, lock)
 				return
 			}
 			require.Equal(t, tt.leader, lock.Owner)
-			require.NoError(t, s.HeartbeatLeader(t.Context(), *lock, "next"))
+			require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), *lock, "next"))
 			worker := leases.WorkerMetrics{Worker: "w", Updated: time.Unix(1, 0)}
-			require.NoError(t, s.ReportWorker(t.Context(), worker))
-			workers, _, err := s.Workers(t.Context())
+			require.NoError(t, s.Fleet().ReportWorker(t.Context(), worker))
+			workers, _, err := s.Fleet().Workers(t.Context())
 			require.NoError(t, err)
 			require.Len(t, workers, 1, "reports are read where they are written")
 		})

@@ -10,17 +10,18 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// maxLockDuration is more than anyone means.
+// maxLockDuration is the longest duration of a lock that is read or written.
 const maxLockDuration = 24 * time.Hour
 
 // released is the value of isReleased.
 const released = "1"
 
-func (p place) encodeLock(l leases.LeaderLock) (item, error) {
+// encodeLock returns the item of a lock in table t.
+func encodeLock(t *table, l leases.LeaderLock) (item, error) {
 	if l.Owner == "" || l.Version == "" || l.Duration < time.Millisecond || l.Duration > maxLockDuration {
 		return nil, fmt.Errorf("leader lock of %q, version %q, for %v cannot be written", l.Owner, l.Version, l.Duration)
 	}
-	it := p.entity(keyLeader, entityLeader)
+	it := t.entity(keyLeader, entityLeader)
 	it[attrLockOwner], it[attrLockVersion] = str(l.Owner), str(l.Version)
 	it[attrLockDuration] = str(strconv.FormatInt(l.Duration.Milliseconds(), 10))
 	if l.Released {
@@ -47,17 +48,21 @@ func decodeLock(it item, key string) (*leases.LeaderLock, *leases.RowError) {
 	return &l, nil
 }
 
+// leaderLocks keeps the lock of the leader, in the lease table or in the side table of
+// the coordinator.
+type leaderLocks struct{ routes *routes }
+
 // Leader implements [leases.FleetStore] with a consistent read.
-func (s *Store) Leader(ctx context.Context) (*leases.LeaderLock, error) {
-	p, err := s.lock(ctx, false)
+func (k leaderLocks) Leader(ctx context.Context) (*leases.LeaderLock, error) {
+	t, err := k.routes.lock(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	it, err := p.get(ctx, keyLeader)
+	it, err := t.get(ctx, keyLeader)
 	if err != nil || it == nil {
 		return nil, err
 	}
-	l, bad := decodeLock(it, p.key)
+	l, bad := decodeLock(it, t.key)
 	if bad != nil {
 		return nil, bad
 	}
@@ -66,12 +71,12 @@ func (s *Store) Leader(ctx context.Context) (*leases.LeaderLock, error) {
 
 // AcquireLeader implements [leases.FleetStore] with one conditional PutItem. It
 // looks first where the lock belongs now, so that no two tables hold one.
-func (s *Store) AcquireLeader(ctx context.Context, read *leases.LeaderLock, to leases.LeaderLock) error {
-	p, err := s.lock(ctx, true)
+func (k leaderLocks) AcquireLeader(ctx context.Context, read *leases.LeaderLock, to leases.LeaderLock) error {
+	t, err := k.routes.lock(ctx, true)
 	if err != nil {
 		return err
 	}
-	it, err := p.encodeLock(to)
+	it, err := encodeLock(t, to)
 	if err != nil {
 		return err
 	}
@@ -79,43 +84,43 @@ func (s *Store) AcquireLeader(ctx context.Context, read *leases.LeaderLock, to l
 	var condition string
 	switch {
 	case read == nil:
-		condition = e.absent(p.key)
+		condition = e.absent(t.key)
 	case read.Released:
-		condition = e.exists(p.key) + " AND " + e.equals(item{attrLockReleased: str(released)}, attrLockReleased)
+		condition = e.exists(t.key) + " AND " + e.equals(item{attrLockReleased: str(released)}, attrLockReleased)
 	default:
-		condition = e.exists(p.key) + " AND " + e.equals(item{attrLockVersion: str(read.Version)}, attrLockVersion)
+		condition = e.exists(t.key) + " AND " + e.equals(item{attrLockVersion: str(read.Version)}, attrLockVersion)
 	}
-	return p.put(ctx, it, e, condition)
+	return t.put(ctx, it, e, condition)
 }
 
-// held is the condition that the lock is still mine.
-func (p place) held(e *expression, mine leases.LeaderLock) string {
-	return e.exists(p.key) + " AND " + e.equals(item{attrLockVersion: str(mine.Version), attrLockOwner: str(mine.Owner)}, attrLockVersion, attrLockOwner)
+// held is the condition that the lock in table t is still mine.
+func held(t *table, e *expression, mine leases.LeaderLock) string {
+	return e.exists(t.key) + " AND " + e.equals(item{attrLockVersion: str(mine.Version), attrLockOwner: str(mine.Owner)}, attrLockVersion, attrLockOwner)
 }
 
 // HeartbeatLeader implements [leases.FleetStore] with one conditional
 // UpdateItem.
-func (s *Store) HeartbeatLeader(ctx context.Context, mine leases.LeaderLock, version string) error {
-	p, err := s.lock(ctx, false)
+func (k leaderLocks) HeartbeatLeader(ctx context.Context, mine leases.LeaderLock, version string) error {
+	t, err := k.routes.lock(ctx, false)
 	if err != nil {
 		return err
 	}
 	to := mine
 	to.Version = version
-	it, err := p.encodeLock(to)
+	it, err := encodeLock(t, to)
 	if err != nil {
 		return err
 	}
 	e := newExpression()
-	return p.update(ctx, item{p.key: it[p.key], attrLockVersion: it[attrLockVersion], attrLockDuration: it[attrLockDuration]}, e, p.held(e, mine))
+	return t.update(ctx, item{t.key: it[t.key], attrLockVersion: it[attrLockVersion], attrLockDuration: it[attrLockDuration]}, e, held(t, e, mine))
 }
 
 // ReleaseLeader implements [leases.FleetStore] with one conditional DeleteItem.
-func (s *Store) ReleaseLeader(ctx context.Context, mine leases.LeaderLock) error {
-	p, err := s.lock(ctx, false)
+func (k leaderLocks) ReleaseLeader(ctx context.Context, mine leases.LeaderLock) error {
+	t, err := k.routes.lock(ctx, false)
 	if err != nil {
 		return err
 	}
 	e := newExpression()
-	return p.remove(ctx, keyLeader, e, p.held(e, mine))
+	return t.remove(ctx, keyLeader, e, held(t, e, mine))
 }

@@ -65,40 +65,43 @@ func withHistory(it, old item, attribute string) {
 	it[attrHistory] = &types.AttributeValueMemberL{Value: list[:min(len(list), maxHistory)]}
 }
 
+// migrationStates keeps the states of the moves from KCL 2.x to 3.x and to a single table.
+type migrationStates struct{ routes *routes }
+
 // clientVersion finds the state of the move from KCL 2.x, and says where it is,
 // or would be made.
-func (s *Store) clientVersion(ctx context.Context, r route) (item, place, error) {
+func (m migrationStates) clientVersion(ctx context.Context, r route) (item, *table, error) {
 	if !r.single() {
-		p := s.coordinatorTable()
-		if it, err := p.get(ctx, keyClientVersion); err != nil || it != nil {
-			return it, p, err
+		t := m.routes.coordinator
+		if it, err := t.get(ctx, keyClientVersion); err != nil || it != nil {
+			return it, t, err
 		}
 	}
-	it, err := s.leaseTable().get(ctx, keyClientVersion)
-	if it == nil && !r.writesToLeaseTable(s.cfg.MigrateToLeaseTable) {
-		return nil, s.coordinatorTable(), err
+	it, err := m.routes.leaseTable.get(ctx, keyClientVersion)
+	if it == nil && !r.writesToLeaseTable(m.routes.migrate) {
+		return nil, m.routes.coordinator, err
 	}
-	return it, s.leaseTable(), err
+	return it, m.routes.leaseTable, err
 }
 
 // Migrations implements [leases.FleetStore]: it looks for the side tables of KCL
 // 3.0 to 3.4, and reads consistently.
-func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
-	tm, _, r, err := s.tableMigration(ctx)
+func (m migrationStates) Migrations(ctx context.Context) (leases.Migrations, error) {
+	tm, _, r, err := m.routes.tableMigration(ctx)
 	if errors.Is(err, kcl.ErrAccessDenied) {
-		err = s.denied(ctx, err)
+		err = m.denied(ctx, err)
 	}
 	if err != nil {
 		return leases.Migrations{}, err
 	}
-	m := leases.Migrations{
-		SideTables: (r.coordinator || r.metrics) && !r.layouts.stray, Wanted: s.cfg.MigrateToLeaseTable,
+	out := leases.Migrations{
+		SideTables: (r.coordinator || r.metrics) && !r.layouts.stray, Wanted: m.routes.migrate,
 		Apart: r.layouts.apart, Split: r.layouts.split,
 	}
 	if tm != nil && !r.layouts.stray {
-		m.Table = &r.migration
+		out.Table = &r.migration
 	}
-	cv, where, err := s.clientVersion(ctx, r)
+	cv, where, err := m.clientVersion(ctx, r)
 	if err != nil {
 		return leases.Migrations{}, err
 	}
@@ -107,19 +110,19 @@ func (s *Store) Migrations(ctx context.Context) (leases.Migrations, error) {
 		if bad != nil {
 			return leases.Migrations{}, bad
 		}
-		m.ClientVersion = &state
+		out.ClientVersion = &state
 	}
-	return m, nil
+	return out, nil
 }
 
 // denied says what it means that the side tables cannot be seen: nothing, where
 // nobody uses KCL 3.x; but in a table of KCL 3.5 a leader assigns the leases, and
 // a worker that did not know would work against it.
-func (s *Store) denied(ctx context.Context, err error) error {
-	it, _ := s.leaseTable().get(ctx, keyClientVersion)
+func (m migrationStates) denied(ctx context.Context, err error) error {
+	it, _ := m.routes.leaseTable.get(ctx, keyClientVersion)
 	switch status := textOf(it, attrClientVersion); status {
 	case leases.ClientVersion3x, leases.ClientVersion3xRollback:
-		return fmt.Errorf("%w: table %s is one of KCL 3.x (%s), and this worker may not see what that takes; it needs the rights of docs/iam/kcl3.json: %v", leases.ErrMixedAssignment, s.cfg.Table, status, err) //nolint:errorlint // not what a caller is to see
+		return fmt.Errorf("%w: table %s is one of KCL 3.x (%s), and this worker may not see what that takes; it needs the rights of docs/iam/kcl3.json: %v", leases.ErrMixedAssignment, m.routes.leaseTable.name, status, err) //nolint:errorlint // not what a caller is to see
 	}
 	return err
 }
@@ -127,12 +130,12 @@ func (s *Store) denied(ctx context.Context, err error) error {
 // SetClientVersion implements [leases.FleetStore] with one conditional write. A
 // state that is new begins its history with CLIENT_VERSION_INIT, as the KCL has
 // it.
-func (s *Store) SetClientVersion(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
-	r, err := s.route(ctx, true)
+func (m migrationStates) SetClientVersion(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
+	r, err := m.routes.route(ctx, true)
 	if err != nil {
 		return err
 	}
-	old, p, err := s.clientVersion(ctx, r)
+	old, t, err := m.clientVersion(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -141,28 +144,28 @@ func (s *Store) SetClientVersion(ctx context.Context, read *leases.MigrationStat
 		if err != nil {
 			return err
 		}
-		return p.begin(ctx, keyClientVersion, entityClientVersion, attrClientVersion, to, before)
+		return t.begin(ctx, keyClientVersion, entityClientVersion, attrClientVersion, to, before)
 	}
-	return p.proceed(ctx, keyClientVersion, attrClientVersion, old, *read, to)
+	return t.proceed(ctx, keyClientVersion, attrClientVersion, old, *read, to)
 }
 
 // begin makes a state that is not there. before is what its history begins with.
-func (p place) begin(ctx context.Context, id, kind, attribute string, to leases.MigrationState, before item) error {
+func (t *table) begin(ctx context.Context, id, kind, attribute string, to leases.MigrationState, before item) error {
 	it, err := state(attribute, to)
 	if err != nil {
 		return err
 	}
-	maps.Copy(it, p.entity(id, kind))
+	maps.Copy(it, t.entity(id, kind))
 	if before != nil {
 		withHistory(it, before, attribute)
 	}
 	e := newExpression()
-	return p.put(ctx, it, e, e.absent(p.key))
+	return t.put(ctx, it, e, e.absent(t.key))
 }
 
 // proceed writes a state over old, which has just been read, if that is what the
 // caller had read.
-func (p place) proceed(ctx context.Context, id, attribute string, old item, read, to leases.MigrationState) error {
+func (t *table) proceed(ctx context.Context, id, attribute string, old item, read, to leases.MigrationState) error {
 	it, err := state(attribute, to)
 	if err != nil {
 		return err
@@ -170,10 +173,10 @@ func (p place) proceed(ctx context.Context, id, attribute string, old item, read
 	if !isState(old, attribute, read) {
 		return &leases.ConflictError{Key: id}
 	}
-	it[p.key] = str(id)
+	it[t.key] = str(id)
 	withHistory(it, old, attribute)
 	e := newExpression()
-	return p.update(ctx, it, e, p.unchanged(e, old, attribute))
+	return t.update(ctx, it, e, t.unchanged(e, old, attribute))
 }
 
 // isState tells whether an item holds a state.
@@ -183,8 +186,8 @@ func isState(it item, attribute string, m leases.MigrationState) bool {
 }
 
 // unchanged is the condition that a state is still the one of old.
-func (p place) unchanged(e *expression, old item, attribute string) string {
-	condition := e.exists(p.key) + " AND " + e.equals(old, attribute)
+func (t *table) unchanged(e *expression, old item, attribute string) string {
+	condition := e.exists(t.key) + " AND " + e.equals(old, attribute)
 	if old[attrModifiedAt] != nil {
 		condition += " AND " + e.equals(old, attrModifiedAt)
 	}
@@ -194,26 +197,26 @@ func (p place) unchanged(e *expression, old item, attribute string) string {
 // SetTableMigration implements [leases.FleetStore]. COMPLETE is written into
 // both tables in one transaction, which holds only while to.By has the lock;
 // that is then removed from the side table, where nobody looks for it any more.
-func (s *Store) SetTableMigration(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
-	old, p, r, err := s.tableMigration(ctx)
+func (m migrationStates) SetTableMigration(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
+	old, t, r, err := m.routes.tableMigration(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.keepRoute(route{})
+	defer m.routes.keep(route{})
 	switch {
 	case !r.coordinator:
-		return fmt.Errorf("table %s does not exist, so there is nothing to migrate: %w", s.coordinatorTable().cfg.Table, leases.ErrTableNotFound)
+		return fmt.Errorf("table %s does not exist, so there is nothing to migrate: %w", m.routes.coordinator.name, leases.ErrTableNotFound)
 	case read == nil && to.Status == "":
 		return nil
 	case read == nil:
-		return s.coordinatorTable().begin(ctx, keyTableMigration, entityTableMigration, attrTableMigration, to, nil)
+		return m.routes.coordinator.begin(ctx, keyTableMigration, entityTableMigration, attrTableMigration, to, nil)
 	case !isState(old, attrTableMigration, *read):
 		return &leases.ConflictError{Key: keyTableMigration}
 	case to.Status == "":
 		e := newExpression()
-		return p.remove(ctx, keyTableMigration, e, p.unchanged(e, old, attrTableMigration))
-	case to.Status == leases.TableMigrationComplete && p.side:
-		return s.complete(ctx, old, to)
+		return t.remove(ctx, keyTableMigration, e, t.unchanged(e, old, attrTableMigration))
+	case to.Status == leases.TableMigrationComplete && t.side:
+		return m.complete(ctx, old, to)
 	}
-	return p.proceed(ctx, keyTableMigration, attrTableMigration, old, *read, to)
+	return t.proceed(ctx, keyTableMigration, attrTableMigration, old, *read, to)
 }

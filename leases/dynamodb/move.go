@@ -24,41 +24,41 @@ type transaction struct {
 	keys  []string // of the items, for errors
 }
 
-func (t *transaction) add(key string, it types.TransactWriteItem) {
-	t.items, t.keys = append(t.items, it), append(t.keys, key)
+func (x *transaction) add(key string, it types.TransactWriteItem) {
+	x.items, x.keys = append(x.items, it), append(x.keys, key)
 }
 
 // leading is the condition that a worker has the lock of the side table.
-func (t *transaction) leading(p place, worker string) {
+func (x *transaction) leading(t *table, worker string) {
 	e := newExpression()
-	t.add(keyLeader, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
-		TableName: &p.cfg.Table, Key: p.id(keyLeader), ConditionExpression: aws.String(e.equals(item{attrLockOwner: str(worker)}, attrLockOwner)),
+	x.add(keyLeader, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+		TableName: &t.name, Key: t.id(keyLeader), ConditionExpression: aws.String(e.equals(item{attrLockOwner: str(worker)}, attrLockOwner)),
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}})
 }
 
-func (t *transaction) put(p place, it item, e *expression, condition string) {
-	t.add(textOf(it, p.key), types.TransactWriteItem{Put: &types.Put{
-		TableName: &p.cfg.Table, Item: it, ConditionExpression: &condition,
+func (x *transaction) put(t *table, it item, e *expression, condition string) {
+	x.add(textOf(it, t.key), types.TransactWriteItem{Put: &types.Put{
+		TableName: &t.name, Item: it, ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
 	}})
 }
 
-func (t *transaction) remove(p place, id string, e *expression, condition string) {
-	t.add(id, types.TransactWriteItem{Delete: &types.Delete{
-		TableName: &p.cfg.Table, Key: p.id(id), ConditionExpression: &condition,
+func (x *transaction) remove(t *table, id string, e *expression, condition string) {
+	x.add(id, types.TransactWriteItem{Delete: &types.Delete{
+		TableName: &t.name, Key: t.id(id), ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
 	}})
 }
 
-// commit makes the writes. The SDK gives them a token, so that they happen once
-// although it repeats them.
-func (t *transaction) commit(ctx context.Context, s *Store) error {
-	_, err := call(ctx, s, "dynamodb:TransactWriteItems", s.cfg.Client.TransactWriteItems, &sdk.TransactWriteItemsInput{TransactItems: t.items}, s.soon)
+// commit makes the writes; t, one of their tables, is named in errors. The SDK gives the
+// writes a token: it may repeat the request, and they happen once.
+func (x *transaction) commit(ctx context.Context, t *table) error {
+	_, err := call(ctx, t, "dynamodb:TransactWriteItems", t.client.TransactWriteItems, &sdk.TransactWriteItemsInput{TransactItems: x.items}, t.soon)
 	if cancelled, ok := errors.AsType[*types.TransactionCanceledException](err); ok {
 		for i, r := range cancelled.CancellationReasons {
-			if aws.ToString(r.Code) == "ConditionalCheckFailed" && i < len(t.keys) {
-				return &leases.ConflictError{Key: t.keys[i]}
+			if aws.ToString(r.Code) == "ConditionalCheckFailed" && i < len(x.keys) {
+				return &leases.ConflictError{Key: x.keys[i]}
 			}
 		}
 	}
@@ -66,29 +66,29 @@ func (t *transaction) commit(ctx context.Context, s *Store) error {
 }
 
 // complete ends the migration to a single table.
-func (s *Store) complete(ctx context.Context, old item, to leases.MigrationState) error {
-	side, own := s.coordinatorTable(), s.leaseTable()
+func (m migrationStates) complete(ctx context.Context, old item, to leases.MigrationState) error {
+	side, own := m.routes.coordinator, m.routes.leaseTable
 	it, err := state(attrTableMigration, to)
 	if err != nil {
 		return err
 	}
 	withHistory(it, old, attrTableMigration)
-	var t transaction
-	t.leading(side, to.By)
+	var x transaction
+	x.leading(side, to.By)
 	whole := own.entity(keyTableMigration, entityTableMigration)
 	maps.Copy(whole, it)
 	e := newExpression()
-	t.put(own, whole, e, e.absent(own.key))
+	x.put(own, whole, e, e.absent(own.key))
 	whole = maps.Clone(old)
 	maps.Copy(whole, it)
 	e = newExpression()
-	t.put(side, whole, e, side.unchanged(e, old, attrTableMigration))
-	if err := t.commit(ctx, s); err != nil {
+	x.put(side, whole, e, side.unchanged(e, old, attrTableMigration))
+	if err := x.commit(ctx, own); err != nil {
 		return err
 	}
 	e = newExpression()
 	if err := side.remove(ctx, keyLeader, e, e.equals(item{attrLockOwner: str(to.By)}, attrLockOwner)); err != nil {
-		s.log.LogAttrs(ctx, slog.LevelDebug, "lock of the leader stays in the side table, where it does no harm", slog.Any("err", err))
+		own.log.LogAttrs(ctx, slog.LevelDebug, "lock of the leader stays in the side table, where it does no harm", slog.Any("err", err))
 	}
 	return nil
 }
@@ -97,36 +97,36 @@ func (s *Store) complete(ctx context.Context, old item, to leases.MigrationState
 // table <Table>-CoordinatorState, 25 in a transaction. The metrics in
 // <Table>-WorkerMetricStats are not moved: living workers have written theirs
 // into the lease table before, and those of others are of no use.
-func (s *Store) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) error {
-	r, err := s.route(ctx, true)
+func (m migrationStates) MoveToLeaseTable(ctx context.Context, mine leases.LeaderLock) error {
+	r, err := m.routes.route(ctx, true)
 	switch {
 	case err != nil:
 		return err
 	case !r.coordinator || r.migration.Status == leases.TableMigrationComplete:
 		return nil
 	case r.migration.Status != leases.TableMigrationDeployed && r.migration.Status != leases.TableMigrationPending:
-		return fmt.Errorf("items cannot be moved into table %s in state %q of the migration: workers of KCL 3.0 to 3.4 may be running, which cannot read them there", s.cfg.Table, r.migration.Status)
+		return fmt.Errorf("items cannot be moved into table %s in state %q of the migration: workers of KCL 3.0 to 3.4 may be running, which cannot read them there", m.routes.leaseTable.name, r.migration.Status)
 	}
-	rest, err := s.movable(ctx)
+	rest, err := m.movable(ctx)
 	if err != nil {
 		return err
 	}
-	side, own := s.coordinatorTable(), s.leaseTable()
+	side, own := m.routes.coordinator, m.routes.leaseTable
 	for batch := range slices.Chunk(rest, moveBatch) {
-		var t transaction
-		t.leading(side, mine.Owner)
-		for _, m := range batch {
+		var x transaction
+		x.leading(side, mine.Owner)
+		for _, row := range batch {
 			e := newExpression()
-			t.put(own, m.item, e, e.absent(own.key))
+			x.put(own, row.item, e, e.absent(own.key))
 			e = newExpression()
-			t.remove(side, m.id, e, side.asRead(e, m.old))
+			x.remove(side, row.id, e, side.asRead(e, row.old))
 		}
-		if err := t.commit(ctx, s); err != nil {
+		if err := x.commit(ctx, own); err != nil {
 			return err
 		}
 	}
-	if rest, err = s.movable(ctx); err == nil && len(rest) > 0 {
-		err = fmt.Errorf("table %s got new items while it was emptied (%s and others): move them again", side.cfg.Table, rest[0].id)
+	if rest, err = m.movable(ctx); err == nil && len(rest) > 0 {
+		err = fmt.Errorf("table %s got new items while it was emptied (%s and others): move them again", side.name, rest[0].id)
 	}
 	return err
 }
@@ -139,12 +139,12 @@ type movable struct {
 
 // asRead is the condition that an item is as it was read, as far as its strings
 // and numbers tell.
-func (p place) asRead(e *expression, old item) string {
-	condition := e.exists(p.key)
+func (t *table) asRead(e *expression, old item) string {
+	condition := e.exists(t.key)
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		switch old[name].(type) {
 		case *types.AttributeValueMemberS, *types.AttributeValueMemberN:
-			if name != p.key {
+			if name != t.key {
 				condition += " AND " + e.equals(old, name)
 			}
 		}
@@ -153,8 +153,8 @@ func (p place) asRead(e *expression, old item) string {
 }
 
 // movable returns what is to be moved, or which items nobody knows.
-func (s *Store) movable(ctx context.Context) ([]movable, error) {
-	side := s.coordinatorTable()
+func (m migrationStates) movable(ctx context.Context) ([]movable, error) {
+	side := m.routes.coordinator
 	var out []movable
 	var problems []error
 	err := side.scan(ctx, true, func(it item) {
@@ -170,7 +170,7 @@ func (s *Store) movable(ctx context.Context) ([]movable, error) {
 		case it[attrStreamID] != nil:
 			kind = entityStream
 		default:
-			problems = append(problems, &leases.RowError{Key: id, Err: fmt.Errorf("item of table %s is of an unknown kind: delete it, or the table cannot be migrated", side.cfg.Table)})
+			problems = append(problems, &leases.RowError{Key: id, Err: fmt.Errorf("item of table %s is of an unknown kind: delete it, or the table cannot be migrated", side.name)})
 			return
 		}
 		fresh := maps.Clone(it)

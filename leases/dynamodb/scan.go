@@ -28,6 +28,8 @@ func scanSegments(bytes int64) int {
 
 // tableSize keeps in how many segments the table is read.
 type tableSize struct {
+	configured int // Config.ScanSegments, which counts before the size
+
 	mu       sync.Mutex // guards the fields below
 	segments int
 	until    time.Time
@@ -35,28 +37,28 @@ type tableSize struct {
 
 // segments asks the service for the size of the table, unless it did so in the
 // last two hours.
-func (s *Store) segments(ctx context.Context) int {
+func (t *table) segments(ctx context.Context) int {
 	switch {
-	case s.side:
+	case t.side:
 		return 1
-	case s.cfg.ScanSegments > 0:
-		return s.cfg.ScanSegments
+	case t.size.configured > 0:
+		return t.size.configured
 	}
-	s.size.mu.Lock()
-	n, until := s.size.segments, s.size.until
-	s.size.mu.Unlock()
+	t.size.mu.Lock()
+	n, until := t.size.segments, t.size.until
+	t.size.mu.Unlock()
 	if n > 0 && time.Now().Before(until) {
 		return n
 	}
-	t, err := s.describe(ctx)
+	d, err := t.describe(ctx)
 	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
-		return s.size.know(nil)
+		t.log.LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
+		return t.size.know(nil)
 	}
-	return s.size.know(t.TableSizeBytes)
+	return t.size.know(d.TableSizeBytes)
 }
 
-// know takes a size to be that of the table; nil when it is not known.
+// know keeps the size of the table; nil is an unknown size. It returns the segments.
 func (t *tableSize) know(bytes *int64) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,14 +72,14 @@ func (t *tableSize) know(bytes *int64) int {
 
 // scan calls each for every item of the table, one at a time. Large tables are
 // read in several segments at once.
-func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) error {
-	n := s.segments(ctx)
+func (t *table) scan(ctx context.Context, consistent bool, each func(item)) error {
+	n := t.segments(ctx)
 	if n == 1 {
-		return s.scanSegment(ctx, &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &consistent}, each)
+		return t.scanSegment(ctx, &sdk.ScanInput{TableName: &t.name, ConsistentRead: &consistent}, each)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var mu sync.Mutex // guards what each does
+	var mu sync.Mutex // held while each runs
 	locked := func(it item) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -86,9 +88,9 @@ func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) erro
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		in := &sdk.ScanInput{TableName: &s.cfg.Table, ConsistentRead: &consistent, Segment: aws.Int32(int32(i)), TotalSegments: aws.Int32(int32(n))}
+		in := &sdk.ScanInput{TableName: &t.name, ConsistentRead: &consistent, Segment: aws.Int32(int32(i)), TotalSegments: aws.Int32(int32(n))}
 		wg.Go(func() { // ends with its segment, or the first error of any
-			if errs[i] = s.scanSegment(ctx, in, locked); errs[i] != nil {
+			if errs[i] = t.scanSegment(ctx, in, locked); errs[i] != nil {
 				cancel()
 			}
 		})
@@ -96,7 +98,7 @@ func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) erro
 	wg.Wait()
 	var first error
 	for _, err := range errs {
-		// What failed by itself says more than what was cancelled for it.
+		// The error of a segment says more than those of the segments cancelled for it.
 		if first == nil || errors.Is(first, context.Canceled) && err != nil {
 			first = err
 		}
@@ -104,10 +106,10 @@ func (s *Store) scan(ctx context.Context, consistent bool, each func(item)) erro
 	return first
 }
 
-// scanSegment reads what one Scan is for, page by page.
-func (s *Store) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
+// scanSegment reads the items of one segment, page by page.
+func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
 	for {
-		page, err := page(ctx, s, "dynamodb:Scan", s.cfg.Client.Scan, in)
+		page, err := page(ctx, t, "dynamodb:Scan", t.client.Scan, in)
 		if err != nil {
 			return err
 		}

@@ -70,10 +70,10 @@ func formatRange(f float64) (string, error) {
 	return strconv.FormatInt(int64(f), 10), nil
 }
 
-// encodeWorker returns the attributes of a worker's metrics and the names of
+// encodeWorker returns the attributes of a worker's metrics in table t, and the names of
 // those that are to be absent.
-func (p place) encodeWorker(m leases.WorkerMetrics) (it item, absent []string, err error) {
-	it = p.entity(m.Worker, entityWorker)
+func encodeWorker(t *table, m leases.WorkerMetrics) (it item, absent []string, err error) {
+	it = t.entity(m.Worker, entityWorker)
 	var problems []error
 	keep := func(name string, v types.AttributeValue, err error) {
 		if err != nil {
@@ -167,16 +167,16 @@ func (r *reader) lists(name string) map[string][]float64 {
 
 // decodeWorker reads a worker's metrics. Whether they make sense the leader
 // decides; here they need only be of the right types.
-func (p place) decodeWorker(it item) (leases.WorkerMetrics, *leases.RowError) {
+func decodeWorker(t *table, it item) (leases.WorkerMetrics, *leases.RowError) {
 	r := &reader{item: it}
 	m := leases.WorkerMetrics{
-		Worker:         r.text(p.key),
+		Worker:         r.text(t.key),
 		Updated:        r.seconds(attrMetricsLastUpdated).Truncate(time.Second),
 		Stats:          r.lists(attrMetricsStats),
 		Range:          r.lists(attrMetricsRange),
 		Support:        int(r.integer(attrMetricsSupport, math.MaxInt32, false)),
 		SupportUpdated: r.seconds(attrMetricsSupportAt).Truncate(time.Second),
-		InSideTable:    p.side,
+		InSideTable:    t.side,
 	}
 	if v, ok := it[attrNativeWorker].(*types.AttributeValueMemberBOOL); ok {
 		m.Native = v.Value
@@ -188,7 +188,7 @@ func (p place) decodeWorker(it item) (leases.WorkerMetrics, *leases.RowError) {
 	}
 	m.Handover = time.Duration(r.integer(attrHandover, math.MaxInt32, false)) * time.Second
 	if m.Worker == "" {
-		r.wrong(p.key, "a string (S)")
+		r.wrong(t.key, "a string (S)")
 	}
 	if err := errors.Join(r.problems...); err != nil {
 		return m, &leases.RowError{Key: m.Worker, Err: fmt.Errorf("%w; the worker's metrics cannot be read: it gets no leases until it has written them again; delete the item if that worker is gone", err)}
@@ -196,21 +196,27 @@ func (p place) decodeWorker(it item) (leases.WorkerMetrics, *leases.RowError) {
 	return m, nil
 }
 
+// workerReports keeps the metrics of the workers, in the lease table or in a side table.
+type workerReports struct {
+	routes     *routes
+	consistent bool // Config.ConsistentList
+}
+
 // Workers implements [leases.FleetStore] with scans of the lease table and,
 // while that may hold metrics, of the side table.
-func (s *Store) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.RowError, error) {
-	r, err := s.route(ctx, false)
+func (w workerReports) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.RowError, error) {
+	r, err := w.routes.route(ctx, false)
 	if err != nil {
 		return nil, nil, err
 	}
 	var workers []leases.WorkerMetrics
 	var damaged []*leases.RowError
-	add := func(p place) func(item) {
+	add := func(t *table) func(item) {
 		return func(it item) {
-			if !p.side && !isWorker(it) {
+			if !t.side && !isWorker(it) {
 				return
 			}
-			if m, bad := p.decodeWorker(it); bad != nil {
+			if m, bad := decodeWorker(t, it); bad != nil {
 				damaged = append(damaged, bad)
 			} else {
 				workers = append(workers, m)
@@ -218,12 +224,11 @@ func (s *Store) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.
 		}
 	}
 	if r.metrics && !r.single() {
-		side := s.metricsTable()
-		if err := side.scan(ctx, true, add(side)); err != nil {
+		if err := w.routes.metrics.scan(ctx, true, add(w.routes.metrics)); err != nil {
 			return nil, nil, err
 		}
 	}
-	if err := s.scan(ctx, s.cfg.ConsistentList, add(s.leaseTable())); err != nil {
+	if err := w.routes.leaseTable.scan(ctx, w.consistent, add(w.routes.leaseTable)); err != nil {
 		return nil, nil, err
 	}
 	return workers, damaged, nil
@@ -232,54 +237,54 @@ func (s *Store) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.
 // ReportWorker implements [leases.FleetStore] with one UpdateItem, so that
 // attributes which another library keeps there survive. A lease whose key is the
 // worker's id is not touched.
-func (s *Store) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error {
-	r, err := s.route(ctx, false)
+func (w workerReports) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error {
+	r, err := w.routes.route(ctx, false)
 	if err != nil {
 		return err
 	}
-	p := s.metricsTable()
-	if r.writesToLeaseTable(s.cfg.MigrateToLeaseTable) {
-		p = s.leaseTable()
+	t := w.routes.metrics
+	if r.writesToLeaseTable(w.routes.migrate) {
+		t = w.routes.leaseTable
 	}
-	it, absent, err := p.encodeWorker(m)
+	it, absent, err := encodeWorker(t, m)
 	if err != nil {
 		return err
 	}
 	e := newExpression()
 	condition := ""
-	if !p.side {
-		condition = e.absent(p.key) + " OR " + e.equals(it, attrEntityType)
+	if !t.side {
+		condition = e.absent(t.key) + " OR " + e.equals(it, attrEntityType)
 	}
-	return p.update(ctx, it, e, condition, absent...)
+	return t.update(ctx, it, e, condition, absent...)
 }
 
 // ForgetWorker implements [leases.FleetStore] with one conditional DeleteItem;
 // metrics that this worker has written may be in either table.
-func (s *Store) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) error {
-	r, err := s.route(ctx, false)
+func (w workerReports) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) error {
+	r, err := w.routes.route(ctx, false)
 	if err != nil {
 		return err
 	}
-	var places []place
+	var tables []*table
 	if r.metrics {
-		places = append(places, s.metricsTable())
+		tables = append(tables, w.routes.metrics)
 	}
 	if !read.InSideTable {
-		places = append(places, s.leaseTable())
+		tables = append(tables, w.routes.leaseTable)
 	}
 	err = &leases.ConflictError{Key: read.Worker}
-	for _, p := range places {
+	for _, t := range tables {
 		e := newExpression()
-		condition := e.exists(p.key)
+		condition := e.exists(t.key)
 		if read.Updated.IsZero() {
 			condition += " AND " + e.absent(attrMetricsLastUpdated)
 		} else {
 			condition += " AND " + e.equals(item{attrMetricsLastUpdated: integer(read.Updated.Unix())}, attrMetricsLastUpdated)
 		}
-		if !p.side {
+		if !t.side {
 			condition += " AND " + e.equals(item{attrEntityType: str(entityWorker)}, attrEntityType)
 		}
-		if err = p.remove(ctx, read.Worker, e, condition); err == nil {
+		if err = t.remove(ctx, read.Worker, e, condition); err == nil {
 			return nil
 		}
 		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {

@@ -13,7 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// equals is the condition that the attributes are so.
+// equals is the condition that the attributes have their values in it.
 func (e *expression) equals(it item, attributes ...string) string {
 	terms := make([]string, len(attributes))
 	for i, a := range attributes {
@@ -25,14 +25,14 @@ func (e *expression) equals(it item, attributes ...string) string {
 // exists is the condition that the attribute is there; of a key, that the item is.
 func (e *expression) exists(name string) string { return "attribute_exists(" + e.name(name) + ")" }
 
-// absent is the condition that it is not.
+// absent is the condition that the attribute is not there; of a key, that no item is.
 func (e *expression) absent(name string) string { return "attribute_not_exists(" + e.name(name) + ")" }
 
 // change sets the attributes of it that are not its key, and removes others.
-func (e *expression) change(p place, it item, remove ...string) string {
+func (e *expression) change(t *table, it item, remove ...string) string {
 	var sets, removes []string
 	for _, name := range slices.Sorted(maps.Keys(it)) {
-		if name != p.key {
+		if name != t.key {
 			sets = append(sets, e.name(name)+" = "+e.value("to_", name, it[name]))
 		}
 	}
@@ -50,42 +50,42 @@ func (e *expression) valuesOrNil() item {
 }
 
 // put writes a whole item if the condition holds.
-func (p place) put(ctx context.Context, it item, e *expression, condition string) error {
-	_, err := call(ctx, p.Store, "dynamodb:PutItem", p.cfg.Client.PutItem, &sdk.PutItemInput{
-		TableName: &p.cfg.Table, Item: it, ConditionExpression: &condition,
+func (t *table) put(ctx context.Context, it item, e *expression, condition string) error {
+	_, err := call(ctx, t, "dynamodb:PutItem", t.client.PutItem, &sdk.PutItemInput{
+		TableName: &t.name, Item: it, ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
 	}, once)
-	return p.differs(it, err)
+	return t.differs(it, err)
 }
 
-// update sets the attributes of it, and removes others, if the condition holds;
-// an empty one always does.
-func (p place) update(ctx context.Context, it item, e *expression, condition string, remove ...string) error {
-	change := e.change(p, it, remove...)
+// update sets the attributes of it, and removes others, if the condition holds. An empty
+// condition always holds.
+func (t *table) update(ctx context.Context, it item, e *expression, condition string, remove ...string) error {
+	change := e.change(t, it, remove...)
 	in := &sdk.UpdateItemInput{
-		TableName: &p.cfg.Table, Key: item{p.key: it[p.key]}, UpdateExpression: &change,
+		TableName: &t.name, Key: item{t.key: it[t.key]}, UpdateExpression: &change,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
 	}
 	if condition != "" {
 		in.ConditionExpression = &condition
 	}
-	_, err := call(ctx, p.Store, "dynamodb:UpdateItem", p.cfg.Client.UpdateItem, in, once)
-	return p.differs(it, err)
+	_, err := call(ctx, t, "dynamodb:UpdateItem", t.client.UpdateItem, in, once)
+	return t.differs(it, err)
 }
 
 // remove deletes an item if the condition holds.
-func (p place) remove(ctx context.Context, id string, e *expression, condition string) error {
-	_, err := call(ctx, p.Store, "dynamodb:DeleteItem", p.cfg.Client.DeleteItem, &sdk.DeleteItemInput{
-		TableName: &p.cfg.Table, Key: p.id(id), ConditionExpression: &condition,
+func (t *table) remove(ctx context.Context, id string, e *expression, condition string) error {
+	_, err := call(ctx, t, "dynamodb:DeleteItem", t.client.DeleteItem, &sdk.DeleteItemInput{
+		TableName: &t.name, Key: t.id(id), ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.valuesOrNil(),
 	}, once)
-	return p.differs(p.id(id), err)
+	return t.differs(t.id(id), err)
 }
 
 // differs turns a failed condition into a [*leases.ConflictError].
-func (p place) differs(it item, err error) error {
+func (t *table) differs(it item, err error) error {
 	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
-		return &leases.ConflictError{Key: textOf(it, p.key)}
+		return &leases.ConflictError{Key: textOf(it, t.key)}
 	}
 	return err
 }

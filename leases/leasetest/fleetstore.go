@@ -13,12 +13,12 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestFleetStore runs the suite of a [leases.FleetStore]: what tables of KCL 3.x
+// TestFleetStore runs the suite of a [leases.SharedStore]: what tables of KCL 3.x
 // have besides leases. newStore returns a store on an empty table of its own,
 // with the side tables of KCL 3.0 to 3.4, empty as well, if sideTables, and one
 // that may write into the lease table as soon as the migration allows it. Init
 // is called by the suite.
-func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) leases.FleetStore) {
+func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) leases.SharedStore) {
 	for _, tt := range fleetTests {
 		for _, side := range []bool{false, true} {
 			if side && tt.layout == oneTable || !side && tt.layout == threeTables {
@@ -27,7 +27,7 @@ func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) l
 			t.Run(fmt.Sprintf("%s, side tables %v", tt.name, side), func(t *testing.T) {
 				s := newStore(t, side)
 				require.NoError(t, s.Init(t.Context()))
-				m, err := s.Migrations(t.Context())
+				m, err := s.Fleet().Migrations(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, leases.Migrations{SideTables: side, Wanted: m.Wanted}, m)
 				tt.run(t, s)
@@ -46,7 +46,7 @@ const (
 var fleetTests = []struct {
 	name   string
 	layout int
-	run    func(t *testing.T, s leases.FleetStore)
+	run    func(t *testing.T, s leases.SharedStore)
 }{
 	{"index", bothLayouts, testIndex},
 	{"metrics of workers", bothLayouts, testWorkers},
@@ -59,12 +59,12 @@ var fleetTests = []struct {
 	{"nothing to migrate", oneTable, testNothingToMigrate},
 }
 
-func testNothingToMigrate(t *testing.T, s leases.FleetStore) {
-	require.Error(t, s.SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 1)))
-	require.NoError(t, s.MoveToLeaseTable(t.Context(), lock("worker-a", "v1")))
+func testNothingToMigrate(t *testing.T, s leases.SharedStore) {
+	require.Error(t, s.Fleet().SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 1)))
+	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), lock("worker-a", "v1")))
 }
 
-func testIndex(t *testing.T, s leases.FleetStore) {
+func testIndex(t *testing.T, s leases.SharedStore) {
 	for i := range 5 {
 		row := minimal(fmt.Sprintf("shardId-%012d", i))
 		if row.Owner = "worker-a"; i == 4 {
@@ -72,23 +72,23 @@ func testIndex(t *testing.T, s leases.FleetStore) {
 		}
 		require.NoError(t, s.Create(t.Context(), row))
 	}
-	_, err := s.OwnedBy(t.Context(), "worker-a")
+	_, err := s.Fleet().OwnedBy(t.Context(), "worker-a")
 	require.ErrorIs(t, err, leases.ErrNoIndex)
-	has, err := s.HasIndex(t.Context())
+	has, err := s.Fleet().HasIndex(t.Context())
 	require.NoError(t, err)
 	require.False(t, has)
 	require.Eventually(t, func() bool {
-		ready, err := s.EnsureIndex(t.Context())
+		ready, err := s.Fleet().EnsureIndex(t.Context())
 		return err == nil && ready
 	}, time.Minute, 50*time.Millisecond)
-	has, err = s.HasIndex(t.Context())
+	has, err = s.Fleet().HasIndex(t.Context())
 	require.NoError(t, err)
 	require.True(t, has)
 	owned := func(worker string, want ...string) {
 		t.Helper()
 		var got []string
 		require.Eventually(t, func() bool {
-			got, err = s.OwnedBy(t.Context(), worker)
+			got, err = s.Fleet().OwnedBy(t.Context(), worker)
 			slices.Sort(got)
 			return err == nil && slices.Equal(want, got)
 		}, 10*time.Second, 20*time.Millisecond, "want %v", want)
@@ -102,7 +102,7 @@ func testIndex(t *testing.T, s leases.FleetStore) {
 	require.NoError(t, s.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner}))
 	owned("worker-a", "shardId-000000000000", "shardId-000000000001", "shardId-000000000003")
 	owned("worker-b", "shardId-000000000002")
-	_, err = s.OwnedBy(t.Context(), "")
+	_, err = s.Fleet().OwnedBy(t.Context(), "")
 	require.Error(t, err)
 }
 
@@ -116,11 +116,11 @@ func reported(worker string, second int64) leases.WorkerMetrics {
 }
 
 // workers lists the metrics of all workers, sorted; a listing may lag behind.
-func workers(t *testing.T, s leases.FleetStore, want ...leases.WorkerMetrics) {
+func workers(t *testing.T, s leases.SharedStore, want ...leases.WorkerMetrics) {
 	t.Helper()
 	var got []leases.WorkerMetrics
 	require.Eventually(t, func() bool {
-		found, bad, err := s.Workers(t.Context())
+		found, bad, err := s.Fleet().Workers(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, bad)
 		slices.SortFunc(found, func(a, b leases.WorkerMetrics) int { return a.Updated.Compare(b.Updated) })
@@ -135,22 +135,22 @@ func workers(t *testing.T, s leases.FleetStore, want ...leases.WorkerMetrics) {
 	}
 }
 
-func testWorkers(t *testing.T, s leases.FleetStore) {
+func testWorkers(t *testing.T, s leases.SharedStore) {
 	workers(t, s)
 	plain := leases.WorkerMetrics{Worker: "worker-b", Updated: time.Unix(1_700_000_001, 0).UTC(), Stats: map[string][]float64{}, Range: map[string][]float64{}}
 	a := reported("worker-a", 0)
-	require.NoError(t, s.ReportWorker(t.Context(), a))
-	require.NoError(t, s.ReportWorker(t.Context(), plain))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), a))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), plain))
 	workers(t, s, a, plain)
 
 	later := reported("worker-a", 30)
 	later.Stats, later.Support, later.SupportUpdated, later.Native = map[string][]float64{}, 0, time.Time{}, false
-	require.NoError(t, s.ReportWorker(t.Context(), later), "whatever was there before")
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), later), "whatever was there before")
 	workers(t, s, plain, later)
 
-	requireConflict(t, s.ForgetWorker(t.Context(), a))
-	require.NoError(t, s.ForgetWorker(t.Context(), later))
-	requireConflict(t, s.ForgetWorker(t.Context(), later))
+	requireConflict(t, s.Fleet().ForgetWorker(t.Context(), a))
+	require.NoError(t, s.Fleet().ForgetWorker(t.Context(), later))
+	requireConflict(t, s.Fleet().ForgetWorker(t.Context(), later))
 	workers(t, s, plain)
 
 	for name, m := range map[string]leases.WorkerMetrics{
@@ -160,7 +160,7 @@ func testWorkers(t *testing.T, s leases.FleetStore) {
 		"too many samples":  {Worker: "w", Updated: a.Updated, Stats: map[string][]float64{"C": make([]float64, 11)}},
 		"a sample below -1": {Worker: "w", Updated: a.Updated, Stats: map[string][]float64{"C": {-2}}},
 	} {
-		require.Error(t, s.ReportWorker(t.Context(), m), name)
+		require.Error(t, s.Fleet().ReportWorker(t.Context(), m), name)
 	}
 	workers(t, s, plain)
 }
@@ -169,56 +169,56 @@ func lock(owner, version string) leases.LeaderLock {
 	return leases.LeaderLock{Owner: owner, Version: version, Duration: 20 * time.Second}
 }
 
-func requireLeader(t *testing.T, s leases.FleetStore, want leases.LeaderLock) {
+func requireLeader(t *testing.T, s leases.SharedStore, want leases.LeaderLock) {
 	t.Helper()
-	got, err := s.Leader(t.Context())
+	got, err := s.Fleet().Leader(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &want, got)
 }
 
-func testLeader(t *testing.T, s leases.FleetStore) {
-	none, err := s.Leader(t.Context())
+func testLeader(t *testing.T, s leases.SharedStore) {
+	none, err := s.Fleet().Leader(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, none)
 	first := lock("worker-a", "v1")
-	requireConflict(t, s.AcquireLeader(t.Context(), &first, lock("worker-b", "v2")))
-	requireConflict(t, s.HeartbeatLeader(t.Context(), first, "v2"))
-	requireConflict(t, s.ReleaseLeader(t.Context(), first))
+	requireConflict(t, s.Fleet().AcquireLeader(t.Context(), &first, lock("worker-b", "v2")))
+	requireConflict(t, s.Fleet().HeartbeatLeader(t.Context(), first, "v2"))
+	requireConflict(t, s.Fleet().ReleaseLeader(t.Context(), first))
 
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, first))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, first))
 	requireLeader(t, s, first)
-	requireConflict(t, s.AcquireLeader(t.Context(), nil, lock("worker-b", "v2")))
-	require.NoError(t, s.HeartbeatLeader(t.Context(), first, "v2"))
+	requireConflict(t, s.Fleet().AcquireLeader(t.Context(), nil, lock("worker-b", "v2")))
+	require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), first, "v2"))
 	second := lock("worker-a", "v2")
 	requireLeader(t, s, second)
-	requireConflict(t, s.HeartbeatLeader(t.Context(), first, "v3"))
-	requireConflict(t, s.HeartbeatLeader(t.Context(), lock("worker-b", "v2"), "v3"))
-	requireConflict(t, s.AcquireLeader(t.Context(), &first, lock("worker-b", "v3")))
+	requireConflict(t, s.Fleet().HeartbeatLeader(t.Context(), first, "v3"))
+	requireConflict(t, s.Fleet().HeartbeatLeader(t.Context(), lock("worker-b", "v2"), "v3"))
+	requireConflict(t, s.Fleet().AcquireLeader(t.Context(), &first, lock("worker-b", "v3")))
 
 	third := lock("worker-b", "v3")
 	third.Duration = 120 * time.Second
-	require.NoError(t, s.AcquireLeader(t.Context(), &second, third))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), &second, third))
 	requireLeader(t, s, third)
-	requireConflict(t, s.ReleaseLeader(t.Context(), second))
-	requireConflict(t, s.HeartbeatLeader(t.Context(), second, "v4"))
-	require.NoError(t, s.ReleaseLeader(t.Context(), third))
-	none, err = s.Leader(t.Context())
+	requireConflict(t, s.Fleet().ReleaseLeader(t.Context(), second))
+	requireConflict(t, s.Fleet().HeartbeatLeader(t.Context(), second, "v4"))
+	require.NoError(t, s.Fleet().ReleaseLeader(t.Context(), third))
+	none, err = s.Fleet().Leader(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, none)
 
 	free := lock("worker-a", "v5")
 	free.Released = true
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, free))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, free))
 	requireLeader(t, s, free)
-	require.NoError(t, s.AcquireLeader(t.Context(), &free, lock("worker-b", "v6")))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), &free, lock("worker-b", "v6")))
 	requireLeader(t, s, lock("worker-b", "v6"))
-	requireConflict(t, s.AcquireLeader(t.Context(), &free, lock("worker-a", "v7")))
+	requireConflict(t, s.Fleet().AcquireLeader(t.Context(), &free, lock("worker-a", "v7")))
 
-	require.Error(t, s.AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "worker-a", Version: "v8"}), "no duration")
+	require.Error(t, s.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "worker-a", Version: "v8"}), "no duration")
 }
 
 // testLeaderRace: of many that see the same lock, one gets it.
-func testLeaderRace(t *testing.T, s leases.FleetStore) {
+func testLeaderRace(t *testing.T, s leases.SharedStore) {
 	var read *leases.LeaderLock
 	for round := range 5 {
 		const n = 8
@@ -226,7 +226,7 @@ func testLeaderRace(t *testing.T, s leases.FleetStore) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				errs[i] = s.AcquireLeader(t.Context(), read, lock(fmt.Sprintf("worker-%d", i), fmt.Sprintf("%d-%d", round, i)))
+				errs[i] = s.Fleet().AcquireLeader(t.Context(), read, lock(fmt.Sprintf("worker-%d", i), fmt.Sprintf("%d-%d", round, i)))
 			})
 		}
 		wg.Wait()
@@ -250,16 +250,16 @@ func migrated(status string, n int) leases.MigrationState {
 	return leases.MigrationState{Status: status, By: "worker-a", At: time.UnixMilli(1_700_000_000_000 + int64(n)).UTC()}
 }
 
-func testClientVersion(t *testing.T, s leases.FleetStore) {
+func testClientVersion(t *testing.T, s leases.SharedStore) {
 	var read *leases.MigrationState
 	for i := range 14 { // longer than the history is kept
 		status := []string{leases.ClientVersionUpgradeFrom2x, leases.ClientVersion3xRollback}[i%2]
 		to := migrated(status, i)
 		old := migrated(leases.ClientVersion2x, i)
-		requireConflict(t, s.SetClientVersion(t.Context(), &old, to))
-		require.NoError(t, s.SetClientVersion(t.Context(), read, to))
-		requireConflict(t, s.SetClientVersion(t.Context(), nil, to))
-		m, err := s.Migrations(t.Context())
+		requireConflict(t, s.Fleet().SetClientVersion(t.Context(), &old, to))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), read, to))
+		requireConflict(t, s.Fleet().SetClientVersion(t.Context(), nil, to))
+		m, err := s.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, &to, m.ClientVersion)
 		require.Nil(t, m.Table)
@@ -267,18 +267,18 @@ func testClientVersion(t *testing.T, s leases.FleetStore) {
 	}
 	same := *read
 	same.At = same.At.Add(time.Millisecond) // the same status, but written at another time
-	requireConflict(t, s.SetClientVersion(t.Context(), &same, migrated(leases.ClientVersion3x, 20)))
-	require.Error(t, s.SetClientVersion(t.Context(), read, migrated("CLIENT_VERSION_4X", 20)))
+	requireConflict(t, s.Fleet().SetClientVersion(t.Context(), &same, migrated(leases.ClientVersion3x, 20)))
+	require.Error(t, s.Fleet().SetClientVersion(t.Context(), read, migrated("CLIENT_VERSION_4X", 20)))
 }
 
-func testOtherItems(t *testing.T, s leases.FleetStore) {
-	m, err := s.Migrations(t.Context())
+func testOtherItems(t *testing.T, s leases.SharedStore) {
+	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	side := m.SideTables
 	require.NoError(t, s.Create(t.Context(), minimal("shardId-000000000000")))
-	require.NoError(t, s.ReportWorker(t.Context(), reported("worker-a", 0)))
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, lock("worker-a", "v1")))
-	require.NoError(t, s.SetClientVersion(t.Context(), nil, migrated(leases.ClientVersion3x, 0)))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), reported("worker-a", 0)))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock("worker-a", "v1")))
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, migrated(leases.ClientVersion3x, 0)))
 	require.Eventually(t, func() bool {
 		l, err := s.List(t.Context())
 		return err == nil && len(l.Leases) == 1 && len(l.Bad) == 0 && (len(l.Workers) == 1 || side)
@@ -289,29 +289,29 @@ func testOtherItems(t *testing.T, s leases.FleetStore) {
 	}
 }
 
-func testFleetCancelled(t *testing.T, s leases.FleetStore) {
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, lock("worker-a", "v1")))
+func testFleetCancelled(t *testing.T, s leases.SharedStore) {
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock("worker-a", "v1")))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
-	_, err := s.EnsureIndex(ctx)
+	_, err := s.Fleet().EnsureIndex(ctx)
 	add(err)
-	_, err = s.HasIndex(ctx)
+	_, err = s.Fleet().HasIndex(ctx)
 	add(err)
-	_, err = s.OwnedBy(ctx, "worker-a")
+	_, err = s.Fleet().OwnedBy(ctx, "worker-a")
 	add(err)
-	_, _, err = s.Workers(ctx)
+	_, _, err = s.Fleet().Workers(ctx)
 	add(err)
-	_, err = s.Leader(ctx)
+	_, err = s.Fleet().Leader(ctx)
 	add(err)
-	_, err = s.Migrations(ctx)
+	_, err = s.Fleet().Migrations(ctx)
 	add(err)
-	add(s.ReportWorker(ctx, reported("worker-a", 0)))
-	add(s.ForgetWorker(ctx, reported("worker-a", 0)))
-	add(s.HeartbeatLeader(ctx, lock("worker-a", "v1"), "v2"))
-	add(s.ReleaseLeader(ctx, lock("worker-a", "v1")))
-	add(s.SetClientVersion(ctx, nil, migrated(leases.ClientVersion3x, 0)))
+	add(s.Fleet().ReportWorker(ctx, reported("worker-a", 0)))
+	add(s.Fleet().ForgetWorker(ctx, reported("worker-a", 0)))
+	add(s.Fleet().HeartbeatLeader(ctx, lock("worker-a", "v1"), "v2"))
+	add(s.Fleet().ReleaseLeader(ctx, lock("worker-a", "v1")))
+	add(s.Fleet().SetClientVersion(ctx, nil, migrated(leases.ClientVersion3x, 0)))
 	for i, err := range errs {
 		require.ErrorIs(t, err, context.Canceled, i)
 	}
@@ -319,61 +319,61 @@ func testFleetCancelled(t *testing.T, s leases.FleetStore) {
 }
 
 // testTableMigration goes from the side tables to a single table, step by step.
-func testTableMigration(t *testing.T, s leases.FleetStore) {
+func testTableMigration(t *testing.T, s leases.SharedStore) {
 	set := func(read *leases.MigrationState, to leases.MigrationState) *leases.MigrationState {
 		t.Helper()
-		require.NoError(t, s.SetTableMigration(t.Context(), read, to))
-		m, err := s.Migrations(t.Context())
+		require.NoError(t, s.Fleet().SetTableMigration(t.Context(), read, to))
+		m, err := s.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, &to, m.Table)
 		require.True(t, m.SideTables)
 		return &to
 	}
 	mine := lock("worker-a", "v1")
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, mine))
-	require.NoError(t, s.SetClientVersion(t.Context(), nil, migrated(leases.ClientVersion3x, 0)))
-	require.NoError(t, s.ReportWorker(t.Context(), reported("worker-a", 0)))
-	require.Error(t, s.MoveToLeaseTable(t.Context(), mine), "workers of KCL 3.0 to 3.4 may be running")
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, mine))
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, migrated(leases.ClientVersion3x, 0)))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), reported("worker-a", 0)))
+	require.Error(t, s.Fleet().MoveToLeaseTable(t.Context(), mine), "workers of KCL 3.0 to 3.4 may be running")
 
 	state := set(nil, migrated(leases.TableMigrationInit, 1))
-	requireConflict(t, s.SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 2)))
-	require.NoError(t, s.SetTableMigration(t.Context(), state, leases.MigrationState{}), "support went back")
-	m, err := s.Migrations(t.Context())
+	requireConflict(t, s.Fleet().SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 2)))
+	require.NoError(t, s.Fleet().SetTableMigration(t.Context(), state, leases.MigrationState{}), "support went back")
+	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, m.Table)
 	state = set(nil, migrated(leases.TableMigrationInit, 3))
-	require.Error(t, s.MoveToLeaseTable(t.Context(), mine))
+	require.Error(t, s.Fleet().MoveToLeaseTable(t.Context(), mine))
 	state = set(state, migrated(leases.TableMigrationDeployed, 4))
 
 	// From now on metrics go to the lease table; those in the side table stay.
-	require.NoError(t, s.ReportWorker(t.Context(), reported("worker-a", 30)))
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), reported("worker-a", 30)))
 	require.Eventually(t, func() bool {
-		found, _, err := s.Workers(t.Context())
+		found, _, err := s.Fleet().Workers(t.Context())
 		return err == nil && len(found) == 2 && found[0].InSideTable != found[1].InSideTable
 	}, 10*time.Second, 20*time.Millisecond)
 
-	requireConflict(t, s.MoveToLeaseTable(t.Context(), lock("worker-b", "v1")))
-	require.NoError(t, s.MoveToLeaseTable(t.Context(), mine))
-	require.NoError(t, s.MoveToLeaseTable(t.Context(), mine), "once more")
+	requireConflict(t, s.Fleet().MoveToLeaseTable(t.Context(), lock("worker-b", "v1")))
+	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), mine))
+	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), mine), "once more")
 	cv := migrated(leases.ClientVersion3x, 0)
-	m, err = s.Migrations(t.Context())
+	m, err = s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &cv, m.ClientVersion)
 	state = set(state, migrated(leases.TableMigrationPending, 5))
 	requireLeader(t, s, mine)
 	rollback := migrated(leases.ClientVersion3xRollback, 6)
-	require.NoError(t, s.SetClientVersion(t.Context(), &cv, rollback), "where it is now")
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &cv, rollback), "where it is now")
 
 	foreign := migrated(leases.TableMigrationComplete, 7)
 	foreign.By = "worker-b"
-	requireConflict(t, s.SetTableMigration(t.Context(), state, foreign))
+	requireConflict(t, s.Fleet().SetTableMigration(t.Context(), state, foreign))
 	set(state, migrated(leases.TableMigrationComplete, 8))
-	none, err := s.Leader(t.Context())
+	none, err := s.Fleet().Leader(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, none, "the lock of the side table counts no more")
-	require.NoError(t, s.AcquireLeader(t.Context(), nil, lock("worker-b", "v9")))
+	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock("worker-b", "v9")))
 	requireLeader(t, s, lock("worker-b", "v9"))
-	m, err = s.Migrations(t.Context())
+	m, err = s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &rollback, m.ClientVersion)
 	workers(t, s, reported("worker-a", 30)) // of the lease table only

@@ -1,0 +1,161 @@
+package dynamodb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsretry "github.com/aws/aws-sdk-go-v2/aws/retry"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/line"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// table is one table in DynamoDB, and the calls to it. It is the lease table, a side
+// table of KCL 3.0 to 3.4, or the table of another library.
+type table struct {
+	client  *sdk.Client
+	http    line.HTTPClient // of client; leaves connections that fail
+	timeout time.Duration   // of a request
+	log     *slog.Logger
+	name    string
+	key     string     // name of the hash key
+	side    bool       // a side table
+	size    *tableSize // of the lease table
+}
+
+// newTable returns the table that cfg names.
+func newTable(cfg Config, key string) *table {
+	t := &table{
+		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout), log: cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.Table),
+		name: cfg.Table, key: key, size: &tableSize{configured: cfg.ScanSegments},
+	}
+	if cfg.Client != nil { // else Config.Validate says that it is missing
+		t.http = line.NewClient(cfg.Client.Options().HTTPClient)
+	}
+	return t
+}
+
+// beside returns a side table, which is called with the same client.
+func (t *table) beside(name, key string) *table {
+	other := *t
+	other.name, other.key, other.side = name, key, true
+	return &other
+}
+
+// once switches the SDK's retries off.
+func once(o *sdk.Options) { o.Retryer = aws.NopRetryer{} }
+
+// soon keeps the SDK's waits between attempts short: they fit into the deadline of a
+// request.
+func (t *table) soon(o *sdk.Options) {
+	o.Retryer = awsretry.AddWithMaxBackoffDelay(o.Retryer, t.timeout/10)
+}
+
+// errNoAnswer is the cause of a request's own deadline.
+var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+
+// call makes one request with a deadline. The error names the action, the
+// table and the remedy where there is one.
+func call[In, Out any](ctx context.Context, t *table, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In, opts ...func(*sdk.Options)) (Out, error) {
+	timed, cancel := context.WithTimeoutCause(ctx, t.timeout, errNoAnswer)
+	defer cancel()
+	out, err := fn(timed, in, append(opts, t.lasting)...)
+	return out, t.explain(ctx, timed, action, err)
+}
+
+// page makes one request whose answer may be large. Its deadline counts silence: a slow
+// line takes as long as it needs.
+func page[In, Out any](ctx context.Context, t *table, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In) (Out, error) {
+	timed, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := line.NewSilence(t.timeout, func() { cancel(errNoAnswer) })
+	defer silence.Stop()
+	out, err := fn(silence.In(timed), in, t.soon, t.lasting)
+	return out, t.explain(ctx, timed, action, err)
+}
+
+// lasting makes a request with the client that gives up connections that fail.
+func (t *table) lasting(o *sdk.Options) {
+	o.HTTPClient = t.http
+	// DynamoDB Local sends wrong checksums. The SDK accepts the answer all the same, and
+	// logs a warning for each.
+	o.DisableValidateResponseChecksum = o.DisableValidateResponseChecksum || o.BaseEndpoint != nil
+}
+
+// explain returns the error of a request, with the action, the table and the remedy.
+func (t *table) explain(ctx, timed context.Context, action string, err error) error {
+	resource := "table " + t.name
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s %s: %w", action, resource, context.Cause(ctx))
+	case timed.Err() != nil:
+		return fmt.Errorf("%s %s: no answer in time after %v: %w", action, resource, t.timeout, context.DeadlineExceeded)
+	case awserr.Is(err, "ResourceNotFoundException") && t.side:
+		return fmt.Errorf("%w: %s: %s: %w", leases.ErrTableNotFound, action, t.name, err)
+	case awserr.Is(err, "ResourceNotFoundException"):
+		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position: %w", leases.ErrTableNotFound, action, t.name, err)
+	}
+	return awserr.Explain(err, action, resource)
+}
+
+// describe returns the description of the table, which is never nil without an error.
+func (t *table) describe(ctx context.Context) (*types.TableDescription, error) {
+	out, err := call(ctx, t, "dynamodb:DescribeTable", t.client.DescribeTable, &sdk.DescribeTableInput{TableName: &t.name}, t.soon)
+	switch {
+	case err != nil:
+		return nil, err
+	case out.Table == nil:
+		return nil, fmt.Errorf("dynamodb:DescribeTable table %s: the answer has no Table", t.name)
+	}
+	return out.Table, nil
+}
+
+// exist tells whether a side table is there, and refuses a table of another layout. This
+// library never makes a side table: workers of KCL 3.5 look for the lock in one that exists.
+func (t *table) exist(ctx context.Context) (bool, error) {
+	d, err := t.describe(ctx)
+	switch {
+	case errors.Is(err, leases.ErrTableNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	if keys := d.KeySchema; len(keys) != 1 || aws.ToString(keys[0].AttributeName) != t.key {
+		return false, fmt.Errorf("%w: table %s does not have the key %s of a side table of KCL 3.0 to 3.4; if it is of another application, set Config.CoordinatorTable and Config.WorkerMetricsTable to other names",
+			leases.ErrForeignTable, t.name, t.key)
+	}
+	return true, nil
+}
+
+// get reads an item as it is now; nil when there is none.
+func (t *table) get(ctx context.Context, id string) (item, error) {
+	out, err := call(ctx, t, "dynamodb:GetItem", t.client.GetItem, &sdk.GetItemInput{
+		TableName: &t.name, Key: t.id(id), ConsistentRead: aws.Bool(true),
+	}, t.soon)
+	if err != nil || len(out.Item) == 0 {
+		return nil, err
+	}
+	return out.Item, nil
+}
+
+// id returns the key of an item.
+func (t *table) id(id string) item { return item{t.key: str(id)} }
+
+// entity returns a new item with its key and, in the lease table, its kind.
+func (t *table) entity(id, kind string) item {
+	it := t.id(id)
+	if !t.side {
+		it[attrEntityType] = str(kind)
+	}
+	return it
+}
