@@ -24,7 +24,7 @@ const (
 // shaped is the packages whose types and functions keep these limits. Add a package as
 // soon as it does.
 var shaped = []string{
-	".", "checkpoint", "efo", "kpl", "leases/dynamodb", "metrics/...", "polling", "processors", "scheduler",
+	".", "checkpoint", "efo", "kpl", "leases/dynamodb", "leases/redis", "metrics/...", "polling", "processors", "scheduler",
 	"internal/caughtup", "internal/fleetstart", "internal/guardedstore", "internal/shardsync", "internal/retry", "internal/line",
 }
 

@@ -30,7 +30,7 @@ func (s *Store) Init(ctx context.Context) error {
 	wait := retry.New(100*time.Millisecond, 2*time.Second)
 	var last error // what Redis said last
 	for {
-		created, err := s.call(ctx, "init", initScript, nil, time.Now().UTC().Format(time.RFC3339))
+		created, err := s.table.call(ctx, "init", initScript, nil, time.Now().UTC().Format(time.RFC3339))
 		switch {
 		case err == nil:
 			if len(created) > 0 {

@@ -27,15 +27,15 @@ const requestSize = 3 << 10
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing
 	for from := "-"; ; {
-		page, err := s.call(ctx, "list", pageScript, nil, from, pageSize)
+		page, err := s.table.call(ctx, "list", pageScript, nil, from, pageSize)
 		if err != nil {
 			return leases.Listing{}, err
 		}
 		if len(page) == 0 {
 			return out, nil
 		}
-		for _, some := range s.requests(page) {
-			if err := s.readRows(ctx, some, &out); err != nil {
+		for _, some := range s.table.requests(page) {
+			if err := s.table.readRows(ctx, some, &out); err != nil {
 				return leases.Listing{}, err
 			}
 		}
@@ -51,11 +51,11 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.List(ctx) }
 
 // requests cuts a page into parts of which each is one request.
-func (s *Store) requests(page []string) [][]string {
+func (t *table) requests(page []string) [][]string {
 	var parts [][]string
 	size, from := 0, 0
 	for i, key := range page {
-		size += len(s.keys.row) + len(key) + len("*2\r\n$7\r\nHGETALL\r\n$000\r\n\r\n")
+		size += len(t.keys.row) + len(key) + len("*2\r\n$7\r\nHGETALL\r\n$000\r\n\r\n")
 		if i+1 == len(page) || size > requestSize {
 			parts = append(parts, page[from:i+1])
 			size, from = 0, i+1
@@ -65,8 +65,8 @@ func (s *Store) requests(page []string) [][]string {
 }
 
 // readRows adds the rows of some leases to a listing, in their order.
-func (s *Store) readRows(ctx context.Context, page []string, out *leases.Listing) error {
-	rows, err := s.plainRows(ctx, page)
+func (t *table) readRows(ctx context.Context, page []string, out *leases.Listing) error {
+	rows, err := t.plainRows(ctx, page)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Store) readRows(ctx context.Context, page []string, out *leases.Listing
 		for i, key := range odd {
 			args[i] = key
 		}
-		if judged, err = s.callRows(ctx, odd, args); err != nil {
+		if judged, err = t.callRows(ctx, odd, args); err != nil {
 			return err
 		}
 	}
@@ -92,9 +92,9 @@ func (s *Store) readRows(ctx context.Context, page []string, out *leases.Listing
 		there := true
 		if len(rows[i]) > 0 {
 			l, bad = decode(key, rows[i])
-			bad = s.remedy(key, bad)
+			bad = t.remedy(key, bad)
 		} else {
-			l, there, bad = s.read(key, judged[0])
+			l, there, bad = t.read(key, judged[0])
 			judged = judged[1:]
 		}
 		switch {
@@ -109,23 +109,23 @@ func (s *Store) readRows(ctx context.Context, page []string, out *leases.Listing
 
 // plainRows reads rows without a script. What Redis refuses is left empty, as is a row
 // that is not there; all are when the table is not ours.
-func (s *Store) plainRows(ctx context.Context, page []string) ([]map[string]string, error) {
+func (t *table) plainRows(ctx context.Context, page []string) ([]map[string]string, error) {
 	rows := make([]map[string]string, len(page))
-	answer, err := s.bounded(ctx, "list", func(ctx context.Context) ([]any, error) {
-		master := s.master(ctx)
+	answer, err := t.bounded(ctx, "list", func(ctx context.Context) ([]any, error) {
+		master := t.master(ctx)
 		if master == nil {
 			return nil, nil
 		}
 		pipe := master.Pipeline()
 		reads := make([]*sdk.MapStringStringCmd, len(page))
 		for i, key := range page {
-			reads[i] = pipe.HGetAll(ctx, s.keys.row+key)
+			reads[i] = pipe.HGetAll(ctx, t.keys.row+key)
 		}
-		table := pipe.HMGet(ctx, s.keys.table, "layout", "format", "application")
+		head := pipe.HMGet(ctx, t.keys.table, "layout", "format", "application")
 		if _, err := pipe.Exec(ctx); err != nil && !said(err) {
 			return nil, err
 		}
-		if v := table.Val(); len(v) != 3 || v[0] != layoutName || v[1] != formatVersion || v[2] != s.cfg.Application {
+		if v := head.Val(); len(v) != 3 || v[0] != layoutName || v[1] != formatVersion || v[2] != t.application {
 			return nil, nil
 		}
 		answer := make([]any, len(page))
@@ -145,12 +145,12 @@ func (s *Store) plainRows(ctx context.Context, page []string) ([]map[string]stri
 
 // master is a client whose reads go to the master, wherever scripts go: a client of a
 // cluster may be configured to read from replicas. It is nil when that is not certain.
-func (s *Store) master(ctx context.Context) *sdk.Client {
-	switch c := s.cfg.Client.(type) {
+func (t *table) master(ctx context.Context) *sdk.Client {
+	switch c := t.client.(type) {
 	case *sdk.Client:
 		return c
 	case *sdk.ClusterClient:
-		if node, err := c.MasterForKey(ctx, s.keys.table); err == nil {
+		if node, err := c.MasterForKey(ctx, t.keys.table); err == nil {
 			return node
 		}
 	}

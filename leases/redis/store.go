@@ -14,9 +14,9 @@ import (
 // Store is the lease table of one application in Redis. It is safe for
 // concurrent use and holds no state but its Config.
 type Store struct {
-	cfg  Config
-	keys keys
-	log  *slog.Logger
+	cfg   Config
+	log   *slog.Logger
+	table *table
 }
 
 var _ leases.Store = (*Store)(nil)
@@ -25,8 +25,9 @@ var _ leases.Store = (*Store)(nil)
 func New(cfg Config) *Store {
 	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, DefaultKeyPrefix)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
-	log := cmp.Or(cfg.Logger, slog.Default())
-	return &Store{cfg: cfg, keys: keysOf(cfg.KeyPrefix, cfg.Application), log: log.With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")}
+	log := cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")
+	t := &table{client: cfg.Client, keys: keysOf(cfg.KeyPrefix, cfg.Application), application: cfg.Application, timeout: cfg.RequestTimeout}
+	return &Store{cfg: cfg, log: log, table: t}
 }
 
 // Validate reports everything that is wrong with the Config that New was given.
@@ -41,23 +42,23 @@ func (s *Store) Validate() error {
 }
 
 // String names the table, and nothing of the client.
-func (s *Store) String() string { return "leases/redis table " + s.keys.table }
+func (s *Store) String() string { return "leases/redis table " + s.table.keys.table }
 
 // GoString is [Store.String].
 func (s *Store) GoString() string { return s.String() }
 
 // Get implements [leases.Store] with a read from the master.
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
-	row, err := s.one(ctx, "get", getScript, key)
+	row, err := s.table.one(ctx, "get", getScript, key)
 	if err != nil {
 		return leases.Lease{}, err
 	}
-	l, there, bad := s.read(key, row)
+	l, there, bad := s.table.read(key, row)
 	switch {
 	case bad != nil:
 		return leases.Lease{}, bad
 	case !there:
-		return leases.Lease{}, fmt.Errorf("%w: %q in %s", leases.ErrNotFound, key, s.keys.table)
+		return leases.Lease{}, fmt.Errorf("%w: %q in %s", leases.ErrNotFound, key, s.table.keys.table)
 	}
 	return l, nil
 }
@@ -98,11 +99,11 @@ func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Att
 
 // write runs a script that answers ok or conflict.
 func (s *Store) write(ctx context.Context, action string, script *script, key string, args []any) error {
-	answer, err := s.one(ctx, action, script, key, args...)
+	answer, err := s.table.one(ctx, action, script, key, args...)
 	if err != nil || answer[0] == "ok" {
 		return err
 	}
-	l, there, bad := s.read(key, answer)
+	l, there, bad := s.table.read(key, answer)
 	switch {
 	case bad != nil:
 		return bad
@@ -110,32 +111,4 @@ func (s *Store) write(ctx context.Context, action string, script *script, key st
 		return &leases.ConflictError{Key: key}
 	}
 	return &leases.ConflictError{Key: key, Current: &l}
-}
-
-// read turns a script's answer about one row into a lease.
-func (s *Store) read(key string, answer []string) (l leases.Lease, there bool, bad *leases.RowError) {
-	switch status, rest := answer[0], answer[1:]; {
-	case status == "type" && len(rest) > 0:
-		bad = &leases.RowError{Key: key, Err: fmt.Errorf("it is a %s, want a hash", rest[0])}
-	case status == "lost":
-		bad = &leases.RowError{Key: key, Err: fmt.Errorf("%s names it, but it is gone: it was evicted (see maxmemory-policy) or deleted by hand", s.keys.index)}
-	case len(rest) == 0:
-		return leases.Lease{}, false, nil
-	default:
-		row := make(map[string]string, len(rest)/2)
-		for i := 0; i+1 < len(rest); i += 2 {
-			row[rest[i]] = rest[i+1]
-		}
-		l, bad = decode(key, row)
-	}
-	return l, true, s.remedy(key, bad)
-}
-
-// remedy adds to what is wrong with a row what to do about it.
-func (s *Store) remedy(key string, bad *leases.RowError) *leases.RowError {
-	if bad != nil {
-		bad.Err = fmt.Errorf("%w; correct the hash %s, or, to read the shard from the application's initial position, delete it and remove it from %s (DEL, ZREM); until then the shard is left alone",
-			bad.Err, quote(s.keys.row+key), s.keys.index)
-	}
-	return bad
 }
