@@ -25,7 +25,7 @@ func (r *recorder) Initialize(context.Context, kcl.InitializeInput) error { retu
 
 func (r *recorder) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
 	for _, record := range in.Records {
-		if err := r.ledger.process(r.worker, r.shard, string(record.Data())); err != nil {
+		if err := r.ledger.process(r.worker, r.shard, record.Position().String(), string(record.Data())); err != nil {
 			return err
 		}
 	}

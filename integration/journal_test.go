@@ -121,7 +121,7 @@ func (j *journal) replay() (wrong []string) {
 		case "initialize":
 			began[from] = e.micros
 		case "record":
-			if err := l.process(e.worker, e.shard, e.data); err != nil {
+			if err := l.process(e.worker, e.shard, e.sequence, e.data); err != nil {
 				wrong = append(wrong, err.Error())
 			}
 			if c, ok := checkpoints[e.shard]; ok && c.micros < began[from] && compareSequence(e.sequence, c.sequence) <= 0 {

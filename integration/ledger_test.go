@@ -16,13 +16,15 @@ import (
 )
 
 // ledger compares what was put with what all workers of a test processed. Records are
-// "KEY NUMBER", numbered per partition key from 1, so that loss, duplicates and a wrong
-// order within a key show.
+// "KEY NUMBER", numbered per partition key from 1, so that loss and a wrong order within a key
+// show. A record that was delivered twice has one sequence number. A record that was put twice
+// has two: the SDK puts a record once more when a server breaks the connection.
 type ledger struct {
 	mu        sync.Mutex // guards the fields below
 	put       map[string]int
-	processed map[string]map[int]int // by key and number: how often
-	last      map[string]int         // highest number processed, by key
+	processed map[string]map[int]bool // by key and number
+	delivered map[string]int          // by shard and sequence number: how often
+	last      map[string]int          // highest number processed, by key
 	disorder  []string
 	shards    map[string]bool
 	workers   map[string]int // records by worker
@@ -30,13 +32,13 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		put: map[string]int{}, processed: map[string]map[int]int{}, last: map[string]int{},
+		put: map[string]int{}, processed: map[string]map[int]bool{}, delivered: map[string]int{}, last: map[string]int{},
 		shards: map[string]bool{}, workers: map[string]int{},
 	}
 }
 
 // process notes a record that a worker got.
-func (l *ledger) process(worker, shard, data string) error {
+func (l *ledger) process(worker, shard, sequence, data string) error {
 	key, text, ok := strings.Cut(data, " ")
 	number, err := strconv.Atoi(text)
 	if !ok || err != nil {
@@ -44,15 +46,16 @@ func (l *ledger) process(worker, shard, data string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.processed[key] == nil {
-		l.processed[key] = map[int]int{}
-	}
-	l.processed[key][number]++
+	l.delivered[shard+" "+sequence]++
 	l.shards[shard] = true
 	l.workers[worker]++
-	if l.processed[key][number] > 1 {
-		return nil // delivered again; it was in order the first time
+	if l.processed[key][number] {
+		return nil // delivered or put again; it was in order the first time
 	}
+	if l.processed[key] == nil {
+		l.processed[key] = map[int]bool{}
+	}
+	l.processed[key][number] = true
 	if number != l.last[key]+1 {
 		l.disorder = append(l.disorder, fmt.Sprintf("%s: %d after %d in %s", key, number, l.last[key], shard))
 	}
@@ -60,20 +63,21 @@ func (l *ledger) process(worker, shard, data string) error {
 	return nil
 }
 
-// missing and duplicates count over everything put so far.
+// counts returns how many records were put so far, how many of them were not delivered, and how
+// many deliveries were not the first of their record.
 func (l *ledger) counts() (put, missing, duplicates int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key, n := range l.put {
 		put += n
 		for number := 1; number <= n; number++ {
-			switch times := l.processed[key][number]; {
-			case times == 0:
+			if !l.processed[key][number] {
 				missing++
-			default:
-				duplicates += times - 1
 			}
 		}
+	}
+	for _, times := range l.delivered {
+		duplicates += times - 1
 	}
 	return put, missing, duplicates
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -122,7 +123,7 @@ func (p *process) read(t *testing.T, l *ledger, worker, stream string) {
 			require.NotNil(t, record.PartitionKey)
 			require.True(t, strings.HasPrefix(string(record.Data), *record.PartitionKey+" "), text)
 			require.WithinDuration(t, time.Now(), record.Arrival, time.Hour)
-			require.NoError(t, l.process(worker, record.Shard, string(record.Data)))
+			require.NoError(t, l.process(worker, record.Shard, fmt.Sprint(record.SequenceNumber, record.SubSequenceNumber), string(record.Data)))
 		default:
 			return
 		}

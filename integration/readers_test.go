@@ -56,7 +56,7 @@ func runReader(t *testing.T, client *kinesis.Client, source func(ctx context.Con
 	for batch, err := range source(ctx, t, stream, aws.ToString(out.StreamDescriptionSummary.StreamARN)) {
 		require.NoError(t, err)
 		for _, record := range batch.Records {
-			require.NoError(t, l.process("reader", "shard", string(record.Data())))
+			require.NoError(t, l.process("reader", "shard", record.SequenceNumber(), string(record.Data())))
 		}
 		if more && l.complete() {
 			more = false
