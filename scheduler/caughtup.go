@@ -83,7 +83,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 			return false
 		}
 		for _, child := range row.Children { // made before their parent's end was written
-			key := shardsync.Key(st.id, child, st.multi)
+			key := shardsync.LeaseKey(st.id, child, st.multi)
 			if row.Finished() && !known[key] && consumers[key] == nil {
 				return false
 			}

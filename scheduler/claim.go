@@ -103,7 +103,7 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 		if listErr != nil && !st.keyed() {
 			return false, listErr
 		}
-		if listErr == nil && !shardsync.Fits(st.rowsOf(rows), list.shards) {
+		if listErr == nil && !shardsync.ClaimFits(st.rowsOf(rows), list.shards) {
 			return false, fmt.Errorf("%w: it looks like the table of another stream than %s: of its leases, which do not say whose they are, none has the hash keys, parents and numbers of a shard of that stream: "+
 				"use another table (Config.Table); when the leases are those of the stream, stop all workers and run `kclctl leases adopt -application %s -stream %s -table TABLE`",
 				leases.ErrForeignTable, st.id.ARN, st.marks.Application, st.id.ARN)
@@ -118,7 +118,7 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 	}
 	updates := plan.Adopt
 	if plan.Anchor != nil {
-		updates = append(updates, shardsync.Confirm(*plan.Anchor))
+		updates = append(updates, shardsync.ConfirmAnchor(*plan.Anchor))
 	}
 	for _, u := range updates {
 		if err := c.table.update(ctx, u); err != nil {

@@ -280,7 +280,7 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 		summary, err := r.admin.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
 		require.NoError(t, err)
 		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
-		key := shardsync.Key(id, "shardId-000000000000", true)
+		key := shardsync.LeaseKey(id, "shardId-000000000000", true)
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
 			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
@@ -376,7 +376,7 @@ func TestL20EpochOfAnotherApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
 		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: 12345}
-		key := shardsync.Key(id, "shardId-000000000000", true)
+		key := shardsync.LeaseKey(id, "shardId-000000000000", true)
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
 			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},

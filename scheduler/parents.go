@@ -180,7 +180,7 @@ func (w *parentWait) parentState(ctx context.Context, parent string) (parentStat
 // rowOf returns a row of the last scan, which may be old. If the scan has no row, as
 // before the first one, rowOf asks the table.
 func (w *parentWait) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	if row, ok := w.cfg.coord.Lookup(shardsync.Key(w.stream.id, shardID, w.stream.multi)); ok {
+	if row, ok := w.cfg.coord.Lookup(shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi)); ok {
 		return row, true, nil
 	}
 	return w.rowNow(ctx, shardID)
@@ -188,7 +188,7 @@ func (w *parentWait) rowOf(ctx context.Context, shardID string) (leases.Lease, b
 
 // rowNow asks the table.
 func (w *parentWait) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
-	row, err := w.cfg.table.Get(ctx, shardsync.Key(w.stream.id, shardID, w.stream.multi))
+	row, err := w.cfg.table.Get(ctx, shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 	if errors.Is(err, leases.ErrNotFound) {
 		return leases.Lease{}, false, nil
 	}
@@ -243,7 +243,7 @@ func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[st
 // target and has not ended, so the shard began later.
 func (w *parentWait) behindTarget() bool {
 	for _, parent := range w.start.Parents {
-		row, ok := w.cfg.coord.Lookup(shardsync.Key(w.stream.id, parent, w.stream.multi))
+		row, ok := w.cfg.coord.Lookup(shardsync.LeaseKey(w.stream.id, parent, w.stream.multi))
 		if ok && !row.Finished() && w.cfg.tip.reached(row) {
 			return true
 		}
@@ -257,7 +257,7 @@ func (w *parentWait) behindTarget() bool {
 func (w *parentWait) parentLost(shardID string) error {
 	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and it is not known how far it was read: "+
 		"say so, `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`, then this shard goes on",
-		shardsync.Key(w.stream.id, shardID, w.stream.multi))
+		shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 }
 
 // recordLost records that a parent has no row, or nil. Its holder or the end of an

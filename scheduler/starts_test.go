@@ -183,7 +183,7 @@ func (r *rig) foreignLatest(stream string) (key string) {
 	summary, err := r.admin.DescribeStreamSummary(r.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
 	require.NoError(r.t, err)
 	id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: stream, CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
-	row := sentinel(shardsync.Key(id, "shardId-000000000000", true), kcl.SentinelLatest)
+	row := sentinel(shardsync.LeaseKey(id, "shardId-000000000000", true), kcl.SentinelLatest)
 	row.Stream, row.ShardID = id.String(), "shardId-000000000000"
 	require.NoError(r.t, r.store.Create(r.t.Context(), row))
 	return row.Key

@@ -97,7 +97,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 			}
 		}
 		if shard := c.stream.blocker(c.holder.Lease().Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
-			parent := shardsync.Key(c.stream.id, shard, c.stream.multi)
+			parent := shardsync.LeaseKey(c.stream.id, shard, c.stream.multi)
 			row, ok := byKey[parent]
 			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
 			if reader := consumers[parent]; reader != nil {
@@ -115,7 +115,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 // for the shard itself: rows of older ones are removed in time.
 func (st *stream) blocker(parents []string, rows map[string]leases.Lease, seen map[string]bool, direct bool) string {
 	for _, parent := range parents {
-		row, ok := rows[shardsync.Key(st.id, parent, st.multi)]
+		row, ok := rows[shardsync.LeaseKey(st.id, parent, st.multi)]
 		if seen[parent] || row.Finished() {
 			continue
 		}

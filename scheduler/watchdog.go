@@ -313,6 +313,6 @@ func (w *watchdog) observe(now time.Time) {
 // is what to report.
 func waitsUnowned(st *stream, row leases.Lease, unread map[string]bool) bool {
 	return row.ActualOwner() == "" && slices.ContainsFunc(row.Parents, func(p string) bool {
-		return p != row.ShardID && unread[shardsync.Key(st.id, p, st.multi)]
+		return p != row.ShardID && unread[shardsync.LeaseKey(st.id, p, st.multi)]
 	})
 }

@@ -198,7 +198,7 @@ func (r *fleetReport) electShardSync(rows []leases.Lease, workers map[string]*wo
 	if alone && r.ClientVersion == nil {
 		return
 	}
-	r.ShardSync = shardsync.Leader(rows)
+	r.ShardSync = shardsync.KCL2SyncLeader(rows)
 	if r.ShardSync != "" && workers[r.ShardSync] == nil { // has finished leases only
 		workers[r.ShardSync] = &workerReport{Worker: r.ShardSync}
 	}

@@ -141,7 +141,7 @@ func (o *importOptions) lease(r gokcl.Row, known knownStream) leases.Lease {
 		}
 	}
 	if o.multi {
-		l.Stream, l.Key = known.id.String(), shardsync.Key(known.id, s.ID, true)
+		l.Stream, l.Key = known.id.String(), shardsync.LeaseKey(known.id, s.ID, true)
 	}
 	l, _ = o.marks(known).Complete(l)
 	return l

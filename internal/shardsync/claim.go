@@ -17,14 +17,14 @@ type Claim struct {
 	// ones, the least key of the table and the least of the stream, so that one
 	// worker wins.
 	Adopt []leases.Update
-	// Unproven says that the stream has leases, and that none is marked: [Fits]
+	// Unproven says that the stream has leases, and that none is marked: [ClaimFits]
 	// must tell whether they can be this stream's before one is adopted.
 	Unproven bool
 	// Vacant says that the stream has no lease. The first lease of its plan is
 	// made, alone; it is called the anchor.
 	Vacant bool
 	// Anchor is the only lease of the stream, if nobody has read or taken it.
-	// Whoever made it may still take it back; see [Confirm].
+	// Whoever made it may still take it back; see [ConfirmAnchor].
 	Anchor *leases.Lease
 }
 
@@ -70,18 +70,18 @@ func revocable(l leases.Lease) bool {
 	return l.Counter == 0 && l.ActualOwner() == "" && !l.Started()
 }
 
-// Confirm returns the write by which a worker keeps the maker of an anchor from
+// ConfirmAnchor returns the write by which a worker keeps the maker of an anchor from
 // taking it back: it changes the counter, which the maker expects.
-func Confirm(l leases.Lease) leases.Update {
+func ConfirmAnchor(l leases.Lease) leases.Update {
 	to := l
 	to.Counter++
 	return leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint, To: to, Set: leases.AttrCounter}
 }
 
-// Fits tells whether leases without marks can be those of a stream with these
+// ClaimFits tells whether leases without marks can be those of a stream with these
 // shards: a lease has hash keys, parents and checkpoint as its shard has, as far
 // as it says, or all leases are finished or of shards that are not listed.
-func Fits(rows []leases.Lease, shards []kcl.Shard) bool {
+func ClaimFits(rows []leases.Lease, shards []kcl.Shard) bool {
 	listed := make(map[string]kcl.Shard, len(shards))
 	for _, s := range shards {
 		listed[s.ID] = s
@@ -89,7 +89,7 @@ func Fits(rows []leases.Lease, shards []kcl.Shard) bool {
 	past := true
 	for _, l := range rows {
 		s, ok := listed[l.ShardID]
-		if ok && fits(l, s) {
+		if ok && leaseFits(l, s) {
 			return true
 		}
 		past = past && (!ok || l.Finished())
@@ -97,7 +97,7 @@ func Fits(rows []leases.Lease, shards []kcl.Shard) bool {
 	return past
 }
 
-func fits(l leases.Lease, s kcl.Shard) bool {
+func leaseFits(l leases.Lease, s kcl.Shard) bool {
 	foreign := func(p string) bool { return !slices.Contains(s.Parents(), p) }
 	if (!l.HashKeyRange.IsZero() && l.HashKeyRange != s.HashKeyRange) || slices.ContainsFunc(l.Parents, foreign) {
 		return false

@@ -25,7 +25,7 @@ func TestPlanClaim(t *testing.T) {
 	// Nobody has read or taken the only row: its maker may take it back.
 	c = PlanClaim([]leases.Lease{{Key: "a", Application: "billing", StreamARN: arn}}, single)
 	require.False(t, c.Done())
-	require.Equal(t, int64(1), Confirm(*c.Anchor).To.Counter)
+	require.Equal(t, int64(1), ConfirmAnchor(*c.Anchor).To.Counter)
 	for name, l := range map[string]leases.Lease{
 		"counter": {Counter: 1}, "owner": {Owner: "w"}, "read": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "1"}},
 	} {
@@ -80,7 +80,7 @@ func TestFits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, Fits(c.rows, shards))
+			require.Equal(t, c.want, ClaimFits(c.rows, shards))
 		})
 	}
 }

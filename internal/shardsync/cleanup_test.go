@@ -285,7 +285,7 @@ func TestCleanupOfOneOfSeveralStreams(t *testing.T) {
 	rows := rowsOf("0=E>1,2 1=5 2=5", list)
 	for i := range rows {
 		rows[i].Stream = opt.Stream.String()
-		rows[i].Key = Key(opt.Stream, rows[i].ShardID, true)
+		rows[i].Key = LeaseKey(opt.Stream, rows[i].ShardID, true)
 	}
 	var past CleanupHistory
 	var plan []Removal

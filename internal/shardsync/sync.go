@@ -10,9 +10,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Key returns the key of a shard's lease: the shard id, or stream:shardId when
+// LeaseKey returns the key of a shard's lease: the shard id, or stream:shardId when
 // the application reads several streams.
-func Key(stream kcl.StreamIdentifier, shardID string, multi bool) string {
+func LeaseKey(stream kcl.StreamIdentifier, shardID string, multi bool) string {
 	if !multi {
 		return shardID
 	}
@@ -139,7 +139,7 @@ func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
 // newLease returns the row for a shard that is read from its beginning.
 func newLease(s kcl.Shard, opt Options) leases.Lease {
 	l := leases.Lease{
-		Key: Key(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
+		Key: LeaseKey(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
 		Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
 		Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
 	}

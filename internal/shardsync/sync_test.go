@@ -144,8 +144,8 @@ func TestPlanSyncOfSeveralStreams(t *testing.T) {
 	require.Equal(t, plan[0].Stream, child.Stream)
 	require.Equal(t, []string{"0"}, child.Parents)
 	require.Equal(t, "TRIM_HORIZON", child.Checkpoint.SequenceNumber)
-	require.Equal(t, Key(orders, "7", true), child.Key)
-	require.Equal(t, "7", Key(orders, "7", false))
+	require.Equal(t, LeaseKey(orders, "7", true), child.Key)
+	require.Equal(t, "7", LeaseKey(orders, "7", false))
 }
 
 // drawStream makes a stream that was split and merged at random.

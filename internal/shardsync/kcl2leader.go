@@ -7,7 +7,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Leader returns the worker that workers of the Java KCL agree upon to
+// KCL2SyncLeader returns the worker that workers of the Java KCL agree upon to
 // look after the shards while a table is in one of the modes of KCL 2.x (KCL 1.14
 // and 2.x, and 3.x before its move and after one that was rolled back): the first
 // of all owners of rows once they are shuffled, which every worker does the same
@@ -19,7 +19,7 @@ import (
 // It is for those who look at such a table. Workers of this library need no such
 // leader: each looks after the shards. It is pure, and matches
 // DeterministicShuffleShardSyncLeaderDecider.
-func Leader(rows []leases.Lease) string {
+func KCL2SyncLeader(rows []leases.Lease) string {
 	order := shuffledOwners(rows)
 	if len(order) == 0 {
 		return ""

@@ -61,10 +61,10 @@ func TestShardSyncLeaderVectors(t *testing.T) {
 			require.Len(t, order, tt.n)
 			require.Equal(t, want, order[:min(len(want), tt.n):tt.n])
 			if tt.n == 0 {
-				require.Empty(t, Leader(rows))
+				require.Empty(t, KCL2SyncLeader(rows))
 				return
 			}
-			require.Equal(t, want[0], Leader(rows))
+			require.Equal(t, want[0], KCL2SyncLeader(rows))
 			slices.Sort(order)
 			require.Len(t, slices.Compact(order), tt.n, "each once")
 		})
@@ -116,7 +116,7 @@ func TestShardSyncLeaderOfRows(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, Leader(tt.rows))
+			require.Equal(t, tt.want, KCL2SyncLeader(tt.rows))
 		})
 	}
 }
