@@ -115,18 +115,15 @@ func (l Lease) ActualOwner() string {
 	return l.Owner
 }
 
-// HandingOver tells whether CheckpointOwner still reads the shard, and hands it
-// over to Owner. It is false as well when a worker of KCL 1.x or 2.x has taken
-// the lease meanwhile: CheckpointOwner has no meaning then.
-func (l Lease) HandingOver() bool { return l.CheckpointOwner != "" && !l.overtaken() }
-
-// overtaken tells whether CheckpointOwner is left over from a hand-over that a
-// worker of an older library has overtaken. A worker of this library removes
-// HandoverTo when it takes a lease. So while it took the lease last and is
-// CheckpointOwner, HandoverTo belongs to the present hand-over, and names Owner
-// unless somebody took the lease from both.
-func (l Lease) overtaken() bool {
-	return l.CheckpointOwner != "" && l.NativeOwner == l.CheckpointOwner && l.HandoverTo != "" && l.HandoverTo != l.Owner
+// HandingOver tells whether CheckpointOwner still reads the shard, and hands it over to Owner.
+//
+// It is false when a worker of KCL 1.x or 2.x has taken the lease from both. Such a worker leaves
+// CheckpointOwner and HandoverTo as they are. A worker of this library removes both when it takes
+// a lease. So while NativeOwner is CheckpointOwner, HandoverTo belongs to the present hand-over,
+// and a HandoverTo other than Owner shows that the lease was taken.
+func (l Lease) HandingOver() bool {
+	taken := l.NativeOwner == l.CheckpointOwner && l.HandoverTo != "" && l.HandoverTo != l.Owner
+	return l.CheckpointOwner != "" && !taken
 }
 
 // Finished tells whether the shard has been processed to its end.

@@ -67,16 +67,15 @@ type Update struct {
 	Set    Attr
 }
 
-// Errors of a Store that callers branch on.
-var (
-	// ErrNotFound says that there is no such row.
-	ErrNotFound = errors.New("leases: no such lease")
-	// ErrTableNotFound says that the table itself is gone or was never made.
-	ErrTableNotFound = errors.New("leases: table not found")
-	// ErrForeignTable says that the table is no lease table, or is the lease table
-	// of another application or stream. Use another table.
-	ErrForeignTable = errors.New("leases: not the lease table of this application")
-)
+// ErrNotFound says that the table has no row with the key.
+var ErrNotFound = errors.New("leases: no such lease")
+
+// ErrTableNotFound says that the table was deleted, or was never made.
+var ErrTableNotFound = errors.New("leases: table not found")
+
+// ErrForeignTable says that the table is no lease table, or is the lease table of another
+// application or stream. Use another table.
+var ErrForeignTable = errors.New("leases: not the lease table of this application")
 
 // ConflictError says that a row was not as a conditional write expected it.
 type ConflictError struct {
