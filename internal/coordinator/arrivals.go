@@ -95,7 +95,7 @@ func (t *table) lookAtArrivals(ctx context.Context) {
 		}
 		switch l, err := t.get(ctx, keys[i]); {
 		case err == nil:
-			t.begin(ctx, l, "handover")
+			t.takeOrAwait(ctx, l, "handover")
 		case errors.Is(err, leases.ErrNotFound): // its owner may make it again; a listing will tell
 			t.coming.remove(keys[i])
 		}
@@ -103,9 +103,9 @@ func (t *table) lookAtArrivals(ctx context.Context) {
 	t.countHeld()
 }
 
-// begin starts with l, the row as it is now, if the lease is this worker's, and waits
+// takeOrAwait starts with l, the row as it is now, if the lease is this worker's, and waits
 // for it if it is being handed over to this worker.
-func (t *table) begin(ctx context.Context, l leases.Lease, reason string) {
+func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) {
 	switch {
 	case l.Finished() || l.Owner != t.cfg.WorkerID:
 		t.coming.remove(l.Key)
@@ -123,6 +123,6 @@ func (t *table) begin(ctx context.Context, l leases.Lease, reason string) {
 // for another one: as many as it can take, at the pace that the table has shown, in a
 // third of the time in which they expire.
 func (t *table) maxArrivals() int {
-	pace := max(t.tempo.slowestWrite(), time.Millisecond)
-	return maxParallel * max(1, int(t.cfg.callTimeout()/pace))
+	perWrite := max(t.tempo.slowestWrite(), time.Millisecond)
+	return maxParallel * max(1, int(t.cfg.callTimeout()/perWrite))
 }

@@ -9,11 +9,11 @@ import (
 
 // Of the balance by throughput.
 const (
-	uneven    = 0.2            // of the average load: a difference that is worth a move
-	certain   = 5              // standard deviations: a difference that is no chance
-	heaviest  = 0.75           // of a difference: a lease that lessens it well
-	idleShare = 0.1            // of an average lease: what one without data counts for
-	forgotten = 24 * time.Hour // the time in which a move comes to count for 1/e
+	uneven            = 0.2            // of the average load: a difference that is worth a move
+	certainDeviations = 5              // standard deviations: a difference that is no chance
+	heaviestPart      = 0.75           // of a difference: a lease that lessens it well
+	idleShare         = 0.1            // of an average lease: what one without data counts for
+	movesFade         = 24 * time.Hour // the time in which a move comes to count for 1/e
 )
 
 // settling is for how long a lease stays that has moved for the first time, and
@@ -24,29 +24,29 @@ func (c Config) settling() time.Duration { return 30 * c.FailoverTime }
 // leases deliver takes.
 func (c Config) pace() time.Duration { return 6 * c.FailoverTime }
 
-// looksAveraged is over how many of them throughput is averaged.
-const looksAveraged = 10
+// periodsAveraged is over how many of them throughput is averaged.
+const periodsAveraged = 10
 
 // scale is what a coordinator remembers of throughput, of its goroutine.
 type scale struct {
-	leases map[string]weighed
-	begun  time.Duration // when the first listing was seen, monotonic
-	looked time.Duration // when the last look ended, monotonic
-	moved  time.Duration // when a lease moved to this worker for balance, monotonic
+	leases    map[string]weighed
+	begun     time.Duration // when the first listing was seen, monotonic
+	periodEnd time.Duration // when the last look ended, monotonic
+	moved     time.Duration // when a lease moved to this worker for balance, monotonic
 }
 
 // weighed is what was seen of one lease.
 type weighed struct {
-	delivered estimate
-	seen      time.Duration
-	owner     string
-	expired   bool
-	told      float64       // what its row said, see measured
-	teller    string        // who owned it then
-	silent    bool          // that one has not written it
-	silence   time.Duration // since when
-	moves     float64       // for balance; those of long ago count less
-	moved     time.Duration // the last of them
+	delivered       estimate
+	seen            time.Duration
+	owner           string
+	expired         bool
+	rowKBps         float64       // what its row said, see measured
+	rowOwner        string        // who owned it then
+	unmeasured      bool          // that one has not written it
+	unmeasuredSince time.Duration // since when
+	moves           float64       // for balance; those of long ago count less
+	moved           time.Duration // the last of them
 }
 
 // stays is for how long the lease does not move again: longer each time, so that
@@ -66,17 +66,17 @@ func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float
 	owner := l.ActualOwner()
 	switch {
 	case owner == "" || owner == l.NativeOwner:
-		w.silent = false
-	case owner != w.teller:
-		w.silent, w.silence = true, now
-	case l.ThroughputKBps != w.told:
-		w.silent = false
+		w.unmeasured = false
+	case owner != w.rowOwner:
+		w.unmeasured, w.unmeasuredSince = true, now
+	case l.ThroughputKBps != w.rowKBps:
+		w.unmeasured = false
 	}
-	w.told, w.teller = l.ThroughputKBps, owner
-	if !w.silent || l.ThroughputKBps <= 0 {
+	w.rowKBps, w.rowOwner = l.ThroughputKBps, owner
+	if !w.unmeasured || l.ThroughputKBps <= 0 {
 		return l.ThroughputKBps
 	}
-	if now-w.silence >= cfg.pace() {
+	if now-w.unmeasuredSince >= cfg.pace() {
 		w.delivered = estimate{}
 	}
 	return -1
@@ -85,13 +85,13 @@ func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float
 // weigh completes a view with what leases are balanced by, by the workers
 // themselves or by a leader.
 func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
-	anew := s.leases == nil || now-s.looked > cfg.settling() // nobody looked for a while
+	anew := s.leases == nil || now-s.periodEnd > cfg.settling() // nobody looked for a while
 	if anew {
-		s.begun, s.looked, s.moved = now, now, now-cfg.pace()
+		s.begun, s.periodEnd, s.moved = now, now, now-cfg.pace()
 	}
-	look := now-s.looked >= cfg.pace()
-	if look {
-		s.looked = now
+	ended := now-s.periodEnd >= cfg.pace()
+	if ended {
+		s.periodEnd = now
 	}
 	next := make(map[string]weighed, len(v.rows))
 	for i := range v.rows {
@@ -104,12 +104,12 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 		case ok:
 			w.delivered.add(kbps, (now - w.seen).Seconds())
 		}
-		if look {
-			w.delivered.look(looksAveraged)
+		if ended {
+			w.delivered.endPeriod(periodsAveraged)
 		}
 		if ok && w.owner != "" && r.Owner != "" && w.owner != r.Owner && !w.expired {
 			if w.moves == 0 || now-w.moved >= cfg.settling() { // else it was not for what it delivers
-				w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(forgotten))
+				w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(movesFade))
 			}
 			w.moved = now
 			if r.Owner == v.me {

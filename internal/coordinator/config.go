@@ -31,6 +31,10 @@ const (
 // under way at the same time.
 const maxParallel = 20
 
+// kclHandoverTime is how long an owner of the KCL may take to hand over a lease
+// (gracefulLeaseHandoffTimeoutMillis).
+const kclHandoverTime = 30 * time.Second
+
 // abandonAfter is how long after the end of its grace period a consumer that
 // does not return is still waited for.
 const abandonAfter = time.Second
@@ -152,3 +156,15 @@ func (c Config) roundTime() time.Duration { return c.FailoverTime / 5 }
 
 // callTimeout is the deadline of a call that touches one row.
 func (c Config) callTimeout() time.Duration { return c.FailoverTime / 3 }
+
+// handoverTime is how long this worker may take to hand over a lease.
+func (c Config) handoverTime() time.Duration { return c.ShutdownTimeout + abandonAfter }
+
+// handoverLimit is how long others wait for an owner that hands over a lease. After it the lease
+// is assigned without the owner. reported is the time that the owner reported, or 0.
+func (c Config) handoverLimit(reported time.Duration) time.Duration {
+	if reported == 0 {
+		reported = c.handoverTime() // assumed to be the same in all workers
+	}
+	return max(kclHandoverTime, reported) + c.FailoverTime
+}

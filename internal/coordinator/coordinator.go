@@ -67,7 +67,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
 		pause, err := c.modes.round(ctx)
-		c.scan.tellTempo(ctx)
+		c.scan.logTempo(ctx)
 		switch {
 		case errors.Is(err, leases.ErrMixedAssignment):
 			return errors.Join(err, end())

@@ -58,7 +58,7 @@
 //
 //	every worker   reports that it lives (reporter.go), watches the lock of the
 //	               leader (election.go), starts with the leases that have its
-//	               name (led.go), and hands over those that are asked for
+//	               name (leaderbased.go), and hands over those that are asked for
 //	the leader     assigns leases that are free or expired, asks busy workers for
 //	               leases on behalf of idle ones (leader.go, internal/kcl3), and
 //	               carries on two migrations
@@ -75,7 +75,7 @@
 //	table        the calls of the store and the verbs: take, ask, complete, give back
 //	             (table.go, take.go, arrivals.go)
 //	scan         lists the table, judges the rows, and counts how long leases wait (scan.go)
-//	assignment   native (native.go), upgrading (native_upgrade.go) or led by a leader (led.go)
+//	assignment   native (native.go), upgrading (native_upgrade.go) or led by a leader (leaderbased.go)
 //
 // modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode.
 package coordinator

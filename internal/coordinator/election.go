@@ -75,8 +75,8 @@ func (e *elector) lock() (leases.LeaderLock, bool) {
 	return e.term.lock, true
 }
 
-// who is the leader, as far as it is known.
-func (e *elector) who() string {
+// leaderName is the leader, as far as it is known.
+func (e *elector) leaderName() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.leader
@@ -94,7 +94,7 @@ func (e *elector) resign() {
 // run takes part until ctx ends, and releases the lock then, also one that this
 // worker has just acquired and was not told of.
 func (e *elector) run(ctx context.Context) {
-	defer func() { e.released(e.releaseSent(e.last())) }()
+	defer func() { e.warnUnreleased(e.releaseSent(e.last())) }()
 	var watch kcl3.LockWatch
 	for ctx.Err() == nil {
 		term, err := e.campaign(ctx, &watch)
@@ -105,7 +105,7 @@ func (e *elector) run(ctx context.Context) {
 		case <-e.resigned:
 		default:
 		}
-		if !e.lead(ctx, term) {
+		if !e.keepLock(ctx, term) {
 			_ = retry.Sleep(ctx, lockRest)
 		}
 	}
@@ -128,12 +128,12 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 		now := e.clock.now()
 		if term, ok := e.ownWrite(lock); ok {
 			if term.holds(now) {
-				e.became(term)
+				e.noteTerm(term)
 				return term, nil
 			}
 		}
 		watch.See(lock, now.mono)
-		e.sees(lock, watch.Free(now.mono))
+		e.noteLeader(lock, watch.Free(now.mono))
 		if !watch.Free(now.mono) {
 			failing = false
 			backoff.Reset()
@@ -143,11 +143,11 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 		term := lockTerm{lock: leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: kcl3.LockDuration}, sent: e.clock.now()}
 		err = e.call(ctx, func(ctx context.Context) error { return e.store.AcquireLeader(ctx, lock, term.lock) })
 		if err == nil {
-			e.became(term)
+			e.noteTerm(term)
 			return term, nil
 		}
 		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {
-			e.keep(term)
+			e.rememberWrite(term)
 			if !failing && ctx.Err() == nil {
 				e.log.Warn("lock of the leader cannot be written, trying again", "err", err)
 			}
@@ -158,10 +158,10 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 	return lockTerm{}, context.Cause(ctx)
 }
 
-// lead keeps the lock alive until it is lost, ctx ends, or it is given up; only
+// keepLock keeps the lock alive until it is lost, ctx ends, or it is given up; only
 // then it returns false.
-func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
-	defer e.ceased()
+func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
+	defer e.noteLoss()
 	backoff := retry.New(kcl3.LockHeartbeat/10, kcl3.LockHeartbeat/4)
 	failing := false
 	wait := term.due(e.clock.now())
@@ -193,7 +193,7 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 			// An earlier heartbeat whose answer was lost, or somebody else.
 			lock, err := e.read(ctx)
 			if err != nil {
-				e.keep(next)
+				e.rememberWrite(next)
 				wait = backoff.Next()
 				continue
 			}
@@ -207,7 +207,7 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 			}
 			term = mine
 		default:
-			e.keep(next)
+			e.rememberWrite(next)
 			if !failing && ctx.Err() == nil {
 				e.log.Warn("lock of the leader cannot be renewed, trying again", "err", err)
 			}
@@ -228,14 +228,14 @@ func (e *elector) lead(ctx context.Context, term lockTerm) (again bool) {
 
 // release removes the lock, so that others need not wait until it has expired.
 func (e *elector) release(term lockTerm) {
-	e.ceased() // first: what follows may take time
+	e.noteLoss() // first: what follows may take time
 	ctx := e.last()
 	err := e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, term.lock) })
 	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
 		err = e.releaseSent(ctx)
 	}
 	e.sent = nil
-	e.released(err)
+	e.warnUnreleased(err)
 }
 
 // releaseSent removes the lock if a write has made it whose outcome is not known.
@@ -251,9 +251,9 @@ func (e *elector) releaseSent(ctx context.Context) error {
 	return err
 }
 
-// released tells of a lock that could not be removed; one that is somebody else's
+// warnUnreleased tells of a lock that could not be removed; one that is somebody else's
 // is no failure.
-func (e *elector) released(err error) {
+func (e *elector) warnUnreleased(err error) {
 	if _, conflict := errors.AsType[*leases.ConflictError](err); err != nil && !conflict {
 		e.log.Warn("lock of the leader was not released, and will expire", "err", err)
 	}
@@ -278,9 +278,9 @@ func (e *elector) call(ctx context.Context, f func(context.Context) error) error
 	return err
 }
 
-// keep remembers a write whose outcome is not known, for as long as it could make
+// rememberWrite remembers a write whose outcome is not known, for as long as it could make
 // this worker the leader.
-func (e *elector) keep(t lockTerm) {
+func (e *elector) rememberWrite(t lockTerm) {
 	now := e.clock.now()
 	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
 	e.sent = append(e.sent, t)
@@ -296,7 +296,7 @@ func (e *elector) ownWrite(lock *leases.LeaderLock) (lockTerm, bool) {
 	return lockTerm{}, false
 }
 
-func (e *elector) became(t lockTerm) {
+func (e *elector) noteTerm(t lockTerm) {
 	e.sent = nil
 	e.mu.Lock()
 	e.term, e.leader = &t, e.me
@@ -307,8 +307,8 @@ func (e *elector) became(t lockTerm) {
 	e.changed()
 }
 
-// ceased notes that this worker is not the leader any more.
-func (e *elector) ceased() {
+// noteLoss notes that this worker is not the leader any more.
+func (e *elector) noteLoss() {
 	e.mu.Lock()
 	was := e.term != nil
 	if was {
@@ -321,8 +321,8 @@ func (e *elector) ceased() {
 	}
 }
 
-// sees notes who the leader is.
-func (e *elector) sees(lock *leases.LeaderLock, free bool) {
+// noteLeader notes who the leader is.
+func (e *elector) noteLeader(lock *leases.LeaderLock, free bool) {
 	leader := ""
 	if lock != nil && !free {
 		leader = lock.Owner

@@ -95,23 +95,23 @@ func (h *held) isLeaving() bool {
 	return h.leaving
 }
 
-// finish ends the lease after the consumer: a finished shard's row stays as it
+// endLease ends the lease after the consumer: a finished shard's row stays as it
 // is, any other is given back so that others can take it at once.
-func (h *writer) finish() {
+func (h *writer) endLease() {
 	h.mu.Lock()
 	row, lost := h.row, h.lost
 	h.mu.Unlock()
 	switch {
 	case lost != "":
 	case row.Finished():
-		h.settle("finished")
+		h.noteEnd("finished")
 	default:
 		h.release()
 	}
 }
 
-// settle notes that the lease ended as it should.
-func (h *held) settle(reason string) {
+// noteEnd notes that the lease ended as it should.
+func (h *held) noteEnd(reason string) {
 	h.mu.Lock()
 	settled := h.lost == "" && !h.over
 	h.over = true

@@ -207,12 +207,12 @@ func (h *Holder) run() {
 	for {
 		select {
 		case <-h.consumed:
-			h.finish()
+			h.endLease()
 			return
 		case <-h.abandon:
 			h.log.Error("record processor did not return in time and is abandoned")
 			if !h.isLeaving() {
-				h.finish() // others wait for the lease
+				h.endLease() // others wait for the lease
 			}
 			return
 		case <-h.io.Done(): // lost: no writes any more

@@ -18,23 +18,23 @@ type known struct {
 	clock *clock
 	log   *slog.Logger
 
-	mu     sync.Mutex // guards the fields below
-	rows   map[string]leases.Lease
-	active map[string]*Holder // until the consumer has returned
-	taking map[string]bool    // leases that are being taken
-	rests  map[string]*rest
-	err    error // why the table could not be listed the last time
+	mu      sync.Mutex // guards the fields below
+	rows    map[string]leases.Lease
+	active  map[string]*Holder // until the consumer has returned
+	taking  map[string]bool    // leases that are being taken
+	avoided map[string]*avoidance
+	err     error // why the table could not be listed the last time
 }
 
 func newKnown(cfg *Config, clk *clock) *known {
 	return &known{
 		cfg: cfg, clock: clk, log: cfg.Logger,
-		rows: map[string]leases.Lease{}, active: map[string]*Holder{}, taking: map[string]bool{}, rests: map[string]*rest{},
+		rows: map[string]leases.Lease{}, active: map[string]*Holder{}, taking: map[string]bool{}, avoided: map[string]*avoidance{},
 	}
 }
 
-// rest keeps a worker from a lease that it gave back without need.
-type rest struct {
+// avoidance keeps a worker from a lease that it gave back without need.
+type avoidance struct {
 	backoff *retry.Backoff
 	until   time.Duration // monotonic
 }
@@ -113,9 +113,9 @@ func (k *known) unreserve(key string) {
 	delete(k.taking, key)
 }
 
-// ended keeps what the holder knew last, and lets the worker rest from a lease
+// noteReturn keeps what the holder knew last, and lets the worker rest from a lease
 // that it gave back though nobody had asked.
-func (k *known) ended(h *Holder, held time.Duration) {
+func (k *known) noteReturn(h *Holder, held time.Duration) {
 	l := h.Lease()
 	h.mu.Lock()
 	needless := h.lost == "" && !h.asked && !l.Finished()
@@ -125,10 +125,10 @@ func (k *known) ended(h *Holder, held time.Duration) {
 		k.rows[l.Key] = l
 	}
 	if needless {
-		r := k.rests[l.Key]
+		r := k.avoided[l.Key]
 		if r == nil || held > time.Minute {
-			r = &rest{backoff: retry.New(time.Second, time.Minute)}
-			k.rests[l.Key] = r
+			r = &avoidance{backoff: retry.New(time.Second, time.Minute)}
+			k.avoided[l.Key] = r
 		}
 		r.until = k.clock.now().mono + r.backoff.Next()
 	}

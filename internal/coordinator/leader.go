@@ -29,7 +29,7 @@ const (
 	patienceWithRows = 10 * time.Minute
 )
 
-// duty is what the leader of a KCL 3.x fleet does besides what every worker
+// leaderDuty is what the leader of a KCL 3.x fleet does besides what every worker
 // does: it assigns leases that nobody has, evens out the load, and sees to the
 // migrations. It stands where the KCL has LeaseAssignmentManager. All of it is
 // on the goroutine of the coordinator; what is to be done is decided in
@@ -38,9 +38,9 @@ const (
 // Somebody who believes to be the leader for too long does no harm: each of its
 // writes is conditional on the owners that it read, and where it ends a lease,
 // on the counter.
-type duty struct {
+type leaderDuty struct {
 	*scan
-	store    dutyStore
+	store    leaderStore
 	elector  *elector
 	suspects map[string]suspect // see suspectOwners
 	watch    kcl3.WorkerWatch
@@ -51,8 +51,8 @@ type duty struct {
 	gaveUpAt time.Duration
 }
 
-// dutyStore is what the leader reads and writes besides leases.
-type dutyStore interface {
+// leaderStore is what the leader reads and writes besides leases.
+type leaderStore interface {
 	leases.WorkerReports
 	leases.MigrationStates
 }
@@ -73,14 +73,14 @@ type tenure struct {
 	spilt     bool // it was said that leases can be given to nobody
 }
 
-// begin forgets all earlier terms.
-func (d *duty) begin() {
+// reset forgets all earlier terms.
+func (d *leaderDuty) reset() {
 	d.tenure, d.watch = tenure{term: -1}, kcl3.WorkerWatch{}
 	d.gaveUp, d.gaveUpAt = false, 0
 }
 
 // run does what is due, given the rows of a scan.
-func (d *duty) run(ctx context.Context, v *view) {
+func (d *leaderDuty) run(ctx context.Context, v *view) {
 	term, ok := d.elector.leads()
 	if !ok {
 		return
@@ -115,12 +115,12 @@ func (d *duty) run(ctx context.Context, v *view) {
 
 // tooSoon tells whether the other workers of an application that starts for the
 // first time deserve a moment to say that they are there.
-func (d *duty) tooSoon(now time.Duration, rows []row) bool {
+func (d *leaderDuty) tooSoon(now time.Duration, rows []row) bool {
 	return now-d.began < d.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
 }
 
 // readWorkers reads the metrics of all workers.
-func (d *duty) readWorkers(ctx context.Context) error {
+func (d *leaderDuty) readWorkers(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
 	workers, bad, err := d.store.Workers(call)
@@ -144,7 +144,7 @@ func (d *duty) readWorkers(ctx context.Context) error {
 }
 
 // failed counts rounds of the leader that failed. After some it lets others try.
-func (d *duty) failed(ctx context.Context, err error) {
+func (d *leaderDuty) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -157,7 +157,7 @@ func (d *duty) failed(ctx context.Context, err error) {
 }
 
 // assign gives leases to workers. It returns an error if no planned assignment succeeded.
-func (d *duty) assign(ctx context.Context, v *view) error {
+func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	// Every worker watches the hand-overs, so that a new leader need not begin anew.
 	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
 	balance, came := d.balance()
@@ -214,7 +214,7 @@ func (d *duty) assign(ctx context.Context, v *view) error {
 
 // handoverLimit is for how long an owner may hand over a lease. Who reports says how
 // long it may need.
-func (d *duty) handoverLimit(owner string) time.Duration {
+func (d *leaderDuty) handoverLimit(owner string) time.Duration {
 	var told time.Duration
 	for _, m := range d.workers {
 		if m.Worker == owner {
@@ -226,7 +226,7 @@ func (d *duty) handoverLimit(owner string) time.Duration {
 
 // retire takes back what was said of leases that nobody can have: this worker
 // does not know any more. It may be called on a duty that was never done.
-func (d *duty) retire() {
+func (d *leaderDuty) retire() {
 	if d != nil && d.spilt {
 		d.spilt = false
 		d.cfg.Metrics.SetLeasesUnassigned(0)
@@ -235,7 +235,7 @@ func (d *duty) retire() {
 
 // trusted are the active workers without those of which a lease has expired, until
 // they report again.
-func (d *duty) trusted() []leases.WorkerMetrics {
+func (d *leaderDuty) trusted() []leases.WorkerMetrics {
 	return slices.DeleteFunc(slices.Clone(d.active), func(m leases.WorkerMetrics) bool {
 		s, is := d.suspects[m.Worker]
 		switch {
@@ -262,7 +262,7 @@ type suspect struct {
 
 // suspectOwners notes the owners of expired leases. Every worker does that at its
 // scans, so that a new leader knows.
-func (a *led) suspectOwners(rows []row) {
+func (a *leaderBased) suspectOwners(rows []row) {
 	now := a.clock.now().mono
 	for _, r := range rows {
 		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != a.cfg.WorkerID {
@@ -276,7 +276,7 @@ func (a *led) suspectOwners(rows []row) {
 
 // balance tells whether leases may be moved to even out the load: every few
 // assignments as the KCL counts them, and when workers have come.
-func (d *duty) balance() (due, came bool) {
+func (d *leaderDuty) balance() (due, came bool) {
 	now, failover := d.clock.now().mono, d.cfg.FailoverTime
 	came = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
 	watched := now - d.watchBegan
@@ -298,7 +298,7 @@ func (d *duty) balance() (due, came bool) {
 }
 
 // reassignFailed finds other workers for leases that this one has just failed with.
-func (d *duty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
+func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 	me := d.cfg.WorkerID
 	busy := map[string]bool{}
 	for _, r := range v.rows {
@@ -321,7 +321,7 @@ func (d *duty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Mo
 }
 
 // carryOut makes out one move and returns the row as it is known afterwards.
-func (d *duty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
+func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
 	if term, ok := d.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}
@@ -356,7 +356,7 @@ func (d *duty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases
 // chores are what the leader does once in a while.
 // They take FailoverTime at most, as leases wait for the next round meanwhile; what is
 // left comes the next time.
-func (d *duty) chores(ctx context.Context) {
+func (d *leaderDuty) chores(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
 	begun := d.clock.now().mono
@@ -379,7 +379,7 @@ func (d *duty) chores(ctx context.Context) {
 
 // migrate makes the next step of the migration to a single table, if there is
 // one.
-func (d *duty) migrate(ctx context.Context) error {
+func (d *leaderDuty) migrate(ctx context.Context) error {
 	var m leases.Migrations
 	err := d.call(ctx, func(ctx context.Context) (err error) {
 		m, err = d.store.Migrations(ctx)
@@ -410,7 +410,7 @@ func (d *duty) migrate(ctx context.Context) error {
 
 // call makes one call of the store with a deadline. A conflict is no error: others
 // were faster.
-func (d *duty) call(ctx context.Context, f func(context.Context) error) error {
+func (d *leaderDuty) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
 	err := f(ctx)

@@ -13,6 +13,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
+// assignment is a way in which leases get to this worker. One is in use at a time.
+type assignment interface {
+	// round does what is due now, and tells when the next round is.
+	round(ctx context.Context) (pause, error)
+	// leave ends this worker's part after its consumers have returned.
+	leave(ctx context.Context)
+}
+
+// pause is how long to wait before the next round.
+type pause int
+
+const (
+	fullPause  pause = iota // ScanInterval
+	halfPause               // there are leases to take that others may leave alone
+	briefPause              // the round ran out of time
+)
+
 // mode is how leases are assigned now.
 type mode int
 
@@ -64,10 +81,10 @@ type modes struct {
 	reporter *reporter
 	elector  *elector
 
-	native    *native
-	upgrading *upgrading // nil without fleet, as is led
-	led       *led
-	now       assignment // in use; nil before the first round
+	native      *native
+	upgrading   *upgrading // nil without fleet, as is led
+	leaderBased *leaderBased
+	now         assignment // in use; nil before the first round
 
 	due        time.Duration     // when the table is asked for the mode again, monotonic
 	migrations leases.Migrations // as read last
@@ -88,7 +105,7 @@ func newModes(s *scan) *modes {
 		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
 		ms.upgrading.state = func() *leases.MigrationState { return ms.migrations.ClientVersion }
 		ms.upgrading.changed = func() { ms.due = 0 } // the table is asked for the mode at once
-		ms.led = newLed(s, fleet, ms.elector, index)
+		ms.leaderBased = newLeaderBased(s, fleet, ms.elector, index)
 	}
 	return ms
 }
@@ -101,7 +118,7 @@ func (ms *modes) state() leases.AssignmentState {
 	m := ms.mode()
 	s := leases.AssignmentState{Mode: m.String()}
 	if m == modeKCL3 {
-		s.Leader = ms.elector.who()
+		s.Leader = ms.elector.leaderName()
 		_, s.Leading = ms.elector.leads()
 	}
 	return s
@@ -175,16 +192,16 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	if from == to {
 		return
 	}
-	if ms.led != nil {
-		ms.led.index.reset()
-		ms.led.lead.retire()
+	if ms.leaderBased != nil {
+		ms.leaderBased.index.reset()
+		ms.leaderBased.duty.retire()
 	}
 	switch to {
 	case modeKCL3:
-		ms.led.lead.begin()
-		ms.now = ms.led
+		ms.leaderBased.duty.reset()
+		ms.now = ms.leaderBased
 	case modeUpgrade:
-		ms.upgrading.begin()
+		ms.upgrading.reset()
 		ms.now = ms.upgrading
 	default:
 		ms.now = ms.native
@@ -197,46 +214,6 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	}
 	ms.reporting.set(ctx, to != modeNative, ms.reporter)
 	ms.electing.set(ctx, to == modeKCL3, ms.elector)
-}
-
-// loop is a goroutine that is started and stopped.
-type loop struct {
-	cancel context.CancelFunc // nil while it is not to run
-	done   chan struct{}      // of the last one; nil before the first
-}
-
-// set starts or stops l, unless it runs or stands still already. It does not wait
-// for the end, which may take several calls to the store: a loop begins when the one
-// before has ended.
-func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Context) }) {
-	if on == (l.cancel != nil) {
-		return
-	}
-	if !on {
-		l.cancel()
-		l.cancel = nil
-		return
-	}
-	ctx, l.cancel = context.WithCancel(ctx)
-	before, done := l.done, make(chan struct{})
-	l.done = done
-	go func() { // ends with ctx; wait waits for it
-		defer close(done)
-		if before != nil {
-			<-before
-		}
-		r.run(ctx)
-	}()
-}
-
-// wait waits until the loop has ended with the context that it was started with.
-func (l *loop) wait() {
-	if l.done != nil {
-		<-l.done
-	}
-	if l.cancel != nil {
-		l.cancel()
-	}
 }
 
 // checkOthers tells whether others use the table in a way that does not go together

@@ -5,23 +5,6 @@ import (
 	"time"
 )
 
-// assignment is a way in which leases get to this worker. One is in use at a time.
-type assignment interface {
-	// round does what is due now, and tells when the next round is.
-	round(ctx context.Context) (pause, error)
-	// leave ends this worker's part after its consumers have returned.
-	leave(ctx context.Context)
-}
-
-// pause is how long to wait before the next round.
-type pause int
-
-const (
-	fullPause  pause = iota // ScanInterval
-	halfPause               // there are leases to take that others may leave alone
-	briefPause              // the round ran out of time
-)
-
 // native lets every worker take its share by itself.
 type native struct {
 	*scan

@@ -24,8 +24,8 @@ type upgrading struct {
 	ready   kcl3.ReadyWatch
 }
 
-// begin forgets what an earlier upgrade has shown.
-func (a *upgrading) begin() { a.due, a.workers, a.ready = 0, kcl3.WorkerWatch{}, kcl3.ReadyWatch{} }
+// reset forgets what an earlier upgrade has shown.
+func (a *upgrading) reset() { a.due, a.workers, a.ready = 0, kcl3.WorkerWatch{}, kcl3.ReadyWatch{} }
 
 // round is a native round, after which the move is prepared.
 func (a *upgrading) round(ctx context.Context) (pause, error) {

@@ -53,14 +53,14 @@ type view struct {
 type verb int
 
 const (
-	take   verb = iota // write myself into the row, now
-	ask                // write myself into the row as the next owner
-	finish             // complete a hand-off that this worker left behind
-	mend               // remove what is left of a hand-off that another library has overtaken
+	take     verb = iota // write myself into the row, now
+	ask                  // write myself into the row as the next owner
+	complete             // complete a hand-off that this worker left behind
+	mend                 // remove what is left of a hand-off that another library has overtaken
 )
 
 // String returns the word that logs and transcripts use.
-func (v verb) String() string { return [...]string{"take", "ask for", "finish", "mend"}[v] }
+func (v verb) String() string { return [...]string{"take", "ask for", "complete", "mend"}[v] }
 
 // action is one thing to do to one row.
 type action struct {
@@ -172,7 +172,7 @@ func (p *planner) takeOwn() {
 		case overtaken(r.Lease) || r.stuck:
 			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
 		case r.CheckpointOwner == p.me && r.expired:
-			p.actions = append(p.actions, action{verb: finish, row: r.Lease})
+			p.actions = append(p.actions, action{verb: complete, row: r.Lease})
 		case r.Owner == p.me && r.CheckpointOwner == "":
 			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})
 		}
@@ -195,12 +195,12 @@ func (p *planner) shareOut() {
 		if free {
 			reason = "free"
 		}
-		but := nobody
+		except := nobody
 		if r.busy {
-			but = s.me
+			except = s.me
 		}
-		to := s.least(but, r.Key)
-		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != but {
+		to := s.least(except, r.Key)
+		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != except {
 			to = asked // asked for it, of an owner that has vanished
 		}
 		if to != s.me && r.waited >= patience && !r.busy && s.hasRoom(s.me) {
@@ -329,10 +329,10 @@ func (s *shares) of(worker string) int {
 
 // least returns the worker with the fewest leases among those that may get one
 // more, without one of them; of several, the one that the key belongs to most.
-func (s *shares) least(but int, key string) int {
+func (s *shares) least(except int, key string) int {
 	best := nobody
 	for i, load := range s.load {
-		if i != but && s.hasRoom(i) && (best == nobody || load < s.load[best]) {
+		if i != except && s.hasRoom(i) && (best == nobody || load < s.load[best]) {
 			best = i
 		}
 	}
@@ -341,7 +341,7 @@ func (s *shares) least(but int, key string) int {
 	}
 	first, closest := best, uint64(0)
 	for i := first + 1; i < len(s.load); i++ {
-		if i == but || s.load[i] != s.load[first] {
+		if i == except || s.load[i] != s.load[first] {
 			continue
 		}
 		if closest == 0 {

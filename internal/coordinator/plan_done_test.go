@@ -23,8 +23,8 @@ func TestActionIsDone(t *testing.T) {
 		"asked for":                {ask, &leases.Lease{Owner: "me", CheckpointOwner: "a"}, true},
 		"asked for by another":     {ask, &leases.Lease{Owner: "b", CheckpointOwner: "a"}, false},
 		"asked for, owner changed": {ask, &leases.Lease{Owner: "me", CheckpointOwner: "b"}, false},
-		"completed":                {finish, &leases.Lease{Owner: "b"}, true},
-		"not completed":            {finish, &leases.Lease{Owner: "b", CheckpointOwner: "me"}, false},
+		"completed":                {complete, &leases.Lease{Owner: "b"}, true},
+		"not completed":            {complete, &leases.Lease{Owner: "b", CheckpointOwner: "me"}, false},
 		"mended":                   {mend, &leases.Lease{Owner: "b"}, true},
 	} {
 		a := action{verb: tt.verb, row: leases.Lease{Owner: "a"}}

@@ -57,7 +57,7 @@ func (p *naivePlanner) own() {
 		case overtaken(r.Lease) || r.stuck:
 			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
 		case r.CheckpointOwner == p.me && r.expired:
-			p.actions = append(p.actions, action{verb: finish, row: r.Lease})
+			p.actions = append(p.actions, action{verb: complete, row: r.Lease})
 		case r.Owner == p.me && r.CheckpointOwner == "":
 			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})
 		}
@@ -255,14 +255,14 @@ func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][
 		if gap <= least {
 			break
 		}
-		if gap <= certain*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
+		if gap <= certainDeviations*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
 			continue
 		}
 		best := -1
 		var off float64
 		for i, at := range movable[from] {
 			w := weight[p.rows[at].Key]
-			if d := math.Abs(w - gap/2); w <= heaviest*gap && (best < 0 || d < off) {
+			if d := math.Abs(w - gap/2); w <= heaviestPart*gap && (best < 0 || d < off) {
 				best, off = i, d
 			}
 		}

@@ -72,7 +72,7 @@ func TestPlanProperties(t *testing.T) {
 				require.Equal(t, r.Owner, r.NativeOwner)
 				require.Empty(t, r.CheckpointOwner)
 				require.NotContains(t, []string{"", "a"}, r.Owner)
-			case a.verb == finish:
+			case a.verb == complete:
 				require.Equal(t, "a", r.CheckpointOwner)
 			case a.reason == "balance":
 				forced++
@@ -101,7 +101,7 @@ func TestPlanProperties(t *testing.T) {
 			}
 			taken := 0
 			for _, a := range actions {
-				if a.reason != "handover" && a.verb != finish && a.row.Owner != "a" {
+				if a.reason != "handover" && a.verb != complete && a.row.Owner != "a" {
 					taken++
 				}
 			}

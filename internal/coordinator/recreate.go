@@ -85,8 +85,8 @@ type lostRow struct {
 // mendedTime is for how long a row must be in order before it is forgotten.
 const mendedTime = time.Minute
 
-// may tells whether a row may be made again at the time now.
-func (v *vanishings) may(key string, now time.Duration) bool {
+// mayRecreate tells whether a row may be made again at the time now.
+func (v *vanishings) mayRecreate(key string, now time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	recent := slices.DeleteFunc(v.made[key], func(at time.Duration) bool { return now-at >= recreatedTime })
@@ -98,7 +98,7 @@ func (v *vanishings) may(key string, now time.Duration) bool {
 	return len(recent) < maxRecreated
 }
 
-func (v *vanishings) note(key string, at time.Duration) {
+func (v *vanishings) noteRecreated(key string, at time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.made == nil {
@@ -107,7 +107,7 @@ func (v *vanishings) note(key string, at time.Duration) {
 	v.made[key] = append(v.made[key], at)
 }
 
-func (v *vanishings) lose(e *VanishedError) {
+func (v *vanishings) noteLost(e *VanishedError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.lost == nil {
@@ -116,9 +116,9 @@ func (v *vanishings) lose(e *VanishedError) {
 	v.lost[e.Held.Key] = &lostRow{err: e}
 }
 
-// see takes in the rows that were listed at the time now: one that is there again,
+// noteListing takes in the rows that were listed at the time now: one that is there again,
 // and does not start behind where it stood, is in order.
-func (v *vanishings) see(now time.Duration, rows map[string]leases.Lease) {
+func (v *vanishings) noteListing(now time.Duration, rows map[string]leases.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for key, l := range v.lost {
@@ -201,9 +201,9 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	case c.last && len(h.unknown) > 0:
 		// It may have taken effect before: then the row was another one's to keep.
 		return settled, nil
-	case !h.cfg.vanished.may(row.Key, h.clock.now().mono):
+	case !h.cfg.vanished.mayRecreate(row.Key, h.clock.now().mono):
 		e := &VanishedError{Held: row, Since: time.Now()}
-		h.cfg.vanished.lose(e)
+		h.cfg.vanished.noteLost(e)
 		h.log.Error("row of the lease is deleted again and again and is not made again, its shard is not read", "checkpoint", position(row), "err", e)
 		return h.giveUp(c, "deleted"), nil
 	case !h.Valid():
@@ -219,7 +219,7 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	}
 	conflict, ok := errors.AsType[*leases.ConflictError](err)
 	if !ok {
-		h.keep(a)
+		h.rememberAttempt(a)
 		return undecided, err
 	}
 	if conflict.Current == nil {
@@ -301,7 +301,7 @@ func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 	if !a.recreates {
 		return
 	}
-	h.cfg.vanished.note(row.Key, h.clock.now().mono)
+	h.cfg.vanished.noteRecreated(row.Key, h.clock.now().mono)
 	h.cfg.Metrics.LeaseRowRecreated()
 	h.log.Warn("row of the lease was deleted while it was held, and is made again where it stood: look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
 		"checkpoint", position(row), "lease_counter", row.Counter)
@@ -320,7 +320,7 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 	if !free || (current.Started() && current.Checkpoint.Compare(held.Checkpoint) > 0) {
 		if startsBehind(current, held) {
 			e := &VanishedError{Held: held, Current: &current, Since: time.Now()}
-			h.cfg.vanished.lose(e)
+			h.cfg.vanished.noteLost(e)
 			h.log.Error("row of the lease was deleted, and another one starts behind where it stood: records may be left out",
 				"checkpoint", position(held), "start", position(current), "lease_owner", owner, "err", e)
 		}
@@ -340,7 +340,7 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 		return h.afterRecreation(c), nil
 	}
 	if _, ok := errors.AsType[*leases.ConflictError](err); !ok {
-		h.keep(a)
+		h.rememberAttempt(a)
 	}
 	return undecided, err
 }

@@ -79,7 +79,7 @@ func (r *reporter) run(ctx context.Context) {
 			_ = backoff.Wait(ctx)
 		}
 	}
-	r.forget(r.last())
+	r.removeReport(r.last())
 }
 
 func (r *reporter) report(ctx context.Context) error {
@@ -133,7 +133,7 @@ func (c *Config) ownMetrics(now time.Time) leases.WorkerMetrics {
 	m := leases.WorkerMetrics{
 		Worker: c.WorkerID, Updated: now, Stats: map[string][]float64{}, Range: map[string][]float64{},
 		Support: newestFeature, SupportUpdated: now, Native: true,
-		MaxLeases: c.MaxLeasesForWorker, Handover: (c.handover() + time.Second - 1).Truncate(time.Second),
+		MaxLeases: c.MaxLeasesForWorker, Handover: (c.handoverTime() + time.Second - 1).Truncate(time.Second),
 	}
 	if m.MaxLeases <= 0 {
 		m.MaxLeases = -1
@@ -141,8 +141,8 @@ func (c *Config) ownMetrics(now time.Time) leases.WorkerMetrics {
 	return m
 }
 
-// forget removes the report.
-func (r *reporter) forget(ctx context.Context) {
+// removeReport removes the report.
+func (r *reporter) removeReport(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	for _, m := range slices.Backward(r.written) {

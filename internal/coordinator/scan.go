@@ -160,12 +160,12 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 			continue
 		}
 		still := now - sight.since
-		rest := s.rests[l.Key]
+		avoid := s.avoided[l.Key]
 		r := row{
 			Lease:   l,
 			expired: l.ActualOwner() != "" && still >= s.cfg.respect(),
 			quiet:   still >= s.cfg.FailoverTime*7/10,
-			busy:    h != nil || (rest != nil && now < rest.until),
+			busy:    h != nil || (avoid != nil && now < avoid.until),
 			waited:  s.waited[l.Key],
 		}
 		if h != nil && h.io.Err() == nil {
@@ -176,13 +176,13 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 		}
 		v.rows = append(v.rows, r)
 	}
-	for key := range s.rests {
+	for key := range s.avoided {
 		if _, ok := rows[key]; !ok {
-			delete(s.rests, key)
+			delete(s.avoided, key)
 		}
 	}
 	s.sightings, s.rows = sightings, rows
-	s.cfg.vanished.see(now, rows)
+	s.cfg.vanished.noteListing(now, rows)
 	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
 	if weigh || v.by == leases.BalanceThroughput {
 		s.scale.weigh(s.cfg, &v, now)

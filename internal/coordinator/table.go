@@ -46,7 +46,7 @@ func (t *table) start(l leases.Lease, sent instant, reason, former string) {
 	begun := t.clock.now().mono
 	t.wg.Go(func() { // ends with the lease and its consumer, or when that is abandoned
 		h.run()
-		t.ended(h, t.clock.now().mono-begun)
+		t.noteReturn(h, t.clock.now().mono-begun)
 		if h.hasReturned() {
 			t.forget(h)
 			return

@@ -92,7 +92,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
 			return row
 		case ctx.Err() != nil: // stopped meanwhile
-			t.leave(*row)
+			t.withdraw(*row)
 			return row
 		case accepted:
 			if t.clock.now().since(sent) < t.cfg.trust() {
@@ -207,12 +207,12 @@ func (t *table) takeBackRequests() {
 	t.mu.Unlock()
 	parallel(len(keys), func(i int) {
 		if l, err := t.get(t.last, keys[i]); err == nil {
-			t.leave(l)
+			t.withdraw(l)
 		}
 	})
 }
 
-// leave removes this worker from a row that it has no consumer for. The owner may
+// withdraw removes this worker from a row that it has no consumer for. The owner may
 // complete the hand-over between the look and the write:
 //
 //	this worker                          owner
@@ -221,7 +221,7 @@ func (t *table) takeBackRequests() {
 //	takes its request back: conflict
 //
 // Nobody would renew the lease then, so the worker looks at what it met.
-func (t *table) leave(l leases.Lease) {
+func (t *table) withdraw(l leases.Lease) {
 	for range takeAttempts {
 		var now *leases.Lease
 		var accepted bool

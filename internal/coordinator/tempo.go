@@ -73,8 +73,8 @@ func (t *tempo) slowestWrite() time.Duration {
 	return max(t.writing, t.round)
 }
 
-// tellTempo says once when the store has become too slow, and when it is no more.
-func (s *scan) tellTempo(ctx context.Context) {
+// logTempo says once when the store has become too slow, and when it is no more.
+func (s *scan) logTempo(ctx context.Context) {
 	s.tempo.endRound()
 	err := s.tempo.tooSlow()
 	switch {

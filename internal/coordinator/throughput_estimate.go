@@ -9,11 +9,11 @@ package coordinator
 // more than the average. And a load that has changed for good makes one look
 // differ, and casts little doubt on all that come after it.
 type estimate struct {
-	looks  float64
-	over   float64 // how many looks the mean stands for
-	mean   float64
-	jitter float64 // variance of a look
-	last   float64
+	periods float64
+	over    float64 // how many looks the mean stands for
+	mean    float64
+	jitter  float64 // variance of a look
+	last    float64
 
 	sum, passed float64 // of the look that has not ended yet
 }
@@ -26,26 +26,26 @@ func (e *estimate) add(kbps, seconds float64) {
 	}
 }
 
-// look ends a look. All looks weigh the same until there are window of them; then
+// endPeriod ends a period. All looks weigh the same until there are window of them; then
 // older ones weigh less and less.
-func (e *estimate) look(window float64) {
+func (e *estimate) endPeriod(window float64) {
 	if e.passed == 0 {
 		return
 	}
 	now := e.sum / e.passed
 	e.sum, e.passed = 0, 0
-	if e.looks++; e.looks > 1 {
+	if e.periods++; e.periods > 1 {
 		step := now - e.last
-		e.jitter += max(1/(e.looks-1), 1/window) * (step*step/2 - e.jitter)
+		e.jitter += max(1/(e.periods-1), 1/window) * (step*step/2 - e.jitter)
 	}
-	e.mean += max(1/e.looks, 1/window) * (now - e.mean)
-	e.last, e.over = now, min(e.looks, 2*window-1)
+	e.mean += max(1/e.periods, 1/window) * (now - e.mean)
+	e.last, e.over = now, min(e.periods, 2*window-1)
 }
 
 // value returns the average and its variance. Before the first look has ended it
 // is what is measured now, if anything.
 func (e *estimate) value(now float64) (kbps, doubt float64) {
-	if e.looks == 0 {
+	if e.periods == 0 {
 		return now, 0
 	}
 	return e.mean, e.jitter / e.over

@@ -387,7 +387,7 @@ func TestEstimate(t *testing.T) {
 		look := func(kbps float64) {
 			e.add(kbps, 30)
 			e.add(-1, 30)
-			e.look(looksAveraged)
+			e.endPeriod(periodsAveraged)
 		}
 		usual := rapid.Float64Range(0, 1e6).Draw(t, "usual")
 		for range rapid.IntRange(2, 100).Draw(t, "looks") {
@@ -400,10 +400,10 @@ func TestEstimate(t *testing.T) {
 		step := rapid.Float64Range(1, 1e6).Draw(t, "step")
 		burst := e
 		e.add(usual+step, 60)
-		e.look(looksAveraged)
+		e.endPeriod(periodsAveraged)
 		for range 30 {
 			kbps, doubt = e.value(7)
-			require.Less(t, kbps-usual, certain*math.Sqrt(doubt), "a burst")
+			require.Less(t, kbps-usual, certainDeviations*math.Sqrt(doubt), "a burst")
 			look(usual)
 		}
 		e = burst
@@ -411,7 +411,7 @@ func TestEstimate(t *testing.T) {
 			look(usual + step)
 		}
 		kbps, doubt = e.value(7)
-		require.Greater(t, kbps-usual, certain*math.Sqrt(doubt), "for good")
+		require.Greater(t, kbps-usual, certainDeviations*math.Sqrt(doubt), "for good")
 		for range 60 {
 			look(usual + step)
 		}
@@ -426,7 +426,7 @@ func TestEstimateOfNothing(t *testing.T) {
 	var e estimate
 	e.add(-1, 60)
 	e.add(5, 0)
-	e.look(looksAveraged)
+	e.endPeriod(periodsAveraged)
 	kbps, doubt := e.value(-1)
 	require.InDelta(t, -1, kbps, 0)
 	require.InDelta(t, 0, doubt, 0)

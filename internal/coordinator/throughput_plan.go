@@ -131,7 +131,7 @@ func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
 		if gap <= least {
 			break
 		}
-		if gap <= certain*math.Sqrt(max(0, b.of[from].doubt+b.of[to].doubt)) {
+		if gap <= certainDeviations*math.Sqrt(max(0, b.of[from].doubt+b.of[to].doubt)) {
 			continue
 		}
 		if at := b.closest(b.movable[from], gap); at >= 0 {
@@ -153,7 +153,7 @@ func (b *burdens) closest(list []int, gap float64) int {
 	if above > 0 {
 		best = from(b.weight[list[above-1]])
 	}
-	if above == len(list) || b.weight[list[above]] > heaviest*gap {
+	if above == len(list) || b.weight[list[above]] > heaviestPart*gap {
 		return best
 	}
 	if best < 0 {

@@ -98,7 +98,7 @@ func TestPlanThroughputEvensOut(t *testing.T) {
 		known := min(len(load)+1, len(workers)) // one without leases is known to itself only
 		for _, w := range workers {
 			gap := load[w] - low
-			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviest)*(1+1e-9), "%s of %v: less than its least lease would even out", w, load)
+			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviestPart)*(1+1e-9), "%s of %v: less than its least lease would even out", w, load)
 		}
 	})
 }
@@ -193,7 +193,7 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 			doubt += rows[i].doubt
 			load[r.Owner] += weight[r.Key]
 		}
-		sure := math.Abs(load["a"]-load["b"]) > certain*math.Sqrt(doubt)
+		sure := math.Abs(load["a"]-load["b"]) > certainDeviations*math.Sqrt(doubt)
 		for _, w := range workerNames[:2] {
 			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: leases.BalanceThroughput, calm: true}
 			for i := range v.rows {

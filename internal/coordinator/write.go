@@ -109,7 +109,7 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 		}
 		conflict, ok := errors.AsType[*leases.ConflictError](err)
 		if !ok {
-			h.keep(a)
+			h.rememberAttempt(a)
 			h.failed(c, err)
 			return true, err
 		}
@@ -208,9 +208,9 @@ func (h *writer) accept(row leases.Lease, sent instant) {
 	}
 }
 
-// keep remembers an attempt whose outcome is unknown. Of two that are alike the
+// rememberAttempt remembers an attempt whose outcome is unknown. Of two that are alike the
 // earlier one stays: it says for how long the lease can be trusted.
-func (h *writer) keep(a attempt) {
+func (h *writer) rememberAttempt(a attempt) {
 	for i, b := range h.unknown {
 		if b.set == a.set && b.to.Same(leases.AttrAll, a.to) {
 			h.unknown[i].of = a.of
@@ -274,7 +274,7 @@ func (h *writer) release() {
 	if err != nil {
 		h.log.Warn("lease was not released, and will expire", "err", err)
 	}
-	h.settle(reason)
+	h.noteEnd(reason)
 }
 
 // newBackoff returns the waits between attempts to write one row.

@@ -18,14 +18,14 @@ import (
 // nobody seems to read. Those that are left then fit nowhere.
 const alarm = time.Minute
 
-// led is the assignment by a leader, as KCL 3.x has it. This worker starts with the leases
+// leaderBased is the assignment by a leader, as KCL 3.x has it. This worker starts with the leases
 // that have its name, and takes what the leader has left lying for too long.
-type led struct {
+type leaderBased struct {
 	*scan
 	owned   leases.OwnerIndex
 	elector *elector
 	index   *ownerIndex
-	lead    *duty
+	duty    *leaderDuty
 
 	neglect     kcl3.Neglect
 	suspects    map[string]suspect
@@ -34,21 +34,21 @@ type led struct {
 	rescues     map[string]int // for how many scans in a row the leader has neglected a lease too long
 }
 
-func newLed(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *led {
-	a := &led{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
-	a.lead = &duty{scan: s, store: fleet, elector: e, suspects: a.suspects}
-	a.lead.begin()
+func newLeaderBased(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *leaderBased {
+	a := &leaderBased{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
+	a.duty = &leaderDuty{scan: s, store: fleet, elector: e, suspects: a.suspects}
+	a.duty.reset()
 	return a
 }
 
 // round is a round while a leader assigns the leases. This worker starts
 // with what the table says is its own: it asks the index, which costs next to
 // nothing, and lists the table seldom. Only the leader lists it each time.
-func (a *led) round(ctx context.Context) (pause, error) {
+func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.index.ensure(ctx)
 	_, lead := a.elector.leads()
 	if !lead {
-		a.lead.retire()
+		a.duty.retire()
 	}
 	if !lead && a.index.ready && !a.listDue() {
 		if a.discover(ctx) {
@@ -58,7 +58,7 @@ func (a *led) round(ctx context.Context) (pause, error) {
 	v, err := a.list(ctx, true)
 	if err != nil {
 		if lead {
-			a.lead.failed(ctx, err)
+			a.duty.failed(ctx, err)
 		}
 		return fullPause, err
 	}
@@ -67,7 +67,7 @@ func (a *led) round(ctx context.Context) (pause, error) {
 	a.handovers.Note(a.watched, v.leases())
 	a.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
 	if lead {
-		a.lead.run(ctx, &v)
+		a.duty.run(ctx, &v)
 	}
 	a.remember(v)
 	a.countHeld()
@@ -75,7 +75,7 @@ func (a *led) round(ctx context.Context) (pause, error) {
 }
 
 // pause is how long to wait after a round.
-func (a *led) pause() pause {
+func (a *leaderBased) pause() pause {
 	if a.cutShort {
 		return briefPause
 	}
@@ -84,7 +84,7 @@ func (a *led) pause() pause {
 
 // listDue tells whether a worker that does not lead lists the table, which it
 // does to find what the leader neglects, and for those who ask for the view.
-func (a *led) listDue() bool {
+func (a *leaderBased) listDue() bool {
 	age := a.clock.now().mono - a.watched
 	switch {
 	case a.watched == 0 || a.asked:
@@ -98,7 +98,7 @@ func (a *led) listDue() bool {
 
 // neglected finds what the leader has left lying for too long, and notes in the
 // rows of v for how many scans that has been so.
-func (a *led) neglected(v *view) map[string]bool {
+func (a *leaderBased) neglected(v *view) map[string]bool {
 	rescue := a.neglect.Note(a.clock.now().mono, v.fleet(), a.cfg.FailoverTime, a.cfg.respect())
 	since, waiting := map[string]int{}, v.waiting()
 	before := a.uneasy
@@ -119,7 +119,7 @@ func (a *led) neglected(v *view) map[string]bool {
 		a.uneasySince = a.watched
 	}
 	if len(rescue) > 0 && len(a.rescues) == 0 {
-		a.log.Warn("leases are taken that the leader of the fleet has neglected", "leases", len(rescue), "leader", a.elector.who())
+		a.log.Warn("leases are taken that the leader of the fleet has neglected", "leases", len(rescue), "leader", a.elector.leaderName())
 	}
 	a.rescues = since
 	return rescue
@@ -148,7 +148,7 @@ func planKCL3(v view, rescue map[string]bool) []action {
 
 // discover asks the index for what is this worker's. It tells false when the
 // index cannot be used.
-func (a *led) discover(ctx context.Context) bool {
+func (a *leaderBased) discover(ctx context.Context) bool {
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime)
 	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
 	cancel()
@@ -170,7 +170,7 @@ func (a *led) discover(ctx context.Context) bool {
 	rows := a.getAll(ctx, a.worthReading(keys))
 	a.learn(rows...)
 	rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Owner != a.cfg.WorkerID || a.refuse(l) })
-	parallel(len(rows), func(i int) { a.begin(ctx, rows[i], "assigned") })
+	parallel(len(rows), func(i int) { a.takeOrAwait(ctx, rows[i], "assigned") })
 	if len(rows) > 0 {
 		a.countHeld()
 	}
@@ -180,14 +180,14 @@ func (a *led) discover(ctx context.Context) bool {
 // worthReading picks of keys, the leases of this worker, those that it has no
 // consumer for and could start with. It adds the parents that its consumers are
 // waiting for: their end is not to be noticed only at the next scan.
-func (a *led) worthReading(keys []string) []string {
+func (a *leaderBased) worthReading(keys []string) []string {
 	now := a.clock.now().mono
 	var read []string
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, key := range keys {
-		rest := a.rests[key]
-		if a.active[key] == nil && !a.rows[key].Finished() && !a.coming.has(key) && (rest == nil || now >= rest.until) {
+		avoid := a.avoided[key]
+		if a.active[key] == nil && !a.rows[key].Finished() && !a.coming.has(key) && (avoid == nil || now >= avoid.until) {
 			read = append(read, key)
 		}
 	}
@@ -212,15 +212,15 @@ func (a *led) worthReading(keys []string) []string {
 
 // refuse gives a lease of a stream that this worker does not read back, after
 // which it is left alone for a while; the leader does not know better.
-func (a *led) refuse(l leases.Lease) bool {
+func (a *leaderBased) refuse(l leases.Lease) bool {
 	if l.Owner != a.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || a.cfg.Accept(l) {
 		return false
 	}
 	a.mu.Lock()
-	r := a.rests[l.Key]
+	r := a.avoided[l.Key]
 	if r == nil {
-		r = &rest{backoff: retry.New(a.cfg.FailoverTime, 10*time.Minute)}
-		a.rests[l.Key] = r
+		r = &avoidance{backoff: retry.New(a.cfg.FailoverTime, 10*time.Minute)}
+		a.avoided[l.Key] = r
 	}
 	r.until = a.clock.now().mono + r.backoff.Next()
 	a.mu.Unlock()
@@ -230,7 +230,7 @@ func (a *led) refuse(l leases.Lease) bool {
 }
 
 // leave gives back what was assigned to this worker while it stopped.
-func (a *led) leave(ctx context.Context) {
+func (a *leaderBased) leave(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, a.rowTimeout())
 	defer cancel()
 	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
@@ -242,7 +242,7 @@ func (a *led) leave(ctx context.Context) {
 	a.mu.Unlock()
 	parallel(len(keys), func(i int) {
 		if l, err := a.get(ctx, keys[i]); err == nil && l.Owner == a.cfg.WorkerID && l.CheckpointOwner == "" {
-			a.table.leave(l)
+			a.withdraw(l)
 		}
 	})
 }

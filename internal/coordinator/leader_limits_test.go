@@ -1,0 +1,91 @@
+package coordinator_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/metrics"
+)
+
+// gauges keeps the last value of each series.
+type gauges struct {
+	mu   sync.Mutex // guards last
+	last map[*metrics.Desc]float64
+}
+
+type gauge struct {
+	of *gauges
+	d  *metrics.Desc
+}
+
+func (g *gauges) Series(d *metrics.Desc, _ ...string) metrics.Series { return gauge{g, d} }
+func (g *gauges) Remove(*metrics.Desc, ...string)                    {}
+
+func (g gauge) Record(v float64) {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	g.of.last[g.d] = v
+}
+
+func (g *gauges) get(d *metrics.Desc) float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last[d]
+}
+
+// Who leads no more says nothing about leases that fit nowhere: the next leader
+// may find a place for them, and an alarm would never end.
+func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 4)
+		f.is3x()
+		seen := &gauges{last: map[*metrics.Desc]float64{}}
+		f.start("a", maxLeases(1), func(c *coordinator.Config) { c.Metrics = metrics.New(seen) })
+		time.Sleep(20 * time.Second)
+		require.InDelta(t, 3, seen.get(metrics.LeasesUnassigned), 0)
+
+		for f.leader() == "a" { // a heartbeat may come in between
+			lock, err := f.table.Fleet().Leader(t.Context())
+			require.NoError(t, err)
+			_ = f.table.Fleet().AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+		}
+		time.Sleep(20 * time.Second)
+		require.Zero(t, seen.get(metrics.Leader))
+		require.Zero(t, seen.get(metrics.LeasesUnassigned))
+	})
+}
+
+// A row that nobody can write does not cost the fleet its leader, nor what else
+// a leader does.
+func TestRowThatNoLeaderCanWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newKCL3Fleet(t, 9)
+		f.is3x()
+		for _, id := range []string{"a", "b", "c"} {
+			f.start(id)
+		}
+		time.Sleep(time.Minute)
+		f.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Key: "shardId-9", Do: []dynamotest.Action{
+			dynamotest.Fail("ValidationException", "Item size to update has exceeded the maximum allowed size"),
+		}})
+		f.create("shardId-9")
+		leader, changes := f.leader(), 0
+		for begun := time.Now(); time.Since(begun) < 8*time.Minute; time.Sleep(time.Second) {
+			if now := f.leader(); now != "" && now != leader {
+				leader = now
+				changes++
+			}
+		}
+		require.LessOrEqual(t, changes, 3, "each has tried")
+		require.Less(t, f.longestGap(), 10*time.Second)
+	})
+}

@@ -1,0 +1,43 @@
+package coordinator
+
+import "context"
+
+// loop is a goroutine that is started and stopped.
+type loop struct {
+	cancel context.CancelFunc // nil while it is not to run
+	done   chan struct{}      // of the last one; nil before the first
+}
+
+// set starts or stops l, unless it runs or stands still already. It does not wait
+// for the end, which may take several calls to the store: a loop begins when the one
+// before has ended.
+func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Context) }) {
+	if on == (l.cancel != nil) {
+		return
+	}
+	if !on {
+		l.cancel()
+		l.cancel = nil
+		return
+	}
+	ctx, l.cancel = context.WithCancel(ctx)
+	before, done := l.done, make(chan struct{})
+	l.done = done
+	go func() { // ends with ctx; wait waits for it
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		r.run(ctx)
+	}()
+}
+
+// wait waits until the loop has ended with the context that it was started with.
+func (l *loop) wait() {
+	if l.done != nil {
+		<-l.done
+	}
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
