@@ -99,7 +99,7 @@ type Move struct {
 //     places are few, so that they take none that a parent needs.
 func Assign(v View) (moves []Move, spillover int) {
 	a := newAssigner(v)
-	spillover = a.place()
+	spillover = a.assignIdle()
 	switch {
 	case !v.Balance:
 	case v.Config.ByCount:
@@ -115,29 +115,29 @@ type assigner struct {
 	View
 	members []*member // sorted by id
 	byID    map[string]*member
-	idle    []*Row    // to be placed, in this order
+	unread  []*Row    // to be placed, in this order
 	target  float64   // load of each worker if all had the same
 	metrics []string  // that are compared
 	sighted []*member // that report one of them
 	average map[string]float64
 	moves   []Move
 	ranked  []*member // see receivers; nil when they have changed
-	scratch []idle
+	scratch []candidate
 }
 
 // member is a worker that may be given leases.
 type member struct {
-	id       string
-	movable  []*Row
-	count    int
-	max      int     // the most leases that it may have; 0 for no limit
-	kbps     float64 // throughput of its leases
-	load     float64 // sum of their weights
-	doubt    float64 // variance of load
-	samples  map[string][]float64
-	value    map[string]float64
-	limit    map[string]float64
-	doubtful bool // has an expired lease
+	id         string
+	movable    []*Row
+	count      int
+	max        int     // the most leases that it may have; 0 for no limit
+	kbps       float64 // throughput of its leases
+	load       float64 // sum of their weights
+	doubt      float64 // variance of load
+	samples    map[string][]float64
+	value      map[string]float64
+	limit      map[string]float64
+	hasExpired bool // has an expired lease
 }
 
 func newAssigner(v View) *assigner {
@@ -153,17 +153,17 @@ func newAssigner(v View) *assigner {
 	for i := range a.Leases {
 		l := &a.Leases[i]
 		if m := a.byID[l.ActualOwner()]; m != nil && l.Expired {
-			m.doubtful = true
+			m.hasExpired = true
 		}
 		if l.ActualOwner() == "" || l.Expired || l.Overdue {
-			a.idle = append(a.idle, l)
+			a.unread = append(a.unread, l)
 			continue
 		}
 		m := a.byID[l.Owner]
 		if m == nil {
 			continue
 		}
-		a.count(m, l)
+		a.addLease(m, l)
 		if l.CheckpointOwner == "" {
 			m.movable = append(m.movable, l)
 		}
@@ -229,7 +229,7 @@ func (a *assigner) throughput(l leases.Lease) float64 {
 func (l *Row) weight() float64 { return max(1, l.kbps) }
 
 // count adds a lease to what a worker has.
-func (a *assigner) count(m *member, l *Row) {
+func (a *assigner) addLease(m *member, l *Row) {
 	a.ranked = nil
 	m.count++
 	m.kbps += l.kbps
@@ -238,24 +238,24 @@ func (a *assigner) count(m *member, l *Row) {
 }
 
 // give lets a worker have a lease, and tells it to do so.
-func (a *assigner) give(l *Row, to *member, reason string) {
-	a.count(to, l)
-	a.grow(to, l.weight())
+func (a *assigner) assignTo(l *Row, to *member, reason string) {
+	a.addLease(to, l)
+	a.addToMetrics(to, l.weight())
 	graceful := reason == "balance" && !a.Config.abrupt
 	a.moves = append(a.moves, Move{Lease: l.Lease, To: to.id, Graceful: graceful, Reason: reason})
 }
 
-// fits tells whether a worker may have one more lease.
-func (a *assigner) fits(m *member) bool {
+// hasRoom tells whether a worker may have one more lease.
+func (a *assigner) hasRoom(m *member) bool {
 	return (m.max <= 0 || m.count < m.max) &&
 		(a.Config.MaxThroughput <= 0 || m.kbps <= a.Config.MaxThroughput)
 }
 
 // place assigns the leases that nobody reads.
-func (a *assigner) place() (spillover int) {
-	few := !slices.ContainsFunc(a.members, func(m *member) bool { return m.max <= 0 })
-	for _, l := range a.idle {
-		if l.waits && few {
+func (a *assigner) assignIdle() (spillover int) {
+	allLimited := !slices.ContainsFunc(a.members, func(m *member) bool { return m.max <= 0 })
+	for _, l := range a.unread {
+		if l.waits && allLimited {
 			continue
 		}
 		reason := "free"
@@ -265,55 +265,55 @@ func (a *assigner) place() (spillover int) {
 		case l.ActualOwner() != "":
 			reason = "expired"
 		}
-		to := a.next(l)
+		to := a.workerFor(l)
 		switch {
 		case to == nil:
 			spillover++
 		case to.id == l.Owner && l.CheckpointOwner == "":
-			a.count(to, l) // it finds its lease again by itself
+			a.addLease(to, l) // it finds its lease again by itself
 		default:
-			a.give(l, to, reason)
+			a.assignTo(l, to, reason)
 		}
 	}
 	return spillover
 }
 
 // next is the worker that gets a lease which nobody reads.
-func (a *assigner) next(l *Row) *member {
+func (a *assigner) workerFor(l *Row) *member {
 	expected := a.byID[l.Owner]
-	if l.CheckpointOwner != "" && expected != nil && !expected.doubtful && a.fits(expected) {
+	if l.CheckpointOwner != "" && expected != nil && !expected.hasExpired && a.hasRoom(expected) {
 		return expected // it has been told, and waits for it
 	}
-	if sure := a.idlest(true); sure != nil {
-		return sure
+	if to := a.mostIdle(true); to != nil {
+		return to
 	}
-	if expected != nil && l.CheckpointOwner == "" && a.fits(expected) {
+	if expected != nil && l.CheckpointOwner == "" && a.hasRoom(expected) {
 		return expected
 	}
-	return a.idlest(false)
+	return a.mostIdle(false)
 }
 
 // idle is a worker that may get a lease, and how much it is used.
-type idle struct {
+type candidate struct {
 	*member
 	usage float64
 }
 
 // idles are the workers that may get a lease, sorted by id. sure leaves out those
 // that have an expired lease.
-func (a *assigner) idles(sure bool) []idle {
+func (a *assigner) candidates(healthyOnly bool) []candidate {
 	list := a.scratch[:0]
 	for _, m := range a.members {
-		if a.fits(m) && (!sure || !m.doubtful) {
-			list = append(list, idle{m, a.usage(m)})
+		if a.hasRoom(m) && (!healthyOnly || !m.hasExpired) {
+			list = append(list, candidate{m, a.usage(m)})
 		}
 	}
 	a.scratch = list
 	return list
 }
 
-// compareIdle puts the most idle worker first.
-func (a *assigner) compareIdle(x, y idle) int {
+// compareCandidates puts the most idle worker first.
+func (a *assigner) compareCandidates(x, y candidate) int {
 	if a.Config.ByCount {
 		return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(x.load, y.load))
 	}
@@ -321,20 +321,20 @@ func (a *assigner) compareIdle(x, y idle) int {
 }
 
 // idlest is the worker that gets the next lease; nil when none may.
-func (a *assigner) idlest(sure bool) *member {
-	list := a.idles(sure)
+func (a *assigner) mostIdle(healthyOnly bool) *member {
+	list := a.candidates(healthyOnly)
 	if len(list) == 0 {
 		return nil
 	}
-	return slices.MinFunc(list, a.compareIdle).member // the first of equals
+	return slices.MinFunc(list, a.compareCandidates).member // the first of equals
 }
 
 // receivers are the workers that may get a lease, the most idle one first, but for
 // those that have an expired lease. They stay the same until a lease is given.
 func (a *assigner) receivers() []*member {
 	if a.ranked == nil {
-		list := a.idles(true)
-		slices.SortStableFunc(list, a.compareIdle)
+		list := a.candidates(true)
+		slices.SortStableFunc(list, a.compareCandidates)
 		a.ranked = make([]*member, 0, len(list))
 		for _, i := range list {
 			a.ranked = append(a.ranked, i.member)

@@ -3,7 +3,7 @@ package kcl3
 import "math"
 
 // sure is how many standard deviations are no chance.
-const sure = 5
+const certainDeviations = 5
 
 // enoughSamples of a metric say how much it varies.
 const enoughSamples = 5
@@ -11,12 +11,12 @@ const enoughSamples = 5
 // chance tells whether all that workers differ by, in one metric, may be chance, as
 // far as can be told by now. The KCL's way to even out the load, which assign
 // follows, knows no chance, and would move leases for bursts.
-func (a *assigner) chance(name string) bool {
+func (a *assigner) mayBeChance(name string) bool {
 	if !a.Config.Certain {
 		return false
 	}
 	if name == loadMetric {
-		return a.chanceOfLoad()
+		return a.loadMayBeChance()
 	}
 	// All samples together say how much one of them varies: ten that are alike by
 	// chance would say that nothing does.
@@ -32,26 +32,26 @@ func (a *assigner) chance(name string) bool {
 	}
 	average := sum / float64(len(means))
 	for _, d := range means {
-		if math.Abs(d.mean-average) > sure*math.Sqrt(all.steps/all.n/d.n) {
+		if math.Abs(d.mean-average) > certainDeviations*math.Sqrt(all.steps/all.n/d.n) {
 			return false
 		}
 	}
 	return true
 }
 
-// chanceOfLoad is chance for throughput. Workers that report metrics count together.
-func (a *assigner) chanceOfLoad() bool {
+// loadMayBeChance is chance for throughput. Workers that report metrics count together.
+func (a *assigner) loadMayBeChance() bool {
 	sighted := map[*member]bool{}
 	var load, doubt float64
 	for _, m := range a.sighted {
 		sighted[m] = true
 		load, doubt = load+m.load, doubt+m.doubt
 	}
-	if n := float64(len(a.sighted)); n > 0 && math.Abs(load/n-a.target) > sure*math.Sqrt(doubt)/n {
+	if n := float64(len(a.sighted)); n > 0 && math.Abs(load/n-a.target) > certainDeviations*math.Sqrt(doubt)/n {
 		return false
 	}
 	for _, m := range a.members {
-		if !sighted[m] && math.Abs(m.load-a.target) > sure*math.Sqrt(m.doubt) {
+		if !sighted[m] && math.Abs(m.load-a.target) > certainDeviations*math.Sqrt(m.doubt) {
 			return false
 		}
 	}

@@ -13,7 +13,7 @@ func (a *assigner) balanceCount() {
 		slices.SortFunc(m.movable, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
 	}
 	for {
-		to := a.idlest(true)
+		to := a.mostIdle(true)
 		if to == nil {
 			return
 		}
@@ -26,7 +26,7 @@ func (a *assigner) balanceCount() {
 		if from == nil || from.count-to.count < 2 {
 			return
 		}
-		a.shift(from.pick(a.Rand), from, to)
+		a.moveLease(from.pick(a.Rand), from, to)
 	}
 }
 

@@ -28,7 +28,7 @@ func (a *assigner) measure() {
 	for _, m := range a.members {
 		load += m.load
 	}
-	for _, l := range a.idle {
+	for _, l := range a.unread {
 		load += l.weight()
 	}
 	a.target = load / max(1, float64(len(a.members)))
@@ -50,7 +50,7 @@ func (a *assigner) measure() {
 		}
 	}
 	slices.Sort(a.metrics)
-	if a.newcomer() {
+	if a.hasNewcomer() {
 		a.metrics = nil
 	}
 	for _, m := range a.members {
@@ -94,14 +94,14 @@ func (a *assigner) compare(name string) {
 // newcomer tells whether a worker has no lease, though another one has several and
 // no metric says which of them is used more. It gets some by their throughput then:
 // workers that share a machine would never even out.
-func (a *assigner) newcomer() bool {
+func (a *assigner) hasNewcomer() bool {
 	several := slices.ContainsFunc(a.members, func(m *member) bool { return m.count > 1 })
 	return several && slices.ContainsFunc(a.members, func(m *member) bool {
 		differs := slices.ContainsFunc(a.metrics, func(name string) bool {
 			off := math.Abs(m.value[name] - a.average[name])
 			return m.reports(name) && ((off > a.average[name]*a.Config.threshold && off > 1) || m.value[name] > m.limit[name])
 		})
-		return m.count == 0 && !m.doubtful && !differs
+		return m.count == 0 && !m.hasExpired && !differs
 	})
 }
 
@@ -123,21 +123,21 @@ func (a *assigner) usage(m *member) float64 {
 }
 
 // step is by how much a lease changes a metric.
-func (a *assigner) step(name string, weight float64) float64 {
+func (a *assigner) metricStep(name string, weight float64) float64 {
 	return weight * a.average[name] / a.target
 }
 
 // grow estimates a worker's metrics with one more lease.
-func (a *assigner) grow(m *member, weight float64) {
+func (a *assigner) addToMetrics(m *member, weight float64) {
 	a.ranked = nil
 	for _, name := range a.metrics {
 		switch {
 		case name == loadMetric && slices.Contains(a.sighted, m):
 			for _, other := range a.sighted {
-				other.value[name] += a.step(name, weight) / float64(len(a.sighted))
+				other.value[name] += a.metricStep(name, weight) / float64(len(a.sighted))
 			}
 		case m.reports(name):
-			m.value[name] += a.step(name, weight)
+			m.value[name] += a.metricStep(name, weight)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 			busiest = m
 		}
 	}
-	if !uneven || a.chance(name) {
+	if !uneven || a.mayBeChance(name) {
 		return nil
 	}
 	if len(takes) == 0 && busiest != nil && busiest.value[name] > avg {
@@ -215,8 +215,8 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 		if surplus-l.weight() <= 0 {
 			continue
 		}
-		if to := a.taker(from, l, metric, false); to != nil {
-			a.shift(l, from, to)
+		if to := a.receiverOf(from, l, metric, false); to != nil {
+			a.moveLease(l, from, to)
 			surplus -= l.weight()
 			moved = true
 		}
@@ -227,8 +227,8 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 	least := slices.MinFunc(leases, func(x, y *Row) int {
 		return cmp.Or(cmp.Compare(x.weight(), y.weight()), strings.Compare(x.Key, y.Key))
 	})
-	if to := a.taker(from, least, metric, true); to != nil {
-		a.shift(least, from, to)
+	if to := a.receiverOf(from, least, metric, true); to != nil {
+		a.moveLease(least, from, to)
 	}
 }
 
@@ -238,7 +238,7 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 // other, and that the one who gets is not above the one who gives. An estimate
 // of a CPU is not good enough for that, but for the first lease of a worker, or
 // for a single one.
-func (a *assigner) taker(from *member, l *Row, metric string, single bool) *member {
+func (a *assigner) receiverOf(from *member, l *Row, metric string, single bool) *member {
 	for _, to := range a.receivers() {
 		if to == from {
 			continue
@@ -248,12 +248,12 @@ func (a *assigner) taker(from *member, l *Row, metric string, single bool) *memb
 			if !to.reports(name) {
 				continue
 			}
-			v := to.value[name] + a.step(name, l.weight())
+			v := to.value[name] + a.metricStep(name, l.weight())
 			above = above || v > a.average[name]*rounding
 			limit, limited := to.limit[name]
 			over = over || (limited && name != loadMetric && v > limit)
 		}
-		step := a.step(metric, l.weight())
+		step := a.metricStep(metric, l.weight())
 		closer := to.reports(metric) && to.value[metric]+step <= (from.value[metric]-step)*rounding
 		first := to.count == 0 && from.count > 1 && to.value[metric] < from.value[metric]
 		exact := metric == loadMetric
@@ -265,10 +265,10 @@ func (a *assigner) taker(from *member, l *Row, metric string, single bool) *memb
 }
 
 // shift moves a lease that is being read.
-func (a *assigner) shift(l *Row, from, to *member) {
+func (a *assigner) moveLease(l *Row, from, to *member) {
 	from.count--
 	from.kbps -= l.kbps
 	from.load -= l.weight()
-	a.grow(from, -l.weight())
-	a.give(l, to, "balance")
+	a.addToMetrics(from, -l.weight())
+	a.assignTo(l, to, "balance")
 }

@@ -142,11 +142,11 @@ func NextTable(v TableView) (step TableStep, ok bool) {
 			return write(leases.TableMigrationDeployed)
 		}
 	case leases.TableMigrationPending:
-		aside, here := v.reports()
+		sideTable, leaseTable := v.countReports()
 		switch {
-		case v.Stored.Status == leases.TableMigrationPending && aside > 0:
+		case v.Stored.Status == leases.TableMigrationPending && sideTable > 0:
 			return write(leases.TableMigrationDeployed)
-		case v.Stored.Status == leases.TableMigrationDeployed && aside == 0 && here > 0:
+		case v.Stored.Status == leases.TableMigrationDeployed && sideTable == 0 && leaseTable > 0:
 			step, _ = write(leases.TableMigrationPending)
 			step.Move = true
 			return step, true
@@ -180,15 +180,15 @@ func (v TableView) supported() bool {
 
 // reports counts the living workers whose newest metrics are in the side table,
 // and in the lease table.
-func (v TableView) reports() (aside, here int) {
+func (v TableView) countReports() (sideTable, leaseTable int) {
 	for _, m := range newest(v.Workers) {
 		switch {
 		case !v.Alive[m.Worker]:
 		case m.InSideTable:
-			aside++
+			sideTable++
 		default:
-			here++
+			leaseTable++
 		}
 	}
-	return aside, here
+	return sideTable, leaseTable
 }

@@ -102,11 +102,11 @@ func (a *auditor) waits(l leases.Lease) bool {
 	})
 }
 
-// lost tells whether a parent of a child that waits should have a row and has
+// rowLost tells whether a parent of a child that waits should have a row and has
 // none. A parent that is listed and has no row may have been cleaned up, but
 // only after the child was read, or was never asked for; a child at
 // TRIM_HORIZON says that it was.
-func (a *auditor) lost(child leases.Lease, parent string) bool {
+func (a *auditor) rowLost(child leases.Lease, parent string) bool {
 	_, found := a.rows[parent]
 	_, listed := a.shards[parent]
 	return !found && listed && child.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon
@@ -118,7 +118,7 @@ func (a *auditor) inherited(l leases.Lease, whole span) []span {
 	var others []span
 	for _, p := range l.Parents {
 		row, ok := a.rows[p]
-		if part, known := a.span(p); known && (a.lost(l, p) || (ok && !row.Finished())) {
+		if part, known := a.span(p); known && (a.rowLost(l, p) || (ok && !row.Finished())) {
 			others = append(others, part)
 		}
 	}
@@ -161,7 +161,7 @@ func PlanRepair(holes []Hole, rows []leases.Lease, shards []kcl.Shard, opt Optio
 		}
 		for _, p := range l.Parents {
 			part, known := a.span(p)
-			if !known || !a.lost(l, p) || !meets(torn, part) {
+			if !known || !a.rowLost(l, p) || !overlapsAny(torn, part) {
 				continue
 			}
 			row := newLease(a.shards[p], opt)
@@ -214,9 +214,9 @@ func clip(spans []span, whole span) []span {
 	return out
 }
 
-// meets tells whether one of spans, which are sorted and do not overlap, has
+// overlapsAny tells whether one of spans, which are sorted and do not overlap, has
 // something in common with part.
-func meets(spans []span, part span) bool {
+func overlapsAny(spans []span, part span) bool {
 	i, _ := slices.BinarySearchFunc(spans, part.start, func(s span, start *big.Int) int { return s.end.Cmp(start) })
 	return i < len(spans) && spans[i].start.Cmp(part.end) <= 0
 }

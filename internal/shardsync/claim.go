@@ -86,15 +86,15 @@ func ClaimFits(rows []leases.Lease, shards []kcl.Shard) bool {
 	for _, s := range shards {
 		listed[s.ID] = s
 	}
-	past := true
+	allPast := true
 	for _, l := range rows {
 		s, ok := listed[l.ShardID]
 		if ok && leaseFits(l, s) {
 			return true
 		}
-		past = past && (!ok || l.Finished())
+		allPast = allPast && (!ok || l.Finished())
 	}
-	return past
+	return allPast
 }
 
 func leaseFits(l leases.Lease, s kcl.Shard) bool {

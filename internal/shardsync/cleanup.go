@@ -90,7 +90,7 @@ func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
 	if fresh {
 		next.listed = s.ListedAt
 	}
-	c.complete()
+	c.findDone()
 	var removals []Removal
 	for _, l := range c.order {
 		was := past.rows[l.Key]
@@ -126,7 +126,7 @@ func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
 			removals = append(removals, Removal{Lease: l, Gone: true})
 		}
 	}
-	if !whole || len(removals) == 0 || !c.inert(removals) {
+	if !whole || len(removals) == 0 || !c.planStaysEmpty(removals) {
 		return nil, next
 	}
 	return removals, next
@@ -160,16 +160,16 @@ func newCleaner(s Survey) *cleaner {
 	return c
 }
 
-// complete finds the rows that are finished with: first those without parents,
+// findDone finds the rows that are finished with: first those without parents,
 // then their children, and so on. It leaves order sorted that way.
-func (c *cleaner) complete() {
+func (c *cleaner) findDone() {
 	var doomed, rest []leases.Lease
 	rest = c.order
 	for again := true; again; {
 		again = false
 		var left []leases.Lease
 		for _, l := range rest {
-			if children, ok := c.finishedWith(l); ok {
+			if children, ok := c.superseded(l); ok {
 				c.done[l.Key], again = children, true
 				doomed = append(doomed, l)
 				continue
@@ -190,8 +190,8 @@ func (c *cleaner) listed(l leases.Lease) bool {
 	})
 }
 
-// finishedWith returns the keys of the children's rows.
-func (c *cleaner) finishedWith(l leases.Lease) ([]string, bool) {
+// superseded returns the keys of the children's rows.
+func (c *cleaner) superseded(l leases.Lease) ([]string, bool) {
 	shard, listed := c.shards[l.ShardID]
 	if !l.Finished() || (listed && !shard.Closed()) {
 		return nil, false
@@ -231,9 +231,9 @@ func (c *cleaner) span(l leases.Lease) (span, bool) {
 	return newSpan(l.Key, c.shards[l.ShardID].HashKeyRange)
 }
 
-// inert tells whether the table is in step with the shards, and still is
+// planStaysEmpty tells whether the table is in step with the shards, and still is
 // without these rows.
-func (c *cleaner) inert(removals []Removal) bool {
+func (c *cleaner) planStaysEmpty(removals []Removal) bool {
 	removed := make(map[string]bool, len(removals))
 	for _, r := range removals {
 		removed[r.Lease.Key] = true

@@ -7,10 +7,10 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// began returns the origin that the row tells, given the configured initial
+// rowOrigin returns the origin that the row tells, given the configured initial
 // position. In a row from before there were origins it is the pin, if its kind
 // is the configured one: such rows keep the pin of LATEST beside a number.
-func began(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
+func rowOrigin(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
 	if !l.Origin.IsZero() || l.PinnedAt.IsZero() {
 		return l.Origin
 	}
@@ -31,7 +31,7 @@ func began(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
 func StreamOrigin(rows []leases.Lease, initial kcl.InitialPosition, opt Options) leases.Origin {
 	var least leases.Origin
 	for _, l := range rows {
-		if o := began(l, initial); opt.owns(l) && (least.IsZero() || o.Before(least)) {
+		if o := rowOrigin(l, initial); opt.owns(l) && (least.IsZero() || o.Before(least)) {
 			least = o
 		}
 	}
@@ -79,7 +79,7 @@ func (s Starts) Settle(l leases.Lease) (to leases.Lease, changed leases.Attr) {
 			}
 		}
 	}
-	for _, o := range []leases.Origin{began(l, s.Initial), s.Origin, began(to, s.Initial)} {
+	for _, o := range []leases.Origin{rowOrigin(l, s.Initial), s.Origin, rowOrigin(to, s.Initial)} {
 		if to.Origin.IsZero() {
 			to.Origin = o
 		}

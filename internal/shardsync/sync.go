@@ -81,13 +81,13 @@ func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, 
 	start := g.frontier(initial)
 	var plan []leases.Lease
 	for _, s := range g.order {
-		if g.known[s.ID] || g.older[s.ID] {
+		if g.known[s.ID] || g.ancestors[s.ID] {
 			continue
 		}
 		l := newLease(s, opt)
 		l.Origin = start.known
-		if !g.younger(s) {
-			if !start.takes(s) {
+		if !g.descends(s) {
+			if !start.accepts(s) {
 				continue
 			}
 			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
@@ -152,19 +152,19 @@ func newLease(s kcl.Shard, opt Options) leases.Lease {
 
 // graph is the family of a stream's shards.
 type graph struct {
-	order  []kcl.Shard          // parents before children
-	byID   map[string]kcl.Shard // listed
-	known  map[string]bool      // has a row
-	older  map[string]bool      // is an ancestor of a shard that has a row
-	heirs  map[string]bool      // memo of younger
-	have   []leases.Lease
-	parent map[string]bool // is the parent of an open shard
-	opt    Options
+	order     []kcl.Shard          // parents before children
+	byID      map[string]kcl.Shard // listed
+	known     map[string]bool      // has a row
+	ancestors map[string]bool      // is an ancestor of a shard that has a row
+	heirs     map[string]bool      // memo of descends
+	have      []leases.Lease
+	parent    map[string]bool // is the parent of an open shard
+	opt       Options
 }
 
 func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
 	g := &graph{
-		byID: map[string]kcl.Shard{}, known: map[string]bool{}, older: map[string]bool{},
+		byID: map[string]kcl.Shard{}, known: map[string]bool{}, ancestors: map[string]bool{},
 		heirs: map[string]bool{}, parent: map[string]bool{}, opt: opt,
 	}
 	parents := map[string][]string{}
@@ -188,8 +188,8 @@ func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
 	var climb func(id string)
 	climb = func(id string) {
 		for _, p := range parents[id] {
-			if !g.older[p] {
-				g.older[p] = true
+			if !g.ancestors[p] {
+				g.ancestors[p] = true
 				climb(p)
 			}
 		}
@@ -233,8 +233,8 @@ func compareShards(a, b kcl.Shard) int {
 	)
 }
 
-// younger tells whether s descends from a shard that has a row.
-func (g *graph) younger(s kcl.Shard) bool {
+// descends tells whether s descends from a shard that has a row.
+func (g *graph) descends(s kcl.Shard) bool {
 	if heir, ok := g.heirs[s.ID]; ok {
 		return heir
 	}
@@ -242,7 +242,7 @@ func (g *graph) younger(s kcl.Shard) bool {
 	heir := false
 	for _, id := range s.Parents() {
 		p, listed := g.byID[id]
-		heir = heir || g.known[id] || (listed && g.younger(p))
+		heir = heir || g.known[id] || (listed && g.descends(p))
 	}
 	g.heirs[s.ID] = heir
 	return heir
@@ -254,7 +254,7 @@ const twoReshards = 30 * time.Second
 
 // frontier is where shards without known relatives start.
 type frontier struct {
-	takes      func(kcl.Shard) bool
+	accepts    func(kcl.Shard) bool
 	checkpoint kcl.ExtendedSequenceNumber
 	pinnedAt   time.Time
 	byPin      bool          // the children of such shards start there too
@@ -268,7 +268,7 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 	if first {
 		known = leases.OriginOf(initial, g.opt.PinnedAt)
 	}
-	f := frontier{takes: func(kcl.Shard) bool { return true }, origin: known, known: known}
+	f := frontier{accepts: func(kcl.Shard) bool { return true }, origin: known, known: known}
 	if known.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
 		f.origin = leases.OriginOf(initial, time.Time{})
 	}
@@ -285,11 +285,11 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 	case kcl.SentinelLatest:
 		f.byPin = true
 		if first {
-			f.takes = func(s kcl.Shard) bool { return !s.Closed() }
+			f.accepts = func(s kcl.Shard) bool { return !s.Closed() }
 		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(known.At) < twoReshards {
 			// A closed shard may have been closed since: any, but a moment later
 			// only a parent of an open one.
-			f.takes = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
+			f.accepts = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
 		}
 	default:
 		f.checkpoint = kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()
