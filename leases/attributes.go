@@ -9,8 +9,8 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Attr is a set of attributes of a Lease. Attributes that belong together are
-// one bit. [Attr.Field] has the fields of each.
+// Attr is a set of attributes of a [Lease]. Attributes that are always written together are one
+// bit. [Attr.Field] returns the fields of an attribute.
 type Attr uint32
 
 // The attributes that an [Update] can set or expect. Key, Stream and ShardID
@@ -42,34 +42,35 @@ const (
 	AttrAll Attr = 1<<iota - 1
 )
 
-// Has tells whether all of b are in a.
+// Has tells whether a contains every attribute of b.
 func (a Attr) Has(b Attr) bool { return a&b == b }
 
-// Field says how a table keeps an attribute.
+// Field says under which names a table keeps an attribute.
 type Field struct {
-	// Name is the name in a table, that of the KCL where the KCL has the attribute. Names
-	// beginning with go belong to this library.
+	// Name is the attribute's name in a table. It is the name of the KCL where the KCL has the
+	// attribute. Names that begin with go belong to this library.
 	Name string
-	// Second is the name of the second part, for a sequence number and a range of hash keys.
+	// Second is the name of the second part of a sequence number or of a range of hash keys.
 	Second string
-	// State is the name of the state of a pending checkpoint; empty for other attributes.
+	// State is the name of the state of a pending checkpoint. It is empty for other attributes.
 	State string
-	// Optional says that a number or a position is absent in a table when it is zero. Values of
-	// other types always are.
+	// Optional says that a table leaves out a number or a position that is zero. Empty values of
+	// other types are always left out.
 	Optional bool
 }
 
-// First returns the first attribute of a set that is not empty. Remove it from the set to go on.
+// First returns one attribute of a set that is not empty. To iterate, remove it from the set.
 func (a Attr) First() Attr { return a & -a }
 
 // Field returns the field of an attribute, and pointers into l. value is a *string, *int64,
 // *float64, *time.Time, *[]string, *Origin, *kcl.ExtendedSequenceNumber or *kcl.HashKeyRange. state
 // is nil unless the field has a State.
 //
-// It is the only list of attributes: With, Same, the encoders of stores and leasetest go by it. A
-// new attribute needs a bit and a case here, and a rule in an encoder only if its type is new.
+// Field is the only list of attributes. With, Same, leasetest and the encoders of stores iterate
+// over it. A new attribute needs a bit and a case in Field. An encoder needs a change only for a
+// new type.
 //
-// The pointers are results of their own, and the list is a switch: so l need not escape.
+// The list is a switch that returns pointers, which keeps l off the heap.
 func (a Attr) Field(l *Lease) (f Field, value any, state *[]byte) {
 	switch a {
 	case AttrOwner:
@@ -120,7 +121,7 @@ func (a Attr) Field(l *Lease) (f Field, value any, state *[]byte) {
 	panic("leases: not one attribute: " + strconv.FormatUint(uint64(a), 2))
 }
 
-// With returns l with the attributes of set taken from m.
+// With returns a copy of l in which the attributes of set have the values of m.
 func (l Lease) With(set Attr, m Lease) Lease {
 	for ; set != 0; set &^= set.First() {
 		_, to, toState := set.First().Field(&l)
@@ -133,7 +134,7 @@ func (l Lease) With(set Attr, m Lease) Lease {
 	return l
 }
 
-// copyValue sets *to to *from, which are pointers of one type.
+// copyValue sets *to to *from. Both are pointers of one type.
 func copyValue(to, from any) {
 	switch to := to.(type) {
 	case *string:
@@ -157,8 +158,8 @@ func copyValue(to, from any) {
 	}
 }
 
-// Same tells whether l and m agree in the attributes of set. Sets of shard ids
-// are compared without regard to their order.
+// Same tells whether l and m have equal values of the attributes in set. The order of shard ids in
+// Parents and Children does not matter.
 func (l Lease) Same(set Attr, m Lease) bool {
 	for ; set != 0; set &^= set.First() {
 		_, a, state := set.First().Field(&l)
@@ -170,7 +171,7 @@ func (l Lease) Same(set Attr, m Lease) bool {
 	return true
 }
 
-// sameValue tells whether *a and *b, pointers of one type, mean the same.
+// sameValue tells whether *a and *b are equal. Both are pointers of one type.
 func sameValue(a, b any) bool {
 	switch a := a.(type) {
 	case *string:
@@ -193,6 +194,7 @@ func sameValue(a, b any) bool {
 	panic("leases: no attribute has this type")
 }
 
+// sameSet tells whether a and b have the same elements in any order.
 func sameSet(a, b []string) bool {
 	if len(a) != len(b) {
 		return false

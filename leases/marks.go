@@ -7,19 +7,19 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Marks say whose a lease is. Every lease that this library makes or takes
-// carries them, so that a table of another application or stream is refused
-// before anything in it is written. The Java KCL leaves the attributes alone. An
-// empty field is not known, and fits to everything.
+// Marks say which application and stream a lease belongs to. Every lease that this library makes or
+// takes carries them. So a table of another application or stream is refused before anything is
+// written to it. The Java KCL leaves these attributes alone. An empty field is not known, and
+// matches every value.
 type Marks struct {
 	// Application is the name of the application (Config.Application of the
 	// scheduler).
 	Application string
-	// Stream is what the leases have in Lease.Stream: account:stream:epoch in an
-	// application with several streams, and empty otherwise.
+	// Stream is the value of Lease.Stream: account:stream:epoch in an application with several
+	// streams, and empty otherwise.
 	Stream string
-	// StreamARN is what the leases have in Lease.StreamARN: the ARN of the stream,
-	// which ends with the region where Stream has the rest.
+	// StreamARN is the value of Lease.StreamARN: the ARN of the stream. In an application with
+	// several streams it ends with the region.
 	StreamARN string
 }
 
@@ -39,8 +39,8 @@ func regionOf(arn string) string {
 	return strings.Join(parts[:min(len(parts), 4)], ":")
 }
 
-// Complete returns l with the marks that it lacks, and which those are. A mark
-// that l has stays, also a foreign one.
+// Complete returns l with the marks that it lacks, and the attributes of these marks. A mark that l
+// has is kept, even a foreign one.
 func (m Marks) Complete(l Lease) (Lease, Attr) {
 	var set Attr
 	if l.Application == "" && m.Application != "" {
@@ -52,10 +52,9 @@ func (m Marks) Complete(l Lease) (Lease, Attr) {
 	return l, set
 }
 
-// Check returns an error that wraps [ErrForeignTable], and names both sides,
-// when l is marked as the lease of another application, or is a lease of this
-// stream by its key and of another one by its mark. Leases of other streams of
-// the same application may be in the table.
+// Check returns an error that wraps [ErrForeignTable] when l is marked with another application. It
+// does the same when the key of l names this stream and its mark names another one. The error names
+// both. Leases of other streams of the application are fine.
 func (m Marks) Check(l Lease) error {
 	switch {
 	case l.Application != "" && m.Application != "" && l.Application != m.Application:

@@ -8,9 +8,9 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Origin is where the application began to read the stream of a lease: its
-// initial position when the first lease was made. The zero value means that
-// this is not known. Origins are compared with [Origin.Equal].
+// Origin is the position where the application began to read the stream of a lease: its initial
+// position when the first lease was made. The zero value means that it is not known. Compare
+// origins with [Origin.Equal].
 type Origin struct {
 	// Kind is kcl.SentinelTrimHorizon, kcl.SentinelLatest or
 	// kcl.SentinelAtTimestamp; empty when the origin is not known.
@@ -20,16 +20,15 @@ type Origin struct {
 	At time.Time
 }
 
-// epoch is the pin of a row that is read from TRIM_HORIZON although its
-// checkpoint says LATEST or AT_TIMESTAMP: no record is older.
+// epoch is the PinnedAt of a row that is read from TRIM_HORIZON although its checkpoint says LATEST
+// or AT_TIMESTAMP. No record is older.
 var epoch = time.UnixMilli(0).UTC()
 
-// originLayout is how the time of an origin is written, in UTC.
+// originLayout is the layout of the time of an origin, in UTC.
 const originLayout = "2006-01-02T15:04:05.999Z"
 
-// OriginOf returns the origin of an application that begins at initial. latest
-// is the service's time, which LATEST stands for. The result is zero when the
-// time that belongs to initial is.
+// OriginOf returns the origin of an application that begins at initial. latest is the service's
+// time, which LATEST stands for. The result is zero when the time that belongs to initial is zero.
 func OriginOf(initial kcl.InitialPosition, latest time.Time) Origin {
 	switch initial.Kind {
 	case kcl.Latest:
@@ -49,8 +48,8 @@ func OriginOf(initial kcl.InitialPosition, latest time.Time) Origin {
 	return Origin{Kind: kcl.SentinelTrimHorizon}
 }
 
-// ParseOrigin reads what [Origin.String] writes: "TRIM_HORIZON", "LATEST@" or
-// "AT_TIMESTAMP@" with a time in RFC 3339 and UTC, or nothing.
+// ParseOrigin reads the text of [Origin.String]: "TRIM_HORIZON", "LATEST@" or "AT_TIMESTAMP@" with
+// a time in RFC 3339 and UTC, or nothing.
 func ParseOrigin(s string) (Origin, error) {
 	kind, at, timed := strings.Cut(s, "@")
 	switch {
@@ -67,8 +66,7 @@ func ParseOrigin(s string) (Origin, error) {
 	return Origin{}, fmt.Errorf("want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time, such as LATEST@%s", originLayout)
 }
 
-// String returns the text that stands in the lease table; empty when the
-// origin is not known.
+// String returns the text that the lease table keeps; empty when the origin is not known.
 func (o Origin) String() string {
 	if o.At.IsZero() {
 		return o.Kind
@@ -85,9 +83,9 @@ func (o Origin) IsZero() bool { return o.Kind == "" }
 // Equal tells whether o and p are the same origin.
 func (o Origin) Equal(p Origin) bool { return o.Kind == p.Kind && o.At.Equal(p.At) }
 
-// Before tells whether more records lie behind o than behind p: TRIM_HORIZON
-// is before every time. An origin that is not known is before none, and none is
-// before it.
+// Before tells whether a reader that begins at o gets more records than one that begins at p.
+// TRIM_HORIZON is before every time. An origin that is not known is before none, and none is before
+// it.
 func (o Origin) Before(p Origin) bool {
 	if o.IsZero() || p.IsZero() {
 		return false
@@ -95,7 +93,7 @@ func (o Origin) Before(p Origin) bool {
 	return o.At.Before(p.At)
 }
 
-// Pin returns the PinnedAt of a row at LATEST or AT_TIMESTAMP that starts at o.
+// Pin returns the PinnedAt of a row at LATEST or AT_TIMESTAMP whose reader begins at o.
 func (o Origin) Pin() time.Time {
 	if o.At.IsZero() {
 		return epoch
@@ -103,7 +101,7 @@ func (o Origin) Pin() time.Time {
 	return o.At
 }
 
-// wholeMillis is the time as lease tables keep it.
+// wholeMillis returns t in whole milliseconds, as lease tables keep it.
 func wholeMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}

@@ -6,22 +6,21 @@ import (
 	"strings"
 )
 
-// Assignment says who decides which worker reads which shard.
+// Assignment says how the workers of an application share out the leases.
 type Assignment int
 
 // The ways to assign leases.
 const (
-	// AssignmentAuto, the default, does as the table says: native, unless the
-	// table is one of the Java KCL 3.x that its workers, or the operator of a
-	// migration from 2.x, have switched to the assignment by a leader. The table
-	// is asked every minute, and followed while the worker runs.
+	// AssignmentAuto, the default, follows the table. Workers take leases by themselves unless the
+	// table says that a leader assigns them. The workers of the Java KCL 3.x write that into the
+	// table, or the operator of a migration from 2.x. The worker asks the table every minute.
 	AssignmentAuto Assignment = iota
-	// AssignmentNative lets every worker take its share by itself, without a
-	// leader. It goes with workers of this library and of KCL 1.x and 2.x, but not
-	// with running workers of KCL 3.x.
+	// AssignmentNative lets every worker take its share by itself, without a leader. It works
+	// beside workers of this library and of KCL 1.x and 2.x. It does not work beside running
+	// workers of KCL 3.x.
 	AssignmentNative
-	// AssignmentKCL3 is the assignment by a leader, as KCL 3.x has it, also in a
-	// table that does not say so. All workers of the application need it then.
+	// AssignmentKCL3 lets a leader assign the leases, as in KCL 3.x, even if the table does not say
+	// so. All workers of the application must use it then.
 	AssignmentKCL3
 )
 
@@ -41,42 +40,43 @@ func (a Assignment) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [Assignment.String].
 func (a Assignment) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// ErrMixedAssignment says that other workers use the lease table in a way that
-// does not go together with Config.Assignment. The message tells which ones, and
-// what to do.
+// ErrMixedAssignment says that other workers use the lease table in a way that does not fit
+// Config.Assignment. The message names them, and says what to do.
 var ErrMixedAssignment = errors.New("leases: workers that assign leases in different ways cannot share a table")
 
-// AssignmentState is how a worker gets its leases at present.
+// AssignmentState says how a worker gets its leases at present.
 type AssignmentState struct {
-	// Mode is native, native (upgrade from KCL 2.x), KCL 3.x, or unknown before
-	// the table has been asked.
+	// Mode is native, native (upgrade from KCL 2.x) or KCL 3.x. It is unknown until the table has
+	// been asked.
 	Mode string
-	// Leader is the worker that assigns leases, as far as it is known. Empty in
-	// native mode.
+	// Leader is the worker that assigns leases; empty when it is not known, and in native mode.
 	Leader string
-	// Leading says that it is this worker.
+	// Leading says that this worker is the leader.
 	Leading bool
 }
 
-// Balance says what leases are evened out by between workers that take them by
-// themselves. It has no effect while a leader assigns the leases.
+// Balance says by which measure workers even out the leases that they take by themselves. It has no
+// effect while a leader assigns the leases.
 type Balance int
 
 const (
 	// BalanceLeaseCount evens out the number of leases, to within one.
 	BalanceLeaseCount Balance = iota
-	// BalanceThroughput evens out what the workers deliver, as measured by the
-	// owner of each lease (ThroughputKBps), to within a fifth of the average,
-	// or as near as single leases and loads that vary allow: a lease moves only for
-	// a difference that cannot be chance. With FailoverTime 10s, ten minutes are
-	// averaged. When loads change for good, most of the difference is gone after a
-	// quarter of an hour; where data come in bursts, about half of it after half an
-	// hour. While they stay as they are, bursts or not, all but nothing moves.
-	// An idle lease counts for a tenth of an average one. A lease does not move
-	// again within 30 FailoverTime, then twice as long each time, and 24 hours
-	// forget most of that: whatever the loads do, it moves 12 times on the first day
-	// and 6 times on each later one at most, but to workers that have next to none.
-	// Leases that nobody holds are shared out by number.
+	// BalanceThroughput evens out the throughput of the workers to within a fifth of the average.
+	// The owner of each lease measures its throughput (ThroughputKBps). Single leases and varying
+	// loads may leave a larger difference: a lease moves only for a difference that cannot be
+	// chance.
+	//
+	// With FailoverTime 10s, ten minutes are averaged. When loads change for good, most of the
+	// difference is gone after a quarter of an hour. Where data come in bursts, about half of it is
+	// gone after half an hour. While the loads stay as they are, hardly any lease moves, even with
+	// bursts.
+	//
+	// An idle lease counts for a tenth of an average one. A lease does not move again within 30
+	// FailoverTime. Each further move doubles that time, and within 24 hours most of it is
+	// forgotten. So a lease moves 12 times at most on the first day, and 6 times at most on each
+	// later day. Moves to workers that have next to no lease come on top. Leases that nobody holds
+	// are shared out by number.
 	BalanceThroughput
 )
 
@@ -91,14 +91,13 @@ func (b Balance) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [Balance.String].
 func (b Balance) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// AssignmentStrategy says by what a leader shares leases out. It has no effect where
-// workers take leases by themselves, see [Balance].
+// AssignmentStrategy says by which measure a leader shares out the leases. It has no effect where
+// workers take leases by themselves; see [Balance].
 type AssignmentStrategy int
 
 const (
-	// AssignByUtilization evens out how much the workers are used, by the CPU that
-	// they report, or else by the throughput of their leases
-	// (WORKER_UTILIZATION_AWARE in the KCL).
+	// AssignByUtilization evens out the use of the workers: the CPU that they report, or else the
+	// throughput of their leases (WORKER_UTILIZATION_AWARE in the KCL).
 	AssignByUtilization AssignmentStrategy = iota
 	// AssignByLeaseCount evens out the number of leases (LEASE_COUNT_BASED).
 	AssignByLeaseCount
@@ -115,11 +114,10 @@ func (s AssignmentStrategy) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [AssignmentStrategy.String].
 func (s AssignmentStrategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// AbandonedError says that consumers did not return in time after a stop, and
-// were left behind. Their leases were not released: others take them when they
-// expire.
+// AbandonedError says that consumers did not return in time after a stop and were abandoned. Their
+// leases were not released. Other workers take these leases when they expire.
 type AbandonedError struct {
-	// Keys of the leases, sorted.
+	// Keys are the keys of the leases, sorted.
 	Keys []string
 }
 

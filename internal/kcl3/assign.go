@@ -10,93 +10,91 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// View is all that the leader's assignment depends on. (docs/kcl3.md says where it
-// departs from the KCL's LeaseAssignmentManager.)
+// View is the input of the leader's assignment. docs/kcl3.md lists where it departs from the KCL's
+// LeaseAssignmentManager.
 type View struct {
 	// Leases are all leases, in any order.
 	Leases []Row
-	// Workers may be given leases; see [WorkerWatch.Active].
+	// Workers are the workers that may get leases; see [WorkerWatch.Active].
 	Workers []leases.WorkerMetrics
-	// Balance says that leases may be moved between workers that read them; see
-	// [Cadence].
+	// Balance allows moves of leases between workers that read them; see [Cadence].
 	Balance bool
-	// Delivers is the average throughput of each lease in KB/s, by key. A lease that is
-	// not in it has the throughput that its row says.
+	// Delivers is the average throughput of each lease in KB/s, by key. A lease without an entry
+	// has the throughput of its row.
 	Delivers map[string]float64
-	// Doubts is the variance of Delivers, by key. A lease that is not in it has none.
+	// Doubts is the variance of Delivers, by key. A lease without an entry has none.
 	Doubts map[string]float64
 	// Config says how leases are assigned.
 	Config Config
-	// Rand decides which of several leases is moved. nil chooses the first.
+	// Rand chooses among several leases that could move. nil chooses the first.
 	Rand *rand.Rand
 }
 
-// Row is one lease as the leader judges it.
+// Row is one lease with the leader's judgement.
 type Row struct {
 	leases.Lease
-	// Expired says that the counter was seen to stand still for too long.
+	// Expired says that the counter has stood still for too long.
 	Expired bool
 	// Overdue says that the hand-over has taken too long; see [HandoverWatch].
 	Overdue bool
-	// Since is when the counter was first seen, on the monotonic clock. The lease that
-	// has waited longest is served first.
+	// Since is when the counter was first seen, on the monotonic clock. The lease with the earliest
+	// time is assigned first.
 	Since time.Duration
-	// kbps is the throughput, or the average of all leases when it is not known. Assign
-	// works it out.
+	// kbps is the throughput, or the average of all leases when it is not known. Assign computes
+	// it.
 	kbps float64
-	// waits says that a parent is still to be read. Assign works it out.
+	// waits says that a parent is still to be read. Assign computes it.
 	waits bool
 }
 
-// Config is how leases are assigned. See [DefaultConfig].
+// Config says how leases are assigned. See [DefaultConfig].
 type Config struct {
-	// ByCount evens out the number of leases, not the load (LEASE_COUNT_BASED).
+	// ByCount evens out the number of leases instead of the load (LEASE_COUNT_BASED).
 	ByCount bool
 	// MaxLeases is the most leases of a worker that does not report its own limit.
 	// 0 is no limit.
 	MaxLeases int
 	// MaxThroughput is the most KB/s of one worker. 0 is no limit.
 	MaxThroughput float64
-	// threshold is how far a worker may be from the average: 0.1 in the KCL.
+	// threshold is the part of the average by which a worker may differ from it: 0.1 in the KCL.
 	threshold float64
-	// Dampening is the part of the difference that is taken away at once: 0.6 in the KCL.
+	// Dampening is the part of the difference that is removed at once: 0.6 in the KCL.
 	Dampening float64
-	// exact moves no lease rather than one that is more than the difference.
+	// exact moves no lease that is larger than the difference.
 	exact bool
-	// abrupt does not ask the owner first.
+	// abrupt assigns a lease without asking its owner for a hand-over.
 	abrupt bool
-	// Certain evens out only differences that are greater than chance.
+	// Certain evens out only differences that cannot be chance.
 	Certain bool
 }
 
 // DefaultConfig returns the KCL's defaults.
 func DefaultConfig() Config { return Config{threshold: 0.1, Dampening: 0.6} }
 
-// Move is what the leader does to one lease.
+// Move is the change of owner of one lease.
 type Move struct {
 	// Lease is the lease as it was read.
 	Lease leases.Lease
 	// To is its next owner.
 	To string
-	// Graceful says that the owner is asked to hand the lease over. Otherwise the lease
-	// is assigned.
+	// Graceful says that the owner is asked to hand the lease over. Otherwise the lease is assigned
+	// at once.
 	Graceful bool
 	// Reason is free, expired, handover or balance.
 	Reason string
 }
 
-// Assign decides which worker gets which lease. First those that nobody reads:
-// free and expired ones, and those that are still not handed over. spillover is
-// how many of them nobody can take. Then, if v.balance, leases move from busy
-// workers to idle ones. It is pure.
+// Assign decides which worker gets which lease. First it assigns the leases that nobody reads: free
+// ones, expired ones, and those whose hand-over takes too long. spillover is the number of these
+// leases that no worker can take. Then, if v.Balance, leases move from busy workers to idle ones.
+// Assign is pure.
 //
-//   - A lease goes to a worker that is below its limits. While there are
-//     others, it goes to none that has an expired lease: such a worker is dead
-//     and its metrics are not a minute old yet, or it is in trouble.
+//   - A lease goes to a worker below its limits. A worker with an expired lease gets one only if
+//     there is no other: it is in trouble, or it is dead and its last report is not a minute old.
 //   - A lease that is being handed over counts for its next owner.
 //   - Finished leases are left alone and count for nobody.
-//   - Leases that wait for a parent come last, and not before its end where
-//     places are few, so that they take none that a parent needs.
+//   - Leases that wait for a parent come last. Where all workers have a limit, they are not
+//     assigned before the parent's end. They would take a place that the parent needs.
 func Assign(v View) (moves []Move, spillover int) {
 	a := newAssigner(v)
 	spillover = a.assignIdle()
@@ -110,22 +108,22 @@ func Assign(v View) (moves []Move, spillover int) {
 	return a.moves, spillover
 }
 
-// assigner carries the distribution that an assignment works out.
+// assigner computes one assignment.
 type assigner struct {
 	View
 	members []*member // sorted by id
 	byID    map[string]*member
-	unread  []*Row    // to be placed, in this order
+	unread  []*Row    // the leases that nobody reads, in the order of their assignment
 	target  float64   // load of each worker if all had the same
-	metrics []string  // that are compared
-	sighted []*member // that report one of them
+	metrics []string  // the metrics by which workers are compared
+	sighted []*member // the workers that report one of metrics
 	average map[string]float64
 	moves   []Move
-	ranked  []*member // see receivers; nil when they have changed
+	ranked  []*member // the result of receivers; nil after a change
 	scratch []candidate
 }
 
-// member is a worker that may be given leases.
+// member is a worker that may get leases.
 type member struct {
 	id         string
 	movable    []*Row
@@ -172,9 +170,9 @@ func newAssigner(v View) *assigner {
 	return a
 }
 
-// unfinished returns the leases that count, with a throughput each: those that
-// have none yet get the average. Leases that wait for a parent come last,
-// otherwise those that stand still for longest come first.
+// unfinished returns the leases that are not finished, each with a throughput. A lease without a
+// throughput gets the average. Leases that wait for a parent come last. Otherwise the lease whose
+// counter has stood still for longest comes first.
 func (a *assigner) unfinished() []Row {
 	unread := map[string]bool{}
 	var known, sum float64
@@ -215,7 +213,7 @@ func trueLast(b bool) int {
 	return 0
 }
 
-// throughput is what a lease delivers; negative when not known.
+// throughput returns the throughput of a lease; negative when it is not known.
 func (a *assigner) throughput(l leases.Lease) float64 {
 	if kbps, ok := a.Delivers[l.Key]; ok {
 		return kbps
@@ -223,12 +221,11 @@ func (a *assigner) throughput(l leases.Lease) float64 {
 	return l.ThroughputKBps
 }
 
-// weight is what a lease counts for: its throughput, but a lease that is hardly
-// used is not nothing. So idle leases are spread by their number, and are not
-// moved to and fro for the sake of a record now and then.
+// weight returns the load that a lease counts for: its throughput, but at least 1. So idle leases
+// are spread by their number, and a record now and then moves no lease.
 func (l *Row) weight() float64 { return max(1, l.kbps) }
 
-// count adds a lease to what a worker has.
+// addLease adds a lease to the sums of a worker.
 func (a *assigner) addLease(m *member, l *Row) {
 	a.ranked = nil
 	m.count++
@@ -237,7 +234,7 @@ func (a *assigner) addLease(m *member, l *Row) {
 	m.doubt += a.Doubts[l.Key]
 }
 
-// give lets a worker have a lease, and tells it to do so.
+// assignTo adds the move of a lease to a worker.
 func (a *assigner) assignTo(l *Row, to *member, reason string) {
 	a.addLease(to, l)
 	a.addToMetrics(to, l.weight())
@@ -245,13 +242,13 @@ func (a *assigner) assignTo(l *Row, to *member, reason string) {
 	a.moves = append(a.moves, Move{Lease: l.Lease, To: to.id, Graceful: graceful, Reason: reason})
 }
 
-// hasRoom tells whether a worker may have one more lease.
+// hasRoom tells whether a worker is below its limits.
 func (a *assigner) hasRoom(m *member) bool {
 	return (m.max <= 0 || m.count < m.max) &&
 		(a.Config.MaxThroughput <= 0 || m.kbps <= a.Config.MaxThroughput)
 }
 
-// place assigns the leases that nobody reads.
+// assignIdle assigns the leases that nobody reads.
 func (a *assigner) assignIdle() (spillover int) {
 	allLimited := !slices.ContainsFunc(a.members, func(m *member) bool { return m.max <= 0 })
 	for _, l := range a.unread {
@@ -270,7 +267,7 @@ func (a *assigner) assignIdle() (spillover int) {
 		case to == nil:
 			spillover++
 		case to.id == l.Owner && l.CheckpointOwner == "":
-			a.addLease(to, l) // it finds its lease again by itself
+			a.addLease(to, l) // the row names this worker already, and it will find the lease
 		default:
 			a.assignTo(l, to, reason)
 		}
@@ -278,11 +275,11 @@ func (a *assigner) assignIdle() (spillover int) {
 	return spillover
 }
 
-// next is the worker that gets a lease which nobody reads.
+// workerFor returns the worker that gets a lease which nobody reads; nil when none may.
 func (a *assigner) workerFor(l *Row) *member {
 	expected := a.byID[l.Owner]
 	if l.CheckpointOwner != "" && expected != nil && !expected.hasExpired && a.hasRoom(expected) {
-		return expected // it has been told, and waits for it
+		return expected // the row names this worker already, and it waits for the lease
 	}
 	if to := a.mostIdle(true); to != nil {
 		return to
@@ -293,14 +290,14 @@ func (a *assigner) workerFor(l *Row) *member {
 	return a.mostIdle(false)
 }
 
-// idle is a worker that may get a lease, and how much it is used.
+// candidate is a worker that may get a lease, and its usage.
 type candidate struct {
 	*member
 	usage float64
 }
 
-// idles are the workers that may get a lease, sorted by id. sure leaves out those
-// that have an expired lease.
+// candidates returns the workers that may get a lease, sorted by id. healthyOnly leaves out workers
+// with an expired lease.
 func (a *assigner) candidates(healthyOnly bool) []candidate {
 	list := a.scratch[:0]
 	for _, m := range a.members {
@@ -312,7 +309,7 @@ func (a *assigner) candidates(healthyOnly bool) []candidate {
 	return list
 }
 
-// compareCandidates puts the most idle worker first.
+// compareCandidates sorts the most idle worker first.
 func (a *assigner) compareCandidates(x, y candidate) int {
 	if a.Config.ByCount {
 		return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(x.load, y.load))
@@ -320,17 +317,17 @@ func (a *assigner) compareCandidates(x, y candidate) int {
 	return cmp.Or(cmp.Compare(x.usage, y.usage), cmp.Compare(x.count, y.count))
 }
 
-// idlest is the worker that gets the next lease; nil when none may.
+// mostIdle returns the most idle candidate; nil when there is none.
 func (a *assigner) mostIdle(healthyOnly bool) *member {
 	list := a.candidates(healthyOnly)
 	if len(list) == 0 {
 		return nil
 	}
-	return slices.MinFunc(list, a.compareCandidates).member // the first of equals
+	return slices.MinFunc(list, a.compareCandidates).member // of equals the first
 }
 
-// receivers are the workers that may get a lease, the most idle one first, but for
-// those that have an expired lease. They stay the same until a lease is given.
+// receivers returns the workers that may get a lease, the most idle one first. It leaves out
+// workers with an expired lease. The result stays the same until a lease is assigned.
 func (a *assigner) receivers() []*member {
 	if a.ranked == nil {
 		list := a.candidates(true)
@@ -343,8 +340,7 @@ func (a *assigner) receivers() []*member {
 	return a.ranked
 }
 
-// shuffled returns the leases of a worker that may be moved, in random order; by key when
-// rng is nil.
+// shuffled returns the movable leases of a worker in random order, or by key when rng is nil.
 func (m *member) shuffled(rng *rand.Rand) []*Row {
 	list := slices.Clone(m.movable)
 	slices.SortFunc(list, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
@@ -354,17 +350,16 @@ func (m *member) shuffled(rng *rand.Rand) []*Row {
 	return list
 }
 
-// balanceEvery is how often leases may be moved to even out the load: at every
-// third assignment.
+// balanceEvery is how many assignments there are for one that evens out the load.
 const balanceEvery = 3
 
-// Cadence tells when to balance, for one term of a leader. The zero value is
-// the beginning.
+// Cadence tells when to even out the load, for one term of a leader. The zero value is the
+// beginning.
 type Cadence struct{ runs int }
 
-// Next tells whether leases may be moved in the assignment that is made now. A
-// leader that has not watched the leases for as long as they need to expire
-// knows nobody that is dead, and waits.
+// Next tells whether the present assignment may even out the load. A new leader does not know which
+// workers are dead until it has watched the leases for as long as they need to expire. Until then
+// the answer is no.
 func (c *Cadence) Next(watched, expiry time.Duration) bool {
 	if watched <= expiry {
 		return false

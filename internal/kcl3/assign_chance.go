@@ -2,15 +2,16 @@ package kcl3
 
 import "math"
 
-// sure is how many standard deviations are no chance.
+// certainDeviations is the number of standard deviations that a difference must have. A smaller
+// difference may be chance.
 const certainDeviations = 5
 
-// enoughSamples of a metric say how much it varies.
+// enoughSamples is the number of samples that show how much a metric varies.
 const enoughSamples = 5
 
-// chance tells whether all that workers differ by, in one metric, may be chance, as
-// far as can be told by now. The KCL's way to even out the load, which assign
-// follows, knows no chance, and would move leases for bursts.
+// mayBeChance tells whether all differences between workers in one metric may be chance. The KCL's
+// way to even out the load, which assign.go follows, ignores chance, and would move leases for
+// bursts.
 func (a *assigner) mayBeChance(name string) bool {
 	if !a.Config.Certain {
 		return false
@@ -18,8 +19,8 @@ func (a *assigner) mayBeChance(name string) bool {
 	if name == loadMetric {
 		return a.loadMayBeChance()
 	}
-	// All samples together say how much one of them varies: ten that are alike by
-	// chance would say that nothing does.
+	// The samples of all workers together show how much one sample varies. Ten samples of one
+	// worker may be alike by chance, and would show no variation.
 	var all dispersion
 	var sum float64
 	means := map[*member]dispersion{}
@@ -39,7 +40,7 @@ func (a *assigner) mayBeChance(name string) bool {
 	return true
 }
 
-// loadMayBeChance is chance for throughput. Workers that report metrics count together.
+// loadMayBeChance is mayBeChance for throughput. Workers that report metrics count as one.
 func (a *assigner) loadMayBeChance() bool {
 	sighted := map[*member]bool{}
 	var load, doubt float64
@@ -58,17 +59,18 @@ func (a *assigner) loadMayBeChance() bool {
 	return true
 }
 
-// dispersion is what samples say of a metric. How much they vary is told by how much
-// each differs from the one before it, as in estimate.
+// dispersion is the mean and the variation of the samples of a metric. The variation is computed
+// from the steps between neighbouring samples.
 type dispersion struct {
 	n, mean float64
-	steps   float64 // the sum of what each step adds to the variance
+	steps   float64 // half of the sum of the squares of the steps
 }
 
+// dispersionOf computes the dispersion of samples.
 func dispersionOf(samples []float64) (d dispersion) {
 	last := 0.0
 	for _, s := range samples {
-		if s < 0 { // it could not be taken
+		if s < 0 { // the sensor failed
 			continue
 		}
 		if d.n++; d.n > 1 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// balanceCount moves leases from the worker that has most to the one that has
-// least until they differ by one at most.
+// balanceCount moves leases from the worker with most leases to the one with fewest, until they
+// differ by one at most.
 func (a *assigner) balanceCount() {
 	for _, m := range a.members {
 		slices.SortFunc(m.movable, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
@@ -30,8 +30,7 @@ func (a *assigner) balanceCount() {
 	}
 }
 
-// pick takes a lease at random out of those that may be moved, or the first one when rng
-// is nil.
+// pick removes a random lease from the movable leases, or the first one when rng is nil.
 func (m *member) pick(rng *rand.Rand) *Row {
 	if rng != nil {
 		at := rng.IntN(len(m.movable))

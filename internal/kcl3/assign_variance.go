@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// loadMetric stands for the throughput of a worker's leases, in percent of what
-// it would be if all workers had the same. It is what workers are compared by that
-// report no metric.
+// loadMetric is the throughput of a worker's leases, in percent of the average of all workers.
+// Workers that report no metric are compared by it.
 const loadMetric = "T"
 
-// rounding is what two sums of the same numbers may differ by.
+// rounding is the factor by which two sums of the same numbers may differ.
 const rounding = 1 + 1e-9
 
-// idlePercent is the average of a metric below which it says nothing: what the
-// workers use is not for their leases then.
+// idlePercent is the average below which a metric says nothing about leases.
 const idlePercent = 5
 
-// measure works out what each worker is used for now, and what is compared. Each
-// metric is compared between the workers that report it. Where some report none,
-// throughput is compared as well, and those that report count with the average of
-// them all: among themselves their metrics decide, and fast machines have more.
+// measure computes the metrics of each worker, and which metrics are compared. Each metric is
+// compared between the workers that report it.
+//
+// Where some workers report none, throughput is compared as well. All workers that report metrics
+// count with their average throughput then. Among themselves their metrics decide, and fast
+// machines have more leases.
 func (a *assigner) measure() {
 	var load float64
 	for _, m := range a.members {
@@ -74,8 +74,7 @@ func (a *assigner) measure() {
 	}
 }
 
-// compare works out the average of a metric, and lets it count unless the workers
-// are all but idle.
+// compare computes the average of a metric. The metric counts unless the workers are all but idle.
 func (a *assigner) compare(name string) {
 	var sum, n float64
 	hot := false
@@ -91,8 +90,8 @@ func (a *assigner) compare(name string) {
 	}
 }
 
-// newcomer tells whether a worker has no lease, though another one has several and
-// no metric says which of them is used more. It gets some by their throughput then:
+// hasNewcomer tells whether a worker has no lease while another one has several, and no metric
+// shows a difference between them. The newcomer gets leases by throughput then. By their metrics,
 // workers that share a machine would never even out.
 func (a *assigner) hasNewcomer() bool {
 	several := slices.ContainsFunc(a.members, func(m *member) bool { return m.count > 1 })
@@ -111,7 +110,7 @@ func (m *member) reports(name string) bool {
 	return ok
 }
 
-// usage is how a worker's worst metric compares with the average: 1 is average.
+// usage returns the ratio of a worker's worst metric to the average: 1 is average.
 func (a *assigner) usage(m *member) float64 {
 	worst := 0.0
 	for _, name := range a.metrics {
@@ -122,12 +121,12 @@ func (a *assigner) usage(m *member) float64 {
 	return worst
 }
 
-// step is by how much a lease changes a metric.
+// metricStep estimates the change of a metric by a lease of this weight.
 func (a *assigner) metricStep(name string, weight float64) float64 {
 	return weight * a.average[name] / a.target
 }
 
-// grow estimates a worker's metrics with one more lease.
+// addToMetrics estimates the metrics of a worker after it gets load of this weight.
 func (a *assigner) addToMetrics(m *member, weight float64) {
 	a.ranked = nil
 	for _, name := range a.metrics {
@@ -142,8 +141,8 @@ func (a *assigner) addToMetrics(m *member, weight float64) {
 	}
 }
 
-// balanceLoad takes leases from the workers that are used more than the others,
-// by the metric for which that is most.
+// balanceLoad moves leases away from the workers that are used more than the others. It goes by the
+// metric with the largest surplus.
 func (a *assigner) balanceLoad() {
 	var metric string
 	var most float64
@@ -170,9 +169,9 @@ func (a *assigner) balanceLoad() {
 	}
 }
 
-// surplus is how much load to take from each worker, by one metric. Nothing is
-// done while all are close to the average. CPUs that are all but idle are never
-// close to it, so that a percentage point is no difference.
+// surplus returns the load to remove from each worker, by one metric. It is empty while all workers
+// are close to the average. A difference of less than a percentage point counts as close: CPUs that
+// are all but idle differ by more than the threshold.
 func (a *assigner) surplus(name string) map[*member]float64 {
 	avg := a.average[name]
 	upper, lower := avg*(1+a.Config.threshold), avg*(1-a.Config.threshold)
@@ -206,8 +205,8 @@ func (a *assigner) surplus(name string) map[*member]float64 {
 	return takes
 }
 
-// unload moves leases away from a worker that has too much load, less than that
-// in sum; or, when each is more than that, the least one.
+// unload moves leases of a worker away that weigh less than surplus in sum. If each lease weighs
+// more, it moves the lightest one.
 func (a *assigner) unload(from *member, surplus float64, metric string) {
 	leases := from.shuffled(a.Rand)
 	moved := false
@@ -232,12 +231,13 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 	}
 }
 
-// taker is the worker that gets a lease of another one: the most idle one that
-// is not above the average then, nor above its limit. With few leases for each
-// worker there may be none; then it is enough that both are closer to each
-// other, and that the one who gets is not above the one who gives. An estimate
-// of a CPU is not good enough for that, but for the first lease of a worker, or
-// for a single one.
+// receiverOf returns the worker that gets a lease of another one; nil when there is none. It is the
+// most idle worker that stays below the average and below its limit.
+//
+// With few leases for each worker there may be no such worker. Then it is enough that the two
+// workers come closer to each other, and that the receiver stays below the giver. That needs an
+// exact metric. The estimate of a CPU suffices only for a worker's first lease, or for a single
+// lease.
 func (a *assigner) receiverOf(from *member, l *Row, metric string, single bool) *member {
 	for _, to := range a.receivers() {
 		if to == from {
@@ -264,7 +264,7 @@ func (a *assigner) receiverOf(from *member, l *Row, metric string, single bool) 
 	return nil
 }
 
-// shift moves a lease that is being read.
+// moveLease moves a lease that is being read.
 func (a *assigner) moveLease(l *Row, from, to *member) {
 	from.count--
 	from.kbps -= l.kbps

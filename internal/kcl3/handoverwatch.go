@@ -6,18 +6,19 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// HandoverWatch tells which leases have been handed over for too long, from one
-// scan to the next. If all workers keep one, a new leader need not begin anew.
+// HandoverWatch compares scans, and tells which leases have been handed over for too long. Every
+// worker keeps one, so that a new leader knows the hand-overs that are under way.
 type HandoverWatch struct {
 	seen map[string]handoverSeen
 }
 
+// handoverSeen is a hand-over and when it was first seen.
 type handoverSeen struct {
 	from, to string
 	since    time.Duration
 }
 
-// Note takes in a scan.
+// Note takes in the rows of a scan.
 func (w *HandoverWatch) Note(at time.Duration, rows []leases.Lease) {
 	seen := map[string]handoverSeen{}
 	for _, l := range rows {
@@ -33,8 +34,8 @@ func (w *HandoverWatch) Note(at time.Duration, rows []leases.Lease) {
 	w.seen = seen
 }
 
-// Overdue returns the keys of the leases that have been handed over for longer than
-// limit says of the owner that does so.
+// Overdue returns the keys of the leases that have been handed over for longer than limit allows
+// their owner.
 func (w *HandoverWatch) Overdue(at time.Duration, limit func(owner string) time.Duration) map[string]bool {
 	overdue := map[string]bool{}
 	for key, h := range w.seen {

@@ -8,23 +8,21 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// readyTime is for how long a fleet must be ready before it goes over to
-// KCL 3.x.
+// readyTime is how long a fleet must be ready before it moves to KCL 3.x.
 const readyTime = 10 * time.Minute
 
-// ReadyWatch tells when a fleet is ready to go over from KCL 2.x to 3.x, from
-// one look to the next. The KCL lets its leader watch; here every worker of this
-// library does, as the leader that a KCL of 2.x modes agrees on may be one of
-// them. The zero value has seen nothing.
+// ReadyWatch compares reads of the table, and tells when a fleet is ready to move from KCL 2.x to
+// 3.x. In the KCL its leader watches. In a mode of KCL 2.x that leader may be a worker of this
+// library, which does not know that. So every worker of this library watches. The zero value has
+// seen nothing.
 type ReadyWatch struct {
 	ready bool
 	since time.Duration
 }
 
-// Note takes in a look: whether the index can be used, the rows, and the workers
-// that live. It is ready when it was at all looks of the last ten minutes: each
-// owner of a lease lives and reports, those of expired and finished leases too,
-// and no lease that is to be read is without one.
+// Note takes in whether the index can be used, the rows, and the living workers. The fleet is ready
+// when three facts have held for ten minutes. The index can be used. The owner of each lease lives
+// and reports, even of expired and finished leases. Every unfinished lease has an owner.
 func (w *ReadyWatch) Note(at time.Duration, index bool, rows []leases.Lease, alive map[string]bool) bool {
 	ready := index
 	for _, l := range rows {
@@ -39,9 +37,9 @@ func (w *ReadyWatch) Note(at time.Duration, index bool, rows []leases.Lease, ali
 	return ready && at-w.since >= readyTime
 }
 
-// NextClientVersion returns what to write when the fleet has been ready. That
-// is the only step that workers make by themselves; the state begins, and goes
-// on to 3X, or back to 2X, when an operator says so.
+// NextClientVersion returns the state to write when the fleet has been ready. It is the only step
+// that workers make by themselves. An operator writes the first state, and the last one: 3X, or 2X
+// again.
 func NextClientVersion(stored *leases.MigrationState, ready bool, me string, now time.Time) (to leases.MigrationState, ok bool) {
 	if !ready || stored == nil || stored.Status != leases.ClientVersionUpgradeFrom2x {
 		return leases.MigrationState{}, false
@@ -49,18 +47,18 @@ func NextClientVersion(stored *leases.MigrationState, ready bool, me string, now
 	return leases.MigrationState{Status: leases.ClientVersion3xRollback, By: me, At: now}, true
 }
 
-// The times of the migration to a single table.
+// Times of the migration to a single table.
 const (
-	// All owners of leases must support it for tableReadyTime before it is
-	// deployed; what they said about that holds for supportTime.
+	// All owners of leases must support the migration for tableReadyTime before it is deployed. A
+	// report of support counts for supportTime.
 	tableReadyTime = time.Hour
 	supportTime    = 90 * time.Second
-	// tableBakeTime is for how long nothing may be written to the side tables
-	// before they are given up for good (tableMigrationCompleteBakeTimeSeconds).
+	// tableBakeTime is how long nothing may be written to the side tables before they are given up
+	// for good (tableMigrationCompleteBakeTimeSeconds).
 	tableBakeTime = 24 * time.Hour
 )
 
-// TableView is all that the migration to a single table depends on.
+// TableView is the input of the migration to a single table.
 type TableView struct {
 	// Stored is the state as it was read; nil when there is none.
 	Stored *leases.MigrationState
@@ -81,16 +79,16 @@ type TableView struct {
 	Now time.Time
 }
 
-// TableStep is what the leader does about the migration.
+// TableStep is one step of the migration to a single table.
 type TableStep struct {
-	// Move says that what is in the side tables is moved first.
+	// Move says that the items of the side tables are moved before To is written.
 	Move bool
-	// To is written then; without Status the state is removed.
+	// To is the state to write. Without Status the state is removed.
 	To leases.MigrationState
 }
 
-// TableStatus is how far a worker has come that sees the stored state: what is
-// stored, but for the last steps, which the operator has to ask for.
+// TableStatus returns the status of a worker that reads the stored state. It is the stored status,
+// except for the last steps, which the operator must ask for.
 func TableStatus(stored *leases.MigrationState, sideTables, migrate bool) (string, error) {
 	status := ""
 	if stored != nil {
@@ -117,11 +115,13 @@ func TableStatus(stored *leases.MigrationState, sideTables, migrate bool) (strin
 //
 //	(none) -> INIT -> DEPLOYED -> PENDING -> COMPLETE
 //
-// INIT is written once all owners of leases support it, and removed when that
-// is so no longer; DEPLOYED an hour later; PENDING once no worker reports to the
-// side table; COMPLETE after another day. When a worker reports there again, it
-// is back to DEPLOYED. COMPLETE is final. Unlike the KCL, a leader that was not
-// asked to migrate leaves PENDING alone: it says nothing about the others.
+// The leader writes INIT once all owners of leases support the migration, and removes it when one
+// no longer does. An hour later it writes DEPLOYED. It writes PENDING once no worker reports to the
+// side table, and DEPLOYED again when a worker does. After another day it writes COMPLETE, which is
+// final.
+//
+// Unlike the KCL, a leader that was not asked to migrate leaves PENDING alone: other workers may
+// have been asked.
 func NextTable(v TableView) (step TableStep, ok bool) {
 	status, err := TableStatus(v.Stored, v.SideTables, v.Migrate)
 	if err != nil {
@@ -152,7 +152,7 @@ func NextTable(v TableView) (step TableStep, ok bool) {
 			return step, true
 		case v.Stored.Status == leases.TableMigrationPending && v.Now.Sub(v.Stored.At) >= tableBakeTime:
 			step, _ = write(leases.TableMigrationComplete)
-			step.Move = true // what came later
+			step.Move = true // items that were written since PENDING
 			return step, true
 		}
 	}
@@ -178,8 +178,7 @@ func (v TableView) supported() bool {
 	return owners > 0
 }
 
-// reports counts the living workers whose newest metrics are in the side table,
-// and in the lease table.
+// countReports counts the living workers by the table of their newest report.
 func (v TableView) countReports() (sideTable, leaseTable int) {
 	for _, m := range newest(v.Workers) {
 		switch {

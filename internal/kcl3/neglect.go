@@ -2,9 +2,9 @@ package kcl3
 
 import "time"
 
-// Neglect tells which leases the leader leaves lying: it is dead and its lock
-// not free yet, it cannot reach the table, or it keeps its lock and does nothing
-// else. It is kept from one scan to the next.
+// Neglect compares scans, and tells which leases the leader has neglected. The leader may be dead
+// while its lock is not free yet. It may be unable to reach the table. Or it renews its lock and
+// does nothing else.
 type Neglect struct {
 	last time.Duration
 	seen map[string]idleLease
@@ -15,22 +15,21 @@ type idleLease struct {
 	since   time.Duration
 	owner   string
 	counter int64
-	excused bool // a long time without a scan was excused, see sighting
+	excused bool // the wait has begun anew after a long time without a scan
 }
 
-// patienceWithLeader is for how long a lease may lie there, from its last
-// renewal, or from when it was first seen without an owner: it expires, and
-// the leader of the KCL assigns leases every 2 failover times.
+// patienceWithLeader is how long the leader may leave a lease without a reader, counted from its
+// last renewal, or from when it was first seen without an owner. The lease expires first, and then
+// the KCL's leader assigns leases every 2 failover times.
 func patienceWithLeader(failover, expiry time.Duration) time.Duration {
 	return expiry + 2*failover + 2*time.Second
 }
 
-// Note takes in a scan and returns the keys of the leases that any worker may
-// take now, whoever the leader is. A lease expires after expiry, which is a little more
-// than failover. A lease that is assigned, and not renewed by
-// its new owner either, has not been looked after.
+// Note takes in a scan, and returns the keys of the neglected leases. Any worker may take them,
+// whoever the leader is. A lease expires after expiry, which is a little more than failover. A
+// lease that was assigned, but that its new owner does not renew either, stays neglected.
 func (n *Neglect) Note(at time.Duration, rows []Row, failover, expiry time.Duration) map[string]bool {
-	late := at-n.last > failover // after an outage everybody is late, the leader too
+	late := at-n.last > failover // after an outage every worker is late, and the leader too
 	n.last = at
 	seen, rescue := map[string]idleLease{}, map[string]bool{}
 	for _, r := range rows {

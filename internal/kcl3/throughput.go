@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// Throughput is the moving average of the bytes per second of one lease, in KB
-// of 1024 bytes, as the KCL computes it: half of it is the last interval. It is
-// not safe for concurrent use. The zero value knows nothing.
+// Throughput is the moving average of the throughput of one lease, in KB of 1024 bytes per second.
+// As in the KCL, the last interval weighs half. It is not safe for concurrent use. The zero value
+// knows no throughput.
 type Throughput struct {
 	known bool
 	kbps  float64
 }
 
-// Seed starts from what the row says: it is what a former owner measured, or
-// negative.
+// Seed starts from the throughput of the row, which a former owner measured. A negative one is
+// ignored.
 func (t *Throughput) Seed(kbps float64) {
 	if !t.known && kbps >= 0 {
 		t.known, t.kbps = true, kbps
 	}
 }
 
-// Add takes in the bytes of an interval; none lets the average decay.
+// Add takes in the bytes of an interval. An interval without bytes lets the average decay.
 func (t *Throughput) Add(bytes int64, interval time.Duration) {
 	if interval <= 0 {
 		return
@@ -33,8 +33,8 @@ func (t *Throughput) Add(bytes int64, interval time.Duration) {
 	t.known, t.kbps = true, now
 }
 
-// Value is what is written into the row: rounded to six decimals, half away
-// from zero. It is -1 when nothing is known.
+// Value returns the throughput for the row, rounded to six decimals, half away from zero. It is -1
+// when the throughput is not known.
 func (t *Throughput) Value() float64 {
 	if !t.known {
 		return -1

@@ -8,23 +8,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// The times of the workers' metrics.
+// Times of the workers' reports.
 const (
-	// WorkerSilence is after how long without a report a worker is given no leases. Workers
-	// of the KCL report every 30 s.
+	// WorkerSilence is how long a worker may not report before it gets no leases. Workers of the
+	// KCL report every 30 s.
 	WorkerSilence = time.Minute
-	// workerForgotten is after how long without a report its metrics are deleted.
+	// workerForgotten is how long a worker may not report before its metrics are deleted.
 	workerForgotten = 24 * time.Hour
 	// ReportPeriod is how often a worker of this library reports, less up to a tenth.
 	ReportPeriod = 20 * time.Second
-	// averageWeight is that of the newest of several samples.
+	// averageWeight is the weight of the newest sample in a moving average.
 	averageWeight = 0.5
 	// CPUMetric is the metric that sensors of the KCL report.
 	CPUMetric = "C"
 )
 
-// invalid tells what keeps the leader from making sense of m. The metrics of a
-// worker that has no sensor are empty, and valid.
+// invalid returns why the leader cannot use m, or nil. The metrics of a worker without a sensor are
+// empty and valid.
 func invalid(m leases.WorkerMetrics) error {
 	if m.Worker == "" {
 		return errors.New("no worker")
@@ -33,7 +33,7 @@ func invalid(m leases.WorkerMetrics) error {
 		return errors.New("no time of the report")
 	}
 	if _, old := m.Stats["THROUGHPUT"]; old {
-		return nil // written by an early version, in the place of none
+		return nil // an early version wrote it for a worker without a sensor
 	}
 	for name := range m.Stats {
 		if r := m.Range[name]; len(r) == 0 || r[0] == 0 {
@@ -48,8 +48,7 @@ func invalid(m leases.WorkerMetrics) error {
 	return nil
 }
 
-// sensorless tells whether the worker has no sensor: its load is the throughput of
-// its leases.
+// sensorless tells whether the worker has no sensor. Its load is the throughput of its leases then.
 func sensorless(m leases.WorkerMetrics) bool {
 	_, old := m.Stats["THROUGHPUT"]
 	return old || len(m.Stats) == 0
@@ -69,8 +68,8 @@ func sensorFailed(m leases.WorkerMetrics) bool {
 	return false
 }
 
-// maxLeasesOf is the most leases that the worker takes; 0 for no limit. Of one that
-// does not tell it is that of the leader, as in the KCL.
+// maxLeasesOf returns the most leases that the worker takes; 0 for no limit. A worker that does not
+// report a limit has that of the leader, as in the KCL.
 func maxLeasesOf(m leases.WorkerMetrics, ofLeader int) int {
 	if m.MaxLeases == 0 {
 		return ofLeader
@@ -78,13 +77,13 @@ func maxLeasesOf(m leases.WorkerMetrics, ofLeader int) int {
 	return max(0, m.MaxLeases)
 }
 
-// Forgettable tells whether the metrics are to be deleted.
+// Forgettable tells whether the metrics shall be deleted.
 func Forgettable(m leases.WorkerMetrics, now time.Time) bool {
 	return now.Sub(m.Updated) > workerForgotten
 }
 
-// averageOf is the moving average of the samples of one metric. ok is false when
-// there is none; a sample that could not be taken counts for nothing.
+// averageOf returns the moving average of the samples of one metric. ok is false without a sample.
+// Negative samples, from failed sensors, are left out.
 func averageOf(m leases.WorkerMetrics, metric string) (v float64, ok bool) {
 	for _, s := range m.Stats[metric] {
 		switch {
@@ -98,8 +97,8 @@ func averageOf(m leases.WorkerMetrics, metric string) (v float64, ok bool) {
 	return v, ok
 }
 
-// newest leaves the later one of two reports of the same worker, which there
-// are while side tables are merged.
+// newest keeps the later one of two reports of the same worker. A worker may have two while the
+// side tables are merged.
 func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
 	at := map[string]int{}
 	var list []leases.WorkerMetrics
@@ -116,22 +115,22 @@ func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
 	return list
 }
 
-// WorkerWatch tells which workers live, from one look at their metrics to the
-// next. The zero value has seen nobody.
+// WorkerWatch compares the reports of workers over time, and tells which workers live. The zero
+// value has seen no worker.
 type WorkerWatch struct {
 	seen map[string]workerSight
 }
 
-// workerSight is a report and when it was seen first.
+// workerSight is a worker's last report and when it was first seen.
 type workerSight struct {
 	updated time.Time
 	since   time.Duration
 	again   bool // it reported again since it was seen first
 }
 
-// silence is for how long a report counts. Workers of this library report more
-// often. Of one that was never seen to report again, a report that is older than
-// the time between two says that it may have died since.
+// silence returns how long a report counts. Workers of this library report more often than those of
+// the KCL. A worker that was not seen to report a second time may have died after its first report,
+// so that report counts for little more than one period.
 func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
 	switch {
 	case !m.Native:
@@ -142,11 +141,10 @@ func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
 	return ReportPeriod * 9 / 4
 }
 
-// Alive returns the workers that reported lately. now is the wall clock and at
-// the monotonic one. The wall clock decides only about a worker that is seen for
-// the first time; after that, a report is as old as it has been seen. So a
-// worker whose clock is wrong is counted on from its next report on, and one
-// that died with a clock that is ahead is not counted on for ever. (The KCL
+// Alive returns the workers that reported lately. now is the wall clock, and at the monotonic
+// clock. The wall clock decides only about a worker that is seen for the first time. After that,
+// the monotonic clock tells the age of a report. So a worker with a wrong clock counts from its
+// next report on, and a dead worker whose clock was ahead does not count for ever. (The KCL
 // compares wall clocks.)
 func (w *WorkerWatch) Alive(now time.Time, at time.Duration, all []leases.WorkerMetrics) map[string]bool {
 	seen := make(map[string]workerSight, len(all))
@@ -168,8 +166,8 @@ func (w *WorkerWatch) Alive(now time.Time, at time.Duration, all []leases.Worker
 	return alive
 }
 
-// Active returns the metrics of the workers that may be given leases: alive,
-// valid, and not failing.
+// Active returns the metrics of the workers that may get leases: alive, with valid metrics and no
+// failed sensor.
 func (w *WorkerWatch) Active(now time.Time, at time.Duration, all []leases.WorkerMetrics) []leases.WorkerMetrics {
 	alive := w.Alive(now, at, all)
 	var active []leases.WorkerMetrics

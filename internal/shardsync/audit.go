@@ -10,37 +10,36 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Coverage is what [Audit] finds out about the hash keys of one stream.
+// Coverage is the result of an [Audit]: how the rows of one stream cover the hash keys.
 type Coverage struct {
-	// Holes are the hash keys whose records nobody reads or is about to read,
-	// in order.
+	// Holes are the hash keys that no lease covers, in order. Nobody reads their records, and
+	// nobody is about to.
 	Holes []Hole
-	// Overlaps are pairs of keys of leases that cover the same hash keys, none
-	// of them waiting for the other: the first thousand pairs.
+	// Overlaps are pairs of keys of leases that cover the same hash keys, without one of them
+	// waiting for the other. Only the first thousand pairs are listed.
 	Overlaps [][2]string
-	// Unknown are the keys of unfinished leases whose hash keys are known
-	// neither to the row nor to the list of shards. Holes are not to be trusted
-	// while there are any.
+	// Unknown are the keys of unfinished leases whose hash keys neither the row nor the list of
+	// shards tells. While there are any, Holes may be wrong.
 	Unknown []string
 }
 
-// Hole is a range of hash keys, both ends included.
+// Hole is a range of hash keys that no lease covers, both ends included.
 type Hole struct {
 	kcl.HashKeyRange
-	// After and Before are the keys of the leases beside the hole; empty at the
-	// ends of the hash keys.
+	// After and Before are the keys of the leases beside the hole. They are empty at the ends of
+	// the hash keys.
 	After, Before string
 }
 
-// Audit looks whether the rows of one stream cover every hash key: those that
-// are not finished. A child that waits for a parent covers only what it has
-// from parents that are finished already; the others cover their part
-// themselves, and one that should have a row and has none is a hole. shards
-// tell that, and complete rows that do not say which hash keys they cover, such
-// as those of other libraries; they may be nil. It is pure. It matches the hash
-// range check of the KCL's PeriodicShardSyncManager, which takes every child
-// for one that covers all of its keys; see [HoleWatch] for what to make of a
-// hole.
+// Audit tells whether the unfinished rows of one stream cover every hash key.
+//
+// A child that waits for a parent covers only the hash keys of its finished parents. The other
+// parents cover their part themselves. A parent that should have a row and has none is a hole.
+// shards show such parents. They also tell the hash keys of rows that lack them, as rows of other
+// libraries do. shards may be nil.
+//
+// Audit is pure. It matches the hash range check of the KCL's PeriodicShardSyncManager, for which
+// every child covers all of its hash keys. [HoleWatch] tells which holes to repair.
 func Audit(rows []leases.Lease, shards []kcl.Shard) Coverage {
 	a := newAuditor(rows, shards)
 	var c Coverage
@@ -73,11 +72,11 @@ func Audit(rows []leases.Lease, shards []kcl.Shard) Coverage {
 	return c
 }
 
-// maxOverlaps bounds what grows with the square of the leases where all of them
-// cover the same hash keys.
+// maxOverlaps bounds the overlaps of one audit. Their number grows with the square of the leases
+// when all leases cover the same hash keys.
 const maxOverlaps = 1000
 
-// auditor works on the rows of one stream.
+// auditor judges the rows of one stream.
 type auditor struct {
 	shards map[string]kcl.Shard
 	rows   map[string]leases.Lease // by shard
@@ -94,7 +93,7 @@ func newAuditor(rows []leases.Lease, shards []kcl.Shard) *auditor {
 	return a
 }
 
-// waits tells whether a parent is still to be read.
+// waits tells whether a parent of l is still to be read.
 func (a *auditor) waits(l leases.Lease) bool {
 	return slices.ContainsFunc(l.Parents, func(p string) bool {
 		row, ok := a.rows[p]
@@ -102,18 +101,18 @@ func (a *auditor) waits(l leases.Lease) bool {
 	})
 }
 
-// rowLost tells whether a parent of a child that waits should have a row and has
-// none. A parent that is listed and has no row may have been cleaned up, but
-// only after the child was read, or was never asked for; a child at
-// TRIM_HORIZON says that it was.
+// rowLost tells whether the row of a parent has been lost, given a child that waits. A listed
+// parent without a row may have been cleaned up, but only after the child was read from. Or nobody
+// was to read the parent, and then the child does not start at TRIM_HORIZON. Otherwise the row was
+// lost.
 func (a *auditor) rowLost(child leases.Lease, parent string) bool {
 	_, found := a.rows[parent]
 	_, listed := a.shards[parent]
 	return !found && listed && child.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon
 }
 
-// inherited is what a child that waits covers: all but what it will have from
-// parents that are still to be read.
+// inherited returns the hash keys that a waiting child covers: all but those of its parents that
+// are still to be read.
 func (a *auditor) inherited(l leases.Lease, whole span) []span {
 	var others []span
 	for _, p := range l.Parents {
@@ -131,6 +130,7 @@ func (a *auditor) inherited(l leases.Lease, whole span) []span {
 	return own
 }
 
+// span returns the hash keys of a shard, from its row or else from the list of shards.
 func (a *auditor) span(id string) (span, bool) {
 	row, ok := a.rows[id]
 	if s, known := newSpan(row.Key, row.HashKeyRange); ok && known {
@@ -139,12 +139,12 @@ func (a *auditor) span(id string) (span, bool) {
 	return newSpan(row.Key, a.shards[id].HashKeyRange)
 }
 
-// PlanRepair returns the rows to make for holes that [Plan] does not see:
-// the lease of a shard that was merged was lost, and its child, which waits for
-// the other parent, has a row already. For Plan such a shard is finished
-// and cleaned up. Where it had been read up to is lost with the row: it starts
-// at TRIM_HORIZON. holes must have been confirmed by a [HoleWatch]; rows and
-// shards are those of the audit. It is pure.
+// PlanRepair returns the rows to make for holes that [Plan] does not see. Such a hole appears when
+// the lease of a merged shard is lost while its child has a row already and waits for the other
+// parent. For Plan the merged shard looks finished and cleaned up.
+//
+// The lost row held the position in the shard, so the new row starts at TRIM_HORIZON. holes must
+// have been confirmed by a [HoleWatch]. rows and shards are those of the audit. PlanRepair is pure.
 func PlanRepair(holes []Hole, rows []leases.Lease, shards []kcl.Shard, opt Options) []leases.Lease {
 	a := newAuditor(rows, shards)
 	var torn []span
@@ -171,7 +171,7 @@ func PlanRepair(holes []Hole, rows []leases.Lease, shards []kcl.Shard, opt Optio
 	return plan
 }
 
-// span is the hash keys of one lease or shard.
+// span is the range of hash keys of one lease or shard.
 type span struct {
 	key        string
 	start, end *big.Int
@@ -197,7 +197,7 @@ func sortSpans(spans []span) {
 	})
 }
 
-// clip keeps what spans have in common with whole.
+// clip returns the parts of spans that lie in whole.
 func clip(spans []span, whole span) []span {
 	var out []span
 	for _, s := range spans {
@@ -214,14 +214,14 @@ func clip(spans []span, whole span) []span {
 	return out
 }
 
-// overlapsAny tells whether one of spans, which are sorted and do not overlap, has
-// something in common with part.
+// overlapsAny tells whether part overlaps one of spans. They must be sorted, and must not overlap
+// each other.
 func overlapsAny(spans []span, part span) bool {
 	i, _ := slices.BinarySearchFunc(spans, part.start, func(s span, start *big.Int) int { return s.end.Cmp(start) })
 	return i < len(spans) && spans[i].start.Cmp(part.end) <= 0
 }
 
-// gaps returns what sorted spans leave out between first and last.
+// gaps returns the hash keys from first to last that sorted spans leave out.
 func gaps(spans []span, first, last *big.Int) []Hole {
 	var holes []Hole
 	next, after := first, ""
@@ -240,16 +240,15 @@ func gaps(spans []span, first, last *big.Int) []Hole {
 	return holes
 }
 
-// A hole counts when it was there in this many audits in a row and for this
-// long: what is read while a row changes hands may look like one.
+// A hole is confirmed when it was found in holeAudits audits in a row and for holeTime. A row that
+// changes hands while it is read may look like a hole.
 const (
 	holeAudits = 3
 	holeTime   = 2 * time.Minute
 )
 
-// HoleWatch tells holes from what only looked like one, from one audit of a
-// stream to the next. The zero value is ready. It is not safe for concurrent
-// use.
+// HoleWatch compares the audits of one stream, and tells which holes are real. The zero value is
+// ready. It is not safe for concurrent use.
 type HoleWatch struct {
 	seen map[kcl.HashKeyRange]holeSight
 }
@@ -260,10 +259,10 @@ type holeSight struct {
 	repaired int // the audit that last asked for a repair
 }
 
-// Note takes in an audit. confirmed are the holes that were there, unchanged,
-// in three audits in a row and for two minutes. repair tells that one of them
-// was confirmed just now, or has been there for another three audits since:
-// synchronise the shards. (The KCL watches one hole at a time.)
+// Note takes in an audit. confirmed are the holes that were found, unchanged, in three audits in a
+// row and for two minutes. repair asks the caller to synchronise the shards. It is true when a hole
+// has just been confirmed, and again after every three audits that still show the hole. (The KCL
+// watches one hole at a time.)
 func (w *HoleWatch) Note(at time.Time, c Coverage) (confirmed []Hole, repair bool) {
 	seen := map[kcl.HashKeyRange]holeSight{}
 	for _, h := range c.Holes {

@@ -8,33 +8,34 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Claim is what a worker must still write, before anything else, so that the
-// table is its application's, and a stream's leases in it are its stream's.
-// [PlanClaim] makes it. When it is Done nobody else can claim the same: of two
-// that write a claim, the later one sees that of the other in its next listing.
+// Claim is the set of writes by which an application claims a table, and a stream its leases. A
+// worker makes them before anything else. [PlanClaim] returns it.
+//
+// When a claim is Done, nobody else can claim the same table or leases. Of two workers that write a
+// claim, the later one sees the other's claim in its next listing.
 type Claim struct {
-	// Adopt marks leases that were made without marks. All workers choose the same
-	// ones, the least key of the table and the least of the stream, so that one
-	// worker wins.
+	// Adopt marks leases that were made without marks. Each worker chooses the lease with the least
+	// key of the table and the one with the least key of the stream. All workers choose the same
+	// leases, so one worker wins.
 	Adopt []leases.Update
-	// Unproven says that the stream has leases, and that none is marked: [ClaimFits]
-	// must tell whether they can be this stream's before one is adopted.
+	// Unproven says that the stream has leases, and that none is marked. Before one is adopted,
+	// [ClaimFits] must tell whether they can belong to this stream.
 	Unproven bool
-	// Vacant says that the stream has no lease. The first lease of its plan is
-	// made, alone; it is called the anchor.
+	// Vacant says that the stream has no lease. The worker makes only the first lease of its plan
+	// then. That lease is called the anchor.
 	Vacant bool
-	// Anchor is the only lease of the stream, if nobody has read or taken it.
-	// Whoever made it may still take it back; see [ConfirmAnchor].
+	// Anchor is the only lease of the stream, if nobody has read or taken it. The worker that made
+	// it may still delete it; see [ConfirmAnchor].
 	Anchor *leases.Lease
 }
 
-// Done tells whether nothing is left to be written.
+// Done tells whether the claim needs no write any more.
 func (c Claim) Done() bool { return len(c.Adopt) == 0 && !c.Vacant && c.Anchor == nil }
 
-// PlanClaim decides what is missing for a claim. rows are all rows of the table,
-// of a listing that shows every accepted write ([leases.Store.ListNow]), none of which
-// fails [leases.Marks.Check]. It is pure. List and plan again after each claim that is
-// not done has been carried out.
+// PlanClaim returns the writes that a claim still needs. rows are all rows of the table, from a
+// listing that shows every accepted write ([leases.Store.ListNow]). None of them fails
+// [leases.Marks.Check]. PlanClaim is pure. After a claim that is not done has been carried out,
+// list the table and plan again.
 func PlanClaim(rows []leases.Lease, m leases.Marks) Claim {
 	var c Claim
 	var own []leases.Lease
@@ -58,29 +59,29 @@ func PlanClaim(rows []leases.Lease, m leases.Marks) Claim {
 	return c
 }
 
-// adopt marks the row with the least key.
+// adopt adds the write that marks the row with the least key.
 func (c *Claim) adopt(rows []leases.Lease, m leases.Marks) {
 	l := slices.MinFunc(rows, func(a, b leases.Lease) int { return strings.Compare(a.Key, b.Key) })
 	to, set := m.Complete(l)
 	c.Adopt = append(c.Adopt, leases.Update{Read: l, Expect: set, To: to, Set: set})
 }
 
-// revocable tells whether l is as its maker left it.
+// revocable tells whether nobody has changed l since it was made.
 func revocable(l leases.Lease) bool {
 	return l.Counter == 0 && l.ActualOwner() == "" && !l.Started()
 }
 
-// ConfirmAnchor returns the write by which a worker keeps the maker of an anchor from
-// taking it back: it changes the counter, which the maker expects.
+// ConfirmAnchor returns the write that keeps the maker of an anchor from deleting it. The write
+// changes the counter, which the maker's deletion expects unchanged.
 func ConfirmAnchor(l leases.Lease) leases.Update {
 	to := l
 	to.Counter++
 	return leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint, To: to, Set: leases.AttrCounter}
 }
 
-// ClaimFits tells whether leases without marks can be those of a stream with these
-// shards: a lease has hash keys, parents and checkpoint as its shard has, as far
-// as it says, or all leases are finished or of shards that are not listed.
+// ClaimFits tells whether leases without marks can belong to a stream with these shards. One lease
+// that fits its shard is enough: hash keys, parents and checkpoint agree, as far as the row has
+// them. Otherwise every lease must be finished, or its shard must not be listed.
 func ClaimFits(rows []leases.Lease, shards []kcl.Shard) bool {
 	listed := make(map[string]kcl.Shard, len(shards))
 	for _, s := range shards {
@@ -97,6 +98,7 @@ func ClaimFits(rows []leases.Lease, shards []kcl.Shard) bool {
 	return allPast
 }
 
+// leaseFits tells whether the hash keys, parents and checkpoint of l can be those of s.
 func leaseFits(l leases.Lease, s kcl.Shard) bool {
 	foreign := func(p string) bool { return !slices.Contains(s.Parents(), p) }
 	if (!l.HashKeyRange.IsZero() && l.HashKeyRange != s.HashKeyRange) || slices.ContainsFunc(l.Parents, foreign) {

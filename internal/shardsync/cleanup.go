@@ -10,14 +10,14 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// The patience of [PlanCleanup].
+// Times and counts of [PlanCleanup].
 const (
-	// A row is deleted when it could have been deleted for this long, without
-	// anybody having written to it. A list of shards, or of rows, that is behind
-	// has caught up by then. (completedLeaseCleanupIntervalMillis in the KCL.)
+	// cleanupTime is for how long a row must have been superfluous and unchanged before it is
+	// deleted. By then a list of shards or of rows that was behind has caught up.
+	// (completedLeaseCleanupIntervalMillis in the KCL.)
 	cleanupTime = 5 * time.Minute
-	// A shard is gone when it is in none of this many complete lists in a row,
-	// the last of which is this much younger than the first.
+	// A shard is gone when it is missing from goneLists complete lists in a row, and the last of
+	// them is goneTime younger than the first.
 	goneLists = 3
 	goneTime  = 10 * time.Minute
 )
@@ -25,63 +25,60 @@ const (
 // Removal is a row that may be deleted.
 type Removal struct {
 	Lease leases.Lease
-	// Children are the keys of the rows whose having been started makes this
-	// one superfluous: look at them once more before the deletion. Empty for a
-	// shard that is gone.
+	// Children are the keys of the child rows that make this one superfluous because they have been
+	// read from. Check them once more before the deletion. It is empty for a shard that is gone.
 	Children []string
-	// Gone says that the shard is not listed any more: delete its row only if a
-	// direct read does not find the shard either.
+	// Gone says that the shard is not listed any more. Delete its row only if a direct read does
+	// not find the shard either.
 	Gone bool
 }
 
-// Survey is one look at a stream for [PlanCleanup]. The rows are to be read
-// after the shards were listed, or may be as old as the last scan.
+// Survey is the state of one stream for [PlanCleanup]. Rows are to be read after the shards were
+// listed, or may be as old as the last scan.
 type Survey struct {
-	// At is when the rows were read, and ListedAt when the shards were asked
-	// for, by the local clock.
+	// At is when the rows were read. ListedAt is when the listing of the shards began. Both are
+	// local times.
 	At, ListedAt time.Time
-	// Shards is everything that ListShards, without a filter, returns.
+	// Shards is the whole answer of ListShards without a filter.
 	Shards []kcl.Shard
-	// Rows of the stream.
+	// Rows are the rows of the stream.
 	Rows []leases.Lease
-	// Initial position of the stream, and the options of its Plan.
+	// Initial is the initial position of the stream, and Options are those of its Plan.
 	Initial kcl.InitialPosition
 	Options Options
 }
 
-// CleanupHistory is what [PlanCleanup] must know of earlier surveys of the
-// stream. The zero value knows nothing.
+// CleanupHistory keeps the results of earlier surveys of a stream for [PlanCleanup]. The zero value
+// has no results.
 type CleanupHistory struct {
 	listed time.Time
 	rows   map[string]pastRow
 }
 
-// pastRow is since when a row could have been deleted, and its shard was not
-// listed.
+// pastRow says since when a row has been superfluous, and since when its shard has not been listed.
 type pastRow struct {
 	row    leases.Lease
-	done   time.Time // zero: not finished with
-	absent time.Time // zero: was listed
+	done   time.Time // since when the row is superfluous; zero when it is not
+	absent time.Time // since when the shard is not listed; zero when it is
 	lists  int       // complete lists in a row without the shard
 }
 
-// PlanCleanup returns the rows that nobody needs any more, parents before
-// their children:
+// PlanCleanup returns the rows that nobody needs any more, parents before their children. A row is
+// one of them in two cases:
 //
-//   - The shard is finished, each of its children has a row, and has been read
-//     from or is finished itself, the children's hash keys cover the shard's,
-//     and the parents have no row any more. While the shard is listed it must be
-//     closed and its children be listed too: else the list is out of date.
-//   - Or the shard has not been in three complete lists over ten minutes, nor
-//     have its parents, and its row is finished, or nobody holds it. See
-//     [Removal.Gone].
+//   - The shard is finished, and its parents have no row any more. Each of its children has a row,
+//     and has been read from or is finished. The children's hash keys cover those of the shard.
+//     While the shard is listed it must be closed, and its children must be listed too. Otherwise
+//     the list is out of date.
+//   - The shard and its parents are missing from three complete lists over ten minutes. Its row is
+//     finished, or nobody holds it. See [Removal.Gone].
 //
-// In both cases nobody has written to the row for five minutes: another library
-// may be looking after it. Nothing is returned while the list of shards does
-// not cover all hash keys, while rows are missing, or when the next Plan
-// would make one of the rows again. It is pure, and matches the KCL's
-// LeaseCleanupManager (I22). The KCL takes a child at LATEST for one that has been
-// read from; here it has not.
+// In both cases nobody has written to the row for five minutes: another library may be looking
+// after it. Nothing is returned while the list of shards does not cover all hash keys, or while
+// rows are missing. Nothing is returned either when the next Plan would make one of the rows again.
+//
+// PlanCleanup is pure, and matches the KCL's LeaseCleanupManager (I22). For the KCL a child at
+// LATEST has been read from; here it has not.
 func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
 	c := newCleaner(s)
 	whole := coversAll(s.Shards)
@@ -139,7 +136,7 @@ type cleaner struct {
 	children map[string][]string     // listed children, by parent
 	rows     map[string]leases.Lease // by shard
 	order    []leases.Lease          // by shard id
-	done     map[string][]string     // keys of rows that are finished with, and of their children's
+	done     map[string][]string     // the keys of superfluous rows, each with the keys of its child rows
 }
 
 func newCleaner(s Survey) *cleaner {
@@ -160,8 +157,8 @@ func newCleaner(s Survey) *cleaner {
 	return c
 }
 
-// findDone finds the rows that are finished with: first those without parents,
-// then their children, and so on. It leaves order sorted that way.
+// findDone finds the superfluous rows: first those without parents, then their children, and so on.
+// It sorts order in that sequence.
 func (c *cleaner) findDone() {
 	var doomed, rest []leases.Lease
 	rest = c.order
@@ -181,8 +178,8 @@ func (c *cleaner) findDone() {
 	c.order = slices.Concat(doomed, rest)
 }
 
-// listed tells whether the shard is listed, or a parent: those leave the list
-// first, so a list that shows them was made before the shard was.
+// listed tells whether the shard of l or one of its parents is listed. Parents leave the list
+// first. A list that shows only a parent was made before the shard existed.
 func (c *cleaner) listed(l leases.Lease) bool {
 	return slices.ContainsFunc(append([]string{l.ShardID}, l.Parents...), func(id string) bool {
 		_, ok := c.shards[id]
@@ -190,7 +187,8 @@ func (c *cleaner) listed(l leases.Lease) bool {
 	})
 }
 
-// superseded returns the keys of the children's rows.
+// superseded tells whether the children of l have taken its place. It returns the keys of their
+// rows.
 func (c *cleaner) superseded(l leases.Lease) ([]string, bool) {
 	shard, listed := c.shards[l.ShardID]
 	if !l.Finished() || (listed && !shard.Closed()) {
@@ -224,6 +222,7 @@ func (c *cleaner) superseded(l leases.Lease) ([]string, bool) {
 	return keys, len(keys) > 0
 }
 
+// span returns the hash keys of l, from its row or else from the list of shards.
 func (c *cleaner) span(l leases.Lease) (span, bool) {
 	if s, ok := newSpan(l.Key, l.HashKeyRange); ok {
 		return s, true
@@ -231,8 +230,7 @@ func (c *cleaner) span(l leases.Lease) (span, bool) {
 	return newSpan(l.Key, c.shards[l.ShardID].HashKeyRange)
 }
 
-// planStaysEmpty tells whether the table is in step with the shards, and still is
-// without these rows.
+// planStaysEmpty tells whether [Plan] makes no row now, and none after the removals.
 func (c *cleaner) planStaysEmpty(removals []Removal) bool {
 	removed := make(map[string]bool, len(removals))
 	for _, r := range removals {
@@ -242,8 +240,7 @@ func (c *cleaner) planStaysEmpty(removals []Removal) bool {
 	return len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) == 0 && len(Plan(c.Shards, left, c.Initial, c.Options)) == 0
 }
 
-// coversAll tells whether the open shards cover every hash key; a list that
-// lacks some does not count.
+// coversAll tells whether the open shards cover every hash key. Otherwise the list is incomplete.
 func coversAll(shards []kcl.Shard) bool {
 	var spans []span
 	for _, s := range shards {

@@ -9,27 +9,27 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// FormerWatch tells when nobody reads a stream any more, from one look at the
-// rows to the next: no worker, of whatever library, has written to any of them
-// for long. The zero value is ready. It is not safe for concurrent use. (The KCL
-// deletes the leases of a stream that its leader's list lacks, whoever holds
-// them.)
+// FormerWatch compares the rows of streams over time, and tells which streams nobody reads any
+// more. No worker of any library has written to a row of such a stream for long. The zero value is
+// ready. It is not safe for concurrent use. (The KCL deletes the leases of a stream that is missing
+// from its leader's list, even leases that are held.)
 type FormerWatch struct {
 	streams map[string]formerStream
 }
 
-// formerStream is since when the rows of a stream have stood still.
+// formerStream says since when the rows of a stream have not changed.
 type formerStream struct {
 	since time.Time
 	rows  map[string]leases.Lease
 }
 
-// Note takes in the rows of all streams that are not read any more, as they are
-// at the local time at. It returns those to delete, by stream: the streams none
-// of whose rows has changed, and to which no row was added, for wait. Delete
-// each only if it is the same still, in this order, and stop at the first that
-// has changed. Children come before their parents: what is left then, should the
-// stream be read again, never looks as if a parent had been finished.
+// Note takes in the rows of all streams that are not read any more, as they are at the local time
+// at. It returns the rows to delete, by stream: those of streams in which no row was changed or
+// added for wait.
+//
+// Delete the rows in the order given, each only if it is unchanged. Stop at the first row that has
+// changed. Children come before their parents. If the stream is read again after half of the
+// deletions, no parent looks finished that is not.
 func (w *FormerWatch) Note(at time.Time, rows []leases.Lease, wait time.Duration) [][]leases.Lease {
 	streams := map[string]formerStream{}
 	for _, l := range rows {
@@ -56,13 +56,13 @@ func (w *FormerWatch) Note(at time.Time, rows []leases.Lease, wait time.Duration
 	return due
 }
 
-// Forget begins anew with a stream: somebody has written to a row of it.
+// Forget restarts the wait for a stream, because somebody has written to one of its rows.
 func (w *FormerWatch) Forget(stream string) { delete(w.streams, stream) }
 
-// Streams returns how many streams there are that nobody may be reading.
+// Streams returns the number of streams that are watched.
 func (w *FormerWatch) Streams() int { return len(w.streams) }
 
-// childrenFirst sorts the rows of one stream, given by key.
+// childrenFirst returns the rows of one stream, given by key, children before their parents.
 func childrenFirst(rows map[string]leases.Lease) []leases.Lease {
 	byShard := map[string]leases.Lease{}
 	for _, l := range rows {

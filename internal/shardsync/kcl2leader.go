@@ -7,18 +7,17 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// KCL2SyncLeader returns the worker that workers of the Java KCL agree upon to
-// look after the shards while a table is in one of the modes of KCL 2.x (KCL 1.14
-// and 2.x, and 3.x before its move and after one that was rolled back): the first
-// of all owners of rows once they are shuffled, which every worker does the same
-// way. Of KCL 3.x it also tells when a fleet is ready for the move. An owner
-// counts however long it has been dead, and so does one whose rows are finished.
-// The result is empty when no row has an owner: then all of them take it upon
-// themselves.
+// KCL2SyncLeader returns the worker that synchronises the shards for the workers of the Java KCL
+// 2.x. It is for tools that show such a table. Workers of this library need no such leader: each of
+// them synchronises the shards.
 //
-// It is for those who look at such a table. Workers of this library need no such
-// leader: each looks after the shards. It is pure, and matches
-// DeterministicShuffleShardSyncLeaderDecider.
+// The KCL chooses it while a table is in a mode of KCL 2.x: in KCL 1.14 and 2.x, and in 3.x before
+// the move to 3.x or after its rollback. In KCL 3.x this worker also decides when the fleet is
+// ready for the move. All workers shuffle the owners of the rows in the same way, and the first
+// owner is the leader. Dead owners and owners of finished rows count. The result is empty when no
+// row has an owner. Then every worker synchronises the shards.
+//
+// It is pure, and matches DeterministicShuffleShardSyncLeaderDecider.
 func KCL2SyncLeader(rows []leases.Lease) string {
 	order := shuffledOwners(rows)
 	if len(order) == 0 {
@@ -30,8 +29,8 @@ func KCL2SyncLeader(rows []leases.Lease) string {
 // shuffleSeed is the KCL's DETERMINISTIC_SHUFFLE_SEED.
 const shuffleSeed = 1947
 
-// shuffledOwners returns each owner of a row once, in the order of Java's
-// Collections.shuffle. During a hand-over the next owner counts (leaseOwner).
+// shuffledOwners returns each owner of a row once, in the order of Java's Collections.shuffle.
+// During a hand-over the next owner counts (leaseOwner).
 func shuffledOwners(rows []leases.Lease) []string {
 	var owners []string
 	for _, l := range rows {
@@ -49,8 +48,8 @@ func shuffledOwners(rows []leases.Lease) []string {
 	return owners
 }
 
-// compareJava orders strings as Java does, by UTF-16 code units. By bytes, what
-// takes two units, such as an emoji, comes after U+E000 to U+FFFF, not before.
+// compareJava orders strings as Java does, by UTF-16 code units. A character of two units, such as
+// an emoji, sorts before U+E000 to U+FFFF. By bytes it would sort after them.
 func compareJava(a, b string) int {
 	return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
 }
@@ -65,19 +64,19 @@ const (
 
 func newJavaRandom(seed uint64) javaRandom { return javaRandom((seed ^ javaMultiplier) & javaMask) }
 
-// next returns 31 bits.
+// next returns 31 random bits.
 func (r *javaRandom) next() int32 {
 	*r = (*r*javaMultiplier + 0xB) & javaMask
 	return int32(*r >> 17)
 }
 
-// intn is nextInt(n), for n > 0.
+// intn is nextInt(n) of Java, for n > 0.
 func (r *javaRandom) intn(n int32) int32 {
 	bits := r.next()
 	if n&(n-1) == 0 {
 		return int32(int64(n) * int64(bits) >> 31)
 	}
-	// The last numbers, which would make the smaller results likelier, overflow.
+	// The last numbers would make the smaller results likelier. They overflow, and are skipped.
 	for bits-bits%n+(n-1) < 0 {
 		bits = r.next()
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// rowOrigin returns the origin that the row tells, given the configured initial
-// position. In a row from before there were origins it is the pin, if its kind
-// is the configured one: such rows keep the pin of LATEST beside a number.
+// rowOrigin returns the origin that a row tells. A row from before there were origins tells its
+// PinnedAt, if that is of the kind of initial, the configured initial position. Such rows keep the
+// PinnedAt of LATEST beside a sequence number.
 func rowOrigin(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
 	if !l.Origin.IsZero() || l.PinnedAt.IsZero() {
 		return l.Origin
@@ -24,10 +24,10 @@ func rowOrigin(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
 	return leases.Origin{Kind: kind, At: l.PinnedAt}
 }
 
-// StreamOrigin returns where the application began to read a stream, as its
-// rows tell: the earliest origin among them. rows of other streams are ignored.
-// initial is the configured initial position; it only decides whether the pins
-// of rows without an origin count. The result is zero when the rows do not tell.
+// StreamOrigin returns the position where the application began to read a stream: the earliest
+// origin of its rows. rows of other streams are ignored. initial is the configured initial
+// position. It only decides whether the PinnedAt of a row without an origin counts. The result is
+// zero when no row tells an origin.
 func StreamOrigin(rows []leases.Lease, initial kcl.InitialPosition, opt Options) leases.Origin {
 	var least leases.Origin
 	for _, l := range rows {
@@ -38,32 +38,30 @@ func StreamOrigin(rows []leases.Lease, initial kcl.InitialPosition, opt Options)
 	return least
 }
 
-// Starts is what decides where the rows of one stream start that do not say it
-// themselves.
+// Starts says where readers begin with the rows of one stream that do not say it themselves.
 type Starts struct {
 	// Initial is the configured initial position.
 	Initial kcl.InitialPosition
-	// Latest is the service's time, less a margin, for which LATEST stands in a
-	// row without a pin. Zero when it is not known.
+	// Latest is the service's time, less a margin. It replaces LATEST in a row without PinnedAt. It
+	// is zero when it is not known.
 	Latest time.Time
-	// Origin is where the application began to read the stream, see
-	// [StreamOrigin]; zero when that is not known.
+	// Origin is the position where the application began to read the stream; see [StreamOrigin]. It
+	// is zero when it is not known.
 	Origin leases.Origin
 }
 
-// Settle returns l with its start put right, and which attributes changed. Write
-// these if Checkpoint, PinnedAt and Origin are still as in l; see [PlanStarts].
+// Settle returns l with its start corrected, and the attributes that changed. Write them if
+// Checkpoint, PinnedAt and Origin are still as in l; see [PlanStarts].
 //
-//   - A pin beside a number or TRIM_HORIZON is removed: it belonged to the LATEST
-//     or AT_TIMESTAMP that stood there before. Left alone, it would be taken for the time of a
-//     LATEST that somebody writes later.
-//   - LATEST without a pin gets Latest, if that is known.
-//   - AT_TIMESTAMP without a pin gets the configured time. Without such a time it
-//     gets the beginning of 1970, for which readers ask TRIM_HORIZON.
-//   - A row that was made for a later start than Origin gets the earlier one. A
-//     pin that was written by hand differs from the row's own origin, and stays.
-//   - A row without an origin gets its own pin as origin, if that is of the
-//     configured kind, or else Origin.
+//   - A PinnedAt beside a sequence number or TRIM_HORIZON is removed. It belonged to an earlier
+//     LATEST or AT_TIMESTAMP. A LATEST that somebody writes later would start at its time.
+//   - LATEST without PinnedAt gets Latest, if that is known.
+//   - AT_TIMESTAMP without PinnedAt gets the configured time. Without such a time it gets the
+//     beginning of 1970, for which readers ask TRIM_HORIZON.
+//   - A row that was made for a later start than Origin gets the earlier one. A PinnedAt that was
+//     written by hand differs from the row's own origin, and is kept.
+//   - A row without an origin gets its PinnedAt as origin, if that is of the configured kind.
+//     Otherwise it gets Origin.
 func (s Starts) Settle(l leases.Lease) (to leases.Lease, changed leases.Attr) {
 	to = l
 	switch l.Checkpoint.SequenceNumber {
@@ -99,9 +97,9 @@ func (s Starts) Settle(l leases.Lease) (to leases.Lease, changed leases.Attr) {
 	return to, changed
 }
 
-// MadeLater tells whether l, which has not been read, was made for a later start
-// than origin, by a worker that did not know of it. pin is then the time to which
-// the row must be pinned before its first delivery.
+// MadeLater tells whether l was made for a later start than origin, by a worker that did not know
+// origin. It is false for a row that has been read from. pin is the PinnedAt that the row must get
+// before its first delivery.
 func MadeLater(l leases.Lease, origin leases.Origin) (pin time.Time, later bool) {
 	if !l.Timed() || !l.Origin.Equal(leases.Origin{Kind: l.Checkpoint.SequenceNumber, At: l.PinnedAt}) || !origin.Before(l.Origin) {
 		return time.Time{}, false
@@ -109,11 +107,10 @@ func MadeLater(l leases.Lease, origin leases.Origin) (pin time.Time, later bool)
 	return origin.Pin(), true
 }
 
-// PlanStarts returns the writes by which the rows of one stream say where they
-// start, so that every process decides alike. Any worker makes them, at each
-// synchronisation; a conflict means that another was faster. rows of other
-// streams are ignored, as are those of which all is said. It is pure, and
-// planning again with its result plans nothing.
+// PlanStarts returns the writes that put into the rows of one stream where their readers begin, so
+// that every process decides alike. Any worker makes them, at each synchronisation. A conflict
+// means that another worker was faster. rows of other streams and rows that say all are ignored.
+// PlanStarts is pure, and planning again with its result plans nothing.
 func PlanStarts(rows []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Update {
 	s := Starts{Initial: initial, Latest: opt.PinnedAt, Origin: StreamOrigin(rows, initial, opt)}
 	settled := make([]leases.Lease, len(rows))
@@ -133,7 +130,7 @@ func PlanStarts(rows []leases.Lease, initial kcl.InitialPosition, opt Options) [
 	return plan
 }
 
-// owns tells whether a row is one of the stream's.
+// owns tells whether l is a row of the stream.
 func (o Options) owns(l leases.Lease) bool {
 	if !o.Multi {
 		return l.Stream == ""

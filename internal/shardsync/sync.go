@@ -10,8 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// LeaseKey returns the key of a shard's lease: the shard id, or stream:shardId when
-// the application reads several streams.
+// LeaseKey returns the key of a shard's lease: the shard id, or stream:shardId in an application
+// with several streams.
 func LeaseKey(stream kcl.StreamIdentifier, shardID string, multi bool) string {
 	if !multi {
 		return shardID
@@ -19,25 +19,24 @@ func LeaseKey(stream kcl.StreamIdentifier, shardID string, multi bool) string {
 	return stream.String() + ":" + shardID
 }
 
-// Options belong to [Plan].
+// Options are the options of [Plan].
 type Options struct {
-	// Stream whose shards are planned.
+	// Stream is the stream whose shards are planned.
 	Stream kcl.StreamIdentifier
-	// Multi says that the application reads several streams, so that keys
-	// carry the stream.
+	// Multi says that the application reads several streams, and that keys contain the stream.
 	Multi bool
-	// PinnedAt is the service's time just before the shards were listed, less a
-	// margin. New leases at LATEST carry it. Zero when it is not known.
+	// PinnedAt is the service's time just before the shards were listed, less a margin. New leases
+	// at LATEST get it. It is zero when it is not known.
 	PinnedAt time.Time
-	// StreamCreated is the stream's creation time, which every new lease carries.
+	// StreamCreated is the stream's creation time. Every new lease gets it.
 	StreamCreated time.Time
-	// Application is the name of the application, which every new lease carries
-	// beside the stream's ARN; see [leases.Marks].
+	// Application is the name of the application. Every new lease gets it, beside the stream's ARN;
+	// see [leases.Marks].
 	Application string
 }
 
-// ChildLease returns the row for a shard that continues parent's: read from
-// TRIM_HORIZON, whatever the application's initial position.
+// ChildLease returns the row for a child of parent's shard. It starts at TRIM_HORIZON, whatever the
+// application's initial position is.
 func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 	l := leases.Lease{
 		Key: child.ID, Stream: parent.Stream, ShardID: child.ID,
@@ -56,26 +55,28 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 	return l
 }
 
-// Plan returns the rows that are missing for the listed shards of one
-// stream, parents before their children; create them in this order, or one
-// generation after the other, see [Generations]. have are the rows of the table; those of other streams are
-// ignored. It is pure, and planning again with its result plans nothing.
+// Plan returns the rows that are missing for the listed shards of one stream, parents before their
+// children. Create them in this order, or one generation after the other; see [Generations]. have
+// are the rows of the table. Those of other streams are ignored. Plan is pure, and planning again
+// with its result plans nothing.
 //
-// While the stream has no row, the initial position decides: TRIM_HORIZON
-// starts with all listed shards, closed ones too; LATEST with the open ones,
-// pinned to opt.PinnedAt; AT_TIMESTAMP, for which the caller lists from that
-// time on, with all listed shards, pinned to the configured time, the descendants
-// at TRIM_HORIZON. Each row says where the application began ([leases.Lease.Origin]).
+// While the stream has no row, the initial position decides. Each new row says where the
+// application began ([leases.Lease.Origin]).
 //
-// Later on, a shard that descends from a known one starts at TRIM_HORIZON, and
-// an ancestor of a known one is never created: it was finished, or never read.
-// A shard without known relatives was missed when the first rows were made: by
-// a worker that died then, or because two workers start right now. It starts
-// where the application began, see [StreamOrigin], whatever is configured now, so
-// that nothing is skipped and nothing is read that was not asked for. When that
-// is not known, as in rows of another library, it starts at the configured time,
-// or else at TRIM_HORIZON. (The KCL lets such a shard start at LATEST, wherever
-// that is by then.)
+//   - TRIM_HORIZON starts with all listed shards, closed ones too.
+//   - LATEST starts with the open shards, pinned to opt.PinnedAt.
+//   - AT_TIMESTAMP starts with all listed shards, pinned to the configured time. Their descendants
+//     start at TRIM_HORIZON. The caller lists the shards from that time on.
+//
+// When the stream has rows, a shard that descends from a known one starts at TRIM_HORIZON. An
+// ancestor of a known shard is never created: it was finished, or never read.
+//
+// A shard without known relatives was missed when the first rows were made. The worker that made
+// them died, or two workers start at the same time. Such a shard starts where the application
+// began, see [StreamOrigin], whatever is configured now. So no record is skipped, and none is read
+// that was not asked for. When the origin is not known, as in rows of another library, it starts at
+// the configured time, or else at TRIM_HORIZON. (The KCL lets such a shard start at LATEST at the
+// time of its first read.)
 func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Lease {
 	g := newGraph(shards, have, opt)
 	start := g.frontier(initial)
@@ -92,8 +93,8 @@ func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, 
 			}
 			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
 		}
-		// A known time goes by the pin, not by descent: of two shards that were
-		// both missed, the child may be older than the pin.
+		// With a known time the pin decides, not descent. Of two shards that were both missed, the
+		// child may be older than the pin.
 		if !start.byPin {
 			g.known[s.ID] = true
 		}
@@ -102,10 +103,9 @@ func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, 
 	return plan
 }
 
-// Generations splits a plan of [Plan] for the listed shards: no row of a
-// generation is an ancestor of another, so those of one can be created in any
-// order, or at the same time, once those before it are there. The result has the
-// rows of plan and no others.
+// Generations splits a plan of [Plan] for the listed shards. No row of a generation is an ancestor
+// of another. The rows of one generation can be created in any order, or at the same time, once
+// those of the generations before it exist. The result has the rows of plan and no others.
 func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
 	parents := make(map[string][]string, len(shards))
 	for _, s := range shards {
@@ -117,7 +117,7 @@ func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
 		if d, ok := depths[id]; ok {
 			return d
 		}
-		depths[id] = 0 // a family has no circles, but foreign data may
+		depths[id] = 0 // ends the recursion if foreign data have a circle
 		d := 0
 		for _, p := range parents[id] {
 			d = max(d, depth(p)+1)
@@ -136,7 +136,7 @@ func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
 	return slices.DeleteFunc(all, func(g []leases.Lease) bool { return len(g) == 0 })
 }
 
-// newLease returns the row for a shard that is read from its beginning.
+// newLease returns the row for a shard that is read from TRIM_HORIZON.
 func newLease(s kcl.Shard, opt Options) leases.Lease {
 	l := leases.Lease{
 		Key: LeaseKey(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
@@ -225,7 +225,7 @@ func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
 	return g
 }
 
-// compareShards orders by starting sequence number and then by id, like the KCL.
+// compareShards orders shards by starting sequence number and then by id, as the KCL does.
 func compareShards(a, b kcl.Shard) int {
 	return cmp.Or(
 		kcl.ExtendedSequenceNumber{SequenceNumber: a.StartingSequenceNumber}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b.StartingSequenceNumber}),
@@ -238,7 +238,7 @@ func (g *graph) descends(s kcl.Shard) bool {
 	if heir, ok := g.heirs[s.ID]; ok {
 		return heir
 	}
-	g.heirs[s.ID] = false // a family has no circles, but foreign data may
+	g.heirs[s.ID] = false // ends the recursion if foreign data have a circle
 	heir := false
 	for _, id := range s.Parents() {
 		p, listed := g.byID[id]
@@ -248,20 +248,20 @@ func (g *graph) descends(s kcl.Shard) bool {
 	return heir
 }
 
-// twoReshards is less than what it takes to split or merge shards, and then the
-// outcome again.
+// twoReshards is less than the time to reshard a stream and then to reshard the result.
 const twoReshards = 30 * time.Second
 
-// frontier is where shards without known relatives start.
+// frontier says where shards without known relatives start.
 type frontier struct {
 	accepts    func(kcl.Shard) bool
 	checkpoint kcl.ExtendedSequenceNumber
 	pinnedAt   time.Time
-	byPin      bool          // the children of such shards start there too
-	origin     leases.Origin // what the rows of such shards say
-	known      leases.Origin // what all others say; zero when the rows do not tell
+	byPin      bool          // the children of such shards start at pinnedAt too
+	origin     leases.Origin // of the rows of such shards
+	known      leases.Origin // of all other new rows; zero when the rows do not tell one
 }
 
+// frontier decides where shards without known relatives start.
 func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 	first := len(g.have) == 0
 	known := StreamOrigin(g.have, initial, g.opt)
@@ -274,21 +274,21 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 	}
 	kind := f.origin.Kind
 	if kind == "" && (first || initial.Kind == kcl.AtTimestamp) {
-		kind = initial.Sentinel().SequenceNumber // without its time, which callers see to
+		kind = initial.Sentinel().SequenceNumber // without its time, which the caller fills in
 	}
 	switch kind {
 	case kcl.SentinelAtTimestamp:
-		// Roots start at the time; what descends from them is younger than the
-		// time, unless its parent is listed only for its last records. Later lists
-		// have shards from before that time as well.
+		// Roots start at the configured time. Their descendants are younger than that time, unless
+		// the parent is listed only for its last records. Later lists contain shards from before
+		// that time as well.
 		f.byPin = !first && !known.IsZero()
 	case kcl.SentinelLatest:
 		f.byPin = true
 		if first {
 			f.accepts = func(s kcl.Shard) bool { return !s.Closed() }
 		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(known.At) < twoReshards {
-			// A closed shard may have been closed since: any, but a moment later
-			// only a parent of an open one.
+			// A closed shard may have been closed since then. Shortly after the start that is
+			// possible only for the parent of an open shard.
 			f.accepts = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
 		}
 	default:
