@@ -12,14 +12,13 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// arrivals are the leases that their owners are handing over to this worker. A
-// goroutine of its own looks at their rows: once a hand-over is complete, nobody
-// renews the lease until this worker takes it, whatever a round does meanwhile.
+// arrivals are the leases that their owners are handing over to this worker. A goroutine of its own
+// reads their rows. Once a hand-over is complete, nobody renews the lease until this worker takes
+// it, so the worker does not wait for its next round.
 //
-// A listing may be behind, and does not show what this worker has asked for a moment
-// ago. So the rows are also what a plan counts with.
+// A listing may lack the requests that this worker has just written. So a plan uses these rows.
 type arrivals struct {
-	added chan struct{} // holds one
+	added chan struct{} // wakes watchArrivals; holds one
 
 	mu   sync.Mutex              // guards rows
 	rows map[string]leases.Lease // as written by this worker, or read since
@@ -29,7 +28,7 @@ func newArrivals() arrivals {
 	return arrivals{added: make(chan struct{}, 1), rows: map[string]leases.Lease{}}
 }
 
-// add notes that l is on its way.
+// add notes that l is being handed over to this worker.
 func (a *arrivals) add(l leases.Lease) {
 	a.mu.Lock()
 	a.rows[l.Key] = l
@@ -53,6 +52,7 @@ func (a *arrivals) all() map[string]leases.Lease {
 	return maps.Clone(a.rows)
 }
 
+// has tells whether a lease is being handed over to this worker.
 func (a *arrivals) has(key string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +66,7 @@ func (a *arrivals) count() int {
 	return len(a.rows)
 }
 
-// watchArrivals looks at the arrivals while there are any, until ctx ends.
+// watchArrivals reads the arrivals while there are any, until ctx ends.
 func (t *table) watchArrivals(ctx context.Context) {
 	for {
 		select {
@@ -84,8 +84,7 @@ func (t *table) watchArrivals(ctx context.Context) {
 	}
 }
 
-// lookAtArrivals reads the rows of the arrivals, and starts with those that are this
-// worker's own now.
+// lookAtArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
 func (t *table) lookAtArrivals(ctx context.Context) {
 	keys := slices.Sorted(maps.Keys(t.coming.all()))
 	parallel(len(keys), func(i int) {
@@ -96,15 +95,15 @@ func (t *table) lookAtArrivals(ctx context.Context) {
 		switch l, err := t.get(ctx, keys[i]); {
 		case err == nil:
 			t.takeOrAwait(ctx, l, "handover")
-		case errors.Is(err, leases.ErrNotFound): // its owner may make it again; a listing will tell
+		case errors.Is(err, leases.ErrNotFound): // if its owner makes it again, a listing shows it
 			t.coming.remove(keys[i])
 		}
 	})
 	t.countHeld()
 }
 
-// takeOrAwait starts with l, the row as it is now, if the lease is this worker's, and waits
-// for it if it is being handed over to this worker.
+// takeOrAwait takes the lease l, given as its row is now, if it is this worker's. A lease that is
+// being handed over to this worker becomes an arrival.
 func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) {
 	switch {
 	case l.Finished() || l.Owner != t.cfg.WorkerID:
@@ -119,9 +118,8 @@ func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) 
 	}
 }
 
-// maxArrivals is how many leases may be on their way to this worker before it asks
-// for another one: as many as it can take, at the pace that the table has shown, in a
-// third of the time in which they expire.
+// maxArrivals returns how many leases may be handed over to this worker at the same time. It is the
+// number of takes, at the pace of the table, in a third of the time in which leases expire.
 func (t *table) maxArrivals() int {
 	perWrite := max(t.tempo.slowestWrite(), time.Millisecond)
 	return maxParallel * max(1, int(t.cfg.callTimeout()/perWrite))

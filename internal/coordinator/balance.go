@@ -7,27 +7,27 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Of the balance by throughput.
+// Constants of the balance by throughput.
 const (
-	uneven            = 0.2            // of the average load: a difference that is worth a move
-	certainDeviations = 5              // standard deviations: a difference that is no chance
-	heaviestPart      = 0.75           // of a difference: a lease that lessens it well
-	idleShare         = 0.1            // of an average lease: what one without data counts for
-	movesFade         = 24 * time.Hour // the time in which a move comes to count for 1/e
+	uneven            = 0.2            // of the average load: the least difference that moves a lease
+	certainDeviations = 5              // standard deviations: a smaller difference may be chance
+	heaviestPart      = 0.75           // of a difference: the heaviest lease that moves for it
+	idleShare         = 0.1            // of an average lease: the load of an idle lease
+	movesFade         = 24 * time.Hour // the time after which a move counts for 1/e
 )
 
-// settling is for how long a lease stays that has moved for the first time, and
-// for how long a worker watches before it moves any.
+// settling returns how long a lease stays after its first move for balance. It is also how long a
+// worker watches before it moves any lease.
 func (c Config) settling() time.Duration { return 30 * c.FailoverTime }
 
-// pace is how long a worker waits between such moves, and how long a look at what
-// leases deliver takes.
+// pace returns the time between two moves to this worker, and the length of a period of
+// measurement.
 func (c Config) pace() time.Duration { return 6 * c.FailoverTime }
 
-// periodsAveraged is over how many of them throughput is averaged.
+// periodsAveraged is the number of periods over which throughput is averaged.
 const periodsAveraged = 10
 
-// scale is what a coordinator remembers of throughput, of its goroutine.
+// scale keeps the measured throughput of all leases. It belongs to the coordinator's goroutine.
 type scale struct {
 	leases    map[string]weighed
 	begun     time.Duration // when the first listing was seen, monotonic
@@ -35,22 +35,22 @@ type scale struct {
 	moved     time.Duration // when a lease moved to this worker for balance, monotonic
 }
 
-// weighed is what was seen of one lease.
+// weighed keeps the measurements of one lease.
 type weighed struct {
 	delivered       estimate
 	seen            time.Duration
 	owner           string
 	expired         bool
-	rowKBps         float64       // what its row said, see measured
-	rowOwner        string        // who owned it then
-	unmeasured      bool          // that one has not written it
-	unmeasuredSince time.Duration // since when
-	moves           float64       // for balance; those of long ago count less
-	moved           time.Duration // the last of them
+	rowKBps         float64       // of the row, as seen last
+	rowOwner        string        // the actual owner at that time
+	unmeasured      bool          // rowOwner has not written rowKBps
+	unmeasuredSince time.Duration // when that began, monotonic
+	moves           float64       // the moves for balance; old ones count less
+	moved           time.Duration // when it moved last, monotonic
 }
 
-// stays is for how long the lease does not move again: longer each time, so that
-// loads that never come to rest do not keep leases moving.
+// stays returns how long the lease does not move again. Each move doubles the time, so that varying
+// loads do not keep leases moving.
 func (w weighed) stays(cfg *Config) time.Duration {
 	if w.moves == 0 {
 		return 0
@@ -58,10 +58,10 @@ func (w weighed) stays(cfg *Config) time.Duration {
 	return time.Duration(float64(cfg.settling()) * math.Exp2(w.moves-1))
 }
 
-// measured is the throughput that the row says, and negative where nobody has
-// measured it: owners of KCL 1.x and 2.x leave there what an earlier owner wrote. One
-// of another library counts as such until the value changes. What was measured before
-// is forgotten when that lasts.
+// measured returns the throughput of the row, or a negative number when the owner does not measure
+// it. Owners of KCL 1.x and 2.x leave the value of an earlier owner in the row. An owner of another
+// library counts as one of them until the value changes. If it does not change for a while, the
+// earlier measurements are forgotten.
 func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float64 {
 	owner := l.ActualOwner()
 	switch {
@@ -82,10 +82,9 @@ func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float
 	return -1
 }
 
-// weigh completes a view with what leases are balanced by, by the workers
-// themselves or by a leader.
+// weigh adds the throughput of each lease to a view, for a balance by the workers or by a leader.
 func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
-	anew := s.leases == nil || now-s.periodEnd > cfg.settling() // nobody looked for a while
+	anew := s.leases == nil || now-s.periodEnd > cfg.settling() // the last listing is too old
 	if anew {
 		s.begun, s.periodEnd, s.moved = now, now, now-cfg.pace()
 	}
@@ -108,7 +107,7 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 			w.delivered.endPeriod(periodsAveraged)
 		}
 		if ok && w.owner != "" && r.Owner != "" && w.owner != r.Owner && !w.expired {
-			if w.moves == 0 || now-w.moved >= cfg.settling() { // else it was not for what it delivers
+			if w.moves == 0 || now-w.moved >= cfg.settling() { // a move within settling was not for balance
 				w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(movesFade))
 			}
 			w.moved = now

@@ -13,10 +13,10 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Coordinator gets this worker its share of the leases: it lists the table,
-// takes what is free or expired, evens out the load, hands over what others ask
-// for, and runs a consumer for every lease held. It stands where the KCL has
-// LeaseCoordinator, LeaseTaker and LeaseDiscoverer; the scheduler runs one.
+// Coordinator gets this worker its share of the leases. It lists the table, takes leases that are
+// free or expired, evens out the load, and hands over leases that others ask for. It runs a
+// consumer for every lease held. It stands where the KCL has LeaseCoordinator, LeaseTaker and
+// LeaseDiscoverer. The scheduler runs one.
 type Coordinator struct {
 	cfg   Config
 	clock clock
@@ -36,13 +36,13 @@ func New(cfg Config) *Coordinator {
 	return c
 }
 
-// Run works until ctx ends. Then it takes nothing any more, asks all consumers
-// to finish, waits for them and releases their leases. It returns nil, or an
-// [*leases.AbandonedError] when consumers did not return in time. A table that cannot
-// be reached, or that was deleted, does not end Run: the leases end by
-// themselves, Err says why, and work goes on once the table answers. An error
-// that wraps [leases.ErrMixedAssignment] says that it has not begun. Run may be called
-// once.
+// Run works until ctx ends. Then it takes no more leases, asks all consumers to finish, waits for
+// them, and releases their leases. It returns nil, or an [*leases.AbandonedError] when consumers
+// did not return in time.
+//
+// A table that cannot be reached, or was deleted, does not end Run. The leases expire by
+// themselves, Err tells the reason, and work goes on once the table answers. An error that wraps
+// [leases.ErrMixedAssignment] says that Run took no lease. Run may be called once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.cfg.validate(); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	last, giveUp := context.WithCancelCause(base)
 	defer giveUp(nil)
 	c.scan.base, c.scan.last = base, last
-	defer context.AfterFunc(ctx, func() { // at once, also in the middle of a round
+	defer context.AfterFunc(ctx, func() { // at once, even during a round
 		time.AfterFunc(c.cfg.ShutdownTimeout+abandonAfter, func() { giveUp(kcl.ErrShutdownTimeout) })
 		c.scan.stopHolders()
 	})()
@@ -106,8 +106,7 @@ func (c *Coordinator) idle(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// Nudge asks for a scan soon: rows were created, or a shard was finished. It
-// does not block.
+// Nudge asks for a scan soon, because rows were created or a shard was finished. It does not block.
 func (c *Coordinator) Nudge() {
 	select {
 	case c.nudge <- struct{}{}:
@@ -116,16 +115,16 @@ func (c *Coordinator) Nudge() {
 }
 
 // Err returns why the table could not be listed the last time, or nil. It wraps
-// [leases.ErrTableNotFound] when the table is gone: it is never made again while the
-// worker runs, as that would start all shards from the beginning.
+// [leases.ErrTableNotFound] when the table is gone. The running worker never makes the table again:
+// all shards would start from the beginning.
 func (c *Coordinator) Err() error { return c.scan.lastErr() }
 
-// TooSlow returns why the store is too slow for Config.FailoverTime, as of the last
-// round, or nil. Work goes on then, but leases are taken late, or not at all.
+// TooSlow returns why the store is too slow for Config.FailoverTime, as of the last round, or nil.
+// Work goes on then, but leases are taken late or not at all.
 func (c *Coordinator) TooSlow() error { return c.scan.tempo.tooSlow() }
 
-// Lookup returns a row as last seen; of a lease that this worker holds, as last
-// written. False means that there was no such row.
+// Lookup returns a row as last seen. The row of a lease that this worker holds is as last written.
+// False means that there was no such row.
 func (c *Coordinator) Lookup(key string) (leases.Lease, bool) { return c.scan.lookup(key) }
 
 // Leases returns all rows as last seen, sorted by key. They include those that

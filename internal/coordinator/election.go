@@ -16,38 +16,37 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// elector keeps this worker's part in the election of the leader of a KCL 3.x
-// fleet: it watches the lock while another worker has it, acquires it when it
-// is free, and keeps it alive, on a goroutine of its own, so that nothing that
-// the leader does delays a heartbeat. It stands where the KCL has
-// DynamoDBLockBasedLeaderDecider.
+// elector is this worker's part in the election of the leader of a KCL 3.x fleet. It watches the
+// lock while another worker has it, acquires a free lock, and renews its own lock. A goroutine of
+// its own does that, so that the leader's other work never delays a heartbeat. It stands where the
+// KCL has DynamoDBLockBasedLeaderDecider.
 //
-//	campaign --- acquired --> lead --- lost, or expired here --> campaign
-//	                            '--- resigned --> released, a rest --> campaign
+//	campaign --- acquired --> keepLock --- lost, or expired here --> campaign
+//	                              '--- resigned --> released, a pause --> campaign
 //
-// All that it concludes from the lock is in lockterm.go and [kcl3.LockWatch].
+// lockterm.go and [kcl3.LockWatch] decide what the lock says.
 type elector struct {
 	store   leases.LeaderLocks
 	me      string
 	clock   *clock
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	timeout time.Duration          // of one call
-	changed func()                 // this worker has become the leader
-	last    func() context.Context // of what a stop must still get done
+	timeout time.Duration          // of one call of the store
+	changed func()                 // called when this worker has become the leader
+	last    func() context.Context // the context of writes after a stop
 
 	resigned chan struct{}
 
-	// Of the goroutine in run.
+	// Belongs to the goroutine in run.
 	sent []lockTerm // writes of the lock whose outcome is not known
 
 	mu     sync.Mutex // guards the fields below
 	term   *lockTerm  // nil unless this worker is the leader
-	terms  int        // how often it became that
-	leader string     // who is the leader, as far as it is known
+	terms  int        // how often this worker has become the leader
+	leader string     // the leader's id; empty when it is not known
 }
 
-// lockRest is how long a worker that gave up the lead leaves it to others.
+// lockRest is how long a worker that has resigned leaves the lock to others.
 const lockRest = 3 * kcl3.LockHeartbeat
 
 func newElector(t *table, store leases.LeaderLocks) *elector {
@@ -57,15 +56,14 @@ func newElector(t *table, store leases.LeaderLocks) *elector {
 	}
 }
 
-// leads tells whether this worker may act as the leader now, and in which of
-// its terms.
+// leads tells whether this worker may act as the leader now, and in which of its terms.
 func (e *elector) leads() (term int, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.terms, e.term != nil && e.term.holds(e.clock.now())
 }
 
-// lock is the lock as this worker holds it.
+// lock returns the lock as this worker holds it. ok is false when it does not.
 func (e *elector) lock() (leases.LeaderLock, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,15 +73,15 @@ func (e *elector) lock() (leases.LeaderLock, bool) {
 	return e.term.lock, true
 }
 
-// leaderName is the leader, as far as it is known.
+// leaderName returns the leader's id; empty when it is not known.
 func (e *elector) leaderName() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.leader
 }
 
-// resign gives up the lead: the leader's work has failed, and others may do
-// better. It does not block.
+// resign lets the elector release the lock, because the leader's work has failed and others may
+// succeed. It does not block.
 func (e *elector) resign() {
 	select {
 	case e.resigned <- struct{}{}:
@@ -91,8 +89,8 @@ func (e *elector) resign() {
 	}
 }
 
-// run takes part until ctx ends, and releases the lock then, also one that this
-// worker has just acquired and was not told of.
+// run takes part in the election until ctx ends. Then it releases the lock, even one that this
+// worker acquired with a write whose answer was lost.
 func (e *elector) run(ctx context.Context) {
 	defer func() { e.warnUnreleased(e.releaseSent(e.last())) }()
 	var watch kcl3.LockWatch
@@ -101,7 +99,7 @@ func (e *elector) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		select { // said of an earlier term
+		select { // a request from an earlier term does not count
 		case <-e.resigned:
 		default:
 		}
@@ -111,7 +109,7 @@ func (e *elector) run(ctx context.Context) {
 	}
 }
 
-// campaign watches the lock and returns with it. The error is that of ctx.
+// campaign watches the lock and returns once this worker has it. The error is that of ctx.
 func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm, error) {
 	backoff := retry.New(time.Second, kcl3.LockHeartbeat)
 	failing := false
@@ -153,13 +151,13 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 			}
 			failing = true
 		}
-		_ = backoff.Wait(ctx) // also when another one was faster: it may fail as well
+		_ = backoff.Wait(ctx) // also after a conflict: the next read may show a free lock again
 	}
 	return lockTerm{}, context.Cause(ctx)
 }
 
-// keepLock keeps the lock alive until it is lost, ctx ends, or it is given up; only
-// then it returns false.
+// keepLock renews the lock until it is lost, ctx ends, or this worker resigns. It returns false
+// only after it has resigned.
 func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 	defer e.noteLoss()
 	backoff := retry.New(kcl3.LockHeartbeat/10, kcl3.LockHeartbeat/4)
@@ -190,7 +188,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		case err == nil:
 			term = next
 		case conflict:
-			// An earlier heartbeat whose answer was lost, or somebody else.
+			// An earlier heartbeat whose answer was lost has made the lock so, or another worker has.
 			lock, err := e.read(ctx)
 			if err != nil {
 				e.rememberWrite(next)
@@ -198,7 +196,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 				continue
 			}
 			mine, ok := e.ownWrite(lock)
-			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) { // the client had sent it twice
+			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) { // the client of the store sent the heartbeat twice
 				mine, ok = next, true
 			}
 			if !ok {
@@ -217,7 +215,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		}
 		failing = false
 		backoff.Reset()
-		e.sent = nil // they expect an older version
+		e.sent = nil // these writes expect an older version
 		held := term
 		e.mu.Lock()
 		e.term = &held
@@ -228,7 +226,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 
 // release removes the lock, so that others need not wait until it has expired.
 func (e *elector) release(term lockTerm) {
-	e.noteLoss() // first: what follows may take time
+	e.noteLoss() // first, because the release may take time
 	ctx := e.last()
 	err := e.call(ctx, func(ctx context.Context) error { return e.store.ReleaseLeader(ctx, term.lock) })
 	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
@@ -238,7 +236,7 @@ func (e *elector) release(term lockTerm) {
 	e.warnUnreleased(err)
 }
 
-// releaseSent removes the lock if a write has made it whose outcome is not known.
+// releaseSent removes the lock if a write whose outcome is not known has made it.
 func (e *elector) releaseSent(ctx context.Context) error {
 	if len(e.sent) == 0 {
 		return nil
@@ -251,14 +249,14 @@ func (e *elector) releaseSent(ctx context.Context) error {
 	return err
 }
 
-// warnUnreleased tells of a lock that could not be removed; one that is somebody else's
-// is no failure.
+// warnUnreleased warns of a lock that could not be removed. A lock of another worker is no failure.
 func (e *elector) warnUnreleased(err error) {
 	if _, conflict := errors.AsType[*leases.ConflictError](err); err != nil && !conflict {
 		e.log.Warn("lock of the leader was not released, and will expire", "err", err)
 	}
 }
 
+// read returns the lock, or nil when there is none.
 func (e *elector) read(ctx context.Context) (*leases.LeaderLock, error) {
 	var lock *leases.LeaderLock
 	err := e.call(ctx, func(ctx context.Context) (err error) {
@@ -268,6 +266,7 @@ func (e *elector) read(ctx context.Context) (*leases.LeaderLock, error) {
 	return lock, err
 }
 
+// call makes one call of the store with a deadline.
 func (e *elector) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
@@ -278,8 +277,8 @@ func (e *elector) call(ctx context.Context, f func(context.Context) error) error
 	return err
 }
 
-// rememberWrite remembers a write whose outcome is not known, for as long as it could make
-// this worker the leader.
+// rememberWrite remembers a write whose outcome is not known, for as long as it could make this
+// worker the leader.
 func (e *elector) rememberWrite(t lockTerm) {
 	now := e.clock.now()
 	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
@@ -296,6 +295,7 @@ func (e *elector) ownWrite(lock *leases.LeaderLock) (lockTerm, bool) {
 	return lockTerm{}, false
 }
 
+// noteTerm notes that this worker has become the leader.
 func (e *elector) noteTerm(t lockTerm) {
 	e.sent = nil
 	e.mu.Lock()
@@ -321,7 +321,7 @@ func (e *elector) noteLoss() {
 	}
 }
 
-// noteLeader notes who the leader is.
+// noteLeader notes the leader that the lock names.
 func (e *elector) noteLeader(lock *leases.LeaderLock, free bool) {
 	leader := ""
 	if lock != nil && !free {

@@ -10,17 +10,17 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// held is a lease that this worker holds, and how the hold ends: whether it can be trusted,
-// and what the consumer has been told. It writes nothing, and is safe for concurrent use.
+// held is a lease that this worker holds. It knows whether the lease can be trusted, and whether
+// the consumer has been asked to finish. It makes no writes, and is safe for concurrent use.
 type held struct {
 	cfg   *Config
 	clock clock
 	log   *slog.Logger
 
-	stopping chan struct{} // closed: the consumer shall finish
-	abandon  chan struct{} // closed: wait for the consumer no longer
+	stopping chan struct{} // closed when the consumer shall finish
+	abandon  chan struct{} // closed when nobody waits for the consumer any longer
 
-	ctx      context.Context //nolint:containedctx // of the consumer; it lives as long as the lease
+	ctx      context.Context //nolint:containedctx // of the consumer; it ends with the lease
 	cancel   context.CancelCauseFunc
 	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
 	cancelIO context.CancelCauseFunc
@@ -29,35 +29,34 @@ type held struct {
 	row      leases.Lease
 	sent     instant // when the last accepted renewal was sent
 	lost     string  // why the lease was lost, or empty
-	over     bool    // the lease was given back, or finished
+	over     bool    // the lease was released, or its shard is finished
 	asked    bool    // stopping is closed
-	leaving  bool    // because the worker stops
+	leaving  bool    // the worker stops
 	timers   []*time.Timer
 	deadline *time.Timer
 }
 
-// newHeld returns a lease whose take was sent at the instant sent. watchDeadline is still
-// to be called.
+// newHeld returns a lease whose take was sent at the instant sent. Call watchDeadline next.
 func newHeld(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *held {
 	h := &held{
 		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
 		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
 	}
-	// Neither ends because Run's context does: a consumer is asked to finish,
-	// and its last writes must still be possible.
+	// Neither context ends with Run's context. A consumer is asked to finish, and must still be
+	// able to write.
 	h.ctx, h.cancel = context.WithCancelCause(base)
 	h.io, h.cancelIO = context.WithCancelCause(base)
 	return h
 }
 
-// watchDeadline ends the lease when it can be trusted no longer.
+// watchDeadline ends the lease when it can no longer be trusted.
 func (h *held) watchDeadline() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
 }
 
-// stop asks the consumer to finish, and arranges what happens when it does not.
+// stop asks the consumer to finish. If it does not, timers cancel its context and then abandon it.
 // leaving says that the worker stops.
 func (h *held) stop(leaving bool) {
 	h.mu.Lock()
@@ -67,7 +66,7 @@ func (h *held) stop(leaving bool) {
 	}
 	if leaving && !h.leaving {
 		h.leaving = true
-		// Run returns then, so the store has no more time than that either.
+		// Run returns at that time, so calls of the store must end too.
 		h.timers = append(h.timers, time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
 	}
 	if !h.asked {
@@ -80,6 +79,7 @@ func (h *held) stop(leaving bool) {
 	}
 }
 
+// hasReturned tells whether the consumer has returned.
 func (h *Holder) hasReturned() bool {
 	select {
 	case <-h.consumed:
@@ -95,8 +95,8 @@ func (h *held) isLeaving() bool {
 	return h.leaving
 }
 
-// endLease ends the lease after the consumer: a finished shard's row stays as it
-// is, any other is given back so that others can take it at once.
+// endLease ends the lease after its consumer has returned. The row of a finished shard stays as it
+// is. Any other lease is released, so that others can take it at once.
 func (h *writer) endLease() {
 	h.mu.Lock()
 	row, lost := h.row, h.lost
@@ -110,7 +110,7 @@ func (h *writer) endLease() {
 	}
 }
 
-// noteEnd notes that the lease ended as it should.
+// noteEnd notes that the lease ended without a loss.
 func (h *held) noteEnd(reason string) {
 	h.mu.Lock()
 	settled := h.lost == "" && !h.over
@@ -122,7 +122,7 @@ func (h *held) noteEnd(reason string) {
 	}
 }
 
-// lose ends the lease at once; only the first call counts.
+// lose ends the lease at once, because it was lost. Only the first call counts.
 func (h *held) lose(reason string) {
 	h.mu.Lock()
 	first := h.lost == "" && !h.over
@@ -139,11 +139,11 @@ func (h *held) lose(reason string) {
 	h.log.Warn("lease lost", "reason", reason)
 }
 
-// expire is called by the deadline's timer.
+// expire ends a lease whose deadline has passed. The deadline's timer calls it.
 func (h *held) expire() {
 	h.mu.Lock()
 	left := h.remainingLocked()
-	if left > 0 { // renewed meanwhile
+	if left > 0 { // the lease was renewed meanwhile
 		h.deadline.Reset(left)
 	}
 	h.mu.Unlock()
@@ -158,11 +158,12 @@ func (h *held) remaining() time.Duration {
 	return h.remainingLocked()
 }
 
-// remainingLocked is for how long the worker may still trust its lease.
+// remainingLocked returns how long the worker may still trust its lease.
 func (h *held) remainingLocked() time.Duration {
 	return h.cfg.trust() - h.clock.now().since(h.sent)
 }
 
+// end stops the timers and cancels all contexts after the holder's goroutine has done its work.
 func (h *Holder) end() {
 	h.mu.Lock()
 	h.over = true

@@ -10,27 +10,26 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Holder is one lease that this worker holds. A goroutine of its own renews it,
-// independently of what the consumer does, and makes all other writes to the
-// row as well, so that they never race for the counter. The methods are safe
-// for concurrent use. It stands where the KCL has LeaseRenewer and
+// Holder is one lease that this worker holds. A goroutine of its own renews the lease, whatever the
+// consumer does. It also makes all other writes to the row, so that they never race for the
+// counter. The methods are safe for concurrent use. It stands where the KCL has LeaseRenewer and
 // DynamoDBCheckpointer.
 type Holder struct {
 	*writer
 	requests chan request
-	poke     chan struct{} // renew now: the row may have been asked for
-	ended    chan struct{} // closed: nothing is written any more
-	consumed chan struct{} // closed: the consumer has returned
+	poke     chan struct{} // asks for a renewal now, because the row has changed
+	ended    chan struct{} // closed when nothing is written any more
+	consumed chan struct{} // closed when the consumer has returned
 }
 
-// request asks the holder's goroutine to try a write once.
+// request asks the holder's goroutine for one attempt at a write.
 type request struct {
 	ctx    context.Context //nolint:containedctx // of the call that the request stands for
 	change *change
 	answer chan<- answer
 }
 
-// answer is what came of it.
+// answer is the result of a request.
 type answer struct {
 	err   error
 	again bool // the store failed: the caller may try again
@@ -47,18 +46,17 @@ func newHolder(base context.Context, cfg *Config, clk clock, row leases.Lease, s
 	return h
 }
 
-// Lease returns the row as this worker last wrote or saw it.
+// Lease returns the row as this worker last wrote or read it.
 func (h *held) Lease() leases.Lease {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.row
 }
 
-// Valid tells whether the worker may still trust its lease (I5, I6): less than 0.95
-// FailoverTime has passed, on the wall clock and on the monotonic clock, since
-// the last accepted renewal was sent. Ask before every delivery: a machine that
-// was suspended finds out here. Once false it stays false, and the consumer's
-// context ends.
+// Valid tells whether the worker may still trust its lease (I5, I6). Since the last accepted
+// renewal was sent, less than 0.95 FailoverTime must have passed on both clocks. Ask before every
+// delivery: a machine that was suspended notices here. Once false, Valid stays false, and the
+// consumer's context ends.
 func (h *held) Valid() bool {
 	h.mu.Lock()
 	valid := h.lost == "" && !h.over
@@ -70,24 +68,24 @@ func (h *held) Valid() bool {
 	return valid && !late
 }
 
-// Stopping is closed when the consumer shall finish, checkpoint and return:
-// because the worker stops, or because another worker asked for the lease.
+// Stopping is closed when the consumer shall finish, checkpoint and return, because the worker
+// stops or another worker has asked for the lease.
 func (h *held) Stopping() <-chan struct{} { return h.stopping }
 
-// Delivered counts bytes that the record processor was given, for the lease's
-// throughput: a moving average that is written with the renewals and that leases
-// are balanced by, see [Config.Balance]. While it has not been called, not even
-// with 0, the row's throughput stays as it is. It matches LeaseStatsRecorder.
+// Delivered counts bytes that the record processor was given. They make the lease's throughput: a
+// moving average that the renewals write, and by which leases are balanced, see [Config.Balance].
+// Until the first call, even with 0, the row's throughput stays as it is. It matches
+// LeaseStatsRecorder.
 func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
-// Checkpoint records that everything up to and including pos was processed;
-// SHARD_END says that the shard is finished. It removes a pending checkpoint, and
-// [leases.Lease.PinnedAt], which belongs to the start that the position replaces.
-// It blocks until the store has taken it: a store that fails is tried again
-// until ctx or the lease ends. The error is the cause of ctx,
-// [kcl.ErrLeaseLost], or wraps [kcl.ErrInvalidCheckpoint] for a position that
-// is none or lies before the last checkpoint; nothing was written then. When
-// ctx ended, the write may yet have happened.
+// Checkpoint records that every record up to and including pos was processed. SHARD_END says that
+// the shard is finished. Checkpoint removes a pending checkpoint, and [leases.Lease.PinnedAt],
+// which belongs to the start that pos replaces. It blocks until the store has accepted the write.
+// After a failure it tries again until ctx or the lease ends.
+//
+// The error is the cause of ctx or [kcl.ErrLeaseLost]. It wraps [kcl.ErrInvalidCheckpoint] when pos
+// is no position or lies before the last checkpoint; nothing was written then. When ctx ended, the
+// write may still have happened.
 func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber) error {
 	if err := h.validate(pos); err != nil {
 		return err
@@ -95,14 +93,14 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 	return h.submit(ctx, &change{
 		name: "checkpoint",
 		done: func(row leases.Lease) bool {
-			// An earlier write, whose answer was lost, turns out to have gone further.
+			// An earlier write whose answer was lost may have gone further.
 			c := row.Checkpoint.Compare(pos)
 			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 && (row.Timed() || row.PinnedAt.IsZero()))
 		},
 		apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 			set := leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
 			if row.Checkpoint != pos || !row.Timed() {
-				// Whether or not this worker knows of a pin: others write it too.
+				// Also if this worker knows of no PinnedAt: others write it too.
 				row.PinnedAt = time.Time{}
 				set |= leases.AttrPinnedAt
 			}
@@ -113,8 +111,7 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 	})
 }
 
-// Prepare records pos and state as the pending checkpoint. Errors are those of
-// Checkpoint.
+// Prepare records pos and state as the pending checkpoint. Errors are those of Checkpoint.
 func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, state []byte) error {
 	if err := h.validate(pos); err != nil {
 		return err
@@ -134,8 +131,8 @@ func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
 	}})
 }
 
-// SetReached records that the shard has been read up to a time, as it was to be.
-// Errors are those of Checkpoint.
+// SetReached records the time up to which the shard has been read, when it was to be read only that
+// far. Errors are those of Checkpoint.
 func (h *Holder) SetReached(ctx context.Context, at time.Time) error {
 	return h.submit(ctx, &change{name: "reached", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 		row.Reached = at
@@ -143,13 +140,14 @@ func (h *Holder) SetReached(ctx context.Context, at time.Time) error {
 	}})
 }
 
-// Renew raises the lease's counter now, and blocks until the store has taken
-// that. It settles every earlier write whose outcome was not known: after it,
-// Lease is what stands in the table. Errors are those of Checkpoint.
+// Renew raises the lease's counter now, and blocks until the store has accepted that. It settles
+// every earlier write whose outcome was not known: after it, Lease is the row in the table. Errors
+// are those of Checkpoint.
 func (h *Holder) Renew(ctx context.Context) error {
 	return h.submit(ctx, &change{name: h.renewal.name, apply: h.renewal.apply})
 }
 
+// validate checks that pos is a position, and not before the last checkpoint.
 func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {
 	if err := pos.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", kcl.ErrInvalidCheckpoint, err)
@@ -160,13 +158,13 @@ func (h *Holder) validate(pos kcl.ExtendedSequenceNumber) error {
 	return nil
 }
 
-// submit lets the holder's goroutine make a write and waits for the outcome.
-// Between two attempts it waits here, so that the holder is free to renew:
+// submit asks the holder's goroutine for a write, and waits for the outcome. Between two attempts
+// it waits here, so that the holder is free to renew:
 //
 //	checkpoint:  attempt, fails, pause, attempt, fails, pause, ... while ctx lives
 //	renewal:                       renew                  renew
 //
-// A table that refuses checkpoints and takes renewals does not cost the lease.
+// So a table that refuses checkpoints but accepts renewals does not cost the lease.
 func (h *Holder) submit(ctx context.Context, c *change) error {
 	backoff := h.cfg.newBackoff()
 	for {
@@ -193,8 +191,8 @@ func (h *Holder) submit(ctx context.Context, c *change) error {
 	}
 }
 
-// run is the holder's goroutine: it starts the consumer, renews and writes
-// until the consumer has returned or is abandoned, and gives the lease back.
+// run is the holder's goroutine. It starts the consumer, and renews and writes until the consumer
+// has returned or is abandoned. Then it ends the lease.
 func (h *Holder) run() {
 	defer h.end()
 	// Ends when Consume returns. run waits for it, unless it is abandoned.
@@ -215,7 +213,7 @@ func (h *Holder) run() {
 				h.endLease() // others wait for the lease
 			}
 			return
-		case <-h.io.Done(): // lost: no writes any more
+		case <-h.io.Done(): // the lease is lost, and nothing is written any more
 			select {
 			case <-h.consumed:
 			case <-h.abandon:
@@ -224,7 +222,7 @@ func (h *Holder) run() {
 			return
 		case r := <-h.requests:
 			if !h.serve(r) {
-				continue // nothing was written, and the renewal is as due as before
+				continue // nothing was written, so the time of the renewal stays
 			}
 		case <-h.poke:
 			h.renew()
@@ -242,9 +240,8 @@ func (h *Holder) run() {
 	}
 }
 
-// serve tries the write of r, and tells whether there was one to try. When a
-// renewal is due as well, the write is that too, unless the table is in trouble:
-// then the renewal goes first, alone.
+// serve tries the write of r, and tells whether a write was sent. The write is a renewal too. Only
+// when the last write failed and a renewal is due does a renewal go first, alone.
 func (h *writer) serve(r request) (wrote bool) {
 	before := h.writes
 	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
@@ -255,9 +252,9 @@ func (h *writer) serve(r request) (wrote bool) {
 	return h.writes > before
 }
 
-// renewWait is the time until the next renewal: counted from when the last one
-// was sent, a little less than RenewInterval, so that the leases of a worker
-// spread out. When it is late, because the table fails, it is the backoff's.
+// renewWait returns the time until the next renewal, counted from when the last one was sent. It is
+// a little less than RenewInterval, so that the renewals of a worker spread out. When the renewal
+// is late, because the table fails, it is the wait of the backoff.
 func (h *Holder) renewWait() time.Duration {
 	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
 	if wait := every - h.clock.now().since(h.lastSent()); wait > 0 {
@@ -266,13 +263,14 @@ func (h *Holder) renewWait() time.Duration {
 	return h.backoff.Next()
 }
 
+// lastSent returns when the last accepted renewal was sent.
 func (h *held) lastSent() instant {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sent
 }
 
-// renew bumps the counter.
+// renew raises the counter.
 func (h *writer) renew() {
 	begun := time.Now()
 	if _, err := h.try(h.io, &h.renewal); err == nil {

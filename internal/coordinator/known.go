@@ -11,8 +11,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// known is what this worker knows: the rows as seen last, and the leases that it holds.
-// It calls no store, and is safe for concurrent use.
+// known keeps what this worker knows: the rows as seen last, and the leases that it holds. It calls
+// no store, and is safe for concurrent use.
 type known struct {
 	cfg   *Config
 	clock *clock
@@ -33,23 +33,21 @@ func newKnown(cfg *Config, clk *clock) *known {
 	}
 }
 
-// avoidance keeps a worker from a lease that it gave back without need.
+// avoidance keeps a worker away from a lease that it gave back although nobody had asked for it.
 type avoidance struct {
 	backoff *retry.Backoff
 	until   time.Duration // monotonic
 }
 
-// lastErr returns why the table could not be listed the last time, or nil. It wraps
-// [leases.ErrTableNotFound] when the table is gone: it is never made again while the
-// worker runs, as that would start all shards from the beginning.
+// lastErr returns why the table could not be listed the last time, or nil. See [Coordinator.Err].
 func (k *known) lastErr() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
 }
 
-// lookup returns a row as last seen; of a lease that this worker holds, as last
-// written. False means that there was no such row.
+// lookup returns a row as last seen. The row of a lease that this worker holds is as last written.
+// False means that there was no such row.
 func (k *known) lookup(key string) (leases.Lease, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -62,8 +60,7 @@ func (k *known) lookup(key string) (leases.Lease, bool) {
 	return l, ok
 }
 
-// all returns all rows as last seen, sorted by key. They include those that
-// Accept refuses.
+// all returns all rows as last seen, sorted by key, even those that Accept refuses.
 func (k *known) all() []leases.Lease {
 	k.mu.Lock()
 	keys := slices.Sorted(maps.Keys(k.rows))
@@ -95,8 +92,8 @@ func (k *known) learn(rows ...leases.Lease) {
 	}
 }
 
-// reserve keeps a lease for the caller to take, unless this worker has it already or
-// is taking it: there are never two consumers for one lease.
+// reserve reserves a lease for the caller to take. It fails when this worker has the lease already
+// or is taking it, so that a lease never has two consumers.
 func (k *known) reserve(key string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -113,8 +110,8 @@ func (k *known) unreserve(key string) {
 	delete(k.taking, key)
 }
 
-// noteReturn keeps what the holder knew last, and lets the worker rest from a lease
-// that it gave back though nobody had asked.
+// noteReturn keeps the holder's last row. If the consumer returned although nobody had asked for
+// the lease, the worker avoids the lease for a while.
 func (k *known) noteReturn(h *Holder, held time.Duration) {
 	l := h.Lease()
 	h.mu.Lock()
@@ -135,7 +132,7 @@ func (k *known) noteReturn(h *Holder, held time.Duration) {
 	k.mu.Unlock()
 }
 
-// countHeld tells the metrics how many leases the worker holds.
+// countHeld sets the metric of the leases that the worker holds.
 func (k *known) countHeld() {
 	k.mu.Lock()
 	n := 0

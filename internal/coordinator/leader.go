@@ -15,29 +15,27 @@ import (
 )
 
 const (
-	// workersInterval is how often the leader reads the workers' metrics; at each
-	// scan while there are leases that nobody has.
+	// workersInterval is the time between two reads of the workers' metrics by the leader. While
+	// there are leases that nobody has, the leader reads them at each scan.
 	workersInterval = 10 * time.Second
-	// choresInterval is how often the leader looks after migrations and metrics of
-	// workers that are long gone.
+	// choresInterval is the time between two rounds of chores: migrations, and metrics of workers
+	// that are long gone.
 	choresInterval = time.Minute
-	// patienceWithStore is after how many rounds in a row that failed the leader
-	// gives up the lead.
+	// patienceWithStore is the number of failed rounds in a row after which the leader resigns.
 	patienceWithStore = 3
-	// patienceWithRows is for how long it does not do so again because leases
+	// patienceWithRows is how long a leader that has resigned does not do so again because leases
 	// cannot be assigned.
 	patienceWithRows = 10 * time.Minute
 )
 
-// leaderDuty is what the leader of a KCL 3.x fleet does besides what every worker
-// does: it assigns leases that nobody has, evens out the load, and sees to the
-// migrations. It stands where the KCL has LeaseAssignmentManager. All of it is
-// on the goroutine of the coordinator; what is to be done is decided in
-// internal/kcl3.
+// leaderDuty is the work that only the leader of a KCL 3.x fleet does. It assigns leases that
+// nobody has, evens out the load, and carries on the migrations. It stands where the KCL has
+// LeaseAssignmentManager. All of it runs on the coordinator's goroutine. internal/kcl3 makes the
+// decisions.
 //
-// Somebody who believes to be the leader for too long does no harm: each of its
-// writes is conditional on the owners that it read, and where it ends a lease,
-// on the counter.
+// A worker that believes for too long to be the leader does no harm. Each of its writes is
+// conditional on the owners that it read. A write that ends a lease is also conditional on the
+// counter.
 type leaderDuty struct {
 	*scan
 	store    leaderStore
@@ -46,12 +44,12 @@ type leaderDuty struct {
 	watch    kcl3.WorkerWatch
 	tenure
 
-	// Of all its terms: whether, and when, it gave up the lead.
+	// Of all terms: whether and when this worker resigned.
 	gaveUp   bool
 	gaveUpAt time.Duration
 }
 
-// leaderStore is what the leader reads and writes besides leases.
+// leaderStore is the part of the store that the leader uses besides the leases.
 type leaderStore interface {
 	leases.WorkerReports
 	leases.MigrationStates
@@ -61,16 +59,16 @@ type leaderStore interface {
 type tenure struct {
 	term      int
 	began     time.Duration
-	failures  int // rounds in a row
+	failures  int // failed rounds in a row
 	workers   []leases.WorkerMetrics
 	alive     map[string]bool
-	active    []leases.WorkerMetrics // of workers, those that may be given leases
+	active    []leases.WorkerMetrics // the workers that may get leases
 	readAt    time.Duration          // when workers were read
 	cadence   kcl3.Cadence
 	balanceAt time.Duration   // when the cadence was asked last
 	counted   map[string]bool // the active workers at that time
 	choresDue time.Duration
-	spilt     bool // it was said that leases can be given to nobody
+	spilt     bool // a warning was logged that leases can be given to nobody
 }
 
 // reset forgets all earlier terms.
@@ -79,7 +77,7 @@ func (d *leaderDuty) reset() {
 	d.gaveUp, d.gaveUpAt = false, 0
 }
 
-// run does what is due, given the rows of a scan.
+// run does the leader's work that is due, given the rows of a scan.
 func (d *leaderDuty) run(ctx context.Context, v *view) {
 	term, ok := d.elector.leads()
 	if !ok {
@@ -100,8 +98,8 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 		d.asked = true
 		return
 	}
-	// Where giving up the lead has not helped, the others cannot do it either: a
-	// row that nobody can write must not leave the fleet without a leader.
+	// If resigning has not helped, other leaders fail too. A row that nobody can write must not
+	// leave the fleet without a leader.
 	if err := d.assign(ctx, v); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
 		d.failed(ctx, err)
 		return
@@ -113,8 +111,8 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 	}
 }
 
-// tooSoon tells whether the other workers of an application that starts for the
-// first time deserve a moment to say that they are there.
+// tooSoon tells whether the application starts for the first time and the other workers may not
+// have reported yet.
 func (d *leaderDuty) tooSoon(now time.Duration, rows []row) bool {
 	return now-d.began < d.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
 }
@@ -135,7 +133,7 @@ func (d *leaderDuty) readWorkers(ctx context.Context) error {
 	}
 	me := d.cfg.WorkerID
 	if !slices.ContainsFunc(workers, func(m leases.WorkerMetrics) bool { return m.Worker == me }) {
-		workers = append(workers, d.cfg.ownMetrics(d.clock.wall())) // on its way
+		workers = append(workers, d.cfg.ownMetrics(d.clock.wall())) // its own report is on its way
 	}
 	d.workers, d.readAt = workers, d.clock.now().mono
 	d.alive = d.watch.Alive(d.clock.wall(), d.readAt, workers)
@@ -143,7 +141,7 @@ func (d *leaderDuty) readWorkers(ctx context.Context) error {
 	return nil
 }
 
-// failed counts rounds of the leader that failed. After some it lets others try.
+// failed counts failed rounds of the leader. After patienceWithStore of them this worker resigns.
 func (d *leaderDuty) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -156,9 +154,9 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 	}
 }
 
-// assign gives leases to workers. It returns an error if no planned assignment succeeded.
+// assign assigns leases to workers. It returns an error if no planned assignment succeeded.
 func (d *leaderDuty) assign(ctx context.Context, v *view) error {
-	// Every worker watches the hand-overs, so that a new leader need not begin anew.
+	// Every worker watches the hand-overs, so that a new leader knows their age.
 	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
 	balance, came := d.balance()
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
@@ -167,7 +165,7 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
 	f.Config.ByCount, f.Config.Certain = byCount, !came
 	if came {
-		f.Config.Dampening = 1 + 1e-6 // what a new worker is to get is no estimate
+		f.Config.Dampening = 1 + 1e-6 // a new worker gets its whole share at once
 	}
 	for _, r := range v.rows {
 		f.Leases = append(f.Leases, kcl3.Row{Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since})
@@ -187,7 +185,7 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	parallel(len(moves), func(i int) {
 		if d.clock.now().mono-begun >= d.cfg.roundTime() {
 			left.Add(1)
-			return // after another look
+			return // left to the next round
 		}
 		row, ok := d.carryOut(ctx, moves[i], overdue[moves[i].Lease.Key])
 		known[i] = row
@@ -212,8 +210,7 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	return nil
 }
 
-// handoverLimit is for how long an owner may hand over a lease. Who reports says how
-// long it may need.
+// handoverLimit returns how long an owner may hand over a lease, by the time that it reports.
 func (d *leaderDuty) handoverLimit(owner string) time.Duration {
 	var told time.Duration
 	for _, m := range d.workers {
@@ -224,8 +221,8 @@ func (d *leaderDuty) handoverLimit(owner string) time.Duration {
 	return d.cfg.handoverLimit(told)
 }
 
-// retire takes back what was said of leases that nobody can have: this worker
-// does not know any more. It may be called on a duty that was never done.
+// retire resets the metric of leases that can be given to nobody: only the leader knows it. It may
+// be called on a nil leaderDuty.
 func (d *leaderDuty) retire() {
 	if d != nil && d.spilt {
 		d.spilt = false
@@ -233,8 +230,8 @@ func (d *leaderDuty) retire() {
 	}
 }
 
-// trusted are the active workers without those of which a lease has expired, until
-// they report again.
+// trusted returns the active workers, without those that had an expired lease and have not reported
+// since.
 func (d *leaderDuty) trusted() []leases.WorkerMetrics {
 	return slices.DeleteFunc(slices.Clone(d.active), func(m leases.WorkerMetrics) bool {
 		s, is := d.suspects[m.Worker]
@@ -252,16 +249,15 @@ func (d *leaderDuty) trusted() []leases.WorkerMetrics {
 	})
 }
 
-// suspect is a worker of which a lease has expired. The report of one that was
-// killed looks good for a minute, in which it has fewer and fewer leases, and so
-// would be given more than any other.
+// suspect is a worker that had an expired lease. The report of a killed worker looks good for a
+// minute. It has fewer and fewer leases in that time, and so would get more than any other.
 type suspect struct {
-	since    time.Duration // when that was seen last
-	reported time.Time     // what it had reported by then; zero: not known yet
+	since    time.Duration // when an expired lease was seen last
+	reported time.Time     // the time of its report then; zero when not known yet
 }
 
-// suspectOwners notes the owners of expired leases. Every worker does that at its
-// scans, so that a new leader knows.
+// suspectOwners notes the owners of expired leases. Every worker does that at its scans, so that a
+// new leader knows them.
 func (a *leaderBased) suspectOwners(rows []row) {
 	now := a.clock.now().mono
 	for _, r := range rows {
@@ -274,8 +270,8 @@ func (a *leaderBased) suspectOwners(rows []row) {
 	maps.DeleteFunc(a.suspects, func(_ string, s suspect) bool { return now-s.since > kcl3.WorkerSilence })
 }
 
-// balance tells whether leases may be moved to even out the load: every few
-// assignments as the KCL counts them, and when workers have come.
+// balance tells whether leases may move to even out the load. due is true at every few assignments,
+// as the KCL counts them, and when workers have come, which came tells.
 func (d *leaderDuty) balance() (due, came bool) {
 	now, failover := d.clock.now().mono, d.cfg.FailoverTime
 	came = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
@@ -297,7 +293,7 @@ func (d *leaderDuty) balance() (due, came bool) {
 	return true, came
 }
 
-// reassignFailed finds other workers for leases that this one has just failed with.
+// reassignFailed finds other workers for leases that this worker has just failed with.
 func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
 	me := d.cfg.WorkerID
 	busy := map[string]bool{}
@@ -320,13 +316,13 @@ func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []k
 	return append(moves, others...)
 }
 
-// carryOut makes out one move and returns the row as it is known afterwards.
+// carryOut carries out one move, and returns the row as it is known afterwards.
 func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
 	if term, ok := d.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}
 	if m.Graceful {
-		// The counter stays out of it: the owner goes on renewing.
+		// The counter stays as it is, because the owner goes on renewing.
 		to := withHandover(m.Lease, m.To)
 		row, accepted := d.update(ctx, leases.Update{Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
 		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
@@ -337,25 +333,24 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 	}
 	read := m.Lease
 	for range 5 {
-		// The KCL adds one to whatever is there. Here the counter is expected as
-		// read, so that nobody loses a lease that was renewed in between.
+		// The KCL adds one to any counter. Here the counter is expected as read, so that no owner
+		// loses a lease that it has renewed meanwhile.
 		to := givenTo(read, m.To)
 		row, accepted := d.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
 		if accepted || row == nil {
 			return row, accepted
 		}
-		// Whoever made the row so: the lease is where it was to go.
+		// If the row shows the planned owners, the lease is assigned, whoever wrote it.
 		if assigned := row.Same(handoverAttrs, to); assigned || !overdue || !row.Same(handoverAttrs, read) {
 			return row, assigned
 		}
-		read = *row // an owner that renews, and does not hand over
+		read = *row // the owner renews and does not hand over
 	}
 	return nil, false
 }
 
-// chores are what the leader does once in a while.
-// They take FailoverTime at most, as leases wait for the next round meanwhile; what is
-// left comes the next time.
+// chores does the leader's occasional work. It takes FailoverTime at most, because leases wait for
+// the next round meanwhile. The rest is left to the next time.
 func (d *leaderDuty) chores(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
@@ -377,8 +372,7 @@ func (d *leaderDuty) chores(ctx context.Context) {
 	}
 }
 
-// migrate makes the next step of the migration to a single table, if there is
-// one.
+// migrate makes the next step of the migration to a single table, if there is one.
 func (d *leaderDuty) migrate(ctx context.Context) error {
 	var m leases.Migrations
 	err := d.call(ctx, func(ctx context.Context) (err error) {
@@ -408,8 +402,8 @@ func (d *leaderDuty) migrate(ctx context.Context) error {
 	return err
 }
 
-// call makes one call of the store with a deadline. A conflict is no error: others
-// were faster.
+// call makes one call of the store with a deadline. A conflict is no error: another worker was
+// faster.
 func (d *leaderDuty) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
@@ -420,7 +414,7 @@ func (d *leaderDuty) call(ctx context.Context, f func(context.Context) error) er
 	return err
 }
 
-// fleet are the rows of v for what is decided over a fleet of KCL 3.x.
+// fleet returns the rows of v for the decisions of package kcl3.
 func (v view) fleet() []kcl3.Row {
 	list := make([]kcl3.Row, 0, len(v.rows))
 	for _, r := range v.rows {
@@ -429,7 +423,7 @@ func (v view) fleet() []kcl3.Row {
 	return list
 }
 
-// leases are the rows of v.
+// leases returns the rows of v without the judgement.
 func (v view) leases() []leases.Lease {
 	list := make([]leases.Lease, 0, len(v.rows))
 	for _, r := range v.rows {

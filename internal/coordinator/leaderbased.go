@@ -14,12 +14,12 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// alarm is for how long the table is listed often while there are leases that
-// nobody seems to read. Those that are left then fit nowhere.
+// alarm is how long the table is listed often while there are leases that nobody seems to read.
+// After that time no worker has room for them.
 const alarm = time.Minute
 
-// leaderBased is the assignment by a leader, as KCL 3.x has it. This worker starts with the leases
-// that have its name, and takes what the leader has left lying for too long.
+// leaderBased is the assignment by a leader, as in KCL 3.x. This worker takes the leases whose rows
+// name it as the owner, and leases that the leader has neglected.
 type leaderBased struct {
 	*scan
 	owned   leases.OwnerIndex
@@ -29,9 +29,9 @@ type leaderBased struct {
 
 	neglect     kcl3.Neglect
 	suspects    map[string]suspect
-	uneasy      bool           // there are leases that nobody seems to read,
-	uneasySince time.Duration  // and this long
-	rescues     map[string]int // for how many scans in a row the leader has neglected a lease too long
+	uneasy      bool           // there are leases that nobody seems to read
+	uneasySince time.Duration  // when that began, monotonic
+	rescues     map[string]int // for each neglected lease, the number of scans in a row that showed it so
 }
 
 func newLeaderBased(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *leaderBased {
@@ -41,9 +41,9 @@ func newLeaderBased(s *scan, fleet leases.FleetStore, e *elector, index *ownerIn
 	return a
 }
 
-// round is a round while a leader assigns the leases. This worker starts
-// with what the table says is its own: it asks the index, which costs next to
-// nothing, and lists the table seldom. Only the leader lists it each time.
+// round does a round while a leader assigns the leases. This worker takes the leases that are
+// assigned to it. It finds them by the index, which costs next to nothing, and seldom lists the
+// table. Only the leader lists the table each time.
 func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.index.ensure(ctx)
 	_, lead := a.elector.leads()
@@ -74,7 +74,7 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	return a.pause(), nil
 }
 
-// pause is how long to wait after a round.
+// pause returns how long to wait after a round.
 func (a *leaderBased) pause() pause {
 	if a.cutShort {
 		return briefPause
@@ -82,8 +82,8 @@ func (a *leaderBased) pause() pause {
 	return fullPause
 }
 
-// listDue tells whether a worker that does not lead lists the table, which it
-// does to find what the leader neglects, and for those who ask for the view.
+// listDue tells whether a worker that does not lead lists the table now. It does so to find
+// neglected leases, and for the callers of Lookup and Leases.
 func (a *leaderBased) listDue() bool {
 	age := a.clock.now().mono - a.watched
 	switch {
@@ -91,13 +91,13 @@ func (a *leaderBased) listDue() bool {
 		return true
 	case a.uneasy && a.clock.now().mono-a.uneasySince < alarm:
 		return true
-	default: // less than FailoverTime, after which a view is no use
+	default: // less than FailoverTime, after which sightings begin anew
 		return age >= a.cfg.FailoverTime*7/10-jitter(a.cfg.FailoverTime/10)
 	}
 }
 
-// neglected finds what the leader has left lying for too long, and notes in the
-// rows of v for how many scans that has been so.
+// neglected returns the leases that the leader has neglected. It notes in the rows of v for how
+// many scans in a row they have been so.
 func (a *leaderBased) neglected(v *view) map[string]bool {
 	rescue := a.neglect.Note(a.clock.now().mono, v.fleet(), a.cfg.FailoverTime, a.cfg.respect())
 	since, waiting := map[string]int{}, v.waiting()
@@ -125,9 +125,8 @@ func (a *leaderBased) neglected(v *view) map[string]bool {
 	return rescue
 }
 
-// planKCL3 decides what a worker does by itself while a leader assigns the
-// leases: it takes what is its own, and its share of what the leader neglects.
-// Only workers of this library can be counted on for that.
+// planKCL3 plans the takes of a worker while a leader assigns the leases. It takes its own leases,
+// and its share of the neglected ones. Only workers of this library share in those.
 func planKCL3(v view, rescue map[string]bool) []action {
 	p := newPlanner(v)
 	p.takeOwn()
@@ -146,7 +145,7 @@ func planKCL3(v view, rescue map[string]bool) []action {
 	return p.actions
 }
 
-// discover asks the index for what is this worker's. It tells false when the
+// discover asks the index for the leases of this worker, and takes them. It returns false when the
 // index cannot be used.
 func (a *leaderBased) discover(ctx context.Context) bool {
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime)
@@ -177,9 +176,9 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 	return true
 }
 
-// worthReading picks of keys, the leases of this worker, those that it has no
-// consumer for and could start with. It adds the parents that its consumers are
-// waiting for: their end is not to be noticed only at the next scan.
+// worthReading returns the keys of the leases to read. They are those of keys, the leases of this
+// worker, that have no consumer and could get one. It adds the parents that its consumers wait for,
+// so that their end is noticed before the next scan.
 func (a *leaderBased) worthReading(keys []string) []string {
 	now := a.clock.now().mono
 	var read []string
@@ -210,8 +209,8 @@ func (a *leaderBased) worthReading(keys []string) []string {
 	return read
 }
 
-// refuse gives a lease of a stream that this worker does not read back, after
-// which it is left alone for a while; the leader does not know better.
+// refuse gives back a lease of a stream that this worker does not read. The worker avoids the lease
+// for a while then, because the leader may assign it again.
 func (a *leaderBased) refuse(l leases.Lease) bool {
 	if l.Owner != a.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || a.cfg.Accept(l) {
 		return false
@@ -229,13 +228,13 @@ func (a *leaderBased) refuse(l leases.Lease) bool {
 	return true
 }
 
-// leave gives back what was assigned to this worker while it stopped.
+// leave gives back leases that were assigned to this worker while it stopped.
 func (a *leaderBased) leave(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, a.rowTimeout())
 	defer cancel()
 	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
 	if err != nil {
-		return // they expire
+		return // the leases expire
 	}
 	a.mu.Lock()
 	keys = slices.DeleteFunc(keys, func(key string) bool { return a.active[key] != nil || a.rows[key].Finished() })
@@ -247,5 +246,5 @@ func (a *leaderBased) leave(ctx context.Context) {
 	})
 }
 
-// jitter is a random part of d.
+// jitter returns a random part of d.
 func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }

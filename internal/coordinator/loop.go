@@ -2,15 +2,14 @@ package coordinator
 
 import "context"
 
-// loop is a goroutine that is started and stopped.
+// loop is a goroutine that can be started and stopped.
 type loop struct {
-	cancel context.CancelFunc // nil while it is not to run
-	done   chan struct{}      // of the last one; nil before the first
+	cancel context.CancelFunc // nil while the loop shall not run
+	done   chan struct{}      // closed when the last run has ended; nil before the first run
 }
 
-// set starts or stops l, unless it runs or stands still already. It does not wait
-// for the end, which may take several calls to the store: a loop begins when the one
-// before has ended.
+// set starts or stops l, unless it already runs or stands still. It does not wait for the end,
+// which may take several calls of the store. A new run begins after the one before has ended.
 func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Context) }) {
 	if on == (l.cancel != nil) {
 		return

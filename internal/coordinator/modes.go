@@ -13,11 +13,11 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// assignment is a way in which leases get to this worker. One is in use at a time.
+// assignment is a way in which leases get to this worker. The worker uses one at a time.
 type assignment interface {
-	// round does what is due now, and tells when the next round is.
+	// round does the work that is due, and returns how long to wait before the next round.
 	round(ctx context.Context) (pause, error)
-	// leave ends this worker's part after its consumers have returned.
+	// leave gives back leases that have no consumer, after all consumers have returned.
 	leave(ctx context.Context)
 }
 
@@ -30,31 +30,30 @@ const (
 	briefPause              // the round ran out of time
 )
 
-// mode is how leases are assigned now.
+// mode is a way in which leases are assigned.
 type mode int
 
 const (
 	modeUnknown mode = iota
-	// modeNative: every worker takes by itself.
+	// modeNative lets every worker take leases by itself.
 	modeNative
-	// modeUpgrade is the same while an application moves from KCL 2.x to 3.x:
-	// workers report as well, and there is the index, so that the leader can see
-	// when all are ready.
+	// modeUpgrade is modeNative while an application moves from KCL 2.x to 3.x. The workers also
+	// report, and there is the index, so that the leader can see when all of them are ready.
 	modeUpgrade
-	// modeKCL3: the leader assigns.
+	// modeKCL3 lets the leader assign the leases.
 	modeKCL3
 )
 
-// String returns what logs and the status show.
+// String returns the word that logs and the status show.
 func (m mode) String() string {
 	return [...]string{"unknown", "native", "native (upgrade from KCL 2.x)", "KCL 3.x"}[m]
 }
 
-// modeInterval is how often the table is asked for the mode, less up to a
-// sixth. Java's workers do it as often, so the fleet flips within a minute.
+// modeInterval is the time between two reads of the mode from the table, less up to a sixth. Java's
+// workers read it as often, so the whole fleet changes over within a minute.
 const modeInterval = time.Minute
 
-// modeOf says what the states of the migrations mean for a worker.
+// modeOf returns the mode for a worker, given Config.Assignment and the states of the migrations.
 func modeOf(a leases.Assignment, m leases.Migrations) mode {
 	status := ""
 	if m.ClientVersion != nil {
@@ -73,8 +72,8 @@ func modeOf(a leases.Assignment, m leases.Migrations) mode {
 	return modeNative
 }
 
-// modes finds out how leases are assigned, and changes over from one way to another. Its
-// methods belong to the goroutine in Run, but for state.
+// modes reads from the table how leases are assigned, and changes over from one assignment to
+// another. Its methods belong to the goroutine in Run, except for state.
 type modes struct {
 	*scan
 	fleet    leases.FleetStore // nil when the store has none
@@ -82,14 +81,14 @@ type modes struct {
 	elector  *elector
 
 	native      *native
-	upgrading   *upgrading // nil without fleet, as is led
+	upgrading   *upgrading // nil without fleet, as is leaderBased
 	leaderBased *leaderBased
 	now         assignment // in use; nil before the first round
 
-	due        time.Duration     // when the table is asked for the mode again, monotonic
+	due        time.Duration     // when the mode is read again, monotonic
 	migrations leases.Migrations // as read last
-	mixed      bool              // others do not fit to Config.Assignment
-	apart      string            // what was said about tables that do not go together
+	mixed      bool              // other workers do not fit Config.Assignment
+	apart      string            // the last warning about tables that do not fit together
 	reporting  loop
 	electing   loop
 
@@ -104,16 +103,16 @@ func newModes(s *scan) *modes {
 		index := &ownerIndex{known: s.known, store: fleet}
 		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
 		ms.upgrading.state = func() *leases.MigrationState { return ms.migrations.ClientVersion }
-		ms.upgrading.changed = func() { ms.due = 0 } // the table is asked for the mode at once
+		ms.upgrading.changed = func() { ms.due = 0 } // the mode is read at once
 		ms.leaderBased = newLeaderBased(s, fleet, ms.elector, index)
 	}
 	return ms
 }
 
-// mode is how leases are assigned now.
+// mode returns the present mode.
 func (ms *modes) mode() mode { return mode(ms.current.Load()) }
 
-// state tells how this worker gets its leases at present. It may be called by any goroutine.
+// state returns how this worker gets its leases at present. Any goroutine may call it.
 func (ms *modes) state() leases.AssignmentState {
 	m := ms.mode()
 	s := leases.AssignmentState{Mode: m.String()}
@@ -124,7 +123,7 @@ func (ms *modes) state() leases.AssignmentState {
 	return s
 }
 
-// round sees which leases this worker can have, and gets them.
+// round does a round of the present assignment.
 func (ms *modes) round(ctx context.Context) (pause, error) {
 	if err := ms.followMode(ctx); err != nil {
 		return fullPause, err
@@ -132,7 +131,7 @@ func (ms *modes) round(ctx context.Context) (pause, error) {
 	return ms.now.round(ctx)
 }
 
-// leave ends this worker's part in the fleet, after its consumers.
+// leave waits for the reporter and the elector, and gives back leases that have no consumer.
 func (ms *modes) leave(ctx context.Context) {
 	ms.reporting.wait()
 	ms.electing.wait()
@@ -141,9 +140,9 @@ func (ms *modes) leave(ctx context.Context) {
 	}
 }
 
-// followMode asks the table how leases are assigned, when that is due, and
-// changes over. Until that is known nothing may be taken, so the first failure
-// is an error; later the worker goes on as it did.
+// followMode reads the mode from the table, when that is due, and changes over. No lease may be
+// taken until the mode is known, so the first failure is an error. After a later failure the worker
+// keeps its mode.
 func (ms *modes) followMode(ctx context.Context) error {
 	now := ms.clock.now().mono
 	if ms.mode() != modeUnknown && (ms.fleet == nil || now < ms.due) {
@@ -185,8 +184,8 @@ func (ms *modes) followMode(ctx context.Context) error {
 	return nil
 }
 
-// become changes over to another mode. Leases that are held stay: all modes
-// agree on who owns a row, and on how it is handed over.
+// become changes over to another mode. This worker keeps the leases that it holds: all modes agree
+// on who owns a row, and on how it is handed over.
 func (ms *modes) become(ctx context.Context, to mode) {
 	from := ms.mode()
 	if from == to {
@@ -216,9 +215,9 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	ms.electing.set(ctx, to == modeKCL3, ms.elector)
 }
 
-// checkOthers tells whether others use the table in a way that does not go together
-// with the mode that this worker is to be in. Only at the start is that an error:
-// a worker that came later must not end the work of those that are running.
+// checkOthers returns an error when other workers use the table in a way that does not fit the mode
+// of this worker. That is an error only at the start. A worker that comes later must not end the
+// work of those that run.
 func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
 	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
@@ -245,7 +244,7 @@ func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first boo
 	return err
 }
 
-// checkForKCL3 looks for running workers of KCL 3.x.
+// checkForKCL3 returns an error when a worker of KCL 3.x is running.
 func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 	if modeOf(leases.AssignmentAuto, m) != modeKCL3 {
 		return nil
@@ -265,8 +264,8 @@ func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 	return nil
 }
 
-// checkForKCL2 looks for running workers of KCL 1.x and 2.x, which would take leases
-// by themselves, and fail at the items that only KCL 3.x knows.
+// checkForKCL2 returns an error when a worker of KCL 1.x or 2.x is running. It would take leases by
+// itself, and fail at the items that only KCL 3.x knows.
 func (ms *modes) checkForKCL2(ctx context.Context) error {
 	owner, err := ms.renewing(ctx, ms.foreignSilent)
 	if err == nil && owner != "" {
@@ -275,8 +274,8 @@ func (ms *modes) checkForKCL2(ctx context.Context) error {
 	return err
 }
 
-// renewing returns a worker that renews one of the leases that look finds; empty
-// when there is none. Who lives can only be seen by watching.
+// renewing returns a worker that renews one of the leases that look finds; empty when there is
+// none. It watches the counters for as long as a lease needs to expire.
 func (ms *modes) renewing(ctx context.Context, look func(context.Context) (map[string]leases.Lease, error)) (string, error) {
 	first, err := look(ctx)
 	begun := ms.clock.now().mono
@@ -295,7 +294,7 @@ func (ms *modes) renewing(ctx context.Context, look func(context.Context) (map[s
 	return "", err
 }
 
-// foreign lists the leases whose owners are not of this library.
+// foreign returns the leases whose owners are workers of other libraries, by key.
 func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
 	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
@@ -312,7 +311,7 @@ func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
 	return foreign, nil
 }
 
-// foreignSilent leaves out those whose owners report.
+// foreignSilent returns the leases of foreign whose owners do not report.
 func (ms *modes) foreignSilent(ctx context.Context) (map[string]leases.Lease, error) {
 	foreign, err := ms.foreign(ctx)
 	if err != nil || len(foreign) == 0 {

@@ -9,17 +9,16 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// followUnseen settles the mode when the rights of this worker do not let it see
-// whether a leader assigns the leases; denied says what is missing. The lease table
-// itself tells something: workers of KCL 3.x make an index there. Without it all
-// is as with KCL 2.x. With it there may be a leader, which counts on being the only
-// one that gives leases to its workers:
+// followUnseen decides the mode when this worker has no right to see whether a leader assigns the
+// leases. denied says which right is missing. The lease table itself tells something: workers of
+// KCL 3.x create an index there. Without the index the table is one of KCL 2.x. With it there may
+// be a leader, which counts on being the only one that gives leases to its workers:
 //
-//   - At the start, beside a worker of another library that renews leases, it is an
-//     error, unless AssignmentNative says that there is no leader.
-//   - Otherwise leases are taken that are free or expired, and none by force.
+//   - At the start it is an error if a worker of another library renews leases. AssignmentNative
+//     says that there is no leader.
+//   - Otherwise this worker takes leases that are free or expired, and none by force.
 //
-// What was in use before goes on.
+// A worker that already has another mode keeps it.
 func (ms *modes) followUnseen(ctx context.Context, denied error) error {
 	first := ms.mode() == modeUnknown
 	if !first && ms.mode() != modeNative {
@@ -30,11 +29,11 @@ func (ms *modes) followUnseen(ctx context.Context, denied error) error {
 	cancel()
 	switch {
 	case errors.Is(err, kcl.ErrAccessDenied):
-		index = true // not known
+		index = true // not known, so there may be one
 	case err != nil && first:
 		return err
 	case err != nil:
-		return nil //nolint:nilerr // going on as before; the next look tells
+		return nil //nolint:nilerr // the mode stays, and is read again
 	}
 	if first && index && ms.cfg.Assignment == leases.AssignmentAuto {
 		owner, err := ms.renewing(ctx, ms.foreign)

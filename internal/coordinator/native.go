@@ -8,17 +8,17 @@ import (
 // native lets every worker take its share by itself.
 type native struct {
 	*scan
-	// gentle takes no lease of another library by force, see followUnseen.
+	// gentle forbids to take leases of other libraries by force, see followUnseen.
 	gentle bool
 }
 
-// round lists the table, and takes and asks for this worker's share.
+// round lists the table, and takes this worker's share or asks for it.
 func (a *native) round(ctx context.Context) (pause, error) {
 	return a.share(ctx, false, func(context.Context) {})
 }
 
-// share is a round. weigh says that throughput is watched although it does not decide yet.
-// then is called after the actions.
+// share does a round. weigh says that throughput is measured although it does not decide yet. then
+// is called after the actions.
 func (a *native) share(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
 	v, err := a.list(ctx, weigh)
 	if err != nil {
@@ -42,9 +42,9 @@ func (a *native) share(ctx context.Context, weigh bool, then func(context.Contex
 // leave does nothing: nobody assigns leases to this worker.
 func (a *native) leave(context.Context) {}
 
-// markStuck marks leases with a CheckpointOwner that another library has left
-// behind: nobody hands them over. Without a leader only workers of this library
-// hand leases over, and they name the next owner in HandoverTo.
+// markStuck marks leases whose CheckpointOwner another library has left behind, and which nobody
+// hands over. Without a leader only workers of this library hand leases over, and they name the
+// next owner in HandoverTo.
 func (a *native) markStuck(v *view) {
 	a.handovers.Note(a.watched, v.leases())
 	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })

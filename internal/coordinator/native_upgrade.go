@@ -9,40 +9,40 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// upgrading is the native assignment while an application moves from KCL 2.x to 3.x:
-// workers report as well, and watch whether the fleet is ready.
+// upgrading is the native assignment while an application moves from KCL 2.x to 3.x. The workers
+// also report, and watch whether the fleet is ready.
 type upgrading struct {
 	*native
 	index *ownerIndex
 	fleet leases.FleetStore
-	// state is the state of the move, as read last; changed is called after it was written.
+	// state returns the state of the move, as read last. changed is called after that state was
+	// written.
 	state   func() *leases.MigrationState
 	changed func()
 
-	due     time.Duration // when to look next, monotonic
+	due     time.Duration // when to prepare the move next, monotonic
 	workers kcl3.WorkerWatch
 	ready   kcl3.ReadyWatch
 }
 
-// reset forgets what an earlier upgrade has shown.
+// reset forgets the observations of an earlier move.
 func (a *upgrading) reset() { a.due, a.workers, a.ready = 0, kcl3.WorkerWatch{}, kcl3.ReadyWatch{} }
 
-// round is a native round, after which the move is prepared.
+// round does a native round, and then prepares the move.
 func (a *upgrading) round(ctx context.Context) (pause, error) {
 	return a.share(ctx, true, a.prepareUpgrade)
 }
 
-// prepareUpgrade does what a worker has to during the move: the index is to be
-// made, and once the fleet has been ready for long enough, whoever sees it first
-// switches it over to the assignment by a leader.
+// prepareUpgrade creates the index. Once the fleet has been ready for long enough, the first worker
+// that sees this switches the fleet to the assignment by a leader.
 func (a *upgrading) prepareUpgrade(ctx context.Context) {
 	now := a.clock.now().mono
 	if now < a.due {
 		return
 	}
 	a.due = now + choresInterval
-	a.index.ready, a.index.due = false, 0                        // an operator that goes back deletes it
-	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime) // for all of it
+	a.index.ready, a.index.due = false, 0                        // checked again, because an operator that rolls back deletes it
+	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime) // for all calls together
 	defer cancel()
 	a.index.ensure(call)
 	workers, _, err := a.fleet.Workers(call)
@@ -68,8 +68,8 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 	a.changed()
 }
 
-// warnApart tells once of tables that a worker of an older KCL 3.x has left
-// behind. Tables that are in use are an error of checkOthers.
+// warnApart warns once of tables that a worker of an older KCL 3.x has left behind. If those tables
+// are in use, checkOthers returns an error.
 func (ms *modes) warnApart(m leases.Migrations) {
 	if m.Apart != ms.apart && m.Apart != "" && !m.Split {
 		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.Apart)

@@ -7,27 +7,25 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// indexInterval is how often it is seen whether the index can be used, while it
-// cannot.
+// indexInterval is the time between two checks of an index that cannot be used yet.
 const indexInterval = 30 * time.Second
 
-// ownerIndex is what is known about the index of leases by owner. It belongs to the
-// goroutine in Run.
+// ownerIndex is the state of the index of leases by owner. It belongs to the goroutine in Run.
 type ownerIndex struct {
 	*known
 	store leases.OwnerIndex
 
 	ready  bool
-	due    time.Duration // when to look again, monotonic
-	fails  int           // how often in a row it could not be made
-	failed bool          // the last query
+	due    time.Duration // when to check it again, monotonic
+	fails  int           // how often in a row it could not be created
+	failed bool          // the last query failed
 }
 
 // reset forgets what is known.
 func (x *ownerIndex) reset() { x.ready, x.due, x.fails, x.failed = false, 0, 0, false }
 
-// ensure asks for the index from time to time until it can be used.
-// Without it the table is listed instead.
+// ensure creates the index, or checks from time to time whether it can be used. Until then the
+// table is listed instead.
 func (x *ownerIndex) ensure(ctx context.Context) {
 	now := x.clock.now().mono
 	if x.ready || (x.due > 0 && now < x.due) {
@@ -41,7 +39,7 @@ func (x *ownerIndex) ensure(ctx context.Context) {
 	case err == nil:
 		x.fails = 0
 	case ctx.Err() == nil:
-		// The first time another worker may just have been faster.
+		// The first failure may mean that another worker has just created the index.
 		if x.fails++; x.fails == 1 {
 			x.due = x.clock.now().mono + x.cfg.ScanInterval
 		} else if x.fails == 2 {

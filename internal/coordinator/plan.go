@@ -7,70 +7,68 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// row is one lease as the coordinator judges it at a scan.
+// row is one lease with the coordinator's judgement at a scan.
 type row struct {
 	leases.Lease
-	// expired: its counter was seen to stand still for longer than an owner
-	// trusts its lease.
+	// expired says that the counter has stood still for longer than an owner trusts its lease.
 	expired bool
-	// quiet: its counter has stood still for longer than it ever does under a
-	// healthy owner.
+	// quiet says that the counter has stood still for longer than a healthy owner lets it.
 	quiet bool
-	// busy: this worker holds it, or its last consumer has not returned yet, or
-	// the worker has just failed with it. It cannot be taken now.
+	// busy says that this worker cannot take the lease now. It holds the lease, its last consumer
+	// has not returned yet, or the worker has just failed with the lease.
 	busy bool
-	// kbps is its throughput, averaged over a while; negative when not known. It
-	// and what follows up to restless are only set where throughput decides, or soon
-	// may: with BalanceThroughput, and where a leader assigns or is to.
+	// kbps is the throughput, averaged over a while; negative when it is not known. kbps, doubt,
+	// settling and restless are set only where throughput decides or soon may: with
+	// BalanceThroughput, and where a leader assigns leases or is about to.
 	kbps float64
 	// doubt is the variance of kbps.
 	doubt float64
-	// settling: it has moved for balance a short while ago.
+	// settling says that the lease has moved for balance a short while ago.
 	settling bool
-	// restless: it has done so too often to do it again soon.
+	// restless says that the lease has moved too often to move again soon.
 	restless bool
-	// stuck: it is renewed, and has been handed over for too long by somebody who
-	// does not say to whom.
+	// stuck says that the lease is renewed, and has been handed over for too long by an owner that
+	// does not name the next one.
 	stuck bool
-	// waited is for how many scans in a row it could have been taken.
+	// waited is the number of scans in a row at which the lease could have been taken.
 	waited int
 }
 
-// view is all that a plan depends on.
+// view is the input of a plan.
 type view struct {
 	me   string
-	max  int   // leases that a worker may hold; 0 for no limit
-	asks int   // how many leases may be asked for; negative for no limit
-	rows []row // unfinished or not, sorted by key
+	max  int   // the most leases of a worker; 0 for no limit
+	asks int   // the most leases to ask for; negative for no limit
+	rows []row // all rows, even finished ones, sorted by key
 	by   leases.Balance
-	calm bool // throughput has been watched, and nothing moved here, for a while
-	// gentle leaves leases to living workers of other libraries, which can only be
-	// forced: a leader may have given them to those.
+	calm bool // throughput has been measured for a while, and no lease has moved to this worker
+	// gentle leaves leases to living workers of other libraries. Such leases can only be taken by
+	// force, and a leader may have assigned them.
 	gentle bool
 }
 
-// verb is what an action does.
+// verb is the kind of an action.
 type verb int
 
 const (
-	take     verb = iota // write myself into the row, now
-	ask                  // write myself into the row as the next owner
-	complete             // complete a hand-off that this worker left behind
-	mend                 // remove what is left of a hand-off that another library has overtaken
+	take     verb = iota // make this worker the owner now
+	ask                  // make this worker the next owner
+	complete             // complete a hand-over for which this worker has no consumer any more
+	mend                 // remove the traces of a hand-over during which another library took the lease
 )
 
 // String returns the word that logs and transcripts use.
 func (v verb) String() string { return [...]string{"take", "ask for", "complete", "mend"}[v] }
 
-// action is one thing to do to one row.
+// action is one write to one row.
 type action struct {
 	verb   verb
 	row    leases.Lease
 	reason string // for take and ask: free, expired, balance or handover
 }
 
-// done tells whether a row, as it is after the action of worker me, is as planned. It
-// is nil when it is not known.
+// done tells whether a row shows that the action of worker me succeeded. row is the row after the
+// action; nil when it is not known.
 func (a action) done(row *leases.Lease, me string) bool {
 	switch {
 	case row == nil:
@@ -83,27 +81,23 @@ func (a action) done(row *leases.Lease, me string) bool {
 	return row.CheckpointOwner == ""
 }
 
-// patience is for how many scans a lease that another worker should take is
-// left to it.
+// patience is the number of scans for which a lease is left to another worker that should take it.
 const patience = 2
 
-// plan decides what this worker does about the rows it sees. It is pure, and
-// every worker that sees the same rows comes to the same distribution of all of
-// them, of which it carries out its own part; so workers neither collide nor
-// take leases to and fro.
+// plan decides the actions of this worker for the rows that it sees. It is pure. Every worker that
+// sees the same rows computes the same distribution, and carries out its own part. So workers
+// neither collide nor take leases to and fro.
 //
-//   - A lease that is free or expired goes to the worker with the fewest leases,
-//     and to anybody when that worker leaves it alone for some scans.
-//   - While two workers differ by two or more, the lesser one gets a lease of
-//     the greater one, by asking for it; by force where the owner, of another
-//     library, cannot be asked.
-//     With BalanceThroughput what they deliver is evened out instead, see
-//     balanceThroughput.
-//   - A worker that has no lease yet is not seen by the others, so it gets just
-//     one that way, to be counted with from the next scan on.
+//   - A lease that is free or expired goes to the worker with the fewest leases. If that worker
+//     leaves it alone for some scans, any worker takes it.
+//   - While two workers differ by two leases or more, the one with fewer gets a lease of the other
+//     by asking for it. An owner of another library cannot be asked, so its lease is taken by
+//     force. With BalanceThroughput the throughput is evened out instead, see balanceThroughput.
+//   - The other workers do not see a worker without a lease. So it asks for one lease only, and
+//     counts from the next scan on.
 //   - Finished leases are left alone and count for nobody.
-//   - With MaxLeasesForWorker, a lease that waits for a parent is left alone, too:
-//     it must not take the place that the parent needs.
+//   - With MaxLeasesForWorker, a lease that waits for a parent is left alone too. It would take the
+//     place that the parent needs.
 func plan(v view) []action {
 	p := newPlanner(v)
 	p.takeOwn()
@@ -112,11 +106,11 @@ func plan(v view) []action {
 	return p.actions
 }
 
-// planner carries the distribution that a plan works out.
+// planner computes one plan.
 type planner struct {
 	view
-	load    map[string]int // leases of each worker, as they will be
-	workers []string       // that can be counted on, sorted; always this one too
+	load    map[string]int // the number of leases of each worker after the plan
+	workers []string       // the living workers and this one, sorted
 	waiting map[string]bool
 	actions []action
 }
@@ -140,8 +134,8 @@ func newPlanner(v view) *planner {
 	return p
 }
 
-// waiting are the keys of the leases that nobody takes yet: where places are
-// few, those with a parent that is still to be read.
+// waiting returns the keys of the leases that nobody takes yet. With MaxLeasesForWorker they are
+// those with a parent that is still to be read.
 func (v view) waiting() map[string]bool {
 	if v.max <= 0 {
 		return nil
@@ -161,10 +155,11 @@ func (v view) waiting() map[string]bool {
 	return keys
 }
 
-// takeOwn takes what the table says is this worker's, but has no consumer: a
-// hand-off to it was completed, or it lost touch with the table for a while. It
-// completes a hand-off of its own only when nobody renews the lease any more: who
-// does is no worker of this library, and has taken the lease from both.
+// takeOwn takes leases whose rows name this worker as the owner, but for which it has no consumer.
+// A hand-over to this worker was completed, or it could not reach the table for a while.
+//
+// takeOwn completes a hand-over of this worker's own lease only when nobody renews the lease any
+// more. A worker that renews it is of another library, and has taken the lease from both.
 func (p *planner) takeOwn() {
 	for i := range p.rows {
 		switch r := &p.rows[i]; {
@@ -179,8 +174,8 @@ func (p *planner) takeOwn() {
 	}
 }
 
-// shareOut distributes the leases that nobody holds. Each worker begins with
-// other ones, so that workers that do not know of each other rarely collide.
+// shareOut distributes the leases that nobody holds. Each worker begins with other leases, so that
+// workers that do not know of each other rarely collide.
 func (p *planner) shareOut() {
 	s := p.shares()
 	var mine []action
@@ -201,7 +196,7 @@ func (p *planner) shareOut() {
 		}
 		to := s.least(except, r.Key)
 		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != except {
-			to = asked // asked for it, of an owner that has vanished
+			to = asked // has asked for the lease, whose owner has died since
 		}
 		if to != s.me && r.waited >= patience && !r.busy && s.hasRoom(s.me) {
 			to = s.me
@@ -224,21 +219,21 @@ func (p *planner) shareOut() {
 	}
 }
 
-// ranked is a place in a list, and what the list is sorted by.
+// ranked is an index of a list, and its rank in the order of the list.
 type ranked struct {
 	rank uint64
 	at   int
 }
 
-// balance moves leases from the worker that has most to the one that has least
-// until they differ by one at most.
+// balance moves leases from the worker with most leases to the one with fewest, until they differ
+// by one at most.
 func (p *planner) balance() {
 	if p.by == leases.BalanceThroughput {
 		p.balanceThroughput()
 		return
 	}
 	s := p.shares()
-	movable := make([][]int, len(p.workers)) // places in rows, by owner
+	movable := make([][]int, len(p.workers)) // indexes of rows, by owner
 	for i := range p.rows {
 		r := &p.rows[i]
 		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.leavesAlone(r) {
@@ -263,7 +258,7 @@ func (p *planner) balance() {
 			return
 		}
 		at := movable[from][0]
-		if to == s.me && asks > 0 { // unknown to the others, who may do the same
+		if to == s.me && asks > 0 { // other new workers, unknown to this one, may ask too
 			asks--
 			best := 0
 			for i, candidate := range movable[from] {
@@ -283,30 +278,29 @@ func (p *planner) balance() {
 	}
 }
 
-// leavesAlone tells whether a lease stays with its owner because that one could only be
-// forced.
+// leavesAlone tells whether a lease stays with its owner because it could only be taken by force.
 func (p *planner) leavesAlone(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
 
-// request gets this worker a lease that another one holds.
+// request adds the action that gets this worker a lease which another one holds.
 func (p *planner) request(l leases.Lease) {
 	a := action{verb: ask, row: l, reason: "balance"}
 	if l.NativeOwner != l.Owner {
-		a.verb = take // it would not understand
+		a.verb = take // the owner would not understand a request
 	}
 	p.actions = append(p.actions, a)
 }
 
-// shares is how many leases each worker has that can be counted on. A plan looks at
-// them for each lease that it moves, so workers are numbers here.
+// shares holds the number of leases of each living worker. Workers are numbers here, because a plan
+// reads the shares for each lease that it moves.
 type shares struct {
 	workers []string // sorted
-	load    []int    // leases of each
+	load    []int    // the number of leases of each
 	max     int      // leases that a worker may have; 0 for no limit
 	me      int      // this worker
 	seeds   []uint64 // see affinity
 }
 
-// nobody is the number of no worker.
+// nobody stands for no worker.
 const nobody = -1
 
 // shares numbers the workers.
@@ -319,7 +313,7 @@ func (p *planner) shares() *shares {
 	return s
 }
 
-// of is the number of a worker, or nobody.
+// of returns the number of a worker, or nobody.
 func (s *shares) of(worker string) int {
 	if i, ok := slices.BinarySearch(s.workers, worker); ok {
 		return i
@@ -327,8 +321,8 @@ func (s *shares) of(worker string) int {
 	return nobody
 }
 
-// least returns the worker with the fewest leases among those that may get one
-// more, without one of them; of several, the one that the key belongs to most.
+// least returns the worker with the fewest leases that may get one more, except for one worker. Of
+// several it is the one with the least affinity to the key.
 func (s *shares) least(except int, key string) int {
 	best := nobody
 	for i, load := range s.load {
@@ -354,15 +348,17 @@ func (s *shares) least(except int, key string) int {
 	return best
 }
 
+// hasRoom tells whether a worker may get one more lease.
 func (s *shares) hasRoom(worker int) bool { return s.max <= 0 || s.load[worker] < s.max }
 
-// affinity is a number that differs between workers, but not between processes.
+// affinity returns a number for a worker and a key. It differs between workers, and is the same in
+// all processes.
 func affinity(worker, key string) uint64 { return affinityFrom(seedOf(worker), key) }
 
-// seedOf is the part of affinity that is the same for all keys.
+// seedOf returns the part of affinity that is the same for all keys.
 func seedOf(worker string) uint64 { return fnv1a(fnvOffset, worker) * fnvPrime }
 
-// affinityFrom is affinity for the worker of a seed.
+// affinityFrom returns the affinity of the worker with this seed.
 func affinityFrom(seed uint64, key string) uint64 {
 	// FNV changes its high bits little for a change at the end.
 	x := fnv1a(seed, key)
@@ -372,13 +368,13 @@ func affinityFrom(seed uint64, key string) uint64 {
 	return x
 }
 
-// Of FNV-1a. hash/fnv allocates for each sum, and a plan makes many.
+// Constants of FNV-1a. hash/fnv allocates for each sum, and a plan computes many sums.
 const (
 	fnvOffset uint64 = 14695981039346656037
 	fnvPrime  uint64 = 1099511628211
 )
 
-// fnv1a goes on with a sum of FNV-1a.
+// fnv1a continues a sum of FNV-1a.
 func fnv1a(sum uint64, s string) uint64 {
 	for i := range len(s) {
 		sum = (sum ^ uint64(s[i])) * fnvPrime

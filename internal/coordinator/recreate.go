@@ -13,9 +13,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A row that vanishes under its holder (by hand, by a time to live, by a partial
-// restore) says nothing about the shard. The holder knows where the shard
-// stands, so it makes the row again, while it may trust its lease:
+// A row that vanishes under its holder (by hand, by a time to live, by a partial restore) says
+// nothing about the shard. The holder knows the position in the shard. So it makes the row again
+// while it may trust its lease:
 //
 //	holder              store              others
 //	c=7, X              c=7, X
@@ -24,25 +24,25 @@ import (
 //	get             ->  none
 //	create c=8, X   ->  c=8, X             trusted from the sending of this
 //
-// The counter goes on, so that what the holder had sent before cannot take
-// effect, and no later owner gets a counter that an earlier one had.
+// The counter goes on. So earlier writes of the holder cannot take effect, and no later owner gets
+// the counter of an earlier one.
 
-// A row that is deleted again and again is deleted on purpose: after so many
-// re-creations within this time its shard is left alone.
+// A row that is deleted again and again is deleted on purpose. After maxRecreated re-creations
+// within recreatedTime its shard is left alone.
 const (
 	maxRecreated  = 3
 	recreatedTime = time.Hour
 )
 
-// VanishedError says that a row vanished under its holder, which could not make
-// it again where it stood. The shard is not read by this worker then.
+// VanishedError says that a row vanished under its holder, which could not make it again. This
+// worker does not read the shard then.
 type VanishedError struct {
-	// Held is the row as the worker held it: Checkpoint is where the shard stands.
+	// Held is the row as the worker held it. Its Checkpoint is the position in the shard.
 	Held leases.Lease
-	// Current is the row that stands in its place and starts behind Held; nil when
-	// the row was deleted too often to be made again.
+	// Current is the row in its place, which starts behind Held; nil when the row was deleted too
+	// often to be made again.
 	Current *leases.Lease
-	// Since is when that was found out, by the local clock.
+	// Since is when the worker noticed that, by the local clock.
 	Since time.Time
 }
 
@@ -58,7 +58,7 @@ func (e *VanishedError) Error() string {
 		e.Held.Key, held, position(*e.Current), e.Current.ActualOwner(), e.Held.Key, held)
 }
 
-// position is where a row stands, for people.
+// position returns the position of a row for a message.
 func position(l leases.Lease) string {
 	if l.Checkpoint.IsSentinel() && !l.PinnedAt.IsZero() {
 		return leases.Origin{Kind: l.Checkpoint.String(), At: l.PinnedAt}.String() // LATEST@2026-...
@@ -66,23 +66,23 @@ func position(l leases.Lease) string {
 	return l.Checkpoint.String()
 }
 
-// vanishings is what the holders of one worker know of rows that vanished. It is
-// safe for concurrent use.
+// vanishings keeps what the holders of one worker know of rows that vanished. It is safe for
+// concurrent use.
 type vanishings struct {
 	mu   sync.Mutex                 // guards the fields below
 	made map[string][]time.Duration // when rows were made again, monotonic
-	lost map[string]*lostRow        // rows that were not
+	lost map[string]*lostRow        // rows that could not be made again
 }
 
 // lostRow is a row that could not be made again.
 type lostRow struct {
 	err *VanishedError
-	// mended is since when the listings show the row in order, monotonic; zero when
-	// they do not. One listing proves nothing: it may be from before the deletion.
+	// mended is since when the listings show the row in order, monotonic; zero when they do not.
+	// One listing proves nothing: it may be older than the deletion.
 	mended time.Duration
 }
 
-// mendedTime is for how long a row must be in order before it is forgotten.
+// mendedTime is how long a row must be in order before its loss is forgotten.
 const mendedTime = time.Minute
 
 // mayRecreate tells whether a row may be made again at the time now.
@@ -98,6 +98,7 @@ func (v *vanishings) mayRecreate(key string, now time.Duration) bool {
 	return len(recent) < maxRecreated
 }
 
+// noteRecreated notes that a row was made again.
 func (v *vanishings) noteRecreated(key string, at time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -107,6 +108,7 @@ func (v *vanishings) noteRecreated(key string, at time.Duration) {
 	v.made[key] = append(v.made[key], at)
 }
 
+// noteLost notes a row that could not be made again.
 func (v *vanishings) noteLost(e *VanishedError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -116,8 +118,8 @@ func (v *vanishings) noteLost(e *VanishedError) {
 	v.lost[e.Held.Key] = &lostRow{err: e}
 }
 
-// noteListing takes in the rows that were listed at the time now: one that is there again,
-// and does not start behind where it stood, is in order.
+// noteListing takes in the rows that were listed at the time now. A lost row is in order when it
+// exists again and does not start behind its earlier position.
 func (v *vanishings) noteListing(now time.Duration, rows map[string]leases.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -134,6 +136,7 @@ func (v *vanishings) noteListing(now time.Duration, rows map[string]leases.Lease
 	}
 }
 
+// all returns the errors of the rows that are still lost, sorted by key.
 func (v *vanishings) all() []*VanishedError {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -146,14 +149,14 @@ func (v *vanishings) all() []*VanishedError {
 	return all
 }
 
-// recovery is what became of a row that had vanished.
+// recovery is the result of an attempt to get a vanished row back.
 type recovery int
 
 const (
-	recovered recovery = iota // the row is there again, and this worker's
-	settled                   // nothing is left to be written
-	undecided                 // the store failed: to be tried anew
-	gone                      // the lease is lost
+	recovered recovery = iota // the row exists again, and is this worker's
+	settled                   // the change needs no write any more
+	undecided                 // the store failed, and the caller may try again
+	gone                      // the lease was lost
 )
 
 // confirm reads the row after a write that found none.
@@ -170,8 +173,8 @@ func (h *writer) confirm(ctx context.Context) (*leases.Lease, error) {
 	return &row, nil
 }
 
-// recover answers a write of c that found no row, or in current one that was made
-// anew: it gets the row back, if the lease still counts. last is the attempt.
+// recover handles a write of c that found no row, or found in current a row that was made anew. It
+// gets the row back if the lease can still be trusted. last is the attempt.
 func (h *writer) recover(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
 	if current != nil {
 		return h.retake(ctx, c, *current)
@@ -179,27 +182,27 @@ func (h *writer) recover(ctx context.Context, c *change, last attempt, current *
 	return h.recreate(ctx, c, last)
 }
 
-// recreate makes the row again, as it was last accepted. c is the change that
-// found none, and last the attempt at it.
+// recreate makes the row again as it was last accepted. c is the change that found no row, and last
+// the attempt at it.
 func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recovery, error) {
 	row := h.Lease()
 	if end, ended := h.endOf(row, last); ended {
-		// Whoever removes finished rows does so once the children have begun. When
-		// they have not, they need the row: it says that they may.
+		// A clean-up removes a finished row once its children have been read from. Children that
+		// have not been read from still need the row, which says that they may be.
 		began, err := h.childrenBegan(ctx, end)
 		if err != nil {
 			return undecided, err
 		}
 		if began {
-			h.accept(end, last.sent) // as if it were there: nothing is left to be read
+			h.accept(end, last.sent) // as if the row existed: its shard has been read to the end
 			return settled, nil
 		}
 	}
 	switch {
-	case !h.cfg.Accept(row): // the stream is not read any more
+	case !h.cfg.Accept(row): // this worker does not read the stream any more
 		return h.giveUp(c, "deleted"), nil
 	case c.last && len(h.unknown) > 0:
-		// It may have taken effect before: then the row was another one's to keep.
+		// The write may have taken effect before the deletion. Then the row was another worker's.
 		return settled, nil
 	case !h.cfg.vanished.mayRecreate(row.Key, h.clock.now().mono):
 		e := &VanishedError{Held: row, Since: time.Now()}
@@ -223,7 +226,7 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 		return undecided, err
 	}
 	if conflict.Current == nil {
-		return undecided, err // gone once more, or no lease
+		return undecided, err // the row has vanished once more, or is no lease
 	}
 	if mine, ok := h.ownAttempt(conflict.Current, a); ok {
 		h.acceptAttempt(mine, *conflict.Current)
@@ -232,7 +235,7 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	return h.retake(ctx, c, *conflict.Current)
 }
 
-// endOf returns the row at its end, when it has come there or may have.
+// endOf returns the row with its shard finished, if a write has finished it, or may have.
 func (h *writer) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
 	if row.Finished() {
 		return row, true
@@ -267,8 +270,7 @@ func (h *writer) childrenBegan(ctx context.Context, row leases.Lease) (bool, err
 	return len(row.Children) > 0, nil
 }
 
-// rowAgain is the row as it is made again for c: a lease that is given back has no
-// owner then.
+// rowAgain returns the row as c makes it again. If c gives the lease back, the row has no owner.
 func (h *writer) rowAgain(c *change, row leases.Lease) leases.Lease {
 	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
 	if c.last {
@@ -278,7 +280,7 @@ func (h *writer) rowAgain(c *change, row leases.Lease) leases.Lease {
 	return row
 }
 
-// afterRecreation is what it means for c that the row is there again.
+// afterRecreation returns what the re-creation means for c.
 func (h *writer) afterRecreation(c *change) recovery {
 	if c.last {
 		return settled
@@ -286,7 +288,7 @@ func (h *writer) afterRecreation(c *change) recovery {
 	return recovered
 }
 
-// giveUp ends the lease, or the attempt to give it back.
+// giveUp loses the lease, or gives up the attempt to release it.
 func (h *writer) giveUp(c *change, reason string) recovery {
 	if c.last {
 		return settled
@@ -295,7 +297,7 @@ func (h *writer) giveUp(c *change, reason string) recovery {
 	return gone
 }
 
-// acceptAttempt takes in that the attempt a made row, which is in the table now.
+// acceptAttempt notes that attempt a has made row, which is in the table now.
 func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 	h.accept(row, a.sent)
 	if !a.recreates {
@@ -307,12 +309,12 @@ func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 		"checkpoint", position(row), "lease_counter", row.Counter)
 }
 
-// remade tells whether current is not the row that is held, but one that was made
-// anew after that was deleted: counters of one row only grow.
+// remade tells whether current is a new row that replaces the deleted one. The counter of one row
+// only grows.
 func remade(held, current leases.Lease) bool { return current.Counter < held.Counter }
 
-// retake makes a row that somebody else made in place of the held one this
-// worker's again, and puts it back to where it stood, unless it has an owner.
+// retake takes a row that somebody else made in place of the held one, and restores its position.
+// It does not do so when the row has an owner.
 func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
 	held := h.Lease()
 	owner := current.ActualOwner()
@@ -345,8 +347,8 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 	return undecided, err
 }
 
-// startsBehind tells whether a reader of row current may leave records out that a
-// reader of held would have come to.
+// startsBehind tells whether a reader that begins at current may leave out records which a reader
+// of held would get.
 func startsBehind(current, held leases.Lease) bool {
 	switch {
 	case current.Started():
@@ -356,12 +358,12 @@ func startsBehind(current, held leases.Lease) bool {
 	case current.Checkpoint == held.Checkpoint:
 		return current.PinnedAt.IsZero() != held.PinnedAt.IsZero() || current.PinnedAt.After(held.PinnedAt)
 	}
-	// It starts at a time. What was read of the shard began at the origin.
+	// The new row starts at a time. The shard was first read from the origin of the held row.
 	return current.PinnedAt.IsZero() || held.Origin.IsZero() || held.Origin.At.IsZero() || current.PinnedAt.After(held.Origin.At)
 }
 
-// amended is l with the attributes of set taken from m, but for those that say
-// nothing in m.
+// amended returns l with the attributes of set taken from m. An attribute of amendAttrs that is
+// empty in m stays as in l.
 func amended(l, m leases.Lease, set leases.Attr) leases.Lease {
 	for a := leases.Attr(1); a < leases.AttrAll; a <<= 1 {
 		if set.Has(a) && (!m.Same(a, leases.Lease{}) || amendAttrs&a == 0) {
@@ -371,20 +373,19 @@ func amended(l, m leases.Lease, set leases.Attr) leases.Lease {
 	return l
 }
 
-// amendAttrs are the attributes that others than the owner write as well, without
-// the counter.
+// amendAttrs are the attributes that others than the owner write too, without raising the counter.
 const amendAttrs = leases.AttrParents | leases.AttrHashKeyRange | leases.AttrPinnedAt | leases.AttrStreamCreated |
 	leases.AttrApplication | leases.AttrStreamARN | leases.AttrOrigin | leases.AttrPaused | leases.AttrReset
 
-// Amend tells the holder what was written to its row beside it: the attributes of
-// set that are not empty in row. Those that only the owner writes are left as they
-// are. Were the row to vanish, it is made again with them.
+// Amend tells the holder about another writer's write to its row: the attributes of set that are
+// not empty in row. Attributes that only the owner writes are ignored. If the row vanishes, the
+// holder makes it again with these values.
 func (h *held) Amend(row leases.Lease, set leases.Attr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	set &= amendAttrs
 	if h.row.Started() {
-		set &^= leases.AttrPinnedAt // no time belongs to a number
+		set &^= leases.AttrPinnedAt // a sequence number has no PinnedAt
 	}
 	h.row = amended(h.row, row, set)
 }

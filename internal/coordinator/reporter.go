@@ -14,20 +14,19 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// maxUnknownReports bounds the reports that are remembered while none is accepted.
-// An older one that still lands is out of date in a minute anyway.
+// maxUnknownReports bounds the reports whose outcome is not known. An older report that still lands
+// is out of date within a minute.
 const maxUnknownReports = 8
 
-// newestFeature is what a worker of this library supports: the migration to a
-// single table.
+// newestFeature is the newest feature that this library supports: the migration to a single table.
 const newestFeature = 1
 
-// maxSamples is how many values of a metric are reported.
+// maxSamples is the number of reported values of a metric.
 const maxSamples = 10
 
-// reporter tells the leader of a KCL 3.x fleet that this worker is there, and how
-// much of its CPU is used. Who does not know that is judged by the throughput of its
-// leases. It stands where the KCL has WorkerMetricStatsReporter.
+// reporter reports to the leader of a KCL 3.x fleet that this worker lives, and how much of its CPU
+// is used. The leader judges a worker that does not report its CPU by the throughput of its leases.
+// It stands where the KCL has WorkerMetricStatsReporter.
 type reporter struct {
 	cfg      *Config
 	store    leases.WorkerReports
@@ -36,11 +35,10 @@ type reporter struct {
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 	timeout  time.Duration
-	reported func()                 // the first report was accepted
-	last     func() context.Context // of what a stop must still get done
+	reported func()                 // called when the first report was accepted
+	last     func() context.Context // the context of writes after a stop
 
-	// written are the report that was accepted last and, of those since whose outcome
-	// is not known, the last few.
+	// written are the last accepted report, and the last few later ones whose outcome is not known.
 	written []leases.WorkerMetrics
 	cpu     []float64 // the last samples
 }
@@ -52,13 +50,13 @@ func newReporter(t *table, store leases.WorkerReports) *reporter {
 	}
 }
 
-// run reports until ctx ends, and takes the report back then: the leader is not
-// to count with a worker that has left.
+// run reports until ctx ends. Then it removes the report, so that the leader does not count on a
+// worker that has left.
 func (r *reporter) run(ctx context.Context) {
 	backoff := retry.New(time.Second, kcl3.ReportPeriod/2)
 	first, failing := true, false
 	r.cpu = nil
-	r.sample() // the beginning of the first one
+	r.sample() // begins the first interval
 	for ctx.Err() == nil {
 		err := r.report(ctx)
 		switch {
@@ -82,6 +80,7 @@ func (r *reporter) run(ctx context.Context) {
 	r.removeReport(r.last())
 }
 
+// report writes one report.
 func (r *reporter) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -102,8 +101,8 @@ func (r *reporter) report(ctx context.Context) error {
 	return err
 }
 
-// sample takes in how much of the CPU was used since the last one. A sensor that
-// knows nothing does not count as one that failed, which would keep leases away.
+// sample notes how much of the CPU was used since the last call. A sensor without a value is
+// reported as no sensor. As a failed sensor it would keep leases away.
 func (r *reporter) sample() {
 	percent, ok := r.cfg.cpuUsed()
 	if !ok {
@@ -115,7 +114,7 @@ func (r *reporter) sample() {
 	}
 }
 
-// cpuUsed asks Config.CPU, which may be anybody's.
+// cpuUsed calls Config.CPU, which is the user's code.
 func (c *Config) cpuUsed() (percent float64, ok bool) {
 	if c.CPU == nil {
 		return 0, false
@@ -124,10 +123,10 @@ func (c *Config) cpuUsed() (percent float64, ok bool) {
 		c.Logger.Error("sensor of the CPU has failed, the worker does not report its CPU; see Config.CPU", "err", err)
 		return 0, false
 	}
-	return min(100, percent), ok && percent >= 0 // no NaN either
+	return min(100, percent), ok && percent >= 0 // false for NaN too
 }
 
-// ownMetrics is what a worker of this library reports, apart from samples.
+// ownMetrics returns the report of this worker, without samples.
 func (c *Config) ownMetrics(now time.Time) leases.WorkerMetrics {
 	now = now.Truncate(time.Second)
 	m := leases.WorkerMetrics{

@@ -16,34 +16,35 @@ type scan struct {
 	*table
 	sightings map[string]sighting
 	watched   time.Duration // when the table was listed last, monotonic
-	// watchBegan is since when all sightings have counted without a break.
+	// watchBegan is since when the sightings have been without a break.
 	watchBegan time.Duration
 	waited     map[string]int    // see row.waited
-	warned     map[string]string // what was said about unreadable rows
+	warned     map[string]string // the warnings about unreadable rows, by key
 	scale      scale
 	handovers  kcl3.HandoverWatch
-	starved    bool
+	starved    bool // a lease has waited for too many scans
 	asked      bool // a scan was asked for
-	slow       bool // it was said that the store is too slow
+	slow       bool // a warning was logged that the store is too slow
 }
 
 func newScan(t *table) *scan {
 	return &scan{table: t, sightings: map[string]sighting{}, waited: map[string]int{}, warned: map[string]string{}}
 }
 
-// sighting is since when a row's counter has been seen to stand still. Once for
-// each counter, a long time without a listing is excused: after an outage everybody
-// is late, and whoever lists the table first must not take what the others are just
-// about to renew. Only once: where each listing comes late, or most of them fail,
-// nothing would expire otherwise.
+// sighting is since when a row's counter has been seen to stand still.
+//
+// After a long time without a listing the wait begins anew, once for each counter. After an outage
+// every worker is late, and the first one to list the table must not take leases that the others
+// are about to renew. Only once, because otherwise nothing would expire where each listing comes
+// late or most of them fail.
 type sighting struct {
 	counter int64
 	since   time.Duration // monotonic
 	excused bool
 }
 
-// see takes in a listing that shows the row with counter; late says that it comes
-// long after the one before. again tells that the sighting begins anew for that.
+// see takes in a listing that shows the row with counter. late says that it comes long after the
+// one before. again tells that the sighting begins anew for that reason.
 func (s sighting) see(counter int64, now time.Duration, late bool) (next sighting, again bool) {
 	switch {
 	case s.counter != counter:
@@ -54,8 +55,8 @@ func (s sighting) see(counter int64, now time.Duration, late bool) (next sightin
 	return s, false
 }
 
-// list reads the table and judges the rows. weigh says that throughput decides, or soon
-// may, whatever Config.Balance is.
+// list reads the table and judges the rows. weigh says that throughput decides, or soon may,
+// whatever Config.Balance is.
 func (s *scan) list(ctx context.Context, weigh bool) (view, error) {
 	call, cancel := context.WithTimeout(ctx, s.cfg.FailoverTime)
 	defer cancel()
@@ -72,7 +73,7 @@ func (s *scan) list(ctx context.Context, weigh bool) (view, error) {
 	return s.observe(listing.Leases, weigh), nil
 }
 
-// failed keeps and reports a scan that failed.
+// failed keeps and logs the error of a scan.
 func (s *scan) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -92,7 +93,7 @@ func (s *scan) failed(ctx context.Context, err error) {
 	}
 }
 
-// reportBad warns of each row that cannot be read, once.
+// reportBad warns once of each row that cannot be read.
 func (s *scan) reportBad(bad []*leases.RowError) {
 	s.cfg.Metrics.SetLeaseRowsInvalid(len(bad))
 	now := make(map[string]string, len(bad))
@@ -105,9 +106,9 @@ func (s *scan) reportBad(bad []*leases.RowError) {
 	s.warned = now
 }
 
-// observe turns a listing into the view that a plan is made of. Only what this
-// worker saw itself counts: how long a counter has stood still on its own
-// monotonic clock, from when the listing that showed it first had come back.
+// observe turns a listing into the view for a plan. It uses only this worker's own observations:
+// how long a counter has stood still on its own monotonic clock, from when the answer came that
+// showed the counter first.
 func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 	now := s.clock.now().mono
 	v := view{me: s.cfg.WorkerID, max: s.cfg.MaxLeasesForWorker, by: s.cfg.Balance, asks: 1}
@@ -137,13 +138,13 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 	for _, l := range listed {
 		h := s.active[l.Key]
 		if h != nil {
-			// The listing is older than what the holder wrote since.
+			// The listing is older than the holder's last write.
 			if mine := h.Lease(); mine.Counter > l.Counter {
 				l = mine
 			}
 		}
 		if known, ok := coming[l.Key]; ok && h == nil && known.Counter >= l.Counter {
-			l = known // asked for since, or seen to be
+			l = known // written or read after the listing
 		}
 		sight, ok := s.sightings[l.Key]
 		switch {
@@ -172,7 +173,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 			r.expired, r.quiet = false, false
 		}
 		if l.Owner == v.me && !l.Finished() {
-			v.asks = -1 // the others can see this worker
+			v.asks = -1 // the other workers can see this worker
 		}
 		v.rows = append(v.rows, r)
 	}
@@ -190,7 +191,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 	return v
 }
 
-// remember keeps what a round leaves behind for the next one.
+// remember keeps the results of a round for the next one.
 func (s *scan) remember(v view) {
 	waited, waiting := map[string]int{}, v.waiting()
 	held, starved := 0, false
@@ -203,8 +204,8 @@ func (s *scan) remember(v view) {
 		case r.Owner == v.me:
 			s.coming.add(r.Lease)
 		case h != nil:
-			// Somebody asks for a lease, or has taken it by force. A renewal will run
-			// into that, and is the one place that knows what to do about it.
+			// Another worker asks for the lease, or has taken it by force. The holder's renewal
+			// will meet that, and decide what to do.
 			select {
 			case h.poke <- struct{}{}:
 			default:
@@ -224,7 +225,7 @@ func (s *scan) remember(v view) {
 	s.starved = starved
 }
 
-// watching tells whether others have leases to take that they may leave alone.
+// watching tells whether other workers have leases to take that they may leave alone.
 func (s *scan) watching() bool {
 	for _, scans := range s.waited {
 		if scans <= patience {

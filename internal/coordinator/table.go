@@ -12,9 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// table is the lease table as this worker works on it: each call of the store with its
-// deadline, and the verbs that every way of assigning leases needs. They are in this file,
-// in take.go and in arrivals.go.
+// table is the lease table as this worker uses it: each call of the store with its deadline, and
+// the verbs that every assignment needs. They are in this file, in take.go and in arrivals.go.
 type table struct {
 	*known
 	nudge func() // asks for a scan soon
@@ -23,12 +22,12 @@ type table struct {
 
 	// base has the values of Run's context, and does not end. Run sets it.
 	base context.Context //nolint:containedctx // a holder outlives the call that makes it
-	// last is the context of what a stop must still get done. It ends with the time
-	// that a stop may take, long after Run's own.
+	// last is the context of writes after a stop. It ends with the time that a stop may take, long
+	// after Run's own.
 	last context.Context //nolint:containedctx // of Run
 
 	coming   arrivals
-	asksLeft atomic.Bool // leases were not asked for, because enough are on their way
+	asksLeft atomic.Bool // requests were left out, because enough leases are being handed over
 	cutShort bool        // the last round ran out of time; of Run's goroutine
 }
 
@@ -36,23 +35,22 @@ func newTable(k *known, nudge func()) *table {
 	return &table{known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, coming: newArrivals()}
 }
 
-// start runs a holder for a lease that was just taken, from the worker former if
-// there was one.
+// start runs a holder for a lease that was just taken. former is the worker that had it, or empty.
 func (t *table) start(l leases.Lease, sent instant, reason, former string) {
 	h := newHolder(t.base, t.cfg, *t.clock, l, sent)
 	t.add(l, h)
 	t.cfg.Metrics.LeaseTaken(reason)
 	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
 	begun := t.clock.now().mono
-	t.wg.Go(func() { // ends with the lease and its consumer, or when that is abandoned
+	t.wg.Go(func() { // ends with the lease and its consumer, or when the consumer is abandoned
 		h.run()
 		t.noteReturn(h, t.clock.now().mono-begun)
 		if h.hasReturned() {
 			t.forget(h)
 			return
 		}
-		// Ends when the abandoned consumer returns, which may be never: until
-		// then this worker must not read the shard a second time.
+		// Ends when the abandoned consumer returns, which may be never. Until then this worker must
+		// not read the shard a second time.
 		go func() {
 			<-h.consumed
 			t.forget(h)
@@ -60,16 +58,17 @@ func (t *table) start(l leases.Lease, sent instant, reason, former string) {
 	})
 }
 
+// forget notes that the consumer of h has returned.
 func (t *table) forget(h *Holder) {
 	t.remove(h)
 	t.countHeld()
 	t.nudge()
 }
 
-// act carries out plans until nothing is left to do, or the round has lasted long
-// enough. It plans anew after a surprise: a conflict tells of a worker that was not
-// known before, or that a lease is held already. As long as all goes as planned, the
-// rest of the plan stands: with many leases, to plan takes longer than some writes.
+// act carries out plans until nothing is left to do, or the round has lasted long enough. After a
+// surprise it plans anew: a conflict shows a worker that was not known before, or a lease that is
+// held already. Without a surprise the rest of the plan stands. With many leases, planning takes
+// longer than some writes.
 func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 	t.cutShort = false
 	var left []action
@@ -95,7 +94,7 @@ func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 		for i, a := range actions {
 			at, _ := slices.BinarySearchFunc(v.rows, a.row.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
 			r := &v.rows[at]
-			r.busy = true // once in a round is enough
+			r.busy = true // one action for each row in a round
 			if known[i] != nil {
 				r.Lease, r.expired, r.quiet = *known[i], false, false
 			}
@@ -109,7 +108,7 @@ func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 	}
 }
 
-// affordable leaves out the asks for which too many leases are on their way already.
+// affordable leaves out requests while too many leases are being handed over to this worker.
 func (t *table) affordable(actions []action) []action {
 	room := t.maxArrivals() - t.coming.count()
 	return slices.DeleteFunc(actions, func(a action) bool {
@@ -124,8 +123,8 @@ func (t *table) affordable(actions []action) []action {
 	})
 }
 
-// getAll reads the rows of keys; those that cannot be read now are left to the
-// next scan.
+// getAll reads the rows of keys. It leaves out those that cannot be read now; the next scan reads
+// them.
 func (t *table) getAll(ctx context.Context, keys []string) []leases.Lease {
 	rows := make([]leases.Lease, len(keys))
 	parallel(len(keys), func(i int) {
@@ -136,6 +135,7 @@ func (t *table) getAll(ctx context.Context, keys []string) []leases.Lease {
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Key == "" })
 }
 
+// get reads one row.
 func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
 	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
 	defer cancel()
@@ -146,11 +146,12 @@ func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
 	return l, err
 }
 
+// rowTimeout returns the deadline of a call for one row, within the time that a stop may take.
 func (t *table) rowTimeout() time.Duration {
 	return min(t.cfg.callTimeout(), t.cfg.ShutdownTimeout)
 }
 
-// parallel calls f for 0 to n-1, maxParallel at a time, and waits.
+// parallel calls f for 0 to n-1, maxParallel at a time, and waits for all calls.
 func parallel(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxParallel)

@@ -10,8 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// do carries out one action and returns the row as it is known afterwards, or
-// nil when that is not known.
+// do carries out one action. It returns the row as it is known afterwards, or nil when it is not
+// known.
 func (t *table) do(ctx context.Context, a action) *leases.Lease {
 	switch a.verb {
 	case take:
@@ -25,8 +25,8 @@ func (t *table) do(ctx context.Context, a action) *leases.Lease {
 	}
 }
 
-// giveAttrs are what changes when a lease is given to a worker, and takeAttrs what
-// changes when a worker takes one.
+// giveAttrs are the attributes that change when a lease is given to a worker. takeAttrs are those
+// that change when a worker takes one.
 const (
 	giveAttrs = handoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
 	takeAttrs = giveAttrs | leases.AttrNativeOwner
@@ -35,24 +35,23 @@ const (
 // takeAttempts bounds the takes of one lease in a round. The next scan tries again.
 const takeAttempts = 3
 
-// withHandover is l while its owner hands it over to next.
+// withHandover returns l as it is while its owner hands it over to next.
 func withHandover(l leases.Lease, next string) leases.Lease {
 	l.Owner, l.CheckpointOwner, l.HandoverTo = next, l.Owner, next
 	return l
 }
 
-// withoutHandover is l after its hand-over.
+// withoutHandover returns l as it is after its hand-over.
 func withoutHandover(l leases.Lease) leases.Lease {
 	l.CheckpointOwner, l.HandoverTo = "", ""
 	return l
 }
 
-// overtaken tells whether CheckpointOwner is left over from a hand-over, and a worker of
-// an older library has taken the lease since.
+// overtaken tells whether CheckpointOwner is left over from a hand-over, because a worker of KCL
+// 1.x or 2.x has taken the lease.
 func overtaken(l leases.Lease) bool { return l.CheckpointOwner != "" && !l.HandingOver() }
 
-// givenTo is l as it is once worker holds it. Whether that counts as a change of
-// owner is as in the KCL.
+// givenTo returns l as it is once worker holds it. It counts changes of owner as the KCL does.
 func givenTo(l leases.Lease, worker string) leases.Lease {
 	to := withoutHandover(l)
 	to.Owner = worker
@@ -63,8 +62,8 @@ func givenTo(l leases.Lease, worker string) leases.Lease {
 	return to
 }
 
-// takenBy is the write by which worker takes l. It removes a pin that belongs to a
-// start long past: another library has checkpointed, and does not know of pins.
+// takenBy returns the write by which worker takes l. It removes a PinnedAt beside a sequence
+// number: another library has written a checkpoint, and does not know PinnedAt.
 func takenBy(l leases.Lease, worker string) leases.Update {
 	u := leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: givenTo(l, worker), Set: takeAttrs}
 	u.To.NativeOwner = worker
@@ -76,8 +75,8 @@ func takenBy(l leases.Lease, worker string) leases.Update {
 	return u
 }
 
-// take writes this worker into a row, if its counter and owners are still as
-// they were judged, and starts a consumer.
+// take makes this worker the owner of a row, if its counter and owners are unchanged, and starts a
+// consumer.
 func (t *table) take(ctx context.Context, a action) *leases.Lease {
 	if !t.reserve(a.row.Key) {
 		return nil
@@ -91,7 +90,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 		switch {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
 			return row
-		case ctx.Err() != nil: // stopped meanwhile
+		case ctx.Err() != nil: // this worker was stopped meanwhile
 			t.withdraw(*row)
 			return row
 		case accepted:
@@ -100,24 +99,24 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 			}
 			return row
 		}
-		// An uncertain take is no take (I4). An earlier write of this worker may have made
-		// the row so, and landed late. Others have counted since that one:
+		// An uncertain take is no take (I4). An earlier write of this worker may have landed late,
+		// and may have made the row so. Others have counted since that write:
 		//
 		//	earlier renewal   this take                     others
 		//	sent, no answer
 		//	lands: c=8                                      count from here
 		//	                  sent: conflict, c=8, mine
 		//
-		// Trust that began with this take would end later than their patience. The row
-		// says that the lease is this worker's, so nobody is wronged by another take.
+		// Trust that began with this take would end later than the patience of the others. The row
+		// says that the lease is this worker's, so another take wrongs nobody.
 		a.row = *row
 	}
 	return &a.row
 }
 
-// ask writes this worker into a row as the next owner. The counter stays out
-// of it: the owner goes on renewing. It finishes what it is doing, checkpoints,
-// and completes the hand-off; watchArrivals waits for that.
+// ask makes this worker the next owner of a lease. The counter stays as it is, because the owner
+// goes on renewing. The owner finishes its work, checkpoints, and completes the hand-over.
+// watchArrivals waits for that.
 func (t *table) ask(a action) *leases.Lease {
 	to := withHandover(a.row, t.cfg.WorkerID)
 	row, accepted := t.update(t.last, leases.Update{Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner, To: to, Set: handoverAttrs})
@@ -128,8 +127,8 @@ func (t *table) ask(a action) *leases.Lease {
 	return row
 }
 
-// complete finishes a hand-off of a lease that this worker has lost touch with:
-// its consumer is gone, and the next owner need not wait until it expires.
+// complete completes the hand-over of a lease for which this worker has no consumer any more. So
+// the next owner need not wait until the lease expires.
 func (t *table) complete(a action) *leases.Lease {
 	to := withoutHandover(a.row)
 	to.Counter++
@@ -140,9 +139,8 @@ func (t *table) complete(a action) *leases.Lease {
 	return row
 }
 
-// mend removes what is left of a hand-over that is over: a worker of KCL 1.x or
-// 2.x took the lease meanwhile, and reads the shard. The counter stays out of it,
-// so that worker notices nothing.
+// mend removes the traces of a hand-over during which a worker of KCL 1.x or 2.x took the lease.
+// That worker reads the shard. The counter stays as it is, so that the worker notices nothing.
 func (t *table) mend(a action) *leases.Lease {
 	row, ok := t.update(t.last, leases.Update{
 		Read: a.row, Expect: handoverAttrs,
@@ -155,11 +153,10 @@ func (t *table) mend(a action) *leases.Lease {
 	return row
 }
 
-// update makes one conditional write, once. It returns the row as it is
-// afterwards, nil when that is not known, and whether this very write was accepted:
-// a conflict is news, not a failure. When the answer got lost the row is read; a row
-// that looks as wanted does not say which write made it so, or when. A stop must not
-// end ctx, or the lease would be left to expire.
+// update sends one conditional write, once. It returns the row as it is afterwards, nil when it is
+// not known, and whether this write was accepted. A conflict is no failure. When the answer is
+// lost, update reads the row. A row that looks as wanted does not tell which write made it so, or
+// when. A stop must not end ctx, or the lease would be left to expire.
 func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease, accepted bool) {
 	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
 	defer cancel()
@@ -177,12 +174,12 @@ func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease,
 	t.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
 	now, err := t.get(ctx, u.Read.Key)
 	if err != nil {
-		return nil, false // the next scan will see
+		return nil, false // the next scan reads the row
 	}
 	return &now, false
 }
 
-// giveBack removes this worker from a row that it has no consumer for.
+// giveBack removes this worker from a row whose lease has no consumer here.
 func (t *table) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
 	to := l
 	to.Owner = ""
@@ -193,8 +190,8 @@ func (t *table) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
 	})
 }
 
-// takeBackRequests leaves the leases that this worker has asked for to their
-// owners, or to nobody when they are this worker's already.
+// takeBackRequests withdraws the requests of this worker. A lease that is this worker's already is
+// given back.
 func (t *table) takeBackRequests() {
 	asked := t.coming.all()
 	t.mu.Lock()
@@ -212,15 +209,16 @@ func (t *table) takeBackRequests() {
 	})
 }
 
-// withdraw removes this worker from a row that it has no consumer for. The owner may
-// complete the hand-over between the look and the write:
+// withdraw removes this worker from a row whose lease has no consumer here. The owner may complete
+// the hand-over between the read and the write:
 //
 //	this worker                          owner
 //	reads: being handed over
 //	                                     completes: now this worker's
 //	takes its request back: conflict
 //
-// Nobody would renew the lease then, so the worker looks at what it met.
+// Nobody would renew the lease then. So after a conflict withdraw tries again with the row that it
+// met.
 func (t *table) withdraw(l leases.Lease) {
 	for range takeAttempts {
 		var now *leases.Lease
@@ -229,7 +227,7 @@ func (t *table) withdraw(l leases.Lease) {
 		case l.Finished():
 			return
 		case l.Owner != t.cfg.WorkerID:
-			if l.ActualOwner() == t.cfg.WorkerID { // asked for by another one
+			if l.ActualOwner() == t.cfg.WorkerID { // another worker has asked for it
 				t.complete(action{row: l})
 			}
 			return

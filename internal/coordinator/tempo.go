@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// tempo measures whether the store answers fast enough for FailoverTime. Within that
-// time an owner must be able to renew, and others to see that nobody does.
+// tempo measures whether the store answers fast enough for FailoverTime. Within that time an owner
+// must be able to renew, and others must be able to see that it does not.
 type tempo struct {
 	failover time.Duration
 
 	mu      sync.Mutex    // guards the fields below
-	listing time.Duration // how long the last listing took; at least that if it was cut off
-	writing time.Duration // of the slowest write of the last round that had any
-	round   time.Duration // of the slowest write of the round under way
-	wrote   int           // in the round under way
-	cut     int           // of these, the writes that were cut off
-	allCut  bool          // the last round that had writes got no answer in time
+	listing time.Duration // how long the last listing took, or ran until its deadline
+	writing time.Duration // of the slowest write of the last round with writes
+	round   time.Duration // of the slowest write of this round
+	wrote   int           // the number of writes of this round
+	cut     int           // the number of writes of this round that ran into their deadline
+	allCut  bool          // all writes of the last round with writes ran into their deadline
 }
 
-// tooSlow tells the problem, as of the last round.
+// tooSlow returns an error if the store was too slow in the last round.
 func (t *tempo) tooSlow() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,14 +37,14 @@ func (t *tempo) tooSlow() error {
 	return nil
 }
 
-// listed takes in how long a listing took.
+// listed notes how long a listing took.
 func (t *tempo) listed(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.listing = took
 }
 
-// written takes in how long a write took, and whether its deadline cut it off.
+// written notes how long a write took, and whether it ran into its deadline.
 func (t *tempo) written(took time.Duration, cut bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +55,7 @@ func (t *tempo) written(took time.Duration, cut bool) {
 	}
 }
 
-// endRound keeps what the round has shown.
+// endRound ends a round.
 func (t *tempo) endRound() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,14 +66,15 @@ func (t *tempo) endRound() {
 	t.wrote, t.cut, t.round = 0, 0, 0
 }
 
-// slowestWrite is how long a write may take, as far as it has been seen.
+// slowestWrite returns the time of the slowest recent write.
 func (t *tempo) slowestWrite() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return max(t.writing, t.round)
 }
 
-// logTempo says once when the store has become too slow, and when it is no more.
+// logTempo ends a round, and logs once when the store has become too slow, and once when it is fast
+// enough again.
 func (s *scan) logTempo(ctx context.Context) {
 	s.tempo.endRound()
 	err := s.tempo.tooSlow()

@@ -1,24 +1,22 @@
 package coordinator
 
-// estimate is what a lease delivers on average, and how far from the truth that
-// may be. It is made of looks, each of them the average of a minute or so. The
-// zero value knows nothing.
+// estimate is the average throughput of a lease, with its variance. It is computed from periods of
+// a minute or so, each with its own average. The zero value knows nothing.
 //
-// How far it may be off is told by how much each look differs from the one before
-// it. So bursts are not taken for a load that has changed: one raises the doubt
-// more than the average. And a load that has changed for good makes one look
-// differ, and casts little doubt on all that come after it.
+// The variance is computed from the steps between neighbouring periods. So a burst raises the
+// variance more than the average, and is not taken for a changed load. A load that has changed for
+// good makes one large step, and raises the variance little.
 type estimate struct {
 	periods float64
-	over    float64 // how many looks the mean stands for
+	over    float64 // the number of periods that the mean stands for
 	mean    float64
-	jitter  float64 // variance of a look
+	jitter  float64 // variance of a period
 	last    float64
 
-	sum, passed float64 // of the look that has not ended yet
+	sum, passed float64 // of the present period
 }
 
-// add takes in the throughput of the last so many seconds; negative: not known.
+// add notes the throughput of the last seconds. A negative throughput is not known, and ignored.
 func (e *estimate) add(kbps, seconds float64) {
 	if kbps >= 0 && seconds > 0 {
 		e.sum += kbps * seconds
@@ -26,8 +24,8 @@ func (e *estimate) add(kbps, seconds float64) {
 	}
 }
 
-// endPeriod ends a period. All looks weigh the same until there are window of them; then
-// older ones weigh less and less.
+// endPeriod ends a period. All periods weigh the same until there are window of them. Then older
+// ones weigh less and less.
 func (e *estimate) endPeriod(window float64) {
 	if e.passed == 0 {
 		return
@@ -42,8 +40,8 @@ func (e *estimate) endPeriod(window float64) {
 	e.last, e.over = now, min(e.periods, 2*window-1)
 }
 
-// value returns the average and its variance. Before the first look has ended it
-// is what is measured now, if anything.
+// value returns the average and its variance. Before the first period has ended, it returns now,
+// the present throughput.
 func (e *estimate) value(now float64) (kbps, doubt float64) {
 	if e.periods == 0 {
 		return now, 0

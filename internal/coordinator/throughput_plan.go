@@ -6,19 +6,19 @@ import (
 	"slices"
 )
 
-// burden is what the leases of one worker deliver, and how far that may be off.
+// burden is the throughput of the leases of one worker, with its variance.
 type burden struct {
 	kbps  float64
 	doubt float64 // the variance of kbps
 }
 
-// balanceThroughput moves leases from the workers that deliver most to the one
-// that delivers least, until they differ little, or by what may be chance, or no
-// lease lessens the difference well. A move leaves at most half of the difference
-// the other way round, so that measurements which vary do not bring the lease back.
+// balanceThroughput moves leases from the workers with the highest throughput to the one with the
+// lowest. It stops when they differ little, when the difference may be chance, or when no lease
+// reduces it enough. After a move the difference is at most half as large in the other direction,
+// so that varying measurements do not bring the lease back.
 func (p *planner) balanceThroughput() {
 	if len(p.actions) > 0 {
-		return // first things first
+		return // free and expired leases come first
 	}
 	b := &burdens{shares: p.shares(), of: make([]burden, len(p.workers)), weight: weights(p.rows), movable: make([][]int, len(p.workers))}
 	total, leases := 0.0, 0
@@ -39,7 +39,7 @@ func (p *planner) balanceThroughput() {
 	if !p.calm && !poor {
 		return
 	}
-	// A worker that has just come gets its share even of leases that cannot rest.
+	// A new worker gets its share even of leases that have moved often.
 	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
 	for i := range p.rows {
 		r := &p.rows[i]
@@ -71,16 +71,16 @@ func (p *planner) balanceThroughput() {
 	}
 }
 
-// burdens is what the leases of each worker deliver.
+// burdens holds the burden of each worker.
 type burdens struct {
 	*shares
-	of      []burden
-	heavier []int     // workers by kbps, the heaviest first; of equals, as numbered
+	of      []burden  // by worker
+	heavier []int     // the workers by throughput, the highest first; of equals by number
 	weight  []float64 // of each row
-	movable [][]int   // places in rows, by owner; the lightest first
+	movable [][]int   // indexes of rows, by owner, the lightest first
 }
 
-// sort puts workers and leases in order.
+// sort sorts the workers and their leases.
 func (b *burdens) sort() {
 	for i := range b.of {
 		b.heavier = append(b.heavier, i)
@@ -91,11 +91,12 @@ func (b *burdens) sort() {
 	}
 }
 
+// compare sorts the worker with the higher throughput first.
 func (b *burdens) compare(x, y int) int {
 	return cmp.Or(cmp.Compare(b.of[y].kbps, b.of[x].kbps), x-y)
 }
 
-// move gives one lease, by its place in movable, to another worker.
+// move gives one lease, by its index in movable, to another worker.
 func (b *burdens) move(from, at, to int, doubt float64) {
 	weight := b.weight[b.movable[from][at]]
 	b.movable[from] = slices.Delete(b.movable[from], at, at+1)
@@ -103,7 +104,7 @@ func (b *burdens) move(from, at, to int, doubt float64) {
 	b.of[to] = burden{b.of[to].kbps + weight, b.of[to].doubt + doubt}
 	b.load[from]--
 	b.load[to]++
-	// Two of them have changed, so few have to make way.
+	// Only two workers have changed, so few elements move.
 	for i := range b.heavier {
 		for ; i > 0 && b.compare(b.heavier[i], b.heavier[i-1]) < 0; i-- {
 			b.heavier[i], b.heavier[i-1] = b.heavier[i-1], b.heavier[i]
@@ -111,8 +112,7 @@ func (b *burdens) move(from, at, to int, doubt float64) {
 	}
 }
 
-// lightest returns the worker with the least load that may get one lease more,
-// or nobody.
+// lightest returns the worker with the lowest throughput that may get one more lease, or nobody.
 func (b *burdens) lightest() int {
 	best := nobody
 	for w := range b.of {
@@ -123,8 +123,8 @@ func (b *burdens) lightest() int {
 	return best
 }
 
-// heaviestMove returns a lease for to, of the worker with most load that has one
-// which fits into the difference; -1 when there is none.
+// heaviestMove returns a lease for worker to: from the worker with the highest throughput that has
+// a lease which fits the difference. at is -1 when there is none.
 func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
 	for _, from := range b.heavier {
 		gap := b.of[from].kbps - b.of[to].kbps
@@ -141,8 +141,8 @@ func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
 	return nobody, -1
 }
 
-// closest returns the place of the lease that is closest to half of the gap and not
-// too heavy for it; of equals the one with the first row. -1 when there is none.
+// closest returns the index of the lease whose weight is closest to half of the gap, and not too
+// heavy for it. Of equals it is the one with the first row. It is -1 when there is none.
 func (b *burdens) closest(list []int, gap float64) int {
 	half := gap / 2
 	from := func(weight float64) int { // the first lease that has at least weight
@@ -166,9 +166,8 @@ func (b *burdens) closest(list []int, gap float64) int {
 	return best
 }
 
-// weights returns what each lease counts for. One that was not measured yet is
-// taken for an average one; and each counts for something, so that leases
-// without data are shared out too.
+// weights returns the weight of each lease. A lease that was not measured yet gets the average.
+// Each lease has a weight above zero, so that leases without data are shared out too.
 func weights(rows []row) []float64 {
 	sum, n := 0.0, 0
 	for i := range rows {

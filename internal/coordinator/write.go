@@ -11,22 +11,21 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// ownerAttrs are the attributes that nobody but the owner changes while it holds the lease.
+// ownerAttrs are the attributes that only the owner changes while it holds the lease.
 const ownerAttrs = leases.AttrCounter | leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
 
 // handoverAttrs are the attributes by which others ask for a lease.
 const handoverAttrs = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo
 
-// change is a write that the holder shall make.
+// change is a change of the row that the holder shall write.
 type change struct {
 	name string
-	// apply returns the row as wanted, and which attributes that changes.
-	// try raises the counter.
+	// apply returns the changed row, and which attributes it changes. try raises the counter.
 	apply func(leases.Lease) (leases.Lease, leases.Attr)
-	// done tells of a row that nothing is left to be written; nil means never.
+	// done tells whether a row needs no write any more; nil means never.
 	done func(leases.Lease) bool
-	// last says that the lease ends with the write: when the row turns out to
-	// be somebody else's, there is nothing left to do.
+	// last says that the lease ends with the write. If the row is another worker's by then, nothing
+	// is left to do.
 	last bool
 
 	failures int // attempts that the store failed
@@ -38,13 +37,13 @@ type attempt struct {
 	to   leases.Lease
 	set  leases.Attr
 	sent instant
-	// recreates says that it makes a row again that had vanished, see recreate.
+	// recreates says that the attempt makes a vanished row again, see recreate.
 	recreates bool
 }
 
-// wrote tells whether row shows that a took effect (I3): its counter, this worker as
-// the actual owner, and every attribute that it set or that only an owner sets.
-// A hand-off may have begun since.
+// wrote tells whether row shows that a took effect (I3). The row has its counter, this worker as
+// the actual owner, and every attribute that a set or that only an owner sets. A hand-over may have
+// begun since.
 func (a attempt) wrote(row leases.Lease, worker string) bool {
 	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^handoverAttrs, a.to)
 }
@@ -55,7 +54,7 @@ type writer struct {
 	meter   meter
 	unknown []attempt // writes whose outcome is not known
 	failing bool      // the last write failed
-	writes  int       // attempts
+	writes  int       // the number of attempts
 	renewal change
 	backoff *retry.Backoff // of the renewals
 }
@@ -70,21 +69,21 @@ func newWriter(l *held) *writer {
 	return h
 }
 
-// try makes one change, and bumps the counter with it, in one write; a conflict
-// may take a second one. The error is nil, [kcl.ErrLeaseLost], or the cause of
-// ctx; again says that the store failed, and the change may be tried anew.
+// try writes one change, and raises the counter with it, in one write. After a conflict it may
+// write a second time. The error is nil, [kcl.ErrLeaseLost], or the cause of ctx. again says that
+// the store failed, and that the change may be tried again.
 //
-// An answer may get lost after the write took effect; then the row conflicts
-// with the next attempt, which expects the old counter. So every attempt whose
-// outcome is unknown is kept, and a conflicting row is compared with them:
+// An answer may be lost after the write took effect. Then the row conflicts with the next attempt,
+// which expects the old counter. So every attempt whose outcome is unknown is kept, and a
+// conflicting row is compared with them:
 //
 //	holder            store              others
 //	c=7 checkpoint X ->  c=8, X
 //	          (answer lost)
 //	c=7 renew        ->  conflict: c=8, X      same as the first attempt: ours
 //
-// As every attempt expects the counter that the last accepted one left, at most
-// one of them can ever take effect.
+// Every attempt expects the counter of the last accepted one, so at most one of them can ever take
+// effect.
 func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 	for notes := 0; ; {
 		if !h.Valid() {
@@ -128,8 +127,8 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 			continue
 		}
 		if h.handoverChanged(row, current) && notes < 3 {
-			// A hand-off has begun, or was taken back. The counter is as held,
-			// so the lease is still ours: note it and write again.
+			// A hand-over has begun, or was taken back. The counter is as held, so the lease is
+			// still this worker's. The holder notes the change and writes again.
 			notes++
 			h.noteHandover(*current)
 			continue
@@ -161,7 +160,7 @@ func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
 	defer cancel()
 	expect := leases.AttrCounter | leases.AttrOwner | leases.AttrCheckpointOwner
 	if row.CheckpointOwner != "" {
-		// Who comes next is for others to say; see DynamoDBLeaseRenewer.
+		// Other workers may change the next owner; see DynamoDBLeaseRenewer.
 		expect = leases.AttrCounter | leases.AttrCheckpointOwner
 	}
 	return h.cfg.Store.Update(call, leases.Update{Read: row, Expect: expect, To: a.to, Set: a.set})
@@ -192,9 +191,9 @@ func (h *held) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// accept takes row as the row that is in the table now.
+// accept notes that row is in the table now.
 func (h *writer) accept(row leases.Lease, sent instant) {
-	h.unknown = nil // they expect an older counter, and can never take effect
+	h.unknown = nil // these attempts expect an older counter, and can never take effect
 	h.failing, h.renewal.failures = false, 0
 	h.backoff.Reset()
 	h.mu.Lock()
@@ -208,8 +207,8 @@ func (h *writer) accept(row leases.Lease, sent instant) {
 	}
 }
 
-// rememberAttempt remembers an attempt whose outcome is unknown. Of two that are alike the
-// earlier one stays: it says for how long the lease can be trusted.
+// rememberAttempt remembers an attempt whose outcome is unknown. Of two equal attempts the earlier
+// one stays: it tells how long the lease can be trusted.
 func (h *writer) rememberAttempt(a attempt) {
 	for i, b := range h.unknown {
 		if b.set == a.set && b.to.Same(leases.AttrAll, a.to) {
@@ -220,8 +219,8 @@ func (h *writer) rememberAttempt(a attempt) {
 	h.unknown = append(h.unknown, a)
 }
 
-// ownAttempt finds the attempt that made row. The last one is among them: the store's
-// own client may have sent it twice.
+// ownAttempt returns the attempt that made row. It may be the last one: the client of the store may
+// have sent that one twice.
 func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	if row == nil {
 		return attempt{}, false
@@ -234,8 +233,8 @@ func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	return attempt{}, false
 }
 
-// handoverChanged tells whether current is the row as held but for a hand-off
-// that has begun, changed its target or was taken back.
+// handoverChanged tells whether current differs from the held row only by a hand-over that has
+// begun, has another next owner, or was taken back.
 func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 	return current != nil && current.Counter == row.Counter &&
 		current.ActualOwner() == h.cfg.WorkerID &&
@@ -243,7 +242,7 @@ func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 		!current.Same(handoverAttrs, row)
 }
 
-// noteHandover takes over what others wrote about a hand-off.
+// noteHandover copies what others wrote about a hand-over into the held row.
 func (h *writer) noteHandover(current leases.Lease) {
 	h.mu.Lock()
 	h.row = h.row.With(handoverAttrs, current)
@@ -254,8 +253,8 @@ func (h *writer) noteHandover(current leases.Lease) {
 	}
 }
 
-// release gives the lease back: it completes a hand-off that has begun, and
-// otherwise removes the owner.
+// release gives up the lease. If a hand-over has begun, it completes the hand-over. Otherwise it
+// removes the owner.
 func (h *writer) release() {
 	reason := "released"
 	c := &change{name: "release", last: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
@@ -282,7 +281,7 @@ func (c Config) newBackoff() *retry.Backoff {
 	return retry.New(min(100*time.Millisecond, c.FailoverTime/50), c.FailoverTime/10)
 }
 
-// failed keeps and reports a write that the store failed.
+// failed notes and logs a failed write.
 func (h *writer) failed(c *change, err error) {
 	h.failing = true
 	c.failures++
