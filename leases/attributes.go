@@ -85,7 +85,8 @@ func (a Attr) Field(l *Lease) (f Field, value any, state *[]byte) {
 		return Field{Name: "checkpoint", Second: "checkpointSubSequenceNumber"}, &l.Checkpoint, nil
 	case AttrPending:
 		return Field{
-			Name: "pendingCheckpoint", Second: "pendingCheckpointSubSequenceNumber", State: "pendingCheckpointState", Optional: true,
+			Name: "pendingCheckpoint", Second: "pendingCheckpointSubSequenceNumber", State: "pendingCheckpointState",
+			Optional: true,
 		}, &l.Pending, &l.PendingState
 	case AttrParents:
 		return Field{Name: "parentShardId"}, &l.Parents, nil

@@ -58,12 +58,16 @@ func (m Marks) Complete(l Lease) (Lease, Attr) {
 func (m Marks) Check(l Lease) error {
 	switch {
 	case l.Application != "" && m.Application != "" && l.Application != m.Application:
-		return fmt.Errorf("%w: lease %q belongs to application %s, and this is application %s: give each application a lease table of its own (Config.Table); "+
-			"when the application has a new name, stop all of its workers and run `kclctl leases adopt -application %s -table TABLE`",
+		return fmt.Errorf("%w: lease %q belongs to application %s, and this is application %s: "+
+			"give each application a lease table of its own (Config.Table); "+
+			"when the application has a new name, "+
+			"stop all of its workers and run `kclctl leases adopt -application %s -table TABLE`",
 			ErrForeignTable, l.Key, l.Application, m.Application, m.Application)
 	case l.Stream == m.Stream && l.StreamARN != "" && m.StreamARN != "" && l.StreamARN != m.StreamARN:
-		return fmt.Errorf("%w: lease %q belongs to stream %s, and this worker of application %s reads %s: give each of them a lease table of its own (Config.Table); "+
-			"when it is the same stream with the same records, stop all workers and run `kclctl leases adopt -application %s -stream ARN -table TABLE`",
+		return fmt.Errorf("%w: lease %q belongs to stream %s, and this worker of application %s reads %s: "+
+			"give each of them a lease table of its own (Config.Table); "+
+			"when it is the same stream with the same records, "+
+			"stop all workers and run `kclctl leases adopt -application %s -stream ARN -table TABLE`",
 			ErrForeignTable, l.Key, l.StreamARN, m.Application, m.StreamARN, m.Application)
 	}
 	return nil

@@ -63,7 +63,8 @@ func ParseOrigin(s string) (Origin, error) {
 			return o, nil
 		}
 	}
-	return Origin{}, fmt.Errorf("want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time, such as LATEST@%s", originLayout)
+	return Origin{}, fmt.Errorf("want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time, such as LATEST@%s",
+		originLayout)
 }
 
 // String returns the text that the lease table keeps; empty when the origin is not known.

@@ -123,6 +123,7 @@ type AbandonedError struct {
 
 // Error implements error.
 func (e *AbandonedError) Error() string {
-	return fmt.Sprintf("leases: %d consumer(s) did not return in time and were abandoned: %s; a record processor must return when its context ends",
+	return fmt.Sprintf("leases: %d consumer(s) did not return in time and were abandoned: %s; "+
+		"a record processor must return when its context ends",
 		len(e.Keys), strings.Join(e.Keys, ", "))
 }

@@ -86,7 +86,8 @@ func (e *ConflictError) Error() string {
 	if e.Current == nil {
 		return fmt.Sprintf("leases: row %q does not exist any more, or is not as expected", e.Key)
 	}
-	return fmt.Sprintf("leases: lease %q was changed meanwhile (owner %q, counter %d)", e.Key, e.Current.ActualOwner(), e.Current.Counter)
+	return fmt.Sprintf("leases: lease %q was changed meanwhile (owner %q, counter %d)",
+		e.Key, e.Current.ActualOwner(), e.Current.Counter)
 }
 
 // RowError says that a row cannot be read as a lease. Such a row is left alone. Other rows are not

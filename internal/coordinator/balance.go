@@ -31,7 +31,7 @@ const periodsAveraged = 10
 type scale struct {
 	leases    map[string]weighed
 	begun     time.Duration // when the first listing was seen, monotonic
-	periodEnd time.Duration // when the last look ended, monotonic
+	periodEnd time.Duration // when the last period ended, monotonic
 	moved     time.Duration // when a lease moved to this worker for balance, monotonic
 }
 

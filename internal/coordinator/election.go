@@ -52,7 +52,8 @@ const lockRest = 3 * kcl3.LockHeartbeat
 func newElector(t *table, store leases.LeaderLocks) *elector {
 	return &elector{
 		store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
-		timeout: min(t.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: t.nudge, last: func() context.Context { return t.last }, resigned: make(chan struct{}, 1),
+		timeout: min(t.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: t.nudge,
+		last: func() context.Context { return t.last }, resigned: make(chan struct{}, 1),
 	}
 }
 
@@ -138,7 +139,8 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 			_ = retry.Sleep(ctx, watch.Wait(now.mono))
 			continue
 		}
-		term := lockTerm{lock: leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: kcl3.LockDuration}, sent: e.clock.now()}
+		mine := leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: kcl3.LockDuration}
+		term := lockTerm{lock: mine, sent: e.clock.now()}
 		err = e.call(ctx, func(ctx context.Context) error { return e.store.AcquireLeader(ctx, lock, term.lock) })
 		if err == nil {
 			e.noteTerm(term)
@@ -182,7 +184,9 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		}
 		next := lockTerm{lock: term.lock, sent: e.clock.now()}
 		next.lock.Version = newVersion()
-		err := e.call(ctx, func(ctx context.Context) error { return e.store.HeartbeatLeader(ctx, term.lock, next.lock.Version) })
+		err := e.call(ctx, func(ctx context.Context) error {
+			return e.store.HeartbeatLeader(ctx, term.lock, next.lock.Version)
+		})
 		_, conflict := errors.AsType[*leases.ConflictError](err)
 		switch {
 		case err == nil:
@@ -316,7 +320,7 @@ func (e *elector) noteLoss() {
 	}
 	e.mu.Unlock()
 	if was {
-		e.log.Info("worker leads the fleet no more")
+		e.log.Info("worker no longer leads the fleet")
 		e.metrics.SetLeader(false)
 	}
 }

@@ -67,7 +67,8 @@ func (h *held) stop(leaving bool) {
 	if leaving && !h.leaving {
 		h.leaving = true
 		// Run returns at that time, so calls of the store must end too.
-		h.timers = append(h.timers, time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
+		h.timers = append(h.timers,
+			time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
 	}
 	if !h.asked {
 		h.asked = true

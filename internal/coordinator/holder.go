@@ -95,7 +95,8 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 		done: func(row leases.Lease) bool {
 			// An earlier write whose answer was lost may have gone further.
 			c := row.Checkpoint.Compare(pos)
-			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 && (row.Timed() || row.PinnedAt.IsZero()))
+			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 &&
+				(row.Timed() || row.PinnedAt.IsZero()))
 		},
 		apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 			set := leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches

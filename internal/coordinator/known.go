@@ -29,7 +29,8 @@ type known struct {
 func newKnown(cfg *Config, clk *clock) *known {
 	return &known{
 		cfg: cfg, clock: clk, log: cfg.Logger,
-		rows: map[string]leases.Lease{}, active: map[string]*Holder{}, taking: map[string]bool{}, avoided: map[string]*avoidance{},
+		rows: map[string]leases.Lease{}, active: map[string]*Holder{},
+		taking: map[string]bool{}, avoided: map[string]*avoidance{},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +67,7 @@ type tenure struct {
 	balanceAt time.Duration   // when the cadence was asked last
 	counted   map[string]bool // the active workers at that time
 	choresDue time.Duration
-	spilt     bool // a warning was logged that leases can be given to nobody
+	spilt     bool // a warning was logged that no worker has room for some leases
 }
 
 // reset forgets all earlier terms.
@@ -114,7 +113,8 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 // tooSoon tells whether the application starts for the first time and the other workers may not
 // have reported yet.
 func (d *leaderDuty) tooSoon(now time.Duration, rows []row) bool {
-	return now-d.began < d.cfg.ScanInterval/2 && !slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
+	return now-d.began < d.cfg.ScanInterval/2 &&
+		!slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
 }
 
 // readWorkers reads the metrics of all workers.
@@ -149,7 +149,7 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 	if d.failures++; d.failures >= patienceWithStore {
 		d.failures = 0
 		d.gaveUp, d.gaveUpAt = true, d.clock.now().mono
-		d.log.Warn("leader of the fleet cannot do its work, and leaves it to others", "err", err)
+		d.log.Warn("leader of the fleet cannot do its work, resigning", "err", err)
 		d.elector.resign()
 	}
 }
@@ -161,20 +161,26 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	balance, came := d.balance()
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (came || v.calm || byCount)
-	f := kcl3.View{Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{}, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	f := kcl3.View{
+		Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
+		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+	}
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
 	f.Config.ByCount, f.Config.Certain = byCount, !came
 	if came {
 		f.Config.Dampening = 1 + 1e-6 // a new worker gets its whole share at once
 	}
 	for _, r := range v.rows {
-		f.Leases = append(f.Leases, kcl3.Row{Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since})
+		f.Leases = append(f.Leases, kcl3.Row{
+			Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
+		})
 		f.Delivers[r.Key], f.Doubts[r.Key] = r.kbps, r.doubt
 	}
 	moves, spillover := kcl3.Assign(f)
 	d.cfg.Metrics.SetLeasesUnassigned(spillover)
 	if spillover > 0 && !d.spilt {
-		d.log.Warn("leases can be given to nobody: start more workers, or raise MaxLeasesForWorker", "leases", spillover, "workers", len(d.active))
+		d.log.Warn("no worker has room for some leases: start more workers, or raise MaxLeasesForWorker",
+			"leases", spillover, "workers", len(d.active))
 	}
 	d.spilt = spillover > 0
 	moves = d.reassignFailed(f, moves, v)
@@ -195,15 +201,15 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	})
 	d.cutShort = d.cutShort || left.Load() > 0
 	for i, m := range moves {
-		at, _ := slices.BinarySearchFunc(v.rows, m.Lease.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
-		if r := &v.rows[at]; known[i] != nil {
+		if r := v.row(m.Lease.Key); known[i] != nil {
 			r.Lease, r.expired, r.quiet = *known[i], false, false
 		}
 	}
 	if len(moves) == 0 {
 		return nil
 	}
-	d.log.Info("leader has assigned leases", "leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.Balance)
+	d.log.Info("leader has assigned leases",
+		"leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.Balance)
 	if done.Load() == 0 {
 		return errors.New("no lease could be assigned")
 	}
@@ -221,7 +227,7 @@ func (d *leaderDuty) handoverLimit(owner string) time.Duration {
 	return d.cfg.handoverLimit(told)
 }
 
-// retire resets the metric of leases that can be given to nobody: only the leader knows it. It may
+// retire resets the metric of leases for which no worker has room: only the leader knows it. It may
 // be called on a nil leaderDuty.
 func (d *leaderDuty) retire() {
 	if d != nil && d.spilt {
@@ -324,7 +330,10 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 	if m.Graceful {
 		// The counter stays as it is, because the owner goes on renewing.
 		to := withHandover(m.Lease, m.To)
-		row, accepted := d.update(ctx, leases.Update{Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner, To: to, Set: handoverAttrs})
+		row, accepted := d.update(ctx, leases.Update{
+			Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner,
+			To: to, Set: handoverAttrs,
+		})
 		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
 	}
 	if m.To == d.cfg.WorkerID && !overdue {
@@ -336,11 +345,15 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 		// The KCL adds one to any counter. Here the counter is expected as read, so that no owner
 		// loses a lease that it has renewed meanwhile.
 		to := givenTo(read, m.To)
-		row, accepted := d.update(ctx, leases.Update{Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: to, Set: giveAttrs})
+		row, accepted := d.update(ctx, leases.Update{
+			Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
+			To: to, Set: giveAttrs,
+		})
 		if accepted || row == nil {
 			return row, accepted
 		}
-		// If the row shows the planned owners, the lease is assigned, whoever wrote it.
+		// If the row shows the planned owners, the lease is assigned, even if another worker wrote
+		// that.
 		if assigned := row.Same(handoverAttrs, to); assigned || !overdue || !row.Same(handoverAttrs, read) {
 			return row, assigned
 		}

@@ -119,7 +119,8 @@ func (a *leaderBased) neglected(v *view) map[string]bool {
 		a.uneasySince = a.watched
 	}
 	if len(rescue) > 0 && len(a.rescues) == 0 {
-		a.log.Warn("leases are taken that the leader of the fleet has neglected", "leases", len(rescue), "leader", a.elector.leaderName())
+		a.log.Warn("taking leases that the leader of the fleet has neglected",
+			"leases", len(rescue), "leader", a.elector.leaderName())
 	}
 	a.rescues = since
 	return rescue
@@ -159,7 +160,7 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 		if ctx.Err() == nil {
 			a.cfg.Metrics.LeaseStoreError("query")
 			if !a.index.failed {
-				a.log.Warn("leases of this worker cannot be asked for, trying again", "err", err)
+				a.log.Warn("leases of this worker cannot be read from the index, trying again", "err", err)
 			}
 			a.index.failed = true
 		}
@@ -223,7 +224,8 @@ func (a *leaderBased) refuse(l leases.Lease) bool {
 	}
 	r.until = a.clock.now().mono + r.backoff.Next()
 	a.mu.Unlock()
-	a.log.Warn("leader has assigned a lease of a stream that this worker does not read, which is given back: all workers must read the same streams", "lease", l.Key)
+	a.log.Warn("leader assigned a lease of a stream that this worker does not read, giving it back: "+
+		"all workers must read the same streams", "lease", l.Key)
 	a.giveBack(l)
 	return true
 }

@@ -150,7 +150,8 @@ func (ms *modes) followMode(ctx context.Context) error {
 	}
 	if ms.fleet == nil {
 		if ms.cfg.Assignment == leases.AssignmentKCL3 {
-			return fmt.Errorf("%w: the lease store cannot do what AssignmentKCL3 needs: use leases/dynamodb", leases.ErrMixedAssignment)
+			return fmt.Errorf("%w: the lease store does not support AssignmentKCL3: use leases/dynamodb",
+				leases.ErrMixedAssignment)
 		}
 		ms.become(ctx, modeNative)
 		return nil
@@ -209,7 +210,7 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	ms.waited = map[string]int{}
 	ms.cfg.Metrics.SetAssignmentMode(int(to - modeNative))
 	if from != modeUnknown || to != modeNative {
-		ms.log.Info("leases are assigned in another way", "mode", to.String(), "before", from.String())
+		ms.log.Info("assignment of leases has changed", "mode", to.String(), "before", from.String())
 	}
 	ms.reporting.set(ctx, to != modeNative, ms.reporter)
 	ms.electing.set(ctx, to == modeKCL3, ms.elector)
@@ -235,7 +236,7 @@ func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first boo
 	}
 	mixed := errors.Is(err, leases.ErrMixedAssignment)
 	if mixed && !first && !ms.mixed {
-		ms.log.Error("workers of another kind have joined", "err", err)
+		ms.log.Error("other workers use the lease table in a way that does not fit this worker", "err", err)
 	}
 	ms.mixed = mixed
 	if !first {
@@ -257,7 +258,8 @@ func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 	}
 	for _, w := range workers {
 		if !w.Native && ms.clock.wall().Sub(w.Updated) < kcl3.WorkerSilence {
-			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative goes only with KCL 1.x and 2.x: leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
+			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative fits only KCL 1.x and 2.x: "+
+				"leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
 				leases.ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
 		}
 	}
@@ -269,22 +271,26 @@ func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 func (ms *modes) checkForKCL2(ctx context.Context) error {
 	owner, err := ms.renewing(ctx, ms.foreignSilent)
 	if err == nil && owner != "" {
-		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, which cannot read a table with AssignmentKCL3: use AssignmentAuto", leases.ErrMixedAssignment, owner)
+		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, and cannot read a table with AssignmentKCL3: "+
+			"use AssignmentAuto",
+			leases.ErrMixedAssignment, owner)
 	}
 	return err
 }
 
-// renewing returns a worker that renews one of the leases that look finds; empty when there is
+// renewing returns a worker that renews one of the leases that find returns; empty when there is
 // none. It watches the counters for as long as a lease needs to expire.
-func (ms *modes) renewing(ctx context.Context, look func(context.Context) (map[string]leases.Lease, error)) (string, error) {
-	first, err := look(ctx)
+func (ms *modes) renewing(
+	ctx context.Context, find func(context.Context) (map[string]leases.Lease, error),
+) (worker string, err error) {
+	first, err := find(ctx)
 	begun := ms.clock.now().mono
 	for err == nil && len(first) > 0 && ms.clock.now().mono-begun < ms.cfg.respect() {
 		if err := retry.Sleep(ctx, ms.cfg.ScanInterval); err != nil {
 			return "", err
 		}
 		var now map[string]leases.Lease
-		now, err = look(ctx)
+		now, err = find(ctx)
 		for key, l := range now {
 			if old, ok := first[key]; ok && old.Counter != l.Counter && old.Owner == l.Owner {
 				return l.Owner, nil

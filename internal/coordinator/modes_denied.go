@@ -41,17 +41,22 @@ func (ms *modes) followUnseen(ctx context.Context, denied error) error {
 			return err
 		}
 		if owner != "" {
-			return fmt.Errorf("%w: worker %s is not of this library and renews leases of a table with the index of KCL 3.x, and it cannot be seen whether a leader assigns them: "+
-				"allow what docs/iam/kcl3.json lists, or set AssignmentNative if no worker of KCL 3.x is running: %w", leases.ErrMixedAssignment, owner, denied)
+			return fmt.Errorf("%w: worker %s of another library renews leases, the table has the index of KCL 3.x, "+
+				"and this worker has no right to see whether a leader assigns the leases: "+
+				"allow the actions in docs/iam/kcl3.json, or set AssignmentNative if no worker of KCL 3.x is running: %w",
+				leases.ErrMixedAssignment, owner, denied)
 		}
 	}
 	if index && !ms.native.gentle {
-		ms.log.Warn("it cannot be seen whether a leader assigns the leases of this table, which has the index of KCL 3.x: none is taken by force from workers of other libraries; allow what docs/iam/kcl3.json lists", "err", denied)
+		ms.log.Warn("worker has no right to see whether a leader assigns the leases, "+
+			"and the table has the index of KCL 3.x: "+
+			"it takes no lease by force from workers of other libraries; allow the actions in docs/iam/kcl3.json", "err", denied)
 	}
 	ms.native.gentle = index
 	if first {
 		if !index {
-			ms.log.Warn("it cannot be seen whether the lease table is used by workers of KCL 3.x; leases are assigned as without them", "err", denied)
+			ms.log.Warn("worker has no right to see whether workers of KCL 3.x use the lease table, "+
+				"and assumes that none do", "err", denied)
 		}
 		ms.become(ctx, modeNative)
 	}

@@ -41,7 +41,8 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 		return
 	}
 	a.due = now + choresInterval
-	a.index.ready, a.index.due = false, 0                        // checked again, because an operator that rolls back deletes it
+	// An operator that rolls back deletes the index, so it is checked again.
+	a.index.ready, a.index.due = false, 0
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime) // for all calls together
 	defer cancel()
 	a.index.ensure(call)

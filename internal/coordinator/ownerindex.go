@@ -43,7 +43,7 @@ func (x *ownerIndex) ensure(ctx context.Context) {
 		if x.fails++; x.fails == 1 {
 			x.due = x.clock.now().mono + x.cfg.ScanInterval
 		} else if x.fails == 2 {
-			x.log.Warn("index of the leases by owner cannot be made; the table is listed instead, which costs more", "err", err)
+			x.log.Warn("index of the leases by owner cannot be created, listing the table instead, which costs more", "err", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -45,6 +46,12 @@ type view struct {
 	// gentle leaves leases to living workers of other libraries. Such leases can only be taken by
 	// force, and a leader may have assigned them.
 	gentle bool
+}
+
+// row returns the row with key, which must be in v.
+func (v view) row(key string) *row {
+	at, _ := slices.BinarySearchFunc(v.rows, key, func(r row, key string) int { return strings.Compare(r.Key, key) })
+	return &v.rows[at]
 }
 
 // verb is the kind of an action.
@@ -236,7 +243,8 @@ func (p *planner) balance() {
 	movable := make([][]int, len(p.workers)) // indexes of rows, by owner
 	for i := range p.rows {
 		r := &p.rows[i]
-		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.leavesAlone(r) {
+		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" ||
+			(r.busy && r.Owner != p.me) || p.leavesAlone(r) {
 			continue
 		}
 		if owner := s.of(r.Owner); owner != nobody {

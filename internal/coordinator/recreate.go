@@ -50,11 +50,13 @@ type VanishedError struct {
 func (e *VanishedError) Error() string {
 	held := position(e.Held)
 	if e.Current == nil {
-		return fmt.Sprintf("leases: row %q was deleted more than %d times within %s and is not made again: find out who deletes it (a person, a time to live, a worker of another library "+
-			"that does not know the stream), then go on with `kclctl leases restore -at %s %s`", e.Held.Key, maxRecreated, recreatedTime, held, e.Held.Key)
+		return fmt.Sprintf("leases: row %q was deleted more than %d times within %s and is not made again: "+
+			"find out what deletes it (a person, a time to live, a worker of another library that does not know the stream), "+
+			"then go on with `kclctl leases restore -at %s %s`", e.Held.Key, maxRecreated, recreatedTime, held, e.Held.Key)
 	}
-	return fmt.Sprintf("leases: row %q was deleted and made again by somebody else: this worker stood at %s, and the row starts behind that, at %s (owner %q): "+
-		"records between the two may be left out; to read them move it back, `kclctl leases set-checkpoint %s %s`, else start this worker again",
+	return fmt.Sprintf("leases: row %q was deleted, and another writer made it again: this worker stood at %s, "+
+		"and the new row starts later, at %s (owner %q): records in between may be skipped; "+
+		"to read them move the row back with `kclctl leases set-checkpoint %s %s`, otherwise start this worker again",
 		e.Held.Key, held, position(*e.Current), e.Current.ActualOwner(), e.Held.Key, held)
 }
 
@@ -207,7 +209,8 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	case !h.cfg.vanished.mayRecreate(row.Key, h.clock.now().mono):
 		e := &VanishedError{Held: row, Since: time.Now()}
 		h.cfg.vanished.noteLost(e)
-		h.log.Error("row of the lease is deleted again and again and is not made again, its shard is not read", "checkpoint", position(row), "err", e)
+		h.log.Error("row of the lease is deleted again and again, giving up the lease; its shard is not read",
+			"checkpoint", position(row), "err", e)
 		return h.giveUp(c, "deleted"), nil
 	case !h.Valid():
 		return gone, nil
@@ -305,7 +308,8 @@ func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 	}
 	h.cfg.vanished.noteRecreated(row.Key, h.clock.now().mono)
 	h.cfg.Metrics.LeaseRowRecreated()
-	h.log.Warn("row of the lease was deleted while it was held, and is made again where it stood: look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
+	h.log.Warn("row of the lease was deleted while it was held, and was made again at the same position: "+
+		"look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
 		"checkpoint", position(row), "lease_counter", row.Counter)
 }
 
@@ -323,7 +327,7 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 		if startsBehind(current, held) {
 			e := &VanishedError{Held: held, Current: &current, Since: time.Now()}
 			h.cfg.vanished.noteLost(e)
-			h.log.Error("row of the lease was deleted, and another one starts behind where it stood: records may be left out",
+			h.log.Error("row of the lease was deleted, and the new row starts after its position: records may be skipped",
 				"checkpoint", position(held), "start", position(current), "lease_owner", owner, "err", e)
 		}
 		return h.giveUp(c, "taken"), nil
@@ -359,7 +363,8 @@ func startsBehind(current, held leases.Lease) bool {
 		return current.PinnedAt.IsZero() != held.PinnedAt.IsZero() || current.PinnedAt.After(held.PinnedAt)
 	}
 	// The new row starts at a time. The shard was first read from the origin of the held row.
-	return current.PinnedAt.IsZero() || held.Origin.IsZero() || held.Origin.At.IsZero() || current.PinnedAt.After(held.Origin.At)
+	return current.PinnedAt.IsZero() || held.Origin.IsZero() || held.Origin.At.IsZero() ||
+		current.PinnedAt.After(held.Origin.At)
 }
 
 // amended returns l with the attributes of set taken from m. An attribute of amendAttrs that is

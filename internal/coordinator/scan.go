@@ -87,7 +87,8 @@ func (s *scan) failed(ctx context.Context, err error) {
 	case !first:
 		s.log.Debug("lease table cannot be listed", "err", err)
 	case errors.Is(err, leases.ErrTableNotFound):
-		s.log.Error("lease table is gone; it is not made again while the worker runs, as its checkpoints are lost: restore it, or stop all workers and start them again", "err", err)
+		s.log.Error("lease table is gone with its checkpoints, and a running worker does not make it again: "+
+			"restore it, or stop all workers and start them again", "err", err)
 	default:
 		s.log.Warn("lease table cannot be listed, trying again", "err", err)
 	}
@@ -220,7 +221,8 @@ func (s *scan) remember(v view) {
 	}
 	s.waited = waited
 	if starved && !s.starved && v.max > 0 && held >= v.max {
-		s.log.Warn("shards are left unread: all workers that take part have reached MaxLeasesForWorker", "leases", len(waited), "max_leases", v.max)
+		s.log.Warn("shards are left unread: all workers have reached MaxLeasesForWorker",
+			"leases", len(waited), "max_leases", v.max)
 	}
 	s.starved = starved
 }

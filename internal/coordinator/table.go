@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +39,8 @@ func (t *table) start(l leases.Lease, sent instant, reason, former string) {
 	h := newHolder(t.base, t.cfg, *t.clock, l, sent)
 	t.add(l, h)
 	t.cfg.Metrics.LeaseTaken(reason)
-	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key, "reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
+	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key,
+		"reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
 	begun := t.clock.now().mono
 	t.wg.Go(func() { // ends with the lease and its consumer, or when the consumer is abandoned
 		h.run()
@@ -92,8 +92,7 @@ func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 		}
 		wg.Wait()
 		for i, a := range actions {
-			at, _ := slices.BinarySearchFunc(v.rows, a.row.Key, func(r row, key string) int { return strings.Compare(r.Key, key) })
-			r := &v.rows[at]
+			r := v.row(a.row.Key)
 			r.busy = true // one action for each row in a round
 			if known[i] != nil {
 				r.Lease, r.expired, r.quiet = *known[i], false, false

@@ -65,7 +65,10 @@ func givenTo(l leases.Lease, worker string) leases.Lease {
 // takenBy returns the write by which worker takes l. It removes a PinnedAt beside a sequence
 // number: another library has written a checkpoint, and does not know PinnedAt.
 func takenBy(l leases.Lease, worker string) leases.Update {
-	u := leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter, To: givenTo(l, worker), Set: takeAttrs}
+	u := leases.Update{
+		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
+		To: givenTo(l, worker), Set: takeAttrs,
+	}
 	u.To.NativeOwner = worker
 	if !l.Timed() && !l.PinnedAt.IsZero() {
 		u.To = u.To.Unpinned()
@@ -119,7 +122,10 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 // watchArrivals waits for that.
 func (t *table) ask(a action) *leases.Lease {
 	to := withHandover(a.row, t.cfg.WorkerID)
-	row, accepted := t.update(t.last, leases.Update{Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner, To: to, Set: handoverAttrs})
+	row, accepted := t.update(t.last, leases.Update{
+		Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
+		To: to, Set: handoverAttrs,
+	})
 	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
 		t.coming.add(*row)
 		t.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
@@ -171,7 +177,7 @@ func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease,
 		return conflict.Current, false
 	}
 	t.cfg.Metrics.LeaseStoreError("update")
-	t.log.Warn("lease write failed, seeing what became of it", "lease", u.Read.Key, "err", err)
+	t.log.Warn("lease write failed, reading the row", "lease", u.Read.Key, "err", err)
 	now, err := t.get(ctx, u.Read.Key)
 	if err != nil {
 		return nil, false // the next scan reads the row

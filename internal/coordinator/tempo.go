@@ -28,10 +28,12 @@ func (t *tempo) tooSlow() error {
 	const remedy = "raise FailoverTime in all workers, or give the lease table more capacity"
 	switch {
 	case t.listing > t.failover/2:
-		return fmt.Errorf("leases: the lease table takes %s to list, which is too long for FailoverTime %s: the leases of a dead worker are taken late: %s",
+		return fmt.Errorf("leases: the lease table takes %s to list, which is too long for FailoverTime %s: "+
+			"the leases of a dead worker are taken late: %s",
 			t.listing.Round(time.Millisecond), t.failover, remedy)
 	case t.allCut:
-		return fmt.Errorf("leases: the lease table does not answer a write within %s, a third of FailoverTime %s: leases can be neither taken nor kept: %s",
+		return fmt.Errorf("leases: the lease table does not answer a write within %s, a third of FailoverTime %s: "+
+			"leases can be neither taken nor kept: %s",
 			t.failover/3, t.failover, remedy)
 	}
 	return nil

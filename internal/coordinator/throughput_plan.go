@@ -20,7 +20,10 @@ func (p *planner) balanceThroughput() {
 	if len(p.actions) > 0 {
 		return // free and expired leases come first
 	}
-	b := &burdens{shares: p.shares(), of: make([]burden, len(p.workers)), weight: weights(p.rows), movable: make([][]int, len(p.workers))}
+	b := &burdens{
+		shares: p.shares(), of: make([]burden, len(p.workers)),
+		weight: weights(p.rows), movable: make([][]int, len(p.workers)),
+	}
 	total, leases := 0.0, 0
 	held := func(r *row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
 	for i := range p.rows {
@@ -43,7 +46,8 @@ func (p *planner) balanceThroughput() {
 	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
 	for i := range p.rows {
 		r := &p.rows[i]
-		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.leavesAlone(r) {
+		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" &&
+			(!r.busy || r.Owner == p.me) && !p.leavesAlone(r) {
 			if owner := b.shares.of(r.Owner); owner != nobody {
 				b.movable[owner] = append(b.movable[owner], i)
 			}

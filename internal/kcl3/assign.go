@@ -142,7 +142,10 @@ func newAssigner(v View) *assigner {
 	a := &assigner{View: v, byID: map[string]*member{}}
 	for _, m := range v.Workers {
 		if a.byID[m.Worker] == nil {
-			a.byID[m.Worker] = &member{id: m.Worker, max: maxLeasesOf(m, v.Config.MaxLeases), value: map[string]float64{}, limit: map[string]float64{}}
+			a.byID[m.Worker] = &member{
+				id: m.Worker, max: maxLeasesOf(m, v.Config.MaxLeases),
+				value: map[string]float64{}, limit: map[string]float64{},
+			}
 			a.members = append(a.members, a.byID[m.Worker])
 		}
 	}

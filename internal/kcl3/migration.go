@@ -40,7 +40,9 @@ func (w *ReadyWatch) Note(at time.Duration, index bool, rows []leases.Lease, ali
 // NextClientVersion returns the state to write when the fleet has been ready. It is the only step
 // that workers make by themselves. An operator writes the first state, and the last one: 3X, or 2X
 // again.
-func NextClientVersion(stored *leases.MigrationState, ready bool, me string, now time.Time) (to leases.MigrationState, ok bool) {
+func NextClientVersion(
+	stored *leases.MigrationState, ready bool, me string, now time.Time,
+) (to leases.MigrationState, ok bool) {
 	if !ready || stored == nil || stored.Status != leases.ClientVersionUpgradeFrom2x {
 		return leases.MigrationState{}, false
 	}
@@ -99,7 +101,8 @@ func TableStatus(stored *leases.MigrationState, sideTables, migrate bool) (strin
 		return leases.TableMigrationComplete, nil
 	case status == "" || status == leases.TableMigrationInit:
 		if migrate {
-			return "", errors.New("leases: not all workers of this application were known to support a single table for an hour: first run them all without the migration to the lease table, until the status is " + leases.TableMigrationDeployed)
+			return "", errors.New("leases: not all workers of this application have supported a single table for an hour: " +
+				"first run them all without the migration to the lease table, until the status is " + leases.TableMigrationDeployed)
 		}
 		return leases.TableMigrationInit, nil
 	case status == leases.TableMigrationDeployed || status == leases.TableMigrationPending:

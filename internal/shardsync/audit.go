@@ -227,7 +227,8 @@ func gaps(spans []span, first, last *big.Int) []Hole {
 	next, after := first, ""
 	hole := func(end *big.Int, before string) {
 		if next.Cmp(end) <= 0 {
-			holes = append(holes, Hole{HashKeyRange: kcl.HashKeyRange{Start: next.String(), End: end.String()}, After: after, Before: before})
+			r := kcl.HashKeyRange{Start: next.String(), End: end.String()}
+			holes = append(holes, Hole{HashKeyRange: r, After: after, Before: before})
 		}
 	}
 	for _, s := range spans {

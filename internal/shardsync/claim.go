@@ -48,11 +48,12 @@ func PlanClaim(rows []leases.Lease, m leases.Marks) Claim {
 	if len(own) == 1 && revocable(own[0]) {
 		c.Anchor = &own[0]
 	}
-	unmarked := func(l leases.Lease) bool { return l.Application == "" }
-	if len(rows) > 0 && m.Application != "" && !slices.ContainsFunc(rows, func(l leases.Lease) bool { return !unmarked(l) }) {
+	hasApplication := func(l leases.Lease) bool { return l.Application != "" }
+	if len(rows) > 0 && m.Application != "" && !slices.ContainsFunc(rows, hasApplication) {
 		c.adopt(rows, leases.Marks{Application: m.Application})
 	}
-	if !c.Vacant && m.StreamARN != "" && !slices.ContainsFunc(own, func(l leases.Lease) bool { return l.StreamARN != "" }) {
+	hasStream := func(l leases.Lease) bool { return l.StreamARN != "" }
+	if !c.Vacant && m.StreamARN != "" && !slices.ContainsFunc(own, hasStream) {
 		c.Unproven = true
 		c.adopt(own, leases.Marks{StreamARN: m.StreamARN})
 	}
@@ -76,7 +77,10 @@ func revocable(l leases.Lease) bool {
 func ConfirmAnchor(l leases.Lease) leases.Update {
 	to := l
 	to.Counter++
-	return leases.Update{Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint, To: to, Set: leases.AttrCounter}
+	return leases.Update{
+		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint,
+		To: to, Set: leases.AttrCounter,
+	}
 }
 
 // ClaimFits tells whether leases without marks can belong to a stream with these shards. One lease

@@ -83,7 +83,8 @@ func childrenFirst(rows map[string]leases.Lease) []leases.Lease {
 		}
 		order = append(order, l)
 	}
-	for _, l := range slices.SortedFunc(maps.Values(byShard), func(a, b leases.Lease) int { return strings.Compare(a.ShardID, b.ShardID) }) {
+	byID := func(a, b leases.Lease) int { return strings.Compare(a.ShardID, b.ShardID) }
+	for _, l := range slices.SortedFunc(maps.Values(byShard), byID) {
 		place(l)
 	}
 	slices.Reverse(order)

@@ -101,7 +101,8 @@ func (s Starts) Settle(l leases.Lease) (to leases.Lease, changed leases.Attr) {
 // origin. It is false for a row that has been read from. pin is the PinnedAt that the row must get
 // before its first delivery.
 func MadeLater(l leases.Lease, origin leases.Origin) (pin time.Time, later bool) {
-	if !l.Timed() || !l.Origin.Equal(leases.Origin{Kind: l.Checkpoint.SequenceNumber, At: l.PinnedAt}) || !origin.Before(l.Origin) {
+	own := leases.Origin{Kind: l.Checkpoint.SequenceNumber, At: l.PinnedAt}
+	if !l.Timed() || !l.Origin.Equal(own) || !origin.Before(l.Origin) {
 		return time.Time{}, false
 	}
 	return origin.Pin(), true
@@ -124,7 +125,10 @@ func PlanStarts(rows []leases.Lease, initial kcl.InitialPosition, opt Options) [
 			continue
 		}
 		if to, changed := s.Settle(l); changed != 0 {
-			plan = append(plan, leases.Update{Read: l, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt | leases.AttrOrigin, To: to, Set: changed})
+			plan = append(plan, leases.Update{
+				Read: l, Expect: leases.AttrCheckpoint | leases.AttrPinnedAt | leases.AttrOrigin,
+				To: to, Set: changed,
+			})
 		}
 	}
 	return plan

@@ -227,10 +227,10 @@ func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
 
 // compareShards orders shards by starting sequence number and then by id, as the KCL does.
 func compareShards(a, b kcl.Shard) int {
-	return cmp.Or(
-		kcl.ExtendedSequenceNumber{SequenceNumber: a.StartingSequenceNumber}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b.StartingSequenceNumber}),
-		strings.Compare(a.ID, b.ID),
-	)
+	start := func(s kcl.Shard) kcl.ExtendedSequenceNumber {
+		return kcl.ExtendedSequenceNumber{SequenceNumber: s.StartingSequenceNumber}
+	}
+	return cmp.Or(start(a).Compare(start(b)), strings.Compare(a.ID, b.ID))
 }
 
 // descends tells whether s descends from a shard that has a row.
