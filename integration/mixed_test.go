@@ -316,9 +316,9 @@ func (m *mixed) awaitLeader(ctx context.Context, t *testing.T, limit time.Durati
 	})
 }
 
-// awaitHandOff gives records to the shards of one worker only, until the leader moves a shard of it
+// awaitHandOver gives records to the shards of one worker only, until the leader moves a shard of it
 // to the other, and both have done what belongs to that.
-func (m *mixed) awaitHandOff(ctx context.Context, t *testing.T, limit time.Duration, from, to string) {
+func (m *mixed) awaitHandOver(ctx context.Context, t *testing.T, limit time.Duration, from, to string) {
 	t.Helper()
 	keys := m.keys
 	m.keys = m.keysIn(m.held()[from])
@@ -409,7 +409,7 @@ func TestMixedWithJava3(t *testing.T) {
 	m.awaitAll(ctx, t, 90*time.Second, 2, "j1", "g1")
 	m.awaitLeader(ctx, t, 5*time.Second, "j1")
 	require.Positive(t, m.count("j1", "requested"), "shards moved without asking")
-	m.awaitHandOff(ctx, t, 90*time.Second, "g1", "j1")
+	m.awaitHandOver(ctx, t, 90*time.Second, "g1", "j1")
 	require.Zero(t, m.settled(ctx, t, 30*time.Second), "records twice")
 
 	m.reshard(ctx, t, 90*time.Second, "j1", "g1")

@@ -53,7 +53,7 @@ func TestForeignMarks(t *testing.T) {
 	}
 }
 
-// A mark is only ever added: one that is there says whose the row is.
+// Complete only adds marks. A mark that the row has is kept.
 func TestMarksComplete(t *testing.T) {
 	t.Parallel()
 	m := Marks{Application: "billing", StreamARN: "arn:aws:kinesis:us-east-1"}

@@ -76,7 +76,7 @@ func (t *table) watchArrivals(ctx context.Context) {
 		}
 		for t.coming.count() > 0 && ctx.Err() == nil {
 			_ = retry.Sleep(ctx, t.cfg.ScanInterval/4)
-			t.lookAtArrivals(ctx)
+			t.readArrivals(ctx)
 		}
 		if t.asksLeft.Swap(false) {
 			t.nudge()
@@ -84,8 +84,8 @@ func (t *table) watchArrivals(ctx context.Context) {
 	}
 }
 
-// lookAtArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
-func (t *table) lookAtArrivals(ctx context.Context) {
+// readArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
+func (t *table) readArrivals(ctx context.Context) {
 	keys := slices.Sorted(maps.Keys(t.coming.all()))
 	parallel(len(keys), func(i int) {
 		if t.holder(keys[i]) != nil {

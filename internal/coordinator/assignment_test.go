@@ -47,8 +47,8 @@ func TestFleetOfKCL3StartsFresh(t *testing.T) {
 	})
 }
 
-// A worker of the KCL leads. It assigns leases to ours, asks each side to hand
-// over to the other, and takes back what a stopped worker releases.
+// A worker of the KCL is the leader. It assigns leases to workers of this library, asks both
+// libraries to hand over to each other, and assigns the leases that a stopped worker releases.
 func TestFollowsALeaderOfJava(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestLeadsWorkersOfJava(t *testing.T) {
 	})
 }
 
-// Killing the leader holds nothing up for 120 s, whoever it is.
+// After the leader is killed no shard stands still for 120 s, whichever library the leader is of.
 func TestLeaderIsKilled(t *testing.T) {
 	t.Parallel()
 	for _, java := range []bool{false, true} {
@@ -169,8 +169,8 @@ func TestLeaderIsKilled(t *testing.T) {
 	}
 }
 
-// Nobody takes the lock of a live leader, and of a dead one not before its
-// duration is over, counted from when the heartbeat was seen first.
+// Nobody takes the lock of a live leader. Nobody takes the lock of a dead leader before its
+// duration has passed, counted from when its last heartbeat was first seen.
 func TestOnlyOneLeads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -243,8 +243,8 @@ func TestModeIsFollowed(t *testing.T) {
 	})
 }
 
-// A table without the KCL's state is assigned natively, and nothing is added to
-// it that workers of KCL 2.x could not read.
+// A table without the state of KCL 3.x is assigned natively. Nothing is added to it that workers of
+// KCL 2.x cannot read.
 func TestTableOfKCL2StaysAsItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestMixedAssignment(t *testing.T) {
 	})
 }
 
-// What is left over of former owners does not keep a worker from starting.
+// Rows that former owners left behind do not keep a worker from starting.
 func TestKCL3AfterKCL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -325,7 +325,7 @@ func TestKCL3AfterKCL2(t *testing.T) {
 	})
 }
 
-// A worker that leaves takes its report, its leases and the lock with it.
+// A worker that leaves removes its report, its leases and its lock.
 func TestFleetOfKCL3StopsCleanly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -351,8 +351,8 @@ func TestFleetOfKCL3StopsCleanly(t *testing.T) {
 	})
 }
 
-// All are ready for ten minutes, so the application goes over by itself, once;
-// a worker that is not keeps it from that.
+// When all workers have been ready for ten minutes, the application switches to KCL 3.x by itself,
+// once. One worker that is not ready prevents it.
 func TestUpgradeFromKCL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -383,9 +383,9 @@ func TestUpgradeFromKCL2(t *testing.T) {
 	})
 }
 
-// Beside workers of KCL 3.0 to 3.4 nothing but leases gets into the lease table;
-// the lock and the metrics are where those look for them. When all can do with a
-// single table, and the operator wants it, the fleet moves there.
+// Beside workers of KCL 3.0 to 3.4 the lease table contains only leases. The lock and the metrics
+// are in the side tables. When all workers support a single table and the operator wants it, the
+// fleet moves to a single table.
 func TestThreeTables(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -447,7 +447,7 @@ func TestThreeTables(t *testing.T) {
 	})
 }
 
-// A policy of old does not allow to see whether there is a fleet of KCL 3.x.
+// An old IAM policy does not allow the worker to see whether there is a fleet of KCL 3.x.
 func TestModeThatCannotBeSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

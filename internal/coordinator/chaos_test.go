@@ -23,8 +23,8 @@ var (
 	seeds = flag.Uint64("seeds", 0, "how many seeds each random test runs; 0 is few")
 )
 
-// eachSeed runs a random test in a bubble of its own for each seed: usual of
-// them, unless -seeds says otherwise.
+// eachSeed runs a random test in a bubble of its own for each seed. There are usual seeds, unless
+// -seeds says otherwise.
 func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand)) {
 	if *seeds > 0 {
 		usual = *seeds
@@ -40,11 +40,10 @@ func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand
 	}
 }
 
-// TestChaos lets workers come, go and die on a table that fails in all ways and
-// loses rows, for ten minutes, and then demands that everything is in order soon.
-// The fleet checks all the while that no record is skipped, that no worker reads a shard
-// twice, that no two workers hold one lease, that no accepted checkpoint gets
-// lost, and that none delivers what another one has gone beyond.
+// TestChaos lets workers come, go and die for ten minutes, on a table that fails in all ways and
+// loses rows. Then everything must be in order soon. All the while the fleet checks five rules. No
+// record is skipped. No worker reads a shard twice. No two workers hold one lease. No accepted
+// checkpoint gets lost. No worker delivers records that another one has passed.
 func TestChaos(t *testing.T) { eachSeed(t, testsize.Pick[uint64](2, 5, 20), chaos) }
 
 func chaos(t *testing.T, rng *rand.Rand) {
@@ -107,8 +106,8 @@ func chaos(t *testing.T, rng *rand.Rand) {
 	require.Less(t, f.longestGap(), time.Second)
 }
 
-// sync makes the rows that are missing, as the shard sync does: from the
-// beginning, and once a holder has had the time to do it.
+// sync makes the missing rows as the shard sync does: at the beginning of the shard, and after a
+// holder has had time to make its row again.
 func (f *fleet) sync(leaseCount int) {
 	for i := range leaseCount {
 		key := fmt.Sprintf("shardId-%012d", i)

@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// failover is the bound L1 of the reliability catalogue for the defaults.
+// failover is the time within which the shards of a dead worker are read again, with the defaults.
 const failover = 17500 * time.Millisecond
 
 func TestColdStartTakesEverythingAtOnce(t *testing.T) {
@@ -153,8 +153,8 @@ func TestSeveralKilledAtOnce(t *testing.T) {
 	})
 }
 
-// TestScansFollowFailoverTime: who can wait longer for the shards of a dead worker
-// reads the table less often, and waits longer by just that.
+// TestScansFollowFailoverTime shows that a larger FailoverTime means fewer listings, and a longer
+// wait for the shards of a dead worker.
 func TestScansFollowFailoverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 12)

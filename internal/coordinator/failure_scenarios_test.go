@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// L-11: however writes fail, before or after they took effect, what a worker
-// knows of its own rows is what the table says once it answers again.
+// L-11: writes fail before or after they took effect. Once the table answers again, the worker's
+// view of its rows is that of the table.
 func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -65,8 +65,8 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 	}
 }
 
-// L-15: half of the fleet still reaches the table, workers that start do not.
-// Those that run are not disturbed, and the others begin once they get through.
+// L-15: half of the fleet reaches the table, and workers that start do not. The running workers are
+// not disturbed. The new ones begin once they reach the table.
 func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 8)
@@ -88,8 +88,8 @@ func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 	})
 }
 
-// L-26: a worker that has left gracefully gets no lease any more, and the
-// others have all of them within a scan.
+// L-26: a worker that has left gracefully gets no lease any more. The others have all of its leases
+// within a scan.
 func TestL26NoGhostWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 12)
@@ -113,8 +113,8 @@ func TestL26NoGhostWorkers(t *testing.T) {
 	})
 }
 
-// L-27: when MaxLeasesForWorker leaves shards unread, a warning says so; what is
-// finished does not count.
+// L-27: when MaxLeasesForWorker leaves shards unread, a warning says so. Finished leases do not
+// count.
 func TestL27CapThatLeavesShardsUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 6)
@@ -133,8 +133,8 @@ func TestL27CapThatLeavesShardsUnread(t *testing.T) {
 	})
 }
 
-// L-28: half of the workers are of an older library that knows nothing of our
-// attributes. For a day nothing stands still, and no lease moves to and fro.
+// L-28: half of the workers are of an older library that does not know this library's attributes.
+// For a day no shard stands still, and no lease moves to and fro.
 func TestL28MixedFleetForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		day := testsize.Pick(3*time.Hour, 8*time.Hour, 24*time.Hour)

@@ -322,8 +322,8 @@ func TestStaleListings(t *testing.T) {
 	})
 }
 
-// TestL07OneConsumerPerLease lets renewals fail for a long time, with a
-// consumer that is slow to notice.
+// TestL07OneConsumerPerLease lets renewals fail for a long time, while the consumer is slow to
+// notice.
 func TestL07OneConsumerPerLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)

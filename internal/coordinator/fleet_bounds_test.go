@@ -13,11 +13,10 @@ import (
 	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
-// TestL05FailoverTimes kills one worker of a fleet after the other, at moments
-// that have nothing to do with renewals and scans, and measures for how long each
-// shard was without deliveries: those of the killed worker, and those of all
-// others, which its death must not touch. Whoever came first, or holds most, is
-// killed as well: there is no special worker.
+// TestL05FailoverTimes kills one worker of a fleet after the other, at moments unrelated to
+// renewals and scans. It measures how long the shards of the killed worker had no deliveries. The
+// shards of the others must not be touched. The first worker and the one with most leases are
+// killed too: no worker is special.
 func TestL05FailoverTimes(t *testing.T) {
 	t.Parallel()
 	const shards, each = 40, 10
@@ -75,7 +74,7 @@ func TestL05FailoverTimes(t *testing.T) {
 	require.Less(t, others[len(others)-1], 2*time.Second, "nobody waits for the leases of others")
 }
 
-// readers returns who delivered last of each shard.
+// readers returns the worker that delivered last, for each shard.
 func (f *fleet) readers() map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,8 +112,8 @@ func TestL03ColdStartOfThousandLeases(t *testing.T) {
 	})
 }
 
-// TestL09ClocksThatDisagree: wall clocks ten minutes apart change nothing; a
-// lease is judged by what a worker saw, on its own clock.
+// TestL09ClocksThatDisagree sets wall clocks ten minutes apart, which changes nothing. A worker
+// judges a lease by what it saw, on its own clock.
 func TestL09ClocksThatDisagree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 12)

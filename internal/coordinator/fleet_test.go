@@ -22,9 +22,9 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// fleet is several workers on one table in memory, within one synctest bubble.
-// Every shard has endless records 1, 2, 3, ...; a consumer takes one per period
-// and checkpoints it. The fleet watches over what no worker may do.
+// fleet is several workers on one table in memory, within one synctest bubble. Every shard has
+// endless records 1, 2, 3, ... A consumer takes one record per period and checkpoints it. The fleet
+// checks the rules that no worker may break.
 type fleet struct {
 	t     *testing.T
 	store *memory.Store
@@ -40,7 +40,7 @@ type fleet struct {
 	problems []string
 }
 
-// shard is what became of one shard.
+// shard is the history of one shard.
 type shard struct {
 	reader  string // who delivered last
 	at      time.Time
@@ -125,7 +125,7 @@ func (w *worker) stop() {
 	<-w.done
 }
 
-// kill is the end of a process without warning, as far as others can tell.
+// kill ends a process without warning, as far as others can tell.
 func (w *worker) kill() {
 	// The table first: a record that no longer counts must not be checkpointed.
 	w.client.Kill()
@@ -134,7 +134,7 @@ func (w *worker) kill() {
 	w.f.mu.Unlock()
 }
 
-// consume is the consumer of a well-behaved scheduler.
+// consume is a consumer that keeps all rules of the scheduler.
 func (w *worker) consume(ctx context.Context, h *coordinator.Holder) {
 	key := h.Lease().Key
 	at := w.f.begin(w, h)
@@ -169,7 +169,7 @@ func (w *worker) consume(ctx context.Context, h *coordinator.Holder) {
 	}
 }
 
-// acknowledged notes an accepted checkpoint: no later holder may be given less.
+// acknowledged notes an accepted checkpoint. Every later holder must start there or later.
 func (f *fleet) acknowledged(key string, at int, err error) {
 	if err == nil {
 		f.mu.Lock()
@@ -183,8 +183,7 @@ func number(n int) kcl.ExtendedSequenceNumber {
 	return kcl.ExtendedSequenceNumber{SequenceNumber: strconv.Itoa(n)}
 }
 
-// begin notes that a consumer starts, and returns the last record that the
-// lease says was processed.
+// begin notes that a consumer starts, and returns the last processed record by the lease.
 func (f *fleet) begin(w *worker, h *coordinator.Holder) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,8 +18,7 @@ import (
 
 const first = "shardId-000000000000"
 
-// takesLong is a consumer that takes d to finish when it is asked to, and then
-// checkpoints.
+// takesLong is a consumer that needs d to finish when it is asked to, and then checkpoints.
 func takesLong(d time.Duration, result chan<- error) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
 		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
@@ -277,9 +276,8 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 	})
 }
 
-// L-22: a worker of the KCL 2.x, which knows of no hand-overs, can leave a row
-// with a worker that was to hand over and no owner. When that worker is gone, the
-// lease is free all the same.
+// L-22: a worker of KCL 2.x, which does not know hand-overs, can leave a row with a CheckpointOwner
+// and without an owner. When CheckpointOwner has gone, the lease is free all the same.
 func TestL22HandOverToNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

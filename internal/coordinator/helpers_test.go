@@ -29,9 +29,8 @@ func (f *fleet) finish(row leases.Lease) {
 	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
 }
 
-// client plays a worker of another library, which renews n leases for a while
-// without our attributes. It counts the renewals at which it found itself asked
-// for a lease.
+// client acts as a worker of another library. It renews n leases for a while, without this
+// library's attributes. It counts the renewals at which a lease had been asked for.
 func (f *fleet) client(id string, n int, d time.Duration) *atomic.Int64 {
 	l, err := f.store.List(f.t.Context())
 	require.NoError(f.t, err)

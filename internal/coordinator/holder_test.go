@@ -123,8 +123,7 @@ func TestLeaseIsLostAtTheDeadline(t *testing.T) {
 	})
 }
 
-// TestDeadlineCountsFromSending lets a renewal be answered after four seconds
-// that were spent on its way back.
+// TestDeadlineCountsFromSending lets the answer to a renewal take four seconds on its way back.
 func TestDeadlineCountsFromSending(t *testing.T) {
 	held(t, func(ctx context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
 		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
@@ -141,7 +140,7 @@ func TestDeadlineCountsFromSending(t *testing.T) {
 	})
 }
 
-func TestHandOffBegunIsNotALoss(t *testing.T) {
+func TestHandOverBegunIsNotALoss(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
 		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.False(t, isClosed(h.Stopping()))
@@ -160,7 +159,7 @@ func TestHandOffBegunIsNotALoss(t *testing.T) {
 	})
 }
 
-func TestHandOffTakenBack(t *testing.T) {
+func TestHandOverTakenBack(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
 		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
@@ -171,7 +170,7 @@ func TestHandOffTakenBack(t *testing.T) {
 	})
 }
 
-func TestHandOffToOneselfIsALoss(t *testing.T) {
+func TestHandOverToOneselfIsALoss(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
 		f.edit(func(l *leases.Lease) { l.CheckpointOwner = "a" })
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
@@ -199,8 +198,8 @@ func TestTakenLeaseIsLost(t *testing.T) {
 	}
 }
 
-// TestE10TakenLeaseIsNoticedByTheScan: who takes a lease by force need not wait for
-// the next renewal, until which the former owner would subscribe again and again.
+// TestE10TakenLeaseIsNoticedByTheScan shows that a scan tells the former owner of a lease taken by
+// force. Until the next renewal the former owner would subscribe again and again.
 func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
@@ -226,8 +225,8 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 	})
 }
 
-// TestL10LookAlike loses an answer, and lets a write that is not ours take the
-// same step of the counter in our name.
+// TestL10LookAlike loses an answer. Then another writer makes the same step of the counter in the
+// name of this worker.
 func TestL10LookAlike(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
@@ -244,8 +243,8 @@ func TestL10LookAlike(t *testing.T) {
 	})
 }
 
-// TestL10LateCheckpointIsFoundByTheRenewal gives a checkpoint up while its
-// write is under way; it takes effect, and the next write finds that out.
+// TestL10LateCheckpointIsFoundByTheRenewal gives up a checkpoint while its write is under way. The
+// write takes effect, and the next write notices that.
 func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
 		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
@@ -265,8 +264,8 @@ func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 	})
 }
 
-// TestL10RetriedLateCheckpoint does the same, but the caller tries again, with
-// less, before anybody knows.
+// TestL10RetriedLateCheckpoint does the same, but the caller tries again with an earlier position
+// before the holder knows.
 func TestL10RetriedLateCheckpoint(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
 		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
@@ -283,9 +282,9 @@ func TestL10RetriedLateCheckpoint(t *testing.T) {
 	})
 }
 
-// TestL10HandOffDuringALostAnswer lets a lease be asked for after a write of
-// its owner whose answer was lost. The KCL gives the lease up here.
-func TestL10HandOffDuringALostAnswer(t *testing.T) {
+// TestL10HandOverDuringALostAnswer lets a lease be asked for after a write of its owner whose
+// answer was lost. The KCL gives up the lease then.
+func TestL10HandOverDuringALostAnswer(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
 		a.client.SetFault(func(_ context.Context, _ memory.Call, apply func() error) error {
 			a.client.SetFault(nil)
@@ -376,8 +375,8 @@ func TestAttrAndLease(t *testing.T) {
 	require.ErrorIs(t, &leases.RowError{Err: errStore}, errStore)
 }
 
-// TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse checkpoints, or
-// swallow them, and take renewals. A caller that gives up is released at once.
+// TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse or swallow checkpoints, and
+// accept renewals. A call that gives up returns at once.
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{"refused": memory.Failing(errStore), "swallowed": memory.Silent} {
 		t.Run(name, func(t *testing.T) {
@@ -467,8 +466,8 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 	})
 }
 
-// A checkpoint of what is recorded already writes nothing, and does not put off the
-// renewal, however often it is asked for.
+// A checkpoint at the recorded position writes nothing. It does not delay the renewal, however
+// often it is repeated.
 func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)

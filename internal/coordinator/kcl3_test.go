@@ -97,7 +97,7 @@ func (f *kcl3Fleet) prepare(id string, change ...func(*coordinator.Config)) *wor
 	return w
 }
 
-// kill is the end of a process, as far as others can tell.
+// kill ends a process, as far as others can tell.
 func (f *kcl3Fleet) kill(w *worker) {
 	f.srv.Network().Host(w.id).Kill()
 	f.mu.Lock()
@@ -159,9 +159,9 @@ func (f *kcl3Fleet) reports() []string {
 	return ids
 }
 
-// javaWorker speaks the protocol of the Java KCL 3.x as kcl-java says: it
-// reports each 30 s, renews each 3.3 s, discovers by the index each 10 s, hands
-// over when it is asked to, and does not give its leases back.
+// javaWorker speaks the protocol of the Java KCL 3.x, as the Java sources have it. It reports each
+// 30 s, renews each 3.3 s, and asks the index each 10 s. It hands over when it is asked to, and
+// does not give its leases back.
 type javaWorker struct {
 	f      *kcl3Fleet
 	id     string
@@ -332,7 +332,7 @@ func (j *javaWorker) discover(ctx context.Context) {
 	}
 }
 
-// campaign is what the lock client does when it is asked for the lock.
+// campaign does what the lock client of the KCL does to get the lock.
 func (j *javaWorker) campaign(ctx context.Context) {
 	lock, err := j.store.Fleet().Leader(ctx)
 	if err != nil {

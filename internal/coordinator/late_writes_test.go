@@ -17,10 +17,9 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// TestLateLandings lets three workers share two leases on a table whose writes
-// land late, or are lost, or are not answered, and whose listings are old when
-// they come. The fleet checks that no two workers hold one lease, that no accepted
-// checkpoint gets lost and that every record is processed.
+// TestLateLandings lets three workers share two leases. The table's writes land late, get lost, or
+// get no answer, and its listings are old. The fleet checks that no two workers hold one lease,
+// that no accepted checkpoint gets lost, and that every record is processed.
 func TestLateLandings(t *testing.T) { eachSeed(t, testsize.Pick[uint64](15, 60, 3000), lateLandings) }
 
 func lateLandings(t *testing.T, rng *rand.Rand) {
@@ -72,7 +71,7 @@ func newDice(rng *rand.Rand) dice {
 
 func (d dice) upTo(most time.Duration) time.Duration { return time.Duration(d(int64(most))) }
 
-// odd is a table that does something odd with some per cent of the calls.
+// odd is a table that delays or loses some per cent of the calls.
 func odd(roll dice, percent int64) memory.Fault {
 	return func(ctx context.Context, call memory.Call, apply func() error) error {
 		if roll(100) >= percent {
@@ -129,10 +128,9 @@ func (w *worker) impatient(ctx context.Context, h *coordinator.Holder, roll dice
 	}
 }
 
-// Worker a loses its lease and takes it again, judged by a listing from before its
-// last renewal landed. The take conflicts with a row that looks as if it had been
-// accepted. Other workers count from the late renewal: a may not trust the lease for
-// longer than that.
+// Worker a loses its lease and takes it again, by a listing from before its last renewal landed.
+// The take conflicts with a row that looks as if the take had been accepted. Other workers count
+// from the late renewal. Worker a may not trust the lease for longer than that.
 func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {

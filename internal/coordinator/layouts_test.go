@@ -11,10 +11,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A worker of KCL 3.4 that was started by mistake on a lease table of KCL 3.5
-// leaves empty side tables behind. That is told, and nothing else changes. When
-// workers of KCL 3.5 elect a leader there, no worker joins any more, and those
-// that run go on.
+// A worker of KCL 3.4 that was started by mistake on a lease table of KCL 3.5 leaves empty side
+// tables behind. A warning says so, and nothing else changes. When a leader is elected in the side
+// tables, no worker joins any more. Running workers go on.
 func TestKCL34OnTableOfKCL35(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

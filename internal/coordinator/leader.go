@@ -56,18 +56,18 @@ type leaderStore interface {
 
 // tenure is this worker's present term as the leader.
 type tenure struct {
-	term      int
-	began     time.Duration
-	failures  int // failed rounds in a row
-	workers   []leases.WorkerMetrics
-	alive     map[string]bool
-	active    []leases.WorkerMetrics // the workers that may get leases
-	readAt    time.Duration          // when workers were read
-	cadence   kcl3.Cadence
-	balanceAt time.Duration   // when the cadence was asked last
-	counted   map[string]bool // the active workers at that time
-	choresDue time.Duration
-	spilt     bool // a warning was logged that no worker has room for some leases
+	term            int
+	began           time.Duration
+	failures        int // failed rounds in a row
+	workers         []leases.WorkerMetrics
+	alive           map[string]bool
+	active          []leases.WorkerMetrics // the workers that may get leases
+	readAt          time.Duration          // when workers were read
+	cadence         kcl3.Cadence
+	balanceAt       time.Duration   // when the cadence was asked last
+	counted         map[string]bool // the active workers at that time
+	choresDue       time.Duration
+	spilloverLogged bool // a warning was logged that no worker has room for some leases
 }
 
 // reset forgets all earlier terms.
@@ -158,16 +158,16 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	// Every worker watches the hand-overs, so that a new leader knows their age.
 	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
-	balance, came := d.balance()
+	balance, newcomers := d.balance()
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
-	balance = balance && (came || v.calm || byCount)
+	balance = balance && (newcomers || v.calm || byCount)
 	f := kcl3.View{
 		Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
 		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 	}
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
-	f.Config.ByCount, f.Config.Certain = byCount, !came
-	if came {
+	f.Config.ByCount, f.Config.Certain = byCount, !newcomers
+	if newcomers {
 		f.Config.Dampening = 1 + 1e-6 // a new worker gets its whole share at once
 	}
 	for _, r := range v.rows {
@@ -178,11 +178,11 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	}
 	moves, spillover := kcl3.Assign(f)
 	d.cfg.Metrics.SetLeasesUnassigned(spillover)
-	if spillover > 0 && !d.spilt {
+	if spillover > 0 && !d.spilloverLogged {
 		d.log.Warn("no worker has room for some leases: start more workers, or raise MaxLeasesForWorker",
 			"leases", spillover, "workers", len(d.active))
 	}
-	d.spilt = spillover > 0
+	d.spilloverLogged = spillover > 0
 	moves = d.reassignFailed(f, moves, v)
 
 	known := make([]*leases.Lease, len(moves))
@@ -230,8 +230,8 @@ func (d *leaderDuty) handoverLimit(owner string) time.Duration {
 // retire resets the metric of leases for which no worker has room: only the leader knows it. It may
 // be called on a nil leaderDuty.
 func (d *leaderDuty) retire() {
-	if d != nil && d.spilt {
-		d.spilt = false
+	if d != nil && d.spilloverLogged {
+		d.spilloverLogged = false
 		d.cfg.Metrics.SetLeasesUnassigned(0)
 	}
 }
@@ -277,13 +277,14 @@ func (a *leaderBased) suspectOwners(rows []row) {
 }
 
 // balance tells whether leases may move to even out the load. due is true at every few assignments,
-// as the KCL counts them, and when workers have come, which came tells.
-func (d *leaderDuty) balance() (due, came bool) {
+// as the KCL counts them, and when there are newcomers: workers that were not there at the last
+// time.
+func (d *leaderDuty) balance() (due, newcomers bool) {
 	now, failover := d.clock.now().mono, d.cfg.FailoverTime
-	came = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
+	newcomers = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
 	watched := now - d.watchBegan
 	switch {
-	case came && watched > respect(failover) && now-d.balanceAt >= failover/2:
+	case newcomers && watched > respect(failover) && now-d.balanceAt >= failover/2:
 		d.cadence = kcl3.Cadence{}
 	case now-d.balanceAt < 2*failover:
 		return false, false
@@ -296,7 +297,7 @@ func (d *leaderDuty) balance() (due, came bool) {
 	for _, m := range d.active {
 		d.counted[m.Worker] = true
 	}
-	return true, came
+	return true, newcomers
 }
 
 // reassignFailed finds other workers for leases that this worker has just failed with.

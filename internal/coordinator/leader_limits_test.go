@@ -40,8 +40,8 @@ func (g *gauges) get(d *metrics.Desc) float64 {
 	return g.last[d]
 }
 
-// Who leads no more says nothing about leases that fit nowhere: the next leader
-// may find a place for them, and an alarm would never end.
+// A former leader resets the metric of unassigned leases. The next leader may find room for them,
+// and an alarm would never end.
 func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -63,8 +63,7 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 	})
 }
 
-// A row that nobody can write does not cost the fleet its leader, nor what else
-// a leader does.
+// A row that nobody can write costs the fleet neither its leader nor the leader's other work.
 func TestRowThatNoLeaderCanWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// An owner of the KCL renews for ever, and never finishes what it was asked for:
-// after 40 s the leader assigns the lease anyway.
+// An owner of the KCL renews for ever, and never completes a hand-over. After 40 s the leader
+// assigns the lease.
 func TestHandOverIsForcedByTheLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 	})
 }
 
-// An owner may take as long as its ShutdownTimeout says, whatever the leader's is.
+// An owner may hand over for as long as its ShutdownTimeout, whatever the leader's is.
 func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 	t.Parallel()
 	for name, ofLeader := range map[string]time.Duration{"all the same": 3 * time.Minute, "not the leader": 10 * time.Second} {
@@ -106,7 +106,7 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 	}
 }
 
-// A worker whose metrics are still good, but which is dead, gets nothing.
+// A dead worker whose last report still counts gets no lease.
 func TestDeadWorkerGetsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestDeadWorkerGetsNothing(t *testing.T) {
 	})
 }
 
-// Answers to the writes of the lock get lost, one in two: they took effect, and
-// the leader finds that out instead of standing down.
+// Every second answer to a write of the lock gets lost, and the write took effect. The leader
+// notices that, and stays the leader.
 func TestLeaderWhoseAnswersGetLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -150,8 +150,8 @@ func TestLeaderWhoseAnswersGetLost(t *testing.T) {
 	})
 }
 
-// A worker is stopped while it waits to hear whether it has the lock, which it
-// has. It leaves none behind.
+// A worker is stopped while it waits for the answer to its write of the lock, which has succeeded.
+// It leaves no lock behind.
 func TestStopWhileTheLockIsAcquired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -166,8 +166,8 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 	})
 }
 
-// The table is away for a while. Nobody loses a lease that was not due to expire,
-// and nobody's leases are taken by whoever comes back first.
+// The table cannot be reached for a while. No worker loses a lease that had not expired. The first
+// worker that reaches the table again takes no lease from the others.
 func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 	t.Parallel()
 	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour)} {
@@ -202,7 +202,7 @@ func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 	}
 }
 
-// Without the right to make or ask the index, the table is listed.
+// Without the right to create or query the index, the table is listed.
 func TestFleetOfKCL3WithoutIndex(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"UpdateTable", "Query"} {
@@ -250,8 +250,8 @@ func TestLeaderTakesAwayWhatFails(t *testing.T) {
 	})
 }
 
-// A child that waits for a parent of another worker sees its end at once, and
-// not only when the table is listed next.
+// A child that waits for a parent of another worker notices the parent's end at once, before the
+// next listing of the table.
 func TestFollowerSeesTheEndOfAParent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -417,9 +417,8 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	require.Less(t, f.longestGap(), 3*time.Second)
 }
 
-// TestL24LeaderIsKilledAtAnyMoment kills leader after leader. Each time another
-// one assigns leases within the bound: the lock's duration, a look every 5 s, and
-// a scan; from the first look on the lock was seen.
+// TestL24LeaderIsKilledAtAnyMoment kills leader after leader. Each time another one assigns leases
+// within the bound: the lock's duration, a read every 5 s, and a scan.
 func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	for seed := range testsize.Pick[uint64](1, 1, 4) {
@@ -446,8 +445,8 @@ func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// TestL25ZombieLeader has a leader that keeps its lock and cannot do its work.
-// It gives up, or others take over, within a bound.
+// TestL25ZombieLeader has a leader that keeps its lock and cannot do its work. It resigns, or
+// others take its leases, within a bound.
 func TestL25ZombieLeader(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -488,8 +487,8 @@ func TestL25ZombieLeader(t *testing.T) {
 	}
 }
 
-// TestL08ClocksOfKCL3 sets the clocks of workers ten minutes apart: reports are
-// judged by when they were seen.
+// TestL08ClocksOfKCL3 sets the clocks of workers ten minutes apart. The age of a report counts from
+// when it was first seen.
 func TestL08ClocksOfKCL3(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -534,8 +533,8 @@ func TestTenWorkersOfKCL3(t *testing.T) {
 	})
 }
 
-// An owner comes back with a renewal just when the leader, which took it for
-// dead, assigns its lease: the renewal was first, so the lease stays.
+// The leader takes an owner for dead, and assigns its lease. The owner's renewal comes first, so
+// the lease stays.
 func TestLeaderIsLaterThanARenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -569,7 +568,7 @@ func TestLeaderIsLaterThanARenewal(t *testing.T) {
 	})
 }
 
-// What is assigned to a worker that is about to stop is given back at the end.
+// A lease that is assigned to a stopping worker is given back at the end.
 func TestWorkerIsGivenALeaseWhileItStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

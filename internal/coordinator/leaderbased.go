@@ -14,9 +14,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// alarm is how long the table is listed often while there are leases that nobody seems to read.
+// frequentListing is how long the table is listed often while there are leases that nobody seems to read.
 // After that time no worker has room for them.
-const alarm = time.Minute
+const frequentListing = time.Minute
 
 // leaderBased is the assignment by a leader, as in KCL 3.x. This worker takes the leases whose rows
 // name it as the owner, and leases that the leader has neglected.
@@ -29,8 +29,8 @@ type leaderBased struct {
 
 	neglect     kcl3.Neglect
 	suspects    map[string]suspect
-	uneasy      bool           // there are leases that nobody seems to read
-	uneasySince time.Duration  // when that began, monotonic
+	unreadSeen  bool           // there are leases that nobody seems to read
+	unreadSince time.Duration  // when that began, monotonic
 	rescues     map[string]int // for each neglected lease, the number of scans in a row that showed it so
 }
 
@@ -89,7 +89,7 @@ func (a *leaderBased) listDue() bool {
 	switch {
 	case a.watched == 0 || a.asked:
 		return true
-	case a.uneasy && a.clock.now().mono-a.uneasySince < alarm:
+	case a.unreadSeen && a.clock.now().mono-a.unreadSince < frequentListing:
 		return true
 	default: // less than FailoverTime, after which sightings begin anew
 		return age >= a.cfg.FailoverTime*7/10-jitter(a.cfg.FailoverTime/10)
@@ -101,8 +101,8 @@ func (a *leaderBased) listDue() bool {
 func (a *leaderBased) neglected(v *view) map[string]bool {
 	rescue := a.neglect.Note(a.clock.now().mono, v.fleet(), a.cfg.FailoverTime, a.cfg.respect())
 	since, waiting := map[string]int{}, v.waiting()
-	before := a.uneasy
-	a.uneasy = false
+	before := a.unreadSeen
+	a.unreadSeen = false
 	for i := range v.rows {
 		r := &v.rows[i]
 		if waiting[r.Key] {
@@ -110,13 +110,13 @@ func (a *leaderBased) neglected(v *view) map[string]bool {
 			continue
 		}
 		r.waited = a.rescues[r.Key]
-		a.uneasy = a.uneasy || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
+		a.unreadSeen = a.unreadSeen || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
 		if rescue[r.Key] {
 			since[r.Key] = r.waited + 1
 		}
 	}
-	if a.uneasy && !before {
-		a.uneasySince = a.watched
+	if a.unreadSeen && !before {
+		a.unreadSince = a.watched
 	}
 	if len(rescue) > 0 && len(a.rescues) == 0 {
 		a.log.Warn("taking leases that the leader of the fleet has neglected",

@@ -11,9 +11,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestLockIsHeldByOne lets a leader die at any moment and any number of others
-// look at the lock whenever they like: nobody finds it free while the leader
-// still acts as one, and everybody finds it free in the end.
+// TestLockIsHeldByOne lets a leader die at any moment, and any number of workers read the lock at
+// any time. No worker finds it free while the leader still acts as one. Every worker finds it free
+// in the end.
 func TestLockIsHeldByOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// worker2x is a worker of KCL 2.x, which writes the attributes that a recording
-// of 2.7.2 shows, under its conditions. It does not know CheckpointOwner.
+// worker2x is a worker of KCL 2.x. It writes the attributes that a recording of 2.7.2 shows, under
+// the same conditions. It does not know CheckpointOwner.
 type worker2x struct {
 	f    *fleet
 	id   string
@@ -26,7 +26,7 @@ type worker2x struct {
 	stop context.CancelFunc
 }
 
-// steal takes a lease from whoever has it, and renews it until it is lost.
+// steal takes a lease from its owner, and renews it until it is lost.
 func (f *fleet) steal(id, key string) *worker2x {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker2x{f: f, id: id, key: key, stop: cancel}
@@ -67,7 +67,7 @@ func (w *worker2x) evict() {
 	require.NoError(w.f.t, w.f.store.Update(w.f.t.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 }
 
-// slow is a consumer in the middle of a batch of d.
+// slow is a consumer that processes a batch for d.
 func slow(d time.Duration) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
 		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
@@ -96,8 +96,8 @@ func (f *fleet) beingHandedOver() leases.Lease {
 	}
 }
 
-// A worker of KCL 2.x takes a lease while it is handed over. The row says still
-// that the former owner hands it over.
+// A worker of KCL 2.x takes a lease while it is handed over. The row still says that the former
+// owner hands it over.
 func TestKCL2StealsALeaseThatIsHandedOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -123,8 +123,8 @@ func TestKCL2StealsALeaseThatIsHandedOver(t *testing.T) {
 	})
 }
 
-// Both sides of the hand-over are dead when that happens. Others can have the
-// lease like any other of that worker.
+// A worker of KCL 2.x takes a lease after both sides of the hand-over have died. Others can take
+// the lease from that worker, as any other lease.
 func TestKCL2StealsALeaseOfTheDead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,8 @@ func TestKCL2StealsALeaseOfTheDead(t *testing.T) {
 	})
 }
 
-// A worker of KCL 2.x gives such a lease back: it is free at once.
+// A worker of KCL 2.x gives a lease back that it took during a hand-over. The lease is free at
+// once.
 func TestKCL2GivesUpALeaseThatWasHandedOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -177,15 +178,15 @@ func TestKCL2GivesUpALeaseThatWasHandedOver(t *testing.T) {
 	})
 }
 
-// owner reads who owns a lease.
+// owner returns the owner of a lease.
 func (f *fleet) owner(key string) string {
 	row, err := f.store.Get(f.t.Context(), key)
 	require.NoError(f.t, err)
 	return row.ActualOwner()
 }
 
-// Rows in which another library left a hand-over behind say nothing of it. While
-// somebody renews them, they are nobody's hand-over after a while.
+// Another library leaves CheckpointOwner behind in rows. While a worker renews such a lease, the
+// row no longer counts as a hand-over after a while.
 func TestHandOverThatWasLeftBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -215,8 +216,8 @@ func TestHandOverThatWasLeftBehind(t *testing.T) {
 	})
 }
 
-// A renewal of the former owner lands late, after a worker of KCL 2.x has taken
-// the lease with the same counter: the row is not the owner's own write.
+// A renewal of the former owner lands late, after a worker of KCL 2.x has taken the lease with the
+// same counter. The former owner must not take the row for its own write.
 func TestKCL2TakesWithTheCounterOfALostRenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

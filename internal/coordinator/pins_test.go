@@ -13,8 +13,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// LATEST that is written by hand later must not be read from the time of an
-// earlier one. The pin is written behind the holder's back, as by a sync.
+// A LATEST that is written by hand must not be read from the time of an earlier LATEST. A sync
+// writes PinnedAt without the holder's knowledge.
 func TestFirstCheckpointRemovesThePin(t *testing.T) {
 	t.Parallel()
 	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {

@@ -11,8 +11,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A plan that takes few steps for each lease is the one that looks at everything at
-// each step: workers of two releases come to the same distribution.
+// The fast plan gives the same result as the naive plan, which reads every row at each step. So
+// workers of two releases compute the same distribution.
 func TestPlanIsTheNaiveOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -62,7 +62,7 @@ func manyRows(n int, owner func(i int) string) []row {
 	return rows
 }
 
-// scenes are views of n leases in which there is most to plan.
+// scenes are views of n leases with many actions to plan.
 func scenes(n int) map[string]view {
 	others := func(workers int) func(i int) string {
 		return func(i int) string { return fmt.Sprintf("w%03d", i%min(n, workers)) }
@@ -87,8 +87,8 @@ func scenes(n int) map[string]view {
 	}
 }
 
-// A plan for many leases takes a small part of the time that looking at everything at
-// each step does. Both run under the same load of the machine, and the best of some counts.
+// A plan for many leases takes a small part of the time of the naive plan. Both run under the same
+// load of the machine, and the best of several runs counts.
 func TestPlanOfManyLeasesTakesLittleTime(t *testing.T) {
 	for _, name := range []string{"second worker", "second worker by throughput"} {
 		v := scenes(3000)[name]

@@ -8,7 +8,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A plan stands as long as the rows are as it wanted them.
+// A plan stands as long as its actions succeed.
 func TestActionIsDone(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -8,8 +8,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// naivePlan is plan as one would write it first: each step looks at everything. Its
-// time grows with the third power of the leases, so it is only for comparison.
+// naivePlan is the simplest form of plan: each step reads every row. Its time grows with the third
+// power of the leases, so it is only for comparison.
 func naivePlan(v view) []action {
 	p := newNaivePlanner(v)
 	p.own()
@@ -18,7 +18,7 @@ func naivePlan(v view) []action {
 	return p.actions
 }
 
-// naivePlanner carries the distribution that a plan works out.
+// naivePlanner computes one plan.
 type naivePlanner struct {
 	view
 	load    map[string]int // leases of each worker, as they will be
@@ -46,10 +46,8 @@ func newNaivePlanner(v view) *naivePlanner {
 	return p
 }
 
-// own takes what the table says is this worker's, but has no consumer: a
-// hand-off to it was completed, or it lost touch with the table for a while. It
-// completes a hand-off of its own only when nobody renews the lease any more: who
-// does is no worker of this library, and has taken the lease from both.
+// own takes leases whose rows name this worker as the owner, but for which it has no consumer. See
+// planner.takeOwn.
 func (p *naivePlanner) own() {
 	for _, r := range p.rows {
 		switch {
@@ -64,8 +62,7 @@ func (p *naivePlanner) own() {
 	}
 }
 
-// takeable distributes the leases that nobody holds. Each worker begins with
-// other ones, so that workers that do not know of each other rarely collide.
+// takeable distributes the leases that nobody holds. See planner.shareOut.
 func (p *naivePlanner) takeable() {
 	var mine []action
 	for _, r := range p.rows {
@@ -98,8 +95,8 @@ func (p *naivePlanner) takeable() {
 	p.actions = append(p.actions, mine...)
 }
 
-// balance moves leases from the worker that has most to the one that has least
-// until they differ by one at most.
+// balance moves leases from the worker with most leases to the one with fewest, until they differ
+// by one at most.
 func (p *naivePlanner) balance() {
 	if p.by == leases.BalanceThroughput {
 		p.balanceThroughput()
@@ -146,8 +143,7 @@ func (p *naivePlanner) balance() {
 	}
 }
 
-// spares tells whether a lease stays with its owner because that one could only be
-// forced.
+// spares tells whether a lease stays with its owner because it could only be taken by force.
 func (p *naivePlanner) spares(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
@@ -159,8 +155,8 @@ func (p *naivePlanner) request(l leases.Lease) {
 	p.actions = append(p.actions, a)
 }
 
-// least returns the worker with the fewest leases among those that may get one
-// more; of several, the one that the key belongs to most. Empty means nobody.
+// least returns the worker with the fewest leases that may get one more. Of several it is the one
+// with the least affinity to the key. Empty means nobody.
 func (p *naivePlanner) least(may func(string) bool, key string) string {
 	best := ""
 	for _, w := range p.workers {
@@ -177,10 +173,7 @@ func (p *naivePlanner) least(may func(string) bool, key string) string {
 
 func (p *naivePlanner) fits(worker string) bool { return p.max <= 0 || p.load[worker] < p.max }
 
-// balanceThroughput moves leases from the workers that deliver most to the one
-// that delivers least, until they differ little, or by what may be chance, or no
-// lease lessens the difference well. A move leaves at most half of the difference
-// the other way round, so that measurements which vary do not bring the lease back.
+// balanceThroughput evens out the throughput. See planner.balanceThroughput.
 func (p *naivePlanner) balanceThroughput() {
 	if len(p.actions) > 0 {
 		return // first things first
@@ -233,8 +226,7 @@ func (p *naivePlanner) balanceThroughput() {
 	}
 }
 
-// lightest returns the worker with the least load that may get one lease more,
-// or nobody.
+// lightest returns the worker with the lowest throughput that may get one more lease, or nobody.
 func (p *naivePlanner) lightest(load map[string]burden) string {
 	best := ""
 	for _, w := range p.workers {
@@ -245,8 +237,8 @@ func (p *naivePlanner) lightest(load map[string]burden) string {
 	return best
 }
 
-// heaviestMove returns a lease for to, of the worker with most load that has one
-// which fits into the difference; -1 when there is none.
+// heaviestMove returns a lease for worker to, from the worker with the highest throughput that has
+// a lease which fits the difference. at is -1 when there is none.
 func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64, to string, least float64) (from string, at int) {
 	owners := slices.Clone(p.workers)
 	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
@@ -273,9 +265,7 @@ func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][
 	return "", -1
 }
 
-// naiveWeights returns what each lease counts for. One that was not measured yet is
-// taken for an average one; and each counts for something, so that leases
-// without data are shared out too.
+// naiveWeights returns the weight of each lease. See weights.
 func naiveWeights(rows []row) map[string]float64 {
 	sum, n := 0.0, 0
 	for _, r := range rows {

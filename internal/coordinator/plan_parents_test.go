@@ -11,8 +11,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// drawFamily makes the rows of a stream that was split and merged, nobody's, and
-// says which shards are closed.
+// drawFamily makes the rows of a stream that was split and merged, without owners, and says which
+// shards are closed.
 func drawFamily(t *rapid.T) (rows []row, closed map[string]bool) {
 	closed = map[string]bool{}
 	open := []string{}
@@ -43,9 +43,9 @@ func drawFamily(t *rapid.T) (rows []row, closed map[string]bool) {
 	return rows, closed
 }
 
-// TestPlanParentsFirst: where workers may hold only as many leases as there are
-// open shards, no place goes to a lease that waits for its parents, so that all
-// of them are read, also when workers die with parents that the others wait for, as long as those that are left have places for the open shards.
+// TestPlanParentsFirst lets workers hold only as many leases as there are open shards. No worker
+// takes a lease that waits for its parents, so all shards are read. That holds when workers die, as
+// long as the others have room for the open shards.
 func TestPlanParentsFirst(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// vanish deletes the only row behind everybody's back.
+// vanish deletes the only row without anybody's knowledge.
 func (f *fleet) vanish() { f.erase(first) }
 
 func (f *fleet) erase(key string) {
@@ -172,8 +172,8 @@ func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
 	})
 }
 
-// TestFinishedRow says what becomes of one that vanishes: once the children have
-// begun nobody needs it, and before that it says that they may.
+// TestFinishedRow lets a finished row vanish. After the children have been read from, nobody needs
+// it. Before that it says that they may be.
 func TestFinishedRowThatVanishes(t *testing.T) {
 	for name, start := range map[string]kcl.ExtendedSequenceNumber{
 		"children have begun":     number(100),
@@ -240,8 +240,8 @@ func TestRowOfAStreamThatWasLeftIsNotMadeAgain(t *testing.T) {
 	})
 }
 
-// TestRowThatVanishesBeforeAReleaseIsGivenBack deletes it between the last renewal
-// and a stop. Nobody else knows where the shard stands.
+// TestRowThatVanishesBeforeAReleaseIsGivenBack deletes the row between the last renewal and a stop.
+// Nobody else knows the position in the shard.
 func TestRowThatVanishesBeforeAReleaseIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
@@ -263,8 +263,8 @@ func TestRowThatVanishesBeforeAReleaseIsGivenBack(t *testing.T) {
 	})
 }
 
-// TestRowMadeAnewBySomebodyElse says who keeps a shard whose row was deleted and
-// made again by another process, and from where.
+// TestRowMadeAnewBySomebodyElse deletes a row that another process makes again. The cases say which
+// worker keeps the shard, and where it starts.
 func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 	pin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	latest := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}

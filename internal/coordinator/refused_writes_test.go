@@ -27,7 +27,7 @@ func (refusing) ForgetWorker(_ context.Context, m leases.WorkerMetrics) error {
 	return &leases.ConflictError{Key: m.Worker}
 }
 
-// While a right is missing, what is remembered of writes does not grow.
+// While a right is missing, the memory of writes does not grow.
 func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{WorkerID: "a", Logger: slog.New(slog.DiscardHandler)}.withDefaults()

@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// cpuOf is a sensor that shows what load says.
+// cpuOf is a sensor that shows the value of load.
 func cpuOf(load *atomic.Int64) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
 		c.CPU = func() (float64, bool) { return float64(load.Load()), true }
@@ -34,8 +34,8 @@ func (f *kcl3Fleet) stats(id string) leases.WorkerMetrics {
 	return leases.WorkerMetrics{}
 }
 
-// One of two Java workers is all but overloaded. The leader, of this library, knows
-// nothing of its own CPU.
+// One of two Java workers is all but overloaded. The leader, a worker of this library, does not
+// know its own CPU.
 func TestLeaderWithoutASensorHeedsTheCPUOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestLeaderWithoutASensorHeedsTheCPUOfOthers(t *testing.T) {
 	})
 }
 
-// Workers on one machine report the same CPU. A new one gets its share even so.
+// Workers on one machine report the same CPU. A new one gets its share all the same.
 func TestNewWorkerOnTheSameMachine(t *testing.T) {
 	t.Parallel()
 	for _, percent := range []int64{1, 40} {
@@ -83,8 +83,8 @@ func TestNewWorkerOnTheSameMachine(t *testing.T) {
 	}
 }
 
-// What a worker reports: the last ten values, none while its sensor knows nothing,
-// and what the leader is to know of its limits.
+// A worker reports the last ten values of its CPU, none while its sensor has no value, and its
+// limits.
 func TestReportOfAWorker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestLeaderKeepsMaxThroughput(t *testing.T) {
 	})
 }
 
-// Each worker says how many leases it takes; the leader's own limit is not for all.
+// Each worker reports its own limit of leases. The leader's limit is not for all.
 func TestLeaderHeedsTheLimitOfEach(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

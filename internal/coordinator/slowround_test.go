@@ -14,8 +14,8 @@ import (
 	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
-// A worker that joins gets its share on a table that takes its time for each write:
-// each lease moves once, and none lies between two owners until it has expired.
+// A worker joins on a table with slow writes, and gets its share. Each lease moves once, and none
+// stands still between two owners until it has expired.
 func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 	t.Parallel()
 	for _, slow := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
@@ -41,8 +41,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 	}
 }
 
-// MaxLeasesForWorker holds although listings do not show what was taken and asked for
-// a moment ago.
+// MaxLeasesForWorker holds although listings lack the latest takes and requests.
 func TestMaxLeasesWithAListThatLags(t *testing.T) {
 	eachSeed(t, testsize.Pick[uint64](8, 25, 100), func(t *testing.T, rng *rand.Rand) {
 		f := newFleet(t, 10+rng.IntN(40))

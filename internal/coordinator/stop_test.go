@@ -57,8 +57,8 @@ func TestStopOnASilentTable(t *testing.T) {
 	}
 }
 
-// A worker stops while a lease is handed over to it, and the owner completes that
-// between the worker's look and its write: the lease is free afterwards.
+// A worker stops while a lease is handed over to it. The owner completes the hand-over between the
+// worker's read and its write. The lease is free afterwards.
 func TestStopThatMeetsACompletedHandOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

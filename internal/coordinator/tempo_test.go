@@ -38,7 +38,7 @@ func seldom(d time.Duration) memory.Fault {
 	}
 }
 
-// The leases of a killed worker are taken, however far apart the listings are.
+// The leases of a killed worker are taken, however long the time between two listings is.
 func TestLeasesExpireBetweenRareListings(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -77,8 +77,8 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 	}
 }
 
-// A leader whose listings are further apart than FailoverTime gives leases to workers
-// that join, and those of a dead worker to others.
+// A leader lists the table less often than once in FailoverTime. It gives leases to workers that
+// join, and assigns those of a dead worker.
 func TestLeaderWithRareListings(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestLeaderWithRareListings(t *testing.T) {
 	})
 }
 
-// A table that is too slow for FailoverTime is told at the first round, with the
-// remedy, and no more once it is fast enough.
+// A warning at the first round says that the table is too slow for FailoverTime, and what to do. It
+// ends once the table is fast enough.
 func TestSlowTableIsTold(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

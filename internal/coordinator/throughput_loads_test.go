@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// loads is a fleet without a table: workers that see it at different moments
-// carry out their plans at once, while the leases deliver what rate says.
+// loads is a fleet without a table. Workers see the leases at different moments, and carry out
+// their plans at once. The throughput of the leases is given by rate.
 type loads struct {
 	workers []string
 	rows    []leases.Lease
@@ -38,8 +38,8 @@ func newLoads(workers, count int, rate func(i int, now time.Duration) float64) *
 	return f
 }
 
-// run lets time pass. Every lease is renewed each three seconds, and every worker
-// looks each ten.
+// run lets time pass. Every lease is renewed each three seconds, and every worker scans each ten
+// seconds.
 func (f *loads) run(d time.Duration) {
 	scales := make([]scale, len(f.workers))
 	f.pass(d, func(tick int, now time.Duration) {
@@ -114,7 +114,7 @@ func (f *loads) move(key, to string, now time.Duration) {
 	f.moved(i, now)
 }
 
-// spread is by how much of the average the workers differ.
+// spread is the difference between the workers as a part of the average.
 func (f *loads) spread(rate func(i int) float64) float64 {
 	load, total := map[string]float64{}, 0.0
 	for i, l := range f.rows {
@@ -128,8 +128,7 @@ func (f *loads) spread(rate func(i int) float64) float64 {
 	return (high - low) / total * float64(len(f.workers))
 }
 
-// bursts makes loads that are usual, but times as much for so long at random
-// times.
+// bursts returns loads that are usual, but times as much for a while at random moments.
 func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Duration) func(i int, now time.Duration) float64 {
 	wait := func() time.Duration { return time.Duration(rng.ExpFloat64() * float64(every-long)) }
 	begin := make([]time.Duration, len(usual))
@@ -147,8 +146,7 @@ func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Dur
 	}
 }
 
-// TestThroughputThatVaries counts moves while the throughput of every lease jumps
-// about.
+// TestThroughputThatVaries counts moves while the throughput of every lease varies.
 func TestThroughputThatVaries(t *testing.T) {
 	t.Parallel()
 	hours := testsize.Pick(3, 5, 13)
@@ -232,8 +230,8 @@ func TestThroughputThatVaries(t *testing.T) {
 	}
 }
 
-// TestThroughputThatShifts: the leases of half of the workers come to deliver five
-// times as much, for good.
+// TestThroughputThatShifts raises the throughput of the leases of half of the workers to five times
+// as much, for good.
 func TestThroughputThatShifts(t *testing.T) {
 	t.Parallel()
 	const settled = 2 * time.Hour
@@ -282,8 +280,8 @@ func TestThroughputThatShifts(t *testing.T) {
 	}
 }
 
-// TestLeaderLeavesChanceAlone: a leader, who decides as the KCL does, moves all but
-// nothing for loads that vary, and evens out what differs for good.
+// TestLeaderLeavesChanceAlone has a leader, which decides as the KCL does. Varying loads move
+// hardly any lease. Differences that last are evened out.
 func TestLeaderLeavesChanceAlone(t *testing.T) {
 	t.Parallel()
 	hours := testsize.Pick(3, 4, 8)
@@ -324,8 +322,7 @@ func TestLeaderLeavesChanceAlone(t *testing.T) {
 	}
 }
 
-// TestThroughputOfRestlessLeases: a lease that moves whenever it may does so
-// seldom.
+// TestThroughputOfRestlessLeases moves a lease whenever that is allowed, which is seldom.
 func TestThroughputOfRestlessLeases(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Balance: leases.BalanceThroughput}.withDefaults()
@@ -344,8 +341,8 @@ func TestThroughputOfRestlessLeases(t *testing.T) {
 	require.LessOrEqual(t, slices.Max(days[1:]), 6+1, "%v", days)
 }
 
-// TestThroughputThatNobodyWrites: a worker of KCL 2.x takes a busy lease, and leaves
-// what its row says of the throughput. That is nothing that the worker delivers.
+// TestThroughputThatNobodyWrites lets a worker of KCL 2.x take a busy lease. That worker leaves the
+// throughput of the row as it is, and has not measured it.
 func TestThroughputThatNobodyWrites(t *testing.T) {
 	t.Parallel()
 	cfg := Config{}.withDefaults()
@@ -377,9 +374,8 @@ func TestThroughputThatNobodyWrites(t *testing.T) {
 	require.InDelta(t, 0, pass(time.Hour, func() {}), 1, "idle may be true")
 }
 
-// TestEstimate: of looks that are the same there is no doubt; a burst raises the
-// doubt more than the average; and a change for good soon raises the average
-// more.
+// TestEstimate: equal periods have no variance. A burst raises the variance more than the average.
+// A change for good soon raises the average more.
 func TestEstimate(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -61,9 +61,8 @@ func evenOut(truth []row, workers []string, limit int) (moved []string) {
 	return moved
 }
 
-// TestPlanThroughputEvensOut: whatever the leases deliver, the workers come to
-// rest soon, with loads that differ little or by less than one lease, and no
-// lease travels.
+// TestPlanThroughputEvensOut draws throughputs at random. The moves soon end. The workers differ
+// little then, or by less than one lease, and no lease has moved to and fro.
 func TestPlanThroughputEvensOut(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -123,7 +122,7 @@ func TestPlanThroughputKeepsTheCap(t *testing.T) {
 	})
 }
 
-// TestPlanThroughputWithoutData shares out by number what delivers nothing.
+// TestPlanThroughputWithoutData shares out leases without throughput by number.
 func TestPlanThroughputWithoutData(t *testing.T) {
 	t.Parallel()
 	for _, kbps := range []float64{-1, 0, 7} {
@@ -180,8 +179,8 @@ func TestPlansAreDisjoint(t *testing.T) {
 	})
 }
 
-// TestPlanThroughputLeavesChanceAlone: of two workers that differ by what may be
-// chance, none gets a lease.
+// TestPlanThroughputLeavesChanceAlone has two workers whose difference may be chance. No lease
+// moves.
 func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -209,8 +208,8 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 	})
 }
 
-// TestPlanThroughputRestlessLeases stay where they are, but for a worker that has
-// just come.
+// TestPlanThroughputRestlessLeases keeps leases in place that have moved often, except for a new
+// worker.
 func TestPlanThroughputRestlessLeases(t *testing.T) {
 	t.Parallel()
 	rows := make([]row, 12)

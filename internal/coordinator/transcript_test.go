@@ -12,10 +12,10 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestPlanTranscripts runs the scenes in testdata/plan. A scene is the worker,
-// one line for each lease (key, owner or -, and what else is known of it: its
-// own leases have a consumer unless they are idle), a rule of hyphens, and the
-// actions that the worker's plan consists of.
+// TestPlanTranscripts runs the scenes in testdata/plan. A scene has the worker, one line for each
+// lease, a rule of hyphens, and the actions of the worker's plan. The line of a lease has its key,
+// its owner or a hyphen, and its judgement. The worker's own leases have a consumer unless they are
+// idle.
 func TestPlanTranscripts(t *testing.T) {
 	t.Parallel()
 	transcript.Run(t, "plan", func(t *testing.T, given string) []string {

@@ -12,8 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A policy of old does not allow to see the side tables of KCL 3.0 to 3.4, but the
-// lease table itself says that a leader assigns its leases.
+// An old IAM policy does not allow the worker to read the side tables of KCL 3.0 to 3.4. The lease
+// table itself says that a leader assigns its leases.
 func TestModeThatTheLeaseTableTells(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,9 +64,8 @@ func javaIn3Tables(t *testing.T) (*kcl3Fleet, *javaWorker) {
 	return f, j
 }
 
-// A policy of old does not allow to see the side tables, in which there is a
-// leader. The index of the lease table and a living owner that is not ours say that
-// there may be one.
+// An old IAM policy does not allow the worker to read the side tables, in which there is a leader.
+// The index of the lease table and a live owner of another library show that there may be one.
 func TestLeaderThatCannotBeSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -83,7 +82,7 @@ func TestLeaderThatCannotBeSeen(t *testing.T) {
 	})
 }
 
-// Told that there is no leader, a worker takes leases, but none by force.
+// AssignmentNative says that there is no leader. A worker takes leases then, but none by force.
 func TestNativeBesideWorkersThatMayBeLed(t *testing.T) {
 	t.Parallel()
 	for _, by := range []leases.Balance{leases.BalanceLeaseCount, leases.BalanceThroughput} {
@@ -105,7 +104,7 @@ func TestNativeBesideWorkersThatMayBeLed(t *testing.T) {
 	}
 }
 
-// The workers of KCL 3.x, and so the index, come later.
+// The workers of KCL 3.x, and their index, come later.
 func TestWorkersThatMayBeLedComeLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

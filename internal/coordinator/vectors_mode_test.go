@@ -8,7 +8,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestModeVectors: what a worker does in each state of the move to KCL 3.x.
+// TestModeVectors has the mode of a worker in each state of the move to KCL 3.x.
 func TestModeVectors(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ auto, native, kcl3 mode }{

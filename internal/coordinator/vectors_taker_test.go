@@ -8,19 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTakerVectors are those of the KCL's DynamoDBLeaseTakerTest and
-// DynamoDBLeaseTakerIntegrationTest, for the plan of a worker foo. What is the
-// same is the outcome: which worker takes how many leases of whom. The plan
-// departs from the KCL in that
+// TestTakerVectors replays the vectors of the KCL's DynamoDBLeaseTakerTest and
+// DynamoDBLeaseTakerIntegrationTest, for the plan of a worker foo. The outcome is the same: which
+// worker takes how many leases of which owner. The plan departs from the KCL in three ways.
 //
-//   - leases that have been free for very long are shared out like others, so
-//     that nobody takes all of them (the KCL's priority path, by which every
-//     worker tries to get as many as it may have);
-//   - a worker takes its share of what is free, and asks for what it lacks
-//     besides, in one go;
-//   - a share is the average rounded up or down, not always up.
+//   - Leases that have been free for very long are shared out like others, so that no worker takes
+//     all of them. (By the KCL's priority path every worker tries to get as many as it may have.)
+//   - A worker takes its share of the free leases and asks for the rest of its share in one round.
+//   - A share is the average rounded up or down, not always up.
 //
-// When a lease is expired is judged before: see TestFleet and the tests of the
+// Whether a lease is expired is judged before the plan: see TestFleet and the tests of the
 // coordinator.
 func TestTakerVectors(t *testing.T) {
 	t.Parallel()

@@ -109,8 +109,8 @@ func TestHandoverWatch(t *testing.T) {
 	require.Equal(t, map[string]bool{"0": true}, note(231*sec, to("b", "c")))
 }
 
-// TestBurstsOfCPU: a CPU that bursts is no reason to move leases, with and without
-// a worker that has no sensor. One that is busier for good is.
+// TestBurstsOfCPU has a CPU that bursts, which moves no lease, with and without a worker that has
+// no sensor. A CPU that is busier for good moves leases.
 func TestBurstsOfCPU(t *testing.T) {
 	t.Parallel()
 	for name, last := range map[string]string{"all have sensors": "w c 10/100", "one has none": "w c"} {
@@ -183,7 +183,7 @@ func drawFleet(t *rapid.T) View {
 	return v
 }
 
-// after is the table when the moves are made and, if done, the hand-overs too.
+// after returns the table after the moves. done says that the hand-overs are complete too.
 func after(v View, moves []Move, done bool) View {
 	v.Leases = slices.Clone(v.Leases)
 	for _, m := range moves {
@@ -291,8 +291,8 @@ func TestAssignProperties(t *testing.T) {
 	})
 }
 
-// TestAssignSettles: with the same loads, leases come to rest, by count within
-// one of each other, and nobody moves more than that needs.
+// TestAssignSettles keeps the loads as they are. The moves end, with counts within one of each
+// other, and no worker moves more than that needs.
 func TestAssignSettles(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -333,8 +333,8 @@ func TestAssignSettles(t *testing.T) {
 	})
 }
 
-// TestAssignEvensOutLoad: with leases of one throughput, no worker keeps two
-// more than another one, but for what is within the threshold.
+// TestAssignEvensOutLoad has leases of one throughput. No worker keeps two more than another one,
+// except within the threshold.
 func TestAssignEvensOutLoad(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -372,8 +372,7 @@ func TestAssignEvensOutLoad(t *testing.T) {
 	})
 }
 
-// TestAssignIsCalm: while hand-overs are under way, nothing more is done about
-// them.
+// TestAssignIsCalm leaves leases alone while their hand-overs are under way.
 func TestAssignIsCalm(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

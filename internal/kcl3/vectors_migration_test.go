@@ -18,8 +18,7 @@ func stateOf(status string, age time.Duration) *leases.MigrationState {
 	return &leases.MigrationState{Status: status, By: "java", At: wall.Add(-age)}
 }
 
-// TestReadyVectors is the KCL's MigrationReadyMonitorTest: when a fleet may go
-// over.
+// TestReadyVectors replays the KCL's MigrationReadyMonitorTest: when a fleet may move to KCL 3.x.
 func TestReadyVectors(t *testing.T) {
 	t.Parallel()
 	owned := func(owners ...string) []leases.Lease {

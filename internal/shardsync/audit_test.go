@@ -41,8 +41,8 @@ func holesOf(c Coverage) string {
 	return strings.Join(words, " ")
 }
 
-// TestAuditVectors has the KCL's own examples and some more. The KCL only says
-// whether there is a hole; it takes "0-MAX 10-20" for one, which is none.
+// TestAuditVectors has the KCL's own examples and some more. The KCL tells only whether there is a
+// hole. For the KCL "0-MAX 10-20" has one, which is wrong.
 func TestAuditVectors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ rows, want string }{
@@ -102,8 +102,7 @@ func TestAuditSaysWhere(t *testing.T) {
 	require.Equal(t, [][2]string{{rows[1].Key, rows[2].Key}}, c.Overlaps)
 }
 
-// A merge: what the child covers while it waits is the part of the parent that
-// is finished.
+// After a merge a waiting child covers the part of its finished parent.
 func TestAuditOfAMerge(t *testing.T) {
 	t.Parallel()
 	list := ranged("0..8:0- 8..16:1- 0..16:2(0,1)")

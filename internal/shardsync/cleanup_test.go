@@ -152,8 +152,7 @@ func TestR17CleanupIsPatient(t *testing.T) {
 	require.Equal(t, "0!", cleanup(t, now, rows, kcl.TrimHorizon, 10*time.Minute))
 }
 
-// Somebody who keeps writing to a finished row looks after it: the KCL renews
-// such leases until it deletes them.
+// A finished row that is written to is kept: the KCL renews such leases until it deletes them.
 func TestCleanupLeavesRowsThatAreWrittenTo(t *testing.T) {
 	t.Parallel()
 	list := ranged("0..16:0- 0..8:1(0) 8..16:2(0)")
@@ -176,8 +175,8 @@ func TestCleanupLeavesRowsThatAreWrittenTo(t *testing.T) {
 	require.Equal(t, "0", survey())
 }
 
-// one list that shows the shard starts the count anew, one that is
-// seen again does not count, and nor does one with a hole.
+// one list that shows the shard restarts the count. A list that was seen before does
+// not count, nor does one with a hole.
 func TestR17OnlyCompleteListsInARowCount(t *testing.T) {
 	t.Parallel()
 	with, without := ranged("0..16:0- 0..16:1(0)"), ranged("0..16:1(0)")
@@ -218,9 +217,9 @@ func TestR17OnlyCompleteListsInARowCount(t *testing.T) {
 	}
 }
 
-// S15, S9: whatever is deleted, in whatever part of it, PlanSync makes none of
-// it again, now or after the oldest shards have left the list; no hash key is
-// left alone, and no shard that waits loses a parent.
+// S15, S9: after any part of the removals Plan makes none of the rows again, now or after the
+// oldest shards have left the list. No hash key is left uncovered, and no waiting shard loses a
+// parent.
 func TestS15CleanupIsFinal(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -277,7 +276,7 @@ func TestS15CleanupIsFinal(t *testing.T) {
 	})
 }
 
-// In an application with several streams the keys carry the stream.
+// In an application with several streams the keys contain the stream.
 func TestCleanupOfOneOfSeveralStreams(t *testing.T) {
 	t.Parallel()
 	list := ranged("0..16:0- 0..8:1(0) 8..16:2(0)")

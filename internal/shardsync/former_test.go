@@ -56,8 +56,8 @@ func TestFormerWatch(t *testing.T) {
 	require.Zero(t, w.Streams())
 }
 
-// Whatever is left of a stream after some deletions, a synchronisation finds
-// every deleted shard that was not finished: none looks as if it had been.
+// After any part of the deletions a synchronisation finds every deleted shard that was not
+// finished. None looks finished.
 func TestFormerRowsGoChildrenFirst(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

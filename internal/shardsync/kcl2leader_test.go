@@ -12,8 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestShardSyncLeaderVectors: whom JVM 17 puts first of n workers w000 to
-// w(n-1), and the whole order where there are not many.
+// TestShardSyncLeaderVectors has the worker that JVM 17 puts first of n workers w000 to w(n-1). For
+// small n it has the whole order.
 func TestShardSyncLeaderVectors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -96,8 +96,8 @@ func TestJavaRandomVectors(t *testing.T) {
 	}
 }
 
-// Whose rows count, and in which order before they are shuffled: of four, the
-// last one is elected.
+// Owners of which rows count, and in which order they are before the shuffle: of four, the last one
+// is elected.
 func TestShardSyncLeaderOfRows(t *testing.T) {
 	t.Parallel()
 	finished := leases.Lease{Key: "end", Owner: "z"}

@@ -51,8 +51,8 @@ func TestMissedShardsStartWhereTheApplicationBegan(t *testing.T) {
 	}
 }
 
-// Nothing tells where an application of another library began. What this worker
-// decides of a shard without a row is written into it, for the next process.
+// No row tells where an application of another library began. The worker writes its decision for a
+// shard without a row into the new row, for the next process.
 func TestMissedShardsOfAnotherLibraryAreDecidedOnce(t *testing.T) {
 	t.Parallel()
 	java := []leases.Lease{{Key: "0", ShardID: "0", Checkpoint: at("100")}}
@@ -71,7 +71,7 @@ func TestMissedShardsOfAnotherLibraryAreDecidedOnce(t *testing.T) {
 	require.True(t, plan[0].Origin.IsZero())
 }
 
-// Of a family that was missed altogether, nothing from before the time is read.
+// All rows of a family were missed. No record from before the origin is read.
 func TestMissedFamilyStartsAtTheTime(t *testing.T) {
 	t.Parallel()
 	initial := atTime(second(1000))
@@ -147,8 +147,8 @@ func TestStartsAreSettled(t *testing.T) {
 	}
 }
 
-// However rows and configurations are mixed: once written, the start of a row is
-// the same for whoever comes next, and none lies behind what the row said.
+// Rows and configurations are mixed at random. Once the start of a row is written, it is the same
+// for every later process, and no start lies behind the one that the row told.
 func TestStartsAreDecidedOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -197,7 +197,7 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 	})
 }
 
-// A checkpoint by hand carries its time with it, and leaves the origin.
+// A checkpoint that is set by hand brings its own time, and keeps the origin.
 func TestMovedByHand(t *testing.T) {
 	t.Parallel()
 	began, now := second(1000), second(5000)

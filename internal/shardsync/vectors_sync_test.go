@@ -55,7 +55,7 @@ func synced(plan []leases.Lease) string {
 }
 
 // TestSyncVectors are those of the KCL's HierarchicalShardSyncerTest for a table
-// that is not empty. PlanSync departs from it in that
+// that is not empty. Plan departs from it in that
 //
 //   - it makes the rows of all generations at once, each of which waits for its
 //     parents; the KCL makes the oldest one, and the next at its end;

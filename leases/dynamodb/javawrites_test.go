@@ -189,7 +189,7 @@ func TestWritesBesideJava(t *testing.T) {
 			"UpdateItem set leaseCounter if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
-			"renew while a hand-off waits: also its owner must be as held",
+			"renew while a hand-over waits: also its owner must be as held",
 			"UpdateItem set leaseCounter throughputKBps if leaseCounter =",
 			"UpdateItem set leaseCounter if checkpointOwner = leaseCounter = leaseKey =",
 		},
@@ -303,7 +303,7 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 				_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "1"})
 				_ = h.SetChildren(ctx, []string{"shardId-000000000003"})
 				<-h.Stopping()
-				time.Sleep(5 * time.Second) // renewals while a hand-off waits
+				time.Sleep(5 * time.Second) // renewals while a hand-over waits
 			},
 		})
 		var wg sync.WaitGroup
