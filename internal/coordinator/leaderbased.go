@@ -14,8 +14,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// frequentListing is how long the table is listed often while there are leases that nobody seems to read.
-// After that time no worker has room for them.
+// frequentListing is how long the table is listed often while there are leases that nobody seems to
+// read. After that time no worker has room for them.
 const frequentListing = time.Minute
 
 // leaderBased is the assignment by a leader, as in KCL 3.x. This worker takes the leases whose rows
