@@ -192,7 +192,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		case err == nil:
 			term = next
 		case conflict:
-			// An earlier heartbeat whose answer was lost has made the lock so, or another worker has.
+			// An earlier heartbeat whose answer was lost has taken effect, or another worker wrote.
 			lock, err := e.read(ctx)
 			if err != nil {
 				e.rememberWrite(next)

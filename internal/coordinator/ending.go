@@ -114,10 +114,10 @@ func (h *writer) endLease() {
 // noteEnd notes that the lease ended without a loss.
 func (h *held) noteEnd(reason string) {
 	h.mu.Lock()
-	settled := h.lost == "" && !h.over
+	first := h.lost == "" && !h.over
 	h.over = true
 	h.mu.Unlock()
-	if settled {
+	if first {
 		h.cfg.Metrics.LeaseLost(reason)
 		h.log.Info("lease ended", "reason", reason)
 	}
