@@ -188,9 +188,9 @@ func playFormer(t *testing.T, input string) []string {
 	return lines
 }
 
-// playLeader asks [Leader] whom workers of KCL 2.x agree upon.
+// playLeader asks [KCL2SyncLeader] whom workers of KCL 2.x agree upon.
 func playLeader(t *testing.T, input string) []string {
-	if leader := Leader(parseScene(t, input, nil).rows); leader != "" {
+	if leader := KCL2SyncLeader(parseScene(t, input, nil).rows); leader != "" {
 		return []string{leader + " syncs the shards"}
 	}
 	return []string{"all of them sync the shards"}
