@@ -60,6 +60,13 @@ func (a *arrivals) has(key string) bool {
 	return ok
 }
 
+// owner returns the worker that hands a lease over, or an empty string.
+func (a *arrivals) owner(key string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rows[key].CheckpointOwner
+}
+
 func (a *arrivals) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

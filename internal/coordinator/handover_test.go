@@ -3,6 +3,7 @@ package coordinator_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -64,6 +65,21 @@ func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 		require.Equal(t, number(4711), (<-got).Checkpoint)
 		require.Empty(t, got)
 		f.requireBalance("a", "b")
+	})
+}
+
+// The row of a completed hand-over names the next owner alone. Its log line names the former owner.
+func TestHandOverLogsTheFormerOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.start("a")
+		time.Sleep(10 * time.Second)
+		var log logs
+		f.log = slog.New(slog.NewTextHandler(&log, nil))
+		f.start("b")
+		time.Sleep(20 * time.Second)
+		f.requireBalance("a", "b")
+		require.Contains(t, log.String(), "reason=handover former_owner=a ")
 	})
 }
 

@@ -78,6 +78,15 @@ func takenBy(l leases.Lease, worker string) leases.Update {
 	return u
 }
 
+// formerOwner returns the worker that has read l last. The row of a completed hand-over names this
+// worker alone. The arrival still has the owner of before.
+func (t *table) formerOwner(l leases.Lease) string {
+	if owner := l.ActualOwner(); owner != t.cfg.WorkerID {
+		return owner
+	}
+	return t.coming.owner(l.Key)
+}
+
 // take makes this worker the owner of a row, if its counter and owners are unchanged, and starts a
 // consumer.
 func (t *table) take(ctx context.Context, a action) *leases.Lease {
@@ -85,7 +94,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 		return nil
 	}
 	defer t.unreserve(a.row.Key)
-	former := a.row.ActualOwner()
+	former := t.formerOwner(a.row)
 	for range takeAttempts {
 		write := takenBy(a.row, t.cfg.WorkerID)
 		sent := t.clock.now()
