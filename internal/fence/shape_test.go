@@ -28,6 +28,40 @@ var shaped = []string{
 	"internal/caughtup", "internal/fleetstart", "internal/guardedstore", "internal/shardsync", "internal/retry", "internal/line",
 }
 
+// maxPackage bounds the lines of a package, tests aside. The larger ones have a bound of their own,
+// which only ever falls.
+const maxPackage = 3500
+
+var largePackages = map[string]int{
+	"kinesistest": 6650, "scheduler": 7895,
+	"internal/coordinator": 5350, "cmd/kclctl": 4100, // to be divided
+}
+
+// maxSeamFiles is the number of files of package leases, which every store and every reader of
+// leases has to know.
+const maxSeamFiles = 6
+
+// TestPackagesStaySmall: a package is read in one sitting.
+func TestPackagesStaySmall(t *testing.T) {
+	t.Parallel()
+	lines, files := map[string]int{}, map[string]int{}
+	walk(t, filepath.Join("..", ".."), func(name string, text []byte) {
+		if !strings.HasSuffix(name, "_test.go") {
+			lines[path.Dir(name)] += strings.Count(string(text), "\n")
+			files[path.Dir(name)]++
+		}
+	})
+	require.Contains(t, lines, "leases")
+	for dir, n := range lines {
+		limit, ok := largePackages[dir]
+		if !ok {
+			limit = maxPackage
+		}
+		require.LessOrEqual(t, n, limit, "lines of %s: divide the package", dir)
+	}
+	require.LessOrEqual(t, files["leases"], maxSeamFiles, "files of leases")
+}
+
 // wholes is the types that no part may point back to: a part gets what it uses.
 var wholes = map[string]string{"scheduler": "Scheduler"}
 
