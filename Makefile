@@ -60,6 +60,6 @@ bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=1s)
 integration: ## install and start the real servers, run the suite against them, stop them
 	@set -eu; trap '$(SERVERS) stop' EXIT; trap 'exit 130' INT TERM; \
 	  endpoints=$$($(SERVERS) start); eval "$$endpoints"; \
-	  REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 15m -parallel 6 ./integration/...
+	  REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 25m -parallel 6 ./integration/...
 
 check: lint race ## what must pass before a commit

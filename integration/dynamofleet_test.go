@@ -33,7 +33,7 @@ func TestFleetStoreOnDynamoDBLocal(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		return dynamodb.New(dynamodb.Config{Client: client, Table: table, MigrateToLeaseTable: true})
+		return dynamodb.New(dynamodb.Config{Client: client, Table: table, MigrateToLeaseTable: true, RequestTimeout: patience})
 	})
 }
 
@@ -43,7 +43,7 @@ func TestStoreInSegmentsOnDynamoDBLocal(t *testing.T) {
 	t.Parallel()
 	client := dynamodbClient(dynamodbURL(t))
 	leasetest.TestStore(t, func(*testing.T) leases.Store {
-		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases"), ScanSegments: 4})
+		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases"), ScanSegments: 4, RequestTimeout: patience})
 	})
 }
 

@@ -2,11 +2,16 @@ package integration
 
 import (
 	"testing"
+	"time"
 
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/leases/leasetest"
 )
+
+// patience is the RequestTimeout of stores whose rules are tested. The servers share two cores, and
+// an answer that comes late says nothing about the rules.
+const patience = time.Minute
 
 // TestStoreOnDynamoDBLocal runs the suite of every lease store against DynamoDB's own
 // implementation of conditional writes.
@@ -14,7 +19,7 @@ func TestStoreOnDynamoDBLocal(t *testing.T) {
 	t.Parallel()
 	client := dynamodbClient(dynamodbURL(t))
 	leasetest.TestStore(t, func(*testing.T) leases.Store {
-		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases")})
+		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases"), RequestTimeout: patience})
 	})
 }
 
@@ -23,6 +28,6 @@ func TestStoreOnLocalStack(t *testing.T) {
 	t.Parallel()
 	client := dynamodbClient(localstackURL(t))
 	leasetest.TestStore(t, func(*testing.T) leases.Store {
-		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases")})
+		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases"), RequestTimeout: patience})
 	})
 }
