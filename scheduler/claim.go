@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -64,16 +65,11 @@ func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardLi
 			return listing, err
 		}
 		more := make([]bool, len(streams))
-		var wg sync.WaitGroup
-		slots := make(chan struct{}, creators)
-		for i, st := range todo {
-			slots <- struct{}{}
-			wg.Go(func() { // ends with its writes
-				defer func() { <-slots }()
-				more[i], errs[i] = c.claimOne(ctx, st, lists[i], listErrs[i], listing)
-			})
-		}
-		wg.Wait()
+		places := slices.Collect(maps.Keys(todo))
+		parallel.Do(len(places), creators, func(n int) {
+			i := places[n]
+			more[i], errs[i] = c.claimOne(ctx, todo[i], lists[i], listErrs[i], listing)
+		})
 		for i := range streams {
 			if !more[i] {
 				delete(todo, i)
@@ -204,11 +200,7 @@ func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease)
 	}
 	for chunk := range slices.Chunk(updates[:min(len(updates), maxMarks)], creators) {
 		errs := make([]error, len(chunk))
-		var wg sync.WaitGroup
-		for i, u := range chunk {
-			wg.Go(func() { errs[i] = c.table.update(ctx, u) }) // ends with the call
-		}
-		wg.Wait()
+		parallel.Do(len(chunk), creators, func(i int) { errs[i] = c.table.update(ctx, chunk[i]) })
 		for _, err := range errs {
 			if err != nil { // one is enough: it is the table that fails
 				return err

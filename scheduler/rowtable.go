@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/kinesis-go/kcl/internal/line"
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -49,11 +49,7 @@ func (t *rowTable) create(ctx context.Context, row leases.Lease) (made bool, err
 // createAll makes rows at the same time. made counts those that did not exist.
 func (t *rowTable) createAll(ctx context.Context, rows []leases.Lease) (made int, err error) {
 	results, errs := make([]bool, len(rows)), make([]error, len(rows))
-	var wg sync.WaitGroup
-	for i, row := range rows {
-		wg.Go(func() { results[i], errs[i] = t.create(ctx, row) }) // ends with the call
-	}
-	wg.Wait()
+	parallel.Do(len(rows), creators, func(i int) { results[i], errs[i] = t.create(ctx, rows[i]) })
 	for i, ok := range results {
 		if ok {
 			made++

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -55,11 +55,7 @@ func urgent(u leases.Update) int {
 // writeStarts makes some writes at the same time.
 func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflicts int, err error) {
 	errs := make([]error, len(some))
-	var wg sync.WaitGroup
-	for i, u := range some {
-		wg.Go(func() { errs[i] = s.table.Update(ctx, u) }) // ends with the call
-	}
-	wg.Wait()
+	parallel.Do(len(some), creators, func(i int) { errs[i] = s.table.Update(ctx, some[i]) })
 	for i, e := range errs {
 		if _, ok := errors.AsType[*leases.ConflictError](e); ok {
 			conflicts++ // another worker was faster, or reading has begun: the next synchronisation checks

@@ -6,11 +6,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -166,16 +166,7 @@ type syncResult struct {
 func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))
 	errs := make([]error, len(streams))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, syncers)
-	for i, st := range streams {
-		slots <- struct{}{}
-		wg.Go(func() { // ends with the listing
-			defer func() { <-slots }()
-			lists[i], errs[i] = st.listShards(ctx)
-		})
-	}
-	wg.Wait()
+	parallel.Do(len(streams), syncers, func(i int) { lists[i], errs[i] = streams[i].listShards(ctx) })
 	var listing leases.Listing
 	var listErr error
 	switch {

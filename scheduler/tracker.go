@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
@@ -301,26 +302,19 @@ func (t *tracker) open(ctx context.Context) bool {
 		return true
 	}
 	listing, err := t.table.list(ctx)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, openers)
-	for _, a := range todo {
-		slots <- struct{}{}
-		wg.Go(func() { // ends when the stream is open, or cannot be opened now
-			defer func() { <-slots }()
-			err := err
-			if err == nil {
-				err = t.openOne(ctx, a.cfg, a.old, listing.Leases)
-			}
-			if err != nil {
-				t.failed(ctx, a, err)
-				return
-			}
-			t.tracked.mu.Lock()
-			t.tracked.absent = slices.DeleteFunc(slices.Clone(t.tracked.absent), func(b *absentee) bool { return a == b })
-			t.tracked.mu.Unlock()
-		})
-	}
-	wg.Wait()
+	parallel.Do(len(todo), openers, func(i int) {
+		a, err := todo[i], err
+		if err == nil {
+			err = t.openOne(ctx, a.cfg, a.old, listing.Leases)
+		}
+		if err != nil {
+			t.failed(ctx, a, err)
+			return
+		}
+		t.tracked.mu.Lock()
+		t.tracked.absent = slices.DeleteFunc(slices.Clone(t.tracked.absent), func(b *absentee) bool { return a == b })
+		t.tracked.mu.Unlock()
+	})
 	t.coord.Nudge()
 	t.tracked.mu.Lock()
 	defer t.tracked.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -94,7 +95,7 @@ func (t *table) watchArrivals(ctx context.Context) {
 // readArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
 func (t *table) readArrivals(ctx context.Context) {
 	keys := slices.Sorted(maps.Keys(t.coming.all()))
-	parallel(len(keys), func(i int) {
+	parallel.Do(len(keys), maxParallel, func(i int) {
 		if t.holder(keys[i]) != nil {
 			t.coming.remove(keys[i])
 			return

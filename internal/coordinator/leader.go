@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -188,7 +189,7 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	known := make([]*leases.Lease, len(moves))
 	var done, left atomic.Int64
 	begun := d.clock.now().mono
-	parallel(len(moves), func(i int) {
+	parallel.Do(len(moves), maxParallel, func(i int) {
 		if d.clock.now().mono-begun >= d.cfg.roundTime() {
 			left.Add(1)
 			return // left to the next round

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -170,7 +171,7 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 	rows := a.getAll(ctx, a.worthReading(keys))
 	a.learn(rows...)
 	rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Owner != a.cfg.WorkerID || a.refuse(l) })
-	parallel(len(rows), func(i int) { a.takeOrAwait(ctx, rows[i], "assigned") })
+	parallel.Do(len(rows), maxParallel, func(i int) { a.takeOrAwait(ctx, rows[i], "assigned") })
 	if len(rows) > 0 {
 		a.countHeld()
 	}
@@ -241,7 +242,7 @@ func (a *leaderBased) leave(ctx context.Context) {
 	a.mu.Lock()
 	keys = slices.DeleteFunc(keys, func(key string) bool { return a.active[key] != nil || a.rows[key].Finished() })
 	a.mu.Unlock()
-	parallel(len(keys), func(i int) {
+	parallel.Do(len(keys), maxParallel, func(i int) {
 		if l, err := a.get(ctx, keys[i]); err == nil && l.Owner == a.cfg.WorkerID && l.CheckpointOwner == "" {
 			a.withdraw(l)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -86,11 +87,7 @@ func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 		actions := left[:min(len(left), maxParallel)]
 		left = left[len(actions):]
 		known := make([]*leases.Lease, len(actions))
-		var wg sync.WaitGroup
-		for i, a := range actions {
-			wg.Go(func() { known[i] = t.do(ctx, a) })
-		}
-		wg.Wait()
+		parallel.Do(len(actions), maxParallel, func(i int) { known[i] = t.do(ctx, actions[i]) })
 		for i, a := range actions {
 			r := v.row(a.row.Key)
 			r.busy = true // one action for each row in a round
@@ -126,7 +123,7 @@ func (t *table) affordable(actions []action) []action {
 // them.
 func (t *table) getAll(ctx context.Context, keys []string) []leases.Lease {
 	rows := make([]leases.Lease, len(keys))
-	parallel(len(keys), func(i int) {
+	parallel.Do(len(keys), maxParallel, func(i int) {
 		if l, err := t.get(ctx, keys[i]); err == nil {
 			rows[i] = l
 		}
@@ -148,18 +145,4 @@ func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
 // rowTimeout returns the deadline of a call for one row, within the time that a stop may take.
 func (t *table) rowTimeout() time.Duration {
 	return min(t.cfg.callTimeout(), t.cfg.ShutdownTimeout)
-}
-
-// parallel calls f for 0 to n-1, maxParallel at a time, and waits for all calls.
-func parallel(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxParallel)
-	for i := range n {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(i)
-		})
-	}
-	wg.Wait()
 }

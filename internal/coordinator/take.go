@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -217,7 +218,7 @@ func (t *table) takeBackRequests() {
 	}
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return t.active[key] != nil })
 	t.mu.Unlock()
-	parallel(len(keys), func(i int) {
+	parallel.Do(len(keys), maxParallel, func(i int) {
 		if l, err := t.get(t.last, keys[i]); err == nil {
 			t.withdraw(l)
 		}
