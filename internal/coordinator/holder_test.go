@@ -243,19 +243,26 @@ func TestL10LookAlike(t *testing.T) {
 	})
 }
 
+// giveUpLateCheckpoint gives up a checkpoint at 7 while its write is under way. The write takes
+// effect.
+func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *coordinator.Holder) {
+	t.Helper()
+	a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+		<-ctx.Done()
+		a.client.SetFault(nil)
+		require.NoError(t, apply())
+		return context.Cause(ctx)
+	})
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+}
+
 // TestL10LateCheckpointIsFoundByTheRenewal gives up a checkpoint while its write is under way. The
 // write takes effect, and the next write notices that.
 func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
-		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
-			<-ctx.Done()
-			a.client.SetFault(nil)
-			require.NoError(t, apply())
-			return context.Cause(ctx)
-		})
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		giveUpLateCheckpoint(ctx, t, a, h)
 		require.Equal(t, number(7), f.row().Checkpoint)
 		time.Sleep(5 * time.Second)
 		require.True(t, h.Valid())
@@ -268,15 +275,7 @@ func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 // before the holder knows.
 func TestL10RetriedLateCheckpoint(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
-		a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
-			<-ctx.Done()
-			a.client.SetFault(nil)
-			require.NoError(t, apply())
-			return context.Cause(ctx)
-		})
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		require.ErrorIs(t, h.Checkpoint(short, number(7)), context.DeadlineExceeded)
+		giveUpLateCheckpoint(ctx, t, a, h)
 		require.NoError(t, h.Checkpoint(ctx, number(6)))
 		require.Equal(t, number(7), f.row().Checkpoint, "the checkpoint does not go back")
 	})

@@ -126,14 +126,7 @@ func (f *kcl3Fleet) load() map[string]int {
 
 func (f *kcl3Fleet) requireBalance(workers ...string) {
 	f.t.Helper()
-	load := f.load()
-	slices.Sort(workers)
-	require.Equal(f.t, workers, slices.Sorted(maps.Keys(load)), "%v", load)
-	low, high := load[workers[0]], load[workers[0]]
-	for _, n := range load {
-		low, high = min(low, n), max(high, n)
-	}
-	require.LessOrEqual(f.t, high-low, 1+high/5, "%v", load)
+	requireBalance(f.t, f.load(), workers, func(high int) int { return 1 + high/5 })
 }
 
 // leader is the owner of the lock; empty when there is none.

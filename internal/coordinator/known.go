@@ -34,7 +34,8 @@ func newKnown(cfg *Config, clk *clock) *known {
 	}
 }
 
-// avoidance keeps a worker away from a lease that it gave back although nobody had asked for it.
+// avoidance keeps a worker away from a lease that it gave back although nobody had asked for it,
+// or that it refuses.
 type avoidance struct {
 	backoff *retry.Backoff
 	until   time.Duration // monotonic
@@ -122,15 +123,23 @@ func (k *known) noteReturn(h *Holder, held time.Duration) {
 	if known, ok := k.rows[l.Key]; ok && l.Counter >= known.Counter {
 		k.rows[l.Key] = l
 	}
-	if needless {
-		r := k.avoided[l.Key]
-		if r == nil || held > time.Minute {
-			r = &avoidance{backoff: retry.New(time.Second, time.Minute)}
-			k.avoided[l.Key] = r
-		}
-		r.until = k.clock.now().mono + r.backoff.Next()
-	}
 	k.mu.Unlock()
+	if needless {
+		k.avoid(l.Key, held > time.Minute, time.Second, time.Minute)
+	}
+}
+
+// avoid keeps this worker away from a lease, for about first, and for longer with each time, up to
+// about most. anew begins with first again.
+func (k *known) avoid(key string, anew bool, first, most time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := k.avoided[key]
+	if a == nil || anew {
+		a = &avoidance{backoff: retry.New(first, most)}
+		k.avoided[key] = a
+	}
+	a.until = k.clock.now().mono + a.backoff.Next()
 }
 
 // countHeld sets the metric of the leases that the worker holds.

@@ -11,7 +11,6 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
-	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -184,17 +183,14 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 func (a *leaderBased) worthReading(keys []string) []string {
 	now := a.clock.now().mono
 	var read []string
+	reads := map[string]bool{}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, key := range keys {
 		avoid := a.avoided[key]
 		if a.active[key] == nil && !a.rows[key].Finished() && !a.coming.has(key) && (avoid == nil || now >= avoid.until) {
-			read = append(read, key)
+			read, reads[key] = append(read, key), true
 		}
-	}
-	reads := make(map[string]bool, len(read))
-	for _, key := range read {
-		reads[key] = true
 	}
 	for _, h := range a.active {
 		l := h.Lease()
@@ -217,14 +213,7 @@ func (a *leaderBased) refuse(l leases.Lease) bool {
 	if l.Owner != a.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || a.cfg.Accept(l) {
 		return false
 	}
-	a.mu.Lock()
-	r := a.avoided[l.Key]
-	if r == nil {
-		r = &avoidance{backoff: retry.New(a.cfg.FailoverTime, 10*time.Minute)}
-		a.avoided[l.Key] = r
-	}
-	r.until = a.clock.now().mono + r.backoff.Next()
-	a.mu.Unlock()
+	a.avoid(l.Key, false, a.cfg.FailoverTime, 10*time.Minute)
 	a.log.Warn("leader assigned a lease of a stream that this worker does not read, giving it back: "+
 		"all workers must read the same streams", "lease", l.Key)
 	a.giveBack(l)
