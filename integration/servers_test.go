@@ -31,12 +31,17 @@ func endpoint(t *testing.T, variables ...string) string {
 			return strings.TrimSuffix(url, "/")
 		}
 	}
-	message := "none of these variables is set: " + strings.Join(variables, ", ") + " (see integration/README.md)"
+	cannotRun(t, "none of these variables is set: "+strings.Join(variables, ", ")+" (see integration/README.md)")
+	return ""
+}
+
+// cannotRun ends a test that cannot run here: it skips, and fails when REQUIRE_INTEGRATION is set.
+func cannotRun(t *testing.T, message string) {
+	t.Helper()
 	if os.Getenv("REQUIRE_INTEGRATION") != "" {
 		require.FailNow(t, message)
 	}
 	t.Skip(message)
-	return ""
 }
 
 func localstackURL(t *testing.T) string {

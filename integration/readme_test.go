@@ -1,4 +1,4 @@
-package main
+package integration
 
 import (
 	"bufio"
@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,16 +17,13 @@ import (
 // TestReadmeFleet types the commands of README.md into a shell, as a reader does: a fleet of processes
 // shares a stream of the fake, with its leases in the fake's tables.
 func TestReadmeFleet(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds three programs")
-	}
 	t.Parallel()
 	for _, tool := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is missing", tool)
+			cannotRun(t, tool+" is not installed")
 		}
 	}
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	_, block, ok := strings.Cut(string(text), "```sh\n")
 	require.True(t, ok)
@@ -41,7 +39,8 @@ func TestReadmeFleet(t *testing.T) {
 	require.Len(t, commands, 9, "README.md has other commands: adapt this test to them")
 
 	shell := exec.CommandContext(t.Context(), "bash")
-	shell.Dir, shell.Stderr, shell.WaitDelay = "../..", t.Output(), 10*time.Second
+	shell.Dir, shell.Stderr, shell.WaitDelay = "..", t.Output(), 10*time.Second
+	shell.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") }) // of other servers
 	in, err := shell.StdinPipe()
 	require.NoError(t, err)
 	out, err := shell.StdoutPipe()
