@@ -54,9 +54,9 @@ func (r readPlace) age(now time.Time) time.Duration {
 }
 
 // gapWatch notices that a position left the retention period before it was read. The
-// service then goes on at its oldest record without an error. Causes are a processor
-// that kept the batch before for too long, a service that did not answer, and a shard
-// that is read more slowly than its records come.
+// service then goes on at its oldest record without an error. The processor may have kept
+// the batch before for too long. The service may not have answered. Or records come faster
+// than they are read.
 type gapWatch struct {
 	*shardLease
 	last           readPlace

@@ -115,14 +115,16 @@ func (m migrationStates) Migrations(ctx context.Context) (leases.Migrations, err
 	return out, nil
 }
 
-// denied says what it means that the side tables cannot be seen: nothing, where
-// nobody uses KCL 3.x; but in a table of KCL 3.5 a leader assigns the leases, and
-// a worker that did not know would work against it.
+// denied returns the error of a worker that may not see the side tables. Where nobody uses
+// KCL 3.x, that is err alone. In a table of KCL 3.5 a leader assigns the leases. A worker that
+// did not know would work against the leader.
 func (m migrationStates) denied(ctx context.Context, err error) error {
 	it, _ := m.routes.leaseTable.get(ctx, keyClientVersion)
 	switch status := textOf(it, attrClientVersion); status {
 	case leases.ClientVersion3x, leases.ClientVersion3xRollback:
-		return fmt.Errorf("%w: table %s is one of KCL 3.x (%s), and this worker may not see what that takes; it needs the rights of docs/iam/kcl3.json: %v", leases.ErrMixedAssignment, m.routes.leaseTable.name, status, err) //nolint:errorlint // not what a caller is to see
+		// A caller must not take this for a denied call, so err is not wrapped.
+		return fmt.Errorf("%w: table %s is one of KCL 3.x (%s), and this worker has no right to see the tables beside it: "+
+			"allow the actions in docs/iam/kcl3.json: %v", leases.ErrMixedAssignment, m.routes.leaseTable.name, status, err)
 	}
 	return err
 }
