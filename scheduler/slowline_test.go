@@ -104,6 +104,6 @@ func TestLargeLeaseTableOverASlowLine(t *testing.T) {
 		listing, err := slow.List(t.Context())
 		require.NoError(t, err)
 		require.Len(t, listing.Leases, 100)
-		require.Greater(t, time.Since(began), dynamodb.DefaultRequestTimeout)
+		require.Greater(t, time.Since(began), 3*time.Second, "the default RequestTimeout")
 	})
 }

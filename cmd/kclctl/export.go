@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 )
 
 var exportCommand = command{

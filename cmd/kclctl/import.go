@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 )
 
 var importCommand = command{

@@ -21,7 +21,7 @@ type redisSource struct {
 func (r *redisSource) register(flags *flag.FlagSet, name, usual string) {
 	flags.StringVar(&r.url, name, "", "`URL` of the Redis, such as rediss://user@host:6379/0 (default: "+usual+", which also keeps its password out of the list of processes)")
 	flags.StringVar(&r.mode, name+"-mode", "single", "`kind` of Redis at the URL: single, cluster or sentinel (with ?master_name=NAME in the URL)")
-	flags.StringVar(&r.prefix, name+"-prefix", redis.DefaultKeyPrefix, "how the names of keys start: `text` before the first colon")
+	flags.StringVar(&r.prefix, name+"-prefix", "kcl", "how the names of keys start: `text` before the first colon")
 }
 
 // config returns the configuration of a table called name. It calls nobody, and

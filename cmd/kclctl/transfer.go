@@ -8,10 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/leases"
-	dynamostore "github.com/kinesis-go/kcl/leases/dynamodb"
-	"github.com/kinesis-go/kcl/leases/gokcl"
-	redisstore "github.com/kinesis-go/kcl/leases/redis"
 )
 
 // What becomes of a row of the other table.
@@ -192,8 +190,8 @@ type oldTable interface {
 }
 
 var (
-	_ oldTable = (*dynamostore.GoKCLTable)(nil)
-	_ oldTable = (*redisstore.GoKCLTable)(nil)
+	_ oldTable = (*gokcl.DynamoDBTable)(nil)
+	_ oldTable = (*gokcl.RedisTable)(nil)
 )
 
 // oldSource says where a table of go-kcl is.
@@ -226,13 +224,13 @@ func (o *oldSource) open(ctx context.Context, t *terminal, src *source, directio
 		if src.kind() == "dynamodb" && o.table == src.name() {
 			return nil, usagef("-%s and -table are the same table: the layouts cannot share one", direction)
 		}
-		return dynamostore.NewGoKCLTable(cfg), nil
+		return gokcl.NewDynamoDBTable(client, o.table, cfg.RequestTimeout), nil
 	case "redis":
 		cfg, err := o.redis.config(t, direction+"-redis", o.table)
 		if err != nil {
 			return nil, err
 		}
-		return redisstore.NewGoKCLTable(cfg), nil
+		return gokcl.NewRedisTable(cfg.Client, cfg.KeyPrefix, o.table, cfg.RequestTimeout), nil
 	}
 	return nil, usagef("-%s-store %q: use dynamodb or redis", direction, o.store)
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 )
 
 const old = "orders-old"

@@ -63,12 +63,12 @@ var layers = map[string][]string{
 	"processors":            {".", "internal/retry", "internal/usercode"},
 	"leases":                {"."},
 	"leases/memory":         {".", "leases"},
-	"leases/gokcl":          {".", "leases"},
-	"leases/dynamodb":       {".", "leases", "leases/gokcl", "internal/retry", "internal/awserr", "internal/line"},
-	"leases/redis":          {".", "leases", "leases/gokcl", "internal/retry"},
+	"leases/dynamodb":       {".", "leases", "internal/retry", "internal/awserr", "internal/line"},
+	"leases/redis":          {".", "leases", "internal/retry"},
 	"leases/leasetest":      {".", "leases"},
 	"internal/caughtup":     {".", "metrics"},
 	"internal/fleetstart":   {"leases", "internal/retry"},
+	"internal/gokcl":        {".", "leases", "internal/awserr", "internal/line"},
 	"internal/guardedstore": {"leases", "internal/usercode"},
 	"internal/shardsync":    {".", "leases"},
 	"internal/kcl3":         {"leases"},
@@ -89,16 +89,16 @@ var onlyTests = []string{"internal/awstest", "internal/testsize", "internal/tran
 // fences says who may import a third-party module; the longest matching prefix decides, and one
 // without an entry may be imported by nobody.
 var fences = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/shardread", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/gokcl", "internal/shardend", "internal/shardread", "internal/awstest"},
 	"github.com/aws/smithy-go":                        {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/shardread", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/config":             {}, // rigs only
 	"github.com/aws/aws-sdk-go-v2/credentials":        {"internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/fromsdk", "internal/shardend", "internal/shardread", "internal/awstest"},
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"leases/dynamodb", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"leases/dynamodb", "internal/gokcl", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
 	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},
 	"github.com/prometheus":                           {"metrics/prometheus"},
-	"github.com/redis/go-redis/v9":                    {"leases/redis"},
+	"github.com/redis/go-redis/v9":                    {"leases/redis", "internal/gokcl"},
 	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
 	"google.golang.org/protobuf":                      {"kpl"},
 	"github.com/lmittmann/tint":                       {}, // rigs only

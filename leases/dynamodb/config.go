@@ -12,8 +12,8 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
-// DefaultRequestTimeout is the default of [Config.RequestTimeout].
-const DefaultRequestTimeout = 3 * time.Second
+// defaultRequestTimeout is the default of Config.RequestTimeout.
+const defaultRequestTimeout = 3 * time.Second
 
 // Config says which table to use, and how to make it when it is not there.
 type Config struct {
@@ -28,7 +28,7 @@ type Config struct {
 
 	// RequestTimeout bounds every write, and every read with the attempts that
 	// the SDK makes of it; for a page of a scan or query it is how long nothing may
-	// arrive. Defaults to 3s (DefaultRequestTimeout). Should be less than a third of the
+	// arrive. Defaults to 3s. Should be less than a third of the
 	// coordinator's FailoverTime, so that a lost answer does not cost a lease.
 	// The KCL's dynamoDbRequestTimeout.
 	RequestTimeout time.Duration

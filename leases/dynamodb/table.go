@@ -34,7 +34,7 @@ type table struct {
 // newTable returns the table that cfg names.
 func newTable(cfg Config, key string) *table {
 	t := &table{
-		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout), log: cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.Table),
+		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, defaultRequestTimeout), log: cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.Table),
 		name: cfg.Table, key: key, size: &tableSize{configured: cfg.ScanSegments},
 	}
 	if cfg.Client != nil { // else Config.Validate says that it is missing

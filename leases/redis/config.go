@@ -10,12 +10,10 @@ import (
 	sdk "github.com/redis/go-redis/v9"
 )
 
-// Defaults of [Config].
+// The defaults of Config.
 const (
-	// DefaultKeyPrefix is the default of [Config.KeyPrefix].
-	DefaultKeyPrefix = "kcl"
-	// DefaultRequestTimeout is the default of [Config.RequestTimeout].
-	DefaultRequestTimeout = 3 * time.Second
+	defaultKeyPrefix      = "kcl"
+	defaultRequestTimeout = 3 * time.Second
 )
 
 // Config says where the leases of an application are.
@@ -34,12 +32,11 @@ type Config struct {
 	Application string
 
 	// KeyPrefix starts the names of all keys, for a Redis that holds other data
-	// as well. Printable, without braces and spaces. Defaults to "kcl"
-	// (DefaultKeyPrefix).
+	// as well. Printable, without braces and spaces. Defaults to kcl.
 	KeyPrefix string
 
 	// RequestTimeout bounds every single call, with all that the client does to
-	// repeat it. Defaults to 3s (DefaultRequestTimeout). Should be less than a
+	// repeat it. Defaults to 3s. Should be less than a
 	// third of the coordinator's FailoverTime, so that a lost answer does not
 	// cost a lease. The KCL's dynamoDbRequestTimeout.
 	RequestTimeout time.Duration

@@ -23,8 +23,8 @@ var _ leases.Store = (*Store)(nil)
 
 // New returns a Store. It calls nobody; Validate and Init say what is wrong with cfg.
 func New(cfg Config) *Store {
-	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, DefaultKeyPrefix)
-	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
+	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, defaultKeyPrefix)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
 	log := cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")
 	t := &table{client: cfg.Client, keys: keysOf(cfg.KeyPrefix, cfg.Application), application: cfg.Application, timeout: cfg.RequestTimeout}
 	return &Store{cfg: cfg, log: log, table: t}

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
@@ -80,28 +79,5 @@ func deny(command string) server.Hook {
 			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
 		}
 		return cmd == command
-	}
-}
-
-// TestARightIsLostOnAForeignRow: the row of an old library is whole, or not there.
-func TestARightIsLostOnAForeignRow(t *testing.T) {
-	t.Parallel()
-	for _, command := range strings.Fields("HSET SADD") {
-		srv, s := serve(t)
-		require.NoError(t, s.Init(t.Context())) // starts the server
-		g := redis.NewGoKCLTable(redis.Config{Client: clientOf(t, srv), Application: "old"})
-		row := gokcl.Row{ShardID: "shardId-000000000001", Checkpoint: "12"}
-		srv.Server().SetPreHook(deny(command))
-		_, err := g.Create(t.Context(), row)
-		require.Error(t, err)
-		srv.Server().SetPreHook(nil)
-		_, err = g.Get(t.Context(), row.ShardID)
-		require.ErrorIs(t, err, leases.ErrNotFound)
-		existing, err := g.Create(t.Context(), row)
-		require.NoError(t, err)
-		require.Nil(t, existing, "nothing that is half is taken for a row")
-		all, _, err := g.List(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, []gokcl.Row{row}, all)
 	}
 }

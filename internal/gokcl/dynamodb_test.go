@@ -1,9 +1,8 @@
-package dynamodb_test
+package gokcl_test
 
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -16,20 +15,24 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 )
 
-func oldTable(t *testing.T, srv *dynamotest.Server, name string) *dynamodb.GoKCLTable {
+const timeout = 3 * time.Second
+
+// dynamoDBTable returns a table of go-kcl in a fake DynamoDB.
+func dynamoDBTable(t *testing.T, srv *dynamotest.Server, name string) *gokcl.DynamoDBTable {
 	t.Helper()
-	return dynamodb.NewGoKCLTable(dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: name, Logger: slog.New(slog.DiscardHandler)})
+	return gokcl.NewDynamoDBTable(awstest.DynamoDB(t, srv), name, timeout)
 }
 
-func TestGoKCLTable(t *testing.T) {
+func TestDynamoDBTable(t *testing.T) {
 	t.Parallel()
-	srv, store := serve(t, dynamotest.Config{PageRows: 1, EmptyPages: true})
-	old := oldTable(t, srv, "old")
+	srv := dynamotest.Start(dynamotest.Config{PageRows: 1, EmptyPages: true})
+	t.Cleanup(srv.Close)
+	old := dynamoDBTable(t, srv, "old")
 	_, _, err := old.List(t.Context())
 	require.ErrorIs(t, err, leases.ErrTableNotFound)
 	require.NoError(t, old.Init(t.Context()))
@@ -37,7 +40,10 @@ func TestGoKCLTable(t *testing.T) {
 
 	want := []gokcl.Row{
 		{ShardID: "a", Checkpoint: "SHARD_END"},
-		{ShardID: "b", Parent: "a", Owner: "w", Until: time.Date(2026, 1, 31, 8, 0, 0, 1, time.UTC), Checkpoint: "12", Claim: "v"},
+		{
+			ShardID: "b", Parent: "a", Owner: "w", Until: time.Date(2026, 1, 31, 8, 0, 0, 1, time.UTC),
+			Checkpoint: "12", Claim: "v",
+		},
 	}
 	for _, r := range want {
 		existing, err := old.Create(t.Context(), r)
@@ -48,7 +54,10 @@ func TestGoKCLTable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want[0], *existing, "nothing is overwritten")
 
-	srv.Put("old", dynamotest.Item{"ShardID": dynamotest.S("c"), "Checkpoint": dynamotest.N("12"), "LeaseTimeout": dynamotest.S("soon"), "AssignedTo": dynamotest.S("w")})
+	srv.Put("old", dynamotest.Item{
+		"ShardID": dynamotest.S("c"), "Checkpoint": dynamotest.N("12"), "LeaseTimeout": dynamotest.S("soon"),
+		"AssignedTo": dynamotest.S("w"),
+	})
 	rows, bad, err := old.List(t.Context())
 	require.NoError(t, err)
 	slices.SortFunc(rows, func(a, b gokcl.Row) int { return strings.Compare(a.ShardID, b.ShardID) })
@@ -67,40 +76,50 @@ func TestGoKCLTable(t *testing.T) {
 	_, err = old.Get(t.Context(), "c")
 	require.ErrorContains(t, err, `row "c"`)
 
-	// One is never taken for the other.
-	require.NoError(t, store.Init(t.Context()))
-	ours := oldTable(t, srv, table)
+	// A table of one library is never taken for a table of the other.
+	store := func(name string) *dynamodb.Store {
+		return dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: name})
+	}
+	require.NoError(t, store("orders").Init(t.Context()))
+	ours := dynamoDBTable(t, srv, "orders")
 	_, _, err = ours.List(t.Context())
 	require.ErrorIs(t, err, leases.ErrForeignTable)
 	require.ErrorContains(t, err, "is used as it is")
 	require.ErrorIs(t, ours.Init(t.Context()), leases.ErrForeignTable)
-	require.ErrorIs(t, storeOn(t, srv, func(c *dynamodb.Config) { c.Table = "old" }).Init(t.Context()), leases.ErrForeignTable)
+	require.ErrorIs(t, store("old").Init(t.Context()), leases.ErrForeignTable)
 }
 
-// FuzzGoKCLItem puts any item into an old table: it is a row or a bad row, and
-// a row can be written again.
-func FuzzGoKCLItem(f *testing.F) {
-	f.Add(`{"ShardID":{"S":"s"},"AssignedTo":{"S":"w"},"LeaseTimeout":{"S":"2026-01-31T08:00:00Z"},"Checkpoint":{"S":"12"}}`)
+// FuzzItem puts any item into a table. It is a row or a bad row, and a row can be written again.
+func FuzzItem(f *testing.F) {
+	f.Add(`{"ShardID":{"S":"s"},"AssignedTo":{"S":"w"},"LeaseTimeout":{"S":"2026-01-31T08:00:00Z"},` +
+		`"Checkpoint":{"S":"12"}}`)
 	f.Add(`{"ShardID":{"S":"s"},"Checkpoint":{"N":"12"},"ParentShardId":{"SS":["a"]},"ClaimRequest":{"B":"AA=="}}`)
 	f.Add(`{"ShardID":{"S":"\u001b"},"AssignedTo":{"NULL":true},"LeaseTimeout":{"BOOL":true}}`)
 	srv := dynamotest.Start(dynamotest.Config{})
 	f.Cleanup(srv.Close)
 	client := awstest.DynamoDB(f, srv)
-	old := dynamodb.NewGoKCLTable(dynamodb.Config{Client: client, Table: "old", Logger: slog.New(slog.DiscardHandler)})
+	old := gokcl.NewDynamoDBTable(client, "old", timeout)
 	require.NoError(f, old.Init(context.Background()))
+	remove := func(t *testing.T, id string) {
+		_, err := client.DeleteItem(t.Context(), &sdk.DeleteItemInput{
+			TableName: aws.String("old"),
+			Key:       map[string]types.AttributeValue{"ShardID": &types.AttributeValueMemberS{Value: id}},
+		})
+		require.NoError(t, err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var it dynamotest.Item
-		if json.Unmarshal([]byte(text), &it) != nil || it["ShardID"].Type != "S" || it["ShardID"].Text == "" || len(it["ShardID"].Text) > 2048 {
+		if json.Unmarshal([]byte(text), &it) != nil {
+			return
+		}
+		if id := it["ShardID"]; id.Type != "S" || id.Text == "" || len(id.Text) > 2048 {
 			return
 		}
 		srv.Put("old", it)
 		rows, bad, err := old.List(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 1, len(rows)+len(bad))
-		_, err = client.DeleteItem(t.Context(), &sdk.DeleteItemInput{
-			TableName: aws.String("old"), Key: map[string]types.AttributeValue{"ShardID": &types.AttributeValueMemberS{Value: it["ShardID"].Text}},
-		})
-		require.NoError(t, err)
+		remove(t, it["ShardID"].Text)
 		if len(rows) == 0 {
 			return
 		}
@@ -109,9 +128,6 @@ func FuzzGoKCLItem(f *testing.F) {
 		again, _, err := old.List(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, rows, again)
-		_, err = client.DeleteItem(t.Context(), &sdk.DeleteItemInput{
-			TableName: aws.String("old"), Key: map[string]types.AttributeValue{"ShardID": &types.AttributeValueMemberS{Value: rows[0].ShardID}},
-		})
-		require.NoError(t, err)
+		remove(t, rows[0].ShardID)
 	})
 }

@@ -1,4 +1,4 @@
-package redis_test
+package gokcl_test
 
 import (
 	"fmt"
@@ -8,36 +8,47 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	sdk "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// oldTable reads over a real port: a pipeline of many commands needs a network
-// that buffers.
-func oldTable(t *testing.T, srv *miniredis.Miniredis) *redis.GoKCLTable {
+const application = "orders"
+
+// redisTable returns a table of go-kcl in a fake Redis. Its client needs a real port, because a
+// pipeline of many commands needs a network that buffers.
+func redisTable(t *testing.T, srv *miniredis.Miniredis) *gokcl.RedisTable {
+	t.Helper()
+	return gokcl.NewRedisTable(clientOf(t, srv), "", application, timeout)
+}
+
+func clientOf(t *testing.T, srv *miniredis.Miniredis) *sdk.Client {
 	t.Helper()
 	client := sdk.NewClient(&sdk.Options{Addr: srv.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	return redis.NewGoKCLTable(redis.Config{Client: client, Application: application})
+	return client
 }
 
-func TestGoKCLTable(t *testing.T) {
+func TestRedisTable(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.RunT(t)
-	store := storeOn(t, srv)
-	old := oldTable(t, srv)
+	store := redis.New(redis.Config{Client: clientOf(t, srv), Application: application})
+	old := redisTable(t, srv)
 	require.NoError(t, old.Init(t.Context()))
 	_, _, err := old.List(t.Context())
 	require.ErrorIs(t, err, leases.ErrTableNotFound)
 
 	want := []gokcl.Row{
 		{ShardID: "a", Checkpoint: "SHARD_END"},
-		{ShardID: "b", Parent: "a", Owner: "w", Until: time.Date(2026, 1, 31, 8, 0, 0, 1, time.UTC), Checkpoint: "12", Claim: "v"},
+		{
+			ShardID: "b", Parent: "a", Owner: "w", Until: time.Date(2026, 1, 31, 8, 0, 0, 1, time.UTC),
+			Checkpoint: "12", Claim: "v",
+		},
 	}
 	for _, r := range want {
 		existing, err := old.Create(t.Context(), r)
@@ -83,7 +94,7 @@ func TestGoKCLTable(t *testing.T) {
 	require.Empty(t, l.Bad)
 }
 
-func TestGoKCLTablePages(t *testing.T) {
+func TestRedisTablePages(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.RunT(t)
 	for i := range 1001 {
@@ -92,16 +103,16 @@ func TestGoKCLTablePages(t *testing.T) {
 		_, err := srv.SAdd("kcl:orders:shards", id)
 		require.NoError(t, err)
 	}
-	rows, bad, err := oldTable(t, srv).List(t.Context())
+	rows, bad, err := redisTable(t, srv).List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, rows, 1001)
 	require.Empty(t, bad)
 }
 
-func TestGoKCLTableErrors(t *testing.T) {
+func TestRedisTableErrors(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.RunT(t)
-	old := oldTable(t, srv)
+	old := redisTable(t, srv)
 	require.NoError(t, srv.Set("kcl:orders:shards", "text"))
 	_, _, err := old.List(t.Context())
 	require.ErrorIs(t, err, leases.ErrForeignTable)
@@ -117,9 +128,41 @@ func TestGoKCLTableErrors(t *testing.T) {
 	require.ErrorContains(t, err, "list in kcl:orders:shards")
 }
 
-// FuzzGoKCLHash puts any fields under any id into an old table: the row is read
-// or a bad one, and the others are not affected.
-func FuzzGoKCLHash(f *testing.F) {
+// deny refuses a command, in scripts too.
+func deny(command string) server.Hook {
+	return func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == command {
+			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
+		}
+		return cmd == command
+	}
+}
+
+// TestARightIsLostInCreate: a row is whole, or does not exist.
+func TestARightIsLostInCreate(t *testing.T) {
+	t.Parallel()
+	for _, command := range strings.Fields("HSET SADD") {
+		srv := miniredis.RunT(t)
+		g := redisTable(t, srv)
+		row := gokcl.Row{ShardID: "shardId-000000000001", Checkpoint: "12"}
+		srv.Server().SetPreHook(deny(command))
+		_, err := g.Create(t.Context(), row)
+		require.Error(t, err)
+		srv.Server().SetPreHook(nil)
+		_, err = g.Get(t.Context(), row.ShardID)
+		require.ErrorIs(t, err, leases.ErrNotFound)
+		existing, err := g.Create(t.Context(), row)
+		require.NoError(t, err)
+		require.Nil(t, existing, "half a row is not taken for a row")
+		all, _, err := g.List(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []gokcl.Row{row}, all)
+	}
+}
+
+// FuzzHash puts any fields under any id into a table. The row is read, or is a bad row. Other rows
+// are not affected.
+func FuzzHash(f *testing.F) {
 	f.Add("s", "s", "w", "2026-01-31T08:00:00Z", "12")
 	f.Add("s", "\x1b", "", "soon", "SHARD_END ")
 	f.Add("", "a:b", "w", "", "\xff")
@@ -128,7 +171,7 @@ func FuzzGoKCLHash(f *testing.F) {
 	f.Cleanup(srv.Close)
 	client := sdk.NewClient(&sdk.Options{Addr: srv.Addr()})
 	f.Cleanup(func() { _ = client.Close() })
-	old := redis.NewGoKCLTable(redis.Config{Client: client, Application: application})
+	old := gokcl.NewRedisTable(client, "", application, timeout)
 	f.Fuzz(func(t *testing.T, id, field, owner, timeout, checkpoint string) {
 		srv.FlushAll()
 		good := gokcl.Row{ShardID: "fine", Checkpoint: "1"}
@@ -137,7 +180,8 @@ func FuzzGoKCLHash(f *testing.F) {
 		}
 		_, err := old.Create(t.Context(), good)
 		require.NoError(t, err)
-		srv.HSet("kcl:orders:shard:"+id, gokcl.FieldShardID, field, gokcl.FieldOwner, owner, gokcl.FieldTimeout, timeout, gokcl.FieldCheckpoint, checkpoint)
+		srv.HSet("kcl:orders:shard:"+id, gokcl.FieldShardID, field, gokcl.FieldOwner, owner,
+			gokcl.FieldTimeout, timeout, gokcl.FieldCheckpoint, checkpoint)
 		_, err = srv.SAdd("kcl:orders:shards", id)
 		require.NoError(t, err)
 		rows, bad, err := old.List(t.Context())

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/gokcl"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/gokcl"
 )
 
 const sequence = "49590338271490256608559692538361571095921575989136588898"
@@ -25,13 +25,33 @@ func TestDecode(t *testing.T) {
 		want   gokcl.Row
 	}{
 		"held": {
-			map[string]string{"ShardID": "shardId-000000000001", "AssignedTo": "w", "LeaseTimeout": "2026-01-31T08:00:00.123456789Z", "Checkpoint": sequence, "ParentShardId": "shardId-000000000000", "ClaimRequest": "v"},
-			gokcl.Row{ShardID: "shardId-000000000001", Owner: "w", Until: until, Checkpoint: sequence, Parent: "shardId-000000000000", Claim: "v"},
+			map[string]string{
+				"ShardID": "shardId-000000000001", "AssignedTo": "w", "LeaseTimeout": "2026-01-31T08:00:00.123456789Z",
+				"Checkpoint": sequence, "ParentShardId": "shardId-000000000000", "ClaimRequest": "v",
+			},
+			gokcl.Row{
+				ShardID: "shardId-000000000001", Owner: "w", Until: until, Checkpoint: sequence,
+				Parent: "shardId-000000000000", Claim: "v",
+			},
 		},
-		"fresh":              {map[string]string{"ShardID": "s", "AssignedTo": "w", "LeaseTimeout": "2026-01-31T09:00:00.123456789+01:00", "Checkpoint": ""}, gokcl.Row{ShardID: "s", Owner: "w", Until: until}},
-		"released":           {map[string]string{"ShardID": "s", "LeaseTimeout": "2026-01-31T08:00:00.123456789Z", "Checkpoint": "SHARD_END"}, gokcl.Row{ShardID: "s", Until: until, Checkpoint: "SHARD_END"}},
-		"emptied":            {map[string]string{"ShardID": "s", "AssignedTo": "", "LeaseTimeout": "soon"}, gokcl.Row{ShardID: "s"}},
-		"made by hand":       {map[string]string{"ShardID": "s", "AssignedTo": "w", "Checkpoint": "1", "Other": "ignored"}, gokcl.Row{ShardID: "s", Owner: "w", Checkpoint: "1"}},
+		"fresh": {
+			map[string]string{
+				"ShardID": "s", "AssignedTo": "w", "LeaseTimeout": "2026-01-31T09:00:00.123456789+01:00", "Checkpoint": "",
+			},
+			gokcl.Row{ShardID: "s", Owner: "w", Until: until},
+		},
+		"released": {
+			map[string]string{"ShardID": "s", "LeaseTimeout": "2026-01-31T08:00:00.123456789Z", "Checkpoint": "SHARD_END"},
+			gokcl.Row{ShardID: "s", Until: until, Checkpoint: "SHARD_END"},
+		},
+		"emptied": {
+			map[string]string{"ShardID": "s", "AssignedTo": "", "LeaseTimeout": "soon"},
+			gokcl.Row{ShardID: "s"},
+		},
+		"made by hand": {
+			map[string]string{"ShardID": "s", "AssignedTo": "w", "Checkpoint": "1", "Other": "ignored"},
+			gokcl.Row{ShardID: "s", Owner: "w", Checkpoint: "1"},
+		},
 		"nothing but an id":  {map[string]string{"ShardID": "s"}, gokcl.Row{ShardID: "s"}},
 		"number of one zero": {map[string]string{"ShardID": "s", "Checkpoint": "0"}, gokcl.Row{ShardID: "s", Checkpoint: "0"}},
 	} {
@@ -57,8 +77,13 @@ func TestDecodeOfDamage(t *testing.T) {
 		"key of a stream":  {map[string]string{"ShardID": "1:a:2:s"}, `ShardID is "1:a:2:s"`},
 		"typo":             {map[string]string{"ShardID": "s", "Checkpoint": "SHARD_END "}, `Checkpoint is "SHARD_END "`},
 		"another sentinel": {map[string]string{"ShardID": "s", "Checkpoint": "LATEST"}, `Checkpoint is "LATEST"`},
-		"no time":          {map[string]string{"ShardID": "s", "AssignedTo": "w", "LeaseTimeout": "soon"}, `LeaseTimeout is "soon"`},
-		"hostile":          {map[string]string{"ShardID": "s", "ParentShardId": "\x1b[2J" + strings.Repeat("x", 1000)}, `ParentShardId is "\x1b[2Jx`},
+		"no time": {
+			map[string]string{"ShardID": "s", "AssignedTo": "w", "LeaseTimeout": "soon"}, `LeaseTimeout is "soon"`,
+		},
+		"hostile": {
+			map[string]string{"ShardID": "s", "ParentShardId": "\x1b[2J" + strings.Repeat("x", 1000)},
+			`ParentShardId is "\x1b[2Jx`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,8 +109,12 @@ func TestLive(t *testing.T) {
 func TestLeaseOfARow(t *testing.T) {
 	t.Parallel()
 	horizon := kcl.InitialPosition{}.Sentinel()
-	want := leases.Lease{Key: "b", ShardID: "b", ThroughputKBps: -1, Parents: []string{"a"}, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: sequence}}
-	require.Equal(t, want, gokcl.Row{ShardID: "b", Parent: "a", Owner: "w", Until: until, Checkpoint: sequence}.Lease(horizon))
+	want := leases.Lease{
+		Key: "b", ShardID: "b", ThroughputKBps: -1, Parents: []string{"a"},
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: sequence},
+	}
+	held := gokcl.Row{ShardID: "b", Parent: "a", Owner: "w", Until: until, Checkpoint: sequence}
+	require.Equal(t, want, held.Lease(horizon))
 	require.Equal(t, horizon, gokcl.Row{ShardID: "b"}.Lease(horizon).Checkpoint)
 
 	r, losses := gokcl.FromLease(want)
@@ -104,8 +133,8 @@ func TestLeaseOfARow(t *testing.T) {
 	require.Len(t, losses, 1)
 }
 
-// FuzzDecode: what is read is written and read back as the same row, and what
-// is made a lease of can stand in a lease table.
+// FuzzDecode: a row that was read is written and read back as the same row. The lease made of it
+// can stand in a lease table.
 func FuzzDecode(f *testing.F) {
 	f.Add("shardId-000000000001", "w", "2026-01-31T08:00:00.123456789Z", sequence, "shardId-000000000000", "v")
 	f.Add("s", "", "soon", "SHARD_END", "", "")

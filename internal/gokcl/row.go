@@ -1,8 +1,6 @@
-// Package gokcl is the layout in which vmware-go-kcl and its forks keep leases:
-// the same fields in a DynamoDB item and in a Redis hash. It has no connection
-// to either; leases/dynamodb and leases/redis read and write such tables, and
-// kclctl imports and exports them. It has no counterpart in the KCL, whose
-// table is another one.
+// Package gokcl reads and writes the lease tables of vmware-go-kcl and its forks, in DynamoDB and
+// in Redis. Both stores have the same fields: of an item, of a hash. kclctl imports such tables and
+// exports to them. There is no KCL counterpart, because the table of the KCL is another one.
 package gokcl
 
 import (
@@ -17,27 +15,27 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// The fields of a row, all of them texts.
+// The fields of a row. All of them are texts.
 const (
 	FieldShardID    = "ShardID"       // the key
-	FieldOwner      = "AssignedTo"    // worker; absent or empty when nobody owns it
+	FieldOwner      = "AssignedTo"    // worker; absent or empty when nobody owns the lease
 	FieldTimeout    = "LeaseTimeout"  // RFC 3339: when the lease expires; stays after a release
 	FieldCheckpoint = "Checkpoint"    // sequence number or SHARD_END; absent or empty before the first checkpoint
 	FieldParent     = "ParentShardId" // the parent, or the first of two; absent without one
 	FieldClaim      = "ClaimRequest"  // worker that wants the shard
 )
 
-// Fields are all of them.
+// Fields are the names of all fields.
 var Fields = []string{FieldShardID, FieldOwner, FieldTimeout, FieldCheckpoint, FieldParent, FieldClaim}
 
 // Row is one lease of such a table. It is a plain, comparable value.
 type Row struct {
 	ShardID string
-	// Owner is empty when nobody owns the lease, and Claim when nobody wants it.
+	// Owner is the worker that owns the lease. It is empty when nobody does.
 	Owner string
+	// Claim is the worker that wants the lease. It is empty when nobody does.
 	Claim string
-	// Until is when the lease expires, by the owner's clock; zero when the row
-	// does not say.
+	// Until is when the lease expires, by the owner's clock. It is zero when the row does not say.
 	Until time.Time
 	// Checkpoint is a sequence number, SHARD_END or empty.
 	Checkpoint string
@@ -47,8 +45,8 @@ type Row struct {
 
 var shardID = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
 
-// Decode reads a row. Fields that it does not know are ignored. The error is
-// about this row only and says everything that is wrong with it.
+// Decode reads a row. It ignores fields that it does not know. The error names every field that is
+// wrong.
 func Decode(fields map[string]string) (Row, *leases.RowError) {
 	r := Row{
 		ShardID: fields[FieldShardID], Owner: fields[FieldOwner], Claim: fields[FieldClaim],
@@ -64,8 +62,7 @@ func Decode(fields map[string]string) (Row, *leases.RowError) {
 	if r.Parent != "" && !shardID.MatchString(r.Parent) {
 		wrong(FieldParent, "the id of a shard, or nothing")
 	}
-	// Sentinels other than SHARD_END are never written there.
-	if n := (kcl.ExtendedSequenceNumber{SequenceNumber: r.Checkpoint}); r.Checkpoint != "" && (n.Validate() != nil || n.IsSentinel() && !n.IsShardEnd()) {
+	if r.Checkpoint != "" && !isCheckpoint(r.Checkpoint) {
 		wrong(FieldCheckpoint, "decimal digits, SHARD_END, or nothing")
 	}
 	if s := fields[FieldTimeout]; s != "" {
@@ -83,7 +80,14 @@ func Decode(fields map[string]string) (Row, *leases.RowError) {
 	return r, nil
 }
 
-// quote says the beginning of a foreign value in printable characters.
+// isCheckpoint tells whether s can be a checkpoint. Sentinels other than SHARD_END are never
+// written to such a table.
+func isCheckpoint(s string) bool {
+	n := kcl.ExtendedSequenceNumber{SequenceNumber: s}
+	return n.Validate() == nil && (!n.IsSentinel() || n.IsShardEnd())
+}
+
+// quote returns the beginning of a foreign value in printable characters.
 func quote(s string) string {
 	if s == "" {
 		return "missing"
@@ -111,11 +115,11 @@ func (r Row) Encode() map[string]string {
 	return fields
 }
 
-// Live tells whether a worker holds the lease at that time, by its own clock.
+// Live tells whether a worker holds the lease at the time now, which is of that worker's clock.
 func (r Row) Live(now time.Time) bool { return r.Owner != "" && r.Until.After(now) }
 
-// Lease returns a free lease that goes on where r is. start is the checkpoint
-// of rows that have none: the sentinel of the application's initial position.
+// Lease returns a free lease that goes on where r is. A row without a checkpoint gets the checkpoint
+// start, which is the sentinel of the application's initial position.
 func (r Row) Lease(start kcl.ExtendedSequenceNumber) leases.Lease {
 	l := leases.Lease{Key: r.ShardID, ShardID: r.ShardID, Checkpoint: start, ThroughputKBps: -1}
 	if r.Checkpoint != "" {
@@ -127,9 +131,8 @@ func (r Row) Lease(start kcl.ExtendedSequenceNumber) leases.Lease {
 	return l
 }
 
-// FromLease returns a free row that goes on where l is. The losses say what
-// this layout cannot hold, in words for an operator; nil means that [Row.Lease]
-// gives back checkpoint and parents.
+// FromLease returns a free row that goes on where l is. The losses tell an operator, in words, what
+// a row cannot hold. Without losses, [Row.Lease] gives back the checkpoint and the parents.
 func FromLease(l leases.Lease) (r Row, losses []string) {
 	r = Row{ShardID: l.ShardID}
 	parents := slices.Sorted(slices.Values(l.Parents))
@@ -142,10 +145,12 @@ func FromLease(l leases.Lease) (r Row, losses []string) {
 	if l.Checkpoint.IsShardEnd() || !l.Checkpoint.IsSentinel() {
 		r.Checkpoint = l.Checkpoint.SequenceNumber
 	} else {
-		losses = append(losses, "there is no checkpoint: the shard starts at the initial position of that application, not at "+l.Checkpoint.String())
+		losses = append(losses, "there is no checkpoint: the shard starts at the initial position of that application, "+
+			"not at "+l.Checkpoint.String())
 	}
-	if l.Checkpoint.SubSequenceNumber > 0 {
-		losses = append(losses, fmt.Sprintf("the checkpoint stands at user record %d of an aggregated record: the user records after it are skipped", l.Checkpoint.SubSequenceNumber+1))
+	if sub := l.Checkpoint.SubSequenceNumber; sub > 0 {
+		losses = append(losses, fmt.Sprintf("the checkpoint stands at user record %d of an aggregated record: "+
+			"the user records after it are skipped", sub+1))
 	}
 	if !l.Pending.IsZero() {
 		losses = append(losses, "the prepared checkpoint is not kept")
