@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -130,5 +131,5 @@ func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) 
 // number of takes, at the pace of the table, in a third of the time in which leases expire.
 func (t *table) maxArrivals() int {
 	perWrite := max(t.tempo.slowestWrite(), time.Millisecond)
-	return maxParallel * max(1, int(t.cfg.callTimeout()/perWrite))
+	return maxParallel * max(1, int(trust.CallTimeout(t.cfg.FailoverTime)/perWrite))
 }

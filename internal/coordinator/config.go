@@ -20,13 +20,6 @@ const (
 	DefaultShutdownTimeout = 25 * time.Second
 )
 
-// An owner trusts its lease for trusted FailoverTime, and others respect it for respected
-// FailoverTime. The difference allows for clocks of different speed.
-const (
-	trusted   = 0.95
-	respected = 1.05
-)
-
 // maxParallel is the number of writes or reads of single rows that run at the same time.
 const maxParallel = 20
 
@@ -130,25 +123,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// trust returns how long an owner works after it has sent its last accepted renewal.
-func (c Config) trust() time.Duration {
-	return time.Duration(trusted * float64(c.FailoverTime))
-}
-
-// respect returns how long an observer waits for a counter to move.
-func (c Config) respect() time.Duration { return respect(c.FailoverTime) }
-
-// respect returns how long an observer waits for a counter to move, given FailoverTime.
-func respect(failover time.Duration) time.Duration {
-	return time.Duration(respected * float64(failover))
-}
-
 // roundTime returns how long a round acts on one listing. The rest of its work waits for the next
 // listing.
 func (c Config) roundTime() time.Duration { return c.FailoverTime / 5 }
-
-// callTimeout returns the deadline of a call for one row.
-func (c Config) callTimeout() time.Duration { return c.FailoverTime / 3 }
 
 // handoverTime is how long this worker may take to hand over a lease.
 func (c Config) handoverTime() time.Duration { return c.ShutdownTimeout + abandonAfter }

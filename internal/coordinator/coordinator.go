@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -19,7 +20,7 @@ import (
 // LeaseDiscoverer. The scheduler runs one.
 type Coordinator struct {
 	cfg   Config
-	clock clock
+	clock trust.Clock
 	log   *slog.Logger
 	nudge chan struct{}
 	scan  *scan
@@ -29,7 +30,7 @@ type Coordinator struct {
 // New returns a Coordinator with the defaults of cfg filled in. It
 // starts nothing and calls nothing.
 func New(cfg Config) *Coordinator {
-	c := &Coordinator{cfg: cfg.withDefaults(), clock: newClockOf(cfg.WallClock), nudge: make(chan struct{}, 1)}
+	c := &Coordinator{cfg: cfg.withDefaults(), clock: trust.NewClock(cfg.WallClock), nudge: make(chan struct{}, 1)}
 	c.log = c.cfg.Logger
 	c.scan = newScan(newTable(newKnown(&c.cfg, &c.clock), c.Nudge))
 	c.modes = newModes(c.scan)

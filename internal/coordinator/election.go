@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -28,7 +29,7 @@ import (
 type elector struct {
 	store   leases.LeaderLocks
 	me      string
-	clock   *clock
+	clock   *trust.Clock
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	timeout time.Duration          // of one call of the store
@@ -52,7 +53,7 @@ const lockRest = 3 * kcl3.LockHeartbeat
 func newElector(t *table, store leases.LeaderLocks) *elector {
 	return &elector{
 		store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
-		timeout: min(t.cfg.callTimeout(), kcl3.LockHeartbeat/2), changed: t.nudge,
+		timeout: min(trust.CallTimeout(t.cfg.FailoverTime), kcl3.LockHeartbeat/2), changed: t.nudge,
 		last: func() context.Context { return t.last }, resigned: make(chan struct{}, 1),
 	}
 }
@@ -61,14 +62,14 @@ func newElector(t *table, store leases.LeaderLocks) *elector {
 func (e *elector) leads() (term int, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.terms, e.term != nil && e.term.holds(e.clock.now())
+	return e.terms, e.term != nil && e.term.holds(e.clock.Now())
 }
 
 // lock returns the lock as this worker holds it. ok is false when it does not.
 func (e *elector) lock() (leases.LeaderLock, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.term == nil || !e.term.holds(e.clock.now()) {
+	if e.term == nil || !e.term.holds(e.clock.Now()) {
 		return leases.LeaderLock{}, false
 	}
 	return e.term.lock, true
@@ -124,23 +125,23 @@ func (e *elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 			_ = backoff.Wait(ctx)
 			continue
 		}
-		now := e.clock.now()
+		now := e.clock.Now()
 		if term, ok := e.ownWrite(lock); ok {
 			if term.holds(now) {
 				e.noteTerm(term)
 				return term, nil
 			}
 		}
-		watch.See(lock, now.mono)
-		e.noteLeader(lock, watch.Free(now.mono))
-		if !watch.Free(now.mono) {
+		watch.See(lock, now.Mono)
+		e.noteLeader(lock, watch.Free(now.Mono))
+		if !watch.Free(now.Mono) {
 			failing = false
 			backoff.Reset()
-			_ = retry.Sleep(ctx, watch.Wait(now.mono))
+			_ = retry.Sleep(ctx, watch.Wait(now.Mono))
 			continue
 		}
 		mine := leases.LeaderLock{Owner: e.me, Version: newVersion(), Duration: kcl3.LockDuration}
-		term := lockTerm{lock: mine, sent: e.clock.now()}
+		term := lockTerm{lock: mine, sent: e.clock.Now()}
 		err = e.call(ctx, func(ctx context.Context) error { return e.store.AcquireLeader(ctx, lock, term.lock) })
 		if err == nil {
 			e.noteTerm(term)
@@ -164,7 +165,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 	defer e.noteLoss()
 	backoff := retry.New(kcl3.LockHeartbeat/10, kcl3.LockHeartbeat/4)
 	failing := false
-	wait := term.due(e.clock.now())
+	wait := term.due(e.clock.Now())
 	for {
 		timer := time.NewTimer(wait)
 		select {
@@ -178,11 +179,11 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 			e.release(term)
 			return false
 		}
-		if !term.holds(e.clock.now()) {
+		if !term.holds(e.clock.Now()) {
 			e.log.Warn("lock of the leader could not be renewed in time")
 			return true
 		}
-		next := lockTerm{lock: term.lock, sent: e.clock.now()}
+		next := lockTerm{lock: term.lock, sent: e.clock.Now()}
 		next.lock.Version = newVersion()
 		err := e.call(ctx, func(ctx context.Context) error {
 			return e.store.HeartbeatLeader(ctx, term.lock, next.lock.Version)
@@ -224,7 +225,7 @@ func (e *elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		e.mu.Lock()
 		e.term = &held
 		e.mu.Unlock()
-		wait = term.due(e.clock.now())
+		wait = term.due(e.clock.Now())
 	}
 }
 
@@ -284,7 +285,7 @@ func (e *elector) call(ctx context.Context, f func(context.Context) error) error
 // rememberWrite remembers a write whose outcome is not known, for as long as it could make this
 // worker the leader.
 func (e *elector) rememberWrite(t lockTerm) {
-	now := e.clock.now()
+	now := e.clock.Now()
 	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
 	e.sent = append(e.sent, t)
 }

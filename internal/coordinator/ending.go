@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -14,7 +15,7 @@ import (
 // the consumer has been asked to finish. It makes no writes, and is safe for concurrent use.
 type held struct {
 	cfg   *Config
-	clock clock
+	clock trust.Clock
 	log   *slog.Logger
 
 	stopping chan struct{} // closed when the consumer shall finish
@@ -27,17 +28,17 @@ type held struct {
 
 	mu       sync.Mutex // guards the fields below
 	row      leases.Lease
-	sent     instant // when the last accepted renewal was sent
-	lost     string  // why the lease was lost, or empty
-	over     bool    // the lease was released, or its shard is finished
-	asked    bool    // stopping is closed
-	leaving  bool    // the worker stops
+	sent     trust.Instant // when the last accepted renewal was sent
+	lost     string        // why the lease was lost, or empty
+	over     bool          // the lease was released, or its shard is finished
+	asked    bool          // stopping is closed
+	leaving  bool          // the worker stops
 	timers   []*time.Timer
 	deadline *time.Timer
 }
 
 // newHeld returns a lease whose take was sent at the instant sent. Call watchDeadline next.
-func newHeld(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *held {
+func newHeld(base context.Context, cfg *Config, clk trust.Clock, row leases.Lease, sent trust.Instant) *held {
 	h := &held{
 		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
 		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
@@ -161,7 +162,7 @@ func (h *held) remaining() time.Duration {
 
 // remainingLocked returns how long the worker may still trust its lease.
 func (h *held) remainingLocked() time.Duration {
-	return h.cfg.trust() - h.clock.now().since(h.sent)
+	return trust.Window(h.cfg.FailoverTime) - h.clock.Now().Since(h.sent)
 }
 
 // end stops the timers and cancels all contexts after the holder's goroutine has done its work.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -36,7 +37,7 @@ type answer struct {
 }
 
 // newHolder returns a Holder that is not running yet. base must not end.
-func newHolder(base context.Context, cfg *Config, clk clock, row leases.Lease, sent instant) *Holder {
+func newHolder(base context.Context, cfg *Config, clk trust.Clock, row leases.Lease, sent trust.Instant) *Holder {
 	h := &Holder{
 		writer:   newWriter(newHeld(base, cfg, clk, row, sent)),
 		requests: make(chan request), poke: make(chan struct{}, 1),
@@ -245,7 +246,7 @@ func (h *Holder) run() {
 // when the last write failed and a renewal is due does a renewal go first, alone.
 func (h *writer) serve(r request) (wrote bool) {
 	before := h.writes
-	if h.failing && h.clock.now().since(h.lastSent()) >= h.cfg.RenewInterval {
+	if h.failing && h.clock.Now().Since(h.lastSent()) >= h.cfg.RenewInterval {
 		h.renew()
 	}
 	again, err := h.try(r.ctx, r.change)
@@ -258,14 +259,14 @@ func (h *writer) serve(r request) (wrote bool) {
 // is late, because the table fails, it is the wait of the backoff.
 func (h *Holder) renewWait() time.Duration {
 	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
-	if wait := every - h.clock.now().since(h.lastSent()); wait > 0 {
+	if wait := every - h.clock.Now().Since(h.lastSent()); wait > 0 {
 		return wait
 	}
 	return h.backoff.Next()
 }
 
 // lastSent returns when the last accepted renewal was sent.
-func (h *held) lastSent() instant {
+func (h *held) lastSent() trust.Instant {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sent

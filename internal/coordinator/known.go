@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -15,7 +16,7 @@ import (
 // no store, and is safe for concurrent use.
 type known struct {
 	cfg   *Config
-	clock *clock
+	clock *trust.Clock
 	log   *slog.Logger
 
 	mu      sync.Mutex // guards the fields below
@@ -26,7 +27,7 @@ type known struct {
 	err     error // why the table could not be listed the last time
 }
 
-func newKnown(cfg *Config, clk *clock) *known {
+func newKnown(cfg *Config, clk *trust.Clock) *known {
 	return &known{
 		cfg: cfg, clock: clk, log: cfg.Logger,
 		rows: map[string]leases.Lease{}, active: map[string]*Holder{},
@@ -139,7 +140,7 @@ func (k *known) avoid(key string, anew bool, first, most time.Duration) {
 		a = &avoidance{backoff: retry.New(first, most)}
 		k.avoided[key] = a
 	}
-	a.until = k.clock.now().mono + a.backoff.Next()
+	a.until = k.clock.Now().Mono + a.backoff.Next()
 }
 
 // countHeld sets the metric of the leases that the worker holds.

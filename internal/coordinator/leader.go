@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -83,7 +84,7 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 	if !ok {
 		return
 	}
-	now := d.clock.now().mono
+	now := d.clock.Now().Mono
 	if term != d.term {
 		d.tenure = tenure{term: term, began: now, choresDue: now}
 	}
@@ -134,11 +135,11 @@ func (d *leaderDuty) readWorkers(ctx context.Context) error {
 	}
 	me := d.cfg.WorkerID
 	if !slices.ContainsFunc(workers, func(m leases.WorkerMetrics) bool { return m.Worker == me }) {
-		workers = append(workers, d.cfg.ownMetrics(d.clock.wall())) // its own report is on its way
+		workers = append(workers, d.cfg.ownMetrics(d.clock.Wall())) // its own report is on its way
 	}
-	d.workers, d.readAt = workers, d.clock.now().mono
-	d.alive = d.watch.Alive(d.clock.wall(), d.readAt, workers)
-	d.active = d.watch.Active(d.clock.wall(), d.readAt, workers)
+	d.workers, d.readAt = workers, d.clock.Now().Mono
+	d.alive = d.watch.Alive(d.clock.Wall(), d.readAt, workers)
+	d.active = d.watch.Active(d.clock.Wall(), d.readAt, workers)
 	return nil
 }
 
@@ -149,7 +150,7 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 	}
 	if d.failures++; d.failures >= patienceWithStore {
 		d.failures = 0
-		d.gaveUp, d.gaveUpAt = true, d.clock.now().mono
+		d.gaveUp, d.gaveUpAt = true, d.clock.Now().Mono
 		d.log.Warn("leader of the fleet cannot do its work, resigning", "err", err)
 		d.elector.resign()
 	}
@@ -188,9 +189,9 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 
 	known := make([]*leases.Lease, len(moves))
 	var done, left atomic.Int64
-	begun := d.clock.now().mono
+	begun := d.clock.Now().Mono
 	parallel.Do(len(moves), maxParallel, func(i int) {
-		if d.clock.now().mono-begun >= d.cfg.roundTime() {
+		if d.clock.Now().Mono-begun >= d.cfg.roundTime() {
 			left.Add(1)
 			return // left to the next round
 		}
@@ -266,7 +267,7 @@ type suspect struct {
 // suspectOwners notes the owners of expired leases. Every worker does that at its scans, so that a
 // new leader knows them.
 func (a *leaderBased) suspectOwners(rows []row) {
-	now := a.clock.now().mono
+	now := a.clock.Now().Mono
 	for _, r := range rows {
 		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != a.cfg.WorkerID {
 			s := a.suspects[owner]
@@ -281,17 +282,17 @@ func (a *leaderBased) suspectOwners(rows []row) {
 // as the KCL counts them, and when there are newcomers: workers that were not there at the last
 // time.
 func (d *leaderDuty) balance() (due, newcomers bool) {
-	now, failover := d.clock.now().mono, d.cfg.FailoverTime
+	now, failover := d.clock.Now().Mono, d.cfg.FailoverTime
 	newcomers = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
 	watched := now - d.watchBegan
 	switch {
-	case newcomers && watched > respect(failover) && now-d.balanceAt >= failover/2:
+	case newcomers && watched > trust.Respect(failover) && now-d.balanceAt >= failover/2:
 		d.cadence = kcl3.Cadence{}
 	case now-d.balanceAt < 2*failover:
 		return false, false
 	}
 	d.balanceAt = now
-	if !d.cadence.Next(watched, respect(failover)) {
+	if !d.cadence.Next(watched, trust.Respect(failover)) {
 		return false, false
 	}
 	d.counted = map[string]bool{}
@@ -369,12 +370,12 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 func (d *leaderDuty) chores(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
-	begun := d.clock.now().mono
+	begun := d.clock.Now().Mono
 	for _, m := range d.workers {
-		if !kcl3.Forgettable(m, d.clock.wall()) || d.alive[m.Worker] {
+		if !kcl3.Forgettable(m, d.clock.Wall()) || d.alive[m.Worker] {
 			continue
 		}
-		if d.clock.now().mono-begun >= d.cfg.roundTime() {
+		if d.clock.Now().Mono-begun >= d.cfg.roundTime() {
 			break
 		}
 		err := d.call(ctx, func(ctx context.Context) error { return d.store.ForgetWorker(ctx, m) })
@@ -399,7 +400,7 @@ func (d *leaderDuty) migrate(ctx context.Context) error {
 	}
 	step, ok := kcl3.NextTable(kcl3.TableView{
 		Stored: m.Table, SideTables: m.SideTables, Migrate: m.Wanted,
-		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.wall(),
+		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.Wall(),
 	})
 	lock, lead := d.elector.lock()
 	if !ok || !lead {

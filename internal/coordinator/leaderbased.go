@@ -11,6 +11,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -85,11 +86,11 @@ func (a *leaderBased) pause() pause {
 // listDue tells whether a worker that does not lead lists the table now. It does so to find
 // neglected leases, and for the callers of Lookup and Leases.
 func (a *leaderBased) listDue() bool {
-	age := a.clock.now().mono - a.watched
+	age := a.clock.Now().Mono - a.watched
 	switch {
 	case a.watched == 0 || a.asked:
 		return true
-	case a.unreadSeen && a.clock.now().mono-a.unreadSince < frequentListing:
+	case a.unreadSeen && a.clock.Now().Mono-a.unreadSince < frequentListing:
 		return true
 	default: // less than FailoverTime, after which sightings begin anew
 		return age >= a.cfg.FailoverTime*7/10-jitter(a.cfg.FailoverTime/10)
@@ -99,7 +100,7 @@ func (a *leaderBased) listDue() bool {
 // neglected returns the leases that the leader has neglected. It notes in the rows of v for how
 // many scans in a row they have been so.
 func (a *leaderBased) neglected(v *view) map[string]bool {
-	rescue := a.neglect.Note(a.clock.now().mono, v.fleet(), a.cfg.FailoverTime, a.cfg.respect())
+	rescue := a.neglect.Note(a.clock.Now().Mono, v.fleet(), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
 	since, waiting := map[string]int{}, v.waiting()
 	before := a.unreadSeen
 	a.unreadSeen = false
@@ -181,7 +182,7 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 // worker, that have no consumer and could get one. It adds the parents that its consumers wait for,
 // so that their end is noticed before the next scan.
 func (a *leaderBased) worthReading(keys []string) []string {
-	now := a.clock.now().mono
+	now := a.clock.Now().Mono
 	var read []string
 	reads := map[string]bool{}
 	a.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -12,16 +13,16 @@ import (
 // passed since then.
 type lockTerm struct {
 	lock leases.LeaderLock // as written last
-	sent instant           // when that write was sent
+	sent trust.Instant     // when that write was sent
 }
 
 // due returns the time until the next heartbeat.
-func (t lockTerm) due(now instant) time.Duration {
-	return max(0, kcl3.LockHeartbeat-now.since(t.sent))
+func (t lockTerm) due(now trust.Instant) time.Duration {
+	return max(0, kcl3.LockHeartbeat-now.Since(t.sent))
 }
 
 // holds tells whether this worker may still act as the leader. It must stop a while before others
 // may take the lock.
-func (t lockTerm) holds(now instant) bool {
-	return now.since(t.sent) < time.Duration(trusted*float64(kcl3.Lifetime(t.lock)))
+func (t lockTerm) holds(now trust.Instant) bool {
+	return now.Since(t.sent) < trust.Window(kcl3.Lifetime(t.lock))
 }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -25,7 +26,7 @@ func TestLockIsHeldByOne(t *testing.T) {
 		version := byte('0')
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now += time.Duration(rapid.IntRange(0, 12_000).Draw(t, "ms")) * time.Millisecond
-			at := instant{time.Unix(0, 0).Add(now), now}
+			at := trust.Instant{Wall: time.Unix(0, 0).Add(now), Mono: now}
 			switch rapid.SampledFrom([]string{"look", "look", "heartbeat", "try", "die"}).Draw(t, "step") {
 			case "look":
 				w.See(&stored, now)
@@ -55,9 +56,11 @@ const sec = time.Second
 
 func TestLockTerm(t *testing.T) {
 	t.Parallel()
-	start := instant{time.Unix(1000, 0), 0}
+	start := trust.Instant{Wall: time.Unix(1000, 0)}
 	term := lockTerm{leases.LeaderLock{Owner: "me", Version: "1", Duration: 20 * sec}, start}
-	after := func(wall, mono time.Duration) instant { return instant{start.wall.Add(wall), mono} }
+	after := func(wall, mono time.Duration) trust.Instant {
+		return trust.Instant{Wall: start.Wall.Add(wall), Mono: mono}
+	}
 	require.Equal(t, 5*sec, term.due(start))
 	require.Equal(t, sec, term.due(after(4*sec, 4*sec)))
 	require.Zero(t, term.due(after(9*sec, 9*sec)))

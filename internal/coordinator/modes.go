@@ -10,6 +10,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -144,7 +145,7 @@ func (ms *modes) leave(ctx context.Context) {
 // taken until the mode is known, so the first failure is an error. After a later failure the worker
 // keeps its mode.
 func (ms *modes) followMode(ctx context.Context) error {
-	now := ms.clock.now().mono
+	now := ms.clock.Now().Mono
 	if ms.mode() != modeUnknown && (ms.fleet == nil || now < ms.due) {
 		return nil
 	}
@@ -181,7 +182,7 @@ func (ms *modes) followMode(ctx context.Context) error {
 		ms.migrations, ms.native.gentle = m, false
 		ms.become(ctx, to)
 	}
-	ms.due = ms.clock.now().mono + modeInterval - jitter(modeInterval/6)
+	ms.due = ms.clock.Now().Mono + modeInterval - jitter(modeInterval/6)
 	return nil
 }
 
@@ -257,7 +258,7 @@ func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 		return err
 	}
 	for _, w := range workers {
-		if !w.Native && ms.clock.wall().Sub(w.Updated) < kcl3.WorkerSilence {
+		if !w.Native && ms.clock.Wall().Sub(w.Updated) < kcl3.WorkerSilence {
 			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative fits only KCL 1.x and 2.x: "+
 				"leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
 				leases.ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
@@ -284,8 +285,8 @@ func (ms *modes) renewing(
 	ctx context.Context, find func(context.Context) (map[string]leases.Lease, error),
 ) (worker string, err error) {
 	first, err := find(ctx)
-	begun := ms.clock.now().mono
-	for err == nil && len(first) > 0 && ms.clock.now().mono-begun < ms.cfg.respect() {
+	begun := ms.clock.Now().Mono
+	for err == nil && len(first) > 0 && ms.clock.Now().Mono-begun < trust.Respect(ms.cfg.FailoverTime) {
 		if err := retry.Sleep(ctx, ms.cfg.ScanInterval); err != nil {
 			return "", err
 		}

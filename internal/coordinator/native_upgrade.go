@@ -36,7 +36,7 @@ func (a *upgrading) round(ctx context.Context) (pause, error) {
 // prepareUpgrade creates the index. Once the fleet has been ready for long enough, the first worker
 // that sees this switches the fleet to the assignment by a leader.
 func (a *upgrading) prepareUpgrade(ctx context.Context) {
-	now := a.clock.now().mono
+	now := a.clock.Now().Mono
 	if now < a.due {
 		return
 	}
@@ -54,9 +54,9 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 		}
 		return
 	}
-	alive := a.workers.Alive(a.clock.wall(), a.clock.now().mono, workers)
-	ready := a.ready.Note(a.clock.now().mono, a.index.ready, a.all(), alive)
-	to, ok := kcl3.NextClientVersion(a.state(), ready, a.cfg.WorkerID, a.clock.wall())
+	alive := a.workers.Alive(a.clock.Wall(), a.clock.Now().Mono, workers)
+	ready := a.ready.Note(a.clock.Now().Mono, a.index.ready, a.all(), alive)
+	to, ok := kcl3.NextClientVersion(a.state(), ready, a.cfg.WorkerID, a.clock.Wall())
 	if !ok {
 		return
 	}

@@ -206,7 +206,7 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	case c.last && len(h.unknown) > 0:
 		// The write may have taken effect before the deletion. Then the row was another worker's.
 		return settled, nil
-	case !h.cfg.vanished.mayRecreate(row.Key, h.clock.now().mono):
+	case !h.cfg.vanished.mayRecreate(row.Key, h.clock.Now().Mono):
 		e := &VanishedError{Held: row, Since: time.Now()}
 		h.cfg.vanished.noteLost(e)
 		h.log.Error("row of the lease is deleted again and again, giving up the lease; its shard is not read",
@@ -215,7 +215,7 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	case !h.Valid():
 		return gone, nil
 	}
-	a := attempt{to: h.rowAgain(c, row), set: leases.AttrAll, sent: h.clock.now(), recreates: true}
+	a := attempt{to: h.rowAgain(c, row), set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
 	call, cancel := h.call(ctx)
 	defer cancel()
 	err := h.cfg.Store.Create(call, a.to)
@@ -306,7 +306,7 @@ func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 	if !a.recreates {
 		return
 	}
-	h.cfg.vanished.noteRecreated(row.Key, h.clock.now().mono)
+	h.cfg.vanished.noteRecreated(row.Key, h.clock.Now().Mono)
 	h.cfg.Metrics.LeaseRowRecreated()
 	h.log.Warn("row of the lease was deleted while it was held, and was made again at the same position: "+
 		"look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
@@ -337,7 +337,7 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 	}
 	to := h.rowAgain(c, amended(current, held, leases.AttrAll))
 	to.Counter, to.PinnedAt = max(current.Counter, held.Counter)+1, held.PinnedAt
-	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.now(), recreates: true}
+	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
 	call, cancel := h.call(ctx)
 	defer cancel()
 	err := h.cfg.Store.Update(call, leases.Update{Read: current, Expect: leases.AttrAll, To: to, Set: leases.AttrAll})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -31,7 +32,7 @@ func (refusing) ForgetWorker(_ context.Context, m leases.WorkerMetrics) error {
 func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{WorkerID: "a", Logger: slog.New(slog.DiscardHandler)}.withDefaults()
-		clk := newClock()
+		clk := trust.NewClock(nil)
 		c := newTable(newKnown(&cfg, &clk), func() {})
 		c.last = t.Context()
 		e, r := newElector(c, refusing{}), newReporter(c, refusing{})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -31,7 +32,7 @@ type reporter struct {
 	cfg      *Config
 	store    leases.WorkerReports
 	me       string
-	clock    *clock
+	clock    *trust.Clock
 	log      *slog.Logger
 	metrics  *metrics.Metrics
 	timeout  time.Duration
@@ -84,7 +85,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	m := r.cfg.ownMetrics(r.clock.wall())
+	m := r.cfg.ownMetrics(r.clock.Wall())
 	if len(r.cpu) > 0 {
 		m.Stats[kcl3.CPUMetric], m.Range[kcl3.CPUMetric] = slices.Clone(r.cpu), []float64{100}
 	}

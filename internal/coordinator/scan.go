@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -111,7 +112,7 @@ func (s *scan) reportBad(bad []*leases.RowError) {
 // how long a counter has stood still on its own monotonic clock, from when the answer came that
 // showed the counter first.
 func (s *scan) observe(listed []leases.Lease, weigh bool) view {
-	now := s.clock.now().mono
+	now := s.clock.Now().Mono
 	v := view{me: s.cfg.WorkerID, max: s.cfg.MaxLeasesForWorker, by: s.cfg.Balance, asks: 1}
 	coming := s.coming.all()
 	sightings := make(map[string]sighting, len(listed))
@@ -165,7 +166,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 		avoid := s.avoided[l.Key]
 		r := row{
 			Lease:   l,
-			expired: l.ActualOwner() != "" && still >= s.cfg.respect(),
+			expired: l.ActualOwner() != "" && still >= trust.Respect(s.cfg.FailoverTime),
 			quiet:   still >= s.cfg.FailoverTime*7/10,
 			busy:    h != nil || (avoid != nil && now < avoid.until),
 			waited:  s.waited[l.Key],

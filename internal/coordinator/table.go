@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -36,16 +37,16 @@ func newTable(k *known, nudge func()) *table {
 }
 
 // start runs a holder for a lease that was just taken. former is the worker that had it, or empty.
-func (t *table) start(l leases.Lease, sent instant, reason, former string) {
+func (t *table) start(l leases.Lease, sent trust.Instant, reason, former string) {
 	h := newHolder(t.base, t.cfg, *t.clock, l, sent)
 	t.add(l, h)
 	t.cfg.Metrics.LeaseTaken(reason)
 	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key,
 		"reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
-	begun := t.clock.now().mono
+	begun := t.clock.Now().Mono
 	t.wg.Go(func() { // ends with the lease and its consumer, or when the consumer is abandoned
 		h.run()
-		t.noteReturn(h, t.clock.now().mono-begun)
+		t.noteReturn(h, t.clock.Now().Mono-begun)
 		if h.hasReturned() {
 			t.forget(h)
 			return
@@ -73,14 +74,14 @@ func (t *table) forget(h *Holder) {
 func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 	t.cutShort = false
 	var left []action
-	for begun := t.clock.now().mono; ctx.Err() == nil; {
+	for begun := t.clock.Now().Mono; ctx.Err() == nil; {
 		if len(left) == 0 {
 			left = plan(*v)
 		}
 		if left = t.affordable(left); len(left) == 0 {
 			return
 		}
-		if t.clock.now().mono-begun >= t.cfg.roundTime() {
+		if t.clock.Now().Mono-begun >= t.cfg.roundTime() {
 			t.cutShort = true
 			return
 		}
@@ -144,5 +145,5 @@ func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
 
 // rowTimeout returns the deadline of a call for one row, within the time that a stop may take.
 func (t *table) rowTimeout() time.Duration {
-	return min(t.cfg.callTimeout(), t.cfg.ShutdownTimeout)
+	return min(trust.CallTimeout(t.cfg.FailoverTime), t.cfg.ShutdownTimeout)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -98,7 +99,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 	former := t.formerOwner(a.row)
 	for range takeAttempts {
 		write := takenBy(a.row, t.cfg.WorkerID)
-		sent := t.clock.now()
+		sent := t.clock.Now()
 		row, accepted := t.update(t.last, write)
 		switch {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
@@ -107,7 +108,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 			t.withdraw(*row)
 			return row
 		case accepted:
-			if t.clock.now().since(sent) < t.cfg.trust() {
+			if t.clock.Now().Since(sent) < trust.Window(t.cfg.FailoverTime) {
 				t.start(*row, sent, a.reason, former)
 			}
 			return row

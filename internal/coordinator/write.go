@@ -8,6 +8,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -36,7 +37,7 @@ type attempt struct {
 	of   *change
 	to   leases.Lease
 	set  leases.Attr
-	sent instant
+	sent trust.Instant
 	// recreates says that the attempt makes a vanished row again, see recreate.
 	recreates bool
 }
@@ -64,7 +65,7 @@ func newWriter(l *held) *writer {
 		held: l, backoff: l.cfg.newBackoff(),
 		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
 	}
-	h.meter.since = l.clock.now().mono
+	h.meter.since = l.clock.Now().Mono
 	h.meter.average.Seed(l.row.ThroughputKBps)
 	return h
 }
@@ -93,10 +94,10 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 		if c.done != nil && c.done(row) {
 			return false, nil
 		}
-		a := attempt{of: c, sent: h.clock.now()}
+		a := attempt{of: c, sent: h.clock.Now()}
 		a.to, a.set = c.apply(row)
 		a.to.Counter, a.set = row.Counter+1, a.set|leases.AttrCounter
-		if kbps := h.meter.sample(a.sent.mono, h.cfg.RenewInterval*9/10); kbps != row.ThroughputKBps && kbps >= 0 {
+		if kbps := h.meter.sample(a.sent.Mono, h.cfg.RenewInterval*9/10); kbps != row.ThroughputKBps && kbps >= 0 {
 			a.to.ThroughputKBps, a.set = kbps, a.set|leases.AttrThroughput
 		}
 
@@ -169,7 +170,7 @@ func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
 // call returns the context of one call to the store. It ends with ctx, the lease,
 // or the deadline of a call.
 func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
-	call, cancel := context.WithTimeout(h.io, min(h.cfg.callTimeout(), h.remaining()))
+	call, cancel := context.WithTimeout(h.io, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
 	stop := context.AfterFunc(ctx, cancel)
 	return call, func() { stop(); cancel() }
 }
@@ -192,7 +193,7 @@ func (h *held) pause(ctx context.Context, d time.Duration) error {
 }
 
 // accept notes that row is in the table now.
-func (h *writer) accept(row leases.Lease, sent instant) {
+func (h *writer) accept(row leases.Lease, sent trust.Instant) {
 	h.unknown = nil // these attempts expect an older counter, and can never take effect
 	h.failing, h.renewal.failures = false, 0
 	h.backoff.Reset()

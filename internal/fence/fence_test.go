@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"internal/retry":      {},
 	"internal/line":       {},
 	"internal/parallel":   {},
+	"internal/trust":      {},
 	"internal/usercode":   {},
 	"internal/cpu":        {},
 	"internal/awserr":     {"."},
@@ -72,7 +73,7 @@ var layers = map[string][]string{
 	"internal/guardedstore": {"leases", "internal/usercode"},
 	"internal/shardsync":    {".", "leases"},
 	"internal/kcl3":         {"leases"},
-	"internal/coordinator":  {".", "metrics", "leases", "internal/kcl3", "internal/parallel", "internal/retry", "internal/usercode"},
+	"internal/coordinator":  {".", "metrics", "leases", "internal/kcl3", "internal/parallel", "internal/retry", "internal/trust", "internal/usercode"},
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/parallel", "internal/usercode"},
 	"kinesistest": {},
