@@ -53,9 +53,9 @@
 // Trust and hand-over stay as they are. The leader writes the requests, and finds an owner for free
 // leases:
 //
-//	every worker   reports that it lives (reporter.go), watches the lock of the
-//	               leader (election.go), takes the leases that are assigned to it
-//	               (leaderbased.go), and hands over those that are asked for
+//	every worker   reports that it lives (reporter.go), takes part in the election of
+//	               the leader (internal/election), takes the leases that are assigned
+//	               to it (leaderbased.go), and hands over those that are asked for
 //	the leader     assigns leases that are free or expired, asks busy workers for
 //	               leases on behalf of idle ones (leader.go, internal/kcl3), and
 //	               carries on two migrations

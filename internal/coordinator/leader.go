@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/trust"
@@ -40,7 +41,7 @@ const (
 type leaderDuty struct {
 	*scan
 	store    leaderStore
-	elector  *elector
+	elector  *election.Elector
 	suspects map[string]suspect // see suspectOwners
 	watch    kcl3.WorkerWatch
 	tenure
@@ -80,7 +81,7 @@ func (d *leaderDuty) reset() {
 
 // run does the leader's work that is due, given the rows of a scan.
 func (d *leaderDuty) run(ctx context.Context, v *view) {
-	term, ok := d.elector.leads()
+	term, ok := d.elector.Leads()
 	if !ok {
 		return
 	}
@@ -152,7 +153,7 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 		d.failures = 0
 		d.gaveUp, d.gaveUpAt = true, d.clock.Now().Mono
 		d.log.Warn("leader of the fleet cannot do its work, resigning", "err", err)
-		d.elector.resign()
+		d.elector.Resign()
 	}
 }
 
@@ -327,7 +328,7 @@ func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []k
 
 // carryOut carries out one move, and returns the row as it is known afterwards.
 func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
-	if term, ok := d.elector.leads(); !ok || term != d.term || ctx.Err() != nil {
+	if term, ok := d.elector.Leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
 	}
 	if m.Graceful {
@@ -402,7 +403,7 @@ func (d *leaderDuty) migrate(ctx context.Context) error {
 		Stored: m.Table, SideTables: m.SideTables, Migrate: m.Wanted,
 		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.Wall(),
 	})
-	lock, lead := d.elector.lock()
+	lock, lead := d.elector.Lock()
 	if !ok || !lead {
 		return nil
 	}

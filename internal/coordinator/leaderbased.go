@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/trust"
@@ -24,7 +25,7 @@ const frequentListing = time.Minute
 type leaderBased struct {
 	*scan
 	owned   leases.OwnerIndex
-	elector *elector
+	elector *election.Elector
 	index   *ownerIndex
 	duty    *leaderDuty
 
@@ -35,7 +36,7 @@ type leaderBased struct {
 	rescues     map[string]int // for each neglected lease, the number of scans in a row that showed it so
 }
 
-func newLeaderBased(s *scan, fleet leases.FleetStore, e *elector, index *ownerIndex) *leaderBased {
+func newLeaderBased(s *scan, fleet leases.FleetStore, e *election.Elector, index *ownerIndex) *leaderBased {
 	a := &leaderBased{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
 	a.duty = &leaderDuty{scan: s, store: fleet, elector: e, suspects: a.suspects}
 	a.duty.reset()
@@ -47,7 +48,7 @@ func newLeaderBased(s *scan, fleet leases.FleetStore, e *elector, index *ownerIn
 // table. Only the leader lists the table each time.
 func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.index.ensure(ctx)
-	_, lead := a.elector.leads()
+	_, lead := a.elector.Leads()
 	if !lead {
 		a.duty.retire()
 	}
@@ -121,7 +122,7 @@ func (a *leaderBased) neglected(v *view) map[string]bool {
 	}
 	if len(rescue) > 0 && len(a.rescues) == 0 {
 		a.log.Warn("taking leases that the leader of the fleet has neglected",
-			"leases", len(rescue), "leader", a.elector.leaderName())
+			"leases", len(rescue), "leader", a.elector.Leader())
 	}
 	a.rescues = since
 	return rescue

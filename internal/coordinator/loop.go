@@ -8,9 +8,9 @@ type loop struct {
 	done   chan struct{}      // closed when the last run has ended; nil before the first run
 }
 
-// set starts or stops l, unless it already runs or stands still. It does not wait for the end,
+// set starts run or stops it, unless it already runs or stands still. It does not wait for the end,
 // which may take several calls of the store. A new run begins after the one before has ended.
-func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Context) }) {
+func (l *loop) set(ctx context.Context, on bool, run func(ctx context.Context)) {
 	if on == (l.cancel != nil) {
 		return
 	}
@@ -27,7 +27,7 @@ func (l *loop) set(ctx context.Context, on bool, r interface{ run(ctx context.Co
 		if before != nil {
 			<-before
 		}
-		r.run(ctx)
+		run(ctx)
 	}()
 }
 

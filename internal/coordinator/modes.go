@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
@@ -79,7 +80,7 @@ type modes struct {
 	*scan
 	fleet    leases.FleetStore // nil when the store has none
 	reporter *reporter
-	elector  *elector
+	elector  *election.Elector
 
 	native      *native
 	upgrading   *upgrading // nil without fleet, as is leaderBased
@@ -100,7 +101,12 @@ func newModes(s *scan) *modes {
 	ms := &modes{scan: s, native: &native{scan: s}}
 	if shared, ok := s.cfg.Store.(leases.SharedStore); ok {
 		fleet := shared.Fleet()
-		ms.fleet, ms.reporter, ms.elector = fleet, newReporter(s.table, fleet), newElector(s.table, fleet)
+		ms.fleet, ms.reporter = fleet, newReporter(s.table, fleet)
+		ms.elector = election.New(election.Config{
+			Store: fleet, WorkerID: s.cfg.WorkerID, Clock: s.clock, Log: s.log, Metrics: s.cfg.Metrics,
+			Timeout: min(trust.CallTimeout(s.cfg.FailoverTime), kcl3.LockHeartbeat/2),
+			Elected: s.nudge, LastCalls: func() context.Context { return s.last },
+		})
 		index := &ownerIndex{known: s.known, store: fleet}
 		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
 		ms.upgrading.state = func() *leases.MigrationState { return ms.migrations.ClientVersion }
@@ -118,8 +124,8 @@ func (ms *modes) state() leases.AssignmentState {
 	m := ms.mode()
 	s := leases.AssignmentState{Mode: m.String()}
 	if m == modeKCL3 {
-		s.Leader = ms.elector.leaderName()
-		_, s.Leading = ms.elector.leads()
+		s.Leader = ms.elector.Leader()
+		_, s.Leading = ms.elector.Leads()
 	}
 	return s
 }
@@ -213,8 +219,8 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	if from != modeUnknown || to != modeNative {
 		ms.log.Info("assignment of leases has changed", "mode", to.String(), "before", from.String())
 	}
-	ms.reporting.set(ctx, to != modeNative, ms.reporter)
-	ms.electing.set(ctx, to == modeKCL3, ms.elector)
+	ms.reporting.set(ctx, to != modeNative, ms.reporter.run)
+	ms.electing.set(ctx, to == modeKCL3, ms.elector.Run)
 }
 
 // checkOthers returns an error when other workers use the table in a way that does not fit the mode

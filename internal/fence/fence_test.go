@@ -73,7 +73,8 @@ var layers = map[string][]string{
 	"internal/guardedstore": {"leases", "internal/usercode"},
 	"internal/shardsync":    {".", "leases"},
 	"internal/kcl3":         {"leases"},
-	"internal/coordinator":  {".", "metrics", "leases", "internal/kcl3", "internal/parallel", "internal/retry", "internal/trust", "internal/usercode"},
+	"internal/election":     {"metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
+	"internal/coordinator":  {".", "metrics", "leases", "internal/election", "internal/kcl3", "internal/parallel", "internal/retry", "internal/trust", "internal/usercode"},
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/parallel", "internal/usercode"},
 	"kinesistest": {},
