@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // Store keeps lease rows. leases/dynamodb, leases/redis and leases/memory implement it, and
 // leases/leasetest tests any other implementation. A store has no policy. All methods are safe for
 // concurrent use and return when ctx ends. A store writes single attributes, never whole items, so
-// attributes that it does not know survive.
+// attributes that it does not know survive. It logs to [Logger] unless it has a logger of its own.
 type Store interface {
 	// Init makes the table if it does not exist, and waits until the table can be used. Several
 	// workers may call Init at the same time. A table of a foreign layout is an error that wraps
@@ -40,6 +41,24 @@ type Store interface {
 	// Delete removes a row if the attributes expect are as in read. A row that does not exist is no
 	// error. A row that differs is a [*ConflictError].
 	Delete(ctx context.Context, read Lease, expect Attr) error
+}
+
+// loggerKey is the key of the logger in a context.
+type loggerKey struct{}
+
+// WithLogger returns a context in which [Logger] returns log. The scheduler calls its store with
+// such contexts, so that the log of the store goes where its own log goes.
+func WithLogger(ctx context.Context, log *slog.Logger) context.Context {
+	return context.WithValue(ctx, loggerKey{}, log)
+}
+
+// Logger returns the logger of the caller of a [Store], or else slog.Default(). A store that has no
+// logger of its own logs to it.
+func Logger(ctx context.Context) *slog.Logger {
+	if log, ok := ctx.Value(loggerKey{}).(*slog.Logger); ok {
+		return log
+	}
+	return slog.Default()
 }
 
 // Listing is the result of [Store.List].

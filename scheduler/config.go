@@ -243,8 +243,8 @@ type Config struct {
 	// client of the user's own, are not affected.
 	H2C bool
 
-	// Logger takes the library's log. Records' content is never logged.
-	// Defaults to slog.Default().
+	// Logger takes the log of the library, and of a lease store that has no logger of its own. The
+	// content of records is never logged. Defaults to slog.Default().
 	Logger *slog.Logger
 
 	// Metrics takes the library's numbers. Defaults to nil: none.

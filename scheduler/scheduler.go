@@ -139,7 +139,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if !s.status.begin() {
 		return ErrStarted
 	}
-	err := s.run(ctx)
+	err := s.run(leases.WithLogger(ctx, s.log))
 	s.status.end(err)
 	if err == nil {
 		s.log.InfoContext(ctx, "worker has stopped")

@@ -36,7 +36,7 @@ func run(ctx context.Context, flags cli.Flags, out io.Writer, log *slog.Logger) 
 		WorkerID:      flags.Worker,
 		Streams:       []scheduler.StreamConfig{{Name: flags.Stream, InitialPosition: flags.From}},
 		Kinesis:       kinesis.NewFromConfig(aws),
-		Leases:        dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: flags.Application, Logger: log}),
+		Leases:        dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: flags.Application}),
 		RetrievalMode: scheduler.EFO,
 		Logger:        log,
 	}, cli.NewPrinter(out).Processor).Run(ctx)

@@ -45,7 +45,7 @@ func run(ctx context.Context, f flags, out io.Writer, log *slog.Logger) error {
 		StreamTracker:         f.tracker,
 		StreamRefreshInterval: f.refresh,
 		Kinesis:               kinesis.NewFromConfig(aws),
-		Leases:                dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: f.application, Logger: log}),
+		Leases:                dynamodb.New(dynamodb.Config{Client: ddb.NewFromConfig(aws), Table: f.application}),
 		Logger:                log,
 	}, cli.NewPrinter(out).Processor).Run(ctx)
 }

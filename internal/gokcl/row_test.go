@@ -52,8 +52,8 @@ func TestDecode(t *testing.T) {
 			map[string]string{"ShardID": "s", "AssignedTo": "w", "Checkpoint": "1", "Other": "ignored"},
 			gokcl.Row{ShardID: "s", Owner: "w", Checkpoint: "1"},
 		},
-		"nothing but an id":  {map[string]string{"ShardID": "s"}, gokcl.Row{ShardID: "s"}},
-		"number of one zero": {map[string]string{"ShardID": "s", "Checkpoint": "0"}, gokcl.Row{ShardID: "s", Checkpoint: "0"}},
+		"nothing but an id": {map[string]string{"ShardID": "s"}, gokcl.Row{ShardID: "s"}},
+		"number zero":       {map[string]string{"ShardID": "s", "Checkpoint": "0"}, gokcl.Row{ShardID: "s", Checkpoint: "0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -82,7 +82,8 @@ type Config struct {
 	// there are no side tables.
 	MigrateToLeaseTable bool
 
-	// Logger defaults to slog.Default().
+	// Logger takes the log of the store. Defaults to the logger of the scheduler, or else to
+	// slog.Default().
 	Logger *slog.Logger
 }
 

@@ -74,7 +74,7 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 		case awserr.Throttled(err) && lasts():
 			return created, err
 		case awserr.Throttled(err):
-			s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be described yet", slog.Any("err", err))
+			s.table.log(ctx).LogAttrs(ctx, slog.LevelWarn, "lease table cannot be described yet", slog.Any("err", err))
 		case err != nil:
 			return created, err
 		default:
@@ -86,12 +86,12 @@ func (s *Store) init(ctx context.Context) (created bool, err error) {
 				s.table.size.know(t.TableSizeBytes)
 				s.warnOfReplicas(ctx, t)
 				if created {
-					s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
+					s.table.log(ctx).LogAttrs(ctx, slog.LevelInfo, "lease table created")
 				}
 				return created, s.backups(ctx, wait)
 			}
 			if created || status != types.TableStatusCreating {
-				s.log.LogAttrs(ctx, slog.LevelDebug, "waiting for the lease table", slog.String("status", string(status)))
+				s.table.log(ctx).LogAttrs(ctx, slog.LevelDebug, "waiting for the lease table", slog.String("status", string(status)))
 			}
 		}
 		if err := wait.Wait(ctx); err != nil {
@@ -111,7 +111,7 @@ func (s *Store) warnOfReplicas(ctx context.Context, t *types.TableDescription) {
 	for _, r := range t.Replicas {
 		regions = append(regions, aws.ToString(r.RegionName))
 	}
-	s.log.LogAttrs(ctx, slog.LevelWarn, "lease table is a global table, whose conditional writes hold within one region only: use a table without replicas, "+
+	s.table.log(ctx).LogAttrs(ctx, slog.LevelWarn, "lease table is a global table, whose conditional writes hold within one region only: use a table without replicas, "+
 		"or run workers in one region only", slog.Any("regions", regions))
 }
 
@@ -139,7 +139,7 @@ func (s *Store) create(ctx context.Context) (bool, error) {
 	case awserr.Is(err, "ResourceInUseException"):
 		return false, nil
 	case awserr.Code(err) == "transport", awserr.Code(err) == "timeout":
-		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be created yet", slog.Any("err", err))
+		s.table.log(ctx).LogAttrs(ctx, slog.LevelWarn, "lease table cannot be created yet", slog.Any("err", err))
 		return false, nil
 	}
 	return false, err

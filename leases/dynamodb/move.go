@@ -88,7 +88,7 @@ func (m migrationStates) complete(ctx context.Context, old item, to leases.Migra
 	}
 	e = newExpression()
 	if err := side.remove(ctx, keyLeader, e, e.equals(item{attrLockOwner: str(to.By)}, attrLockOwner)); err != nil {
-		own.log.LogAttrs(ctx, slog.LevelDebug, "lock of the leader stays in the side table, where it does no harm", slog.Any("err", err))
+		own.log(ctx).LogAttrs(ctx, slog.LevelDebug, "lock of the leader stays in the side table, where it does no harm", slog.Any("err", err))
 	}
 	return nil
 }

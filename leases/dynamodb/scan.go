@@ -52,7 +52,7 @@ func (t *table) segments(ctx context.Context) int {
 	}
 	d, err := t.describe(ctx)
 	if err != nil {
-		t.log.LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
+		t.log(ctx).LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
 		return t.size.know(nil)
 	}
 	return t.size.know(d.TableSizeBytes)

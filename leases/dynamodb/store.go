@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,7 +18,6 @@ import (
 // large the table is.
 type Store struct {
 	cfg   Config
-	log   *slog.Logger
 	table *table
 	fleet *fleet
 }
@@ -30,7 +28,7 @@ var _ leases.SharedStore = (*Store)(nil)
 func New(cfg Config) *Store {
 	cfg.Tags = maps.Clone(cfg.Tags)
 	t := newTable(cfg, attrKey)
-	return &Store{cfg: cfg, log: t.log, table: t, fleet: newFleet(cfg, t)}
+	return &Store{cfg: cfg, table: t, fleet: newFleet(cfg, t)}
 }
 
 // Fleet implements [leases.SharedStore].

@@ -24,7 +24,7 @@ type table struct {
 	client  *sdk.Client
 	http    line.HTTPClient // of client; leaves connections that fail
 	timeout time.Duration   // of a request
-	log     *slog.Logger
+	logger  *slog.Logger    // nil: that of the caller
 	name    string
 	key     string     // name of the hash key
 	side    bool       // a side table
@@ -34,7 +34,7 @@ type table struct {
 // newTable returns the table that cfg names.
 func newTable(cfg Config, key string) *table {
 	t := &table{
-		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, defaultRequestTimeout), log: cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.Table),
+		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, defaultRequestTimeout), logger: cfg.Logger,
 		name: cfg.Table, key: key, size: &tableSize{configured: cfg.ScanSegments},
 	}
 	if cfg.Client != nil { // else Config.Validate says that it is missing
@@ -48,6 +48,11 @@ func (t *table) beside(name, key string) *table {
 	other := *t
 	other.name, other.key, other.side = name, key, true
 	return &other
+}
+
+// log returns the logger of the store, or else that of the caller.
+func (t *table) log(ctx context.Context) *slog.Logger {
+	return cmp.Or(t.logger, leases.Logger(ctx)).With("table", t.name)
 }
 
 // once switches the SDK's retries off.

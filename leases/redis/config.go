@@ -41,7 +41,8 @@ type Config struct {
 	// cost a lease. The KCL's dynamoDbRequestTimeout.
 	RequestTimeout time.Duration
 
-	// Logger defaults to slog.Default().
+	// Logger takes the log of the store. Defaults to the logger of the scheduler, or else to
+	// slog.Default().
 	Logger *slog.Logger
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
@@ -92,4 +93,20 @@ func TestNoSecrets(t *testing.T) {
 
 	right := clientOf(t, srv, func(o *sdk.Options) { o.Username, o.Password = "orders", "right" })
 	require.NoError(t, storeOn(t, srv, func(c *redis.Config) { c.Client = right }).Init(t.Context()))
+}
+
+// TestStoreLogsToTheLoggerOfItsCaller: a logger of the store comes first.
+func TestStoreLogsToTheLoggerOfItsCaller(t *testing.T) {
+	t.Parallel()
+	var caller, own strings.Builder
+	ctx := leases.WithLogger(t.Context(), slog.New(slog.NewTextHandler(&caller, nil)))
+	srv, s := serve(t, func(c *redis.Config) { c.Logger = nil })
+	require.NoError(t, s.Init(ctx))
+	require.Contains(t, caller.String(), `msg="lease table created" table=kcl:{orders}`)
+
+	srv.FlushAll()
+	logger := slog.New(slog.NewTextHandler(&own, nil))
+	require.NoError(t, storeOn(t, srv, func(c *redis.Config) { c.Logger = logger }).Init(ctx))
+	require.Contains(t, own.String(), "lease table created")
+	require.Equal(t, 1, strings.Count(caller.String(), "\n"))
 }

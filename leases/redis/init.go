@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/leases"
 )
 
 // startTimeout bounds the wait for a server that loads its data or a cluster
@@ -34,7 +36,7 @@ func (s *Store) Init(ctx context.Context) error {
 		switch {
 		case err == nil:
 			if len(created) > 0 {
-				s.log.LogAttrs(ctx, slog.LevelInfo, "lease table created")
+				s.log(ctx).LogAttrs(ctx, slog.LevelInfo, "lease table created")
 			}
 			s.warn(ctx)
 			return nil
@@ -44,11 +46,17 @@ func (s *Store) Init(ctx context.Context) error {
 			return err
 		}
 		last = err
-		s.log.LogAttrs(ctx, slog.LevelWarn, "lease table cannot be used yet", slog.Any("err", err))
+		s.log(ctx).LogAttrs(ctx, slog.LevelWarn, "lease table cannot be used yet", slog.Any("err", err))
 		if wait.Wait(ctx) != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
+}
+
+// log returns the logger of the store, or else that of the caller.
+func (s *Store) log(ctx context.Context) *slog.Logger {
+	table := s.cfg.KeyPrefix + ":{" + s.cfg.Application + "}"
+	return cmp.Or(s.cfg.Logger, leases.Logger(ctx)).With("table", table)
 }
 
 // warn tells of a server that may drop rows. It is advice, so a failure to ask
@@ -58,13 +66,13 @@ func (s *Store) warn(ctx context.Context) {
 	defer cancel()
 	info, err := s.cfg.Client.Info(timed, "memory").Result()
 	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelDebug, "the eviction policy of redis is not known", slog.Any("err", err))
+		s.log(ctx).LogAttrs(ctx, slog.LevelDebug, "the eviction policy of redis is not known", slog.Any("err", err))
 		return
 	}
 	for line := range strings.Lines(info) {
 		policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
 		if ok && strings.HasPrefix(policy, "allkeys-") {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "redis may evict leases when its memory is full, and their shards would not be read: set maxmemory-policy to noeviction", slog.String("policy", policy))
+			s.log(ctx).LogAttrs(ctx, slog.LevelWarn, "redis may evict leases when its memory is full, and their shards would not be read: set maxmemory-policy to noeviction", slog.String("policy", policy))
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -15,7 +14,6 @@ import (
 // concurrent use and holds no state but its Config.
 type Store struct {
 	cfg   Config
-	log   *slog.Logger
 	table *table
 }
 
@@ -25,9 +23,8 @@ var _ leases.Store = (*Store)(nil)
 func New(cfg Config) *Store {
 	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, defaultKeyPrefix)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
-	log := cmp.Or(cfg.Logger, slog.Default()).With("table", cfg.KeyPrefix+":{"+cfg.Application+"}")
 	t := &table{client: cfg.Client, keys: keysOf(cfg.KeyPrefix, cfg.Application), application: cfg.Application, timeout: cfg.RequestTimeout}
-	return &Store{cfg: cfg, log: log, table: t}
+	return &Store{cfg: cfg, table: t}
 }
 
 // Validate reports everything that is wrong with the Config that New was given.
