@@ -84,9 +84,12 @@ func newFleet(t *testing.T, leaseCount int) *fleet {
 	return f
 }
 
-func (f *fleet) create(key string) {
+func (f *fleet) create(key string) { f.createFor("", key) }
+
+// createFor makes a lease that a worker of this library has.
+func (f *fleet) createFor(owner, key string) {
 	require.NoError(f.t, f.store.Create(f.t.Context(), leases.Lease{
-		Key: key, ShardID: key, ThroughputKBps: -1,
+		Key: key, ShardID: key, ThroughputKBps: -1, Owner: owner, NativeOwner: owner,
 		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 	}))
 }

@@ -24,14 +24,16 @@ type known struct {
 	active  map[string]*Holder // until the consumer has returned
 	taking  map[string]bool    // leases that are being taken
 	avoided map[string]*avoidance
-	err     error // why the table could not be listed the last time
+	// unlisted are this worker's latest writes, by key.
+	unlisted map[string]unlisted
+	err      error // why the table could not be listed the last time
 }
 
 func newKnown(cfg *Config, clk *trust.Clock) *known {
 	return &known{
 		cfg: cfg, clock: clk, log: cfg.Logger,
 		rows: map[string]leases.Lease{}, active: map[string]*Holder{},
-		taking: map[string]bool{}, avoided: map[string]*avoidance{},
+		taking: map[string]bool{}, avoided: map[string]*avoidance{}, unlisted: map[string]unlisted{},
 	}
 }
 
@@ -170,6 +172,7 @@ func (k *known) add(l leases.Lease, h *Holder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.rows[l.Key], k.active[l.Key] = l, h
+	delete(k.unlisted, l.Key) // the holder knows later writes
 }
 
 // remove notes that the consumer of h has returned.

@@ -145,6 +145,9 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 				l = mine
 			}
 		}
+		if h == nil {
+			l = s.withUnlistedLocked(l, now)
+		}
 		if known, ok := coming[l.Key]; ok && h == nil && known.Counter >= l.Counter {
 			l = known // written or read after the listing
 		}

@@ -182,9 +182,13 @@ func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease,
 	t.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
 	if err == nil {
 		to := u.Read.With(u.Set, u.To)
+		t.noteWrite(u, to, u.Expect&leases.AttrCounter != 0)
 		return &to, true
 	}
 	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok {
+		if conflict.Current != nil {
+			t.noteWrite(u, *conflict.Current, true)
+		}
 		return conflict.Current, false
 	}
 	t.cfg.Metrics.LeaseStoreError("update")
@@ -193,6 +197,7 @@ func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease,
 	if err != nil {
 		return nil, false // the next scan reads the row
 	}
+	t.noteWrite(u, now, true)
 	return &now, false
 }
 
