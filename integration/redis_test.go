@@ -22,6 +22,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasetest"
 	"github.com/kinesis-go/kcl/leases/redis"
@@ -412,7 +413,7 @@ func TestS11RedisFleetFailover(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		c := coordinator.New(coordinator.Config{
 			Store: store(), WorkerID: id, FailoverTime: failover, ScanInterval: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Consume: func(ctx context.Context, h *coordinator.Holder) {
+			Consume: func(ctx context.Context, h *holder.Holder) {
 				key := h.Lease().Key
 				note(key, id, true)
 				defer note(key, id, false)

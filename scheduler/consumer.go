@@ -9,6 +9,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -80,7 +81,7 @@ func newConsumer(l *shardLease) *consumer {
 
 // consume runs the consumer of one lease. The coordinator calls it on a
 // goroutine of its own; ctx ends with ErrLeaseLost or ErrShutdownTimeout.
-func (s *Scheduler) consume(ctx context.Context, h *coordinator.Holder) {
+func (s *Scheduler) consume(ctx context.Context, h *holder.Holder) {
 	row := h.Lease()
 	st := s.streams.of(row)
 	if st == nil || row.Finished() {

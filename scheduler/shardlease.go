@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -15,7 +15,7 @@ import (
 type shardLease struct {
 	cfg      *consumerConfig
 	stream   *stream
-	holder   *coordinator.Holder
+	holder   *holder.Holder
 	key      string
 	shard    kcl.Shard
 	start    leases.Lease // the row that reading starts from
@@ -25,7 +25,7 @@ type shardLease struct {
 	arrived  bool // the shard has been read up to the target of StopAtTip
 }
 
-func newShardLease(cfg *consumerConfig, st *stream, h *coordinator.Holder) *shardLease {
+func newShardLease(cfg *consumerConfig, st *stream, h *holder.Holder) *shardLease {
 	row := h.Lease()
 	return &shardLease{
 		cfg: cfg, stream: st, holder: h, key: row.Key, start: row, shard: st.lineage.known(row),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -23,7 +24,7 @@ func TestAgainstAWorker(t *testing.T) {
 	worker := coordinator.New(coordinator.Config{
 		Store: r.store, WorkerID: "worker-1", ScanInterval: 50 * time.Millisecond, RenewInterval: 300 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *coordinator.Holder) {
+		Consume: func(ctx context.Context, h *holder.Holder) {
 			started <- h.Lease()
 			select {
 			case <-ctx.Done():

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -130,7 +131,7 @@ func TestTrustWindow(t *testing.T) {
 	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			idle := func(c *coordinator.Config) {
-				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					select {
 					case <-h.Stopping():
 					case <-ctx.Done():

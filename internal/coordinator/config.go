@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -26,9 +27,6 @@ const maxParallel = 20
 // kclHandoverTime is how long an owner of the KCL may take to hand over a lease
 // (gracefulLeaseHandoffTimeoutMillis).
 const kclHandoverTime = 30 * time.Second
-
-// abandonAfter is how long the coordinator waits for a consumer after the end of its grace period.
-const abandonAfter = time.Second
 
 // Config configures a [Coordinator].
 type Config struct {
@@ -82,7 +80,7 @@ type Config struct {
 	// ctx is cancelled with kcl.ErrLeaseLost when the lease is lost, and with
 	// kcl.ErrShutdownTimeout when Consume does not return in time. It has the values of Run's
 	// context, and does not end with that.
-	Consume func(ctx context.Context, h *Holder)
+	Consume func(ctx context.Context, h *holder.Holder)
 	// Logger gets changes of state and problems; nil means slog.Default().
 	Logger *slog.Logger
 	// Metrics may be nil.
@@ -90,8 +88,6 @@ type Config struct {
 	// WallClock replaces the machine's wall clock in tests. A clock that jumps acts as a machine
 	// that was suspended. nil, the default, means time.Now.
 	WallClock func() time.Time
-
-	vanished *vanishings // shared by the holders of one coordinator; withDefaults makes it
 }
 
 // validate reports each required field that is missing.
@@ -119,7 +115,6 @@ func (c Config) withDefaults() Config {
 		c.Accept = func(leases.Lease) bool { return true }
 	}
 	c.Logger = usercode.Logger(cmp.Or(c.Logger, slog.Default()))
-	c.vanished = &vanishings{}
 	return c
 }
 
@@ -128,7 +123,7 @@ func (c Config) withDefaults() Config {
 func (c Config) roundTime() time.Duration { return c.FailoverTime / 5 }
 
 // handoverTime is how long this worker may take to hand over a lease.
-func (c Config) handoverTime() time.Duration { return c.ShutdownTimeout + abandonAfter }
+func (c Config) handoverTime() time.Duration { return c.ShutdownTimeout + holder.AbandonAfter }
 
 // handoverLimit is how long others wait for an owner that hands over a lease. After it the lease
 // is assigned without the owner. reported is the time that the owner reported, or 0.

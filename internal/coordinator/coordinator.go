@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
@@ -53,7 +54,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	defer giveUp(nil)
 	c.scan.base, c.scan.last = base, last
 	defer context.AfterFunc(ctx, func() { // at once, even during a round
-		time.AfterFunc(c.cfg.ShutdownTimeout+abandonAfter, func() { giveUp(kcl.ErrShutdownTimeout) })
+		time.AfterFunc(c.cfg.ShutdownTimeout+holder.AbandonAfter, func() { giveUp(kcl.ErrShutdownTimeout) })
 		c.scan.stopHolders()
 	})()
 	watch, endWatch := context.WithCancel(ctx)
@@ -135,7 +136,7 @@ func (c *Coordinator) Leases() []leases.Lease { return c.scan.all() }
 // Vanished returns the rows that vanished under this worker and that it could not
 // make again where they stood, sorted by key. One that is there again, from where
 // it stood or from before, is in order and left out.
-func (c *Coordinator) Vanished() []*VanishedError { return c.cfg.vanished.all() }
+func (c *Coordinator) Vanished() []*holder.VanishedError { return c.scan.vanished.All() }
 
 // Assignment tells how this worker gets its leases at present.
 func (c *Coordinator) Assignment() leases.AssignmentState { return c.modes.state() }

@@ -1,7 +1,7 @@
 // Package coordinator decides which worker reads which shard. It matches the KCL's LeaseCoordinator
-// with its taker, renewer and discoverer. The scheduler runs one [Coordinator]. For each lease that
-// it gets, the coordinator runs a consumer with a [Holder]. Stores, such as leases/dynamodb, only
-// keep rows.
+// with its taker and discoverer. The scheduler runs one [Coordinator]. For each lease that it gets,
+// the coordinator runs a holder of internal/holder with a consumer. Stores, such as
+// leases/dynamodb, only keep rows.
 //
 // # Authority
 //

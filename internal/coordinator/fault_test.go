@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -125,7 +126,7 @@ func TestL09WallClockJump(t *testing.T) {
 		f := newFleet(t, 1)
 		var offset atomic.Int64
 		a := f.prepare("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				time.Sleep(time.Second) // between two renewals
 				require.True(t, h.Valid())
 				offset.Add(int64(-10 * time.Minute)) // set back: nothing happens
@@ -153,7 +154,7 @@ func TestL09WallClockSetBackNeverLengthensALease(t *testing.T) {
 		lost := make(chan time.Duration, 1)
 		a := f.prepare("a", func(c *coordinator.Config) {
 			begun := time.Now()
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				offset.Store(int64(-time.Hour))
 				<-ctx.Done()
 				lost <- time.Since(begun)
@@ -329,7 +330,7 @@ func TestL07OneConsumerPerLease(t *testing.T) {
 		f := newFleet(t, 2)
 		var running, most, started atomic.Int64
 		a := f.prepare("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				if h.Lease().Key != "shardId-000000000000" {
 					<-h.Stopping()
 					return
@@ -362,7 +363,7 @@ func TestL06BlockedProcessorKeepsItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 4)
 		block := func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				for n := 1; ; n++ {
 					time.Sleep(100 * time.Second) // ten lease periods
 					require.True(t, h.Valid())

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -50,8 +51,8 @@ type shard struct {
 	repeats int           // records delivered again
 	acked   int           // the highest record whose checkpoint was accepted
 	reading map[string]int
-	holders map[*worker]*coordinator.Holder // of the consumers that read it
-	rewound string                          // why records are delivered again
+	holders map[*worker]*holder.Holder // of the consumers that read it
+	rewound string                     // why records are delivered again
 }
 
 type worker struct {
@@ -138,7 +139,7 @@ func (w *worker) kill() {
 }
 
 // consume is a consumer that keeps all rules of the scheduler.
-func (w *worker) consume(ctx context.Context, h *coordinator.Holder) {
+func (w *worker) consume(ctx context.Context, h *holder.Holder) {
 	key := h.Lease().Key
 	at := w.f.begin(w, h)
 	defer w.f.end(w, key)
@@ -187,7 +188,7 @@ func number(n int) kcl.ExtendedSequenceNumber {
 }
 
 // begin notes that a consumer starts, and returns the last processed record by the lease.
-func (f *fleet) begin(w *worker, h *coordinator.Holder) int {
+func (f *fleet) begin(w *worker, h *holder.Holder) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := h.Lease().Key
@@ -265,7 +266,7 @@ func (f *fleet) problemLocked(format string, args ...any) {
 func (f *fleet) shardLocked(key string) *shard {
 	s := f.shards[key]
 	if s == nil {
-		s = &shard{reading: map[string]int{}, holders: map[*worker]*coordinator.Holder{}}
+		s = &shard{reading: map[string]int{}, holders: map[*worker]*holder.Holder{}}
 		f.shards[key] = s
 	}
 	return s

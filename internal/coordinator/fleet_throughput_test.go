@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -66,8 +67,8 @@ func (f *byThroughput) start(id string, change ...func(*coordinator.Config)) {
 }
 
 // consume is the consumer of one worker.
-func (f *byThroughput) consume(id string) func(context.Context, *coordinator.Holder) {
-	return func(ctx context.Context, h *coordinator.Holder) {
+func (f *byThroughput) consume(id string) func(context.Context, *holder.Holder) {
+	return func(ctx context.Context, h *holder.Holder) {
 		key := h.Lease().Key
 		f.mu.Lock()
 		if last := f.reader[key]; last != "" && last != id {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -22,7 +23,7 @@ const first = "shardId-000000000000"
 // takesLong is a consumer that needs d to finish when it is asked to, and then checkpoints.
 func takesLong(d time.Duration, result chan<- error) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
-		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+		c.Consume = func(ctx context.Context, h *holder.Holder) {
 			select {
 			case <-ctx.Done():
 				return
@@ -42,7 +43,7 @@ func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		got := make(chan leases.Lease, 2)
 		f.start("b", func(c *coordinator.Config) {
-			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+			c.Consume = func(_ context.Context, h *holder.Holder) {
 				got <- h.Lease()
 				<-h.Stopping()
 			}
@@ -89,7 +90,7 @@ func TestHandOverIsForcedAfterTheGracePeriod(t *testing.T) {
 		stuck := make(chan struct{})
 		causes := make(chan error, 10)
 		a := f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				<-h.Stopping()
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
@@ -230,7 +231,7 @@ func TestAbandonedConsumerIsReported(t *testing.T) {
 		stuck := make(chan struct{})
 		a := f.start("a", func(c *coordinator.Config) {
 			c.ShutdownTimeout = 5 * time.Second
-			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+			c.Consume = func(_ context.Context, h *holder.Holder) {
 				<-h.Stopping()
 				if h.Lease().Key == first {
 					<-stuck
@@ -258,7 +259,7 @@ func TestConsumerThatGivesUpRests(t *testing.T) {
 		f := newFleet(t, 1)
 		starts := 0
 		f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(context.Context, *coordinator.Holder) { starts++ }
+			c.Consume = func(context.Context, *holder.Holder) { starts++ }
 		})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -272,7 +273,7 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 		f := newFleet(t, 1)
 		starts := 0
 		a := f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				starts++
 				require.NoError(t, h.SetChildren(ctx, []string{"x", "y"}))
 				require.NoError(t, h.Checkpoint(ctx, shardEnd))

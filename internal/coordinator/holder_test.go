@@ -14,19 +14,20 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
 // held runs test as the consumer of the one lease of worker a, and then stops.
-func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder)) {
+func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *holder.Holder)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		done := make(chan struct{})
 		var once atomic.Bool
 		var a *worker
 		a = f.prepare("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				if once.CompareAndSwap(false, true) {
 					func() {
 						defer close(done)
@@ -69,7 +70,7 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 func TestCheckpointAndPrepare(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		require.Equal(t, "a", f.row().NativeOwner)
 		require.NoError(t, h.Checkpoint(ctx, number(10)))
 		require.Equal(t, number(10), f.row().Checkpoint)
@@ -95,7 +96,7 @@ func TestCheckpointAndPrepare(t *testing.T) {
 }
 
 func TestCheckpointEndsWithItsContext(t *testing.T) {
-	held(t, func(_ context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(_ context.Context, _ *fleet, a *worker, h *holder.Holder) {
 		enough := errors.New("enough")
 		a.client.SetFault(memory.Silent)
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, enough)
@@ -110,7 +111,7 @@ func TestCheckpointEndsWithItsContext(t *testing.T) {
 }
 
 func TestLeaseIsLostAtTheDeadline(t *testing.T) {
-	held(t, func(ctx context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
 		a.client.SetFault(memory.Failing(errStore))
 		begun := time.Now()
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
@@ -125,7 +126,7 @@ func TestLeaseIsLostAtTheDeadline(t *testing.T) {
 
 // TestDeadlineCountsFromSending lets the answer to a renewal take four seconds on its way back.
 func TestDeadlineCountsFromSending(t *testing.T) {
-	held(t, func(ctx context.Context, _ *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
 		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
 			err := apply()
 			time.Sleep(3 * time.Second)
@@ -141,7 +142,7 @@ func TestDeadlineCountsFromSending(t *testing.T) {
 }
 
 func TestHandOverBegunIsNotALoss(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.False(t, isClosed(h.Stopping()))
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
@@ -160,7 +161,7 @@ func TestHandOverBegunIsNotALoss(t *testing.T) {
 }
 
 func TestHandOverTakenBack(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "a", "" })
@@ -171,7 +172,7 @@ func TestHandOverTakenBack(t *testing.T) {
 }
 
 func TestHandOverToOneselfIsALoss(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		f.edit(func(l *leases.Lease) { l.CheckpointOwner = "a" })
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
 	})
@@ -187,7 +188,7 @@ func TestTakenLeaseIsLost(t *testing.T) {
 		"handed over and taken":   func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "c", "b" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+			held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 				f.edit(change)
 				before := f.row()
 				require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
@@ -206,7 +207,7 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 		lost := make(chan error, 1)
 		f.start("a", func(c *coordinator.Config) {
 			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
-			c.Consume = func(ctx context.Context, _ *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, _ *holder.Holder) {
 				<-ctx.Done()
 				lost <- context.Cause(ctx)
 			}
@@ -228,7 +229,7 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 // TestL10LookAlike loses an answer. Then another writer makes the same step of the counter in the
 // name of this worker.
 func TestL10LookAlike(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
 			if call.Op != "update" {
@@ -245,7 +246,7 @@ func TestL10LookAlike(t *testing.T) {
 
 // giveUpLateCheckpoint gives up a checkpoint at 7 while its write is under way. The write takes
 // effect.
-func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *coordinator.Holder) {
+func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *holder.Holder) {
 	t.Helper()
 	a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
 		<-ctx.Done()
@@ -261,7 +262,7 @@ func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *coord
 // TestL10LateCheckpointIsFoundByTheRenewal gives up a checkpoint while its write is under way. The
 // write takes effect, and the next write notices that.
 func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		giveUpLateCheckpoint(ctx, t, a, h)
 		require.Equal(t, number(7), f.row().Checkpoint)
 		time.Sleep(5 * time.Second)
@@ -274,7 +275,7 @@ func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 // TestL10RetriedLateCheckpoint does the same, but the caller tries again with an earlier position
 // before the holder knows.
 func TestL10RetriedLateCheckpoint(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		giveUpLateCheckpoint(ctx, t, a, h)
 		require.NoError(t, h.Checkpoint(ctx, number(6)))
 		require.Equal(t, number(7), f.row().Checkpoint, "the checkpoint does not go back")
@@ -284,7 +285,7 @@ func TestL10RetriedLateCheckpoint(t *testing.T) {
 // TestL10HandOverDuringALostAnswer lets a lease be asked for after a write of its owner whose
 // answer was lost. The KCL gives up the lease then.
 func TestL10HandOverDuringALostAnswer(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		a.client.SetFault(func(_ context.Context, _ memory.Call, apply func() error) error {
 			a.client.SetFault(nil)
 			require.NoError(t, apply())
@@ -320,7 +321,7 @@ func TestL10EachOperation(t *testing.T) {
 			starts := 0
 			var a *worker
 			a = f.prepare("a", func(c *coordinator.Config) {
-				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					starts++
 					a.client.SetFault(once(a, lossy))
 					require.NoError(t, h.Checkpoint(ctx, number(1)))
@@ -379,7 +380,7 @@ func TestAttrAndLease(t *testing.T) {
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{"refused": memory.Failing(errStore), "swallowed": memory.Silent} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 				refuse := func(ctx context.Context, call memory.Call, apply func() error) error {
 					if call.Op == "update" && call.Update.Set&leases.AttrCheckpoint != 0 {
 						return fault(ctx, call, apply)
@@ -419,7 +420,7 @@ func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 // checkpointed just when it would be renewed, or more often.
 func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 2990 * time.Millisecond} {
-		held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+		held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 			before := f.row().Counter
 			for n := range 1000 {
 				time.Sleep(every)
@@ -433,7 +434,7 @@ func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
 // TestThroughputIsWrittenWithRenewals delivers 10 KiB a second, with and without
 // checkpoints, and nothing at last.
 func TestThroughputIsWrittenWithRenewals(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		require.Negative(t, f.row().ThroughputKBps)
 		time.Sleep(20 * time.Second)
 		require.Negative(t, f.row().ThroughputKBps, "nobody measures")
@@ -472,7 +473,7 @@ func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
 		f := newFleet(t, 1)
 		var failed atomic.Pointer[error]
 		f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
 					if err := h.Checkpoint(ctx, number(7)); err != nil {
 						failed.Store(&err)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
@@ -15,14 +16,15 @@ import (
 // known keeps what this worker knows: the rows as seen last, and the leases that it holds. It calls
 // no store, and is safe for concurrent use.
 type known struct {
-	cfg   *Config
-	clock *trust.Clock
-	log   *slog.Logger
+	cfg      *Config
+	clock    *trust.Clock
+	log      *slog.Logger
+	vanished holder.VanishedRows
 
 	mu      sync.Mutex // guards the fields below
 	rows    map[string]leases.Lease
-	active  map[string]*Holder // until the consumer has returned
-	taking  map[string]bool    // leases that are being taken
+	active  map[string]*holder.Holder // until the consumer has returned
+	taking  map[string]bool           // leases that are being taken
 	avoided map[string]*avoidance
 	// unlisted are this worker's latest writes, by key.
 	unlisted map[string]unlisted
@@ -32,7 +34,7 @@ type known struct {
 func newKnown(cfg *Config, clk *trust.Clock) *known {
 	return &known{
 		cfg: cfg, clock: clk, log: cfg.Logger,
-		rows: map[string]leases.Lease{}, active: map[string]*Holder{},
+		rows: map[string]leases.Lease{}, active: map[string]*holder.Holder{},
 		taking: map[string]bool{}, avoided: map[string]*avoidance{}, unlisted: map[string]unlisted{},
 	}
 }
@@ -80,7 +82,7 @@ func (k *known) all() []leases.Lease {
 }
 
 // holder returns the holder of a lease that this worker has, or nil.
-func (k *known) holder(key string) *Holder {
+func (k *known) holder(key string) *holder.Holder {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.active[key]
@@ -117,17 +119,14 @@ func (k *known) unreserve(key string) {
 
 // noteReturn keeps the holder's last row. If the consumer returned although nobody had asked for
 // the lease, the worker avoids the lease for a while.
-func (k *known) noteReturn(h *Holder, held time.Duration) {
+func (k *known) noteReturn(h *holder.Holder, held time.Duration) {
 	l := h.Lease()
-	h.mu.Lock()
-	needless := h.lost == "" && !h.asked && !l.Finished()
-	h.mu.Unlock()
 	k.mu.Lock()
 	if known, ok := k.rows[l.Key]; ok && l.Counter >= known.Counter {
 		k.rows[l.Key] = l
 	}
 	k.mu.Unlock()
-	if needless {
+	if h.ReturnedEarly() {
 		k.avoid(l.Key, held > time.Minute, time.Second, time.Minute)
 	}
 }
@@ -150,7 +149,7 @@ func (k *known) countHeld() {
 	k.mu.Lock()
 	n := 0
 	for _, h := range k.active {
-		if h.io.Err() == nil {
+		if !h.Ended() {
 			n++
 		}
 	}
@@ -163,12 +162,12 @@ func (k *known) stopHolders() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, h := range k.active {
-		h.stop(true)
+		h.Stop(true)
 	}
 }
 
 // add notes that h holds the lease l.
-func (k *known) add(l leases.Lease, h *Holder) {
+func (k *known) add(l leases.Lease, h *holder.Holder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.rows[l.Key], k.active[l.Key] = l, h
@@ -176,7 +175,7 @@ func (k *known) add(l leases.Lease, h *Holder) {
 }
 
 // remove notes that the consumer of h has returned.
-func (k *known) remove(h *Holder) {
+func (k *known) remove(h *holder.Holder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.active, h.Lease().Key)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -30,7 +31,7 @@ func lateLandings(t *testing.T, rng *rand.Rand) {
 		var w *worker
 		w = f.prepare(fmt.Sprintf("w%d", i), func(c *coordinator.Config) {
 			c.ShutdownTimeout = 5 * time.Second
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) { w.impatient(ctx, h, roll) }
+			c.Consume = func(ctx context.Context, h *holder.Holder) { w.impatient(ctx, h, roll) }
 		})
 		w.run()
 		workers = append(workers, w)
@@ -107,7 +108,7 @@ func odd(roll dice, percent int64) memory.Fault {
 
 // impatient is a consumer that checkpoints now and then, and does not wait long
 // for the answer.
-func (w *worker) impatient(ctx context.Context, h *coordinator.Holder, roll dice) {
+func (w *worker) impatient(ctx context.Context, h *holder.Holder, roll dice) {
 	key := h.Lease().Key
 	at := w.f.begin(w, h)
 	defer w.f.end(w, key)
@@ -138,7 +139,7 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 			start := func(id string) *worker {
 				var w *worker
 				w = f.prepare(id, func(c *coordinator.Config) {
-					c.Consume = func(ctx context.Context, h *coordinator.Holder) { w.onlyReads(ctx, h) }
+					c.Consume = func(ctx context.Context, h *holder.Holder) { w.onlyReads(ctx, h) }
 				})
 				w.run()
 				return w
@@ -176,7 +177,7 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 }
 
 // onlyReads is a consumer that never writes.
-func (w *worker) onlyReads(ctx context.Context, h *coordinator.Holder) {
+func (w *worker) onlyReads(ctx context.Context, h *holder.Holder) {
 	key := h.Lease().Key
 	at := w.f.begin(w, h)
 	defer w.f.end(w, key)

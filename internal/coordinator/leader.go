@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/election"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/trust"
@@ -336,9 +337,9 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 		to := withHandover(m.Lease, m.To)
 		row, accepted := d.update(ctx, leases.Update{
 			Read: m.Lease, Expect: leases.AttrOwner | leases.AttrCheckpointOwner,
-			To: to, Set: handoverAttrs,
+			To: to, Set: holder.HandoverAttrs,
 		})
-		return row, accepted || (row != nil && row.Same(handoverAttrs, to))
+		return row, accepted || (row != nil && row.Same(holder.HandoverAttrs, to))
 	}
 	if m.To == d.cfg.WorkerID && !overdue {
 		row := d.take(ctx, action{verb: take, row: m.Lease, reason: m.Reason})
@@ -358,7 +359,7 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 		}
 		// If the row shows the planned owners, the lease is assigned, even if another worker wrote
 		// that.
-		if assigned := row.Same(handoverAttrs, to); assigned || !overdue || !row.Same(handoverAttrs, read) {
+		if assigned := row.Same(holder.HandoverAttrs, to); assigned || !overdue || !row.Same(holder.HandoverAttrs, read) {
 			return row, assigned
 		}
 		read = *row // the owner renews and does not hand over

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -73,7 +74,7 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 				var cut, done atomic.Int64
 				long := func(c *coordinator.Config) {
 					c.ShutdownTimeout = 3 * time.Minute
-					c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+					c.Consume = func(ctx context.Context, h *holder.Holder) {
 						h.Delivered(0)
 						select {
 						case <-h.Stopping():
@@ -233,7 +234,7 @@ func TestLeaderTakesAwayWhatFails(t *testing.T) {
 		failing := func(c *coordinator.Config) {
 			kcl3(c)
 			consume := c.Consume
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				if h.Lease().Key != first {
 					consume(ctx, h)
 				}
@@ -265,7 +266,7 @@ func TestFollowerSeesTheEndOfAParent(t *testing.T) {
 			Key: child, ShardID: child, ThroughputKBps: -1, Parents: []string{first}, Checkpoint: f.rows()[first].Checkpoint,
 		}))
 		waits := func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				select {
 				case <-h.Stopping():
 				case <-ctx.Done():

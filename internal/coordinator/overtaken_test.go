@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -70,7 +71,7 @@ func (w *worker2x) evict() {
 // slow is a consumer that processes a batch for d.
 func slow(d time.Duration) func(*coordinator.Config) {
 	return func(c *coordinator.Config) {
-		c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+		c.Consume = func(ctx context.Context, h *holder.Holder) {
 			select {
 			case <-ctx.Done():
 				return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -17,7 +18,7 @@ import (
 // writes PinnedAt without the holder's knowledge.
 func TestFirstCheckpointRemovesThePin(t *testing.T) {
 	t.Parallel()
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		pin := time.Unix(1_700_000_000, 0).UTC()
 		origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
 		f.edit(func(l *leases.Lease) {
@@ -38,7 +39,7 @@ func TestTakeRemovesAPinThatAnotherLibraryLeft(t *testing.T) {
 		pin := time.Unix(1_700_000_000, 0).UTC()
 		f.edit(func(l *leases.Lease) { l.Checkpoint, l.PinnedAt = number(10), pin })
 		f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(_ context.Context, h *coordinator.Holder) { <-h.Stopping() }
+			c.Consume = func(_ context.Context, h *holder.Holder) { <-h.Stopping() }
 		})
 		time.Sleep(20 * time.Second)
 		require.Equal(t, "a", f.row().Owner)
@@ -57,7 +58,7 @@ func TestTakeLeavesThePinOfAStart(t *testing.T) {
 		})
 		start := make(chan leases.Lease, 1)
 		a := f.prepare("a", func(c *coordinator.Config) {
-			c.Consume = func(_ context.Context, h *coordinator.Holder) { start <- h.Lease(); <-h.Stopping() }
+			c.Consume = func(_ context.Context, h *holder.Holder) { start <- h.Lease(); <-h.Stopping() }
 		})
 		a.run()
 		time.Sleep(20 * time.Second)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -32,7 +33,7 @@ func (f *fleet) requireNoRow() {
 
 // idle is a consumer that does nothing until it is asked to finish.
 func idle(c *coordinator.Config) {
-	c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+	c.Consume = func(ctx context.Context, h *holder.Holder) {
 		select {
 		case <-h.Stopping():
 		case <-ctx.Done():
@@ -41,7 +42,7 @@ func idle(c *coordinator.Config) {
 }
 
 func TestL17RowDeletedUnderItsHolderIsMadeAgain(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
 		created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		f.edit(func(l *leases.Lease) {
 			l.Checkpoint, l.PinnedAt = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, created
@@ -102,7 +103,7 @@ func TestRecreationWhoseAnswerIsLost(t *testing.T) {
 		"not sent":   func(memory.Call, func() error) error { return errStore },
 	} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 				require.NoError(t, h.Checkpoint(ctx, number(1)))
 				once := false
 				a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
@@ -127,7 +128,7 @@ func TestRecreationWhoseAnswerIsLost(t *testing.T) {
 // TestTrustCountsFromTheRecreation lets the creation take long: others see the new
 // counter only after it was sent.
 func TestTrustCountsFromTheRecreation(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		f.vanish()
 		var sent atomic.Pointer[time.Time]
@@ -150,7 +151,7 @@ func TestTrustCountsFromTheRecreation(t *testing.T) {
 }
 
 func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		thaw := make(chan struct{})
 		late := make(chan error, 100)
@@ -182,7 +183,7 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 	} {
 		for _, accepted := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
-				held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+				held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 					require.NoError(t, f.store.Create(ctx, leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}))
 					require.NoError(t, h.SetChildren(ctx, []string{"child"}))
 					if !accepted { // it is, but the answer is lost
@@ -246,7 +247,7 @@ func TestRowThatVanishesBeforeAReleaseIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		a := f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				require.NoError(t, h.Checkpoint(ctx, number(5)))
 				<-h.Stopping()
 			}
@@ -288,7 +289,7 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, between := range []bool{false, true} { // made between the look and the creation, or before
-				held(t, func(ctx context.Context, f *fleet, a *worker, h *coordinator.Holder) {
+				held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 					for n := range 5 {
 						require.NoError(t, h.Checkpoint(ctx, number(n+1)))
 					}

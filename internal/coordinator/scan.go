@@ -174,7 +174,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 			busy:    h != nil || (avoid != nil && now < avoid.until),
 			waited:  s.waited[l.Key],
 		}
-		if h != nil && h.io.Err() == nil {
+		if h != nil && !h.Ended() {
 			r.expired, r.quiet = false, false
 		}
 		if l.Owner == v.me && !l.Finished() {
@@ -188,7 +188,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 		}
 	}
 	s.sightings, s.rows = sightings, rows
-	s.cfg.vanished.noteListing(now, rows)
+	s.vanished.NoteListing(now, rows)
 	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
 	if weigh || v.by == leases.BalanceThroughput {
 		s.scale.weigh(s.cfg, &v, now)
@@ -211,10 +211,7 @@ func (s *scan) remember(v view) {
 		case h != nil:
 			// Another worker asks for the lease, or has taken it by force. The holder's renewal
 			// will meet that, and decide what to do.
-			select {
-			case h.poke <- struct{}{}:
-			default:
-			}
+			h.RowChanged()
 		case r.CheckpointOwner == v.me:
 		case waiting[r.Key]:
 		case r.expired || r.Owner == "":

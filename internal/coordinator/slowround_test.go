@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
@@ -53,7 +54,7 @@ func TestMaxLeasesWithAListThatLags(t *testing.T) {
 			id := fmt.Sprintf("w%d", i)
 			most[id] = int(1 + roll(25))
 			workers = append(workers, f.start(id, maxLeases(most[id]), func(c *coordinator.Config) {
-				c.Consume = func(ctx context.Context, h *coordinator.Holder) {
+				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					select {
 					case <-h.Stopping():
 						time.Sleep(roll.upTo(3 * time.Second))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
@@ -64,7 +65,7 @@ func TestStopThatMeetsACompletedHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		f.start("a", func(c *coordinator.Config) {
-			c.Consume = func(_ context.Context, h *coordinator.Holder) {
+			c.Consume = func(_ context.Context, h *holder.Holder) {
 				<-h.Stopping()
 				time.Sleep(4 * time.Second) // the end of a batch
 			}

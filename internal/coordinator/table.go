@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
@@ -17,9 +18,10 @@ import (
 // the verbs that every assignment needs. They are in this file, in take.go and in arrivals.go.
 type table struct {
 	*known
-	nudge func() // asks for a scan soon
-	tempo tempo
-	wg    sync.WaitGroup // the holders' goroutines
+	nudge   func() // asks for a scan soon
+	tempo   tempo
+	holding *holder.Config // of all holders
+	wg      sync.WaitGroup // the holders' goroutines
 
 	// base has the values of Run's context, and does not end. Run sets it.
 	base context.Context //nolint:containedctx // a holder outlives the call that makes it
@@ -33,35 +35,44 @@ type table struct {
 }
 
 func newTable(k *known, nudge func()) *table {
-	return &table{known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, coming: newArrivals()}
+	return &table{
+		known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, coming: newArrivals(),
+		holding: &holder.Config{
+			Store: k.cfg.Store, WorkerID: k.cfg.WorkerID, FailoverTime: k.cfg.FailoverTime,
+			RenewInterval: k.cfg.RenewInterval, ShutdownTimeout: k.cfg.ShutdownTimeout,
+			Accept: k.cfg.Accept, Consume: k.cfg.Consume, Clock: k.clock, Log: k.log,
+			Metrics: k.cfg.Metrics, Vanished: &k.vanished,
+		},
+	}
 }
 
 // start runs a holder for a lease that was just taken. former is the worker that had it, or empty.
 func (t *table) start(l leases.Lease, sent trust.Instant, reason, former string) {
-	h := newHolder(t.base, t.cfg, *t.clock, l, sent)
+	h := holder.New(t.base, t.holding, l, sent)
 	t.add(l, h)
 	t.cfg.Metrics.LeaseTaken(reason)
 	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key,
 		"reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
 	begun := t.clock.Now().Mono
 	t.wg.Go(func() { // ends with the lease and its consumer, or when the consumer is abandoned
-		h.run()
+		h.Run()
 		t.noteReturn(h, t.clock.Now().Mono-begun)
-		if h.hasReturned() {
+		select {
+		case <-h.Returned():
 			t.forget(h)
-			return
+		default:
+			// Ends when the abandoned consumer returns, which may be never. Until then this worker
+			// must not read the shard a second time.
+			go func() {
+				<-h.Returned()
+				t.forget(h)
+			}()
 		}
-		// Ends when the abandoned consumer returns, which may be never. Until then this worker must
-		// not read the shard a second time.
-		go func() {
-			<-h.consumed
-			t.forget(h)
-		}()
 	})
 }
 
 // forget notes that the consumer of h has returned.
-func (t *table) forget(h *Holder) {
+func (t *table) forget(h *holder.Holder) {
 	t.remove(h)
 	t.countHeld()
 	t.nudge()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
@@ -30,7 +31,7 @@ func (t *table) do(ctx context.Context, a action) *leases.Lease {
 // giveAttrs are the attributes that change when a lease is given to a worker. takeAttrs are those
 // that change when a worker takes one.
 const (
-	giveAttrs = handoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
+	giveAttrs = holder.HandoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
 	takeAttrs = giveAttrs | leases.AttrNativeOwner
 )
 
@@ -135,9 +136,9 @@ func (t *table) ask(a action) *leases.Lease {
 	to := withHandover(a.row, t.cfg.WorkerID)
 	row, accepted := t.update(t.last, leases.Update{
 		Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
-		To: to, Set: handoverAttrs,
+		To: to, Set: holder.HandoverAttrs,
 	})
-	if accepted || (row != nil && row.Same(handoverAttrs, to)) {
+	if accepted || (row != nil && row.Same(holder.HandoverAttrs, to)) {
 		t.coming.add(*row)
 		t.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
@@ -160,7 +161,7 @@ func (t *table) complete(a action) *leases.Lease {
 // That worker reads the shard. The counter stays as it is, so that the worker notices nothing.
 func (t *table) mend(a action) *leases.Lease {
 	row, ok := t.update(t.last, leases.Update{
-		Read: a.row, Expect: handoverAttrs,
+		Read: a.row, Expect: holder.HandoverAttrs,
 		To: withoutHandover(a.row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
 	})
 	if ok {
@@ -258,7 +259,7 @@ func (t *table) withdraw(l leases.Lease) {
 		default:
 			to := withoutHandover(l)
 			to.Owner = l.CheckpointOwner
-			now, accepted = t.update(t.last, leases.Update{Read: l, Expect: handoverAttrs, To: to, Set: handoverAttrs})
+			now, accepted = t.update(t.last, leases.Update{Read: l, Expect: holder.HandoverAttrs, To: to, Set: holder.HandoverAttrs})
 		}
 		if accepted || now == nil {
 			return

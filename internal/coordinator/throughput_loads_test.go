@@ -89,13 +89,26 @@ func (f *loads) pass(d time.Duration, second func(tick int, now time.Duration)) 
 	for tick := range int(d / time.Second) {
 		now := time.Duration(tick) * time.Second
 		for i := range f.rows {
-			meters[i].add(int(1024 * f.rate(i, now)))
+			meters[i].bytes += int64(1024 * f.rate(i, now))
 			if (tick+i)%3 == 0 {
-				f.rows[i].ThroughputKBps = meters[i].sample(now+time.Second, time.Second)
+				f.rows[i].ThroughputKBps = meters[i].sample(now + time.Second)
 			}
 		}
 		second(tick, now)
 	}
+}
+
+// meter measures the bytes delivered from one shard between two renewals, as the holder does.
+type meter struct {
+	bytes   int64
+	average kcl3.Throughput
+	since   time.Duration
+}
+
+func (m *meter) sample(now time.Duration) float64 {
+	m.average.Add(m.bytes, now-m.since)
+	m.bytes, m.since = 0, now
+	return m.average.Value()
 }
 
 func (f *loads) look(s *scale, me string, now time.Duration) view {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -31,7 +32,7 @@ func (c Config) listingLag() time.Duration { return c.FailoverTime / 2 }
 
 // noteWrite keeps the outcome of a write for the next listings. now is the row after the write.
 func (k *known) noteWrite(u leases.Update, now leases.Lease, counted bool) {
-	if now.Same(handoverAttrs, u.Read) {
+	if now.Same(holder.HandoverAttrs, u.Read) {
 		return
 	}
 	k.mu.Lock()
@@ -50,8 +51,8 @@ func (k *known) withUnlistedLocked(l leases.Lease, now time.Duration) leases.Lea
 		return l
 	case l.Counter < w.now.Counter:
 		return w.now
-	case l.Same(handoverAttrs, w.read) && (!w.counted || l.Counter == w.now.Counter):
-		return l.With(handoverAttrs, w.now)
+	case l.Same(holder.HandoverAttrs, w.read) && (!w.counted || l.Counter == w.now.Counter):
+		return l.With(holder.HandoverAttrs, w.now)
 	}
 	return l
 }

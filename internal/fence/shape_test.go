@@ -25,7 +25,7 @@ const (
 // soon as it does.
 var shaped = []string{
 	".", "checkpoint", "efo", "kpl", "leases/dynamodb", "leases/redis", "metrics/...", "polling", "processors", "scheduler",
-	"internal/caughtup", "internal/election", "internal/fleetstart", "internal/guardedstore", "internal/shardsync", "internal/retry", "internal/line", "internal/trust",
+	"internal/caughtup", "internal/election", "internal/fleetstart", "internal/guardedstore", "internal/holder", "internal/shardsync", "internal/retry", "internal/line", "internal/trust",
 }
 
 // maxPackage bounds the lines of a package, tests aside. The larger ones have a bound of their own,
@@ -34,7 +34,7 @@ const maxPackage = 3500
 
 var largePackages = map[string]int{
 	"kinesistest": 6650, "scheduler": 7895,
-	"internal/coordinator": 4950, "cmd/kclctl": 4100, // to be divided
+	"internal/coordinator": 3780, "cmd/kclctl": 4100, // to be divided
 }
 
 // maxSeamFiles is the number of files of package leases, which every store and every reader of

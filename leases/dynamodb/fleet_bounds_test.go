@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
@@ -55,7 +55,7 @@ func TestL03ColdStartOverDynamoDB(t *testing.T) {
 // processing starts a worker whose consumers process a record each 200 ms, from
 // the checkpoint on, and checkpoint each.
 func (f *fleet) processing(id string) {
-	f.t.Cleanup(f.run(id, func(ctx context.Context, h *coordinator.Holder) {
+	f.t.Cleanup(f.run(id, func(ctx context.Context, h *holder.Holder) {
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for n, _ := strconv.Atoi(h.Lease().Checkpoint.SequenceNumber); ; {

@@ -15,6 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
@@ -41,11 +42,11 @@ func newFleet(t *testing.T, srv *dynamotest.Server, shards int) *fleet {
 // start runs a worker on a host of its own until stop is called. Its consumers
 // checkpoint every so often; 0 means never.
 func (f *fleet) start(id string, checkpoint time.Duration) (stop func()) {
-	return f.run(id, func(ctx context.Context, h *coordinator.Holder) { f.consume(ctx, id, h, checkpoint) })
+	return f.run(id, func(ctx context.Context, h *holder.Holder) { f.consume(ctx, id, h, checkpoint) })
 }
 
 // run is start with other consumers.
-func (f *fleet) run(id string, consume func(ctx context.Context, h *coordinator.Holder)) (stop func()) {
+func (f *fleet) run(id string, consume func(ctx context.Context, h *holder.Holder)) (stop func()) {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	c := coordinator.New(coordinator.Config{
 		Store:    dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler)}),
@@ -60,7 +61,7 @@ func (f *fleet) run(id string, consume func(ctx context.Context, h *coordinator.
 	}
 }
 
-func (f *fleet) consume(ctx context.Context, id string, h *coordinator.Holder, every time.Duration) {
+func (f *fleet) consume(ctx context.Context, id string, h *holder.Holder, every time.Duration) {
 	key := h.Lease().Key
 	f.mu.Lock()
 	if other, taken := f.readers[key]; taken {

@@ -24,6 +24,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -299,7 +300,7 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := coordinator.New(coordinator.Config{
 			Store: s, WorkerID: id, Logger: slog.New(slog.DiscardHandler), Assignment: assignment,
-			Consume: func(ctx context.Context, h *coordinator.Holder) {
+			Consume: func(ctx context.Context, h *holder.Holder) {
 				_ = h.Checkpoint(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "1"})
 				_ = h.SetChildren(ctx, []string{"shardId-000000000003"})
 				<-h.Stopping()

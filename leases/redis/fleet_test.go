@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
@@ -80,7 +81,7 @@ func (f *fleet) start(id string) *worker {
 	c := coordinator.New(coordinator.Config{
 		Store:    redis.New(redis.Config{Client: w.client, Application: application, Logger: slog.New(slog.DiscardHandler)}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
-		Consume: func(ctx context.Context, h *coordinator.Holder) { f.consume(ctx, id, h) },
+		Consume: func(ctx context.Context, h *holder.Holder) { f.consume(ctx, id, h) },
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Run(ctx) }) // ends with stop
@@ -92,7 +93,7 @@ func (f *fleet) start(id string) *worker {
 	return w
 }
 
-func (f *fleet) consume(ctx context.Context, id string, h *coordinator.Holder) {
+func (f *fleet) consume(ctx context.Context, id string, h *holder.Holder) {
 	key := h.Lease().Key
 	f.mu.Lock()
 	if other, taken := f.readers[key]; taken {

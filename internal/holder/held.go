@@ -1,4 +1,4 @@
-package coordinator
+package holder
 
 import (
 	"context"
@@ -38,9 +38,9 @@ type held struct {
 }
 
 // newHeld returns a lease whose take was sent at the instant sent. Call watchDeadline next.
-func newHeld(base context.Context, cfg *Config, clk trust.Clock, row leases.Lease, sent trust.Instant) *held {
+func newHeld(base context.Context, cfg *Config, row leases.Lease, sent trust.Instant) *held {
 	h := &held{
-		cfg: cfg, clock: clk, log: cfg.Logger.With("shard", row.ShardID, "lease", row.Key),
+		cfg: cfg, clock: *cfg.Clock, log: cfg.Log.With("shard", row.ShardID, "lease", row.Key),
 		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
 	}
 	// Neither context ends with Run's context. A consumer is asked to finish, and must still be
@@ -50,6 +50,50 @@ func newHeld(base context.Context, cfg *Config, clk trust.Clock, row leases.Leas
 	return h
 }
 
+// Lease returns the row as this worker last wrote or read it.
+func (h *held) Lease() leases.Lease {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.row
+}
+
+// Valid tells whether the worker may still trust its lease (I5, I6). Since the last accepted
+// renewal was sent, less than 0.95 FailoverTime must have passed on both clocks. Ask before every
+// delivery: a machine that was suspended notices here. Once false, Valid stays false, and the
+// consumer's context ends.
+func (h *held) Valid() bool {
+	h.mu.Lock()
+	valid := h.lost == "" && !h.over
+	late := h.remainingLocked() <= 0
+	h.mu.Unlock()
+	if valid && late {
+		h.lose("expired")
+	}
+	return valid && !late
+}
+
+// Stopping is closed when the consumer shall finish, checkpoint and return, because the worker
+// stops or another worker has asked for the lease.
+func (h *held) Stopping() <-chan struct{} { return h.stopping }
+
+// lastSent returns when the last accepted renewal was sent.
+func (h *held) lastSent() trust.Instant {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
+
+func (h *held) remaining() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.remainingLocked()
+}
+
+// remainingLocked returns how long the worker may still trust its lease.
+func (h *held) remainingLocked() time.Duration {
+	return trust.Window(h.cfg.FailoverTime) - h.clock.Now().Since(h.sent)
+}
+
 // watchDeadline ends the lease when it can no longer be trusted.
 func (h *held) watchDeadline() {
 	h.mu.Lock()
@@ -57,9 +101,23 @@ func (h *held) watchDeadline() {
 	h.deadline = time.AfterFunc(h.remainingLocked(), h.expire)
 }
 
-// stop asks the consumer to finish. If it does not, timers cancel its context and then abandon it.
-// leaving says that the worker stops.
-func (h *held) stop(leaving bool) {
+// expire ends a lease whose deadline has passed. The deadline's timer calls it.
+func (h *held) expire() {
+	h.mu.Lock()
+	left := h.remainingLocked()
+	if left > 0 { // the lease was renewed meanwhile
+		h.deadline.Reset(left)
+	}
+	h.mu.Unlock()
+	if left <= 0 {
+		h.lose("expired")
+	}
+}
+
+// Stop asks the consumer to finish. If it does not, timers cancel its context and then abandon it.
+// leaving says that the worker stops: then the calls
+// of the store end too. Stop does not wait.
+func (h *held) Stop(leaving bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -69,25 +127,15 @@ func (h *held) stop(leaving bool) {
 		h.leaving = true
 		// Run returns at that time, so calls of the store must end too.
 		h.timers = append(h.timers,
-			time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
+			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
 	}
 	if !h.asked {
 		h.asked = true
 		close(h.stopping)
 		h.timers = append(h.timers,
 			time.AfterFunc(h.cfg.ShutdownTimeout, func() { h.cancel(kcl.ErrShutdownTimeout) }),
-			time.AfterFunc(h.cfg.ShutdownTimeout+abandonAfter, func() { close(h.abandon) }),
+			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { close(h.abandon) }),
 		)
-	}
-}
-
-// hasReturned tells whether the consumer has returned.
-func (h *Holder) hasReturned() bool {
-	select {
-	case <-h.consumed:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -95,21 +143,6 @@ func (h *held) isLeaving() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.leaving
-}
-
-// endLease ends the lease after its consumer has returned. The row of a finished shard stays as it
-// is. Any other lease is released, so that others can take it at once.
-func (h *writer) endLease() {
-	h.mu.Lock()
-	row, lost := h.row, h.lost
-	h.mu.Unlock()
-	switch {
-	case lost != "":
-	case row.Finished():
-		h.noteEnd("finished")
-	default:
-		h.release()
-	}
 }
 
 // noteEnd notes that the lease ended without a loss.
@@ -141,40 +174,27 @@ func (h *held) lose(reason string) {
 	h.log.Warn("lease lost", "reason", reason)
 }
 
-// expire ends a lease whose deadline has passed. The deadline's timer calls it.
-func (h *held) expire() {
-	h.mu.Lock()
-	left := h.remainingLocked()
-	if left > 0 { // the lease was renewed meanwhile
-		h.deadline.Reset(left)
-	}
-	h.mu.Unlock()
-	if left <= 0 {
-		h.lose("expired")
-	}
+// call returns the context of one call to the store. It ends with ctx, the lease,
+// or the deadline of a call.
+func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	call, cancel := context.WithTimeout(h.io, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
+	stop := context.AfterFunc(ctx, cancel)
+	return call, func() { stop(); cancel() }
 }
 
-func (h *held) remaining() time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.remainingLocked()
-}
-
-// remainingLocked returns how long the worker may still trust its lease.
-func (h *held) remainingLocked() time.Duration {
-	return trust.Window(h.cfg.FailoverTime) - h.clock.Now().Since(h.sent)
-}
-
-// end stops the timers and cancels all contexts after the holder's goroutine has done its work.
-func (h *Holder) end() {
-	h.mu.Lock()
-	h.over = true
-	h.deadline.Stop()
-	for _, t := range h.timers {
-		t.Stop()
+// pause waits before the next attempt, unless ctx or the lease ends.
+func (h *held) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-h.io.Done():
+		return kcl.ErrLeaseLost
+	case <-ctx.Done():
+		if h.io.Err() != nil {
+			return kcl.ErrLeaseLost
+		}
+		return context.Cause(ctx)
 	}
-	h.mu.Unlock()
-	close(h.ended)
-	h.cancelIO(kcl.ErrLeaseLost)
-	h.cancel(kcl.ErrLeaseLost)
 }

@@ -1,4 +1,4 @@
-package coordinator
+package holder
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 // ownerAttrs are the attributes that only the owner changes while it holds the lease.
 const ownerAttrs = leases.AttrCounter | leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
 
-// handoverAttrs are the attributes by which others ask for a lease.
-const handoverAttrs = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo
+// HandoverAttrs are the attributes by which others ask for a lease.
+const HandoverAttrs = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo
 
 // change is a change of the row that the holder shall write.
 type change struct {
@@ -46,7 +46,7 @@ type attempt struct {
 // the actual owner, and every attribute that a set or that only an owner sets. A hand-over may have
 // begun since.
 func (a attempt) wrote(row leases.Lease, worker string) bool {
-	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^handoverAttrs, a.to)
+	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^HandoverAttrs, a.to)
 }
 
 // writer makes the writes to the row of a held lease. It belongs to the holder's goroutine.
@@ -167,31 +167,6 @@ func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
 	return h.cfg.Store.Update(call, leases.Update{Read: row, Expect: expect, To: a.to, Set: a.set})
 }
 
-// call returns the context of one call to the store. It ends with ctx, the lease,
-// or the deadline of a call.
-func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
-	call, cancel := context.WithTimeout(h.io, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
-	stop := context.AfterFunc(ctx, cancel)
-	return call, func() { stop(); cancel() }
-}
-
-// pause waits before the next attempt, unless ctx or the lease ends.
-func (h *held) pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-h.io.Done():
-		return kcl.ErrLeaseLost
-	case <-ctx.Done():
-		if h.io.Err() != nil {
-			return kcl.ErrLeaseLost
-		}
-		return context.Cause(ctx)
-	}
-}
-
 // accept notes that row is in the table now.
 func (h *writer) accept(row leases.Lease, sent trust.Instant) {
 	h.unknown = nil // these attempts expect an older counter, and can never take effect
@@ -204,7 +179,7 @@ func (h *writer) accept(row leases.Lease, sent trust.Instant) {
 	}
 	h.mu.Unlock()
 	if row.CheckpointOwner == h.cfg.WorkerID && row.Owner != h.cfg.WorkerID {
-		h.stop(false)
+		h.Stop(false)
 	}
 }
 
@@ -234,52 +209,12 @@ func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	return attempt{}, false
 }
 
-// handoverChanged tells whether current differs from the held row only by a hand-over that has
-// begun, has another next owner, or was taken back.
-func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
-	return current != nil && current.Counter == row.Counter &&
-		current.ActualOwner() == h.cfg.WorkerID &&
-		current.CheckpointOwner != current.Owner &&
-		!current.Same(handoverAttrs, row)
-}
-
-// noteHandover copies what others wrote about a hand-over into the held row.
-func (h *writer) noteHandover(current leases.Lease) {
-	h.mu.Lock()
-	h.row = h.row.With(handoverAttrs, current)
-	h.mu.Unlock()
-	if current.CheckpointOwner != "" {
-		h.log.Info("lease was asked for", "lease_owner", current.Owner)
-		h.stop(false)
+// renew raises the counter.
+func (h *writer) renew() {
+	begun := time.Now()
+	if _, err := h.try(h.io, &h.renewal); err == nil {
+		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
 	}
-}
-
-// release gives up the lease. If a hand-over has begun, it completes the hand-over. Otherwise it
-// removes the owner.
-func (h *writer) release() {
-	reason := "released"
-	c := &change{name: "release", last: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
-		if row.CheckpointOwner != "" {
-			reason = "handover"
-			return withoutHandover(row), leases.AttrCheckpointOwner | leases.AttrHandoverTo
-		}
-		reason = "released"
-		row.Owner = ""
-		return row, leases.AttrOwner
-	}}
-	again, err := h.try(h.io, c)
-	for backoff := h.cfg.newBackoff(); again && h.pause(h.io, backoff.Next()) == nil; {
-		again, err = h.try(h.io, c)
-	}
-	if err != nil {
-		h.log.Warn("lease was not released, and will expire", "err", err)
-	}
-	h.noteEnd(reason)
-}
-
-// newBackoff returns the waits between attempts to write one row.
-func (c Config) newBackoff() *retry.Backoff {
-	return retry.New(min(100*time.Millisecond, c.FailoverTime/50), c.FailoverTime/10)
 }
 
 // failed notes and logs a failed write.

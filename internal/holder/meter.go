@@ -1,4 +1,4 @@
-package coordinator
+package holder
 
 import (
 	"sync/atomic"

@@ -1,27 +1,13 @@
-package coordinator
+package holder
 
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kinesis-go/kcl"
-	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
-
-// Holder is one lease that this worker holds. A goroutine of its own renews the lease, whatever the
-// consumer does. It also makes all other writes to the row, so that they never race for the
-// counter. The methods are safe for concurrent use. It stands where the KCL has LeaseRenewer and
-// DynamoDBCheckpointer.
-type Holder struct {
-	*writer
-	requests chan request
-	poke     chan struct{} // asks for a renewal now, because the row has changed
-	ended    chan struct{} // closed when nothing is written any more
-	consumed chan struct{} // closed when the consumer has returned
-}
 
 // request asks the holder's goroutine for one attempt at a write.
 type request struct {
@@ -35,49 +21,6 @@ type answer struct {
 	err   error
 	again bool // the store failed: the caller may try again
 }
-
-// newHolder returns a Holder that is not running yet. base must not end.
-func newHolder(base context.Context, cfg *Config, clk trust.Clock, row leases.Lease, sent trust.Instant) *Holder {
-	h := &Holder{
-		writer:   newWriter(newHeld(base, cfg, clk, row, sent)),
-		requests: make(chan request), poke: make(chan struct{}, 1),
-		ended: make(chan struct{}), consumed: make(chan struct{}),
-	}
-	h.watchDeadline()
-	return h
-}
-
-// Lease returns the row as this worker last wrote or read it.
-func (h *held) Lease() leases.Lease {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.row
-}
-
-// Valid tells whether the worker may still trust its lease (I5, I6). Since the last accepted
-// renewal was sent, less than 0.95 FailoverTime must have passed on both clocks. Ask before every
-// delivery: a machine that was suspended notices here. Once false, Valid stays false, and the
-// consumer's context ends.
-func (h *held) Valid() bool {
-	h.mu.Lock()
-	valid := h.lost == "" && !h.over
-	late := h.remainingLocked() <= 0
-	h.mu.Unlock()
-	if valid && late {
-		h.lose("expired")
-	}
-	return valid && !late
-}
-
-// Stopping is closed when the consumer shall finish, checkpoint and return, because the worker
-// stops or another worker has asked for the lease.
-func (h *held) Stopping() <-chan struct{} { return h.stopping }
-
-// Delivered counts bytes that the record processor was given. They make the lease's throughput: a
-// moving average that the renewals write, and by which leases are balanced, see [Config.Balance].
-// Until the first call, even with 0, the row's throughput stays as it is. It matches
-// LeaseStatsRecorder.
-func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
 // Checkpoint records that every record up to and including pos was processed. SHARD_END says that
 // the shard is finished. Checkpoint removes a pending checkpoint, and [leases.Lease.PinnedAt],
@@ -193,55 +136,6 @@ func (h *Holder) submit(ctx context.Context, c *change) error {
 	}
 }
 
-// run is the holder's goroutine. It starts the consumer, and renews and writes until the consumer
-// has returned or is abandoned. Then it ends the lease.
-func (h *Holder) run() {
-	defer h.end()
-	// Ends when Consume returns. run waits for it, unless it is abandoned.
-	go func() {
-		defer close(h.consumed)
-		h.cfg.Consume(h.ctx, h)
-	}()
-	timer := time.NewTimer(h.renewWait())
-	defer timer.Stop()
-	for {
-		select {
-		case <-h.consumed:
-			h.endLease()
-			return
-		case <-h.abandon:
-			h.log.Error("record processor did not return in time and is abandoned")
-			if !h.isLeaving() {
-				h.endLease() // others wait for the lease
-			}
-			return
-		case <-h.io.Done(): // the lease is lost, and nothing is written any more
-			select {
-			case <-h.consumed:
-			case <-h.abandon:
-				h.log.Error("record processor did not return in time and is abandoned")
-			}
-			return
-		case r := <-h.requests:
-			if !h.serve(r) {
-				continue // nothing was written, so the time of the renewal stays
-			}
-		case <-h.poke:
-			h.renew()
-		case <-timer.C:
-			select {
-			case r := <-h.requests:
-				if !h.serve(r) {
-					h.renew()
-				}
-			default:
-				h.renew()
-			}
-		}
-		timer.Reset(h.renewWait())
-	}
-}
-
 // serve tries the write of r, and tells whether a write was sent. The write is a renewal too. Only
 // when the last write failed and a renewal is due does a renewal go first, alone.
 func (h *writer) serve(r request) (wrote bool) {
@@ -252,30 +146,4 @@ func (h *writer) serve(r request) (wrote bool) {
 	again, err := h.try(r.ctx, r.change)
 	r.answer <- answer{err, again}
 	return h.writes > before
-}
-
-// renewWait returns the time until the next renewal, counted from when the last one was sent. It is
-// a little less than RenewInterval, so that the renewals of a worker spread out. When the renewal
-// is late, because the table fails, it is the wait of the backoff.
-func (h *Holder) renewWait() time.Duration {
-	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
-	if wait := every - h.clock.Now().Since(h.lastSent()); wait > 0 {
-		return wait
-	}
-	return h.backoff.Next()
-}
-
-// lastSent returns when the last accepted renewal was sent.
-func (h *held) lastSent() trust.Instant {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.sent
-}
-
-// renew raises the counter.
-func (h *writer) renew() {
-	begun := time.Now()
-	if _, err := h.try(h.io, &h.renewal); err == nil {
-		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
-	}
 }

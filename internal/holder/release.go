@@ -1,0 +1,62 @@
+package holder
+
+import "github.com/kinesis-go/kcl/leases"
+
+// handoverChanged tells whether current differs from the held row only by a hand-over that has
+// begun, has another next owner, or was taken back.
+func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
+	return current != nil && current.Counter == row.Counter &&
+		current.ActualOwner() == h.cfg.WorkerID &&
+		current.CheckpointOwner != current.Owner &&
+		!current.Same(HandoverAttrs, row)
+}
+
+// noteHandover copies what others wrote about a hand-over into the held row.
+func (h *writer) noteHandover(current leases.Lease) {
+	h.mu.Lock()
+	h.row = h.row.With(HandoverAttrs, current)
+	h.mu.Unlock()
+	if current.CheckpointOwner != "" {
+		h.log.Info("lease was asked for", "lease_owner", current.Owner)
+		h.Stop(false)
+	}
+}
+
+// endLease ends the lease after its consumer has returned. The row of a finished shard stays as it
+// is. Any other lease is released, so that others can take it at once.
+func (h *writer) endLease() {
+	h.mu.Lock()
+	row, lost := h.row, h.lost
+	h.mu.Unlock()
+	switch {
+	case lost != "":
+	case row.Finished():
+		h.noteEnd("finished")
+	default:
+		h.release()
+	}
+}
+
+// release gives up the lease. If a hand-over has begun, it completes the hand-over. Otherwise it
+// removes the owner.
+func (h *writer) release() {
+	reason := "released"
+	c := &change{name: "release", last: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+		if row.CheckpointOwner != "" {
+			reason = "handover"
+			row.CheckpointOwner, row.HandoverTo = "", ""
+			return row, leases.AttrCheckpointOwner | leases.AttrHandoverTo
+		}
+		reason = "released"
+		row.Owner = ""
+		return row, leases.AttrOwner
+	}}
+	again, err := h.try(h.io, c)
+	for backoff := h.cfg.newBackoff(); again && h.pause(h.io, backoff.Next()) == nil; {
+		again, err = h.try(h.io, c)
+	}
+	if err != nil {
+		h.log.Warn("lease was not released, and will expire", "err", err)
+	}
+	h.noteEnd(reason)
+}
