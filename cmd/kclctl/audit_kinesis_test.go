@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/audit"
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -53,13 +54,13 @@ func TestAuditAsksKinesis(t *testing.T) {
 			r := newRig(t, rows...)
 			got := r.leases("audit", "-kinesis-endpoint", srv.URL())
 			require.Contains(t, got.out, " with Kinesis: ", got.errors)
-			told, err := (&source{region: "us-east-1", kinesisEndpoint: srv.URL()}).askAll(t.Context(), rows, "")
+			answers, err := (&source{region: "us-east-1", kinesisEndpoint: srv.URL()}).askAll(t.Context(), rows, "")
 			require.NoError(t, err)
-			findings, _ := audit(leases.Listing{Leases: rows}, told)
+			findings, _ := audit.Judge(leases.Listing{Leases: rows}, answers)
 			var named []string
-			for _, k := range kinds(findings) {
-				if k != "hole" { // the table alone tells it
-					named = append(named, k)
+			for _, f := range findings {
+				if f.Kind != "hole" { // the table alone shows it
+					named = append(named, f.Kind)
 				}
 			}
 			require.Equal(t, c.want, named, got.out)

@@ -14,15 +14,18 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// serviceNow is the present for a lease at LATEST. Workers compare it with
-// arrival times of records, so it must not be the time of a machine whose clock
-// is wrong: it is that of DynamoDB, or of Kinesis for a table in Redis.
+// clockTimeout bounds how long a service has to say the time.
+const clockTimeout = 30 * time.Second
+
+// serviceNow returns the present for a lease at LATEST. Workers compare it with arrival times of
+// records, so a wrong clock of this machine must not matter. The time is that of DynamoDB, or of
+// Kinesis for a table in Redis.
 func (s *source) serviceNow(ctx context.Context) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
 	var date time.Time
 	var err error
-	if s.kind() == "redis" {
+	if s.kind() == kindRedis {
 		date, err = s.kinesisDate(ctx)
 	} else {
 		date, err = s.dynamoDate(ctx)
@@ -31,15 +34,16 @@ func (s *source) serviceNow(ctx context.Context) (time.Time, error) {
 		err = errors.New("its answer has no Date")
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("the service does not say what time it is: give AT_TIMESTAMP@TIME instead of LATEST: %w", err)
+		return time.Time{}, fmt.Errorf(
+			"the service does not say what time it is: give AT_TIMESTAMP@TIME instead of LATEST: %w", err)
 	}
 	return present(date, time.Now()), nil
 }
 
-// present is the service's time to the millisecond. Its Date has whole seconds;
-// where the local clock agrees with that, the local clock says the rest.
+// present returns the time of the service in milliseconds. The Date of an answer has whole seconds.
+// The local clock adds the milliseconds where it agrees with the Date.
 func present(date, local time.Time) time.Time {
-	if d := local.Sub(date); d < 0 || d >= 2*time.Second { // the answer took its time
+	if d := local.Sub(date); d < 0 || d >= 2*time.Second { // the answer was under way for up to a second
 		local = date
 	}
 	return local.UTC().Truncate(time.Millisecond)
@@ -71,7 +75,7 @@ func (s *source) kinesisDate(ctx context.Context) (time.Time, error) {
 	return dateOf(out.ResultMetadata, nil)
 }
 
-// dateOf reads the Date of an answer. A refusal has one as well.
+// dateOf reads the Date of an answer. A refusal has a Date too.
 func dateOf(answer middleware.Metadata, err error) (time.Time, error) {
 	if err == nil {
 		date, _ := awsmiddleware.GetServerTime(answer)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"testing"
 
@@ -25,7 +24,7 @@ func TestDeleteAllHalfWay(t *testing.T) {
 	r.srv.Inject(dynamotest.Fault{Operation: "DeleteItem", Key: left, Times: 1, Do: []dynamotest.Action{dynamotest.Throttle()}})
 	got := r.leases("delete", "-all", "-yes")
 	require.Equal(t, statusFailed, got.status)
-	require.Contains(t, got.errors, parent+": not changed, as "+left+", which is related, was not")
+	require.Contains(t, got.errors, parent+": not changed, because the related row "+left+" was not changed")
 	require.Contains(t, got.out, other+": deleted", "of another family")
 	require.Equal(t, seq1, r.get(parent).Checkpoint.SequenceNumber)
 	r.get(left)
@@ -55,7 +54,7 @@ func TestDeleteOfARenewedLease(t *testing.T) {
 	cancel()
 	wg.Wait()
 	require.Equal(t, statusFailed, got.status)
-	require.Contains(t, got.errors, "a running worker renews it and makes it again: stop the worker first")
+	require.Contains(t, got.errors, "a running worker renews the lease and would make it again: stop the worker first")
 	r.get(parent)
 	got = r.leases("delete", "-force", "-yes", parent)
 	require.Equal(t, statusOK, got.status, got.errors)
@@ -76,34 +75,11 @@ func TestImportHalfWay(t *testing.T) {
 	r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "shardId-000000000005", Times: 1, Do: []dynamotest.Action{dynamotest.Throttle()}})
 	got := r.leases("import", "-from", "old", "-yes")
 	require.Equal(t, statusFailed, got.status, got.out)
-	require.Contains(t, got.errors, "shardId-000000000001: not changed, as shardId-000000000005, which is related, was not")
+	require.Contains(t, got.errors, "shardId-000000000001: not changed, because the related row shardId-000000000005 was not changed")
 	require.Len(t, r.srv.Items(table), 1)
 	got = r.leases("import", "-from", "old", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Len(t, r.srv.Items(table), 3)
-}
-
-func TestFamilies(t *testing.T) {
-	rows := []leases.Lease{
-		{ShardID: "e", Parents: []string{"d", "c"}},
-		{ShardID: "d", Parents: []string{"a", "b"}},
-		{ShardID: "a"},
-		{ShardID: "b"},
-		{ShardID: "c"},
-		{ShardID: "x", Parents: []string{"y"}},
-		{ShardID: "y", Parents: []string{"x"}}, // no family, but foreign data may
-		{ShardID: "a", Stream: "other", Parents: []string{"d"}},
-	}
-	order, of := families(rows)
-	var ids []string
-	for _, i := range order {
-		ids = append(ids, rows[i].ShardID)
-	}
-	require.Equal(t, "a b d c e y x a", strings.Join(ids, " "))
-	require.Equal(t, []int{of[0], of[0], of[0], of[0], of[0]}, of[:5])
-	require.Equal(t, of[5], of[6])
-	require.NotEqual(t, of[0], of[5])
-	require.NotEqual(t, of[0], of[7])
 }
 
 // TestReplayOfAChild: its parent was cleaned up, and nobody could tell that it was read.
@@ -149,7 +125,7 @@ func TestRestore(t *testing.T) {
 		require.Equal(t, want.Checkpoint, r.get(parent).Checkpoint)
 		require.True(t, want.PinnedAt.Equal(r.get(parent).PinnedAt))
 	}
-	for at, text := range map[string]string{"LATEST": "says no time", "AT_TIMESTAMP": "says no time", "SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time"} {
+	for at, text := range map[string]string{"LATEST": "has no time", "AT_TIMESTAMP": "has no time", "SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time"} {
 		got := r.leases("restore", "-at", at, "-yes", other)
 		require.Equal(t, statusUsage, got.status, at)
 		require.Contains(t, got.errors, text)

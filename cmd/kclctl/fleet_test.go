@@ -44,7 +44,7 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Contains(t, got.out, "assignment: KCL 3.x\n"+
 		"client version: CLIENT_VERSION_3X since 2026-01-02T03:04:05Z by java-1\n"+
-		"leader: java-1, for 2m0s without a sign of life\n")
+		"leader: java-1, until 2m0s pass without a renewal\n")
 	require.Regexp(t, `(?m)^java-1 +0 +KCL \(Java\) +2026-01-02T03:04:05Z \(silent\) +34%$`, got.out)
 	require.Regexp(t, `(?m)^worker-1 +\d+ +kcl \(Go\) +20\S+Z +-$`, got.out)
 
@@ -71,7 +71,7 @@ func TestFleetWithSideTables(t *testing.T) {
 	require.NotContains(t, r.leases("fleet").out, "java-9")
 	got := r.leases("fleet", "-coordinator-table", "our-state", "-worker-metrics-table", "our-metrics")
 	require.Equal(t, statusOK, got.status, got.errors)
-	require.Contains(t, got.out, "leader: java-9, for 2m0s without a sign of life\n")
+	require.Contains(t, got.out, "leader: java-9, until 2m0s pass without a renewal\n")
 	require.Regexp(t, `(?m)^java-9 +0 +KCL \(Java\) `, got.out)
 	require.Equal(t, statusUsage, r.leases("fleet", "-coordinator-table", "x").status)
 }

@@ -132,7 +132,7 @@ func TestDeleteOfAParentAlone(t *testing.T) {
 	r := newRig(t, lease(parent, at(kcl.SentinelShardEnd, 0)), lease(left, childOf), lease(right, childOf, at(seq2, 0)))
 	got := r.leases("delete", "-dry-run", parent)
 	require.Equal(t, statusOK, got.status)
-	require.Contains(t, got.errors, parent+": "+left+" has not begun, and waits for it until `kclctl leases restore` makes it again")
+	require.Contains(t, got.errors, parent+": "+left+" has not been started, and waits for this lease until `kclctl leases restore` makes it again")
 	got = r.leases("delete", "-dry-run", parent, left)
 	require.NotContains(t, got.errors, "waits for it")
 }

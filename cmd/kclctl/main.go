@@ -1,19 +1,23 @@
 // Command kclctl looks at lease tables and repairs them.
 //
-//	kclctl leases list|show|fleet|audit|release|set-checkpoint|delete|restore|adopt|import|export -table NAME [flags] [KEY...]
+//	kclctl leases COMMAND -table NAME [flags] [KEY...]
 //
-// It works on any table of this library or of the Java KCL, while workers run. What writes shows first what it would
-// change, asks, and then writes only if the owner and the meaning are still as shown; -yes does not ask, -dry-run does
-// not write.
-// -json prints for programs. `kclctl leases help COMMAND` says more, with examples.
+// The commands are list, show, fleet, audit, release, set-checkpoint, delete, restore, adopt,
+// import and export. They work on any table of this library or of the Java KCL, while workers run.
 //
-// Credentials, region and endpoint are those of the AWS environment (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and so
-// on); those of a Redis are in its URL. It ends with status 0, with 1 when something failed, was not confirmed or was found wrong, and with 2 when the
-// command line is wrong.
+// A command that writes first shows the changes and asks. It then writes a row only if the owner
+// and the meaning of the change are still as shown. With -yes it does not ask, with -dry-run it
+// does not write, and with -json it prints for programs. `kclctl leases help COMMAND` explains a
+// command, with examples.
+//
+// Credentials, region and endpoint are those of the AWS environment (AWS_PROFILE, AWS_REGION,
+// AWS_ENDPOINT_URL and so on). The URL of a Redis contains its credentials.
+//
+// The exit status is 0 after success. It is 1 when a command failed, was not confirmed, or found a
+// fault. It is 2 when the command line is wrong.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -26,6 +30,8 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/terminal"
 )
 
 func main() {
@@ -44,24 +50,24 @@ const (
 	statusUsage  = 2
 )
 
-// errReported is a failure that has been told already.
-var errReported = errors.New("reported")
-
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// command is one of `kclctl leases`.
+// command is one command of `kclctl leases`.
 type command struct {
 	name string
-	// args is what comes after the flags, such as KEY...
+	// args are the arguments after the flags, such as KEY...
 	args    string
 	summary string
 	help    string
-	// setup adds flags and returns what to do after they have been parsed.
-	setup func(*flag.FlagSet) func(context.Context, *terminal, []string) error
+	// setup adds flags, and returns the action for their values.
+	setup func(*flag.FlagSet) action
 }
+
+// action runs a command with the arguments that are no flags.
+type action func(ctx context.Context, t *terminal.Terminal, args []string) error
 
 func commands() []command {
 	return []command{
@@ -71,36 +77,40 @@ func commands() []command {
 	}
 }
 
+// wholeTable refuses arguments of a command that works on the whole table.
+func wholeTable(command string, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q: %s works on the whole table", args[0], command)
+	}
+	return nil
+}
+
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	out := bufio.NewWriter(stdout)
-	t := &terminal{in: bufio.NewReader(stdin), out: out, err: stderr}
+	t := terminal.New(stdin, stdout, stderr)
 	err := dispatch(ctx, t, args)
-	for _, c := range t.closers {
-		_ = c.Close()
-	}
-	if flushed := out.Flush(); err == nil && flushed != nil {
-		err = fmt.Errorf("write to standard output: %w", flushed)
+	if closed := t.Close(); err == nil {
+		err = closed
 	}
 	var usage usageError
 	switch {
 	case err == nil:
 		return statusOK
 	case errors.As(err, &usage):
-		t.note("kclctl: %v", err)
+		t.Note("kclctl: %v", err)
 		return statusUsage
-	case !errors.Is(err, errReported):
-		t.note("kclctl: %v", err)
+	case !errors.Is(err, terminal.ErrReported):
+		t.Note("kclctl: %v", err)
 	}
 	return statusFailed
 }
 
-func dispatch(ctx context.Context, t *terminal, args []string) error {
+func dispatch(ctx context.Context, t *terminal.Terminal, args []string) error {
 	if len(args) == 0 {
 		return usagef("a command is missing: try `kclctl help`")
 	}
 	if isHelp(args[0]) {
-		overview(t)
+		printOverview(t)
 		return nil
 	}
 	if args[0] != "leases" {
@@ -113,7 +123,7 @@ func dispatch(ctx context.Context, t *terminal, args []string) error {
 	help := isHelp(args[0])
 	if help {
 		if args = args[1:]; len(args) == 0 {
-			overview(t)
+			printOverview(t)
 			return nil
 		}
 	}
@@ -123,24 +133,24 @@ func dispatch(ctx context.Context, t *terminal, args []string) error {
 	}
 	c := commands()[i]
 	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // errors are printed once, by run
-	do := c.setup(flags)
+	flags.SetOutput(io.Discard) // run prints the error
+	act := c.setup(flags)
 	if help {
-		explain(t, c, flags)
+		printHelp(t, c, flags)
 		return nil
 	}
 	rest, err := parse(flags, args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		explain(t, c, flags)
+		printHelp(t, c, flags)
 		return nil
 	case err != nil:
 		return usageError{err}
 	}
-	return do(ctx, t, rest)
+	return act(ctx, t, rest)
 }
 
-// parse takes flags from before, between and behind the other arguments.
+// parse takes flags from before, between and behind the other arguments, and returns these.
 func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {
@@ -161,19 +171,21 @@ func isHelp(arg string) bool {
 	return slices.Contains([]string{"help", "-h", "-help", "--help"}, arg)
 }
 
-func overview(t *terminal) {
-	t.line("kclctl looks at lease tables and repairs them.\n")
-	t.line("usage: kclctl leases COMMAND -table NAME [flags] [arguments]\n")
+func printOverview(t *terminal.Terminal) {
+	t.Line("kclctl looks at lease tables and repairs them.\n")
+	t.Line("usage: kclctl leases COMMAND -table NAME [flags] [arguments]\n")
 	for _, c := range commands() {
-		t.line("  %-15s %s", c.name, c.summary)
+		t.Line("  %-15s %s", c.name, c.summary)
 	}
-	t.line("\nWhat writes shows first what it would change, asks, and writes only if the owner and the meaning are still as shown.")
-	t.line("`kclctl leases help COMMAND` says more, with examples.")
+	t.Line("\nA command that writes first shows the changes and asks. It then writes a row only if the owner\n" +
+		"and the meaning of the change are still as shown.")
+	t.Line("`kclctl leases help COMMAND` explains a command, with examples.")
 }
 
-func explain(t *terminal, c command, flags *flag.FlagSet) {
-	t.line("usage: kclctl leases %s\n", strings.TrimSpace(c.name+" [flags] "+c.args))
-	t.text(strings.TrimSpace(c.help) + "\n\nFlags:")
-	flags.SetOutput(t.out)
+func printHelp(t *terminal.Terminal, c command, flags *flag.FlagSet) {
+	var defaults strings.Builder
+	flags.SetOutput(&defaults)
 	flags.PrintDefaults()
+	t.Line("usage: kclctl leases %s\n", strings.TrimSpace(c.name+" [flags] "+c.args))
+	t.Text(strings.TrimSpace(c.help) + "\n\nFlags:\n" + strings.TrimSuffix(defaults.String(), "\n"))
 }

@@ -6,69 +6,56 @@ import (
 	"fmt"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/streaminfo"
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/terminal"
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// awsDigits is how many digits a sequence number of Kinesis has.
-const awsDigits = 56
-
-// numberCheck are the flags of commands that take a sequence number.
+// numberCheck holds the flags of commands that take a sequence number.
 type numberCheck struct {
 	stream string
 	force  bool
 }
 
 func (n *numberCheck) register(flags *flag.FlagSet) {
-	flags.StringVar(&n.stream, "stream", "", "`name` or ARN of the stream, if the lease does not say it; Kinesis is asked for the range of the shard")
-	flags.BoolVar(&n.force, "force", false, "also a sequence number that does not look like one of the shard")
+	flags.StringVar(&n.stream, "stream", "",
+		"`name` or ARN of the stream, if the lease does not name it; Kinesis is asked for the range of the shard")
+	flags.BoolVar(&n.force, "force", false, "accept a sequence number that cannot be one of the shard")
 }
 
-// check refuses a sequence number that cannot be one of the lease's shard: reading
-// would begin nowhere, or skip records, and the service says so only to the worker.
-func (n *numberCheck) check(ctx context.Context, t *terminal, s *source, l leases.Lease, position kcl.ExtendedSequenceNumber) error {
+// check refuses a sequence number that cannot be one of the lease's shard. With such a number
+// reading would fail, or skip records, and only the worker would notice.
+func (n *numberCheck) check(
+	ctx context.Context, t *terminal.Terminal, s *source, l leases.Lease, position kcl.ExtendedSequenceNumber,
+) error {
 	if position.IsSentinel() || n.force {
 		return nil
 	}
-	name, why := s.streamOf(n.stream, l)
+	name, reason := s.streamOf(n.stream, l)
 	known, err := s.ask(ctx, name)
 	switch {
 	case err != nil && n.stream != "":
 		return err
 	case err != nil:
-		why = err.Error()
+		reason = err.Error()
 	case name != "":
-		shard, listed := known.shards[l.ShardID]
-		if !listed {
-			return fmt.Errorf("kinesis does not list shard %s of stream %s, so %s cannot be one of its numbers; -force writes it all the same; nothing was changed", l.ShardID, name, position)
+		if shard, listed := known.Shards[l.ShardID]; listed {
+			return refuseNumber(streaminfo.CheckRange(shard, position))
 		}
-		if err := outside(shard, position); err != nil {
-			return fmt.Errorf("%w; -force writes it all the same; nothing was changed", err)
-		}
-		return nil
+		return refuseNumber(fmt.Errorf("kinesis does not list shard %s of stream %s, "+
+			"so %s cannot be one of its sequence numbers", l.ShardID, name, position))
 	}
-	t.note("note: Kinesis was not asked for the range of the shard: %s", why)
-	digits := awsDigits
+	t.Note("note: Kinesis was not asked for the range of the shard: %s", reason)
+	present := ""
 	if l.Started() && !l.Finished() {
-		digits = len(l.Checkpoint.SequenceNumber)
+		present = l.Checkpoint.SequenceNumber
 	}
-	if got := len(position.SequenceNumber); got < digits-1 || got > digits+1 || (digits == awsDigits && got != awsDigits) {
-		return fmt.Errorf("%s cannot be a sequence number of shard %s: it has %s, and those have %d; -force writes it all the same; nothing was changed",
-			position, l.ShardID, plural(got, "digit"), digits)
-	}
-	return nil
+	return refuseNumber(streaminfo.CheckDigits(l.ShardID, present, position))
 }
 
-// outside says why a sequence number cannot be one of a shard's, or is nil.
-func outside(shard kcl.Shard, position kcl.ExtendedSequenceNumber) error {
-	number := kcl.ExtendedSequenceNumber{SequenceNumber: position.SequenceNumber}
-	first, last := kcl.ExtendedSequenceNumber{SequenceNumber: shard.StartingSequenceNumber}, kcl.ExtendedSequenceNumber{SequenceNumber: shard.EndingSequenceNumber}
-	switch {
-	case first.Validate() == nil && number.Compare(first) < 0:
-		return fmt.Errorf("%s is before the first sequence number of shard %s, %s", position, shard.ID, first)
-	case shard.Closed() && last.Validate() == nil && number.Compare(last) > 0:
-		return fmt.Errorf("%s is behind the last sequence number of shard %s, %s", position, shard.ID, last)
-	case len(shard.StartingSequenceNumber) == awsDigits && len(position.SequenceNumber) != awsDigits:
-		return fmt.Errorf("%s cannot be a sequence number of shard %s: the first one is %s", position, shard.ID, first)
+func refuseNumber(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w; nothing was changed; -force writes the number nevertheless", err)
 }

@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/streaminfo"
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -20,7 +20,7 @@ func TestNumberThatNoShardHas(t *testing.T) {
 			got := r.leases("set-checkpoint", key, number, "-yes")
 			require.Equal(t, statusFailed, got.status, number)
 			require.Contains(t, got.errors, "cannot be a sequence number of shard "+key)
-			require.Contains(t, got.errors, "Kinesis was not asked for the range of the shard: the leases do not say of which stream they are")
+			require.Contains(t, got.errors, "Kinesis was not asked for the range of the shard: the leases do not name their stream")
 		}
 	}
 	got := r.leases("restore", "-at", "12345", "-yes", pending)
@@ -40,13 +40,9 @@ func TestNumberOutsideOfTheShard(t *testing.T) {
 	arn := srv.StreamARN(table)
 	marked := func(l *leases.Lease) { l.StreamARN = arn }
 	r := newRig(t, lease(finished, marked), lease(free, marked), lease("shardId-000000000077", marked))
-	out, err := awstest.Kinesis(t, srv).ListShards(t.Context(), &kinesis.ListShardsInput{StreamARN: &arn})
+	known, err := streaminfo.List(t.Context(), awstest.Kinesis(t, srv), arn)
 	require.NoError(t, err)
-	parent := shardOf(out.Shards[0])
-	more, err := awstest.Kinesis(t, srv).ListShards(t.Context(), &kinesis.ListShardsInput{NextToken: out.NextToken})
-	require.NoError(t, err)
-	child := shardOf(more.Shards[0])
-	require.Equal(t, free, child.ID)
+	parent, child := known.Shards[finished], known.Shards[free]
 
 	for _, c := range []struct{ key, number, want string }{
 		{finished, child.StartingSequenceNumber, "is behind the last sequence number of shard " + finished},

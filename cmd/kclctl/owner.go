@@ -6,19 +6,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/view"
 	"github.com/kinesis-go/kcl/leases"
 )
 
-const ownerUsage = "whose `id` this is; without its random suffix, as in Config.WorkerID, all workers of that name"
+// ownerUsage ends the usage of -owner.
+const ownerUsage = "with this `id`; an id without its random suffix, as in Config.WorkerID, " +
+	"means all workers of that name"
 
-// isOwner tells whether id names the worker: in full, or as far as a colon. A worker of
-// this library is called what it is configured as, a colon, and ten random letters.
-// With a KCL in Java it is mostly the host, a colon, and a UUID.
+// isOwner tells whether id names the worker: the whole id, or the part before a colon. The id of a
+// worker of this library is Config.WorkerID, a colon, and ten random letters. That of a worker of
+// the Java KCL is mostly the host, a colon, and a UUID.
 func isOwner(id, worker string) bool {
 	return id != "" && (worker == id || strings.HasPrefix(worker, id+":"))
 }
 
-// owners are the workers that hold leases, and those of them that id names.
+// owners returns the workers that hold leases, and those of them that id names.
 func owners(rows []leases.Lease, id string) (all, named []string) {
 	for _, l := range rows {
 		worker := l.ActualOwner()
@@ -33,16 +36,16 @@ func owners(rows []leases.Lease, id string) (all, named []string) {
 	return all, named
 }
 
-// nobody is what is said when no worker is named by id.
-func nobody(id string, all []string) error {
+// errNoOwner is the error of an id that names none of the workers that hold leases.
+func errNoOwner(id string, all []string) error {
 	if len(all) == 0 {
-		return fmt.Errorf("no lease is held by worker %q, nor by any other", id)
+		return fmt.Errorf("no lease is held by worker %q, nor by any other worker", id)
 	}
-	return fmt.Errorf("no lease is held by worker %q; those that hold leases: %s", id, joined(all))
+	return fmt.Errorf("no lease is held by worker %q; workers that hold leases: %s", id, view.Join(all))
 }
 
-// noStream is what is said when no lease is of a stream.
-func noStream(name string, rows []leases.Lease) error {
+// errNoStream is the error of a stream of which the table has no lease.
+func errNoStream(name string, rows []leases.Lease) error {
 	var there []string
 	for _, l := range rows {
 		if !slices.Contains(there, l.Stream) {
@@ -53,10 +56,10 @@ func noStream(name string, rows []leases.Lease) error {
 	case len(rows) == 0:
 		return errEmpty
 	case len(there) == 1 && there[0] == "":
-		return fmt.Errorf("no lease is of -stream %q: the table is of one stream, whose name is not in its keys", name)
+		return fmt.Errorf("no lease is of -stream %q: the table is for one stream, and its keys do not name it", name)
 	}
-	return fmt.Errorf("no lease is of -stream %q; the table has %s", name, joined(there))
+	return fmt.Errorf("no lease is of -stream %q; the table has %s", name, view.Join(there))
 }
 
-// errEmpty is what is said of a table without rows, where that is a failure.
+// errEmpty is the error of a table without rows.
 var errEmpty = errors.New("the table has no leases: no worker has made them yet, or they were deleted")

@@ -29,7 +29,7 @@ func TestOwnerWithoutItsSuffix(t *testing.T) {
 	for _, args := range [][]string{{"release", "-owner", "w1", "-yes"}, {"list", "-owner", "w"}, {"list", "-owner", "w1", "-json"}} {
 		got = r.leases(args...)
 		require.Equal(t, statusFailed, got.status, args)
-		require.Contains(t, got.errors, "those that hold leases: w10:bbbbbbbbbb, w2:cccccccccc")
+		require.Contains(t, got.errors, "workers that hold leases: w10:bbbbbbbbbb, w2:cccccccccc")
 	}
 	for _, args := range [][]string{{"list", "-stream", "a:b:1"}, {"delete", "-all", "-stream", "a:b:1"}} {
 		got = r.leases(args...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/view"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -45,7 +46,7 @@ func TestHostileNames(t *testing.T) {
 	require.NoError(t, r.store.Create(t.Context(), lease("b", heldBy(evil, 1))))
 	got := r.leases("list", "-json")
 	requireHarmless(t, got.out)
-	var parsed struct{ Leases []row }
+	var parsed struct{ Leases []view.Row }
 	require.NoError(t, json.Unmarshal([]byte(got.out), &parsed))
 	require.Equal(t, evil, parsed.Leases[0].Owner, "JSON escapes and loses nothing")
 }

@@ -5,28 +5,30 @@ import (
 	"context"
 	"flag"
 	"os"
-	"time"
 
 	sdk "github.com/redis/go-redis/v9"
 
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/terminal"
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// redisSource says where a Redis is, and which of its keys are meant.
+// redisSource holds the flags that say where a Redis is, and how its keys begin.
 type redisSource struct {
 	url, mode, prefix string
 }
 
-// register adds the flags, whose names start with name.
-func (r *redisSource) register(flags *flag.FlagSet, name, usual string) {
-	flags.StringVar(&r.url, name, "", "`URL` of the Redis, such as rediss://user@host:6379/0 (default: "+usual+", which also keeps its password out of the list of processes)")
-	flags.StringVar(&r.mode, name+"-mode", "single", "`kind` of Redis at the URL: single, cluster or sentinel (with ?master_name=NAME in the URL)")
-	flags.StringVar(&r.prefix, name+"-prefix", "kcl", "how the names of keys start: `text` before the first colon")
+// register adds the flags. Their names start with name.
+func (r *redisSource) register(flags *flag.FlagSet, name string) {
+	flags.StringVar(&r.url, name, "", "`URL` of the Redis, such as rediss://user@host:6379/0 "+
+		"(default: REDIS_URL, which keeps the password out of the list of processes)")
+	flags.StringVar(&r.mode, name+"-mode", "single",
+		"`kind` of Redis at the URL: single, cluster or sentinel (with ?master_name=NAME in the URL)")
+	flags.StringVar(&r.prefix, name+"-prefix", "kcl", "`text` before the first colon of the keys")
 }
 
-// config returns the configuration of a table called name. It calls nobody, and
-// its errors repeat nothing of the URL, which may hold a password.
-func (r *redisSource) config(t *terminal, flagName, name string) (redis.Config, error) {
+// config returns the configuration of a table called name. It sends no request. Its errors repeat
+// nothing of the URL, which may hold a password.
+func (r *redisSource) config(t *terminal.Terminal, flagName, name string) (redis.Config, error) {
 	url := cmp.Or(r.url, os.Getenv("REDIS_URL"))
 	if url == "" {
 		return redis.Config{}, usagef("-%s is missing: give the URL of the Redis, or set REDIS_URL", flagName)
@@ -35,8 +37,10 @@ func (r *redisSource) config(t *terminal, flagName, name string) (redis.Config, 
 	if err != nil {
 		return redis.Config{}, err
 	}
-	t.closers = append(t.closers, client)
-	cfg := redis.Config{Client: client, Application: name, KeyPrefix: r.prefix, RequestTimeout: 10 * time.Second, Logger: t.logger()}
+	t.CloseAtEnd(client)
+	cfg := redis.Config{
+		Client: client, Application: name, KeyPrefix: r.prefix, RequestTimeout: requestTimeout, Logger: t.Logger(),
+	}
 	if err := cfg.Validate(); err != nil {
 		return cfg, usageError{err}
 	}
@@ -67,8 +71,7 @@ func (r *redisSource) client(url, flagName string) (sdk.UniversalClient, error) 
 	return nil, usagef("-%s is not a URL such as redis://host:6379/0, or rediss:// for TLS", flagName)
 }
 
-// silent takes the place of the Redis client's own log: what matters comes back
-// as an error.
+// silent replaces the log of the Redis client, whose errors come back to us.
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}

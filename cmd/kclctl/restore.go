@@ -9,30 +9,34 @@ import (
 	"strings"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/cmd/kclctl/internal/terminal"
 	"github.com/kinesis-go/kcl/leases"
 )
 
+// shardEnd is the checkpoint of a finished lease.
+var shardEnd = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}
+
 var restoreCommand = command{
-	name: "restore", args: "KEY", summary: "make a lease again whose row was lost",
-	help: `Makes the row of a shard that has none: it was deleted by hand, by a time to live or by a
-partial restore of the table, or the shard was missed when the first rows were made. Workers
-do not guess how far such a shard was read. Its children wait, and Healthy names this
-command. Say it:
+	name: "restore", args: "KEY", summary: "make the lost row of a lease again",
+	help: `Makes the row of a shard that has none. The row was deleted by hand, by a time to live or
+by a partial restore of the table, or the shard was missed when the first rows were made.
+Workers do not guess how far such a shard was read. Its children wait, and Healthy names
+this command. Say how far it was read:
 
-  -finished     it was read to its end; its children may start
-  -at POSITION  it was read up to there: a sequence number, TRIM_HORIZON for all that the
-                stream still keeps, or LATEST@TIME or AT_TIMESTAMP@TIME, as in goOrigin
+  -finished     to its end; its children may start
+  -at POSITION  up to a sequence number, TRIM_HORIZON for all that the stream still keeps,
+                or LATEST@TIME or AT_TIMESTAMP@TIME, as in goOrigin
 
-Too early a position costs repetitions only; a sequence number that the shard cannot have
-is refused, as by set-checkpoint. Whose the row is (application, stream), where the
-application began, and a pause of the stream or application, are taken over from the other
-rows of the stream. A row that is there is left alone: use set-checkpoint.
+If the position is too early, records are processed again. A sequence number that the shard
+cannot have is refused, as by set-checkpoint. The other rows of the stream give the row its
+application and stream, the place where the application began, and a pause of the stream or
+application. A row that exists is left alone: use set-checkpoint.
 
 Examples:
   kclctl leases restore -table orders -finished shardId-000000000000
   kclctl leases restore -table orders -at TRIM_HORIZON shardId-000000000000
   kclctl leases restore -table orders -at LATEST@2026-01-31T08:00:00Z -dry-run shardId-000000000000`,
-	setup: func(flags *flag.FlagSet) func(context.Context, *terminal, []string) error {
+	setup: func(flags *flag.FlagSet) action {
 		var w writer
 		w.register(flags)
 		w.src.registerKinesis(flags)
@@ -40,75 +44,76 @@ Examples:
 		number.register(flags)
 		finished := flags.Bool("finished", false, "the shard was read to its end")
 		at := flags.String("at", "", "`position` up to which the shard was read")
-		return func(ctx context.Context, t *terminal, keys []string) error {
+		return func(ctx context.Context, t *terminal.Terminal, keys []string) error {
 			if len(keys) != 1 || *finished == (*at != "") {
 				return usagef("give the KEY of one lease, and either -finished or -at POSITION")
 			}
-			start := leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}}
+			start := leases.Lease{Checkpoint: shardEnd}
 			if !*finished {
 				var err error
-				if start, err = parseLost(*at); err != nil {
+				if start, err = parseRestart(*at); err != nil {
 					return usageError{err}
 				}
 			}
-			store, err := w.src.open(ctx, t)
-			if err != nil {
-				return err
-			}
-			switch _, err := store.Get(ctx, keys[0]); {
-			case err == nil:
-				return fmt.Errorf("lease %q is there: move it with `kclctl leases set-checkpoint`; nothing was changed", keys[0])
-			case !errors.Is(err, leases.ErrNotFound):
-				return w.src.explain(err)
-			}
-			listing, err := store.ListNow(ctx)
-			if err != nil {
-				return w.src.explain(err)
-			}
-			c := restoration(keys[0], start, listing.Leases)
-			lost := c.to
-			lost.Checkpoint = kcl.ExtendedSequenceNumber{} // nothing to compare with
-			if err := number.check(ctx, t, &w.src, lost, start.Checkpoint); err != nil {
-				return err
-			}
-			return w.carryOut(ctx, t, store, []change{c})
+			return w.restore(ctx, t, keys[0], start, &number)
 		}
 	},
 }
 
-// finishedParents makes the rows of a shard's parents again that were cleaned up
-// after the shard had begun, when it is to begin once more at TRIM_HORIZON: without
-// them, workers could not tell that they were read.
-func (w *writer) finishedParents(ctx context.Context, store leases.Store, l leases.Lease, to kcl.ExtendedSequenceNumber) ([]change, error) {
+func (w *writer) restore(
+	ctx context.Context, t *terminal.Terminal, key string, start leases.Lease, number *numberCheck,
+) error {
+	store, err := w.src.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	switch _, err := store.Get(ctx, key); {
+	case err == nil:
+		return fmt.Errorf("lease %q exists: move it with `kclctl leases set-checkpoint`; nothing was changed", key)
+	case !errors.Is(err, leases.ErrNotFound):
+		return w.src.explain(err)
+	}
+	rows, err := w.listNow(ctx, store)
+	if err != nil {
+		return err
+	}
+	c := restoration(key, start, rows)
+	lost := c.to
+	lost.Checkpoint = kcl.ExtendedSequenceNumber{} // the lost row has none to compare with
+	if err := number.check(ctx, t, &w.src, lost, start.Checkpoint); err != nil {
+		return err
+	}
+	return w.carryOut(ctx, t, store, []change{c})
+}
+
+// restoreParents makes the missing rows of a shard's parents when the shard is moved back to
+// TRIM_HORIZON. The rows were cleaned up after the shard had been started. Without them workers
+// could not tell that the parents were read.
+func (w *writer) restoreParents(
+	ctx context.Context, store leases.Store, l leases.Lease, to kcl.ExtendedSequenceNumber,
+) ([]change, error) {
 	if !l.Started() || to.SequenceNumber != kcl.SentinelTrimHorizon || len(l.Parents) == 0 {
 		return nil, nil
 	}
-	listing, err := store.ListNow(ctx)
+	rows, err := w.listNow(ctx, store)
 	if err != nil {
-		return nil, w.src.explain(err)
-	}
-	has := map[string]bool{}
-	for _, row := range listing.Leases {
-		has[row.Key] = true
+		return nil, err
 	}
 	var changes []change
 	for _, id := range l.Parents {
-		key := id
-		if l.Stream != "" {
-			key = l.Stream + ":" + id
+		key := streamKey(l, id)
+		if slices.ContainsFunc(rows, func(row leases.Lease) bool { return row.Key == key }) {
+			continue
 		}
-		if !has[key] {
-			end := leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}}
-			c := restoration(key, end, listing.Leases)
-			c.effect, c.warning = "made, as finished: its row was removed when "+l.Key+" had begun", ""
-			changes = append(changes, c)
-		}
+		c := restoration(key, leases.Lease{Checkpoint: shardEnd}, rows)
+		c.effect, c.warning = "made, as finished: its row was removed when "+l.Key+" had been started", ""
+		changes = append(changes, c)
 	}
 	return changes, nil
 }
 
-// parseLost reads a position at which a lost row can begin: Checkpoint and PinnedAt.
-func parseLost(s string) (leases.Lease, error) {
+// parseRestart reads a position at which a lost row can start. It returns Checkpoint and PinnedAt.
+func parseRestart(s string) (leases.Lease, error) {
 	if kind, _, timed := strings.Cut(s, "@"); timed {
 		origin, err := leases.ParseOrigin(strings.ToUpper(s))
 		if err != nil || origin.At.IsZero() {
@@ -121,15 +126,15 @@ func parseLost(s string) (leases.Lease, error) {
 	case err != nil:
 		return leases.Lease{}, err
 	case position.SequenceNumber == kcl.SentinelLatest || position.SequenceNumber == kcl.SentinelAtTimestamp:
-		return leases.Lease{}, fmt.Errorf("-at %s says no time: give it, such as %s@2026-01-31T08:00:00Z", position, position)
+		return leases.Lease{}, fmt.Errorf("-at %s has no time: give one, such as %s@2026-01-31T08:00:00Z", position, position)
 	case position.IsShardEnd():
 		return leases.Lease{}, errors.New("-at SHARD_END: give -finished")
 	}
 	return leases.Lease{Checkpoint: position}, nil
 }
 
-// restoration is the row of key, at the checkpoint of start, as the other rows of its
-// stream tell whose it is.
+// restoration makes the row of key at the checkpoint of start. The other rows of its stream give it
+// its application and stream.
 func restoration(key string, start leases.Lease, rows []leases.Lease) change {
 	l := start
 	l.Key, l.ShardID, l.ThroughputKBps = key, key, -1
@@ -164,9 +169,9 @@ func restoration(key string, start leases.Lease, rows []leases.Lease) change {
 	}
 	switch {
 	case !known:
-		c.warning = "the table has no other row of the stream: the lease will not say whose it is"
+		c.warning = "the table has no other row of the stream: the lease will name neither application nor stream"
 	case l.Finished():
-		c.warning = "what was not read of the shard is not read any more, and its children go on"
+		c.warning = "records of the shard that were not read are skipped, and its children start"
 	}
 	return c
 }

@@ -56,7 +56,7 @@ func TestReleaseAfterAnOvertakenHandOver(t *testing.T) {
 	require.NotContains(t, got.out, "hand-over pending")
 	got = r.leases("release", "-owner", "worker-1", "-yes")
 	require.Equal(t, statusFailed, got.status)
-	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; those that hold leases: java`)
+	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; workers that hold leases: java`)
 	got = r.leases("release", "-owner", "java", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	row := r.get(free)
@@ -74,7 +74,7 @@ func TestReleaseOfAWorker(t *testing.T) {
 
 	got = r.leases("release", "-owner", "worker-1", "-yes")
 	require.Equal(t, statusFailed, got.status, "it holds nothing any more")
-	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; those that hold leases: worker-2`)
+	require.Contains(t, got.errors, `no lease is held by worker "worker-1"; workers that hold leases: worker-2`)
 }
 
 func TestSetCheckpoint(t *testing.T) {
@@ -149,7 +149,7 @@ func TestDirectionOfACheckpoint(t *testing.T) {
 		require.NoError(t, err)
 		to, err := parsePosition(c.to)
 		require.NoError(t, err)
-		got := direction(from, to)
+		got := consequence(from, to)
 		require.Contains(t, got, c.want)
 		require.Equal(t, c.want == "", got == "", "%s -> %s", c.from, c.to)
 	}
@@ -264,7 +264,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 			got := r.answering(&answer{write, strings.NewReader("yes\n")}, append(c.args, "-json")...)
 			if c.refused != "" {
 				require.Equal(t, statusFailed, got.status)
-				require.Contains(t, got.errors, "not changed, as the lease is not as shown any more: ")
+				require.Contains(t, got.errors, "not changed, because the lease is no longer as shown: ")
 				require.Contains(t, got.errors, c.refused)
 				require.EqualValues(t, 42, r.get(held).Counter)
 				require.Equal(t, created, r.get(held).StreamCreated)

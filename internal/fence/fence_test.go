@@ -79,6 +79,18 @@ var layers = map[string][]string{
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/parallel", "internal/usercode"},
 	"kinesistest": {},
+	// parts of kclctl
+	"cmd/kclctl/internal/terminal":   {},
+	"cmd/kclctl/internal/view":       {".", "leases"},
+	"cmd/kclctl/internal/families":   {"leases"},
+	"cmd/kclctl/internal/streaminfo": {".", "cmd/kclctl/internal/view"},
+	"cmd/kclctl/internal/audit": {
+		".", "leases", "internal/shardsync", "cmd/kclctl/internal/streaminfo", "cmd/kclctl/internal/view",
+	},
+	"cmd/kclctl/internal/transfer": {
+		".", "leases", "internal/gokcl", "internal/shardsync", "cmd/kclctl/internal/families",
+		"cmd/kclctl/internal/streaminfo", "cmd/kclctl/internal/terminal", "cmd/kclctl/internal/view",
+	},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},
 	"examples/...":     {"..."},
