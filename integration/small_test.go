@@ -16,7 +16,7 @@ import (
 
 func TestKinesalite(t *testing.T) {
 	t.Parallel()
-	store := memory.New().Client(nil)
+	store := memory.New()
 	runFleetOn(t, scheduler.Polling, kinesisClient(endpoint(t, "KCL_KINESALITE_URL")), unique("app"), store)
 	listing, err := store.List(t.Context())
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func runHandOver(t *testing.T, variable string, mode scheduler.RetrievalMode) {
 	stream, l := createStream(ctx, t, client, 4), newLedger()
 	cfg := scheduler.Config{
 		Application: unique("app"), Streams: []scheduler.StreamConfig{{Name: stream}},
-		Kinesis: client, Leases: memory.New().Client(nil), RetrievalMode: mode,
+		Kinesis: client, Leases: memory.New(), RetrievalMode: mode,
 		FailoverTime: 4 * time.Second, Logger: logger(t),
 	}
 	const keys = 16

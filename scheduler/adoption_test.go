@@ -12,7 +12,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -72,7 +72,7 @@ func TestTwoAdoptATable(t *testing.T) {
 			a := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = scheduler.Polling })
 			b := r.worker("b", func(c *scheduler.Config) { c.RetrievalMode, c.Application = scheduler.Polling, "billing" })
 			for i, w := range []*worker{a, b} {
-				w.store.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), false))
+				w.faults.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), false))
 				w.start()
 				time.Sleep(time.Duration(seed%4) * 200 * time.Millisecond)
 			}
@@ -106,7 +106,7 @@ func TestAnchorIsDeletedDuringAdoption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := usedTable(t)
 		w := r.worker("a")
-		w.store.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			err := apply()
 			if call.Key == "shardId-000000000000" && call.Update.Set.Has(leases.AttrApplication) {
 				require.NoError(t, r.store.Delete(context.Background(), leases.Lease{Key: call.Key}, 0))

@@ -21,7 +21,7 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -143,7 +143,7 @@ func startTogether(t *testing.T, s second, otherShard, late bool, seed uint64) {
 	}
 	var workers []*worker
 	for i, w := range []*worker{a, b} {
-		w.store.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), late))
+		w.faults.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), late))
 		workers = append(workers, w)
 	}
 	for _, i := range rng.Perm(2) {
@@ -220,7 +220,7 @@ func TestTwoStartOnAnEmptyDynamoDBTable(t *testing.T) {
 // shaky is a table whose calls take their time, and of which one in eight answers
 // is lost. When late, some writes of those take effect only when the caller has
 // gone.
-func shaky(rng *rand.Rand, late bool) memory.Fault {
+func shaky(rng *rand.Rand, late bool) leasefault.Fault {
 	var mu sync.Mutex // guards rng
 	draw := func(n int) int {
 		mu.Lock()
@@ -229,7 +229,7 @@ func shaky(rng *rand.Rand, late bool) memory.Fault {
 	}
 	began := time.Now()
 	lost := fmt.Errorf("the answer is lost: %w", context.DeadlineExceeded)
-	return func(ctx context.Context, call memory.Call, apply func() error) error {
+	return func(ctx context.Context, call leasefault.Call, apply func() error) error {
 		time.Sleep(time.Duration(draw(300)) * time.Millisecond)
 		if time.Since(began) < time.Minute && draw(8) == 0 {
 			if late && draw(2) == 0 && (call.Op == "create" || call.Op == "delete") {
@@ -257,7 +257,7 @@ func TestOneApplicationStartsTogether(t *testing.T) {
 			r := newRig(t, oneStream(3))
 			for i := range 3 {
 				w := r.worker(fmt.Sprint("w", i), func(c *scheduler.Config) { c.RetrievalMode = scheduler.Polling })
-				w.store.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), true))
+				w.faults.SetFault(shaky(rand.New(rand.NewPCG(seed, uint64(i))), true))
 				w.start()
 			}
 			r.produce(120, time.Second, keys(6))
@@ -281,13 +281,13 @@ func TestCrashAfterTheAnchor(t *testing.T) {
 		r := newRig(t, twoStreams())
 		latest := func(c *scheduler.Config) { c.Streams[0].InitialPosition = kcl.InitialPosition{Kind: kcl.Latest} }
 		a := r.worker("a", latest)
-		a.store.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op != "create" {
 				return apply()
 			}
 			err := apply()
 			a.kill()
-			return errors.Join(err, memory.Silent(ctx, call, apply))
+			return errors.Join(err, leasefault.Silent(ctx, call, apply))
 		})
 		a.start()
 		time.Sleep(time.Minute)

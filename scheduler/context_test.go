@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/processors"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -157,7 +158,7 @@ func TestValuesOfRunsContextReachAllCallbacks(t *testing.T) {
 			return nil
 		}
 		w.leaseLost = func(ctx context.Context, _ *processor) { see(ctx, "leaseLost") }
-		w.store.SetFault(func(ctx context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			see(ctx, "store "+call.Op)
 			return apply()
 		})
@@ -166,9 +167,9 @@ func TestValuesOfRunsContextReachAllCallbacks(t *testing.T) {
 		r.finished(time.Minute)
 		r.split(r.open()[0])
 		time.Sleep(time.Minute)
-		w.store.SetFault(func(ctx context.Context, _ memoryCall, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+		w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
 		time.Sleep(30 * time.Second)
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		time.Sleep(30 * time.Second)
 		require.NoError(t, w.stop())
 		for _, call := range []string{
@@ -262,7 +263,7 @@ func (w *worker) replace(p kcl.Processor, opts ...func(*scheduler.Config)) {
 func (w *worker) replaceEach(make func() kcl.Processor, opts ...func(*scheduler.Config)) {
 	cfg := scheduler.Config{
 		Application: "app", WorkerID: w.name, Streams: []scheduler.StreamConfig{{Name: streamName}},
-		Kinesis: w.client, Leases: w.store, Logger: w.r.log,
+		Kinesis: w.client, Leases: w.faults.Store(), Logger: w.r.log,
 	}
 	for _, o := range opts {
 		o(&cfg)
@@ -318,9 +319,9 @@ func TestDeafWorkBehindADecorator(t *testing.T) {
 					time.Sleep(10 * time.Second)
 					require.EqualValues(t, 1, working.Load())
 					if lost {
-						w.store.SetFault(func(ctx context.Context, _ memoryCall, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+						w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
 						time.Sleep(30 * time.Second)
-						w.store.SetFault(nil)
+						w.faults.SetFault(nil)
 						time.Sleep(5 * time.Minute)
 						require.Error(t, w.Healthy())
 						require.EqualValues(t, 1, made.Load(), "the shard is not read a second time while the work goes on")

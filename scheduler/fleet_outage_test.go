@@ -13,7 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/testsize"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -51,7 +51,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				seen.look(r)
 
 				for _, w := range workers {
-					w.store.SetFault(memory.Failing(errors.New("the table is away")))
+					w.faults.SetFault(leasefault.Failing(errors.New("the table is away")))
 				}
 				time.Sleep(15 * time.Second)
 				require.Zero(t, r.owned(), "nobody has a lease")
@@ -63,7 +63,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				require.Equal(t, before, r.audit.count(), "nothing is delivered without a lease")
 				seen.look(r)
 				for _, w := range workers {
-					w.store.SetFault(nil)
+					w.faults.SetFault(nil)
 				}
 				back := time.Now()
 				r.eventually(42*time.Second, "all shards are read", func() bool { return r.owned() == shards })

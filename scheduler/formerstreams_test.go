@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -117,7 +118,7 @@ func TestFormerStreamIsTakenAtTheLastMoment(t *testing.T) {
 		l := list("orders", "bills")
 		w := r.worker("a", tracked(l), deleting(scheduler.AutoDetectionAndDeferredDeletion))
 		var deletions atomic.Int32
-		w.store.SetFault(func(ctx context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "delete" && deletions.Add(1) == 2 {
 				row, err := r.store.Get(ctx, call.Key)
 				require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -28,11 +29,11 @@ func (r *rig) foreignRow() string {
 // One call of the store is answered only when its context ends, as the contract allows: it has a deadline, and the shard is read.
 func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 	t.Parallel()
-	for op, hangs := range map[string]func(memoryCall) bool{
-		"list":   func(c memoryCall) bool { return c.Op == "list" },
-		"get":    func(c memoryCall) bool { return c.Op == "get" },
-		"create": func(c memoryCall) bool { return c.Op == "create" },
-		"update": func(c memoryCall) bool { return c.Op == "update" && !c.Update.Set.Has(leases.AttrCounter) }, // no holder's
+	for op, hangs := range map[string]func(leasefault.Call) bool{
+		"list":   func(c leasefault.Call) bool { return c.Op == "list" },
+		"get":    func(c leasefault.Call) bool { return c.Op == "get" },
+		"create": func(c leasefault.Call) bool { return c.Op == "create" },
+		"update": func(c leasefault.Call) bool { return c.Op == "update" && !c.Update.Set.Has(leases.AttrCounter) }, // no holder's
 	} {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +42,7 @@ func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 				r.foreignRow()
 				w := r.worker("a")
 				var hung atomic.Bool
-				w.store.SetFault(func(ctx context.Context, call memoryCall, apply func() error) error {
+				w.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 					if hangs(call) && !hung.Swap(true) {
 						<-ctx.Done()
 						return ctx.Err()
@@ -63,9 +64,9 @@ func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 // A store that does not even heed its context: health tells, before the first record as well as at the shard's end.
 func TestDeafStoreIsTold(t *testing.T) {
 	t.Parallel()
-	for name, hangs := range map[string]func(memoryCall) bool{
-		"before the first record": func(c memoryCall) bool { return c.Op == "update" && c.Update.Set.Has(leases.AttrStreamCreated) },
-		"at the shard's end":      func(c memoryCall) bool { return c.Op == "create" && c.Key != "shardId-000000000000" },
+	for name, hangs := range map[string]func(leasefault.Call) bool{
+		"before the first record": func(c leasefault.Call) bool { return c.Op == "update" && c.Update.Set.Has(leases.AttrStreamCreated) },
+		"at the shard's end":      func(c leasefault.Call) bool { return c.Op == "create" && c.Key != "shardId-000000000000" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +77,7 @@ func TestDeafStoreIsTold(t *testing.T) {
 				w := r.worker("a", func(c *scheduler.Config) { c.ShardSyncInterval = time.Hour })
 				release := make(chan struct{})
 				var once atomic.Bool
-				w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+				w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if hangs(call) && !once.Swap(true) {
 						<-release
 					}
@@ -109,7 +110,7 @@ func TestStoreThatPanicsHasFailed(t *testing.T) {
 				r.capture()
 				w := r.worker("a")
 				n := map[string]int{}
-				w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+				w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					r.mu.Lock()
 					n[call.Op]++
 					bad := n[call.Op]%3 == 1
@@ -125,7 +126,7 @@ func TestStoreThatPanicsHasFailed(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				r.finished(2 * time.Minute)
-				w.store.SetFault(nil)
+				w.faults.SetFault(nil)
 				require.NoError(t, w.stop())
 			})
 		})
@@ -142,7 +143,7 @@ func TestEndThatCannotBeRecordedIsTold(t *testing.T) {
 		r.put("k")
 		r.finished(time.Minute)
 		shard := r.open()[0]
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" && call.Update.Set.Has(leases.AttrChildren) {
 				return errors.New("validation")
 			}
@@ -151,7 +152,7 @@ func TestEndThatCannotBeRecordedIsTold(t *testing.T) {
 		r.split(shard)
 		time.Sleep(4 * time.Minute)
 		require.Equal(t, scheduler.LayerCheckpointStore, w.shard(shard).Stalled)
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		r.eventually(time.Minute, "the end is recorded", func() bool { return r.row(shard).Finished() })
 		require.NoError(t, w.stop())
 	})

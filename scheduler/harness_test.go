@@ -22,6 +22,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -31,12 +32,13 @@ const streamName = "orders"
 // rig is a fake Kinesis, a lease table, a producer and any number of workers,
 // all inside one bubble, and the audit of what they did.
 type rig struct {
-	t     *testing.T
-	srv   *kinesistest.Server
-	admin *kinesis.Client
-	store *memory.Store
-	audit *audit
-	log   *slog.Logger
+	t           *testing.T
+	srv         *kinesistest.Server
+	admin       *kinesis.Client
+	tableFaults *leasefault.Injector // of the table of all workers
+	store       leases.Store         // the operator's view of the table
+	audit       *audit
+	log         *slog.Logger
 
 	mu      sync.Mutex // guards the fields below
 	workers []*worker
@@ -50,8 +52,9 @@ func newRig(t *testing.T, cfg kinesistest.Config) *rig {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
+	table := leasefault.New(memory.New())
 	r := &rig{
-		t: t, srv: srv, store: memory.New(), audit: newAudit(t), sent: map[string]int{},
+		t: t, srv: srv, tableFaults: table, store: table.Store(), audit: newAudit(t), sent: map[string]int{},
 		admin: awstest.Kinesis(t, srv),
 		log:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 	}
@@ -68,7 +71,7 @@ type worker struct {
 	*scheduler.Scheduler
 	r      *rig
 	name   string
-	store  *memory.Client
+	faults *leasefault.Injector // of this worker's view of the table
 	client *kinesis.Client
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Run has returned err
@@ -88,13 +91,13 @@ type worker struct {
 // worker makes a worker and does not start it.
 func (r *rig) worker(name string, opts ...func(*scheduler.Config)) *worker {
 	client := awstest.Kinesis(r.t, r.srv, func(o *kinesis.Options) { o.HTTPClient = r.srv.HTTPClientFrom(name) })
-	w := &worker{r: r, name: name, store: r.store.Client(nil), client: client, done: make(chan struct{})}
+	w := &worker{r: r, name: name, faults: leasefault.New(r.store), client: client, done: make(chan struct{})}
 	cfg := scheduler.Config{
 		Application: "app",
 		WorkerID:    name,
 		Streams:     []scheduler.StreamConfig{{Name: streamName}},
 		Kinesis:     client,
-		Leases:      w.store,
+		Leases:      w.faults.Store(),
 		Logger:      r.log,
 		// What this machine is doing must not decide.
 		DisableWorkerMetrics: true,
@@ -143,7 +146,7 @@ func (w *worker) stop() error {
 // silent for ever, and what the processor still does no longer counts.
 func (w *worker) kill() {
 	// The fence last: a record that no longer counts must not be checkpointed.
-	w.store.Kill()
+	w.faults.SetFault(leasefault.Silent)
 	w.r.srv.Kill(w.name)
 	w.dead.Store(true)
 }
@@ -163,7 +166,7 @@ func (r *rig) stopAll() {
 // counts counts what the worker asks its lease table for, from now on.
 func (w *worker) counts(ops ...string) *atomic.Int32 {
 	n := new(atomic.Int32)
-	w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+	w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 		if slices.Contains(ops, call.Op) {
 			n.Add(1)
 		}
@@ -475,8 +478,6 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	}
 	return in.Checkpointer.Checkpoint(ctx)
 }
-
-type memoryCall = memory.Call
 
 // capture makes the workers that follow log to where a test can look.
 func (r *rig) capture() *logged {

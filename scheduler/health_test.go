@@ -13,7 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -74,13 +74,13 @@ func TestStallIsNamed(t *testing.T) {
 			return func() { w.setDo(nil) }
 		}},
 		"checkpoints fail": {layer: scheduler.LayerCheckpointStore, breaks: func(_ *rig, w *worker) func() {
-			w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+			w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 				if call.Op == "update" && call.Update.Set.Has(leases.AttrCheckpoint) {
 					return errors.New("validation")
 				}
 				return apply()
 			})
-			return func() { w.store.SetFault(nil) }
+			return func() { w.faults.SetFault(nil) }
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,11 +196,11 @@ func TestLeaseTableAway(t *testing.T) {
 		r := newRig(t, oneStream(2))
 		w := r.worker("a").start()
 		r.produce(3, time.Second, keys(4))
-		w.store.SetFault(memory.Failing(errors.New("connection refused")))
+		w.faults.SetFault(leasefault.Failing(errors.New("connection refused")))
 		time.Sleep(time.Minute)
 		require.ErrorContains(t, w.Healthy(), "the lease table cannot be read since")
 		require.ErrorContains(t, w.Healthy(), "connection refused")
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		r.produce(3, time.Second, keys(4))
 		r.finished(time.Minute)
 		time.Sleep(30 * time.Second)

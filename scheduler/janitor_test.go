@@ -17,6 +17,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -177,7 +178,7 @@ func TestCleanupIsTriedAgain(t *testing.T) {
 		log := r.capture()
 		w := r.worker("a")
 		var deletions atomic.Int32
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op != "delete" {
 				return apply()
 			}

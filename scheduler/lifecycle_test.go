@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -328,7 +329,7 @@ func TestX07LeaseLostEndsTheProcessor(t *testing.T) {
 		a.start()
 		r.put(keys(3)...)
 		time.Sleep(2 * time.Second)
-		a.store.SetFault(func(ctx context.Context, _ memoryCall, _ func() error) error {
+		a.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
@@ -339,7 +340,7 @@ func TestX07LeaseLostEndsTheProcessor(t *testing.T) {
 		require.Equal(t, []string{"IPL"}, r.audit.lifecycles)
 		time.Sleep(30 * time.Second)
 		require.ErrorContains(t, a.Healthy(), "the lease table cannot be read since")
-		a.store.SetFault(nil)
+		a.faults.SetFault(nil)
 		require.NoError(t, a.stop())
 		require.NoError(t, b.stop())
 		r.audit.check(0)

@@ -29,6 +29,7 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -286,7 +287,7 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
 		}))
 		w := r.worker("a", tracked(list("orders")))
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" && call.Update.Set.Has(leases.AttrPinnedAt) {
 				return context.DeadlineExceeded
 			}
@@ -298,7 +299,7 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.Zero(t, r.audit.count())
 		require.ErrorContains(t, w.Healthy(), "checkpoint store")
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		r.eventually(time.Minute, "the row is complete", func() bool {
 			row := r.row(key)
 			return !row.PinnedAt.IsZero() && row.StreamCreated.Unix() == id.CreationEpoch

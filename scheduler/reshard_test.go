@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -338,7 +339,7 @@ func TestShardEndComesAfterTheChildrenRows(t *testing.T) {
 		w := r.worker("a")
 		var fail atomic.Bool
 		fail.Store(true)
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "create" && call.Key != parent && fail.Load() {
 				return errors.New("table is away")
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/processors"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -115,7 +116,7 @@ func TestRestartWaitsForTheCheckpointUnderWay(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		w := r.worker("a")
 		slow := new(atomic.Bool)
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" && call.Update.Set.Has(leases.AttrCheckpoint) && slow.Load() {
 				time.Sleep(2 * time.Second)
 			}

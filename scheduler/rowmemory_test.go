@@ -12,7 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -218,7 +218,7 @@ func TestRowOfAParentIsPutBackMeanwhile(t *testing.T) {
 			return p.checkpoint(ctx, in.Checkpointer)
 		}
 		var back time.Time
-		w.store.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "list" && !back.IsZero() && time.Since(back) < 5*time.Second {
 				return errors.New("the view stays as it is")
 			}

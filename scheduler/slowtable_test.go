@@ -12,7 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -23,8 +23,8 @@ func TestSlowLeaseTableIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(2))
 		w := r.worker("a")
-		slow := memory.Slow(8 * time.Second)
-		w.store.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+		slow := leasefault.Slow(8 * time.Second)
+		w.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "list" {
 				return slow(ctx, call, apply)
 			}
@@ -33,7 +33,7 @@ func TestSlowLeaseTableIsTold(t *testing.T) {
 		w.start()
 		r.eventually(time.Minute, "all shards are read", func() bool { return r.owned() == 2 })
 		require.ErrorContains(t, w.Healthy(), "takes 8s to list")
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		time.Sleep(30 * time.Second)
 		require.NoError(t, w.Healthy())
 		require.NoError(t, w.stop())
@@ -47,7 +47,7 @@ func TestFailoverTimeTooShortForTheTableIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(2))
 		w := r.worker("a", func(c *scheduler.Config) { c.FailoverTime = time.Second })
-		w.store.SetFault(memory.Slow(400 * time.Millisecond))
+		w.faults.SetFault(leasefault.Slow(400 * time.Millisecond))
 		w.start()
 		r.eventually(time.Minute, "ready", func() bool { return w.Status().Phase == "running" })
 		time.Sleep(5 * time.Second)
@@ -74,7 +74,7 @@ func TestStopEndsWithinTheGracePeriod(t *testing.T) {
 		r.put(keys(20)...)
 		w.start()
 		r.eventually(time.Minute, "a batch is in hand", func() bool { return r.audit.count() > 0 })
-		w.store.SetFault(memory.Slow(3 * time.Second))
+		w.faults.SetFault(leasefault.Slow(3 * time.Second))
 		begun := time.Now()
 		err := w.stop()
 		require.Less(t, time.Since(begun), 28*time.Second)
@@ -93,7 +93,7 @@ func TestUnreadShardIsToldBetweenFailures(t *testing.T) {
 		r.eventually(time.Minute, "one shard is read", func() bool { return r.owned() == 1 })
 		var mu sync.Mutex // guards last
 		var last time.Time
-		w.store.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "list" {
 				mu.Lock()
 				defer mu.Unlock() // apply waits for nothing

@@ -15,11 +15,12 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
 // takesOnly is a table that lets leases be taken, and refuses every renewal and checkpoint.
-func takesOnly(_ context.Context, call memoryCall, apply func() error) error {
+func takesOnly(_ context.Context, call leasefault.Call, apply func() error) error {
 	if call.Op == "update" && !call.Update.Set.Has(leases.AttrOwner) {
 		return errors.New("throttled")
 	}
@@ -44,7 +45,7 @@ func TestHealthOutlivesALease(t *testing.T) {
 				r.put("k")
 				r.finished(time.Minute)
 				w.setDo(do)
-				w.store.SetFault(takesOnly)
+				w.faults.SetFault(takesOnly)
 				red, seconds := 0, testsize.Pick(300, 500, 900)
 				for range seconds {
 					r.put("k")
@@ -57,7 +58,7 @@ func TestHealthOutlivesALease(t *testing.T) {
 				require.ErrorContains(t, w.Healthy(), "its work has broken off")
 				require.Positive(t, log.count("shard makes no progress"))
 				require.Less(t, log.count("shard makes no progress"), 10, "once, not with each lease")
-				w.store.SetFault(nil)
+				w.faults.SetFault(nil)
 				w.setDo(nil)
 				r.put("k")
 				r.finished(2 * time.Minute)
@@ -77,10 +78,10 @@ func TestHealthTellsOfALeaseThatNeverLasts(t *testing.T) {
 		r.capture()
 		w := r.worker("a").start()
 		time.Sleep(time.Minute)
-		w.store.SetFault(takesOnly)
+		w.faults.SetFault(takesOnly)
 		time.Sleep(10 * time.Minute)
 		require.ErrorContains(t, w.Healthy(), "its work has broken off")
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		time.Sleep(4 * time.Minute)
 		require.NoError(t, w.Healthy(), "the lease has lasted")
 		require.NoError(t, w.stop())
@@ -102,14 +103,14 @@ func TestOneLostLeaseIsNoStandstill(t *testing.T) {
 				a.start()
 				r.put("k")
 				r.finished(time.Minute)
-				a.store.SetFault(func(ctx context.Context, _ memoryCall, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+				a.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
 				b := r.worker("b")
 				b.do = never
 				if !again {
 					b.start()
 				}
 				time.Sleep(20 * time.Second)
-				a.store.SetFault(nil)
+				a.faults.SetFault(nil)
 				r.produce(30, 10*time.Second, keys(1))
 				for range 10 {
 					r.put("k")
@@ -136,7 +137,7 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 				r.finished(time.Minute)
 				var mu sync.Mutex
 				n := 0
-				fault := func(_ context.Context, call memoryCall, apply func() error) error {
+				fault := func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op == "update" {
 						mu.Lock()
 						n++
@@ -149,8 +150,8 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 					}
 					return apply()
 				}
-				a.store.SetFault(fault)
-				b.store.SetFault(fault)
+				a.faults.SetFault(fault)
+				b.faults.SetFault(fault)
 				last, stuck, silent := map[string]kcl.ExtendedSequenceNumber{}, map[string]int{}, 0
 				for range 900 {
 					r.put(keys(40)...)
@@ -166,8 +167,8 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 						silent++
 					}
 				}
-				a.store.SetFault(nil)
-				b.store.SetFault(nil)
+				a.faults.SetFault(nil)
+				b.faults.SetFault(nil)
 				r.finished(3 * time.Minute)
 				require.NoError(t, a.stop())
 				require.NoError(t, b.stop())

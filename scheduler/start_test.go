@@ -18,7 +18,7 @@ import (
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -164,17 +164,17 @@ func TestLeaseTableAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		w := r.worker("a")
-		w.store.SetFault(memory.Failing(errors.New("connection refused")))
+		w.faults.SetFault(leasefault.Failing(errors.New("connection refused")))
 		w.start()
 		r.put(keys(3)...)
 		time.Sleep(time.Minute)
 		require.ErrorContains(t, w.Healthy(), "prepare lease table: connection refused")
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())
 
 		w = r.worker("b")
-		w.store.SetFault(memory.Failing(leases.ErrForeignTable))
+		w.faults.SetFault(leasefault.Failing(leases.ErrForeignTable))
 		w.start()
 		<-w.done
 		require.ErrorIs(t, w.err, leases.ErrForeignTable)

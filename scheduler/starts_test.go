@@ -19,6 +19,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -340,7 +341,7 @@ func TestStartIsReadWhenTheLeaseIsTaken(t *testing.T) {
 		row.Origin = leases.Origin{Kind: kcl.SentinelAtTimestamp, At: early}
 		require.NoError(t, r.store.Create(t.Context(), row))
 		w := r.worker("a", fromNow())
-		w.store.SetFault(func(_ context.Context, call memoryCall, apply func() error) error {
+		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if err := apply(); err != nil || call.Op != "update" || !call.Update.Set.Has(leases.AttrOwner) {
 				return err
 			}
@@ -350,7 +351,7 @@ func TestStartIsReadWhenTheLeaseIsTaken(t *testing.T) {
 		})
 		w.start()
 		r.eventually(time.Minute, "owned", func() bool { return r.owned() == 1 })
-		w.store.SetFault(nil)
+		w.faults.SetFault(nil)
 		r.finished(time.Minute)
 		require.NoError(t, w.stop())
 		r.audit.check(0)

@@ -17,6 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -75,7 +76,7 @@ func TestR13TenThousandShards(t *testing.T) {
 			w := r.worker(fmt.Sprintf("w%d", i), func(c *scheduler.Config) {
 				c.RetrievalMode, c.MaxLeasesForWorker = scheduler.Polling, 5 // this is about the rows
 			})
-			w.store.SetFault(func(ctx context.Context, call memoryCall, apply func() error) error {
+			w.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 				if call.Op == "create" {
 					time.Sleep(8 * time.Millisecond)
 				}
@@ -151,7 +152,7 @@ func TestUnreadableRowIsTold(t *testing.T) {
 		r.eventually(10*time.Second, "all shards are read", func() bool { return r.owned() == 3 })
 		require.NoError(t, w.stop())
 		bad := r.open()[1]
-		r.store.Poison(bad, errors.New("leaseCounter is a list"))
+		r.tableFaults.SetRowError(bad, errors.New("leaseCounter is a list"))
 		w = r.worker("b").start()
 		r.eventually(time.Minute, "the others are read", func() bool { return r.owned() == 2 })
 		require.ErrorContains(t, w.Healthy(), bad)

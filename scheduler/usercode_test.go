@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/processors"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -58,9 +59,9 @@ func TestGoexitInAProcessorIsAPanic(t *testing.T) {
 				case "shard_ended":
 					r.split(shard)
 				case "lease_lost":
-					w.store.SetFault(func(ctx context.Context, _ memoryCall, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+					w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
 					time.Sleep(20 * time.Second)
-					w.store.SetFault(nil)
+					w.faults.SetFault(nil)
 				}
 				time.Sleep(10 * time.Minute)
 				last := method == "lease_lost" || method == "shutdown_requested" // these are called once

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/leases/memory"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/metrics/prometheus"
@@ -31,8 +32,8 @@ const (
 type worker struct {
 	name      string
 	scheduler *scheduler.Scheduler
-	registry  *prom.Registry // its metrics
-	leases    *memory.Client // the lease table as it sees it
+	registry  *prom.Registry       // its metrics
+	faults    *leasefault.Injector // of the lease table as it sees it
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
 	err       error         // of Run, once done is closed
@@ -41,7 +42,7 @@ type worker struct {
 
 // newWorker assembles a worker: this is all that a program has to do.
 func newWorker(name string, srv *kinesistest.Server, table *memory.Store, audit *Audit, log *slog.Logger) (*worker, error) {
-	w := &worker{name: name, registry: prom.NewRegistry(), leases: table.Client(nil), done: make(chan struct{})}
+	w := &worker{name: name, registry: prom.NewRegistry(), faults: leasefault.New(table), done: make(chan struct{})}
 	sink, err := prometheus.New(prom.WrapRegistererWith(prom.Labels{"worker": name}, w.registry))
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func newWorker(name string, srv *kinesistest.Server, table *memory.Store, audit 
 		WorkerID:        name,
 		Streams:         []scheduler.StreamConfig{{Name: stream}},
 		Kinesis:         newClient(srv, name),
-		Leases:          w.leases,
+		Leases:          w.faults.Store(),
 		FailoverTime:    failover,
 		ShutdownTimeout: failover,
 		Logger:          log,
@@ -99,7 +100,7 @@ func (w *worker) stop() error {
 // and nothing reaches it. Nobody is told.
 func (w *worker) kill(srv *kinesistest.Server, audit *Audit) {
 	// The output last: a record whose output no longer counts must not be checkpointed.
-	w.leases.Kill()
+	w.faults.SetFault(leasefault.Silent)
 	srv.Kill(w.name)
 	audit.Fence(w.name)
 	w.gone.Store("killed")

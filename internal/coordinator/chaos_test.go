@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 var (
@@ -49,33 +49,33 @@ func TestChaos(t *testing.T) { eachSeed(t, testsize.Pick[uint64](2, 5, 20), chao
 
 func chaos(t *testing.T, rng *rand.Rand) {
 	f := newFleet(t, 12)
-	f.store.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
+	f.tableFaults.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
 	var alive []*worker
 	for i := range 100 {
-		fault := func() memory.Fault {
+		fault := func() leasefault.Fault {
 			switch rng.IntN(7) {
 			case 6:
-				return memory.Late(time.Duration(rng.Int64N(int64(12 * time.Second))))
+				return leasefault.Late(time.Duration(rng.Int64N(int64(12 * time.Second))))
 			case 0:
 				return lossy(rng.Float64(), rng.Uint64())
 			case 1:
-				return memory.Slow(time.Duration(rng.Int64N(int64(4 * time.Second))))
+				return leasefault.Slow(time.Duration(rng.Int64N(int64(4 * time.Second))))
 			case 2:
-				return memory.Failing(errStore)
+				return leasefault.Failing(errStore)
 			}
 			return nil
 		}
 		switch {
 		case len(alive) < 2 || (len(alive) < 5 && rng.IntN(4) == 0):
 			w := f.start(fmt.Sprintf("w%d", i))
-			w.client.SetFault(fault())
+			w.faults.SetFault(fault())
 			alive = append(alive, w)
 		case rng.IntN(6) == 0:
 			at := rng.IntN(len(alive))
 			if rng.IntN(2) == 0 {
 				alive[at].kill()
 			} else {
-				alive[at].client.SetFault(nil)
+				alive[at].faults.SetFault(nil)
 				alive[at].stop()
 			}
 			alive = append(alive[:at], alive[at+1:]...)
@@ -83,14 +83,14 @@ func chaos(t *testing.T, rng *rand.Rand) {
 			rows := mustList(t, f.store)
 			f.erase(rows[rng.IntN(len(rows))].Key)
 		default:
-			alive[rng.IntN(len(alive))].client.SetFault(fault())
+			alive[rng.IntN(len(alive))].faults.SetFault(fault())
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(12 * time.Second))))
 		f.sync(12)
 	}
 	var ids []string
 	for _, w := range alive {
-		w.client.SetFault(nil)
+		w.faults.SetFault(nil)
 		ids = append(ids, w.id)
 	}
 	time.Sleep(time.Minute)

@@ -13,7 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // failover is the time within which the shards of a dead worker are read again, with the defaults.
@@ -161,7 +161,7 @@ func TestScansFollowFailoverTime(t *testing.T) {
 		f.period = 5 * time.Second
 		var lists atomic.Int32
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute }).client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+			f.start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute }).faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 				if call.Op == "list" {
 					lists.Add(1)
 				}
@@ -225,9 +225,9 @@ func TestAcceptMayAskTheCoordinator(t *testing.T) {
 		a.run()
 		time.Sleep(5 * time.Second)
 		f.requireBalance("a")
-		a.client.SetFault(memory.Failing(errStore))
+		a.faults.SetFault(leasefault.Failing(errStore))
 		time.Sleep(5 * time.Second)
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		time.Sleep(20 * time.Second)
 		require.NoError(t, a.coord.Err())
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/testsize"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // L-11: writes fail before or after they took effect. Once the table answers again, the worker's
@@ -25,7 +25,7 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 				f := newFleet(t, 6)
 				var mu sync.Mutex
 				rng := rand.New(rand.NewPCG(seed, 11))
-				fault := func(_ context.Context, call memory.Call, apply func() error) error {
+				fault := func(_ context.Context, call leasefault.Call, apply func() error) error {
 					mu.Lock()
 					dice := rng.IntN(10)
 					mu.Unlock()
@@ -40,11 +40,11 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 				}
 				a, b := f.start("a"), f.start("b")
 				for range 20 {
-					a.client.SetFault(fault)
-					b.client.SetFault(fault)
+					a.faults.SetFault(fault)
+					b.faults.SetFault(fault)
 					time.Sleep(7 * time.Second)
-					a.client.SetFault(nil)
-					b.client.SetFault(nil)
+					a.faults.SetFault(nil)
+					b.faults.SetFault(nil)
 					time.Sleep(5 * time.Second)
 					synctest.Wait()
 					l, err := f.store.List(t.Context())
@@ -75,13 +75,13 @@ func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		f.reset()
 		late := f.prepare("c")
-		late.client.SetFault(memory.Failing(errStore))
+		late.faults.SetFault(leasefault.Failing(errStore))
 		late.run()
 		time.Sleep(time.Hour)
 		require.Zero(t, f.moves())
 		f.requireBalance("a", "b")
 		require.ErrorIs(t, late.coord.Err(), errStore)
-		late.client.SetFault(nil)
+		late.faults.SetFault(nil)
 		time.Sleep(30 * time.Second)
 		f.requireBalance("a", "b", "c")
 		require.Zero(t, f.repeats())
@@ -172,7 +172,7 @@ func TestL29ReleaseThatFails(t *testing.T) {
 				f.requireBalance("a", "b")
 				var mu sync.Mutex
 				failed := map[string]bool{}
-				a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+				a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op != "update" || call.Update.To.Owner != "" {
 						return apply()
 					}

@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 var errStore = errors.New("the store is not well")
@@ -31,7 +31,7 @@ func TestL04FrozenWorkerCannotRewind(t *testing.T) {
 		// What a sends is held back in the network, and arrives much later.
 		thaw := make(chan struct{})
 		late := make(chan error, 1000)
-		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				go func() { <-thaw; late <- apply() }()
 			}
@@ -59,7 +59,7 @@ func TestL04FrozenWorkerCannotRewind(t *testing.T) {
 }
 
 // lossy loses the answer of each write with probability p.
-func lossy(p float64, seed uint64) memory.Fault {
+func lossy(p float64, seed uint64) leasefault.Fault {
 	rng := rand.New(rand.NewPCG(seed, 1)) // calls of one worker may race for it
 	slot := make(chan struct{}, 1)
 	roll := func() bool {
@@ -67,7 +67,7 @@ func lossy(p float64, seed uint64) memory.Fault {
 		defer func() { <-slot }()
 		return rng.Float64() < p
 	}
-	return func(_ context.Context, call memory.Call, apply func() error) error {
+	return func(_ context.Context, call leasefault.Call, apply func() error) error {
 		err := apply()
 		if call.Op == "update" && roll() {
 			return errStore
@@ -82,8 +82,8 @@ func TestL10LostAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFleet(t, 8)
 				a, b := f.prepare("a"), f.prepare("b")
-				a.client.SetFault(lossy(p, 1))
-				b.client.SetFault(lossy(p, 2))
+				a.faults.SetFault(lossy(p, 1))
+				b.faults.SetFault(lossy(p, 2))
 				a.run()
 				time.Sleep(10 * time.Second)
 				b.run() // takes, is handed over to, ...
@@ -110,9 +110,9 @@ func TestL10EveryAnswerOfOneMomentIsLost(t *testing.T) {
 		a := f.start("a")
 		time.Sleep(10 * time.Second)
 		for i := range 50 {
-			a.client.SetFault(memory.Lossy(errStore))
+			a.faults.SetFault(leasefault.Lossy(errStore))
 			time.Sleep(time.Duration(i) * 150 * time.Millisecond)
-			a.client.SetFault(nil)
+			a.faults.SetFault(nil)
 			time.Sleep(5 * time.Second)
 		}
 		require.Zero(t, f.repeats())
@@ -161,7 +161,7 @@ func TestL09WallClockSetBackNeverLengthensALease(t *testing.T) {
 			}
 		})
 		a.coord.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
-		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" && call.Update.Read.Counter > 0 {
 				return errStore
 			}
@@ -178,7 +178,7 @@ func TestL12ThrottledStore(t *testing.T) {
 		f := newFleet(t, 20)
 		f.period = 5 * time.Second
 		var writes atomic.Int64
-		throttled := func(_ context.Context, call memory.Call, apply func() error) error {
+		throttled := func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				writes.Add(1)
 				if rand.Float64() < 0.3 {
@@ -192,14 +192,14 @@ func TestL12ThrottledStore(t *testing.T) {
 		b.run()
 		time.Sleep(time.Minute)
 		f.reset()
-		count := func(fault memory.Fault) int64 {
-			a.client.SetFault(fault)
-			b.client.SetFault(fault)
+		count := func(fault leasefault.Fault) int64 {
+			a.faults.SetFault(fault)
+			b.faults.SetFault(fault)
 			writes.Store(0)
 			time.Sleep(5 * time.Minute)
 			return writes.Load()
 		}
-		normal := count(func(_ context.Context, call memory.Call, apply func() error) error {
+		normal := count(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				writes.Add(1)
 			}
@@ -215,14 +215,14 @@ func TestL13SlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 500)
 		f.period = 20 * time.Second
-		f.start("a").client.SetFault(memory.Slow(3 * time.Second))
+		f.start("a").faults.SetFault(leasefault.Slow(3 * time.Second))
 		time.Sleep(3 * time.Minute)
 		f.requireBalance("a")
 		f.reset()
 		time.Sleep(10 * time.Minute)
 		require.Zero(t, f.repeats())
 		require.LessOrEqual(t, f.longestGap(), 40*time.Second)
-		f.workers["a"].client.SetFault(nil)
+		f.workers["a"].faults.SetFault(nil)
 	})
 }
 
@@ -235,7 +235,7 @@ func TestL14Outage(t *testing.T) {
 		f.requireBalance("a", "b")
 		f.reset()
 		for _, w := range f.workers {
-			w.client.SetFault(memory.Failing(errStore))
+			w.faults.SetFault(leasefault.Failing(errStore))
 		}
 		time.Sleep(10 * time.Second)
 		stopped := f.total(func(s *shard) int { return s.done })
@@ -243,7 +243,7 @@ func TestL14Outage(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		require.Equal(t, stopped, f.total(func(s *shard) int { return s.done }), "nothing is delivered without a lease")
 		for _, w := range f.workers {
-			w.client.SetFault(nil)
+			w.faults.SetFault(nil)
 		}
 		begun := time.Now()
 		time.Sleep(15 * time.Second)
@@ -264,7 +264,13 @@ func TestL16TableDeleted(t *testing.T) {
 		f := newFleet(t, 3)
 		a := f.start("a")
 		time.Sleep(time.Minute)
-		f.store.Drop()
+		f.tableFaults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+			if call.Op == "init" {
+				f.tableFaults.SetFault(nil) // the table is made again
+				return apply()
+			}
+			return leases.ErrTableNotFound
+		})
 		time.Sleep(15 * time.Second)
 		require.ErrorIs(t, a.coord.Err(), leases.ErrTableNotFound)
 		before := f.total(func(s *shard) int { return s.done })
@@ -284,10 +290,10 @@ func TestL18PoisonedRows(t *testing.T) {
 		f.start("b")
 		time.Sleep(time.Minute)
 		f.reset()
-		f.store.Poison("shardId-000000000000", errors.New("leaseCounter is a text"))
-		f.store.Poison("something else", errors.New("entityType is WORKER"))
+		f.tableFaults.SetRowError("shardId-000000000000", errors.New("leaseCounter is a text"))
+		f.tableFaults.SetRowError("something else", errors.New("entityType is WORKER"))
 		time.Sleep(time.Minute)
-		f.store.Poison("something else", nil)
+		f.tableFaults.SetRowError("something else", nil)
 		f.mu.Lock()
 		for key, s := range f.shards {
 			if key != "shardId-000000000000" {
@@ -296,7 +302,7 @@ func TestL18PoisonedRows(t *testing.T) {
 			}
 		}
 		f.mu.Unlock()
-		f.store.Poison("shardId-000000000000", nil) // repaired
+		f.tableFaults.SetRowError("shardId-000000000000", nil) // repaired
 		time.Sleep(failover)
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -307,7 +313,7 @@ func TestL18PoisonedRows(t *testing.T) {
 func TestStaleListings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 12)
-		f.store.SetListLag(1500 * time.Millisecond)
+		f.tableFaults.SetListLag(1500 * time.Millisecond)
 		f.start("a")
 		f.start("b")
 		c := f.start("c")
@@ -348,9 +354,9 @@ func TestL07OneConsumerPerLease(t *testing.T) {
 		a.run()
 		time.Sleep(5 * time.Second)
 		for range 10 {
-			a.client.SetFault(memory.Failing(errStore))
+			a.faults.SetFault(leasefault.Failing(errStore))
 			time.Sleep(20 * time.Second)
-			a.client.SetFault(nil)
+			a.faults.SetFault(nil)
 			time.Sleep(40 * time.Second)
 		}
 		require.EqualValues(t, 1, most.Load())

@@ -20,6 +20,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
@@ -27,9 +28,10 @@ import (
 // endless records 1, 2, 3, ... A consumer takes one record per period and checkpoints it. The fleet
 // checks the rules that no worker may break.
 type fleet struct {
-	t     *testing.T
-	store *memory.Store
-	log   *slog.Logger
+	t           *testing.T
+	tableFaults *leasefault.Injector // of the table of all workers
+	store       leases.Store         // the operator's view of the table
+	log         *slog.Logger
 	// period is how often a shard delivers a record.
 	period time.Duration
 	warned *logged
@@ -58,7 +60,7 @@ type shard struct {
 type worker struct {
 	f      *fleet
 	id     string
-	client *memory.Client
+	faults *leasefault.Injector // of this worker's view of the table
 	coord  *coordinator.Coordinator
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -67,9 +69,9 @@ type worker struct {
 }
 
 func newFleet(t *testing.T, leaseCount int) *fleet {
-	warned := &logged{}
+	warned, table := &logged{}, leasefault.New(memory.New())
 	f := &fleet{
-		t: t, store: memory.New(), workers: map[string]*worker{}, shards: map[string]*shard{}, erased: map[string]time.Time{},
+		t: t, tableFaults: table, store: table.Store(), workers: map[string]*worker{}, shards: map[string]*shard{}, erased: map[string]time.Time{},
 		period: 200 * time.Millisecond, warned: warned,
 		log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), warned), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -103,8 +105,8 @@ func (f *fleet) start(id string, change ...func(*coordinator.Config)) *worker {
 }
 
 func (f *fleet) prepare(id string, change ...func(*coordinator.Config)) *worker {
-	w := &worker{f: f, id: id, client: f.store.Client(nil), done: make(chan struct{})}
-	cfg := coordinator.Config{Store: w.client, WorkerID: id, Consume: w.consume, Logger: f.log.With("worker", id)}
+	w := &worker{f: f, id: id, faults: leasefault.New(f.store), done: make(chan struct{})}
+	cfg := coordinator.Config{Store: w.faults.Store(), WorkerID: id, Consume: w.consume, Logger: f.log.With("worker", id)}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -132,7 +134,7 @@ func (w *worker) stop() {
 // kill ends a process without warning, as far as others can tell.
 func (w *worker) kill() {
 	// The table first: a record that no longer counts must not be checkpointed.
-	w.client.Kill()
+	w.faults.SetFault(leasefault.Silent)
 	w.f.mu.Lock()
 	w.killed = true
 	w.f.mu.Unlock()

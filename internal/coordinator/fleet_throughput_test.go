@@ -53,7 +53,7 @@ func newByThroughput(t *testing.T, shards int, rate func(i int) int) *byThroughp
 func (f *byThroughput) start(id string, change ...func(*coordinator.Config)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := coordinator.Config{
-		Store: f.store.Client(nil), WorkerID: id, Balance: leases.BalanceThroughput,
+		Store: f.store, WorkerID: id, Balance: leases.BalanceThroughput,
 		Logger:  slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Consume: f.consume(id),
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 const first = "shardId-000000000000"
@@ -191,7 +191,7 @@ func TestL23StopAtAnyMoment(t *testing.T) {
 			a := f.prepare("a")
 			f.start("b")
 			if seed%3 == 0 {
-				a.client.SetFault(memory.Slow(time.Duration(rng.Int64N(int64(time.Second)))))
+				a.faults.SetFault(leasefault.Slow(time.Duration(rng.Int64N(int64(time.Second)))))
 			}
 			time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
 			a.run()
@@ -217,7 +217,7 @@ func TestStopDuringAnOutage(t *testing.T) {
 		f := newFleet(t, 10)
 		a := f.start("a")
 		time.Sleep(10 * time.Second)
-		a.client.Kill()
+		a.faults.SetFault(leasefault.Silent)
 		begun := time.Now()
 		a.stop()
 		require.NoError(t, a.err)

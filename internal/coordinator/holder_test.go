@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // held runs test as the consumer of the one lease of worker a, and then stops.
@@ -98,28 +98,28 @@ func TestCheckpointAndPrepare(t *testing.T) {
 func TestCheckpointEndsWithItsContext(t *testing.T) {
 	held(t, func(_ context.Context, _ *fleet, a *worker, h *holder.Holder) {
 		enough := errors.New("enough")
-		a.client.SetFault(memory.Silent)
+		a.faults.SetFault(leasefault.Silent)
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, enough)
 		defer cancel()
 		begun := time.Now()
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
 		require.Equal(t, time.Second, time.Since(begun))
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		require.NoError(t, h.Checkpoint(context.Background(), number(1)))
 	})
 }
 
 func TestLeaseIsLostAtTheDeadline(t *testing.T) {
 	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
-		a.client.SetFault(memory.Failing(errStore))
+		a.faults.SetFault(leasefault.Failing(errStore))
 		begun := time.Now()
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
 		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
 		require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
 		require.False(t, h.Valid())
 		require.False(t, isClosed(h.Stopping()), "lost is not stopped")
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
 	})
 }
@@ -127,7 +127,7 @@ func TestLeaseIsLostAtTheDeadline(t *testing.T) {
 // TestDeadlineCountsFromSending lets the answer to a renewal take four seconds on its way back.
 func TestDeadlineCountsFromSending(t *testing.T) {
 	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
-		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			err := apply()
 			time.Sleep(3 * time.Second)
 			return err
@@ -135,7 +135,7 @@ func TestDeadlineCountsFromSending(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		require.Equal(t, 3*time.Second, time.Since(begun))
-		a.client.SetFault(memory.Silent)
+		a.faults.SetFault(leasefault.Silent)
 		<-ctx.Done()
 		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
 	})
@@ -231,12 +231,12 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 func TestL10LookAlike(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
-		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op != "update" {
 				return apply()
 			}
 			f.edit(func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(50) })
-			a.client.SetFault(nil)
+			a.faults.SetFault(nil)
 			return errStore
 		})
 		require.ErrorIs(t, h.Checkpoint(ctx, number(2)), kcl.ErrLeaseLost)
@@ -248,9 +248,9 @@ func TestL10LookAlike(t *testing.T) {
 // effect.
 func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *holder.Holder) {
 	t.Helper()
-	a.client.SetFault(func(ctx context.Context, _ memory.Call, apply func() error) error {
+	a.faults.SetFault(func(ctx context.Context, _ leasefault.Call, apply func() error) error {
 		<-ctx.Done()
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		require.NoError(t, apply())
 		return context.Cause(ctx)
 	})
@@ -286,8 +286,8 @@ func TestL10RetriedLateCheckpoint(t *testing.T) {
 // answer was lost. The KCL gives up the lease then.
 func TestL10HandOverDuringALostAnswer(t *testing.T) {
 	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
-		a.client.SetFault(func(_ context.Context, _ memory.Call, apply func() error) error {
-			a.client.SetFault(nil)
+		a.faults.SetFault(func(_ context.Context, _ leasefault.Call, apply func() error) error {
+			a.faults.SetFault(nil)
 			require.NoError(t, apply())
 			f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 			return errStore
@@ -305,7 +305,7 @@ func TestL10EachOperation(t *testing.T) {
 	for _, resend := range []int{0, 1, 3} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFleet(t, 1)
-			lossy := func(_ context.Context, call memory.Call, apply func() error) error {
+			lossy := func(_ context.Context, call leasefault.Call, apply func() error) error {
 				err := apply()
 				if call.Op != "update" {
 					return err
@@ -323,20 +323,20 @@ func TestL10EachOperation(t *testing.T) {
 			a = f.prepare("a", func(c *coordinator.Config) {
 				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					starts++
-					a.client.SetFault(once(a, lossy))
+					a.faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Checkpoint(ctx, number(1)))
-					a.client.SetFault(once(a, lossy))
+					a.faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Prepare(ctx, number(2), []byte("x")))
-					a.client.SetFault(once(a, lossy))
+					a.faults.SetFault(once(a, lossy))
 					require.NoError(t, h.SetChildren(ctx, []string{"c"}))
-					a.client.SetFault(once(a, lossy))
+					a.faults.SetFault(once(a, lossy))
 					time.Sleep(10 * time.Second) // renewals
 					require.True(t, h.Valid())
-					a.client.SetFault(once(a, lossy))
+					a.faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Checkpoint(ctx, shardEnd))
 				}
 			})
-			a.client.SetFault(once(a, lossy)) // the take
+			a.faults.SetFault(once(a, lossy)) // the take
 			a.run()
 			time.Sleep(time.Minute)
 			synctest.Wait()
@@ -349,10 +349,10 @@ func TestL10EachOperation(t *testing.T) {
 }
 
 // once applies a fault to the next write only.
-func once(w *worker, fault memory.Fault) memory.Fault {
-	return func(ctx context.Context, call memory.Call, apply func() error) error {
+func once(w *worker, fault leasefault.Fault) leasefault.Fault {
+	return func(ctx context.Context, call leasefault.Call, apply func() error) error {
 		if call.Op == "update" {
-			w.client.SetFault(nil)
+			w.faults.SetFault(nil)
 		}
 		return fault(ctx, call, apply)
 	}
@@ -378,16 +378,16 @@ func TestAttrAndLease(t *testing.T) {
 // TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse or swallow checkpoints, and
 // accept renewals. A call that gives up returns at once.
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
-	for name, fault := range map[string]memory.Fault{"refused": memory.Failing(errStore), "swallowed": memory.Silent} {
+	for name, fault := range map[string]leasefault.Fault{"refused": leasefault.Failing(errStore), "swallowed": leasefault.Silent} {
 		t.Run(name, func(t *testing.T) {
 			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
-				refuse := func(ctx context.Context, call memory.Call, apply func() error) error {
+				refuse := func(ctx context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op == "update" && call.Update.Set&leases.AttrCheckpoint != 0 {
 						return fault(ctx, call, apply)
 					}
 					return apply()
 				}
-				a.client.SetFault(refuse)
+				a.faults.SetFault(refuse)
 				for _, patience := range []time.Duration{10 * time.Millisecond, 7 * time.Second, time.Hour} {
 					begun := time.Now()
 					short, cancel := context.WithTimeout(ctx, patience)
@@ -408,7 +408,7 @@ func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 				wg.Wait()
 				require.True(t, h.Valid())
 				require.NoError(t, ctx.Err())
-				a.client.SetFault(nil)
+				a.faults.SetFault(nil)
 				require.NoError(t, h.Checkpoint(ctx, number(10)))
 				require.Equal(t, number(10), f.row().Checkpoint)
 			})
@@ -440,7 +440,7 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 		require.Negative(t, f.row().ThroughputKBps, "nobody measures")
 		f.edit(func(l *leases.Lease) { l.ThroughputKBps = 3 })
 		var writes, values atomic.Int64
-		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			writes.Add(1)
 			if call.Op == "update" && call.Update.Set.Has(leases.AttrThroughput) {
 				values.Add(1)

@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // TestLateLandings lets three workers share two leases. The table's writes land late, get lost, or
@@ -40,16 +40,16 @@ func lateLandings(t *testing.T, rng *rand.Rand) {
 		w := workers[roll(3)]
 		switch roll(4) {
 		case 0:
-			w.client.SetFault(nil)
+			w.faults.SetFault(nil)
 		case 1:
-			w.client.SetFault(memory.Silent)
+			w.faults.SetFault(leasefault.Silent)
 		default:
-			w.client.SetFault(odd(roll, 20+roll(80)))
+			w.faults.SetFault(odd(roll, 20+roll(80)))
 		}
 		time.Sleep(roll.upTo(9 * time.Second))
 	}
 	for _, w := range workers {
-		w.client.SetFault(nil)
+		w.faults.SetFault(nil)
 	}
 	time.Sleep(45 * time.Second)
 	require.Less(t, f.longestGap(), 15*time.Minute)
@@ -73,8 +73,8 @@ func newDice(rng *rand.Rand) dice {
 func (d dice) upTo(most time.Duration) time.Duration { return time.Duration(d(int64(most))) }
 
 // odd is a table that delays or loses some per cent of the calls.
-func odd(roll dice, percent int64) memory.Fault {
-	return func(ctx context.Context, call memory.Call, apply func() error) error {
+func odd(roll dice, percent int64) leasefault.Fault {
+	return func(ctx context.Context, call leasefault.Call, apply func() error) error {
 		if roll(100) >= percent {
 			return apply()
 		}
@@ -96,7 +96,7 @@ func odd(roll dice, percent int64) memory.Fault {
 			time.AfterFunc(roll.upTo(12*time.Second), func() { _ = apply() })
 			return after(5*time.Second, errStore)
 		case 2: // gets there once its caller has given up
-			return memory.Late(roll.upTo(10*time.Second))(ctx, call, apply)
+			return leasefault.Late(roll.upTo(10*time.Second))(ctx, call, apply)
 		case 3: // takes effect, and the answer is lost
 			_ = apply()
 			return after(roll.upTo(5*time.Second), errStore)
@@ -151,7 +151,7 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 
 			land := make(chan struct{})
 			var renewed, listed atomic.Bool
-			a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+			a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 				switch {
 				case call.Op == "list" && renewed.Load() && listed.CompareAndSwap(false, true):
 					err := apply() // what it shows is older than its end
@@ -168,7 +168,7 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 						_ = apply()
 					}()
 				}
-				return memory.Silent(ctx, call, apply)
+				return leasefault.Silent(ctx, call, apply)
 			})
 			time.Sleep(time.Minute)
 			require.True(t, listed.Load())

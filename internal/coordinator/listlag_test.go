@@ -35,7 +35,7 @@ func TestRequestThatAListingLacksCounts(t *testing.T) {
 					f.createFor([]string{"x", "y"}[i/6], fmt.Sprintf("shardId-%012d", i))
 				}
 				time.Sleep(10 * time.Second)
-				f.store.SetListLag(lag)
+				f.tableFaults.SetListLag(lag)
 				time.AfterFunc(after-lag+time.Minute, func() {
 					for _, l := range mustList(t, f.store) {
 						to := l

@@ -14,7 +14,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // worker2x is a worker of KCL 2.x. It writes the attributes that a recording of 2.7.2 shows, under
@@ -228,10 +228,10 @@ func TestKCL2TakesWithTheCounterOfALostRenewal(t *testing.T) {
 		f.start("b", slow(25*time.Second))
 		row := f.beingHandedOver()
 		time.Sleep(3 * time.Second)
-		a.client.SetFault(memory.Silent) // a's next renewal has no answer, and does not land
+		a.faults.SetFault(leasefault.Silent) // a's next renewal has no answer, and does not land
 		time.Sleep(4 * time.Second)
 		j := f.steal("java", row.Key)
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		time.Sleep(time.Minute)
 		require.Zero(t, j.lost.Load())
 		require.Equal(t, "java", f.owner(row.Key))

@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // vanish deletes the only row without anybody's knowledge.
@@ -97,16 +97,16 @@ func TestRowDeletedUnderAnIdleFleetLosesNothing(t *testing.T) {
 // TestRecreationWhoseAnswerIsLost lets the row be made although the store says that
 // it failed, and lets the store's client send it twice.
 func TestRecreationWhoseAnswerIsLost(t *testing.T) {
-	for name, answer := range map[string]func(call memory.Call, apply func() error) error{
-		"lost":       func(_ memory.Call, apply func() error) error { _ = apply(); return errStore },
-		"sent twice": func(_ memory.Call, apply func() error) error { _ = apply(); return apply() },
-		"not sent":   func(memory.Call, func() error) error { return errStore },
+	for name, answer := range map[string]func(call leasefault.Call, apply func() error) error{
+		"lost":       func(_ leasefault.Call, apply func() error) error { _ = apply(); return errStore },
+		"sent twice": func(_ leasefault.Call, apply func() error) error { _ = apply(); return apply() },
+		"not sent":   func(leasefault.Call, func() error) error { return errStore },
 	} {
 		t.Run(name, func(t *testing.T) {
 			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
 				require.NoError(t, h.Checkpoint(ctx, number(1)))
 				once := false
-				a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+				a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op == "create" && !once {
 						once = true
 						return answer(call, apply)
@@ -132,7 +132,7 @@ func TestTrustCountsFromTheRecreation(t *testing.T) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		f.vanish()
 		var sent atomic.Pointer[time.Time]
-		a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			switch {
 			case call.Op == "create":
 				now := time.Now()
@@ -155,7 +155,7 @@ func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		thaw := make(chan struct{})
 		late := make(chan error, 100)
-		a.client.SetFault(func(ctx context.Context, call memory.Call, apply func() error) error {
+		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				go func() { <-thaw; late <- apply() }() // ends with thaw
 			}
@@ -164,7 +164,7 @@ func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
 		})
 		<-ctx.Done()
 		f.vanish()
-		a.client.SetFault(nil)
+		a.faults.SetFault(nil)
 		close(thaw)
 		synctest.Wait()
 		require.NotEmpty(t, late)
@@ -188,7 +188,7 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 					require.NoError(t, h.SetChildren(ctx, []string{"child"}))
 					if !accepted { // it is, but the answer is lost
 						once := false
-						a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+						a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 							err := apply()
 							if call.Op == "update" && !once {
 								once = true
@@ -300,7 +300,7 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 					f.vanish()
 					if between {
 						once := false
-						a.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+						a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 							if call.Op == "create" && !once {
 								once = true
 								make()
@@ -377,7 +377,7 @@ func TestRowDeletedOnPurpose(t *testing.T) {
 func TestOneStaleListingDoesNotMendARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
-		f.store.SetListLag(5 * time.Second)
+		f.tableFaults.SetListLag(5 * time.Second)
 		a := f.start("a", idle)
 		time.Sleep(time.Minute)
 		for range 4 {

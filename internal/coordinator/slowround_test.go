@@ -30,7 +30,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				f.reset()
 				b := f.prepare("b")
-				b.client.SetFault(slowFor("update", slow))
+				b.faults.SetFault(slowFor("update", slow))
 				b.run()
 				time.Sleep(time.Minute)
 				f.requireBalance("a", "b")
@@ -46,7 +46,7 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 func TestMaxLeasesWithAListThatLags(t *testing.T) {
 	eachSeed(t, testsize.Pick[uint64](8, 25, 100), func(t *testing.T, rng *rand.Rand) {
 		f := newFleet(t, 10+rng.IntN(40))
-		f.store.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
+		f.tableFaults.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
 		roll := newDice(rng)
 		most := map[string]int{}
 		var workers []*worker

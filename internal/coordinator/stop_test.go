@@ -12,7 +12,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // Run returns within ShutdownTimeout and a second, whatever the table does.
@@ -39,7 +39,7 @@ func TestStopOnASilentTable(t *testing.T) {
 				time.Sleep(40 * time.Second)
 				b.kill()
 				time.Sleep(tc.failover) // a is about to take, or takes
-				a.client.SetFault(memory.Silent)
+				a.faults.SetFault(leasefault.Silent)
 				time.Sleep(time.Duration(tc.shutdown.Milliseconds()%700) * time.Millisecond)
 				stop(t, a)
 			})
@@ -84,7 +84,7 @@ func TestStopThatMeetsACompletedHandOver(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		key := handedOver().Key
-		b.client.SetFault(func(_ context.Context, call memory.Call, apply func() error) error {
+		b.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			for call.Op == "update" && handedOver().Key != "" {
 				time.Sleep(10 * time.Millisecond)
 			}

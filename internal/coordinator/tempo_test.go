@@ -10,13 +10,13 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
-	"github.com/kinesis-go/kcl/leases/memory"
+	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // slowFor takes d for each call of op.
-func slowFor(op string, d time.Duration) memory.Fault {
-	slow := memory.Slow(d)
-	return func(ctx context.Context, call memory.Call, apply func() error) error {
+func slowFor(op string, d time.Duration) leasefault.Fault {
+	slow := leasefault.Slow(d)
+	return func(ctx context.Context, call leasefault.Call, apply func() error) error {
 		if call.Op == op {
 			return slow(ctx, call, apply)
 		}
@@ -25,9 +25,9 @@ func slowFor(op string, d time.Duration) memory.Fault {
 }
 
 // seldom answers one listing in d and fails the others.
-func seldom(d time.Duration) memory.Fault {
+func seldom(d time.Duration) leasefault.Fault {
 	var last time.Time
-	return func(_ context.Context, call memory.Call, apply func() error) error {
+	return func(_ context.Context, call leasefault.Call, apply func() error) error {
 		if call.Op == "list" {
 			if time.Since(last) < d {
 				return errStore
@@ -43,7 +43,7 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		failover time.Duration
-		fault    memory.Fault
+		fault    leasefault.Fault
 		within   time.Duration
 	}{
 		"failover 1s":               {time.Second, nil, 3 * time.Second},
@@ -66,7 +66,7 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 				a := f.start("a", same)
 				time.Sleep(20 * time.Second)
 				b := f.prepare("b", same)
-				b.client.SetFault(tc.fault)
+				b.faults.SetFault(tc.fault)
 				b.run()
 				time.Sleep(2 * time.Minute)
 				a.kill()
@@ -105,7 +105,7 @@ func TestSlowTableIsTold(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		failover time.Duration
-		fault    memory.Fault
+		fault    leasefault.Fault
 		text     string
 	}{
 		"listing":      {10 * time.Second, slowFor("list", 8*time.Second), "takes 8s to list"},
@@ -113,14 +113,14 @@ func TestSlowTableIsTold(t *testing.T) {
 		"short time":   {time.Second, slowFor("list", 600*time.Millisecond), "FailoverTime 1s"},
 		"writes":       {time.Second, slowFor("update", 400*time.Millisecond), "a third of FailoverTime 1s"},
 		"fast enough":  {10 * time.Second, slowFor("list", 3*time.Second), ""},
-		"quick enough": {time.Second, memory.Slow(100 * time.Millisecond), ""},
+		"quick enough": {time.Second, leasefault.Slow(100 * time.Millisecond), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := newFleet(t, 3)
 				a := f.prepare("a", func(c *coordinator.Config) { c.FailoverTime = tc.failover })
-				a.client.SetFault(tc.fault)
+				a.faults.SetFault(tc.fault)
 				a.run()
 				time.Sleep(tc.failover + time.Second)
 				if tc.text == "" {
@@ -130,7 +130,7 @@ func TestSlowTableIsTold(t *testing.T) {
 				require.ErrorContains(t, a.coord.TooSlow(), tc.text)
 				require.ErrorContains(t, a.coord.TooSlow(), "raise FailoverTime")
 				require.Contains(t, f.warned.String(), "lease table is too slow")
-				a.client.SetFault(nil)
+				a.faults.SetFault(nil)
 				time.Sleep(2 * tc.failover)
 				require.NoError(t, a.coord.TooSlow())
 				f.requireBalance("a")

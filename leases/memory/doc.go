@@ -1,8 +1,6 @@
-// Package memory is a lease table in memory: for tests, for examples and for a
-// single process whose progress may be forgotten at its end. Several workers
-// of one process share one [Store].
+// Package memory is a lease table in memory. It serves tests, examples, and a single process that
+// may forget its progress at its end. The workers of one process share one [Store].
 //
-// A [Client] is the table as one worker sees it, and can be made to fail like
-// a real one: answers that get lost after the write took effect, outages,
-// delays, a worker that is frozen or killed. It has no counterpart in the KCL.
+// Package leases/leasefault lets such a table fail like a real one. Package memory has no
+// counterpart in the KCL.
 package memory

@@ -15,10 +15,16 @@ func Example() {
 	ctx := context.Background()
 	table := memory.New()
 	fmt.Println("init:", table.Init(ctx))
-	row := leases.Lease{Key: "shardId-000000000000", ShardID: "shardId-000000000000", Checkpoint: kcl.InitialPosition{}.Sentinel()}
+	row := leases.Lease{
+		Key: "shardId-000000000000", ShardID: "shardId-000000000000",
+		Checkpoint: kcl.InitialPosition{}.Sentinel(),
+	}
 	fmt.Println("create:", table.Create(ctx, row))
 
-	take := leases.Update{Read: row, Set: leases.AttrOwner, To: leases.Lease{Owner: "worker-1"}, Expect: leases.AttrOwner}
+	take := leases.Update{
+		Read: row, Expect: leases.AttrOwner,
+		To: leases.Lease{Owner: "worker-1"}, Set: leases.AttrOwner,
+	}
 	fmt.Println("take:", table.Update(ctx, take))
 	take.To.Owner = "worker-2" // read before worker-1 took the lease
 	_, refused := errors.AsType[*leases.ConflictError](table.Update(ctx, take))
@@ -32,19 +38,4 @@ func Example() {
 	// take: <nil>
 	// refused: true
 	// shardId-000000000000 worker-1 TRIM_HORIZON <nil>
-}
-
-// Each worker of a test has a client of its own, whose table can fail alone.
-func ExampleStore_Client() {
-	ctx := context.Background()
-	table := memory.New()
-	healthy, broken := table.Client(nil), table.Client(memory.Failing(errors.New("no connection")))
-	fmt.Println(healthy.Init(ctx))
-	fmt.Println(broken.Init(ctx))
-	broken.SetFault(nil)
-	fmt.Println(broken.Init(ctx))
-	// Output:
-	// <nil>
-	// no connection
-	// <nil>
 }
