@@ -12,16 +12,18 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// TestInBubbles runs both suites with the time of a bubble, over the network and
-// the SDK: a table is made in no time however long the service takes, and a
-// goroutine that is left behind is a failure.
+// TestInBubbles runs both suites in virtual time, over the network and the SDK. The service takes
+// long to make a table, which costs no real time. A goroutine that is left behind fails the test.
 func TestInBubbles(t *testing.T) {
 	t.Parallel()
 	run := func(name string, test func(t *testing.T, s *dynamodb.Store)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				srv := dynamotest.Start(dynamotest.Config{SettleTime: 20 * time.Second, Lag: 200 * time.Millisecond, IndexLag: time.Second, PageRows: 9, EmptyPages: true})
+				srv := dynamotest.Start(dynamotest.Config{
+					SettleTime: 20 * time.Second, Lag: 200 * time.Millisecond, IndexLag: time.Second,
+					PageRows: 9, EmptyPages: true,
+				})
 				t.Cleanup(srv.Close)
 				s := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: "leases", ScanSegments: 3})
 				require.NoError(t, s.Init(t.Context()))

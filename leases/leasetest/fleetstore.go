@@ -13,11 +13,10 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestFleetStore runs the suite of a [leases.SharedStore]: what tables of KCL 3.x
-// have besides leases. newStore returns a store on an empty table of its own,
-// with the side tables of KCL 3.0 to 3.4, empty as well, if sideTables, and one
-// that may write into the lease table as soon as the migration allows it. Init
-// is called by the suite.
+// TestFleetStore runs the suite of a [leases.SharedStore]: the data of KCL 3.x besides leases. It
+// calls newStore once for every test. newStore returns a store on an empty table of its own. If
+// sideTables is true, the two side tables of KCL 3.0 to 3.4 exist too, and are empty. The store must
+// be one that moves to a single table as soon as the migration allows it. The suite calls Init.
 func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) leases.SharedStore) {
 	for _, tt := range fleetTests {
 		for _, side := range []bool{false, true} {
@@ -36,7 +35,7 @@ func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) l
 	}
 }
 
-// The layouts that a test is for.
+// The table layouts with which a test runs.
 const (
 	bothLayouts = iota
 	oneTable
@@ -99,23 +98,28 @@ func testIndex(t *testing.T, s leases.SharedStore) {
 	row.Owner = "worker-a"
 	to := row
 	to.Owner = "worker-b"
-	require.NoError(t, s.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner}))
+	require.NoError(t, s.Update(t.Context(), leases.Update{
+		Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner,
+	}))
 	owned("worker-a", "shardId-000000000000", "shardId-000000000001", "shardId-000000000003")
 	owned("worker-b", "shardId-000000000002")
 	_, err = s.Fleet().OwnedBy(t.Context(), "")
 	require.Error(t, err)
 }
 
-// reported is what a worker reports at a time.
+// reported is the report of a worker at a time.
 func reported(worker string, second int64) leases.WorkerMetrics {
 	at := time.Unix(1_700_000_000+second, 0).UTC()
 	return leases.WorkerMetrics{
-		Worker: worker, Updated: at, Native: true, Support: 1, SupportUpdated: at, MaxLeases: max(-1, int(second)-1), Handover: time.Duration(max(0, second)) * time.Minute,
-		Stats: map[string][]float64{"C": {50, 12.5, -1}, "NI": {0}}, Range: map[string][]float64{"C": {80, 100}, "NI": {0}},
+		Worker: worker, Updated: at, Native: true, Support: 1, SupportUpdated: at,
+		MaxLeases: max(-1, int(second)-1), Handover: time.Duration(max(0, second)) * time.Minute,
+		Stats: map[string][]float64{"C": {50, 12.5, -1}, "NI": {0}},
+		Range: map[string][]float64{"C": {80, 100}, "NI": {0}},
 	}
 }
 
-// workers lists the metrics of all workers, sorted; a listing may lag behind.
+// workers waits until the table has the metrics want and no others, ordered by time. A listing may
+// lag behind.
 func workers(t *testing.T, s leases.SharedStore, want ...leases.WorkerMetrics) {
 	t.Helper()
 	var got []leases.WorkerMetrics
@@ -137,7 +141,10 @@ func workers(t *testing.T, s leases.SharedStore, want ...leases.WorkerMetrics) {
 
 func testWorkers(t *testing.T, s leases.SharedStore) {
 	workers(t, s)
-	plain := leases.WorkerMetrics{Worker: "worker-b", Updated: time.Unix(1_700_000_001, 0).UTC(), Stats: map[string][]float64{}, Range: map[string][]float64{}}
+	plain := leases.WorkerMetrics{
+		Worker: "worker-b", Updated: time.Unix(1_700_000_001, 0).UTC(),
+		Stats: map[string][]float64{}, Range: map[string][]float64{},
+	}
 	a := reported("worker-a", 0)
 	require.NoError(t, s.Fleet().ReportWorker(t.Context(), a))
 	require.NoError(t, s.Fleet().ReportWorker(t.Context(), plain))
@@ -145,7 +152,7 @@ func testWorkers(t *testing.T, s leases.SharedStore) {
 
 	later := reported("worker-a", 30)
 	later.Stats, later.Support, later.SupportUpdated, later.Native = map[string][]float64{}, 0, time.Time{}, false
-	require.NoError(t, s.Fleet().ReportWorker(t.Context(), later), "whatever was there before")
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), later), "the earlier report does not matter")
 	workers(t, s, plain, later)
 
 	requireConflict(t, s.Fleet().ForgetWorker(t.Context(), a))
@@ -214,10 +221,11 @@ func testLeader(t *testing.T, s leases.SharedStore) {
 	requireLeader(t, s, lock("worker-b", "v6"))
 	requireConflict(t, s.Fleet().AcquireLeader(t.Context(), &free, lock("worker-a", "v7")))
 
-	require.Error(t, s.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "worker-a", Version: "v8"}), "no duration")
+	noDuration := leases.LeaderLock{Owner: "worker-a", Version: "v8"}
+	require.Error(t, s.Fleet().AcquireLeader(t.Context(), nil, noDuration), "no duration")
 }
 
-// testLeaderRace: of many that see the same lock, one gets it.
+// testLeaderRace: of many workers that see the same lock, one gets it.
 func testLeaderRace(t *testing.T, s leases.SharedStore) {
 	var read *leases.LeaderLock
 	for round := range 5 {
@@ -226,7 +234,8 @@ func testLeaderRace(t *testing.T, s leases.SharedStore) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				errs[i] = s.Fleet().AcquireLeader(t.Context(), read, lock(fmt.Sprintf("worker-%d", i), fmt.Sprintf("%d-%d", round, i)))
+				to := lock(fmt.Sprintf("worker-%d", i), fmt.Sprintf("%d-%d", round, i))
+				errs[i] = s.Fleet().AcquireLeader(t.Context(), read, to)
 			})
 		}
 		wg.Wait()
@@ -247,7 +256,8 @@ func testLeaderRace(t *testing.T, s leases.SharedStore) {
 }
 
 func migrated(status string, n int) leases.MigrationState {
-	return leases.MigrationState{Status: status, By: "worker-a", At: time.UnixMilli(1_700_000_000_000 + int64(n)).UTC()}
+	at := time.UnixMilli(1_700_000_000_000 + int64(n)).UTC()
+	return leases.MigrationState{Status: status, By: "worker-a", At: at}
 }
 
 func testClientVersion(t *testing.T, s leases.SharedStore) {
@@ -318,7 +328,7 @@ func testFleetCancelled(t *testing.T, s leases.SharedStore) {
 	requireLeader(t, s, lock("worker-a", "v1"))
 }
 
-// testTableMigration goes from the side tables to a single table, step by step.
+// testTableMigration makes each step of the migration from the side tables to a single table.
 func testTableMigration(t *testing.T, s leases.SharedStore) {
 	set := func(read *leases.MigrationState, to leases.MigrationState) *leases.MigrationState {
 		t.Helper()
@@ -337,7 +347,7 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 
 	state := set(nil, migrated(leases.TableMigrationInit, 1))
 	requireConflict(t, s.Fleet().SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 2)))
-	require.NoError(t, s.Fleet().SetTableMigration(t.Context(), state, leases.MigrationState{}), "support went back")
+	require.NoError(t, s.Fleet().SetTableMigration(t.Context(), state, leases.MigrationState{}), "a worker without support came back")
 	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, m.Table)
@@ -345,7 +355,7 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 	require.Error(t, s.Fleet().MoveToLeaseTable(t.Context(), mine))
 	state = set(state, migrated(leases.TableMigrationDeployed, 4))
 
-	// From now on metrics go to the lease table; those in the side table stay.
+	// From now on metrics go to the lease table. The metrics in the side table stay.
 	require.NoError(t, s.Fleet().ReportWorker(t.Context(), reported("worker-a", 30)))
 	require.Eventually(t, func() bool {
 		found, _, err := s.Fleet().Workers(t.Context())
@@ -354,7 +364,7 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 
 	requireConflict(t, s.Fleet().MoveToLeaseTable(t.Context(), lock("worker-b", "v1")))
 	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), mine))
-	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), mine), "once more")
+	require.NoError(t, s.Fleet().MoveToLeaseTable(t.Context(), mine), "the move can be repeated")
 	cv := migrated(leases.ClientVersion3x, 0)
 	m, err = s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
@@ -362,7 +372,7 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 	state = set(state, migrated(leases.TableMigrationPending, 5))
 	requireLeader(t, s, mine)
 	rollback := migrated(leases.ClientVersion3xRollback, 6)
-	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &cv, rollback), "where it is now")
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &cv, rollback), "the state of the client version is in the lease table now")
 
 	foreign := migrated(leases.TableMigrationComplete, 7)
 	foreign.By = "worker-b"
@@ -370,11 +380,11 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 	set(state, migrated(leases.TableMigrationComplete, 8))
 	none, err := s.Fleet().Leader(t.Context())
 	require.NoError(t, err)
-	require.Nil(t, none, "the lock of the side table counts no more")
+	require.Nil(t, none, "the lock of the side table does not count any more")
 	require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock("worker-b", "v9")))
 	requireLeader(t, s, lock("worker-b", "v9"))
 	m, err = s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &rollback, m.ClientVersion)
-	workers(t, s, reported("worker-a", 30)) // of the lease table only
+	workers(t, s, reported("worker-a", 30)) // only those in the lease table
 }
