@@ -28,11 +28,12 @@ An import can be repeated. Leases that exist with the same checkpoint are left a
 exists with another checkpoint, nothing at all is written. Every lease that is written is
 read back and compared.
 
+A parent without a row gets a lease: the old workers had not read it yet.
+
 With -stream, Kinesis is asked for hash keys, parents and creation time of the stream. The
 table is then as if this library had made it. Shards that Kinesis does not list any more are
-left out, and parents that the old workers had not read yet get a lease. With -multi the
-leases get the keys of an application that reads several streams: import one old table after
-the other into the same new one.
+left out. With -multi the leases get the keys of an application that reads several streams:
+import one old table after the other into the same new one.
 
 Examples:
   kclctl leases import -from orders-old -table orders -stream orders -application billing -dry-run

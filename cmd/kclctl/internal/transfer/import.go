@@ -96,7 +96,8 @@ func (i Import) plan() *Plan {
 	if i.Stream.Shards == nil {
 		p.note("without -stream the leases have neither hash keys nor the creation time of the stream")
 		if len(unread) > 0 {
-			p.note("parents without a row (%s) will not be read: give -stream if Kinesis still lists them", view.Join(unread))
+			p.note("without -stream leases are made for all parents without a row (%s), "+
+				"also for those that Kinesis does not list any more", view.Join(unread))
 		}
 	}
 	return p
