@@ -13,11 +13,12 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestAuditAsksKinesis: what the table alone cannot tell.
+// TestAuditAsksKinesis has the findings that only Kinesis can show.
 func TestAuditAsksKinesis(t *testing.T) {
 	srv := kinesisFor(t, table) // shard 0 was split into 2 and 3
 	arn := srv.StreamARN(table)
-	out, err := awstest.Kinesis(t, srv).DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamARN: &arn})
+	out, err := awstest.Kinesis(t, srv).DescribeStreamSummary(t.Context(),
+		&kinesis.DescribeStreamSummaryInput{StreamARN: &arn})
 	require.NoError(t, err)
 	since := out.StreamDescriptionSummary.StreamCreationTimestamp.UTC()
 	marked := func(l *leases.Lease) { l.StreamARN, l.StreamCreated = arn, since }
@@ -25,25 +26,45 @@ func TestAuditAsksKinesis(t *testing.T) {
 	whole := func() []leases.Lease {
 		return []leases.Lease{
 			lease(parent, marked, covers("0", half), at(kcl.SentinelShardEnd, 0)), lease(left, marked, covers(next, last)),
-			lease(right, marked, covers("0", quarter), childOf), lease("shardId-000000000003", marked, covers(next4, half), childOf),
+			lease(right, marked, covers("0", quarter), childOf),
+			lease("shardId-000000000003", marked, covers(next4, half), childOf),
 		}
 	}
 	for name, c := range map[string]struct {
 		change func([]leases.Lease) []leases.Lease
 		want   []string
 	}{
-		"in order":    {func(l []leases.Lease) []leases.Lease { return l }, nil},
-		"re-created":  {func(l []leases.Lease) []leases.Lease { l[0].StreamCreated = since.Add(-time.Hour); return l[:1] }, []string{"re-created"}},
-		"stream gone": {func(l []leases.Lease) []leases.Lease { l[0].StreamARN += "-2"; return l[:1] }, []string{"stream-gone"}},
+		"in order": {func(l []leases.Lease) []leases.Lease { return l }, nil},
+		"re-created": {func(l []leases.Lease) []leases.Lease {
+			l[0].StreamCreated = since.Add(-time.Hour)
+			return l[:1]
+		}, []string{"re-created"}},
+		"stream gone": {func(l []leases.Lease) []leases.Lease {
+			l[0].StreamARN += "-2"
+			return l[:1]
+		}, []string{"stream-gone"}},
 		"other stream": {func(l []leases.Lease) []leases.Lease {
 			return []leases.Lease{lease("shardId-000000000070", marked, covers("0", last))}
 		}, []string{"other-stream"}},
-		"trimmed":            {func(l []leases.Lease) []leases.Lease { return append(l, lease("shardId-000000000070", marked)) }, []string{"not-listed"}},
-		"finished, and open": {func(l []leases.Lease) []leases.Lease { l[1].Checkpoint.SequenceNumber = kcl.SentinelShardEnd; return l }, []string{"not-ended"}},
-		"of another shard":   {func(l []leases.Lease) []leases.Lease { l[1].Checkpoint.SequenceNumber = seq1; return l }, []string{"out-of-range"}},
-		"a shard is missing": {func(l []leases.Lease) []leases.Lease { return append(l[:1:1], l[2:]...) }, []string{"missing-lease"}},
-		"children to come":   {func(l []leases.Lease) []leases.Lease { l[0].Checkpoint.SequenceNumber = "TRIM_HORIZON"; return l[:2] }, nil},
-		"parent is missing":  {func(l []leases.Lease) []leases.Lease { return l[1:] }, []string{"missing-parent", "missing-parent"}},
+		"trimmed": {func(l []leases.Lease) []leases.Lease {
+			return append(l, lease("shardId-000000000070", marked))
+		}, []string{"not-listed"}},
+		"finished, and open": {func(l []leases.Lease) []leases.Lease {
+			l[1].Checkpoint.SequenceNumber = kcl.SentinelShardEnd
+			return l
+		}, []string{"not-ended"}},
+		"of another shard": {func(l []leases.Lease) []leases.Lease {
+			l[1].Checkpoint.SequenceNumber = seq1
+			return l
+		}, []string{"out-of-range"}},
+		"a shard is missing": {func(l []leases.Lease) []leases.Lease { return append(l[:1:1], l[2:]...) },
+			[]string{"missing-lease"}},
+		"children to come": {func(l []leases.Lease) []leases.Lease {
+			l[0].Checkpoint.SequenceNumber = "TRIM_HORIZON"
+			return l[:2]
+		}, nil},
+		"parent is missing": {func(l []leases.Lease) []leases.Lease { return l[1:] },
+			[]string{"missing-parent", "missing-parent"}},
 		"parent not wanted": {func(l []leases.Lease) []leases.Lease {
 			l[2].Checkpoint.SequenceNumber, l[3].Checkpoint.SequenceNumber = "LATEST", "LATEST"
 			return l[1:]
@@ -69,7 +90,7 @@ func TestAuditAsksKinesis(t *testing.T) {
 	}
 }
 
-// TestAuditSaysThatItDidNotAsk: no findings means less without Kinesis.
+// TestAuditSaysThatItDidNotAsk: without Kinesis a table without findings can still be wrong.
 func TestAuditSaysThatItDidNotAsk(t *testing.T) {
 	srv := kinesisFor(t, table)
 	const stream = "123456789012:orders:1700000000"
@@ -83,7 +104,8 @@ func TestAuditSaysThatItDidNotAsk(t *testing.T) {
 	require.Contains(t, got.errors, "ask Kinesis about stream orders")
 
 	require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: "a"}, 0))
-	require.NoError(t, r.store.Create(t.Context(), lease(stream+":a", covers("0", last), func(l *leases.Lease) { l.Stream, l.ShardID = stream, "a" })))
+	require.NoError(t, r.store.Create(t.Context(),
+		lease(stream+":a", covers("0", last), func(l *leases.Lease) { l.Stream, l.ShardID = stream, "a" })))
 	got = r.leases("audit", "-kinesis-endpoint", srv.URL())
 	require.Contains(t, got.out, "re-created: ", "the keys say when the stream was created")
 	require.Equal(t, statusUsage, r.leases("audit", "-kinesis-endpoint", srv.URL(), "-stream", table).status)

@@ -12,16 +12,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-const parent, left, right, other = "shardId-000000000000", "shardId-000000000001", "shardId-000000000002", "shardId-000000000009"
+const (
+	parent = "shardId-000000000000"
+	left   = "shardId-000000000001"
+	right  = "shardId-000000000002"
+	other  = "shardId-000000000009"
+)
 
 func childOf(l *leases.Lease) { l.Parents = []string{parent} }
 
-// TestDeleteAllHalfWay: what is left of a family says that nothing of it was finished.
+// TestDeleteAllHalfWay: the parent of a row that cannot be deleted stays, so that it does not look
+// finished.
 func TestDeleteAllHalfWay(t *testing.T) {
 	r := newRig(t,
 		lease(parent, at(seq1, 0), covers("0", last)), // half read, closed by a split
 		lease(left, covers("0", half), childOf), lease(right, covers(next, last), childOf), lease(other))
-	r.srv.Inject(dynamotest.Fault{Operation: "DeleteItem", Key: left, Times: 1, Do: []dynamotest.Action{dynamotest.Throttle()}})
+	r.srv.Inject(dynamotest.Fault{Operation: "DeleteItem", Key: left, Times: 1,
+		Do: []dynamotest.Action{dynamotest.Throttle()}})
 	got := r.leases("delete", "-all", "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, parent+": not changed, because the related row "+left+" was not changed")
@@ -34,7 +41,7 @@ func TestDeleteAllHalfWay(t *testing.T) {
 	require.Empty(t, r.srv.Items(table))
 }
 
-// TestDeleteOfARenewedLease: its worker would make it again.
+// TestDeleteOfARenewedLease fails: the worker would make the lease again.
 func TestDeleteOfARenewedLease(t *testing.T) {
 	r := newRig(t, lease(parent, at(seq1, 0), heldBy("worker-1", 1)))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -60,7 +67,7 @@ func TestDeleteOfARenewedLease(t *testing.T) {
 	require.Equal(t, statusOK, got.status, got.errors)
 }
 
-// TestImportHalfWay: no child gets a row before its parents have theirs.
+// TestImportHalfWay: no child gets a row before its parents.
 func TestImportHalfWay(t *testing.T) {
 	r := newRig(t)
 	old := func(id, parent string) dynamotest.Item {
@@ -72,17 +79,20 @@ func TestImportHalfWay(t *testing.T) {
 	}
 	// The child sorts before its parent.
 	r.makeOld("old", old("shardId-000000000001", "shardId-000000000005"), old("shardId-000000000005", ""), old(other, ""))
-	r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "shardId-000000000005", Times: 1, Do: []dynamotest.Action{dynamotest.Throttle()}})
+	r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "shardId-000000000005", Times: 1,
+		Do: []dynamotest.Action{dynamotest.Throttle()}})
 	got := r.leases("import", "-from", "old", "-yes")
 	require.Equal(t, statusFailed, got.status, got.out)
-	require.Contains(t, got.errors, "shardId-000000000001: not changed, because the related row shardId-000000000005 was not changed")
+	require.Contains(t, got.errors,
+		"shardId-000000000001: not changed, because the related row shardId-000000000005 was not changed")
 	require.Len(t, r.srv.Items(table), 1)
 	got = r.leases("import", "-from", "old", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Len(t, r.srv.Items(table), 3)
 }
 
-// TestReplayOfAChild: its parent was cleaned up, and nobody could tell that it was read.
+// TestReplayOfAChild makes the row of the parent too. The row was cleaned up, and no worker could
+// tell that the parent was read.
 func TestReplayOfAChild(t *testing.T) {
 	r := newRig(t, lease(left, childOf, at(seq1, 0)))
 	got := r.leases("set-checkpoint", left, "TRIM_HORIZON", "-yes")
@@ -103,10 +113,11 @@ func TestRestore(t *testing.T) {
 	require.Equal(t, statusOK, got.status, got.errors)
 	row := r.get(parent)
 	require.True(t, row.Finished())
-	require.Equal(t, r.get(left).With(leases.AttrCheckpoint|leases.AttrParents|leases.AttrChildren, row), func() leases.Lease {
-		row.Key, row.ShardID = left, left
-		return row
-	}(), "whose it is, and the pause, are the others'")
+	require.Equal(t, r.get(left).With(leases.AttrCheckpoint|leases.AttrParents|leases.AttrChildren, row),
+		func() leases.Lease {
+			row.Key, row.ShardID = left, left
+			return row
+		}(), "application, stream and pause are those of the other rows")
 	require.ElementsMatch(t, []string{left, right}, row.Children)
 
 	got = r.leases("restore", "-finished", "-yes", parent)
@@ -114,10 +125,13 @@ func TestRestore(t *testing.T) {
 	require.Contains(t, got.errors, "set-checkpoint")
 
 	for at, want := range map[string]leases.Lease{
-		seq1 + "/3":                         {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: seq1, SubSequenceNumber: 3}},
-		"TRIM_HORIZON":                      {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}},
-		"LATEST@2026-01-31T08:00:00Z":       {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, PinnedAt: created},
-		"AT_TIMESTAMP@2026-01-31T08:00:00Z": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp}, PinnedAt: created},
+		seq1 + "/3": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: seq1,
+			SubSequenceNumber: 3}},
+		"TRIM_HORIZON": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}},
+		"LATEST@2026-01-31T08:00:00Z": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+			PinnedAt: created},
+		"AT_TIMESTAMP@2026-01-31T08:00:00Z": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp},
+			PinnedAt: created},
 	} {
 		require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: parent}, 0))
 		got := r.leases("restore", "-at", at, "-yes", parent)
@@ -125,7 +139,8 @@ func TestRestore(t *testing.T) {
 		require.Equal(t, want.Checkpoint, r.get(parent).Checkpoint)
 		require.True(t, want.PinnedAt.Equal(r.get(parent).PinnedAt))
 	}
-	for at, text := range map[string]string{"LATEST": "has no time", "AT_TIMESTAMP": "has no time", "SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time"} {
+	for at, text := range map[string]string{"LATEST": "has no time", "AT_TIMESTAMP": "has no time",
+		"SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time"} {
 		got := r.leases("restore", "-at", at, "-yes", other)
 		require.Equal(t, statusUsage, got.status, at)
 		require.Contains(t, got.errors, text)

@@ -13,22 +13,26 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fleetOf is a table that workers of two libraries share.
+// fleetOf is a table that workers of this library and of KCL 3.x share.
 func fleetOf(t *testing.T) *rig {
 	r := newRig(t, fleet()...)
 	store, ctx := r.store, t.Context()
 	long := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	require.NoError(t, store.Fleet().SetClientVersion(ctx, nil, leases.MigrationState{Status: leases.ClientVersion3x, By: "java-1", At: long}))
-	require.NoError(t, store.Fleet().AcquireLeader(ctx, nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: 2 * time.Minute}))
+	require.NoError(t, store.Fleet().SetClientVersion(ctx, nil,
+		leases.MigrationState{Status: leases.ClientVersion3x, By: "java-1", At: long}))
+	require.NoError(t, store.Fleet().AcquireLeader(ctx, nil,
+		leases.LeaderLock{Owner: "java-1", Version: "v", Duration: 2 * time.Minute}))
 	require.NoError(t, store.Fleet().ReportWorker(ctx, leases.WorkerMetrics{
 		Worker: "java-1", Updated: long,
-		Stats: map[string][]float64{"C": {12, 34.4}}, Range: map[string][]float64{"C": {100}}, Support: 1, SupportUpdated: long,
+		Stats: map[string][]float64{"C": {12, 34.4}}, Range: map[string][]float64{"C": {100}}, Support: 1,
+		SupportUpdated: long,
 	}))
-	require.NoError(t, store.Fleet().ReportWorker(ctx, leases.WorkerMetrics{Worker: "worker-1", Updated: time.Now(), Native: true, Support: 1, SupportUpdated: long}))
+	require.NoError(t, store.Fleet().ReportWorker(ctx,
+		leases.WorkerMetrics{Worker: "worker-1", Updated: time.Now(), Native: true, Support: 1, SupportUpdated: long}))
 	return r
 }
 
-// writes counts what has changed the account.
+// writes counts the requests that write.
 func (r *rig) writes() int {
 	n := 0
 	for _, op := range []string{"CreateTable", "UpdateTable", "PutItem", "UpdateItem", "DeleteItem"} {
@@ -55,17 +59,18 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, "KCL 3.x", report.Assignment)
 	require.Equal(t, "java-1", report.Leader.Owner)
 	require.True(t, report.Workers[0].Silent)
-	require.Equal(t, writes, r.writes(), "reading does not write")
+	require.Equal(t, writes, r.writes(), "fleet does not write")
 }
 
-// TestFleetWithSideTables: those of KCL 3.0 to 3.4 can have any name.
+// TestFleetWithSideTables: the side tables of KCL 3.0 to 3.4 can have any name.
 func TestFleetWithSideTables(t *testing.T) {
 	r := newRig(t, fleet()...)
 	for name, key := range map[string]string{"our-state": "key", "our-metrics": "wid"} {
 		r.makeTable(name, key)
 	}
 	r.srv.Put("our-state", dynamotest.Item{
-		"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java-9"), "leaseDuration": dynamotest.S("120000"), "recordVersionNumber": dynamotest.S("v"),
+		"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java-9"), "leaseDuration": dynamotest.S("120000"),
+		"recordVersionNumber": dynamotest.S("v"),
 	})
 	r.srv.Put("our-metrics", dynamotest.Item{"wid": dynamotest.S("java-9"), "lut": dynamotest.N("1767323045")})
 	require.NotContains(t, r.leases("fleet").out, "java-9")
@@ -76,7 +81,7 @@ func TestFleetWithSideTables(t *testing.T) {
 	require.Equal(t, statusUsage, r.leases("fleet", "-coordinator-table", "x").status)
 }
 
-// A table without anything of KCL 3.x is native, and stays as it is.
+// TestFleetOfNativeWorkers: a table without rows of KCL 3.x is native, and is not written.
 func TestFleetOfNativeWorkers(t *testing.T) {
 	r := newRig(t, fleet()...)
 	writes := r.writes()
@@ -88,16 +93,17 @@ func TestFleetOfNativeWorkers(t *testing.T) {
 	require.Nil(t, r.srv.Items(table+"-CoordinatorState"))
 }
 
-// The worker that the KCL's 2.x modes elect is shown where there can be workers
-// that elect one.
+// TestFleetShardSyncLeader: the shard sync leader is shown where workers may elect one.
 func TestFleetShardSyncLeader(t *testing.T) {
 	const shard = "shardId-00000000000"
 	java := func(owner string) func(*leases.Lease) {
 		return func(l *leases.Lease) { l.Owner = owner }
 	}
 	native := []leases.Lease{lease(shard+"0", heldBy("go-1:aaaa", 1)), lease(shard+"1", heldBy("go-2:bbbb", 1))}
-	two := append(slices.Clone(native), lease(shard+"2", java("java-1")), lease(shard+"3", java("java-2"), at(kcl.SentinelShardEnd, 0)))
-	taken := append(slices.Clone(native), lease(shard+"2", java("java-1"), func(l *leases.Lease) { l.NativeOwner = "go-1:aaaa" }))
+	two := append(slices.Clone(native), lease(shard+"2", java("java-1")),
+		lease(shard+"3", java("java-2"), at(kcl.SentinelShardEnd, 0)))
+	taken := append(slices.Clone(native),
+		lease(shard+"2", java("java-1"), func(l *leases.Lease) { l.NativeOwner = "go-1:aaaa" }))
 	for _, tt := range []struct {
 		name   string
 		rows   []leases.Lease
@@ -120,10 +126,12 @@ func TestFleetShardSyncLeader(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, tt.rows...)
 			if tt.status != "" {
-				require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil, leases.MigrationState{Status: tt.status, By: "java-1", At: created}))
+				require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil,
+					leases.MigrationState{Status: tt.status, By: "java-1", At: created}))
 			}
 			if tt.lock {
-				require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "java-1", Version: "v", Duration: time.Minute}))
+				require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil,
+					leases.LeaderLock{Owner: "java-1", Version: "v", Duration: time.Minute}))
 			}
 			got := r.leases("fleet", "-json")
 			require.Equal(t, statusOK, got.status, got.errors)
@@ -145,9 +153,11 @@ func TestFleetOfHostileNames(t *testing.T) {
 	r := newRig(t)
 	evil := "w\x1b]0;owned\a\u202e\n"
 	require.NoError(t, r.store.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: evil, Updated: time.Now()}))
-	require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil, leases.MigrationState{Status: leases.ClientVersion2x, By: evil, At: created}))
+	require.NoError(t, r.store.Fleet().SetClientVersion(t.Context(), nil,
+		leases.MigrationState{Status: leases.ClientVersion2x, By: evil, At: created}))
 	require.NoError(t, r.store.Create(t.Context(), lease("shardId-000000000000", heldBy(evil, 1))))
-	require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: evil, Version: "v", Duration: time.Minute}))
+	require.NoError(t, r.store.Fleet().AcquireLeader(t.Context(), nil,
+		leases.LeaderLock{Owner: evil, Version: "v", Duration: time.Minute}))
 	for _, args := range [][]string{{"fleet"}, {"fleet", "-json"}} {
 		got := r.leases(args...)
 		require.Equal(t, statusOK, got.status, got.errors)

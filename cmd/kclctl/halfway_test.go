@@ -14,9 +14,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestHalfWay: every command that removes or makes rows comes to an end at each of its
-// writes: the table refuses one, or the operator presses Ctrl-C. What is left never has
-// a row of a child without that of its parent, and a second run completes the first.
+// TestHalfWay stops every command that deletes or makes rows at each of its writes: the table
+// refuses a write, or the operator presses Ctrl-C. No child may be left without the row of its
+// parent. A second run completes the first.
 func TestHalfWay(t *testing.T) {
 	const grandchild = "shardId-000000000005"
 	tree := func() []leases.Lease {
@@ -26,8 +26,10 @@ func TestHalfWay(t *testing.T) {
 		}
 	}
 	rows := []dynamotest.Item{
-		oldRow(grandchild, "Checkpoint", seq1, "ParentShardId", left), oldRow(left, "Checkpoint", seq1, "ParentShardId", parent),
-		oldRow(right, "Checkpoint", seq1, "ParentShardId", parent), oldRow(parent, "Checkpoint", seq1), oldRow(other, "Checkpoint", seq1),
+		oldRow(grandchild, "Checkpoint", seq1, "ParentShardId", left),
+		oldRow(left, "Checkpoint", seq1, "ParentShardId", parent),
+		oldRow(right, "Checkpoint", seq1, "ParentShardId", parent), oldRow(parent, "Checkpoint", seq1),
+		oldRow(other, "Checkpoint", seq1),
 	}
 	for name, c := range map[string]struct {
 		rows   []leases.Lease
@@ -40,7 +42,7 @@ func TestHalfWay(t *testing.T) {
 		"delete KEYs": {tree(), []string{"delete", parent, left, right, grandchild}, "DeleteItem", 4, 1},
 		"import":      {nil, []string{"import", "-from", old}, "PutItem", 5, 5},
 		"export":      {tree(), []string{"export", "-to", "back", "-lossy"}, "PutItem", 5, 5},
-		// The parents were cleaned up: they are made before their child goes back.
+		// The rows of the parents were cleaned up. They are made again before their child moves back.
 		"set-checkpoint": {
 			[]leases.Lease{lease(grandchild, at(seq1, 0), func(l *leases.Lease) { l.Parents = []string{left, right} })},
 			[]string{"set-checkpoint", grandchild, "TRIM_HORIZON"},
@@ -59,7 +61,8 @@ func TestHalfWay(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					calls := 0
-					f := dynamotest.Fault{Operation: c.op, When: func(dynamotest.Call) bool { calls++; return calls == n }, Do: []dynamotest.Action{dynamotest.Throttle()}}
+					f := dynamotest.Fault{Operation: c.op,
+						When: func(dynamotest.Call) bool { calls++; return calls == n }, Do: []dynamotest.Action{dynamotest.Throttle()}}
 					if how != "throttled" {
 						f.Do = nil
 						f.When = func(dynamotest.Call) bool {
@@ -76,7 +79,7 @@ func TestHalfWay(t *testing.T) {
 					var out, errors bytes.Buffer
 					args := append([]string{"leases", c.args[0], "-table", table, "-endpoint", r.url, "-yes"}, c.args[1:]...)
 					status := run(ctx, args, strings.NewReader(""), &out, &errors)
-					if how != "Ctrl-C after" { // or the answer came first
+					if how != "Ctrl-C after" { // the last answer can come before the Ctrl-C
 						require.Equal(t, statusFailed, status, out.String())
 					}
 					remove()
@@ -84,7 +87,7 @@ func TestHalfWay(t *testing.T) {
 					got := r.leases(append(c.args, "-yes")...)
 					if c.args[0] == "restore" || c.args[0] == "delete" && c.args[1] != "-all" {
 						requireParents(t, r, c.args[0])
-						return // says what is there, or is not there, already
+						return // the second run refuses: the row exists, or does not exist any more
 					}
 					require.Equal(t, statusOK, got.status, got.errors)
 					into := table
@@ -98,7 +101,7 @@ func TestHalfWay(t *testing.T) {
 	}
 }
 
-// requireParents: nothing that waits for its parents, or begins anew, lacks one.
+// requireParents fails if a row that waits for its parents, or starts again, lacks a parent.
 func requireParents(t *testing.T, r *rig, command string) {
 	t.Helper()
 	if command == "export" {
@@ -127,12 +130,13 @@ func requireParents(t *testing.T, r *rig, command string) {
 	}
 }
 
-// TestDeleteOfAParentAlone: its children would wait for ever.
+// TestDeleteOfAParentAlone warns: the children would wait for ever.
 func TestDeleteOfAParentAlone(t *testing.T) {
 	r := newRig(t, lease(parent, at(kcl.SentinelShardEnd, 0)), lease(left, childOf), lease(right, childOf, at(seq2, 0)))
 	got := r.leases("delete", "-dry-run", parent)
 	require.Equal(t, statusOK, got.status)
-	require.Contains(t, got.errors, parent+": "+left+" has not been started, and waits for this lease until `kclctl leases restore` makes it again")
+	require.Contains(t, got.errors, parent+": "+left+" has not been started, "+
+		"and waits for this lease until `kclctl leases restore` makes it again")
 	got = r.leases("delete", "-dry-run", parent, left)
 	require.NotContains(t, got.errors, "waits for it")
 }

@@ -27,7 +27,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// nowhere is a loopback address where nobody listens.
+// nowhere is a loopback address without a listener.
 var nowhere = func() string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,15 +37,25 @@ var nowhere = func() string {
 	return l.Addr().String()
 }()
 
-// TestMain sets the AWS environment that kclctl reads. No test may meet the
-// credentials or the endpoints of whoever runs it.
+// TestMain sets the AWS environment that kclctl reads. No test may use the credentials or endpoints
+// of the person who runs it.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	renewalTime = 50 * time.Millisecond // nobody renews, or a test does all the time
+	renewalTime = 50 * time.Millisecond // no worker renews, or a test renews all the time
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "us-east-1",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_ENDPOINT_URL": "http://" + nowhere, "AWS_ENDPOINT_URL_DYNAMODB": "", "AWS_ENDPOINT_URL_KINESIS": "", "AWS_MAX_ATTEMPTS": "1", "REDIS_URL": "",
+		"AWS_ACCESS_KEY_ID":           "AKIDEXAMPLE",
+		"AWS_SECRET_ACCESS_KEY":       "secret",
+		"AWS_SESSION_TOKEN":           "",
+		"AWS_REGION":                  "us-east-1",
+		"AWS_CONFIG_FILE":             os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_PROFILE":                 "",
+		"AWS_EC2_METADATA_DISABLED":   "true",
+		"AWS_ENDPOINT_URL":            "http://" + nowhere,
+		"AWS_ENDPOINT_URL_DYNAMODB":   "",
+		"AWS_ENDPOINT_URL_KINESIS":    "",
+		"AWS_MAX_ATTEMPTS":            "1",
+		"REDIS_URL":                   "",
 	} {
 		_ = os.Setenv(name, value)
 	}
@@ -85,7 +95,7 @@ func (r *rig) client() *dynamodb.Client {
 	})
 }
 
-// result is what a command line led to.
+// result is the outcome of a command line.
 type result struct {
 	status      int
 	out, errors string
@@ -113,7 +123,7 @@ func (r *rig) get(key string) leases.Lease {
 	return l
 }
 
-// golden compares got with a file of testdata.
+// golden compares got with a file in testdata. With -update it writes the file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
@@ -164,20 +174,22 @@ func covers(start, end string) func(*leases.Lease) {
 // fleet is a table with one row of every state.
 func fleet() []leases.Lease {
 	return []leases.Lease{
-		lease("shardId-000000000000", at(kcl.SentinelShardEnd, 0), heldBy("worker-1", 90), covers("0", half), func(l *leases.Lease) {
-			l.Children = []string{"shardId-000000000003", "shardId-000000000002"}
-		}),
+		lease("shardId-000000000000", at(kcl.SentinelShardEnd, 0), heldBy("worker-1", 90), covers("0", half),
+			func(l *leases.Lease) {
+				l.Children = []string{"shardId-000000000003", "shardId-000000000002"}
+			}),
 		lease("shardId-000000000001", at(seq1, 3), heldBy("worker-1", 41), covers(next, last), func(l *leases.Lease) {
 			l.Pending, l.PendingState, l.ThroughputKBps = kcl.ExtendedSequenceNumber{SequenceNumber: seq2}, []byte("state"), 12.5
 		}),
-		lease("shardId-000000000002", covers("0", "99"), func(l *leases.Lease) { l.Parents = []string{"shardId-000000000000"} }),
+		lease("shardId-000000000002", covers("0", "99"),
+			func(l *leases.Lease) { l.Parents = []string{"shardId-000000000000"} }),
 		lease("shardId-000000000003", at(seq2, 0), heldBy("worker-2", 7), covers("100", half), func(l *leases.Lease) {
 			l.Parents, l.CheckpointOwner = []string{"shardId-000000000000"}, "worker-1"
 		}),
 	}
 }
 
-// makeOld makes a table of the layout of go-kcl.
+// makeOld makes a table with the layout of go-kcl.
 func (r *rig) makeOld(name string, items ...dynamotest.Item) {
 	r.t.Helper()
 	r.makeTable(name, "ShardID")
@@ -196,7 +208,7 @@ func (r *rig) makeTable(name, key string) {
 	require.NoError(r.t, err)
 }
 
-// poison puts a row that cannot be read beside the others.
+// poison adds a row that cannot be read.
 func (r *rig) poison() {
 	r.srv.Put(table, dynamotest.Item{
 		"leaseKey": dynamotest.S("shardId-000000000009"), "leaseCounter": dynamotest.S("\x1b[2Jevil"),

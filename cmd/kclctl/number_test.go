@@ -12,7 +12,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestNumberThatNoShardHas: a typing error must not move a shard to nowhere.
+// TestNumberThatNoShardHas: a typing error must not move a checkpoint to a wrong place.
 func TestNumberThatNoShardHas(t *testing.T) {
 	r := newRig(t, lease(held, at(seq1, 0)), lease(free))
 	for _, key := range []string{held, free} {
@@ -20,14 +20,15 @@ func TestNumberThatNoShardHas(t *testing.T) {
 			got := r.leases("set-checkpoint", key, number, "-yes")
 			require.Equal(t, statusFailed, got.status, number)
 			require.Contains(t, got.errors, "cannot be a sequence number of shard "+key)
-			require.Contains(t, got.errors, "Kinesis was not asked for the range of the shard: the leases do not name their stream")
+			require.Contains(t, got.errors, "Kinesis was not asked for the range of the shard: "+
+				"the leases do not name their stream")
 		}
 	}
 	got := r.leases("restore", "-at", "12345", "-yes", pending)
 	require.Equal(t, statusFailed, got.status)
 	require.Len(t, r.srv.Items(table), 2)
 
-	// On a server that has such numbers.
+	// -force is for a server that has such numbers.
 	got = r.leases("set-checkpoint", held, "12345", "-yes", "-force")
 	require.Equal(t, statusOK, got.status, got.errors)
 	got = r.leases("set-checkpoint", held, "12346", "-yes")
@@ -51,7 +52,8 @@ func TestNumberOutsideOfTheShard(t *testing.T) {
 		{"shardId-000000000077", seq1, "kinesis does not list shard shardId-000000000077"},
 	} {
 		for _, ask := range [][]string{nil, {"-stream", table}, {"-stream", arn}} {
-			got := r.leases(append([]string{"set-checkpoint", c.key, c.number, "-yes", "-kinesis-endpoint", srv.URL()}, ask...)...)
+			got := r.leases(append([]string{"set-checkpoint", c.key, c.number, "-yes", "-kinesis-endpoint", srv.URL()},
+				ask...)...)
 			require.Equal(t, statusFailed, got.status, c)
 			require.Contains(t, got.errors, c.want)
 			require.Contains(t, got.errors, "nothing was changed")
@@ -62,19 +64,21 @@ func TestNumberOutsideOfTheShard(t *testing.T) {
 		require.Equal(t, statusOK, got.status, got.errors)
 		require.NotContains(t, got.errors, "was not asked")
 	}
-	got := r.leases("restore", "-at", parent.StartingSequenceNumber, "-yes", "shardId-000000000003", "-kinesis-endpoint", srv.URL())
+	got := r.leases("restore", "-at", parent.StartingSequenceNumber, "-yes", "shardId-000000000003", "-kinesis-endpoint",
+		srv.URL())
 	require.Equal(t, statusFailed, got.status, "the lost row is of the others' stream")
 	require.Contains(t, got.errors, "is before the first sequence number")
 
-	// Kinesis does not answer: that is said, and the number is looked at by itself.
+	// Without an answer of Kinesis a note says so, and only the digits are counted.
 	got = r.leases("set-checkpoint", free, child.StartingSequenceNumber, "-yes", "-kinesis-endpoint", "http://"+nowhere)
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Contains(t, got.errors, "Kinesis was not asked for the range of the shard: ")
-	got = r.leases("set-checkpoint", free, child.StartingSequenceNumber, "-yes", "-stream", "typo", "-kinesis-endpoint", srv.URL())
+	got = r.leases("set-checkpoint", free, child.StartingSequenceNumber, "-yes", "-stream", "typo", "-kinesis-endpoint",
+		srv.URL())
 	require.Equal(t, statusFailed, got.status)
 }
 
-// TestImportAtATime: a time that is needed is taken, and its lack told.
+// TestImportAtATime: AT_TIMESTAMP needs a time.
 func TestImportAtATime(t *testing.T) {
 	r := oldRig(t, oldRow("shardId-000000000001"))
 	got := r.leases("import", "-from", old, "-yes", "-no-checkpoint", "AT_TIMESTAMP")
@@ -87,8 +91,7 @@ func TestImportAtATime(t *testing.T) {
 	require.True(t, row.PinnedAt.Equal(created))
 }
 
-// TestValuesForgeNoLines: what stands in a row or comes from a server stays in its line,
-// whatever prints it.
+// TestValuesForgeNoLines: a value from a row or a server stays in its line, in every command.
 func TestValuesForgeNoLines(t *testing.T) {
 	evil := "w\n0 leases changed, 0 failed\nkclctl: table is in order"
 	r := newRig(t,

@@ -25,10 +25,10 @@ func TestList(t *testing.T) {
 		golden(t, name, got.out)
 		requireHarmless(t, got.out)
 	}
-	require.Zero(t, r.srv.Calls("UpdateItem")+r.srv.Calls("DeleteItem"), "reading does not write")
+	require.Zero(t, r.srv.Calls("UpdateItem")+r.srv.Calls("DeleteItem"), "list does not write")
 }
 
-// requireHarmless: whatever stands in a row, nothing of it moves a cursor.
+// requireHarmless fails if out can move the cursor of a terminal.
 func requireHarmless(t *testing.T, out string) {
 	t.Helper()
 	require.NotContains(t, out, "\x1b")
@@ -38,7 +38,8 @@ func requireHarmless(t *testing.T, out string) {
 func TestHostileNames(t *testing.T) {
 	evil := "w\x1b]0;owned\a\u202e\u009b2J\n\t😀\U000e0001"
 	r := newRig(t, lease("shardId-000000000000", heldBy(evil, 1)))
-	for _, args := range [][]string{{"list"}, {"show", "shardId-000000000000"}, {"release", "-yes", "shardId-000000000000"}} {
+	for _, args := range [][]string{{"list"}, {"show", "shardId-000000000000"},
+		{"release", "-yes", "shardId-000000000000"}} {
 		got := r.leases(args...)
 		require.Equal(t, statusOK, got.status, got.errors)
 		requireHarmless(t, got.out+got.errors)
@@ -61,7 +62,7 @@ func TestShow(t *testing.T) {
 	got = r.leases(append(append([]string{"show"}, keys...), "-json")...)
 	require.Equal(t, statusOK, got.status, got.errors)
 	golden(t, "show.json", got.out)
-	require.NotContains(t, got.out, "c3RhdGU", "what the application prepared is not printed")
+	require.NotContains(t, got.out, "c3RhdGU", "the prepared state is not printed")
 
 	got = r.leases("show", "shardId-000000000009", "nobody")
 	require.Equal(t, statusFailed, got.status)
@@ -75,7 +76,7 @@ func TestNoTable(t *testing.T) {
 	got := kclctl(t, strings.NewReader(""), "leases", "list", "-application", "typo", "-endpoint", r.url)
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "there is no table typo here: check -table, the region and the account")
-	require.Nil(t, r.srv.Items("typo"), "looking makes no table")
+	require.Nil(t, r.srv.Items("typo"), "list makes no table")
 }
 
 func TestUsage(t *testing.T) {
@@ -87,32 +88,34 @@ func TestUsage(t *testing.T) {
 		"leases lost":          `unknown command leases "lost"`,
 		"leases list":          "-table is missing",
 		"leases list -table x": `-table "x"`,
-		"leases list -table orders -application payments":                                              "different tables",
-		"leases list -table orders KEY":                                                                "unexpected argument",
-		"leases list -table orders -store mongo":                                                       `-store "mongo"`,
-		"leases list -table orders -nope":                                                              "flag provided but not defined: -nope",
-		"leases list -table orders -store redis":                                                       "-redis is missing",
-		"leases list -table orders -redis http://u:pass@h":                                             "-redis is not a URL",
-		"leases list -table orders -redis redis://u:pass@h -redis-mode ring":                           `-redis-mode "ring"`,
-		"leases list -table orders -redis redis://u:pass@h -redis-mode sentinel":                       "master_name",
-		"leases list -table orders -redis redis://u:pass@h -redis-prefix {a}":                          "Config.KeyPrefix",
-		"leases import -table orders -from old-orders -from-store redis":                               "-from-redis is missing",
-		"leases import -table orders -from old-orders -from-store redis -from-redis redis://:pass@h/x": "-from-redis is not a URL",
-		"leases list -table orders -endpoint user:pass@h":                                              "-endpoint is not a URL",
-		"leases show -table orders":                                                                    "a KEY is missing",
-		"leases release -table orders":                                                                 "give the KEYs",
-		"leases release -table orders -owner w KEY":                                                    "give the KEYs",
-		"leases set-checkpoint -table orders KEY":                                                      "give the KEY of a lease and a POSITION",
-		"leases set-checkpoint -table orders KEY 0x7":                                                  `POSITION "0x7"`,
-		"leases set-checkpoint -table orders KEY LATEST/1":                                             `POSITION "LATEST/1"`,
-		"leases set-checkpoint -table orders KEY 12/-1":                                                `POSITION "12/-1"`,
-		"leases delete -table orders":                                                                  "or -all",
-		"leases delete -table orders -all KEY":                                                         "or -all",
-		"leases delete -table orders -stream x KEY":                                                    "-stream belongs to -all",
-		"leases adopt -table orders":                                                                   "give -application NAME, -stream NAME, or -created TIME",
-		"leases adopt -table orders -created yesterday":                                                "is not a time",
-		"leases adopt -table orders -stream a/b":                                                       "neither the name",
-		"leases audit -table orders KEY":                                                               "unexpected argument",
+		"leases list -table orders -application payments":                        "different tables",
+		"leases list -table orders KEY":                                          "unexpected argument",
+		"leases list -table orders -store mongo":                                 `-store "mongo"`,
+		"leases list -table orders -nope":                                        "flag provided but not defined: -nope",
+		"leases list -table orders -store redis":                                 "-redis is missing",
+		"leases list -table orders -redis http://u:pass@h":                       "-redis is not a URL",
+		"leases list -table orders -redis redis://u:pass@h -redis-mode ring":     `-redis-mode "ring"`,
+		"leases list -table orders -redis redis://u:pass@h -redis-mode sentinel": "master_name",
+		"leases list -table orders -redis redis://u:pass@h -redis-prefix {a}":    "Config.KeyPrefix",
+		"leases import -table orders -from old-orders -from-store redis":         "-from-redis is missing",
+		"leases list -table orders -endpoint user:pass@h":                        "-endpoint is not a URL",
+		"leases show -table orders":                                              "a KEY is missing",
+		"leases release -table orders":                                           "give the KEYs",
+		"leases release -table orders -owner w KEY":                              "give the KEYs",
+		"leases set-checkpoint -table orders KEY":                                "give the KEY of a lease and a POSITION",
+		"leases set-checkpoint -table orders KEY 0x7":                            `POSITION "0x7"`,
+		"leases set-checkpoint -table orders KEY LATEST/1":                       `POSITION "LATEST/1"`,
+		"leases set-checkpoint -table orders KEY 12/-1":                          `POSITION "12/-1"`,
+		"leases delete -table orders":                                            "or -all",
+		"leases delete -table orders -all KEY":                                   "or -all",
+		"leases delete -table orders -stream x KEY":                              "-stream belongs to -all",
+		"leases adopt -table orders -created yesterday":                          "is not a time",
+		"leases adopt -table orders -stream a/b":                                 "neither the name",
+		"leases audit -table orders KEY":                                         "unexpected argument",
+
+		"leases adopt -table orders": "give -application NAME, -stream NAME, or -created TIME",
+		"leases import -table orders -from old-orders -from-store redis " +
+			"-from-redis redis://:pass@h/x": "-from-redis is not a URL",
 	} {
 		got := kclctl(t, strings.NewReader(""), strings.Fields(line)...)
 		require.Equal(t, statusUsage, got.status, line)
@@ -139,8 +142,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestExamplesParse: the command lines of the help and of the document are
-// right, and fail only because nobody is there.
+// TestExamplesParse runs the command lines of the help and of the document. They are right, and
+// fail only because no server listens.
 func TestExamplesParse(t *testing.T) {
 	t.Parallel()
 	var lines []string
@@ -160,7 +163,8 @@ func TestExamplesParse(t *testing.T) {
 	}
 	require.Greater(t, len(lines), 30)
 	redis := "redis://" + nowhere
-	toNowhere := strings.NewReplacer("-from-store redis", "-from-store redis -from-redis "+redis, "-store redis -t", "-redis "+redis+" -t", "redis://10.0.0.7:6379", redis)
+	toNowhere := strings.NewReplacer("-from-store redis", "-from-store redis -from-redis "+redis, "-store redis -t",
+		"-redis "+redis+" -t", "redis://10.0.0.7:6379", redis)
 	for _, line := range lines {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " |")
 		args := strings.Fields(toNowhere.Replace(line))[1:]

@@ -13,7 +13,7 @@ import (
 	redisstore "github.com/kinesis-go/kcl/leases/redis"
 )
 
-// TestOnRedis does everything once on a Redis that asks for a password.
+// TestOnRedis runs the commands on a Redis that asks for a password.
 func TestOnRedis(t *testing.T) {
 	want := newRig(t, fleet()...).leases("list", "-json")
 	srv := miniredis.RunT(t)
@@ -24,14 +24,15 @@ func TestOnRedis(t *testing.T) {
 	store := redisstore.New(redisstore.Config{Client: client, Application: table, Logger: slog.New(slog.DiscardHandler)})
 	do := func(args ...string) result {
 		t.Helper()
-		got := kclctl(t, strings.NewReader(""), append([]string{"leases", args[0], "-table", table, "-redis", url}, args[1:]...)...)
+		got := kclctl(t, strings.NewReader(""),
+			append([]string{"leases", args[0], "-table", table, "-redis", url}, args[1:]...)...)
 		require.NotContains(t, got.out+got.errors, "pass-word")
 		return got
 	}
 	got := do("list")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "there is no table orders here: check -table, -redis and -redis-prefix")
-	require.Empty(t, srv.Keys(), "looking makes no table")
+	require.Empty(t, srv.Keys(), "list makes no table")
 
 	require.NoError(t, store.Init(t.Context()))
 	for _, l := range fleet() {
@@ -67,8 +68,8 @@ func TestOnRedis(t *testing.T) {
 	require.NotContains(t, got.out+got.errors, "not-the-word")
 }
 
-// TestImportFromRedis takes hashes of the old library to DynamoDB, and to a
-// table of the same name in the same Redis.
+// TestImportFromRedis imports hashes of the old library into DynamoDB, and into a table of the same
+// name in the same Redis.
 func TestImportFromRedis(t *testing.T) {
 	r := newRig(t)
 	srv := miniredis.RunT(t)
@@ -85,7 +86,8 @@ func TestImportFromRedis(t *testing.T) {
 	require.Contains(t, got.out, "4 read back and found right")
 	require.Equal(t, seq2, r.get("shardId-000000000002").Checkpoint.SequenceNumber)
 
-	args := []string{"leases", "import", "-from", table, "-from-store", "redis", "-from-redis", url, "-redis", url, "-table", table, "-yes"}
+	args := []string{"leases", "import", "-from", table, "-from-store", "redis", "-from-redis", url, "-redis", url,
+		"-table", table, "-yes"}
 	for _, want := range []string{"4 rows created", "4 there already"} {
 		got = kclctl(t, strings.NewReader(""), args...)
 		require.Equal(t, statusOK, got.status, got.errors)

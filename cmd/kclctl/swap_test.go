@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// collector is a processor that passes on what it gets.
+// collector is a processor that sends its records to a channel.
 type collector struct {
 	shard string
 	got   chan<- string
@@ -35,9 +35,9 @@ func (c *collector) ShardEnded(context.Context, kcl.ShardEndedInput) error { ret
 
 func (c *collector) ShutdownRequested(context.Context, kcl.ShutdownRequestedInput) error { return nil }
 
-// TestSwapInPlace: an old fleet stopped in the middle of its stream, its table
-// is imported, and workers of this library read what comes after its
-// checkpoints: nothing twice, and nothing left out.
+// TestSwapInPlace imports the table of an old fleet that was stopped in the middle of its stream.
+// Workers of this library then read the records after its checkpoints: none twice, and none left
+// out.
 func TestSwapInPlace(t *testing.T) {
 	for name, asked := range map[string]bool{"asking Kinesis": true, "by the rows alone": false} {
 		t.Run(name, func(t *testing.T) {
@@ -58,11 +58,12 @@ func TestSwapInPlace(t *testing.T) {
 					}
 				}
 			}
-			// Shard 0 is done, and shard 3 was never taken: it has no row.
+			// Shard 0 is finished. Shard 3 was never taken, so it has no row.
 			r.makeOld(old,
 				oldRow("shardId-000000000000", "Checkpoint", "SHARD_END"),
 				oldRow("shardId-000000000001", "Checkpoint", checkpoint["shardId-000000000001"]),
-				oldRow("shardId-000000000002", "Checkpoint", checkpoint["shardId-000000000002"], "ParentShardId", "shardId-000000000000"),
+				oldRow("shardId-000000000002", "Checkpoint", checkpoint["shardId-000000000002"], "ParentShardId",
+					"shardId-000000000000"),
 			)
 			args := []string{"import", "-from", old, "-yes"}
 			if asked {
@@ -94,11 +95,12 @@ func TestSwapInPlace(t *testing.T) {
 			}
 			require.ElementsMatch(t, want, all)
 
-			// And back: what the old library would read from now on is nothing.
+			// The way back: after the export the old library has no record to read.
 			exported := r.leases("export", "-to", "orders-back", "-yes")
 			require.Equal(t, statusOK, exported.status, exported.errors)
-			require.Contains(t, r.srv.Items("orders-back"), oldRow("shardId-000000000003", "ParentShardId", "shardId-000000000000",
-				"Checkpoint", strings.Fields(want[len(want)-1])[1]))
+			require.Contains(t, r.srv.Items("orders-back"),
+				oldRow("shardId-000000000003", "ParentShardId", "shardId-000000000000",
+					"Checkpoint", strings.Fields(want[len(want)-1])[1]))
 		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 const old = "orders-old"
 
-// oldRow is an item of go-kcl's table; it has the fields whose values are given.
+// oldRow is an item of go-kcl's table with these fields: names and values by turns.
 func oldRow(shard string, fields ...string) dynamotest.Item {
 	it := dynamotest.Item{"ShardID": dynamotest.S(shard)}
 	for i := 0; i < len(fields); i += 2 {
@@ -27,13 +27,16 @@ func oldRow(shard string, fields ...string) dynamotest.Item {
 	return it
 }
 
-// oldFleet is the table of a fleet that was stopped in the middle of a split:
-// one shard done, one crashed while it was read, one released, one fresh.
+// oldFleet is the table of a fleet that was stopped in the middle of a split. One shard is
+// finished, one had an owner that crashed, one was released, and one was never read.
 func oldFleet() []dynamotest.Item {
 	return []dynamotest.Item{
-		oldRow("shardId-000000000000", "Checkpoint", "SHARD_END", "LeaseTimeout", "2026-01-31T08:00:00.1Z", "AssignedTo", "old-1"),
-		oldRow("shardId-000000000001", "Checkpoint", seq1, "LeaseTimeout", "2026-01-31T08:00:00Z", "AssignedTo", "old-1", "ClaimRequest", "old-2"),
-		oldRow("shardId-000000000002", "Checkpoint", seq2, "LeaseTimeout", "2026-01-31T08:00:00Z", "ParentShardId", "shardId-000000000000"),
+		oldRow("shardId-000000000000", "Checkpoint", "SHARD_END", "LeaseTimeout", "2026-01-31T08:00:00.1Z", "AssignedTo",
+			"old-1"),
+		oldRow("shardId-000000000001", "Checkpoint", seq1, "LeaseTimeout", "2026-01-31T08:00:00Z", "AssignedTo", "old-1",
+			"ClaimRequest", "old-2"),
+		oldRow("shardId-000000000002", "Checkpoint", seq2, "LeaseTimeout", "2026-01-31T08:00:00Z", "ParentShardId",
+			"shardId-000000000000"),
 		oldRow("shardId-000000000003", "Checkpoint", "", "AssignedTo", "", "ParentShardId", "shardId-000000000000"),
 	}
 }
@@ -64,23 +67,25 @@ func TestImport(t *testing.T) {
 	noStream := func(l *leases.Lease) { l.StreamCreated = time.Time{} }
 	child := func(l *leases.Lease) { l.Parents = []string{"shardId-000000000000"} }
 	for _, want := range []leases.Lease{
-		lease("shardId-000000000000", at(kcl.SentinelShardEnd, 0), noStream), lease("shardId-000000000001", at(seq1, 0), noStream),
+		lease("shardId-000000000000", at(kcl.SentinelShardEnd, 0), noStream),
+		lease("shardId-000000000001", at(seq1, 0), noStream),
 		lease("shardId-000000000002", at(seq2, 0), child, noStream), lease("shardId-000000000003", child, noStream),
 	} {
 		require.Equal(t, want, r.get(want.Key))
 	}
 	require.Equal(t, before, r.srv.Items(old), "the old table is only read")
 
-	// Again: nothing is left to do, and nothing is asked.
+	// The second import has nothing to do, and asks no question.
 	got = r.leases("import", "-from", old, "-json")
 	require.Equal(t, statusOK, got.status, got.errors)
 	golden(t, "import-again.json", got.out)
 
-	// The new fleet has gone on: nothing is set back, and nothing added.
+	// The new fleet has moved a checkpoint. The import moves nothing back, and makes no row.
 	l := r.get("shardId-000000000001")
 	to := l
 	to.Checkpoint.SequenceNumber = seq2
-	require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: l, Expect: fence, To: to, Set: leases.AttrCheckpoint}))
+	require.NoError(t, r.store.Update(t.Context(),
+		leases.Update{Read: l, Expect: fence, To: to, Set: leases.AttrCheckpoint}))
 	require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: "shardId-000000000000"}, 0))
 	got = r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusFailed, got.status)
@@ -89,8 +94,8 @@ func TestImport(t *testing.T) {
 	require.Equal(t, seq2, r.get("shardId-000000000001").Checkpoint.SequenceNumber)
 }
 
-// Imported leases say whose they are, as far as the command line does, and
-// never come to those of another application.
+// TestImportMarksItsLeases: imported leases name the application of the command line. They are
+// never added to leases of another application.
 func TestImportMarksItsLeases(t *testing.T) {
 	r := oldRig(t, oldFleet()...)
 	got := r.leases("import", "-from", old, "-yes", "-application", "billing")
@@ -135,11 +140,11 @@ func TestImportWithoutCheckpoints(t *testing.T) {
 	require.True(t, r.get("shardId-000000000001").Origin.Equal(l.Origin), "of all leases")
 }
 
-// TestImportWhileOldWorkersRun: it is refused, and with -force what they do
-// meanwhile is noticed.
+// TestImportWhileOldWorkersRun is refused. With -force the import notices what they do meanwhile.
 func TestImportWhileOldWorkersRun(t *testing.T) {
 	until := time.Now().Add(time.Minute).UTC().Format(time.RFC3339Nano)
-	r := oldRig(t, append(oldFleet(), oldRow("shardId-000000000004", "AssignedTo", "old-2", "LeaseTimeout", until, "Checkpoint", seq1))...)
+	r := oldRig(t, append(oldFleet(), oldRow("shardId-000000000004", "AssignedTo", "old-2", "LeaseTimeout", until,
+		"Checkpoint", seq1))...)
 	got := r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "old workers hold leases of table orders-old (shardId-000000000004 by old-2 until ")
@@ -153,7 +158,8 @@ func TestImportWhileOldWorkersRun(t *testing.T) {
 	}
 	got = r.answering(&answer{checkpoint, strings.NewReader("yes\n")}, "import", "-from", old, "-force")
 	require.Equal(t, statusFailed, got.status)
-	require.Contains(t, got.errors, "table orders-old changed while it was read: shardId-000000000004 was checkpointed at "+seq2)
+	require.Contains(t, got.errors,
+		"table orders-old changed while it was read: shardId-000000000004 was checkpointed at "+seq2)
 	require.Contains(t, got.errors, "shardId-000000000001 was taken or renewed by the old worker old-2")
 }
 
@@ -177,11 +183,11 @@ func TestImportOfDamagedRows(t *testing.T) {
 	require.Len(t, report.Bad, 3)
 }
 
-// TestImportVerifies: what was not written, and what somebody else wrote in
-// between, is told.
+// TestImportVerifies: the import names rows that it could not write.
 func TestImportVerifies(t *testing.T) {
 	r := oldRig(t, oldFleet()...)
-	remove := r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table, Key: "shardId-000000000001", Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")}})
+	remove := r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table, Key: "shardId-000000000001",
+		Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")}})
 	got := r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "shardId-000000000001: ")
@@ -189,8 +195,9 @@ func TestImportVerifies(t *testing.T) {
 	require.Contains(t, got.out, "3 rows created in table orders, 0 there already; 3 read back and found right, 1 failed")
 	remove()
 
-	// An answer that was lost is no failure: the row is there.
-	defer r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})()
+	// A lost answer is no failure: the row is there.
+	defer r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table,
+		Do: []dynamotest.Action{dynamotest.LoseAnswer()}})()
 	got = r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Contains(t, got.out, "3 there already; 4 read back and found right, 0 failed")
@@ -207,8 +214,7 @@ func TestImportMeetsAnotherWriter(t *testing.T) {
 	require.Equal(t, seq2, r.get("shardId-000000000001").Checkpoint.SequenceNumber, "nothing is overwritten")
 }
 
-// kinesisFor serves a stream of two shards, the first of which was split, on a
-// loopback port.
+// kinesisFor serves a stream on a loopback port. The first of its two shards was split.
 func kinesisFor(t *testing.T, name string) *kinesistest.Server {
 	t.Helper()
 	srv, err := kinesistest.Start(kinesistest.Config{
@@ -236,12 +242,13 @@ func TestImportAsksKinesis(t *testing.T) {
 	require.WithinDuration(t, time.Now(), parent.StreamCreated, time.Minute)
 	require.Equal(t, []string{"shardId-000000000000"}, r.get("shardId-000000000002").Parents)
 
-	// The table is now as if this library had made it.
+	// The table is as if this library had made it.
 	got = r.leases("audit")
 	require.Equal(t, statusOK, got.status, got.out+got.errors)
 	require.Contains(t, got.out, "4 rows audited, without Kinesis: 0 findings\n")
 	got = r.leases(append([]string{"audit"}, ask...)...)
-	require.Equal(t, 2, strings.Count(got.out, "out-of-range: "), "the numbers of the test are of another time: %s", got.out)
+	require.Equal(t, 2, strings.Count(got.out, "out-of-range: "), "the numbers of the test are of another time: %s",
+		got.out)
 	require.Contains(t, got.out, "4 rows audited with Kinesis: 2 findings\n")
 	got = r.leases(append([]string{"adopt", "-yes"}, ask...)...)
 	require.Equal(t, statusOK, got.status, got.errors)
@@ -250,16 +257,18 @@ func TestImportAsksKinesis(t *testing.T) {
 	got = r.leases(append([]string{"import", "-from", old, "-multi"}, ask...)...)
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "the other form of keys")
-	got = kclctl(t, strings.NewReader(""), append([]string{"leases", "import", "-from", old, "-multi", "-table", "several", "-endpoint", r.url, "-yes"}, ask...)...)
+	got = kclctl(t, strings.NewReader(""),
+		append([]string{"leases", "import", "-from", old, "-multi", "-table", "several", "-endpoint", r.url, "-yes"},
+			ask...)...)
 	require.Equal(t, statusOK, got.status, got.errors)
 	key := fmt.Sprintf("123456789012:orders:%d:shardId-000000000001", parent.StreamCreated.Unix())
 	require.Contains(t, got.out, key)
 	require.Len(t, r.srv.Items("several"), 4)
 }
 
-// TestImportOfAnUnreadParent: the old libraries take shards in any order, and
-// begin with a child whose parent has no row yet. The parent is still to be read,
-// and nobody would make a row for it later.
+// TestImportOfAnUnreadParent: the old libraries take shards in any order, and may read a child
+// whose parent has no row yet. The parent is still to be read, and no worker would make its row
+// later.
 func TestImportOfAnUnreadParent(t *testing.T) {
 	r := oldRig(t,
 		oldRow("shardId-000000000001", "Checkpoint", seq1),
@@ -280,9 +289,11 @@ func TestImportOfAnUnreadParent(t *testing.T) {
 	require.Len(t, r.srv.Items(table), 3, "the other child is made by the first worker")
 }
 
-// TestImportOfAnUnreadableParent: its row may say that it is finished.
+// TestImportOfAnUnreadableParent makes no row for the parent: its old row may say that it is
+// finished.
 func TestImportOfAnUnreadableParent(t *testing.T) {
-	r := oldRig(t, oldRow("shardId-000000000000", "Checkpoint", "SHARD-END"), oldRow("shardId-000000000002", "Checkpoint", seq2))
+	r := oldRig(t, oldRow("shardId-000000000000", "Checkpoint", "SHARD-END"),
+		oldRow("shardId-000000000002", "Checkpoint", seq2))
 	srv := kinesisFor(t, table)
 	got := r.leases("import", "-from", old, "-yes", "-skip-bad", "-kinesis-endpoint", srv.URL(), "-stream", table)
 	require.Equal(t, statusOK, got.status, got.errors)
@@ -325,7 +336,8 @@ func TestExport(t *testing.T) {
 	require.Nil(t, r.srv.Items(old))
 	got = r.leases("export", "-to", old, "-lossy", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
-	require.Contains(t, got.out, "4 rows created in table orders-old, 0 there already; 4 read back and found right, 0 failed")
+	require.Contains(t, got.out,
+		"4 rows created in table orders-old, 0 there already; 4 read back and found right, 0 failed")
 	require.ElementsMatch(t, []dynamotest.Item{
 		oldRow("shardId-000000000000", "Checkpoint", "SHARD_END"), oldRow("shardId-000000000001", "Checkpoint", seq1),
 		oldRow("shardId-000000000002", "ParentShardId", "shardId-000000000000"),
@@ -342,15 +354,16 @@ func TestExport(t *testing.T) {
 	require.Contains(t, got.errors, "refused: 1 row of table orders-old with another checkpoint")
 }
 
-// TestExportOfCleanedUpParents: the old libraries read a shard that Kinesis lists
-// from its beginning when it has no row. Finished leases are deleted here, so
-// export says of them that they are finished.
+// TestExportOfCleanedUpParents: the old libraries read a listed shard without a row from its
+// beginning. This library deletes finished leases, so export writes their shards as finished.
 func TestExportOfCleanedUpParents(t *testing.T) {
-	child := lease("shardId-000000000004", at(seq2, 0), func(l *leases.Lease) { l.Parents = []string{"shardId-000000000002"} })
+	child := lease("shardId-000000000004", at(seq2, 0),
+		func(l *leases.Lease) { l.Parents = []string{"shardId-000000000002"} })
 	r := newRig(t, child, lease("shardId-000000000001", at(seq1, 0)))
 	end := func(shard string) dynamotest.Item { return oldRow(shard, "Checkpoint", "SHARD_END") }
 	rows := []dynamotest.Item{
-		oldRow("shardId-000000000004", "Checkpoint", seq2, "ParentShardId", "shardId-000000000002"), oldRow("shardId-000000000001", "Checkpoint", seq1),
+		oldRow("shardId-000000000004", "Checkpoint", seq2, "ParentShardId", "shardId-000000000002"),
+		oldRow("shardId-000000000001", "Checkpoint", seq1),
 		end("shardId-000000000002"),
 	}
 	got := r.leases("export", "-to", old, "-yes")
@@ -373,7 +386,8 @@ func TestExportOfCleanedUpParents(t *testing.T) {
 
 func TestExportOfOneOfSeveralStreams(t *testing.T) {
 	const stream = "123456789012:orders:1700000000"
-	r := newRig(t, lease(stream+":shardId-000000000000", at(seq1, 0), func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
+	r := newRig(t, lease(stream+":shardId-000000000000", at(seq1, 0),
+		func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
 	got := r.leases("export", "-to", old, "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, `no lease is of -stream ""; the table has `+stream)
@@ -382,7 +396,7 @@ func TestExportOfOneOfSeveralStreams(t *testing.T) {
 	require.Equal(t, []dynamotest.Item{oldRow("shardId-000000000000", "Checkpoint", seq1)}, r.srv.Items(old))
 }
 
-// TestExportNotices: a worker that runs while its leases are exported.
+// TestExportNotices that a worker runs while its leases are exported.
 func TestExportNotices(t *testing.T) {
 	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 1)))
 	renew := func() {
@@ -395,8 +409,8 @@ func TestExportNotices(t *testing.T) {
 	require.Contains(t, got.errors, "table orders changed while it was read: "+held+" was written by worker worker-1")
 }
 
-// TestRoundTrip: what was imported and exported again is where it was, with
-// nobody at work, and the other way round.
+// TestRoundTrip imports a table and exports it again. All shards are where they were, and have no
+// owner. The same is true the other way round.
 func TestRoundTrip(t *testing.T) {
 	r := oldRig(t, oldFleet()...)
 	got := r.leases("import", "-from", old, "-yes")
@@ -414,7 +428,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 	require.ElementsMatch(t, want, r.srv.Items("orders-back"))
 
-	got = kclctl(t, strings.NewReader(""), "leases", "import", "-from", "orders-back", "-table", "orders-again", "-endpoint", r.url, "-yes")
+	got = kclctl(t, strings.NewReader(""), "leases", "import", "-from", "orders-back", "-table", "orders-again",
+		"-endpoint", r.url, "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.ElementsMatch(t, r.srv.Items(table), r.srv.Items("orders-again"))
 }

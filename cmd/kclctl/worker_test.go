@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestAgainstAWorker moves the checkpoint of a lease that a worker holds: the
-// worker lets go, and starts again where it was told.
+// TestAgainstAWorker moves the checkpoint of a lease that a worker holds. The worker loses the
+// lease, and starts again at the new checkpoint.
 func TestAgainstAWorker(t *testing.T) {
 	r := newRig(t, lease(held, at(seq2, 0)))
 	started, lost := make(chan leases.Lease), make(chan error)
@@ -40,10 +40,11 @@ func TestAgainstAWorker(t *testing.T) {
 	defer stop()
 	require.Equal(t, seq2, (<-started).Checkpoint.SequenceNumber)
 
-	// While the question stands, the worker renews.
+	// The worker renews between the question and the answer.
 	renewed := func() {
 		read := r.get(held).Counter
-		require.Eventually(t, func() bool { return r.get(held).Counter >= read+2 }, 30*time.Second, 50*time.Millisecond, "it needs 300 ms for each")
+		require.Eventually(t, func() bool { return r.get(held).Counter >= read+2 }, 30*time.Second, 50*time.Millisecond,
+			"it needs 300 ms for each")
 	}
 	got := r.answering(&answer{renewed, strings.NewReader("yes\n")}, "set-checkpoint", held, seq1)
 	require.Equal(t, statusOK, got.status, got.errors)

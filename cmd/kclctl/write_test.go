@@ -44,11 +44,13 @@ func TestRelease(t *testing.T) {
 	require.EqualValues(t, 8, r.get(pending).Counter)
 }
 
-// A worker of KCL 2.x has taken the lease in the middle of its hand-over.
+// TestReleaseAfterAnOvertakenHandOver: a worker of KCL 2.x has taken the lease during its
+// hand-over.
 func TestReleaseAfterAnOvertakenHandOver(t *testing.T) {
 	l := leases.Lease{
-		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"}, Counter: 8,
-		Owner: "java", CheckpointOwner: "worker-1", NativeOwner: "worker-1", HandoverTo: "worker-2",
+		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"},
+		Counter: 8,
+		Owner:   "java", CheckpointOwner: "worker-1", NativeOwner: "worker-1", HandoverTo: "worker-2",
 	}
 	r := newRig(t, l)
 	got := r.leases("show", free)
@@ -84,7 +86,7 @@ func TestSetCheckpoint(t *testing.T) {
 	golden(t, "set-checkpoint.txt", got.out+"---\n"+got.errors)
 	l := r.get(held)
 	require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: seq2, SubSequenceNumber: 4}, l.Checkpoint)
-	require.True(t, l.Pending.IsZero(), "what was prepared belongs to the old position")
+	require.True(t, l.Pending.IsZero(), "the prepared checkpoint belongs to the old position")
 	require.Empty(t, l.Owner, "its owner would go on from where it is")
 	require.EqualValues(t, 42, l.Counter)
 
@@ -96,12 +98,14 @@ func TestSetCheckpoint(t *testing.T) {
 	require.True(t, json.Valid([]byte(got.out)))
 }
 
-// A start by hand is kept in the lease: no worker decides it anew.
+// TestSetCheckpointKeepsItsTime: the lease keeps the time of its start, and no worker decides it
+// anew.
 func TestSetCheckpointKeepsItsTime(t *testing.T) {
 	began := leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1_600_000_000, 0).UTC()}
 	r := newRig(t, leases.Lease{
-		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
-		PinnedAt: began.At, // by an older release, which kept no origin
+		Key: free, ShardID: free, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+		PinnedAt:   began.At, // by an older release, which kept no origin
 	})
 	got := r.leases("set-checkpoint", free, "AT_TIMESTAMP", "-yes")
 	require.Equal(t, statusUsage, got.status)
@@ -112,7 +116,8 @@ func TestSetCheckpointKeepsItsTime(t *testing.T) {
 	require.Contains(t, got.out+got.errors, "LATEST -> AT_TIMESTAMP@2026-03-04T05:06:07.5Z")
 	require.Equal(t, kcl.SentinelAtTimestamp, r.get(free).Checkpoint.SequenceNumber)
 	require.WithinDuration(t, time.Date(2026, 3, 4, 5, 6, 7, 500_000_000, time.UTC), r.get(free).PinnedAt, 0)
-	require.True(t, r.get(free).Origin.Equal(began), "where the application began is not forgotten: %s", r.get(free).Origin)
+	require.True(t, r.get(free).Origin.Equal(began), "where the application began is not forgotten: %s",
+		r.get(free).Origin)
 
 	got = r.leases("set-checkpoint", free, "TRIM_HORIZON", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
@@ -120,7 +125,8 @@ func TestSetCheckpointKeepsItsTime(t *testing.T) {
 	require.True(t, r.get(free).Origin.Equal(began))
 }
 
-// The clock of this machine is wrong: the service's counts.
+// TestPresentIsTheServices: the time of the service counts where the clock of this machine is
+// wrong.
 func TestPresentIsTheServices(t *testing.T) {
 	t.Parallel()
 	date := time.Unix(1_700_000_000, 0).UTC()
@@ -212,7 +218,7 @@ func TestNotConfirmed(t *testing.T) {
 	}
 }
 
-// answer is a standard input that does something before it says yes.
+// answer is a standard input that calls first before it is read.
 type answer struct {
 	first func()
 	rest  io.Reader
@@ -226,8 +232,8 @@ func (a *answer) Read(p []byte) (int, error) {
 	return a.rest.Read(p)
 }
 
-// TestRenewedMeanwhile: between the question and the answer the owner renews and goes
-// on, as every living owner does.
+// TestRenewedMeanwhile: the owner writes the row between the question and the answer, as every
+// owner that is alive does.
 func TestRenewedMeanwhile(t *testing.T) {
 	adopt := []string{"adopt", "-created", "2026-02-01T00:00:00Z"}
 	renewal := func(l *leases.Lease) { l.Counter++ }
@@ -238,18 +244,19 @@ func TestRenewedMeanwhile(t *testing.T) {
 		write   func(*leases.Lease)
 		refused string
 	}{
-		"release, renewed":         {[]string{"release", held}, renewal, ""},
-		"release, read on":         {[]string{"release", held}, progress, ""},
-		"release, owner":           {[]string{"release", held}, another, "now held, owner worker-2"},
-		"set-checkpoint, renewed":  {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, renewal, ""},
-		"set-checkpoint, read on":  {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, progress, ""},
-		"set-checkpoint, overtook": {[]string{"set-checkpoint", held, seq1 + "/5"}, progress, "checkpoint " + seq2 + ", counter 42: look again"},
-		"set-checkpoint, owner":    {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, another, "now held, owner worker-2"},
-		"delete, renewed":          {[]string{"delete", held, "-force"}, renewal, "stop the worker first"},
-		"delete, owner":            {[]string{"delete", held, "-force"}, another, "now held, owner worker-2"},
-		"adopt, renewed":           {adopt, renewal, ""},
-		"adopt, read on":           {adopt, progress, ""},
-		"adopt, owner":             {adopt, another, ""},
+		"release, renewed":        {[]string{"release", held}, renewal, ""},
+		"release, read on":        {[]string{"release", held}, progress, ""},
+		"release, owner":          {[]string{"release", held}, another, "now held, owner worker-2"},
+		"set-checkpoint, renewed": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, renewal, ""},
+		"set-checkpoint, read on": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, progress, ""},
+		"set-checkpoint, overtook": {[]string{"set-checkpoint", held, seq1 + "/5"}, progress,
+			"checkpoint " + seq2 + ", counter 42: look again"},
+		"set-checkpoint, owner": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, another, "now held, owner worker-2"},
+		"delete, renewed":       {[]string{"delete", held, "-force"}, renewal, "stop the worker first"},
+		"delete, owner":         {[]string{"delete", held, "-force"}, another, "now held, owner worker-2"},
+		"adopt, renewed":        {adopt, renewal, ""},
+		"adopt, read on":        {adopt, progress, ""},
+		"adopt, owner":          {adopt, another, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41)))
@@ -279,20 +286,22 @@ func TestRenewedMeanwhile(t *testing.T) {
 			}
 			require.Empty(t, l.Owner)
 			require.EqualValues(t, 43, l.Counter, "never a number that was there before")
-			require.Contains(t, got.out, `"counter": 42`, "the change that was made is the one that is told")
+			require.Contains(t, got.out, `"counter": 42`, "the report shows the change that was made")
 		})
 	}
 }
 
-// TestAdoptOfABusyTable: what says nothing of its stream yet is told, however
-// often the workers, of another library, renew meanwhile.
+// TestAdoptOfABusyTable: a lease without a creation time gets one, even if a worker of another
+// library renews the lease meanwhile.
 func TestAdoptOfABusyTable(t *testing.T) {
-	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41), func(l *leases.Lease) { l.StreamCreated = time.Time{} }))
+	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41),
+		func(l *leases.Lease) { l.StreamCreated = time.Time{} }))
 	renew := func() {
 		read := r.get(held)
 		to := read
 		to.Counter++
-		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
+		require.NoError(t, r.store.Update(t.Context(),
+			leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
 	}
 	got := r.answering(&answer{renew, strings.NewReader("yes\n")}, "adopt", "-created", "2026-02-01T00:00:00Z", "-json")
 	require.Equal(t, statusOK, got.status, got.errors)
@@ -300,20 +309,22 @@ func TestAdoptOfABusyTable(t *testing.T) {
 	require.EqualValues(t, 42, l.Counter)
 	require.Equal(t, time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), l.StreamCreated)
 
-	// Not what somebody else has told.
+	// A creation time that was written meanwhile is not overwritten.
 	to := l
 	to.StreamCreated = time.Time{}
-	require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: l, Expect: fence, To: to, Set: leases.AttrStreamCreated}))
+	require.NoError(t, r.store.Update(t.Context(),
+		leases.Update{Read: l, Expect: fence, To: to, Set: leases.AttrStreamCreated}))
 	tell := func() {
-		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: to, Expect: fence, To: l, Set: leases.AttrStreamCreated}))
+		require.NoError(t, r.store.Update(t.Context(),
+			leases.Update{Read: to, Expect: fence, To: l, Set: leases.AttrStreamCreated}))
 	}
 	got = r.answering(&answer{tell, strings.NewReader("yes\n")}, "adopt", "-created", "2026-03-01T00:00:00Z")
 	require.Equal(t, statusFailed, got.status)
 	require.Equal(t, l.StreamCreated, r.get(held).StreamCreated)
 }
 
-// TestDeletedMeanwhile: a row that is gone is deleted, whoever did it. A client that sends
-// a deletion twice sees the same.
+// TestDeletedMeanwhile: a row that was deleted meanwhile counts as deleted. A client that sends a
+// deletion twice sees the same.
 func TestDeletedMeanwhile(t *testing.T) {
 	r := newRig(t, lease(parent), lease(left, childOf))
 	remove := func() { require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: left}, 0)) }
@@ -322,7 +333,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 	require.Empty(t, r.srv.Items(table))
 }
 
-// TestSentTwice: the first answer to a write was lost, and the client sent it again.
+// TestSentTwice: the answer to a write was lost, and the client of the store sent the write again.
 func TestSentTwice(t *testing.T) {
 	r := newRig(t, lease(held, heldBy("worker-1", 41)))
 	first := func() {
@@ -335,20 +346,22 @@ func TestSentTwice(t *testing.T) {
 	require.EqualValues(t, 42, r.get(held).Counter)
 
 	made := func() {
-		c := restoration(free, leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}}, []leases.Lease{r.get(held)})
+		c := restoration(free, leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}},
+			[]leases.Lease{r.get(held)})
 		require.NoError(t, r.store.Create(t.Context(), c.to))
 	}
 	got = r.answering(&answer{made, strings.NewReader("yes\n")}, "restore", "-finished", free)
 	require.Equal(t, statusOK, got.status, got.errors)
 }
 
-// TestLostAnswer: the write took effect, and its answer did not come.
+// TestLostAnswer: a write was made, and its answer was lost.
 func TestLostAnswer(t *testing.T) {
 	r := newRig(t, fleet()...)
 	for operation, args := range map[string][]string{
 		"UpdateItem": {"release", held}, "DeleteItem": {"delete", finished},
 	} {
-		remove := r.srv.Inject(dynamotest.Fault{Operation: operation, Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
+		remove := r.srv.Inject(dynamotest.Fault{Operation: operation, Times: 1,
+			Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
 		got := r.leases(append(args, "-yes")...)
 		remove()
 		require.Equal(t, statusOK, got.status, got.errors)
@@ -363,7 +376,8 @@ func TestLostAnswer(t *testing.T) {
 }
 
 func TestAdopt(t *testing.T) {
-	r := newRig(t, append(fleet(), lease("shardId-000000000004", func(l *leases.Lease) { l.StreamCreated = time.Time{} }))...)
+	r := newRig(t, append(fleet(), lease("shardId-000000000004",
+		func(l *leases.Lease) { l.StreamCreated = time.Time{} }))...)
 	got := r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	golden(t, "adopt.txt", got.out+"---\n"+got.errors)
@@ -377,22 +391,24 @@ func TestAdopt(t *testing.T) {
 	require.Contains(t, got.out, `"changes": []`, "again changes nothing")
 }
 
-// Whose a table is can be changed while nobody runs on it. A lease whose owner
-// died is no hindrance.
+// TestAdoptOfAnotherApplication: a table can change its application while no worker runs on it. A
+// lease whose owner died does not matter.
 func TestAdoptOfAnotherApplication(t *testing.T) {
 	mark := func(l *leases.Lease) {
 		l.Application, l.StreamARN = "reports", "arn:aws:kinesis:us-east-1:123456789012:stream/bills"
 	}
 	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41), mark), lease("other", mark))
 	srv := kinesisFor(t, table)
-	args := []string{"adopt", "-application", "billing", "-stream", srv.StreamARN(table), "-kinesis-endpoint", srv.URL(), "-watch", "1ms", "-yes"}
+	args := []string{"adopt", "-application", "billing", "-stream", srv.StreamARN(table), "-kinesis-endpoint", srv.URL(),
+		"-watch", "1ms", "-yes"}
 	scans := 0
 	remove := r.srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 2, When: func(dynamotest.Call) bool {
-		if scans++; scans == 2 { // renewed while it is watched
+		if scans++; scans == 2 { // renewed while the table is watched
 			read := r.get(held)
 			to := read
 			to.Counter++
-			require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
+			require.NoError(t, r.store.Update(t.Context(),
+				leases.Update{Read: read, Expect: fence, To: to, Set: leases.AttrCounter}))
 		}
 		return false
 	}})
@@ -415,11 +431,13 @@ func TestAdoptOfAnotherApplication(t *testing.T) {
 	require.Equal(t, "nothing to change in table orders\n", got.out)
 }
 
-// With several streams -stream concerns its own leases, and -application all.
+// TestAdoptOfOneOfSeveralStreams: -stream concerns the leases of that stream, -application all
+// leases.
 func TestAdoptOfOneOfSeveralStreams(t *testing.T) {
 	of := func(name string) leases.Lease {
 		stream := "123456789012:" + name + ":1700000000"
-		return lease(stream+":shardId-000000000000", func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" })
+		return lease(stream+":shardId-000000000000",
+			func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" })
 	}
 	r := newRig(t, of(table), of("bills"))
 	srv := kinesisFor(t, table)
@@ -435,7 +453,8 @@ func TestAdoptOfOneOfSeveralStreams(t *testing.T) {
 
 func TestAdoptOfSeveralStreams(t *testing.T) {
 	const stream = "123456789012:orders:1700000000"
-	r := newRig(t, lease(stream+":shardId-000000000000", func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
+	r := newRig(t, lease(stream+":shardId-000000000000",
+		func(l *leases.Lease) { l.Stream, l.ShardID = stream, "shardId-000000000000" }))
 	got := r.leases("adopt", "-created", "2026-02-01T00:00:00Z", "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "there is no creation time to adopt")
@@ -445,30 +464,32 @@ func TestAdoptOfSeveralStreams(t *testing.T) {
 	require.Empty(t, r.srv.Items(table))
 }
 
-// TestStopped: after an interrupt, what was not written is said not to be.
+// TestStopped: after an interrupt, errors name the leases that were not written.
 func TestStopped(t *testing.T) {
 	r := newRig(t, fleet()...)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	defer r.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Times: 1, When: func(dynamotest.Call) bool { cancel(); return false }})()
+	defer r.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Times: 1,
+		When: func(dynamotest.Call) bool { cancel(); return false }})()
 	var out, errors bytes.Buffer
-	status := run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, "-yes", held, pending}, strings.NewReader(""), &out, &errors)
+	status := run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, "-yes", held, pending},
+		strings.NewReader(""), &out, &errors)
 	require.Equal(t, statusFailed, status)
 	require.Contains(t, errors.String(), pending+": not changed: context canceled")
 	require.Equal(t, "worker-1", r.get(pending).CheckpointOwner)
 
-	// While it waits for an answer, too.
+	// An interrupt also ends the wait for an answer.
 	ctx, cancel = context.WithCancel(t.Context())
 	in, hold := io.Pipe()
 	defer hold.Close()
 	errors.Reset()
-	status = run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, pending}, &answer{cancel, in}, &out, &errors)
+	status = run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, pending}, &answer{cancel, in},
+		&out, &errors)
 	require.Equal(t, statusFailed, status)
 	require.Contains(t, errors.String(), "not confirmed, nothing was changed")
 }
 
-// TestOnATableOfTheKCL: other libraries' attributes survive, and what is no
-// lease is not touched.
+// TestOnATableOfTheKCL: attributes of other libraries stay, and so do rows that are no leases.
 func TestOnATableOfTheKCL(t *testing.T) {
 	r := newRig(t)
 	text, err := os.ReadFile("../../leases/dynamodb/testdata/java-items.json")

@@ -45,8 +45,8 @@ func covers(start, end string) func(*leases.Lease) {
 	return func(l *leases.Lease) { l.HashKeyRange = kcl.HashKeyRange{Start: start, End: end} }
 }
 
-// TestAuditHoles has the KCL's own examples of hash ranges with and without a
-// hole; what the KCL takes for none may be an overlap.
+// TestAuditHoles has the KCL's own examples of hash ranges with and without a hole. Ranges without
+// a hole may overlap.
 func TestAuditHoles(t *testing.T) {
 	t.Parallel()
 	type r struct {
@@ -57,10 +57,14 @@ func TestAuditHoles(t *testing.T) {
 		ranges []r
 		want   []string
 	}{
-		"hole":           {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"6", "23", false}, {"25", last, false}}, []string{"hole", "overlap"}},
-		"none":           {[]r{{"24", last, false}, {"6", "23", false}, {"0", "1", false}, {"4", "23", false}, {"2", "3", false}}, []string{"overlap"}},
-		"none within":    {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"24", last, false}, {"24", "45", false}}, []string{"overlap"}},
-		"finished":       {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", true}, {"6", "23", false}, {"24", last, false}}, []string{"hole"}},
+		"hole": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"6", "23", false},
+			{"25", last, false}}, []string{"hole", "overlap"}},
+		"none": {[]r{{"24", last, false}, {"6", "23", false}, {"0", "1", false}, {"4", "23", false},
+			{"2", "3", false}}, []string{"overlap"}},
+		"none within": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"24", last, false},
+			{"24", "45", false}}, []string{"overlap"}},
+		"finished": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", true}, {"6", "23", false},
+			{"24", last, false}}, []string{"hole"}},
 		"all finished":   {[]r{{"0", half, true}, {next, last, true}}, []string{"hole"}},
 		"exact":          {[]r{{"0", half, false}, {next, last, false}}, nil},
 		"inner overlap":  {[]r{{"0", last, false}, {"10", "20", false}}, []string{"overlap"}},
@@ -106,9 +110,11 @@ func TestAuditFindings(t *testing.T) {
 	}{
 		"empty":   {},
 		"healthy": {rows: []leases.Lease{lease("a", whole)}},
-		"bad row": {rows: []leases.Lease{lease("a", whole)}, bad: []*leases.RowError{{Key: "b", Err: errors.New("damaged")}}, findings: []string{"bad-row"}},
+		"bad row": {rows: []leases.Lease{lease("a", whole)}, bad: []*leases.RowError{{Key: "b", Err: errors.New("damaged")}},
+			findings: []string{"bad-row"}},
 		"children wait for their parent": {
-			rows: []leases.Lease{lease("a", whole, at(seq1)), lease("b", covers("0", half), parents("a")), lease("c", covers(next, last), parents("a"))},
+			rows: []leases.Lease{lease("a", whole, at(seq1)), lease("b", covers("0", half), parents("a")),
+				lease("c", covers(next, last), parents("a"))},
 		},
 		"grandchild waits": {
 			rows: []leases.Lease{lease("a", whole), lease("b", whole, parents("a")), lease("c", whole, parents("b"))},
@@ -118,16 +124,21 @@ func TestAuditFindings(t *testing.T) {
 			findings: []string{"order"},
 		},
 		"child is missing": {
-			rows: []leases.Lease{lease("a", whole, at(kcl.SentinelShardEnd), func(l *leases.Lease) { l.Children = []string{"b", "c"} }), lease("b", whole, parents("a"))},
+			rows: []leases.Lease{lease("a", whole, at(kcl.SentinelShardEnd),
+				func(l *leases.Lease) { l.Children = []string{"b", "c"} }), lease("b", whole, parents("a"))},
 
 			findings: []string{"missing-child"},
 		},
 		"parent is missing, child read": {rows: []leases.Lease{lease("b", whole, at(seq1), parents("a"))}},
-		"parent is missing, child not":  {rows: []leases.Lease{lease("b", whole, parents("a"))}, notes: []string{"missing-parent"}},
-		"hash keys not known":           {rows: []leases.Lease{lease("a", covers("0", "5")), lease("b")}, notes: []string{"no-hash-keys"}},
-		"creation not known":            {rows: []leases.Lease{lease("a", whole, func(l *leases.Lease) { l.StreamCreated = time.Time{} })}, notes: []string{"no-stream"}},
+		"parent is missing, child not": {rows: []leases.Lease{lease("b", whole, parents("a"))},
+			notes: []string{"missing-parent"}},
+		"hash keys not known": {rows: []leases.Lease{lease("a", covers("0", "5")), lease("b")},
+			notes: []string{"no-hash-keys"}},
+		"creation not known": {rows: []leases.Lease{lease("a", whole,
+			func(l *leases.Lease) { l.StreamCreated = time.Time{} })}, notes: []string{"no-stream"}},
 		"two creations": {
-			rows:     []leases.Lease{lease("a", covers("0", half)), lease("b", covers(next, last), func(l *leases.Lease) { l.StreamCreated = created.Add(time.Hour) })},
+			rows: []leases.Lease{lease("a", covers("0", half)),
+				lease("b", covers(next, last), func(l *leases.Lease) { l.StreamCreated = created.Add(time.Hour) })},
 			findings: []string{"stream-mix"},
 		},
 		"forms of key": {
@@ -137,7 +148,8 @@ func TestAuditFindings(t *testing.T) {
 			findings: []string{"stream-mix"},
 		},
 		"hand-over to itself": {
-			rows: []leases.Lease{lease("a", whole, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "w", "w" })}, findings: []string{"hand-over"},
+			rows:     []leases.Lease{lease("a", whole, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "w", "w" })},
+			findings: []string{"hand-over"},
 		},
 		"a circle of parents": {
 			rows:     []leases.Lease{lease("a", whole, parents("b")), lease("b", whole, parents("a"))},
@@ -154,8 +166,8 @@ func TestAuditFindings(t *testing.T) {
 	}
 }
 
-// TestAuditOfAnyFamily: whatever was split, merged and finished in order, the
-// audit finds nothing; the loss of a lease that may be read is noticed.
+// TestAuditOfAnyFamily: the audit finds nothing in shards that were split, merged and finished in
+// order. It notices the loss of a lease that could be read now.
 func TestAuditOfAnyFamily(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -164,7 +176,7 @@ func TestAuditOfAnyFamily(t *testing.T) {
 		require.Empty(t, findings)
 		require.Empty(t, notes)
 
-		var frontier []int // what may be read now; another lease's loss is made good when its parents end
+		var frontier []int // leases that could be read now; workers make other lost leases when their parents end
 		for i, l := range rows {
 			if !l.Finished() && !slices.ContainsFunc(l.Parents, func(p string) bool { return !finishedIn(rows, p) }) {
 				frontier = append(frontier, i)
@@ -173,7 +185,7 @@ func TestAuditOfAnyFamily(t *testing.T) {
 		i := rapid.SampledFrom(frontier).Draw(t, "lost")
 		findings, notes = Judge(leases.Listing{Leases: slices.Delete(slices.Clone(rows), i, i+1)}, nil)
 		if slices.ContainsFunc(rows, func(l leases.Lease) bool { return slices.Contains(l.Parents, rows[i].ShardID) }) {
-			// Its children cover what it covered; it may also have been trimmed.
+			// The children cover the same hash keys, and the shard may have been trimmed.
 			require.Contains(t, kinds(notes), "missing-parent")
 		} else {
 			require.Contains(t, kinds(findings), "hole")
@@ -194,7 +206,8 @@ func finishedIn(rows []leases.Lease, id string) bool {
 func family(t *rapid.T) []leases.Lease {
 	var rows []leases.Lease
 	add := func(start, end *big.Int, parents ...string) {
-		rows = append(rows, lease(fmt.Sprintf("shardId-%012d", len(rows)), covers(start.String(), end.String()), func(l *leases.Lease) { l.Parents = parents }))
+		rows = append(rows, lease(fmt.Sprintf("shardId-%012d", len(rows)), covers(start.String(), end.String()),
+			func(l *leases.Lease) { l.Parents = parents }))
 	}
 	number := func(s string) *big.Int { n, _ := new(big.Int).SetString(s, 10); return n }
 	add(new(big.Int), number(half))
@@ -218,8 +231,7 @@ func family(t *rapid.T) []leases.Lease {
 		add(new(big.Int).Add(middle, big.NewInt(1)), end, l.ShardID)
 		open = slices.Replace(open, i, i+1, len(rows)-2, len(rows)-1)
 	}
-	// Rows are in order of age: what was closed may be finished when its
-	// parents are.
+	// Rows are in order of age. A closed shard may be finished when its parents are.
 	for i := range rows {
 		closed := !slices.Contains(open, i)
 		ready := !slices.ContainsFunc(rows[i].Parents, func(p string) bool { return !finishedIn(rows, p) })
