@@ -104,10 +104,10 @@ func TestConsumerLimits(t *testing.T) {
 		}
 		_, err := e.register("more")
 		require.Contains(t, requireCode(t, "LimitExceededException", err).ErrorMessage(), "Rate exceeded")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		_, err = e.register("more")
 		require.Contains(t, requireCode(t, "LimitExceededException", err).ErrorMessage(), "CREATING")
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		for i := range 15 {
 			e.consumer(fmt.Sprint("d", i))
 		}

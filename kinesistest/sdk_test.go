@@ -37,8 +37,11 @@ func withConfig(t *testing.T, cfg kinesistest.Config, f func(t *testing.T, e env
 }
 
 // settle waits until states have changed.
-func (e env) settle() {
-	time.Sleep(kinesistest.DefaultStateDelay)
+func (e env) settle() { pass(kinesistest.DefaultStateDelay) }
+
+// pass waits for d, and then until all that is due has happened.
+func pass(d time.Duration) {
+	time.Sleep(d)
 	synctest.Wait()
 }
 

@@ -51,6 +51,7 @@ func redisStore(t *testing.T) *redis.Store {
 	srv := miniredis.NewMiniRedis()
 	t.Cleanup(srv.Close)
 	client := goredis.NewClient(&goredis.Options{
+		Addr:   "127.0.0.1:6379", // a name would be looked up, in spite of the Dialer
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return srv.Dial() },
 	})
 	t.Cleanup(func() { _ = client.Close() })

@@ -165,7 +165,7 @@ func TestSilentServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var conns []net.Conn
 		client := sdk.NewClient(&sdk.Options{
-			ReadTimeout: time.Minute, MaxRetries: 5,
+			Addr: noLookup, ReadTimeout: time.Minute, MaxRetries: 5,
 			Dialer: func(context.Context, string, string) (net.Conn, error) {
 				near, far := net.Pipe()
 				conns = append(conns, far)

@@ -77,7 +77,10 @@ func (w *worker) dial(srv *miniredis.Miniredis) (net.Conn, error) {
 func (f *fleet) start(id string) *worker {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	w := &worker{}
-	w.client = sdk.NewClient(&sdk.Options{Dialer: func(context.Context, string, string) (net.Conn, error) { return w.dial(f.srv) }})
+	w.client = sdk.NewClient(&sdk.Options{
+		Addr:   noLookup,
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return w.dial(f.srv) },
+	})
 	c := coordinator.New(coordinator.Config{
 		Store:    redis.New(redis.Config{Client: w.client, Application: application, Logger: slog.New(slog.DiscardHandler)}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),

@@ -133,7 +133,10 @@ func BenchmarkList(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			srv := miniredis.NewMiniRedis()
 			defer srv.Close()
-			client := sdk.NewClient(&sdk.Options{Dialer: func(context.Context, string, string) (net.Conn, error) { return srv.Dial() }})
+			client := sdk.NewClient(&sdk.Options{
+				Addr:   noLookup,
+				Dialer: func(context.Context, string, string) (net.Conn, error) { return srv.Dial() },
+			})
 			defer func() { _ = client.Close() }()
 			s := redis.New(redis.Config{Client: client, Application: application})
 			require.NoError(b, s.Init(b.Context()))
