@@ -66,9 +66,9 @@ func (a Attr) First() Attr { return a & -a }
 // *float64, *time.Time, *[]string, *Origin, *kcl.ExtendedSequenceNumber or *kcl.HashKeyRange. state
 // is nil unless the field has a State.
 //
-// Field is the only list of attributes. With, Same, leasetest and the encoders of stores iterate
-// over it. A new attribute needs a bit and a case in Field. An encoder needs a change only for a
-// new type.
+// Field is the only list of attributes. With, Same, leasetest, and the encoders and decoders of
+// stores iterate over it. A new attribute needs a bit and a case in Field. Encoders and decoders
+// need a change only for a new type.
 //
 // The list is a switch that returns pointers, which keeps l off the heap.
 func (a Attr) Field(l *Lease) (f Field, value any, state *[]byte) {

@@ -67,6 +67,8 @@ func (r *reader) number(name string) string {
 	return ""
 }
 
+// integer reads a whole number from 0 to limit. Only a number that is required is wrong when it is
+// absent.
 func (r *reader) integer(name string, limit int64, required bool) int64 {
 	before := len(r.problems)
 	s := r.number(name)
@@ -128,58 +130,93 @@ func (r *reader) bytes(name string) []byte {
 }
 
 // position reads a sequence number and its sub-sequence number.
-func (r *reader) position(name, sub string) kcl.ExtendedSequenceNumber {
-	n := kcl.ExtendedSequenceNumber{SequenceNumber: r.text(name)}
+func (r *reader) position(a leases.Field) kcl.ExtendedSequenceNumber {
+	const sentinels = "TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END"
+	before := len(r.problems)
+	n := kcl.ExtendedSequenceNumber{SequenceNumber: r.text(a.Name)}
 	if n.SequenceNumber == "" {
+		if !a.Optional && len(r.problems) == before {
+			r.wrong(a.Name, "a sequence number, or "+sentinels)
+		}
 		return kcl.ExtendedSequenceNumber{}
 	}
 	if n.Validate() != nil {
-		r.wrong(name, "decimal digits, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
+		r.wrong(a.Name, "decimal digits, or "+sentinels)
 	}
-	n.SubSequenceNumber = r.integer(sub, maxSubSequence, false)
+	n.SubSequenceNumber = r.integer(a.Second, maxSubSequence, false)
 	return n
 }
 
-// decode reads an item. The error says every attribute that is wrong, and the
-// lease holds what could be read nevertheless.
+// hashKeys reads a range of hash keys.
+func (r *reader) hashKeys(a leases.Field) kcl.HashKeyRange {
+	h := kcl.HashKeyRange{Start: r.text(a.Name), End: r.text(a.Second)}
+	if !h.IsZero() && (len(h.Start)+len(h.End) > 100 || h.Validate() != nil) {
+		r.wrong(a.Name, "with "+a.Second+" two decimal numbers in order between 0 and 2^128-1")
+	}
+	return h
+}
+
+// throughput reads a number that is not negative. It returns -1 when the number is absent.
+func (r *reader) throughput(name string) float64 {
+	s := r.number(name)
+	if s == "" {
+		return -1
+	}
+	n, err := parseDecimal(s)
+	if err != nil || n.Sign() < 0 {
+		r.wrong(name, "a number that is not negative")
+		return -1
+	}
+	f, _ := n.Float64()
+	if f > 1e100 {
+		r.wrong(name, "at most 1E100")
+	}
+	return f
+}
+
+// attribute reads one attribute of a lease into value and state.
+func (r *reader) attribute(a leases.Field, value any, state *[]byte) {
+	switch v := value.(type) {
+	case *string:
+		*v = r.text(a.Name)
+	case *int64:
+		if a.Optional {
+			*v = r.integer(a.Name, math.MaxInt64, false)
+		} else {
+			*v = r.integer(a.Name, maxCounter, true)
+		}
+	case *float64:
+		*v = r.throughput(a.Name)
+	case *time.Time:
+		*v = r.seconds(a.Name)
+	case *[]string:
+		*v = r.set(a.Name)
+	case *leases.Origin:
+		*v = r.origin(a.Name)
+	case *kcl.ExtendedSequenceNumber:
+		*v = r.position(a)
+		if state != nil {
+			if b := r.bytes(a.State); !v.IsZero() {
+				*state = b
+			}
+		}
+	case *kcl.HashKeyRange:
+		*v = r.hashKeys(a)
+	default:
+		panic("leases/dynamodb: no rule for the type of " + a.Name)
+	}
+}
+
+// decode reads an item. The error names every attribute that is wrong. The lease then holds the
+// attributes that could be read.
 func decode(it item) (leases.Lease, *leases.RowError) {
 	r := &reader{item: it}
-	l := leases.Lease{
-		Key:                          r.text(attrKey),
-		Stream:                       r.text(attrStream),
-		Owner:                        r.text(attrOwner),
-		CheckpointOwner:              r.text(attrCheckpointOwner),
-		Counter:                      r.integer(attrCounter, maxCounter, true),
-		OwnerSwitchesSinceCheckpoint: r.integer(attrOwnerSwitches, maxCounter, true),
-		Checkpoint:                   r.position(attrCheckpoint, attrCheckpointSub),
-		Pending:                      r.position(attrPending, attrPendingSub),
-		Parents:                      r.set(attrParents),
-		Children:                     r.set(attrChildren),
-		HashKeyRange:                 kcl.HashKeyRange{Start: r.text(attrStartingHashKey), End: r.text(attrEndingHashKey)},
-		ThroughputKBps:               -1,
-		NativeOwner:                  r.text(attrNativeOwner),
-		PinnedAt:                     r.seconds(attrPinnedAt),
-		StreamCreated:                r.seconds(attrStreamCreated),
-		Application:                  r.text(attrApplication),
-		StreamARN:                    r.text(attrStreamARN),
-		Origin:                       r.origin(attrOrigin),
-		Paused:                       r.text(attrPaused),
-		Reset:                        r.text(attrReset),
-		Reached:                      r.seconds(attrReached),
-		Abilities:                    r.integer(attrAbilities, math.MaxInt64, false),
-		HandoverTo:                   r.text(attrHandoverTo),
-	}
+	l := leases.Lease{Key: r.text(attrKey), Stream: r.text(attrStream)}
 	if l.Key == "" {
 		r.wrong(attrKey, "a string (S)")
 	}
 	if _, ok := it[attrEntityType].(*types.AttributeValueMemberS); !ok && it[attrEntityType] != nil {
 		r.wrong(attrEntityType, "a string (S)")
-	}
-	if v, ok := it[attrCheckpoint].(*types.AttributeValueMemberS); it[attrCheckpoint] == nil || ok && v.Value == "" {
-		r.wrong(attrCheckpoint, "a sequence number, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
-	}
-	if state := r.bytes(attrPendingState); !l.Pending.IsZero() {
-		l.PendingState = state
 	}
 	if l.ShardID = l.Key; l.Stream != "" {
 		l.ShardID = r.text(attrShardID)
@@ -187,19 +224,12 @@ func decode(it item) (leases.Lease, *leases.RowError) {
 			r.wrong(attrShardID, fmt.Sprintf("the end of %s after %s", attrKey, attrStream))
 		}
 	}
-	if h := l.HashKeyRange; !h.IsZero() && (len(h.Start)+len(h.End) > 100 || h.Validate() != nil) {
-		r.wrong(attrStartingHashKey, "with "+attrEndingHashKey+" two decimal numbers in order between 0 and 2^128-1")
-	}
-	if s := r.number(attrThroughput); s != "" {
-		n, err := parseDecimal(s)
-		if err != nil || n.Sign() < 0 {
-			r.wrong(attrThroughput, "a number that is not negative")
-		} else if l.ThroughputKBps, _ = n.Float64(); l.ThroughputKBps > 1e100 {
-			r.wrong(attrThroughput, "at most 1E100")
-		}
+	for set := leases.AttrAll; set != 0; set &^= set.First() {
+		r.attribute(set.First().Field(&l))
 	}
 	if err := errors.Join(r.problems...); err != nil {
-		return l, &leases.RowError{Key: l.Key, Err: fmt.Errorf("%w; correct the attributes, or delete the item to read the shard from the application's initial position; until then the shard is left alone", err)}
+		return l, &leases.RowError{Key: l.Key, Err: fmt.Errorf("%w; correct the attributes, or delete the item to read "+
+			"the shard from the application's initial position; until then the shard is left alone", err)}
 	}
 	return l, nil
 }

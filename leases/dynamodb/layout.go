@@ -1,44 +1,25 @@
 package dynamodb
 
-// The attributes of a lease item, as the Java KCL spells them.
+// The attributes of a lease item that have a meaning besides that of their value. The others are
+// those of [leases.Attr.Field]. The type of an attribute follows from the type of its field:
+//
+//	string, leases.Origin        S
+//	int64, float64               N
+//	time.Time                    N, seconds since 1970 with a fraction
+//	[]string                     SS, also parentShardId
+//	kcl.ExtendedSequenceNumber   S, and the sub-sequence number N
+//	kcl.HashKeyRange             S for each end
+//	[]byte                       B
+//
+// The KCL does not read attributes whose names begin with go.
 const (
-	attrKey             = "leaseKey"                           // S, hash key
-	attrCounter         = "leaseCounter"                       // N
-	attrOwner           = "leaseOwner"                         // S, absent when nobody owns the lease
-	attrOwnerSwitches   = "ownerSwitchesSinceCheckpoint"       // N
-	attrCheckpoint      = "checkpoint"                         // S
-	attrCheckpointSub   = "checkpointSubSequenceNumber"        // N
-	attrPending         = "pendingCheckpoint"                  // S
-	attrPendingSub      = "pendingCheckpointSubSequenceNumber" // N
-	attrPendingState    = "pendingCheckpointState"             // B
-	attrParents         = "parentShardId"                      // SS, in spite of its name
-	attrChildren        = "childShardIds"                      // SS
-	attrStartingHashKey = "startingHashKey"                    // S
-	attrEndingHashKey   = "endingHashKey"                      // S
-	attrThroughput      = "throughputKBps"                     // N
-	attrCheckpointOwner = "checkpointOwner"                    // S, while a lease is handed over
-	attrStream          = "streamName"                         // S, account:stream:epoch, with several streams only
-	attrShardID         = "shardId"                            // S, with several streams only
-	attrEntityType      = "entityType"                         // S, since KCL 3.5
-)
-
-// The attributes that are ours. The KCL reads items by attribute name and does
-// not notice them.
-const (
-	attrNativeOwner   = "goOwner"         // S, worker of this library that took the lease last
-	attrPinnedAt      = "goPinnedAt"      // N, seconds since 1970 with a fraction: the time that belongs to LATEST or AT_TIMESTAMP
-	attrStreamCreated = "goStreamCreated" // N, seconds since 1970 with a fraction: when the stream was created
-	attrApplication   = "goApp"           // S, application whose row it is
-	attrStreamARN     = "goStream"        // S, ARN of the stream; up to the region, with several streams
-	attrOrigin        = "goOrigin"        // S, where the application began to read the stream
-	attrPaused        = "goPaused"        // S, why the shard shall not be read; absent otherwise
-	attrReset         = "goReset"         // S, token of the reset that wrote the row
-	attrReached       = "goReached"       // N, seconds since 1970 with a fraction: read up to here, as asked for
-	attrAbilities     = "goCan"           // N, bits: what the last taker understands
-	attrHandoverTo    = "goHandoverTo"    // S, next owner for whom a worker of this library began the hand-over
-	attrNativeWorker  = "goWorker"        // BOOL, in the metrics of a worker of this library
-	attrMaxLeases     = "goMaxLeases"     // N, the same: the most leases that it takes, 0 for no limit
-	attrHandover      = "goHandover"      // N, the same: seconds that it may need to hand over a lease
+	attrKey        = "leaseKey"     // S, hash key
+	attrStream     = "streamName"   // S, account:stream:epoch, only in an application with several streams
+	attrShardID    = "shardId"      // S, only in an application with several streams
+	attrEntityType = "entityType"   // S, since KCL 3.5
+	attrOwner      = "leaseOwner"   // S, hash key of the index
+	attrCounter    = "leaseCounter" // N
+	attrCheckpoint = "checkpoint"   // S
 )
 
 // The index of leases by owner (KCL 3.x).
@@ -94,4 +75,8 @@ const (
 	attrMetricsSupport     = "sup" // N, newest feature that the worker knows
 	attrMetricsSupportAt   = "slu" // N, seconds since 1970
 	maxSamples             = 10
+
+	attrNativeWorker = "goWorker"    // BOOL: the worker is of this library
+	attrMaxLeases    = "goMaxLeases" // N, the most leases that the worker takes; 0 is no limit
+	attrHandover     = "goHandover"  // N, seconds that the worker may need to hand over a lease
 )

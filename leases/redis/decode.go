@@ -53,14 +53,6 @@ func (r *reader) integer(name string, limit int64) int64 {
 	return n
 }
 
-// bits reads a set of bits; none is absent.
-func (r *reader) bits(name string) int64 {
-	if r.row[name] == "" {
-		return 0
-	}
-	return r.integer(name, math.MaxInt64)
-}
-
 func (r *reader) origin(name string) leases.Origin {
 	o, err := leases.ParseOrigin(r.row[name])
 	if err != nil {
@@ -69,21 +61,46 @@ func (r *reader) origin(name string) leases.Origin {
 	return o
 }
 
-// position reads a sequence number and its sub-sequence number; both may be
-// absent.
-func (r *reader) position(name, sub string) kcl.ExtendedSequenceNumber {
-	n := kcl.ExtendedSequenceNumber{SequenceNumber: r.row[name]}
+// position reads a sequence number and its sub-sequence number. Both may be absent.
+func (r *reader) position(a leases.Field) kcl.ExtendedSequenceNumber {
+	const sentinels = "TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END"
+	n := kcl.ExtendedSequenceNumber{SequenceNumber: r.row[a.Name]}
 	if n.SequenceNumber == "" {
-		if r.row[sub] != "" {
-			r.wrong(sub, "none without "+name)
+		if !a.Optional {
+			r.wrong(a.Name, "a sequence number, or "+sentinels)
+		}
+		if r.row[a.Second] != "" {
+			r.wrong(a.Second, "none without "+a.Name)
 		}
 		return kcl.ExtendedSequenceNumber{}
 	}
 	if n.Validate() != nil {
-		r.wrong(name, "decimal digits, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
+		r.wrong(a.Name, "decimal digits, or "+sentinels)
 	}
-	n.SubSequenceNumber = r.integer(sub, math.MaxInt64)
+	n.SubSequenceNumber = r.integer(a.Second, math.MaxInt64)
 	return n
+}
+
+// state reads the state of a pending checkpoint, which has none when it is zero.
+func (r *reader) state(a leases.Field, pending kcl.ExtendedSequenceNumber) []byte {
+	s := r.row[a.State]
+	switch {
+	case s == "":
+		return nil
+	case pending.IsZero():
+		r.wrong(a.State, "none without "+a.Name)
+		return nil
+	}
+	return []byte(s)
+}
+
+// hashKeys reads a range of hash keys.
+func (r *reader) hashKeys(a leases.Field) kcl.HashKeyRange {
+	h := kcl.HashKeyRange{Start: r.row[a.Name], End: r.row[a.Second]}
+	if !h.IsZero() && (len(h.Start)+len(h.End) > 100 || h.Validate() != nil) {
+		r.wrong(a.Name, "with "+a.Second+" two decimal numbers in order between 0 and 2^128-1")
+	}
+	return h
 }
 
 func (r *reader) set(name string) []string {
@@ -126,48 +143,45 @@ func (r *reader) moment(name string) time.Time {
 	return time.Time{}
 }
 
-// decode reads the row of key. The error says every field that is wrong, and
-// the lease holds what could be read nevertheless.
+// attribute reads one attribute of a lease into value and state.
+func (r *reader) attribute(a leases.Field, value any, state *[]byte) {
+	switch v := value.(type) {
+	case *string:
+		*v = r.row[a.Name]
+	case *int64:
+		switch {
+		case !a.Optional:
+			*v = r.integer(a.Name, maxCounter)
+		case r.row[a.Name] != "":
+			*v = r.integer(a.Name, math.MaxInt64)
+		}
+	case *float64:
+		*v = r.throughput(a.Name)
+	case *time.Time:
+		*v = r.moment(a.Name)
+	case *[]string:
+		*v = r.set(a.Name)
+	case *leases.Origin:
+		*v = r.origin(a.Name)
+	case *kcl.ExtendedSequenceNumber:
+		*v = r.position(a)
+		if state != nil {
+			*state = r.state(a, *v)
+		}
+	case *kcl.HashKeyRange:
+		*v = r.hashKeys(a)
+	default:
+		panic("leases/redis: no rule for the type of " + a.Name)
+	}
+}
+
+// decode reads the row of key. The error names every field that is wrong. The lease then holds the
+// fields that could be read.
 func decode(key string, row map[string]string) (leases.Lease, *leases.RowError) {
 	r := &reader{row: row}
+	l := leases.Lease{Key: key, Stream: row[fieldStream], ShardID: key}
 	if row[fieldKey] != key || key == "" {
 		r.wrong(fieldKey, "the end of the name of its key, "+quote(key))
-	}
-	if row[fieldCheckpoint] == "" {
-		r.wrong(fieldCheckpoint, "a sequence number, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END")
-	}
-	l := leases.Lease{
-		Key:                          key,
-		Stream:                       row[fieldStream],
-		ShardID:                      key,
-		Owner:                        row[fieldOwner],
-		CheckpointOwner:              row[fieldCheckpointOwner],
-		Counter:                      r.integer(fieldCounter, maxCounter),
-		OwnerSwitchesSinceCheckpoint: r.integer(fieldOwnerSwitches, maxCounter),
-		Checkpoint:                   r.position(fieldCheckpoint, fieldCheckpointSub),
-		Pending:                      r.position(fieldPending, fieldPendingSub),
-		Parents:                      r.set(fieldParents),
-		Children:                     r.set(fieldChildren),
-		HashKeyRange:                 kcl.HashKeyRange{Start: row[fieldHashStart], End: row[fieldHashEnd]},
-		ThroughputKBps:               r.throughput(fieldThroughput),
-		NativeOwner:                  row[fieldNativeOwner],
-		PinnedAt:                     r.moment(fieldPinnedAt),
-		StreamCreated:                r.moment(fieldStreamCreated),
-		Application:                  row[fieldApplication],
-		StreamARN:                    row[fieldStreamARN],
-		Origin:                       r.origin(fieldOrigin),
-		Paused:                       row[fieldPaused],
-		Reset:                        row[fieldReset],
-		Reached:                      r.moment(fieldReached),
-		Abilities:                    r.bits(fieldAbilities),
-		HandoverTo:                   row[fieldHandoverTo],
-	}
-	if state := row[fieldPendingState]; state != "" {
-		if l.Pending.IsZero() {
-			r.wrong(fieldPendingState, "none without "+fieldPending)
-		} else {
-			l.PendingState = []byte(state)
-		}
 	}
 	if l.Stream != "" {
 		l.ShardID = row[fieldShardID]
@@ -175,8 +189,8 @@ func decode(key string, row map[string]string) (leases.Lease, *leases.RowError) 
 			r.wrong(fieldShardID, fmt.Sprintf("the end of %s after %s", fieldKey, fieldStream))
 		}
 	}
-	if h := l.HashKeyRange; !h.IsZero() && (len(h.Start)+len(h.End) > 100 || h.Validate() != nil) {
-		r.wrong(fieldHashStart, "with "+fieldHashEnd+" two decimal numbers in order between 0 and 2^128-1")
+	for set := leases.AttrAll; set != 0; set &^= set.First() {
+		r.attribute(set.First().Field(&l))
 	}
 	if err := errors.Join(r.problems...); err != nil {
 		return l, &leases.RowError{Key: key, Err: err}
