@@ -16,25 +16,27 @@ import (
 // maxSubSequence is the largest sub-sequence number that an item can hold.
 const maxSubSequence = math.MaxInt64
 
-// isLease tells whether an item of the table is a lease. KCL 3.5 marks all its
-// items with entityType; older leases have none. An item without it that bears
-// the marks of another kind, and none of a lease, is no lease either.
+// isLease tells whether an item of the table is a lease. All items of KCL 3.5 have entityType.
+// Older leases do not have it. An item without it is no lease if it has an attribute of another
+// kind, and none of a lease.
 func isLease(it item) bool {
 	if t, ok := it[attrEntityType].(*types.AttributeValueMemberS); ok {
 		return t.Value == entityLease || t.Value == ""
 	}
 	if it[attrEntityType] != nil || it[attrCounter] != nil || it[attrCheckpoint] != nil {
-		return true // perhaps a damaged one
+		return true // it may be a damaged lease
 	}
-	return it[attrLockVersion] == nil && it[attrClientVersion] == nil && it[attrTableMigration] == nil && it[attrMetricsLastUpdated] == nil
+	return it[attrLockVersion] == nil && it[attrClientVersion] == nil && it[attrTableMigration] == nil &&
+		it[attrMetricsLastUpdated] == nil
 }
 
-// reader takes attributes out of an item and collects what is wrong with them.
+// reader reads the attributes of an item, and collects their problems.
 type reader struct {
 	item     item
 	problems []error
 }
 
+// wrong adds the problem that an attribute is not what it should be.
 func (r *reader) wrong(name, want string) {
 	found := "missing"
 	if v := r.item[name]; v != nil {
@@ -43,7 +45,7 @@ func (r *reader) wrong(name, want string) {
 	r.problems = append(r.problems, fmt.Errorf("attribute %s is %s, want %s", name, found, want))
 }
 
-// text reads an S; absent and empty are the same.
+// text reads an S. It returns "" when the attribute is absent.
 func (r *reader) text(name string) string {
 	switch v := r.item[name].(type) {
 	case nil:
@@ -55,7 +57,7 @@ func (r *reader) text(name string) string {
 	return ""
 }
 
-// number reads the digits of an N; "" when it is absent.
+// number reads the digits of an N. It returns "" when the attribute is absent.
 func (r *reader) number(name string) string {
 	switch v := r.item[name].(type) {
 	case nil:
@@ -85,6 +87,7 @@ func (r *reader) integer(name string, limit int64, required bool) int64 {
 	return n
 }
 
+// seconds reads a time. It returns the zero time when the attribute is absent.
 func (r *reader) seconds(name string) time.Time {
 	s := r.number(name)
 	if s == "" {
@@ -105,7 +108,7 @@ func (r *reader) origin(name string) leases.Origin {
 	return o
 }
 
-func (r *reader) set(name string) []string {
+func (r *reader) texts(name string) []string {
 	switch v := r.item[name].(type) {
 	case nil:
 		return nil
@@ -190,7 +193,7 @@ func (r *reader) attribute(a leases.Field, value any, state *[]byte) {
 	case *time.Time:
 		*v = r.seconds(a.Name)
 	case *[]string:
-		*v = r.set(a.Name)
+		*v = r.texts(a.Name)
 	case *leases.Origin:
 		*v = r.origin(a.Name)
 	case *kcl.ExtendedSequenceNumber:
@@ -234,7 +237,7 @@ func decode(it item) (leases.Lease, *leases.RowError) {
 	return l, nil
 }
 
-// describe says the type and the beginning of a value, in printable characters.
+// describe returns the type and the beginning of a value, in printable characters.
 func describe(v types.AttributeValue) string {
 	cut := func(kind string, text any) string {
 		s := fmt.Sprintf("%q", text)

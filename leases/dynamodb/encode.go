@@ -17,12 +17,12 @@ import (
 
 type item = map[string]types.AttributeValue
 
-// field is one attribute of an item as a lease determines it.
+// field is one attribute of an item.
 type field struct {
 	name string
-	// value is nil when the attribute is to be absent.
+	// value is nil if the attribute has to be absent.
 	value types.AttributeValue
-	// empty is read as absence, although we never write it in its place.
+	// empty is a value that means the same as an absent attribute. This library never writes it.
 	empty types.AttributeValue
 }
 
@@ -40,7 +40,7 @@ func text(name, s string) field {
 	return f
 }
 
-func set(name string, ids []string) field {
+func texts(name string, ids []string) field {
 	f := field{name: name}
 	if len(ids) > 0 {
 		f.value = &types.AttributeValueMemberSS{Value: ids}
@@ -48,7 +48,8 @@ func set(name string, ids []string) field {
 	return f
 }
 
-// writer turns attributes of a lease into fields of an item, and collects what cannot be written.
+// writer turns attributes of a lease into fields of an item. It collects the problems of values
+// that cannot be written.
 type writer struct {
 	fields   []field
 	problems []error
@@ -135,7 +136,7 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	case *time.Time:
 		w.moment(a.Name, *v)
 	case *[]string:
-		w.add(set(a.Name, *v))
+		w.add(texts(a.Name, *v))
 	case *leases.Origin:
 		if _, err := leases.ParseOrigin(v.String()); err != nil {
 			w.problems = append(w.problems, fmt.Errorf("%s %q: %w", a.Name, *v, err))
@@ -156,10 +157,10 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	}
 }
 
-// fields returns the attributes of l that a set names, in a fixed order. An
-// error says that l cannot stand in a table.
+// fields returns the fields of the attributes attrs of l, in a fixed order. The error names every
+// value that cannot be written.
 func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
-	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // four have a second part or more
+	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // some attributes have two or three fields
 	for ; attrs != 0; attrs &^= attrs.First() {
 		w.attribute(attrs.First().Field(&l))
 	}
@@ -197,20 +198,21 @@ func newExpression() *expression {
 	return &expression{names: map[string]string{}, values: item{}}
 }
 
+// name returns the placeholder of an attribute.
 func (e *expression) name(attribute string) string {
 	p := "#" + attribute
 	e.names[p] = attribute
 	return p
 }
 
-// value returns a placeholder; kind keeps those of conditions and changes apart.
+// value returns a placeholder. kind tells placeholders of conditions from those of changes.
 func (e *expression) value(kind, attribute string, v types.AttributeValue) string {
 	p := ":" + kind + attribute
 	e.values[p] = v
 	return p
 }
 
-// condition is that the row exists and the attributes expect are as in read.
+// condition is the condition that the row exists and its attributes expect are as in read.
 func (e *expression) condition(read leases.Lease, expect leases.Attr) (string, error) {
 	fs, err := fields(read, expect)
 	if err != nil {
@@ -222,7 +224,7 @@ func (e *expression) condition(read leases.Lease, expect leases.Attr) (string, e
 		switch {
 		case f.value == nil && f.empty == nil:
 			terms = append(terms, e.absent(f.name))
-		case f.value == nil || same(f.value, f.empty):
+		case f.value == nil || sameNumber(f.value, f.empty):
 			terms = append(terms, "("+e.absent(f.name)+" OR "+n+" = "+e.value("is_", f.name, f.empty)+")")
 		default:
 			terms = append(terms, n+" = "+e.value("is_", f.name, f.value))
@@ -231,15 +233,15 @@ func (e *expression) condition(read leases.Lease, expect leases.Attr) (string, e
 	return strings.Join(terms, " AND "), nil
 }
 
-// same compares an integer with the one that stands for absence.
-func same(a, b types.AttributeValue) bool {
+// sameNumber tells whether a and b are numbers in the same digits.
+func sameNumber(a, b types.AttributeValue) bool {
 	x, ok1 := a.(*types.AttributeValueMemberN)
 	y, ok2 := b.(*types.AttributeValueMemberN)
 	return ok1 && ok2 && x.Value == y.Value
 }
 
-// update sets the attributes attrs to their values in to; it is empty when
-// attrs is.
+// update is an update expression that sets the attributes attrs to their values in to. It is empty
+// if attrs is empty.
 func (e *expression) update(to leases.Lease, attrs leases.Attr) (string, error) {
 	fs, err := fields(to, attrs)
 	if err != nil {
@@ -257,7 +259,7 @@ func (e *expression) update(to leases.Lease, attrs leases.Attr) (string, error) 
 	return clauses(sets, removes), nil
 }
 
-// clauses is an update expression; empty when there is nothing to do.
+// clauses is an update expression. It is empty without sets and removes.
 func clauses(sets, removes []string) string {
 	var out []string
 	if len(sets) > 0 {

@@ -2,8 +2,8 @@ package dynamodb
 
 import "github.com/kinesis-go/kcl/leases"
 
-// fleet is what the tables hold besides leases, for workers of KCL 3.x: each of its parts
-// owns one kind of item, and routes tells the parts in which table it is.
+// fleet is the contents of the tables besides leases, for workers of KCL 3.x. Each part owns one
+// kind of item. Its routes tell in which table an item is.
 type fleet struct {
 	ownerIndex
 	workerReports

@@ -119,7 +119,7 @@ func written(it item) string {
 // fleetTables returns the lease table t and its side tables.
 func fleetTables() *routes {
 	cfg := Config{Table: "t"}
-	return newRoutes(cfg, newTable(cfg, attrKey))
+	return newRoutes(cfg, newTable(cfg))
 }
 
 // TestRecordedItems: every item that a Java worker wrote is read as what it is,
@@ -165,7 +165,7 @@ func TestRecordedItems(t *testing.T) {
 			m, bad := decodeMigration(it, p.key, attrClientVersion)
 			require.Nil(t, bad, r.From)
 			var err error
-			again, err = state(attrClientVersion, m)
+			again, err = encodeState(attrClientVersion, m)
 			require.NoError(t, err, r.From)
 			maps.Copy(again, p.entity(keyClientVersion, entityClientVersion))
 			// The history as it would have been written over the state before.
@@ -174,7 +174,7 @@ func TestRecordedItems(t *testing.T) {
 			if len(h) > 1 {
 				before[attrHistory] = &types.AttributeValueMemberL{Value: h[1:]}
 			}
-			withHistory(again, before, attrClientVersion)
+			addHistory(again, before, attrClientVersion)
 		default:
 			require.Fail(t, "item of no kind", "%s %s", r.From, r.Item)
 		}
@@ -245,7 +245,7 @@ func FuzzFleetItems(f *testing.F) {
 				if m, bad := decodeMigration(it, p.key, attribute); bad == nil {
 					require.True(t, isState(it, attribute, m))
 					fresh := item{}
-					withHistory(fresh, it, attribute)
+					addHistory(fresh, it, attribute)
 					require.LessOrEqual(t, len(fresh[attrHistory].(*types.AttributeValueMemberL).Value), maxHistory)
 				}
 			}

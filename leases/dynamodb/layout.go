@@ -25,8 +25,8 @@ const (
 // The index of leases by owner (KCL 3.x).
 const indexByOwner = "LeaseOwnerToLeaseKeyIndex"
 
-// The kinds of items in a table of KCL 3.5 (entityType). KCL 3.0 to 3.4 has the
-// others in two side tables, without entityType and under other key attributes.
+// The kinds of items in a table of KCL 3.5 (entityType). KCL 3.0 to 3.4 has the others in two side
+// tables, without entityType and under other key attributes.
 const (
 	entityLease          = "LEASE"
 	entityStream         = "STREAM"

@@ -8,24 +8,24 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// layouts is what is wrong when the items of the fleet are in two places. A
-// worker of KCL 3.0 to 3.4 that is started on a lease table of KCL 3.5 makes
-// <Table>-CoordinatorState, fails at the first item of the lease table that is no
-// lease, and ends. What it leaves behind tells each worker of KCL 3.5 that is
-// started later to look for the lock there, while those that run go on with the
-// one in the lease table: two leaders.
+// layouts tells whether a fleet has items both in a lease table of KCL 3.5 and in a side table.
+//
+// A worker of KCL 3.0 to 3.4 that starts on a lease table of KCL 3.5 makes
+// <Table>-CoordinatorState. It fails at the first item of the lease table that is no lease, and
+// ends. Workers of KCL 3.5 that start later find <Table>-CoordinatorState and look for the lock
+// there. Running workers look in the lease table. So the fleet has two leaders.
 type layouts struct {
-	// stray: the table of the coordinator is what should not be there.
+	// stray says that the table of the coordinator should not exist.
 	stray bool
-	// split: the fleet uses it all the same.
+	// split says that the fleet uses both tables.
 	split bool
-	// apart says all that, and what to do. Empty when nothing is wrong.
+	// apart says, in words, what is wrong and what to do. It is empty when nothing is wrong.
 	apart string
 }
 
-// layouts compares what the lease table and the table of the coordinator hold,
-// given the state of the migration to a single table. Until that is complete the
-// lock is not in the lease table, and before it has begun nothing else is.
+// layouts compares the contents of the lease table and the table of the coordinator. migration is
+// the state of the migration to a single table. Until the migration is complete, the lock is not in
+// the lease table. Before it begins, only leases are in the lease table.
 func (rs *routes) layouts(ctx context.Context, migration string) (layouts, error) {
 	if migration == leases.TableMigrationComplete {
 		return layouts{}, nil
@@ -43,20 +43,25 @@ func (rs *routes) layouts(ctx context.Context, migration string) (layouts, error
 		there = strings.TrimPrefix(there+", ", ", ") + keyTableMigration + " (" + migration + ")"
 	}
 	l := layouts{stray: !stored, split: there != ""}
-	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well", own.name, here, side.name)
+	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well",
+		own.name, here, side.name)
 	switch {
 	case !l.split:
-		l.apart += fmt.Sprintf(", which is not in use: a worker of KCL 3.0 to 3.4 was started, and cannot work here. Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.name)
+		l.apart += fmt.Sprintf(", which is not in use: "+
+			"a worker of KCL 3.0 to 3.4 was started, and cannot work here. "+
+			"Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.name)
 	case l.stray:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete %s, which holds no leases, and start them again", there, side.name)
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
+			"Stop all workers, delete %s, which holds no leases, and start them again", there, side.name)
 	default:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.name)
+		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
+			"Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.name)
 	}
 	return l, nil
 }
 
-// holds tells what a table has of the lock and, if asked, of the move from KCL
-// 2.x, in words, and whether that move's state is there.
+// holds describes, in words, the lock in a table. If version is set, it also describes the state of
+// the move from KCL 2.x. stored tells whether that state was found.
 func (t *table) holds(ctx context.Context, version bool) (words string, stored bool, err error) {
 	lock, err := t.get(ctx, keyLeader)
 	if err != nil {

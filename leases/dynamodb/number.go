@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// maxCounter leaves room to count on: a counter beyond it is damage.
+// maxCounter is the largest counter. A larger one is damage. A counter can grow beyond it without
+// an overflow.
 const maxCounter = 1 << 62
 
 var errNumber = errors.New("not a number in range")
 
-// parseDecimal reads what DynamoDB may give back for a number: up to 38 digits,
-// perhaps with an exponent. Longer texts never come from the service.
+// parseDecimal reads a number of DynamoDB: up to 38 digits, and sometimes an exponent. The service
+// sends no longer text.
 func parseDecimal(s string) (*big.Rat, error) {
 	if len(s) > 160 || strings.ContainsAny(s, "/_xXpP") {
 		return nil, errNumber
@@ -41,7 +42,7 @@ func parseInt(s string, limit int64) (int64, error) {
 	return r.Num().Int64(), nil
 }
 
-// parseSeconds reads seconds since 1970, with up to nine places of a fraction.
+// parseSeconds reads seconds since 1970, with up to nine digits of a fraction.
 func parseSeconds(s string) (time.Time, error) {
 	bad := errors.New("want seconds since 1970")
 	r, err := parseDecimal(s)
@@ -56,10 +57,11 @@ func parseSeconds(s string) (time.Time, error) {
 	return time.Unix(seconds.Int64(), rest.Int64()).UTC(), nil
 }
 
-// maxSeconds is the end of the year 9999.
+// maxSeconds is the last second of the year 9999.
 const maxSeconds = 253402300799
 
-// formatSeconds is the inverse, in the form in which DynamoDB keeps numbers.
+// formatSeconds is the inverse of parseSeconds. The result has the form in which DynamoDB returns
+// numbers.
 func formatSeconds(t time.Time) (string, error) {
 	if t.Unix() < 0 || t.Unix() > maxSeconds {
 		return "", fmt.Errorf("time %v is not between 1970 and 9999", t)
@@ -71,9 +73,9 @@ func formatSeconds(t time.Time) (string, error) {
 	return s, nil
 }
 
-// formatThroughput writes a number as the KCL does, with Java's
-// Double.toString: 0.001 to 10^7 in plain digits, with at least one after the
-// point, others with an exponent.
+// formatThroughput formats a number as the KCL does, with Java's Double.toString. Numbers from
+// 0.001 to 10^7 are plain digits, with at least one digit after the point. Other numbers have an
+// exponent.
 func formatThroughput(f float64) string {
 	if f == 0 || f >= 1e-3 && f < 1e7 {
 		s := strconv.FormatFloat(f, 'f', -1, 64)
@@ -86,6 +88,6 @@ func formatThroughput(f float64) string {
 	if !strings.Contains(mantissa, ".") {
 		mantissa += ".0"
 	}
-	e, _ := strconv.Atoi(exponent) // FormatFloat writes nothing else
+	e, _ := strconv.Atoi(exponent) // FormatFloat always writes a number here
 	return mantissa + "E" + strconv.Itoa(e)
 }

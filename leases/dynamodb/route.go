@@ -9,21 +9,21 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// routeAge is how long a route is used before the side tables are looked up again.
+// routeAge is how long a route is used before the tables are looked at again.
 const routeAge = time.Minute
 
-// route decides in which table an item is that is no lease. It is which side tables of
-// KCL 3.0 to 3.4 exist, and how far the migration to a single table has come.
+// route decides in which table an item is that is no lease. It knows which side tables of KCL 3.0
+// to 3.4 exist, and the state of the migration to a single table.
 type route struct {
 	coordinator bool                  // <Table>-CoordinatorState exists
 	metrics     bool                  // <Table>-WorkerMetricStats exists
 	migration   leases.MigrationState // as stored; zero when there is none
 	layouts     layouts
-	at          time.Time
+	at          time.Time // when the tables were looked at
 }
 
-// routes are the tables of a fleet. They tell in which of them an item is or belongs, and
-// keep the last route.
+// routes are the tables of a fleet. They tell in which table an item is, or has to be made. They
+// remember the last route.
 type routes struct {
 	leaseTable  *table
 	coordinator *table // <Table>-CoordinatorState, whether it exists or not
@@ -38,27 +38,28 @@ type routes struct {
 func newRoutes(cfg Config, leaseTable *table) *routes {
 	return &routes{
 		leaseTable:  leaseTable,
-		coordinator: leaseTable.beside(cmp.Or(cfg.CoordinatorTable, cfg.Table+"-CoordinatorState"), attrCoordinatorKey),
-		metrics:     leaseTable.beside(cmp.Or(cfg.WorkerMetricsTable, cfg.Table+"-WorkerMetricStats"), attrWorkerID),
+		coordinator: leaseTable.sideTable(cmp.Or(cfg.CoordinatorTable, cfg.Table+"-CoordinatorState"), attrCoordinatorKey),
+		metrics:     leaseTable.sideTable(cmp.Or(cfg.WorkerMetricsTable, cfg.Table+"-WorkerMetricStats"), attrWorkerID),
 		migrate:     cfg.MigrateToLeaseTable,
 	}
 }
 
-// single tells whether everything is in the lease table. No coordinator table
-// means a fleet that never had one, and one beside a lease table of KCL 3.5
-// should not be there.
+// single tells whether everything is in the lease table. That is true of a fleet without a
+// coordinator table. It is also true if a stray coordinator table exists beside a lease table of
+// KCL 3.5.
 func (r route) single() bool {
 	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete || r.layouts.stray
 }
 
-// writesToLeaseTable tells where new items belong. Before the migration has
-// come to PENDING, workers of KCL 3.0 to 3.4 may run, or be asked back, which
-// cannot read a lease table that holds anything else.
+// writesToLeaseTable tells whether new items have to be made in the lease table. Before the
+// migration is PENDING, workers of KCL 3.0 to 3.4 may run, or be started again. They cannot read a
+// lease table that holds anything but leases. migrate is Config.MigrateToLeaseTable.
 func (r route) writesToLeaseTable(migrate bool) bool {
-	return r.single() || r.migration.Status == leases.TableMigrationPending || migrate && r.migration.Status == leases.TableMigrationDeployed
+	status := r.migration.Status
+	return r.single() || status == leases.TableMigrationPending || migrate && status == leases.TableMigrationDeployed
 }
 
-// lock returns the table that holds the leader's lock, by the route; fresh is as for route.
+// lock returns the table that holds the leader's lock. fresh is as for route.
 func (rs *routes) lock(ctx context.Context, fresh bool) (*table, error) {
 	r, err := rs.route(ctx, fresh)
 	if err != nil || r.single() {
@@ -67,8 +68,8 @@ func (rs *routes) lock(ctx context.Context, fresh bool) (*table, error) {
 	return rs.coordinator, nil
 }
 
-// route tells in which tables items are. It returns the route of the last minute, unless
-// fresh asks for a new look.
+// route tells in which tables items are. Unless fresh is set, it may return a route that is up to a
+// minute old.
 func (rs *routes) route(ctx context.Context, fresh bool) (route, error) {
 	rs.mu.Lock()
 	r := rs.last
@@ -80,8 +81,9 @@ func (rs *routes) route(ctx context.Context, fresh bool) (route, error) {
 	return r, err
 }
 
-// tableMigration reads the state of the migration to a single table. It returns the item,
-// the table that holds it, and the route that follows from it.
+// tableMigration reads the state of the migration to a single table. It returns the item, the table
+// that holds it, and the route that follows from it. Without a coordinator table there is nothing
+// to migrate, or not any more.
 func (rs *routes) tableMigration(ctx context.Context) (item, *table, route, error) {
 	r := route{at: time.Now()}
 	none := func(err error) (item, *table, route, error) { return nil, nil, route{}, err }
@@ -90,13 +92,13 @@ func (rs *routes) tableMigration(ctx context.Context) (item, *table, route, erro
 		exists *bool
 	}{{rs.coordinator, &r.coordinator}, {rs.metrics, &r.metrics}} {
 		var err error
-		if *t.exists, err = t.exist(ctx); err != nil {
+		if *t.exists, err = t.present(ctx); err != nil {
 			return none(err)
 		}
 	}
 	var it item
 	where := rs.coordinator
-	if r.coordinator { // otherwise there is nothing to migrate, or not any more
+	if r.coordinator {
 		var err error
 		if it, err = where.get(ctx, keyTableMigration); err != nil {
 			return none(err)
@@ -123,12 +125,12 @@ func (rs *routes) tableMigration(ctx context.Context) (item, *table, route, erro
 			return none(err)
 		}
 	}
-	rs.keep(r)
+	rs.remember(r)
 	return it, where, r, nil
 }
 
-// keep remembers r for routeAge. After the zero route, the next call looks at the tables.
-func (rs *routes) keep(r route) {
+// remember keeps r for routeAge. After the zero route, the next call looks at the tables.
+func (rs *routes) remember(r route) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.last = r

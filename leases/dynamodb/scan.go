@@ -11,32 +11,36 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
+// The bounds of the number of segments.
 const (
-	maxScanSegments     = 1000
-	unknownScanSegments = 10
-	derivedScanSegments = 32 // at most
-	sizeAge             = 2 * time.Hour
-	sizeUnknownAge      = time.Minute
+	maxScanSegments     = 1000 // the largest Config.ScanSegments
+	derivedScanSegments = 32   // the most that follow from a size
+	unknownScanSegments = 10   // for a table of unknown size
 )
 
-// scanSegments is in how many segments a table of a size is read: one for each
-// 0.2 GB begun.
+// The times for which a size is remembered.
+const (
+	sizeAge        = 2 * time.Hour
+	sizeUnknownAge = time.Minute // an unknown size
+)
+
+// scanSegments returns the number of segments for a table of a size: one for each 0.2 GB begun.
 func scanSegments(bytes int64) int {
 	const gb = 1 << 30
 	return int(min(max((bytes*5+gb-1)/gb, 1), derivedScanSegments))
 }
 
-// tableSize keeps in how many segments the table is read.
+// tableSize remembers the number of segments in which the table is read.
 type tableSize struct {
-	configured int // Config.ScanSegments, which counts before the size
+	configured int // Config.ScanSegments; 0 lets the size decide
 
 	mu       sync.Mutex // guards the fields below
 	segments int
-	until    time.Time
+	until    time.Time // when the size has to be asked for again
 }
 
-// segments asks the service for the size of the table, unless it did so in the
-// last two hours.
+// segments returns the number of segments in which the table is read. It asks the service for the
+// size of the table at most every two hours.
 func (t *table) segments(ctx context.Context) int {
 	switch {
 	case t.side:
@@ -53,13 +57,13 @@ func (t *table) segments(ctx context.Context) int {
 	d, err := t.describe(ctx)
 	if err != nil {
 		t.log(ctx).LogAttrs(ctx, slog.LevelDebug, "size of the lease table cannot be read", slog.Any("err", err))
-		return t.size.know(nil)
+		return t.size.remember(nil)
 	}
-	return t.size.know(d.TableSizeBytes)
+	return t.size.remember(d.TableSizeBytes)
 }
 
-// know keeps the size of the table; nil is an unknown size. It returns the segments.
-func (t *tableSize) know(bytes *int64) int {
+// remember keeps the number of segments for a size, and returns it. nil is an unknown size.
+func (t *tableSize) remember(bytes *int64) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if bytes == nil {
@@ -70,8 +74,8 @@ func (t *tableSize) know(bytes *int64) int {
 	return t.segments
 }
 
-// scan calls each for every item of the table, one at a time. Large tables are
-// read in several segments at once.
+// scan calls each for every item of the table, one at a time. It reads a large table in several
+// segments at the same time.
 func (t *table) scan(ctx context.Context, consistent bool, each func(item)) error {
 	n := t.segments(ctx)
 	if n == 1 {
@@ -88,8 +92,11 @@ func (t *table) scan(ctx context.Context, consistent bool, each func(item)) erro
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		in := &sdk.ScanInput{TableName: &t.name, ConsistentRead: &consistent, Segment: aws.Int32(int32(i)), TotalSegments: aws.Int32(int32(n))}
-		wg.Go(func() { // ends with its segment, or the first error of any
+		in := &sdk.ScanInput{
+			TableName: &t.name, ConsistentRead: &consistent,
+			Segment: aws.Int32(int32(i)), TotalSegments: aws.Int32(int32(n)),
+		}
+		wg.Go(func() { // ends with its segment, or with the first error of any segment
 			if errs[i] = t.scanSegment(ctx, in, locked); errs[i] != nil {
 				cancel()
 			}
@@ -98,7 +105,7 @@ func (t *table) scan(ctx context.Context, consistent bool, each func(item)) erro
 	wg.Wait()
 	var first error
 	for _, err := range errs {
-		// The error of a segment says more than those of the segments cancelled for it.
+		// The first error cancels the other segments. Their errors say less.
 		if first == nil || errors.Is(first, context.Canceled) && err != nil {
 			first = err
 		}
@@ -109,14 +116,14 @@ func (t *table) scan(ctx context.Context, consistent bool, each func(item)) erro
 // scanSegment reads the items of one segment, page by page.
 func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
 	for {
-		page, err := page(ctx, t, "dynamodb:Scan", t.client.Scan, in)
+		page, err := callPage(ctx, t, "dynamodb:Scan", t.client.Scan, in)
 		if err != nil {
 			return err
 		}
 		for _, it := range page.Items {
 			each(it)
 		}
-		// A page may be empty although more follow.
+		// More pages may follow an empty one.
 		if len(page.LastEvaluatedKey) == 0 {
 			return nil
 		}

@@ -13,9 +13,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Store is a lease table in DynamoDB. It is safe for concurrent use and holds
-// no state but its Config and, for a while, which side tables exist and how
-// large the table is.
+// Store is a lease table in DynamoDB. It is safe for concurrent use. It remembers for a while which
+// side tables exist and how large the table is, and nothing else.
 type Store struct {
 	cfg   Config
 	table *table
@@ -24,17 +23,18 @@ type Store struct {
 
 var _ leases.SharedStore = (*Store)(nil)
 
-// New returns a Store. It calls nobody; Validate and Init say what is wrong with cfg.
+// New returns a Store. It makes no request. [Store.Validate] and [Store.Init] report problems of
+// cfg.
 func New(cfg Config) *Store {
 	cfg.Tags = maps.Clone(cfg.Tags)
-	t := newTable(cfg, attrKey)
+	t := newTable(cfg)
 	return &Store{cfg: cfg, table: t, fleet: newFleet(cfg, t)}
 }
 
 // Fleet implements [leases.SharedStore].
 func (s *Store) Fleet() leases.FleetStore { return s.fleet }
 
-// Validate reports everything that is wrong with the Config that New was given.
+// Validate reports every problem of the Config that New was given.
 func (s *Store) Validate() error {
 	if s == nil {
 		return errors.New("leases/dynamodb: the store is nil: make it with dynamodb.New")
@@ -45,14 +45,14 @@ func (s *Store) Validate() error {
 	return nil
 }
 
-// List implements [leases.Store] with a paged Scan of each segment. Items of other kinds that
-// KCL 3.5 keeps in the table are left out.
+// List implements [leases.Store] with a paged Scan of each segment. It leaves out the items of
+// other kinds that KCL 3.5 keeps in the table.
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	return s.list(ctx, s.cfg.ConsistentList)
 }
 
-// ListNow implements [leases.Store] with a consistent Scan, which costs twice
-// the read units of an eventually consistent one.
+// ListNow implements [leases.Store] with a consistent Scan, which costs twice as many read units as
+// an eventually consistent one.
 func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.list(ctx, true) }
 
 func (s *Store) list(ctx context.Context, consistent bool) (leases.Listing, error) {
@@ -101,12 +101,12 @@ func (s *Store) Create(ctx context.Context, l leases.Lease) error {
 		return err
 	}
 	e := newExpression()
-	_, err = call(ctx, s.table, "dynamodb:PutItem", s.cfg.Client.PutItem, &sdk.PutItemInput{
+	_, err = callTable(ctx, s.table, "dynamodb:PutItem", s.cfg.Client.PutItem, &sdk.PutItemInput{
 		TableName: &s.cfg.Table, Item: it,
 		ConditionExpression:                 aws.String(e.absent(attrKey)),
 		ExpressionAttributeNames:            e.names,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}, once)
+	}, noRetries)
 	return s.conflict(ctx, l.Key, err)
 }
 
@@ -131,25 +131,25 @@ func (s *Store) Update(ctx context.Context, u leases.Update) error {
 	if update != "" {
 		in.UpdateExpression = &update
 	}
-	_, err = call(ctx, s.table, "dynamodb:UpdateItem", s.cfg.Client.UpdateItem, in, once)
+	_, err = callTable(ctx, s.table, "dynamodb:UpdateItem", s.cfg.Client.UpdateItem, in, noRetries)
 	return s.conflict(ctx, u.Read.Key, err)
 }
 
-// Delete implements [leases.Store] with one conditional DeleteItem. The KCL
-// deletes without a condition; this does not take its freedom.
+// Delete implements [leases.Store] with one conditional DeleteItem. The KCL deletes without a
+// condition.
 func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
 	e := newExpression()
 	condition, err := e.condition(read, expect)
 	if err != nil {
 		return err
 	}
-	_, err = call(ctx, s.table, "dynamodb:DeleteItem", s.cfg.Client.DeleteItem, &sdk.DeleteItemInput{
+	_, err = callTable(ctx, s.table, "dynamodb:DeleteItem", s.cfg.Client.DeleteItem, &sdk.DeleteItemInput{
 		TableName: &s.cfg.Table, Key: item{attrKey: str(read.Key)},
 		ConditionExpression:                 &condition,
 		ExpressionAttributeNames:            e.names,
 		ExpressionAttributeValues:           e.valuesOrNil(),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}, once)
+	}, noRetries)
 	err = s.conflict(ctx, read.Key, err)
 	if c, ok := errors.AsType[*leases.ConflictError](err); ok && c.Current == nil {
 		return nil
@@ -157,9 +157,8 @@ func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Att
 	return err
 }
 
-// conflict turns a failed condition into a [*leases.ConflictError] with the row
-// that was found. Servers that do not return it (DynamoDB does since 2023) are
-// asked once more.
+// conflict turns a failed condition into a [*leases.ConflictError] with the row that was found.
+// Some servers do not return the row, as DynamoDB does since 2023. Then it is read.
 func (s *Store) conflict(ctx context.Context, key string, err error) error {
 	failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
 	if !ok {

@@ -18,33 +18,33 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// table is one table in DynamoDB, and the calls to it. It is the lease table, a side
-// table of KCL 3.0 to 3.4, or the table of another library.
+// table is one table in DynamoDB, and the calls to it: the lease table, or a side table of KCL 3.0
+// to 3.4.
 type table struct {
 	client  *sdk.Client
-	http    line.HTTPClient // of client; leaves connections that fail
+	http    line.HTTPClient // the client's, which leaves connections that fail
 	timeout time.Duration   // of a request
 	logger  *slog.Logger    // nil: that of the caller
 	name    string
 	key     string     // name of the hash key
-	side    bool       // a side table
+	side    bool       // it is a side table
 	size    *tableSize // of the lease table
 }
 
-// newTable returns the table that cfg names.
-func newTable(cfg Config, key string) *table {
+// newTable returns the lease table that cfg names.
+func newTable(cfg Config) *table {
 	t := &table{
 		client: cfg.Client, timeout: cmp.Or(cfg.RequestTimeout, defaultRequestTimeout), logger: cfg.Logger,
-		name: cfg.Table, key: key, size: &tableSize{configured: cfg.ScanSegments},
+		name: cfg.Table, key: attrKey, size: &tableSize{configured: cfg.ScanSegments},
 	}
-	if cfg.Client != nil { // else Config.Validate says that it is missing
+	if cfg.Client != nil { // a missing client is an error of Config.Validate
 		t.http = line.NewClient(cfg.Client.Options().HTTPClient)
 	}
 	return t
 }
 
-// beside returns a side table, which is called with the same client.
-func (t *table) beside(name, key string) *table {
+// sideTable returns a side table, which is called with the same client.
+func (t *table) sideTable(name, key string) *table {
 	other := *t
 	other.name, other.key, other.side = name, key, true
 	return &other
@@ -55,43 +55,48 @@ func (t *table) log(ctx context.Context) *slog.Logger {
 	return cmp.Or(t.logger, leases.Logger(ctx)).With("table", t.name)
 }
 
-// once switches the SDK's retries off.
-func once(o *sdk.Options) { o.Retryer = aws.NopRetryer{} }
+// noRetries is an option of requests: the SDK does not repeat the request.
+func noRetries(o *sdk.Options) { o.Retryer = aws.NopRetryer{} }
 
-// soon keeps the SDK's waits between attempts short: they fit into the deadline of a
-// request.
-func (t *table) soon(o *sdk.Options) {
+// shortWaits is an option of requests: the SDK waits so little between its attempts that they fit
+// into the deadline of the request.
+func (t *table) shortWaits(o *sdk.Options) {
 	o.Retryer = awsretry.AddWithMaxBackoffDelay(o.Retryer, t.timeout/10)
 }
 
 // errNoAnswer is the cause of a request's own deadline.
 var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 
-// call makes one request with a deadline. The error names the action, the
-// table and the remedy where there is one.
-func call[In, Out any](ctx context.Context, t *table, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In, opts ...func(*sdk.Options)) (Out, error) {
+// method is a method of the SDK's client.
+type method[In, Out any] func(context.Context, In, ...func(*sdk.Options)) (Out, error)
+
+// callTable makes one request with a deadline. The error names the action, the table and, where one
+// is known, the remedy.
+func callTable[In, Out any](
+	ctx context.Context, t *table, action string, fn method[In, Out], in In, opts ...func(*sdk.Options),
+) (Out, error) {
 	timed, cancel := context.WithTimeoutCause(ctx, t.timeout, errNoAnswer)
 	defer cancel()
-	out, err := fn(timed, in, append(opts, t.lasting)...)
+	out, err := fn(timed, in, append(opts, t.transport)...)
 	return out, t.explain(ctx, timed, action, err)
 }
 
-// page makes one request whose answer may be large. Its deadline counts silence: a slow
+// callPage makes one request whose answer may be large. Its deadline counts silence, so that a slow
 // line takes as long as it needs.
-func page[In, Out any](ctx context.Context, t *table, action string, fn func(context.Context, In, ...func(*sdk.Options)) (Out, error), in In) (Out, error) {
+func callPage[In, Out any](ctx context.Context, t *table, action string, fn method[In, Out], in In) (Out, error) {
 	timed, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := line.NewSilence(t.timeout, func() { cancel(errNoAnswer) })
 	defer silence.Stop()
-	out, err := fn(silence.In(timed), in, t.soon, t.lasting)
+	out, err := fn(silence.In(timed), in, t.shortWaits, t.transport)
 	return out, t.explain(ctx, timed, action, err)
 }
 
-// lasting makes a request with the client that gives up connections that fail.
-func (t *table) lasting(o *sdk.Options) {
+// transport is an option of requests: they use the HTTP client that leaves connections that fail.
+func (t *table) transport(o *sdk.Options) {
 	o.HTTPClient = t.http
-	// DynamoDB Local sends wrong checksums. The SDK accepts the answer all the same, and
-	// logs a warning for each.
+	// DynamoDB Local sends wrong checksums. The SDK accepts the answers, and logs a warning for each
+	// of them.
 	o.DisableValidateResponseChecksum = o.DisableValidateResponseChecksum || o.BaseEndpoint != nil
 }
 
@@ -108,14 +113,16 @@ func (t *table) explain(ctx, timed context.Context, action string, err error) er
 	case awserr.Is(err, "ResourceNotFoundException") && t.side:
 		return fmt.Errorf("%w: %s: %s: %w", leases.ErrTableNotFound, action, t.name, err)
 	case awserr.Is(err, "ResourceNotFoundException"):
-		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position: %w", leases.ErrTableNotFound, action, t.name, err)
+		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position: %w",
+			leases.ErrTableNotFound, action, t.name, err)
 	}
 	return awserr.Explain(err, action, resource)
 }
 
-// describe returns the description of the table, which is never nil without an error.
+// describe returns the description of the table. It is never nil without an error.
 func (t *table) describe(ctx context.Context) (*types.TableDescription, error) {
-	out, err := call(ctx, t, "dynamodb:DescribeTable", t.client.DescribeTable, &sdk.DescribeTableInput{TableName: &t.name}, t.soon)
+	in := &sdk.DescribeTableInput{TableName: &t.name}
+	out, err := callTable(ctx, t, "dynamodb:DescribeTable", t.client.DescribeTable, in, t.shortWaits)
 	switch {
 	case err != nil:
 		return nil, err
@@ -125,9 +132,8 @@ func (t *table) describe(ctx context.Context) (*types.TableDescription, error) {
 	return out.Table, nil
 }
 
-// exist tells whether a side table is there, and refuses a table of another layout. This
-// library never makes a side table: workers of KCL 3.5 look for the lock in one that exists.
-func (t *table) exist(ctx context.Context) (bool, error) {
+// present tells whether a side table exists, and refuses a table of another layout.
+func (t *table) present(ctx context.Context) (bool, error) {
 	d, err := t.describe(ctx)
 	switch {
 	case errors.Is(err, leases.ErrTableNotFound):
@@ -136,17 +142,18 @@ func (t *table) exist(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if keys := d.KeySchema; len(keys) != 1 || aws.ToString(keys[0].AttributeName) != t.key {
-		return false, fmt.Errorf("%w: table %s does not have the key %s of a side table of KCL 3.0 to 3.4; if it is of another application, set Config.CoordinatorTable and Config.WorkerMetricsTable to other names",
+		return false, fmt.Errorf("%w: table %s does not have the key %s of a side table of KCL 3.0 to 3.4; "+
+			"if it is of another application, set Config.CoordinatorTable and Config.WorkerMetricsTable to other names",
 			leases.ErrForeignTable, t.name, t.key)
 	}
 	return true, nil
 }
 
-// get reads an item as it is now; nil when there is none.
+// get reads an item as it is now. The item is nil when there is none.
 func (t *table) get(ctx context.Context, id string) (item, error) {
-	out, err := call(ctx, t, "dynamodb:GetItem", t.client.GetItem, &sdk.GetItemInput{
+	out, err := callTable(ctx, t, "dynamodb:GetItem", t.client.GetItem, &sdk.GetItemInput{
 		TableName: &t.name, Key: t.id(id), ConsistentRead: aws.Bool(true),
-	}, t.soon)
+	}, t.shortWaits)
 	if err != nil || len(out.Item) == 0 {
 		return nil, err
 	}

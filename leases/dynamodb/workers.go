@@ -13,7 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// isWorker tells whether an item of the lease table is a worker's metrics.
+// isWorker tells whether an item of the lease table is the metrics of a worker.
 func isWorker(it item) bool {
 	if it[attrEntityType] != nil {
 		return textOf(it, attrEntityType) == entityWorker
@@ -21,16 +21,16 @@ func isWorker(it item) bool {
 	return !isLease(it) && it[attrMetricsLastUpdated] != nil
 }
 
-// seconds is a time in whole seconds.
-func seconds(t time.Time) (types.AttributeValue, error) {
+// encodeSeconds encodes a time in whole seconds.
+func encodeSeconds(t time.Time) (types.AttributeValue, error) {
 	if _, err := formatSeconds(t); err != nil {
 		return nil, err
 	}
 	return integer(t.Unix()), nil
 }
 
-// lists encodes a map of lists of numbers.
-func lists(m map[string][]float64, format func(float64) (string, error)) (types.AttributeValue, error) {
+// encodeLists encodes a map of lists of numbers.
+func encodeLists(m map[string][]float64, format func(float64) (string, error)) (types.AttributeValue, error) {
 	out := item{}
 	for name, values := range m {
 		if name == "" || len(values) == 0 || len(values) > maxSamples {
@@ -49,7 +49,7 @@ func lists(m map[string][]float64, format func(float64) (string, error)) (types.
 	return &types.AttributeValueMemberM{Value: out}, nil
 }
 
-// formatSample writes a sample as Java writes a double.
+// formatSample formats a sample as Java formats a double.
 func formatSample(f float64) (string, error) {
 	switch {
 	case math.IsNaN(f) || f < -1 || f > 1e9:
@@ -62,7 +62,7 @@ func formatSample(f float64) (string, error) {
 	return formatThroughput(f), nil
 }
 
-// formatRange writes an element of an operating range. Java reads whole numbers.
+// formatRange formats an element of an operating range. Java reads whole numbers.
 func formatRange(f float64) (string, error) {
 	if math.IsNaN(f) || f < 0 || f > 1e9 || f != math.Trunc(f) {
 		return "", fmt.Errorf("%v is not a whole percentage", f)
@@ -70,12 +70,12 @@ func formatRange(f float64) (string, error) {
 	return strconv.FormatInt(int64(f), 10), nil
 }
 
-// encodeWorker returns the attributes of a worker's metrics in table t, and the names of
-// those that are to be absent.
+// encodeWorker returns the attributes of the metrics of a worker in table t. absent are the names
+// of attributes that have to be removed.
 func encodeWorker(t *table, m leases.WorkerMetrics) (it item, absent []string, err error) {
 	it = t.entity(m.Worker, entityWorker)
 	var problems []error
-	keep := func(name string, v types.AttributeValue, err error) {
+	set := func(name string, v types.AttributeValue, err error) {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 			return
@@ -85,12 +85,12 @@ func encodeWorker(t *table, m leases.WorkerMetrics) (it item, absent []string, e
 	if m.Worker == "" {
 		problems = append(problems, errors.New("the worker has no id"))
 	}
-	v, err := seconds(m.Updated)
-	keep(attrMetricsLastUpdated, v, err)
-	v, err = lists(m.Stats, formatSample)
-	keep(attrMetricsStats, v, err)
-	v, err = lists(m.Range, formatRange)
-	keep(attrMetricsRange, v, err)
+	v, err := encodeSeconds(m.Updated)
+	set(attrMetricsLastUpdated, v, err)
+	v, err = encodeLists(m.Stats, formatSample)
+	set(attrMetricsStats, v, err)
+	v, err = encodeLists(m.Range, formatRange)
+	set(attrMetricsRange, v, err)
 	switch {
 	case m.Support < 0:
 		problems = append(problems, fmt.Errorf("%s: %d is negative", attrMetricsSupport, m.Support))
@@ -102,8 +102,8 @@ func encodeWorker(t *table, m leases.WorkerMetrics) (it item, absent []string, e
 	if m.SupportUpdated.IsZero() {
 		absent = append(absent, attrMetricsSupportAt)
 	} else {
-		v, err = seconds(m.SupportUpdated)
-		keep(attrMetricsSupportAt, v, err)
+		v, err = encodeSeconds(m.SupportUpdated)
+		set(attrMetricsSupportAt, v, err)
 	}
 	if m.Native {
 		it[attrNativeWorker] = &types.AttributeValueMemberBOOL{Value: true}
@@ -126,8 +126,8 @@ func encodeWorker(t *table, m leases.WorkerMetrics) (it item, absent []string, e
 	return it, absent, nil
 }
 
-// lists reads a map of lists of numbers; nil when it is absent.
-func (r *reader) lists(name string) map[string][]float64 {
+// numberLists reads a map of lists of numbers. It returns nil when the map is absent.
+func (r *reader) numberLists(name string) map[string][]float64 {
 	const want = "a map (M) of lists (L) of numbers (N)"
 	var m item
 	switch v := r.item[name].(type) {
@@ -165,15 +165,15 @@ func (r *reader) lists(name string) map[string][]float64 {
 	return out
 }
 
-// decodeWorker reads a worker's metrics. Whether they make sense the leader
-// decides; here they need only be of the right types.
+// decodeWorker reads the metrics of a worker. Their types must be right. The leader decides whether
+// their values make sense.
 func decodeWorker(t *table, it item) (leases.WorkerMetrics, *leases.RowError) {
 	r := &reader{item: it}
 	m := leases.WorkerMetrics{
 		Worker:         r.text(t.key),
 		Updated:        r.seconds(attrMetricsLastUpdated).Truncate(time.Second),
-		Stats:          r.lists(attrMetricsStats),
-		Range:          r.lists(attrMetricsRange),
+		Stats:          r.numberLists(attrMetricsStats),
+		Range:          r.numberLists(attrMetricsRange),
 		Support:        int(r.integer(attrMetricsSupport, math.MaxInt32, false)),
 		SupportUpdated: r.seconds(attrMetricsSupportAt).Truncate(time.Second),
 		InSideTable:    t.side,
@@ -191,19 +191,20 @@ func decodeWorker(t *table, it item) (leases.WorkerMetrics, *leases.RowError) {
 		r.wrong(t.key, "a string (S)")
 	}
 	if err := errors.Join(r.problems...); err != nil {
-		return m, &leases.RowError{Key: m.Worker, Err: fmt.Errorf("%w; the worker's metrics cannot be read: it gets no leases until it has written them again; delete the item if that worker is gone", err)}
+		return m, &leases.RowError{Key: m.Worker, Err: fmt.Errorf("%w; the worker's metrics cannot be read: "+
+			"it gets no leases until it has written them again; delete the item if that worker is gone", err)}
 	}
 	return m, nil
 }
 
-// workerReports keeps the metrics of the workers, in the lease table or in a side table.
+// workerReports keeps the metrics of the workers. They are in the lease table or in a side table.
 type workerReports struct {
 	routes     *routes
 	consistent bool // Config.ConsistentList
 }
 
-// Workers implements [leases.FleetStore] with scans of the lease table and,
-// while that may hold metrics, of the side table.
+// Workers implements [leases.FleetStore] with a scan of the lease table. While the side table may
+// hold metrics, it scans that table too.
 func (w workerReports) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*leases.RowError, error) {
 	r, err := w.routes.route(ctx, false)
 	if err != nil {
@@ -234,9 +235,8 @@ func (w workerReports) Workers(ctx context.Context) ([]leases.WorkerMetrics, []*
 	return workers, damaged, nil
 }
 
-// ReportWorker implements [leases.FleetStore] with one UpdateItem, so that
-// attributes which another library keeps there survive. A lease whose key is the
-// worker's id is not touched.
+// ReportWorker implements [leases.FleetStore] with one UpdateItem, so that the attributes of other
+// libraries survive. It changes no lease whose key is the id of the worker.
 func (w workerReports) ReportWorker(ctx context.Context, m leases.WorkerMetrics) error {
 	r, err := w.routes.route(ctx, false)
 	if err != nil {
@@ -258,8 +258,8 @@ func (w workerReports) ReportWorker(ctx context.Context, m leases.WorkerMetrics)
 	return t.update(ctx, it, e, condition, absent...)
 }
 
-// ForgetWorker implements [leases.FleetStore] with one conditional DeleteItem;
-// metrics that this worker has written may be in either table.
+// ForgetWorker implements [leases.FleetStore] with one conditional DeleteItem for each table that
+// may have the metrics.
 func (w workerReports) ForgetWorker(ctx context.Context, read leases.WorkerMetrics) error {
 	r, err := w.routes.route(ctx, false)
 	if err != nil {
@@ -279,7 +279,8 @@ func (w workerReports) ForgetWorker(ctx context.Context, read leases.WorkerMetri
 		if read.Updated.IsZero() {
 			condition += " AND " + e.absent(attrMetricsLastUpdated)
 		} else {
-			condition += " AND " + e.equals(item{attrMetricsLastUpdated: integer(read.Updated.Unix())}, attrMetricsLastUpdated)
+			updated := item{attrMetricsLastUpdated: integer(read.Updated.Unix())}
+			condition += " AND " + e.equals(updated, attrMetricsLastUpdated)
 		}
 		if !t.side {
 			condition += " AND " + e.equals(item{attrEntityType: str(entityWorker)}, attrEntityType)
