@@ -12,12 +12,13 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// reader takes fields out of a row and collects what is wrong with them.
+// reader reads the fields of a row, and collects their problems.
 type reader struct {
 	row      map[string]string
 	problems []error
 }
 
+// wrong adds the problem that a field is not what it should be.
 func (r *reader) wrong(name, want string) {
 	found := "missing"
 	if v, ok := r.row[name]; ok {
@@ -26,7 +27,7 @@ func (r *reader) wrong(name, want string) {
 	r.problems = append(r.problems, fmt.Errorf("attribute %s is %s, want %s", name, found, want))
 }
 
-// quote shows the beginning of a value in printable characters.
+// quote returns the beginning of a value in printable characters.
 func quote(s string) string {
 	const most = 80
 	cut := s
@@ -43,7 +44,7 @@ func quote(s string) string {
 	return q
 }
 
-// integer reads a number from 0 to limit in the form that is written.
+// integer reads a number from 0 to limit, in the form in which it is written.
 func (r *reader) integer(name string, limit int64) int64 {
 	n, err := strconv.ParseInt(r.row[name], 10, 64)
 	if err != nil || n < 0 || n > limit || strconv.FormatInt(n, 10) != r.row[name] {
@@ -103,7 +104,7 @@ func (r *reader) hashKeys(a leases.Field) kcl.HashKeyRange {
 	return h
 }
 
-func (r *reader) set(name string) []string {
+func (r *reader) shardIDs(name string) []string {
 	s := r.row[name]
 	if s == "" {
 		return nil
@@ -160,7 +161,7 @@ func (r *reader) attribute(a leases.Field, value any, state *[]byte) {
 	case *time.Time:
 		*v = r.moment(a.Name)
 	case *[]string:
-		*v = r.set(a.Name)
+		*v = r.shardIDs(a.Name)
 	case *leases.Origin:
 		*v = r.origin(a.Name)
 	case *kcl.ExtendedSequenceNumber:

@@ -14,14 +14,14 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// maxCounter leaves room to count on: a counter beyond it is damage.
+// maxCounter is the largest counter. A larger one is damage. A counter can grow beyond it without
+// an overflow.
 const maxCounter = 1 << 62
 
-// field is one field of a row as a lease determines it; an empty value means
-// that the field is absent.
+// field is one field of a row. An empty value means that the field is absent.
 type field struct{ name, value string }
 
-// writer turns attributes into fields, and collects what cannot be written.
+// writer turns attributes into fields. It collects the problems of values that cannot be written.
 type writer struct {
 	fields   []field
 	problems []error
@@ -61,7 +61,7 @@ func (w *writer) position(a leases.Field, n kcl.ExtendedSequenceNumber) {
 	w.add(a.Second, strconv.FormatInt(n.SubSequenceNumber, 10))
 }
 
-func (w *writer) set(name string, ids []string) {
+func (w *writer) shardIDs(name string, ids []string) {
 	s, err := formatSet(ids)
 	w.check(name, err)
 	w.add(name, s)
@@ -94,7 +94,7 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	case *time.Time:
 		w.moment(a.Name, *v)
 	case *[]string:
-		w.set(a.Name, *v)
+		w.shardIDs(a.Name, *v)
 	case *leases.Origin:
 		_, err := leases.ParseOrigin(v.String())
 		w.check(a.Name, err)
@@ -115,10 +115,10 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	}
 }
 
-// fields returns the fields of l that a set of attributes names, in a fixed
-// order. An error says that l cannot stand in a table.
+// fields returns the fields of the attributes attrs of l, in a fixed order. The error names every
+// value that cannot be written.
 func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
-	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // four have a second part or more
+	w := &writer{fields: make([]field, 0, bits.OnesCount32(uint32(attrs))+4)} // some attributes have two or three fields
 	for ; attrs != 0; attrs &^= attrs.First() {
 		w.attribute(attrs.First().Field(&l))
 	}
@@ -128,7 +128,7 @@ func fields(l leases.Lease, attrs leases.Attr) ([]field, error) {
 	return w.fields, nil
 }
 
-// encode returns the fields of a new row, those that are absent left out.
+// encode returns the fields of a new row. It leaves out those that are absent.
 func encode(l leases.Lease) ([]field, error) {
 	fs, err := fields(l, leases.AttrAll)
 	if err != nil {
@@ -145,7 +145,7 @@ func encode(l leases.Lease) ([]field, error) {
 	return slices.DeleteFunc(row, func(f field) bool { return f.value == "" }), nil
 }
 
-// arguments is fields in the form in which scripts take them.
+// arguments returns fields as arguments of a script.
 func arguments(fs []field) []any {
 	args := make([]any, 0, 2*len(fs))
 	for _, f := range fs {
@@ -154,8 +154,7 @@ func arguments(fs []field) []any {
 	return args
 }
 
-// formatSet puts a set of shard ids into its one form. Scripts compare texts,
-// so equal sets must be equal texts.
+// formatSet formats a set of shard ids. Equal sets are equal texts, because scripts compare texts.
 func formatSet(ids []string) (string, error) {
 	for _, id := range ids {
 		if id == "" || strings.Contains(id, ",") {
@@ -165,7 +164,8 @@ func formatSet(ids []string) (string, error) {
 	return strings.Join(slices.Sorted(slices.Values(ids)), ","), nil
 }
 
-// formatThroughput writes a number in its one form; "" when it is not known.
+// formatThroughput formats a number in its one form. The result is empty when the number is not
+// known.
 func formatThroughput(f float64) (string, error) {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 1):
@@ -178,7 +178,7 @@ func formatThroughput(f float64) (string, error) {
 	return strconv.FormatFloat(f, 'g', -1, 64), nil
 }
 
-// formatTime writes a time in its one form; "" for the zero time.
+// formatTime formats a time in its one form. The result is empty for the zero time.
 func formatTime(t time.Time) (string, error) {
 	if t.IsZero() {
 		return "", nil

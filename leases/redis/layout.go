@@ -1,7 +1,8 @@
 package redis
 
-// The fields of a lease's hash that name the lease. The others are those of [leases.Attr.Field], and
-// have the names that the attributes have in DynamoDB. The form of a field follows from its type:
+// The fields of a lease's hash that name the lease. The others are those of [leases.Attr.Field],
+// and have the names that the attributes have in DynamoDB. The form of a field follows from its
+// type:
 //
 //	string, leases.Origin        as it is
 //	int64                        decimal
@@ -25,7 +26,7 @@ const (
 	formatVersion = "1"             // value of "format"; another one is refused
 )
 
-// keys are the names of an application's keys.
+// keys are the names of the keys of an application. row is the beginning of the name of a row.
 type keys struct{ table, index, row string }
 
 func keysOf(prefix, application string) keys {

@@ -9,33 +9,33 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// pageSize is how many keys List takes from the index at once: Redis does nothing
-// else meanwhile, for about 0.1 ms.
+// pageSize is the number of keys that List reads from the index at once. Meanwhile Redis serves
+// nobody else, for about 0.1 ms.
 const pageSize = 500
 
-// requestSize is about how many bytes ask for rows at once. Connections without a
-// buffer, as of a Redis in a test, block when more is sent before an answer is read.
+// requestSize is about the number of bytes of a request for rows. A connection without a buffer,
+// such as that of a Redis in a test, blocks when a larger request is sent before an answer is read.
 const requestSize = 3 << 10
 
-// List implements [leases.Store]. It pages through the index, so that it neither
-// scans the keys of Redis nor holds it up. Rows that come or go meanwhile may be
-// in the listing or not.
+// List implements [leases.Store]. It reads the index page by page, so that it does not scan the
+// keys of Redis or hold up other clients. Rows that are made or deleted meanwhile may be in the
+// listing or not.
 //
-// A script costs Redis three times as much for a row as a command of its own does, and
-// every worker lists all rows every few seconds. So rows are read by HGETALL, and only
-// what is not plainly a row is left to a script to judge.
+// To read a row, a script costs Redis three times as much as a command. Every worker lists all rows
+// every few seconds. So HGETALL reads the rows. A script reads only those that HGETALL could not
+// read.
 func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	var out leases.Listing
 	for from := "-"; ; {
-		page, err := s.table.call(ctx, "list", pageScript, nil, from, pageSize)
+		page, err := s.table.runOnTable(ctx, "list", pageScript, from, pageSize)
 		if err != nil {
 			return leases.Listing{}, err
 		}
 		if len(page) == 0 {
 			return out, nil
 		}
-		for _, some := range s.table.requests(page) {
-			if err := s.table.readRows(ctx, some, &out); err != nil {
+		for _, part := range s.table.splitPage(page) {
+			if err := s.table.readRows(ctx, part, &out); err != nil {
 				return leases.Listing{}, err
 			}
 		}
@@ -46,12 +46,12 @@ func (s *Store) List(ctx context.Context) (leases.Listing, error) {
 	}
 }
 
-// ListNow implements [leases.Store]: List reads from the master, and shows
-// every write that was accepted before.
+// ListNow implements [leases.Store]. It is List, which reads from the master and shows every write
+// that was accepted before.
 func (s *Store) ListNow(ctx context.Context) (leases.Listing, error) { return s.List(ctx) }
 
-// requests cuts a page into parts of which each is one request.
-func (t *table) requests(page []string) [][]string {
+// splitPage divides a page into parts. Each part is one request.
+func (t *table) splitPage(page []string) [][]string {
 	var parts [][]string
 	size, from := 0, 0
 	for i, key := range page {
@@ -66,23 +66,23 @@ func (t *table) requests(page []string) [][]string {
 
 // readRows adds the rows of some leases to a listing, in their order.
 func (t *table) readRows(ctx context.Context, page []string, out *leases.Listing) error {
-	rows, err := t.plainRows(ctx, page)
+	rows, err := t.readHashes(ctx, page)
 	if err != nil {
 		return err
 	}
-	var odd []string
+	var unread []string
 	for i, key := range page {
 		if len(rows[i]) == 0 {
-			odd = append(odd, key)
+			unread = append(unread, key)
 		}
 	}
 	var judged [][]string
-	if len(odd) > 0 {
-		args := make([]any, len(odd))
-		for i, key := range odd {
+	if len(unread) > 0 {
+		args := make([]any, len(unread))
+		for i, key := range unread {
 			args[i] = key
 		}
-		if judged, err = t.callRows(ctx, odd, args); err != nil {
+		if judged, err = t.judgeRows(ctx, unread, args); err != nil {
 			return err
 		}
 	}
@@ -92,9 +92,9 @@ func (t *table) readRows(ctx context.Context, page []string, out *leases.Listing
 		there := true
 		if len(rows[i]) > 0 {
 			l, bad = decode(key, rows[i])
-			bad = t.remedy(key, bad)
+			bad = t.addRemedy(key, bad)
 		} else {
-			l, there, bad = t.read(key, judged[0])
+			l, there, bad = t.decodeAnswer(key, judged[0])
 			judged = judged[1:]
 		}
 		switch {
@@ -107,11 +107,11 @@ func (t *table) readRows(ctx context.Context, page []string, out *leases.Listing
 	return nil
 }
 
-// plainRows reads rows without a script. What Redis refuses is left empty, as is a row
-// that is not there; all are when the table is not ours.
-func (t *table) plainRows(ctx context.Context, page []string) ([]map[string]string, error) {
+// readHashes reads rows without a script. A row that does not exist, or that Redis refuses to read,
+// is empty. If the table belongs to something else, all rows are empty.
+func (t *table) readHashes(ctx context.Context, page []string) ([]map[string]string, error) {
 	rows := make([]map[string]string, len(page))
-	answer, err := t.bounded(ctx, "list", func(ctx context.Context) ([]any, error) {
+	answer, err := t.callInTime(ctx, "list", func(ctx context.Context) ([]any, error) {
 		master := t.master(ctx)
 		if master == nil {
 			return nil, nil
@@ -122,7 +122,7 @@ func (t *table) plainRows(ctx context.Context, page []string) ([]map[string]stri
 			reads[i] = pipe.HGetAll(ctx, t.keys.row+key)
 		}
 		head := pipe.HMGet(ctx, t.keys.table, "layout", "format", "application")
-		if _, err := pipe.Exec(ctx); err != nil && !said(err) {
+		if _, err := pipe.Exec(ctx); err != nil && !isAnswer(err) {
 			return nil, err
 		}
 		if v := head.Val(); len(v) != 3 || v[0] != layoutName || v[1] != formatVersion || v[2] != t.application {
@@ -130,7 +130,7 @@ func (t *table) plainRows(ctx context.Context, page []string) ([]map[string]stri
 		}
 		answer := make([]any, len(page))
 		for i, r := range reads {
-			if r.Err() != nil && !said(r.Err()) {
+			if r.Err() != nil && !isAnswer(r.Err()) {
 				return nil, r.Err()
 			}
 			answer[i] = r.Val()
@@ -143,8 +143,8 @@ func (t *table) plainRows(ctx context.Context, page []string) ([]map[string]stri
 	return rows, err
 }
 
-// master is a client whose reads go to the master, wherever scripts go: a client of a
-// cluster may be configured to read from replicas. It is nil when that is not certain.
+// master returns a client whose reads go to the master, as scripts do. The client of a cluster may
+// be configured to read from replicas. master returns nil if the master is not known.
 func (t *table) master(ctx context.Context) *sdk.Client {
 	switch c := t.client.(type) {
 	case *sdk.Client:
@@ -157,8 +157,8 @@ func (t *table) master(ctx context.Context) *sdk.Client {
 	return nil
 }
 
-// said tells whether an error is an answer of Redis, and not a failure of the network.
-func said(err error) bool {
+// isAnswer tells whether an error is an answer of Redis, and not a failure of the network.
+func isAnswer(err error) bool {
 	_, ok := errors.AsType[sdk.Error](err)
 	return ok
 }

@@ -2,22 +2,22 @@ package redis
 
 import sdk "github.com/redis/go-redis/v9"
 
-// Each script is one call. They share a prelude: KEYS[1] is the table, KEYS[2]
-// the index, KEYS[3] the row; ARGV[1..3] are layout, format and application,
-// ARGV[4] is the key of the lease. The answer is a list that starts with a
-// status:
+// Each script is one call. All scripts begin with prelude. KEYS[1] is the table, KEYS[2] the index,
+// KEYS[3] the row. ARGV[1..3] are layout, format and application. ARGV[4] is the key of the lease.
+// The answer is a list that begins with a status:
 //
-//	ok        and what was asked for
-//	conflict  and the fields of the row, or nothing when there is none
-//	lost      the index names a row that is not there
-//	type      the row is no hash, and its type
+//	ok        and the result
+//	conflict  and the fields of the row, or nothing without a row
+//	lost      the index names a row that does not exist
+//	type      and the type of the row, which is no hash
 //	no table
-//	foreign   and what was found at the table's keys
+//	foreign   and the types and fields of the table's keys
 //
-// They use nothing that Redis 6 does not have, and name all keys they touch. Redis
-// takes nothing of a script back that fails, because its user lacks a right. So a script
-// that writes with several commands tries the later ones before the first, on a member
-// or field whose name is empty, which there is none of.
+// The scripts work on Redis 6, and name all keys that they use.
+//
+// A script may fail in the middle because its user lacks a right, and Redis does not undo the
+// commands before. So a script that writes with several commands tries the later commands before
+// the first one. It tries them on a member or field with an empty name, which never exists.
 const prelude = `
 local function kind(key) return redis.call('TYPE', key)['ok'] end
 local function unusable()
@@ -44,14 +44,14 @@ end
 local bad = unusable()
 `
 
-// begin is the start of a script about one row that exists or does not.
+// begin is the beginning of a script about one row.
 const begin = prelude + `
 if bad then return bad end
 local there, damage = look(KEYS[3], ARGV[4])
 `
 
-// expectations compares the row with pairs of field and value from ARGV[at] on;
-// ARGV[at] is their number. Absent and empty are the same.
+// expectations compares the row with pairs of field and value. ARGV[at] is the number of pairs, and
+// the pairs follow it. A field that is absent equals an empty one.
 const expectations = `
 local function differs(at)
   for n = at + 1, at + 2 * tonumber(ARGV[at]), 2 do
@@ -62,7 +62,7 @@ end
 `
 
 var (
-	// ARGV[4] is the time of creation.
+	// initScript makes the table key. ARGV[4] is the time of creation.
 	initScript = sdk.NewScript(prelude + `
 if bad and bad[1] == 'no table' then
   redis.call('HSET', KEYS[1], 'layout', ARGV[1], 'format', ARGV[2], 'application', ARGV[3], 'created', ARGV[4])
@@ -71,7 +71,7 @@ end
 return bad or {'ok'}
 `)
 
-	// A page of the index: ARGV[4] is the bound, ARGV[5] how many.
+	// pageScript reads a page of the index. ARGV[4] is the lower bound, ARGV[5] the number of keys.
 	pageScript = sdk.NewScript(prelude + `
 if bad then return bad end
 local page = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[4], '+', 'LIMIT', 0, ARGV[5])
@@ -79,8 +79,8 @@ table.insert(page, 1, 'ok')
 return page
 `)
 
-	// The rows of a page: KEYS[3...] and ARGV[4...] in step. A row that is gone
-	// together with its place in the index was deleted since: a bare 'ok'.
+	// rowsScript reads the rows of a page. KEYS[3...] are the rows, ARGV[4...] the keys of their
+	// leases. The answer for a row that was deleted, and is not in the index, is ok alone.
 	rowsScript = sdk.NewScript(prelude + `
 if bad then return bad end
 local rows = {'ok'}
@@ -91,15 +91,15 @@ end
 return rows
 `)
 
+	// getScript reads a row.
 	getScript = sdk.NewScript(begin + `
 if damage then return damage end
 if not there then return {'ok'} end
 return fields('ok', KEYS[3])
 `)
 
-	// ARGV[5] is the mark of this write, ARGV[6...] are the fields. A row that
-	// the index does not name (it was restored, or the index was lost) gets its
-	// place back.
+	// createScript makes a row. ARGV[5] is the mark of this write, ARGV[6...] are the fields. A row
+	// that exists and is not in the index (it was restored, or the index was lost) is entered there.
 	createScript = sdk.NewScript(begin + `
 if damage then return damage end
 if there then
@@ -113,8 +113,8 @@ redis.call('ZADD', KEYS[2], 0, ARGV[4])
 return {'ok'}
 `)
 
-	// ARGV[5] is the mark of this write, ARGV[6...] the expectations, and then
-	// pairs of field and value; an empty value removes the field.
+	// updateScript changes a row. ARGV[5] is the mark of this write, ARGV[6...] are the expectations.
+	// Pairs of field and value follow. An empty value removes the field.
 	updateScript = sdk.NewScript(begin + expectations + `
 if damage then return damage end
 if not there then return {'conflict'} end
@@ -136,7 +136,8 @@ if #removes > 0 then redis.call('HDEL', KEYS[3], unpack(removes)) end
 return {'ok'}
 `)
 
-	// ARGV[5...] are the expectations. What is left of a lost row goes too.
+	// deleteScript removes a row. ARGV[5...] are the expectations. It also removes the entry of a lost
+	// row from the index.
 	deleteScript = sdk.NewScript(begin + expectations + `
 if damage and damage[1] == 'type' then return damage end
 if there and differs(5) then return fields('conflict', KEYS[3]) end

@@ -10,8 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Store is the lease table of one application in Redis. It is safe for
-// concurrent use and holds no state but its Config.
+// Store is the lease table of one application in Redis. It is safe for concurrent use. Its only
+// state is its Config.
 type Store struct {
 	cfg   Config
 	table *table
@@ -19,15 +19,18 @@ type Store struct {
 
 var _ leases.Store = (*Store)(nil)
 
-// New returns a Store. It calls nobody; Validate and Init say what is wrong with cfg.
+// New returns a Store. It makes no request. [Store.Validate] and [Store.Init] report problems of
+// cfg.
 func New(cfg Config) *Store {
 	cfg.KeyPrefix = cmp.Or(cfg.KeyPrefix, defaultKeyPrefix)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
-	t := &table{client: cfg.Client, keys: keysOf(cfg.KeyPrefix, cfg.Application), application: cfg.Application, timeout: cfg.RequestTimeout}
-	return &Store{cfg: cfg, table: t}
+	return &Store{cfg: cfg, table: &table{
+		client: cfg.Client, keys: keysOf(cfg.KeyPrefix, cfg.Application), application: cfg.Application,
+		timeout: cfg.RequestTimeout,
+	}}
 }
 
-// Validate reports everything that is wrong with the Config that New was given.
+// Validate reports every problem of the Config that New was given.
 func (s *Store) Validate() error {
 	if s == nil {
 		return errors.New("leases/redis: the store is nil: make it with redis.New")
@@ -38,7 +41,7 @@ func (s *Store) Validate() error {
 	return nil
 }
 
-// String names the table, and nothing of the client.
+// String returns the name of the table, and nothing of the client.
 func (s *Store) String() string { return "leases/redis table " + s.table.keys.table }
 
 // GoString is [Store.String].
@@ -46,11 +49,11 @@ func (s *Store) GoString() string { return s.String() }
 
 // Get implements [leases.Store] with a read from the master.
 func (s *Store) Get(ctx context.Context, key string) (leases.Lease, error) {
-	row, err := s.table.one(ctx, "get", getScript, key)
+	row, err := s.table.runOnRow(ctx, "get", getScript, key)
 	if err != nil {
 		return leases.Lease{}, err
 	}
-	l, there, bad := s.table.read(key, row)
+	l, there, bad := s.table.decodeAnswer(key, row)
 	switch {
 	case bad != nil:
 		return leases.Lease{}, bad
@@ -84,8 +87,8 @@ func (s *Store) Update(ctx context.Context, u leases.Update) error {
 	return s.write(ctx, "update", updateScript, u.Read.Key, append(args, arguments(set)...))
 }
 
-// Delete implements [leases.Store]. What an evicted row left in the index is
-// removed too.
+// Delete implements [leases.Store]. It also removes the entry that an evicted row left in the
+// index.
 func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
 	want, err := fields(read, expect)
 	if err != nil {
@@ -96,11 +99,11 @@ func (s *Store) Delete(ctx context.Context, read leases.Lease, expect leases.Att
 
 // write runs a script that answers ok or conflict.
 func (s *Store) write(ctx context.Context, action string, script *script, key string, args []any) error {
-	answer, err := s.table.one(ctx, action, script, key, args...)
+	answer, err := s.table.runOnRow(ctx, action, script, key, args...)
 	if err != nil || answer[0] == "ok" {
 		return err
 	}
-	l, there, bad := s.table.read(key, answer)
+	l, there, bad := s.table.decodeAnswer(key, answer)
 	switch {
 	case bad != nil:
 		return bad

@@ -16,10 +16,10 @@ import (
 
 type script = sdk.Script
 
-// errNoAnswer is the cause of a call's own deadline.
+// errNoAnswer is the cause of the deadline of a call.
 var errNoAnswer = errors.New("no answer in time")
 
-// table is the keys of one application in Redis, and the calls to them.
+// table is the lease table of one application: its keys in Redis, and the calls to them.
 type table struct {
 	client      sdk.UniversalClient
 	keys        keys
@@ -27,8 +27,8 @@ type table struct {
 	timeout     time.Duration // of a call
 }
 
-// one runs a script about the row of a lease. Its answer is not empty.
-func (t *table) one(ctx context.Context, action string, sc *script, key string, args ...any) ([]string, error) {
+// runOnRow runs a script about the row of a lease. Its answer is not empty.
+func (t *table) runOnRow(ctx context.Context, action string, sc *script, key string, args ...any) ([]string, error) {
 	answer, err := t.run(ctx, action, sc, []string{t.keys.row + key}, append([]any{key}, args...))
 	if err != nil {
 		return nil, err
@@ -36,9 +36,9 @@ func (t *table) one(ctx context.Context, action string, sc *script, key string, 
 	return t.texts(action, answer)
 }
 
-// call runs a script that answers ok and a list, which it returns.
-func (t *table) call(ctx context.Context, action string, sc *script, rows []string, args ...any) ([]string, error) {
-	answer, err := t.run(ctx, action, sc, rows, args)
+// runOnTable runs a script that answers ok and a list. It returns the list.
+func (t *table) runOnTable(ctx context.Context, action string, sc *script, args ...any) ([]string, error) {
+	answer, err := t.run(ctx, action, sc, nil, args)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,9 @@ func (t *table) call(ctx context.Context, action string, sc *script, rows []stri
 	return all[1:], nil
 }
 
-// callRows reads the rows of some leases; its answers are in their order and
-// not empty.
-func (t *table) callRows(ctx context.Context, page []string, args []any) ([][]string, error) {
+// judgeRows reads the rows of some leases by a script, which tells why a row cannot be read. The
+// answers are in the order of the page, and not empty.
+func (t *table) judgeRows(ctx context.Context, page []string, args []any) ([][]string, error) {
 	names := make([]string, len(page))
 	for i, key := range page {
 		names[i] = t.keys.row + key
@@ -61,7 +61,7 @@ func (t *table) callRows(ctx context.Context, page []string, args []any) ([][]st
 		return nil, err
 	}
 	if len(answer) != len(page)+1 {
-		return nil, t.strange("list", answer)
+		return nil, t.unexpected("list", answer)
 	}
 	rows := make([][]string, len(page))
 	for i := range rows {
@@ -73,44 +73,46 @@ func (t *table) callRows(ctx context.Context, page []string, args []any) ([][]st
 	return rows, nil
 }
 
-// texts reads an answer that is a list of strings, at least one.
+// texts reads an answer that is a list of at least one string.
 func (t *table) texts(action string, answer []any) ([]string, error) {
 	out := make([]string, len(answer))
 	for i, v := range answer {
 		text, ok := v.(string)
 		if !ok {
-			return nil, t.strange(action, answer)
+			return nil, t.unexpected(action, answer)
 		}
 		out[i] = text
 	}
 	if len(out) == 0 {
-		return nil, t.strange(action, answer)
+		return nil, t.unexpected(action, answer)
 	}
 	return out, nil
 }
 
-// strange returns the error of an answer that no script gives.
-func (t *table) strange(action string, answer []any) error {
+// unexpected returns the error of an answer that no script gives.
+func (t *table) unexpected(action string, answer []any) error {
 	return fmt.Errorf("%s in %s: Redis answered a script with %s", action, t.keys.table, quote(fmt.Sprint(answer...)))
 }
 
-// run makes one call with a deadline. The script is sent by its hash, and
-// whole when the server does not have it yet. The error names the action, the
-// table and the remedy where there is one.
+// run runs a script with a deadline. The client sends the hash of the script. If the server does
+// not know the hash, it sends the script. The error names the action, the table and, where one is
+// known, the remedy.
 func (t *table) run(ctx context.Context, action string, sc *script, rows []string, args []any) ([]any, error) {
 	names := append([]string{t.keys.table, t.keys.index}, rows...)
 	all := append([]any{layoutName, formatVersion, t.application}, args...)
-	answer, err := t.bounded(ctx, action, func(ctx context.Context) ([]any, error) {
+	answer, err := t.callInTime(ctx, action, func(ctx context.Context) ([]any, error) {
 		return sc.Run(ctx, t.client, names, all...).Slice()
 	})
 	if err != nil {
 		return nil, err
 	}
-	return answer, t.refused(action, answer)
+	return answer, t.tableError(action, answer)
 }
 
-// bounded waits for a call for as long as the configuration says.
-func (t *table) bounded(ctx context.Context, action string, call func(context.Context) ([]any, error)) ([]any, error) {
+// callInTime waits for a call for at most Config.RequestTimeout.
+func (t *table) callInTime(
+	ctx context.Context, action string, call func(context.Context) ([]any, error),
+) ([]any, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%s in %s: %w", action, t.keys.table, context.Cause(ctx))
 	}
@@ -121,9 +123,9 @@ func (t *table) bounded(ctx context.Context, action string, call func(context.Co
 		err    error
 	}
 	done := make(chan result, 1)
-	// Nobody waits for it when ctx ends first: the client does not look at ctx
-	// while it waits for an answer. It ends with the client's read timeout,
-	// which Config.Validate asks for.
+	// The goroutine ends with the call. The client does not look at ctx while it waits for an answer.
+	// If ctx ends first, nobody waits for the goroutine. Then it ends with the read timeout of the
+	// client, on which Config.Validate insists.
 	go func() {
 		answer, err := call(timed)
 		done <- result{answer, err}
@@ -140,22 +142,23 @@ func (t *table) bounded(ctx context.Context, action string, call func(context.Co
 	return r.answer, nil
 }
 
-// refused turns an answer that is about the whole table into an error.
-func (t *table) refused(action string, answer []any) error {
+// tableError turns an answer about the whole table into an error.
+func (t *table) tableError(action string, answer []any) error {
 	if len(answer) == 0 {
-		return t.strange(action, answer)
+		return t.unexpected(action, answer)
 	}
 	switch answer[0] {
 	case "no table":
-		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position", leases.ErrTableNotFound, action, t.keys.table)
+		return fmt.Errorf("%w: %s: %s; Init makes it, and reading starts again at the initial position",
+			leases.ErrTableNotFound, action, t.keys.table)
 	case "foreign":
-		return t.foreign(answer[1:])
+		return t.explainForeign(answer[1:])
 	}
 	return nil
 }
 
-// foreign says what stands where the table should be.
-func (t *table) foreign(found []any) error {
+// explainForeign returns the error of keys that belong to something else.
+func (t *table) explainForeign(found []any) error {
 	text := func(i int) string {
 		if i < len(found) {
 			v, _ := found[i].(string)
@@ -163,20 +166,27 @@ func (t *table) foreign(found []any) error {
 		}
 		return ""
 	}
-	const other = "another application or library uses these keys: set Config.Application or Config.KeyPrefix to another name"
+	const other = "another application or library uses these keys: " +
+		"set Config.Application or Config.KeyPrefix to another name"
 	base, index := text(0), text(1)
 	layout, format, application := text(2), text(3), text(4)
 	switch {
 	case base == "none":
-		return fmt.Errorf("%w: there is a %s %s, but no %s that says what it is: restore that key from a backup, or %s", leases.ErrForeignTable, index, t.keys.index, t.keys.table, other)
+		return fmt.Errorf("%w: there is a %s %s, but no %s that says what it is: restore that key from a backup, or %s",
+			leases.ErrForeignTable, index, t.keys.index, t.keys.table, other)
 	case base != "hash" || index != "none" && index != "zset":
-		return fmt.Errorf("%w: %s is a %s and %s a %s, want a hash and a zset (or none); %s", leases.ErrForeignTable, t.keys.table, base, t.keys.index, index, other)
+		return fmt.Errorf("%w: %s is a %s and %s a %s, want a hash and a zset (or none); %s",
+			leases.ErrForeignTable, t.keys.table, base, t.keys.index, index, other)
 	case layout != layoutName:
-		return fmt.Errorf("%w: the layout in %s is %s, want %q; %s", leases.ErrForeignTable, t.keys.table, quote(layout), layoutName, other)
+		return fmt.Errorf("%w: the layout in %s is %s, want %q; %s",
+			leases.ErrForeignTable, t.keys.table, quote(layout), layoutName, other)
 	case format != formatVersion:
-		return fmt.Errorf("%w: the format in %s is %s, and this version of the library knows only %s: use the version that wrote it, or a later one", leases.ErrForeignTable, t.keys.table, quote(format), formatVersion)
+		return fmt.Errorf("%w: the format in %s is %s, and this version of the library knows only %s: "+
+			"use the version that wrote it, or a later one",
+			leases.ErrForeignTable, t.keys.table, quote(format), formatVersion)
 	}
-	return fmt.Errorf("%w: the keys %s... are of application %s, not %q; %s", leases.ErrForeignTable, t.keys.table, quote(application), t.application, other)
+	return fmt.Errorf("%w: the keys %s... are of application %s, not %q; %s",
+		leases.ErrForeignTable, t.keys.table, quote(application), t.application, other)
 }
 
 // explain returns the error of a call, with the action, the table and the remedy.
@@ -190,26 +200,29 @@ func (t *table) explain(ctx, timed context.Context, action string, err error) er
 	}
 	text := err.Error()
 	if i := strings.Index(text, "with args beginning with"); i >= 0 {
-		// A server that does not know a command repeats its arguments, and those
-		// of AUTH and HELLO are the user and the password.
+		// A server that does not know a command repeats its arguments. The arguments of AUTH and HELLO
+		// are the user and the password.
 		return fmt.Errorf("%s: %s; Redis 6 or later is needed", at, strings.TrimRight(text[:i], " ,"))
 	}
 	switch {
-	case denied(err):
-		return fmt.Errorf("%s: %w: %w; the package comment of leases/redis lists the commands and keys that a user needs", at, kcl.ErrAccessDenied, err)
+	case isDenied(err):
+		return fmt.Errorf("%s: %w: %w; the package comment of leases/redis lists the commands and keys that a user needs",
+			at, kcl.ErrAccessDenied, err)
 	case strings.Contains(text, "OOM "):
 		return fmt.Errorf("%s: %w; Redis is at maxmemory: raise it, or let other data expire", at, err)
 	}
 	return fmt.Errorf("%s: %w", at, err)
 }
 
-// read turns a script's answer about one row into a lease.
-func (t *table) read(key string, answer []string) (l leases.Lease, there bool, bad *leases.RowError) {
+// decodeAnswer turns the answer of a script about one row into a lease. there tells whether the row
+// exists.
+func (t *table) decodeAnswer(key string, answer []string) (l leases.Lease, there bool, bad *leases.RowError) {
 	switch status, rest := answer[0], answer[1:]; {
 	case status == "type" && len(rest) > 0:
 		bad = &leases.RowError{Key: key, Err: fmt.Errorf("it is a %s, want a hash", rest[0])}
 	case status == "lost":
-		bad = &leases.RowError{Key: key, Err: fmt.Errorf("%s names it, but it is gone: it was evicted (see maxmemory-policy) or deleted by hand", t.keys.index)}
+		bad = &leases.RowError{Key: key, Err: fmt.Errorf("%s names it, but it is gone: "+
+			"it was evicted (see maxmemory-policy) or deleted by hand", t.keys.index)}
 	case len(rest) == 0:
 		return leases.Lease{}, false, nil
 	default:
@@ -219,30 +232,32 @@ func (t *table) read(key string, answer []string) (l leases.Lease, there bool, b
 		}
 		l, bad = decode(key, row)
 	}
-	return l, true, t.remedy(key, bad)
+	return l, true, t.addRemedy(key, bad)
 }
 
-// remedy adds to what is wrong with a row what to do about it.
-func (t *table) remedy(key string, bad *leases.RowError) *leases.RowError {
+// addRemedy adds to the error of a row what to do about it.
+func (t *table) addRemedy(key string, bad *leases.RowError) *leases.RowError {
 	if bad != nil {
-		bad.Err = fmt.Errorf("%w; correct the hash %s, or, to read the shard from the application's initial position, delete it and remove it from %s (DEL, ZREM); until then the shard is left alone",
+		bad.Err = fmt.Errorf("%w; correct the hash %s, or, to read the shard from the application's initial position, "+
+			"delete it and remove it from %s (DEL, ZREM); until then the shard is left alone",
 			bad.Err, quote(t.keys.row+key), t.keys.index)
 	}
 	return bad
 }
 
-// denied tells whether Redis refused the user or what it wanted to do.
-func denied(err error) bool {
-	return answered(err, "NOPERM", "NOAUTH", "WRONGPASS", "The user executing the script can't", "has no permissions to")
+// isDenied tells whether Redis refused the user, or refused a command for lack of a right.
+func isDenied(err error) bool {
+	return answered(err, "NOPERM", "NOAUTH", "WRONGPASS",
+		"The user executing the script can't", "has no permissions to")
 }
 
-// starting tells whether Redis said that it will serve this later.
-func starting(err error) bool {
+// isStarting tells whether Redis said that it will serve the call later.
+func isStarting(err error) bool {
 	return answered(err, "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "NOREPLICAS", "BUSY")
 }
 
-// answered tells whether Redis, and not the network, said one of the words.
-// Errors of a command in a script start with different words in each version.
+// answered tells whether Redis, and not the network, said one of the words. The words may stand
+// anywhere, because errors of a command in a script begin differently in each version of Redis.
 func answered(err error, words ...string) bool {
 	e, ok := errors.AsType[sdk.Error](err)
 	return ok && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(e.Error(), w) })
