@@ -13,8 +13,7 @@ import (
 // bit. [Attr.Field] returns the fields of an attribute.
 type Attr uint32
 
-// The attributes that an [Update] can set or expect. Key, Stream and ShardID
-// never change.
+// The attributes that an [Update] can set or expect. Key, Stream and ShardID never change.
 const (
 	AttrOwner Attr = 1 << iota
 	AttrCheckpointOwner
@@ -54,8 +53,8 @@ type Field struct {
 	Second string
 	// State is the name of the state of a pending checkpoint. It is empty for other attributes.
 	State string
-	// Optional says that a table leaves out a number or a position that is zero. Empty values of
-	// other types are always left out.
+	// Optional says that a table leaves out a number or a position that is zero. Empty values of other
+	// types are always left out.
 	Optional bool
 }
 

@@ -6,20 +6,18 @@ import (
 	"time"
 )
 
-// SharedStore is a [Store] whose table workers of the Java KCL 3.x can share. Only
-// leases/dynamodb implements it. Other stores have no fleet, and no worker of the KCL can
-// use their tables.
+// SharedStore is a [Store] whose table workers of the Java KCL 3.x can share. Only leases/dynamodb
+// implements it. Other stores have no fleet, and no worker of the KCL can use their tables.
 type SharedStore interface {
 	Store
-	// Fleet returns what the table holds besides leases. It makes no request, and is
-	// never nil.
+	// Fleet returns the store of the other data in the table. It makes no request, and never returns
+	// nil.
 	Fleet() FleetStore
 }
 
-// FleetStore is what a lease table has, besides leases, when workers of the
-// Java KCL 3.x share it; see [SharedStore]. The store decides where
-// the items are kept: in the lease table or in the two side tables of KCL 3.0 to 3.4. All
-// methods are safe for concurrent use and return when ctx ends.
+// FleetStore keeps the data that workers of the Java KCL 3.x share, besides leases; see
+// [SharedStore]. The store decides where to keep them: in the lease table, or in the two side
+// tables of KCL 3.0 to 3.4. All methods are safe for concurrent use and return when ctx ends.
 type FleetStore interface {
 	OwnerIndex
 	WorkerReports
@@ -29,28 +27,28 @@ type FleetStore interface {
 
 // OwnerIndex is the index of the leases by owner.
 type OwnerIndex interface {
-	// EnsureIndex asks for the index LeaseOwnerToLeaseKeyIndex unless it is
-	// there, and tells whether it can be used already.
+	// EnsureIndex makes the index LeaseOwnerToLeaseKeyIndex if it does not exist. ready tells whether
+	// it can be used already.
 	EnsureIndex(ctx context.Context) (ready bool, err error)
-	// HasIndex tells whether the index is there, in use or not. It makes none.
+	// HasIndex tells whether the index exists, also while it is being built.
 	HasIndex(ctx context.Context) (bool, error)
-	// OwnedBy returns the keys of the leases whose Owner is worker, in no order.
-	// It asks the index, which may be behind: read each row before trusting it.
-	// The error wraps [ErrNoIndex] when there is none or it is being built.
+	// OwnedBy returns the keys of the leases whose Owner is worker, in no order. It asks the index,
+	// which may lack the latest writes. Read each row before you rely on it. The error wraps
+	// [ErrNoIndex] when the index does not exist or is being built.
 	OwnedBy(ctx context.Context, worker string) ([]string, error)
 }
 
 // WorkerReports are the metrics that each worker writes for the leader.
 type WorkerReports interface {
-	// Workers returns the metrics of all workers, and those that cannot be read.
-	// While the tables are being merged a worker may be there twice, once from
-	// each table. It reads the whole lease table, as List does; where there are
-	// no side tables, Listing.Workers has the same for nothing.
+	// Workers returns the metrics of all workers, and an error for each that cannot be read. While the
+	// tables are being merged, a worker may be in the result twice, once from each table. Workers
+	// reads the whole lease table, as List does. Without side tables, Listing.Workers has the same
+	// metrics at no cost.
 	Workers(ctx context.Context) ([]WorkerMetrics, []*RowError, error)
-	// ReportWorker writes the metrics of one worker, whatever was there before.
+	// ReportWorker writes the metrics of one worker over its earlier metrics.
 	ReportWorker(ctx context.Context, m WorkerMetrics) error
-	// ForgetWorker removes the metrics of a worker if they are still those of
-	// read (its Updated); otherwise the error is a [*ConflictError].
+	// ForgetWorker removes the metrics of a worker if they still have the Updated of read. Otherwise
+	// the error is a [*ConflictError].
 	ForgetWorker(ctx context.Context, read WorkerMetrics) error
 }
 
@@ -58,14 +56,14 @@ type WorkerReports interface {
 type LeaderLocks interface {
 	// Leader returns the lock of the leader, or nil when there is none.
 	Leader(ctx context.Context) (*LeaderLock, error)
-	// AcquireLeader writes to if the lock is as read: absent (nil), released, or
-	// of the same Version. Otherwise the error is a [*ConflictError].
-	AcquireLeader(ctx context.Context, read *LeaderLock, to LeaderLock) error
-	// HeartbeatLeader gives the lock mine a new version, if it still has Owner
-	// and Version of mine. Otherwise the error is a [*ConflictError].
-	HeartbeatLeader(ctx context.Context, mine LeaderLock, version string) error
-	// ReleaseLeader removes the lock if it still has Owner and Version of mine.
+	// AcquireLeader writes to if the lock is as read: absent (nil), released, or of the same Version.
 	// Otherwise the error is a [*ConflictError].
+	AcquireLeader(ctx context.Context, read *LeaderLock, to LeaderLock) error
+	// HeartbeatLeader gives the lock mine a new version, if it still has Owner and Version of mine.
+	// Otherwise the error is a [*ConflictError].
+	HeartbeatLeader(ctx context.Context, mine LeaderLock, version string) error
+	// ReleaseLeader removes the lock if it still has Owner and Version of mine. Otherwise the error is
+	// a [*ConflictError].
 	ReleaseLeader(ctx context.Context, mine LeaderLock) error
 }
 
@@ -73,86 +71,82 @@ type LeaderLocks interface {
 type MigrationStates interface {
 	// Migrations returns the state of both migrations, as it is now.
 	Migrations(ctx context.Context) (Migrations, error)
-	// SetClientVersion writes to, if the state is as read (nil: absent), and
-	// adds it to the history. Otherwise the error is a [*ConflictError].
+	// SetClientVersion writes to if the state is as read (nil: absent), and adds it to the history.
+	// Otherwise the error is a [*ConflictError].
 	SetClientVersion(ctx context.Context, read *MigrationState, to MigrationState) error
-	// SetTableMigration does the same for the migration to a single table, where
-	// there are side tables. An empty to.Status removes the state.
-	// TableMigrationComplete is written only while to.By has the lock, which is
-	// gone then: it has to be acquired anew, in the lease table.
+	// SetTableMigration does the same for the migration to a single table, if there are side tables.
+	// An empty to.Status removes the state. TableMigrationComplete is written only while to.By has the
+	// lock. The write removes the lock, and a leader must acquire it again, in the lease table.
 	SetTableMigration(ctx context.Context, read *MigrationState, to MigrationState) error
-	// MoveToLeaseTable moves what the side table of the coordinator holds, but
-	// for the lock and this migration's own state, into the lease table, in
-	// transactions that hold only while mine.Owner has the lock; otherwise the
-	// error is a [*ConflictError]. Metrics of workers are not moved: each worker
-	// writes its own. It may be repeated.
+	// MoveToLeaseTable moves the items of the coordinator's side table into the lease table, except
+	// for the lock and the state of this migration. Its transactions hold only while mine.Owner has
+	// the lock. Otherwise the error is a [*ConflictError]. It does not move metrics of workers,
+	// because each worker writes its own. It may be repeated.
 	MoveToLeaseTable(ctx context.Context, mine LeaderLock) error
 }
 
-// ErrNoIndex says that the index of leases by owner does not exist, or cannot be
-// used yet. List the table instead.
+// ErrNoIndex says that the index of leases by owner does not exist, or cannot be used yet. List the
+// table instead.
 var ErrNoIndex = errors.New("leases: the index LeaseOwnerToLeaseKeyIndex cannot be used")
 
-// WorkerMetrics is what a worker of a KCL 3.x fleet tells the leader about
-// itself (WorkerMetricStats).
+// WorkerMetrics are the data that a worker of a KCL 3.x fleet reports about itself to the leader
+// (WorkerMetricStats).
 type WorkerMetrics struct {
-	// Worker is its id.
+	// Worker is the id of the worker.
 	Worker string
-	// Updated is when it reported last, by its own clock, in whole seconds (lut).
+	// Updated is the time of the last report, by the worker's clock, in whole seconds (lut).
 	Updated time.Time
-	// Stats are the last samples of each metric in percent, oldest first, ten at
-	// most; -1 is a sensor that failed (sts). Metrics are named C (CPU), M
-	// (memory), NI and NO (network in and out).
+	// Stats are the last samples of each metric in percent, oldest first, ten at most (sts). -1 is a
+	// sensor that failed. Metrics are named C (CPU), M (memory), NI and NO (network in and out).
 	Stats map[string][]float64
-	// Range is the operating range of each metric: its first element is the most
-	// that the worker wants to be used, in percent (opr).
+	// Range is the operating range of each metric (opr). Its first element is the most that the worker
+	// wants to be used, in percent.
 	Range map[string][]float64
-	// Support is the newest feature that the worker knows: 1 is the migration to a
-	// single table. Zero when not told (sup), and SupportUpdated when it was told
-	// (slu).
-	Support        int
+	// Support is the newest feature that the worker knows (sup). 1 is the migration to a single table.
+	// It is zero when the worker did not report it.
+	Support int
+	// SupportUpdated is when the worker reported Support (slu).
 	SupportUpdated time.Time
 	// Native says that the worker is of this library (goWorker).
 	Native bool
-	// MaxLeases is the most leases that the worker takes (goMaxLeases): negative
-	// for no limit, 0 when it was not told.
+	// MaxLeases is the most leases that the worker takes (goMaxLeases). It is negative for no limit,
+	// and 0 when the worker did not report it.
 	MaxLeases int
-	// Handover is for how long the worker may hand over a lease, in whole seconds
-	// (goHandover); 0 when it was not told.
+	// Handover is how long the worker may need to hand over a lease, in whole seconds (goHandover). It
+	// is 0 when the worker did not report it.
 	Handover time.Duration
-	// InSideTable says that the item is in the table of KCL 3.0 to 3.4.
+	// InSideTable says that the item is in the side table of KCL 3.0 to 3.4.
 	InSideTable bool
 }
 
 // LeaderLock is the lock of the leader, as the DynamoDB lock client writes it.
 type LeaderLock struct {
-	// Owner is the worker that holds it (ownerName).
+	// Owner is the worker that holds the lock (ownerName).
 	Owner string
 	// Version changes with every heartbeat (recordVersionNumber).
 	Version string
-	// Duration is for how long an observer must see the same Version before the
-	// lock is free (leaseDuration).
+	// Duration is the life of a version (leaseDuration). The lock is free for an observer that has
+	// seen the same Version for that long.
 	Duration time.Duration
 	// Released says that the lock is free at once (isReleased).
 	Released bool
 }
 
-// Migrations is how far an application's two migrations have come.
+// Migrations is the state of the two migrations of an application.
 type Migrations struct {
-	// ClientVersion is the move from KCL 2.x to 3.x (Migration3.0); nil when the
-	// table has no such state.
+	// ClientVersion is the move from KCL 2.x to 3.x (Migration3.0). It is nil when the table has no
+	// such state.
 	ClientVersion *MigrationState
-	// Table is the move to a single table (TableMigration3.5); nil when there is
-	// no such state, or no side table of the coordinator.
+	// Table is the move to a single table (TableMigration3.5). It is nil when there is no such state,
+	// or no side table of the coordinator.
 	Table *MigrationState
-	// SideTables says that a table of KCL 3.0 to 3.4 exists, and is what the
-	// application uses.
+	// SideTables says that a table of KCL 3.0 to 3.4 exists, and that the application uses it.
 	SideTables bool
-	// Apart says, in words, which tables of KCL 3.5 and of KCL 3.0 to 3.4 exist
-	// that do not go together, and what to do. Empty when all is well.
+	// Apart says, in words, which tables of KCL 3.5 and of KCL 3.0 to 3.4 contradict each other, and
+	// what to do. It is empty when nothing is wrong.
 	Apart string
-	// Split says that both are in use, so that there may be two leaders. Otherwise
-	// those of KCL 3.0 to 3.4 have been left behind, and are not used here.
+	// Split says that workers use both kinds of tables, so that there may be two leaders. If Apart is
+	// set without Split, no worker uses the tables of KCL 3.0 to 3.4 any more.
 	Split bool
 	// Wanted says that the operator has asked for the move to a single table.
 	Wanted bool
@@ -162,8 +156,9 @@ type Migrations struct {
 type MigrationState struct {
 	// Status is one of the names below (cv, tm).
 	Status string
-	// By is the worker that wrote it (mb), and At when, by its clock (mts).
+	// By is the worker that wrote the state (mb).
 	By string
+	// At is when the state was written, by the clock of By (mts).
 	At time.Time
 }
 

@@ -28,25 +28,24 @@ import (
 // the Java KCL, so that both libraries can work on one table. The Java KCL leaves the other
 // attributes alone.
 type Lease struct {
-	// Key is the shard id. In an application with several streams it is
-	// account:stream:epoch:shardId (leaseKey).
+	// Key is the shard id. In an application with several streams it is account:stream:epoch:shardId
+	// (leaseKey).
 	Key string
-	// Stream is account:stream:epoch in an application with several streams,
-	// and empty otherwise (streamName).
+	// Stream is account:stream:epoch in an application with several streams, and empty otherwise
+	// (streamName).
 	Stream string
 	// ShardID is the shard. In an application with one stream it equals Key.
 	ShardID string
-	// Owner is the worker that holds the lease. While the lease is handed over it is the next
-	// owner. It is empty when no worker holds the lease (leaseOwner).
+	// Owner is the worker that holds the lease. While the lease is handed over it is the next owner.
+	// It is empty when no worker holds the lease (leaseOwner).
 	Owner string
 	// CheckpointOwner is set while the lease is handed over: the worker that still reads the shard.
 	// Owner is the next owner then (checkpointOwner).
 	CheckpointOwner string
-	// Counter grows by one with every write of the owner (leaseCounter). A lease is expired when
-	// its counter stands still for longer than FailoverTime.
+	// Counter grows by one with every write of the owner (leaseCounter). A lease is expired when its
+	// counter stands still for longer than FailoverTime.
 	Counter int64
-	// OwnerSwitchesSinceCheckpoint counts changes of owner without a checkpoint
-	// in between.
+	// OwnerSwitchesSinceCheckpoint counts changes of owner without a checkpoint in between.
 	OwnerSwitchesSinceCheckpoint int64
 	// Checkpoint is the last processed position (checkpoint and checkpointSubSequenceNumber).
 	Checkpoint kcl.ExtendedSequenceNumber
@@ -63,41 +62,40 @@ type Lease struct {
 	// ThroughputKBps is the throughput that the owner measured; negative when it is not known.
 	ThroughputKBps float64
 
-	// NativeOwner is the worker of this library that took the lease last. An actual owner other
-	// than NativeOwner is a worker of another library, and cannot be asked for a graceful
-	// hand-over.
+	// NativeOwner is the worker of this library that took the lease last. An actual owner other than
+	// NativeOwner is a worker of another library, and cannot be asked for a graceful hand-over.
 	NativeOwner string
 	// PinnedAt is the time that belongs to a Checkpoint of LATEST or AT_TIMESTAMP, zero otherwise
-	// (goPinnedAt). Readers start at this time. For LATEST it is the service's time when the row
-	// was made, for AT_TIMESTAMP the time configured by the worker that made the row.
+	// (goPinnedAt). Readers start at this time. For LATEST it is the service's time when the row was
+	// made, for AT_TIMESTAMP the time configured by the worker that made the row.
 	PinnedAt time.Time
 	// HandoverTo is the next owner for whom a worker of this library began the present hand-over;
-	// empty otherwise (goHandoverTo). It shows that a hand-over is over: KCL 1.x and 2.x do not
-	// know CheckpointOwner, and leave it set when they take a lease. See [Lease.HandingOver].
+	// empty otherwise (goHandoverTo). It shows that a hand-over is over: KCL 1.x and 2.x do not know
+	// CheckpointOwner, and leave it set when they take a lease. See [Lease.HandingOver].
 	HandoverTo string
-	// StreamCreated is when the stream was created; zero on rows that another
-	// library wrote (goStreamCreated).
+	// StreamCreated is when the stream was created; zero on rows that another library wrote
+	// (goStreamCreated).
 	StreamCreated time.Time
-	// Application is the name of the application that the row belongs to; empty when it is not
-	// known (goApp).
+	// Application is the name of the application that the row belongs to; empty when it is not known
+	// (goApp).
 	Application string
-	// StreamARN is the ARN of the stream that the shard belongs to; empty when it is not known. In
-	// an application with several streams it ends with the region, because Stream has the rest
+	// StreamARN is the ARN of the stream that the shard belongs to; empty when it is not known. In an
+	// application with several streams it ends with the region, because Stream has the rest
 	// (goStream).
 	StreamARN string
-	// Origin is the position where the application began to read the stream; zero on rows of
-	// another library (goOrigin). No checkpoint changes it.
+	// Origin is the position where the application began to read the stream; zero on rows of another
+	// library (goOrigin). No checkpoint changes it.
 	Origin Origin
-	// Paused says that the shard shall not be read. Its words are the scope, a token, the time, a
-	// name and a reason. It is empty for a shard that shall be read (goPaused).
+	// Paused says that the shard shall not be read. Its words are the scope, a token, the time, a name
+	// and a reason. It is empty for a shard that shall be read (goPaused).
 	Paused string
 	// Reset is the token of the reset that wrote the row last; empty without one (goReset).
 	Reset string
 	// Reached is the time up to which a worker has read the shard that was told to stop there; zero
 	// otherwise (goReached).
 	Reached time.Time
-	// Abilities is a set of bits: the features that the worker knows that took the lease last. It
-	// is 0 on rows of another library or an older release (goCan).
+	// Abilities is a set of bits: the features that the worker knows that took the lease last. It is 0
+	// on rows of another library or an older release (goCan).
 	Abilities int64
 }
 
@@ -113,9 +111,9 @@ func (l Lease) ActualOwner() string {
 // HandingOver tells whether CheckpointOwner still reads the shard, and hands it over to Owner.
 //
 // It is false when a worker of KCL 1.x or 2.x has taken the lease from both. Such a worker leaves
-// CheckpointOwner and HandoverTo as they are. A worker of this library removes both when it takes
-// a lease. So while NativeOwner is CheckpointOwner, HandoverTo belongs to the present hand-over,
-// and a HandoverTo other than Owner shows that the lease was taken.
+// CheckpointOwner and HandoverTo as they are. A worker of this library removes both when it takes a
+// lease. So while NativeOwner is CheckpointOwner, HandoverTo belongs to the present hand-over, and
+// a HandoverTo other than Owner shows that the lease was taken.
 func (l Lease) HandingOver() bool {
 	taken := l.NativeOwner == l.CheckpointOwner && l.HandoverTo != "" && l.HandoverTo != l.Owner
 	return l.CheckpointOwner != "" && !taken

@@ -13,19 +13,18 @@ import (
 // written to it. The Java KCL leaves these attributes alone. An empty field is not known, and
 // matches every value.
 type Marks struct {
-	// Application is the name of the application (Config.Application of the
-	// scheduler).
+	// Application is the name of the application (Config.Application of the scheduler).
 	Application string
 	// Stream is the value of Lease.Stream: account:stream:epoch in an application with several
 	// streams, and empty otherwise.
 	Stream string
-	// StreamARN is the value of Lease.StreamARN: the ARN of the stream. In an application with
-	// several streams it ends with the region.
+	// StreamARN is the value of Lease.StreamARN: the ARN of the stream. In an application with several
+	// streams it ends with the region.
 	StreamARN string
 }
 
-// MarksOf returns the marks of a stream's leases. multi says that the
-// application reads several streams.
+// MarksOf returns the marks of a stream's leases. multi says that the application reads several
+// streams.
 func MarksOf(application string, stream kcl.StreamIdentifier, multi bool) Marks {
 	m := Marks{Application: application, StreamARN: stream.ARN}
 	if multi {
@@ -78,11 +77,11 @@ func (m Marks) Check(l Lease) error {
 // position when the first lease was made. The zero value means that it is not known. Compare
 // origins with [Origin.Equal].
 type Origin struct {
-	// Kind is kcl.SentinelTrimHorizon, kcl.SentinelLatest or
-	// kcl.SentinelAtTimestamp; empty when the origin is not known.
+	// Kind is kcl.SentinelTrimHorizon, kcl.SentinelLatest or kcl.SentinelAtTimestamp; empty when the
+	// origin is not known.
 	Kind string
-	// At is the service's time for LATEST and the configured time for
-	// AT_TIMESTAMP, in milliseconds. It is zero for TRIM_HORIZON.
+	// At is the service's time for LATEST and the configured time for AT_TIMESTAMP, in milliseconds.
+	// It is zero for TRIM_HORIZON.
 	At time.Time
 }
 

@@ -22,21 +22,33 @@ func TestForeignMarks(t *testing.T) {
 	id := markedStream(t, arn)
 	single, multi := MarksOf("billing", id, false), MarksOf("billing", id, true)
 	bills := "123456789012:bills:1700000000"
+	bill := "arn:aws:kinesis:us-east-1:123456789012:stream/bills"
+	const east, west = "arn:aws:kinesis:us-east-1", "arn:aws:kinesis:eu-west-1"
 	for name, c := range map[string]struct {
 		marks Marks
 		row   Lease
-		want  []string // parts of the error; none: it is no foreign row
+		want  []string // parts of the error; none: the row is not foreign
 	}{
-		"no marks":                    {single, Lease{}, nil},
-		"own":                         {single, Lease{Application: "billing", StreamARN: arn}, nil},
-		"application not known":       {Marks{StreamARN: arn}, Lease{Application: "reports", StreamARN: arn}, nil},
-		"stream not known":            {Marks{Application: "billing"}, Lease{Application: "billing", StreamARN: arn}, nil},
-		"another application":         {single, Lease{Application: "reports", StreamARN: arn}, []string{"application reports", "application billing", "-application billing", "Config.Table"}},
-		"another stream":              {single, Lease{StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/bills"}, []string{"stream/bills", "reads " + arn, "-application billing -stream ARN"}},
-		"own of several":              {multi, Lease{Stream: multi.Stream, Application: "billing", StreamARN: "arn:aws:kinesis:us-east-1"}, nil},
-		"another region":              {multi, Lease{Stream: multi.Stream, Application: "billing", StreamARN: "arn:aws:kinesis:eu-west-1"}, []string{"eu-west-1", "us-east-1"}},
-		"another stream's region":     {multi, Lease{Stream: bills, Application: "billing", StreamARN: "arn:aws:kinesis:eu-west-1"}, nil},
-		"another stream, application": {multi, Lease{Stream: bills, Application: "reports", StreamARN: "arn:aws:kinesis:us-east-1"}, []string{"reports"}},
+		"no marks":              {single, Lease{}, nil},
+		"own":                   {single, Lease{Application: "billing", StreamARN: arn}, nil},
+		"application not known": {Marks{StreamARN: arn}, Lease{Application: "reports", StreamARN: arn}, nil},
+		"stream not known":      {Marks{Application: "billing"}, Lease{Application: "billing", StreamARN: arn}, nil},
+		"another application": {
+			single, Lease{Application: "reports", StreamARN: arn},
+			[]string{"application reports", "application billing", "-application billing", "Config.Table"},
+		},
+		"another stream": {
+			single, Lease{StreamARN: bill},
+			[]string{"stream/bills", "reads " + arn, "-application billing -stream ARN"},
+		},
+		"own of several": {multi, Lease{Stream: multi.Stream, Application: "billing", StreamARN: east}, nil},
+		"another region": {
+			multi, Lease{Stream: multi.Stream, Application: "billing", StreamARN: west}, []string{"eu-west-1", "us-east-1"},
+		},
+		"another stream's region": {multi, Lease{Stream: bills, Application: "billing", StreamARN: west}, nil},
+		"another stream, application": {
+			multi, Lease{Stream: bills, Application: "reports", StreamARN: west}, []string{"reports"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,12 +13,15 @@ import (
 func TestOriginIsReadAsWritten(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 4, 5, 6, 7, 890_123_456, time.FixedZone("", 3600))
+	atTimestamp := func(at time.Time) leases.Origin {
+		return leases.OriginOf(kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at}, time.Time{})
+	}
 	for want, o := range map[string]leases.Origin{
 		"":                                      {},
 		"TRIM_HORIZON":                          leases.OriginOf(kcl.InitialPosition{}, at),
 		"LATEST@2026-03-04T04:06:07.89Z":        leases.OriginOf(kcl.InitialPosition{Kind: kcl.Latest}, at),
-		"AT_TIMESTAMP@2026-03-04T04:06:07.891Z": leases.OriginOf(kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at.Add(time.Millisecond)}, time.Time{}),
-		"AT_TIMESTAMP@1970-01-01T00:00:00Z":     leases.OriginOf(kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: time.Unix(0, 0)}, time.Time{}),
+		"AT_TIMESTAMP@2026-03-04T04:06:07.891Z": atTimestamp(at.Add(time.Millisecond)),
+		"AT_TIMESTAMP@1970-01-01T00:00:00Z":     atTimestamp(time.Unix(0, 0)),
 	} {
 		require.Equal(t, want, o.String())
 		got, err := leases.ParseOrigin(want)

@@ -15,9 +15,9 @@ const (
 	// table says that a leader assigns them. The workers of the Java KCL 3.x write that into the
 	// table, or the operator of a migration from 2.x. The worker asks the table every minute.
 	AssignmentAuto Assignment = iota
-	// AssignmentNative lets every worker take its share by itself, without a leader. It works
-	// beside workers of this library and of KCL 1.x and 2.x. It does not work beside running
-	// workers of KCL 3.x.
+	// AssignmentNative lets every worker take its share by itself, without a leader. It works beside
+	// workers of this library and of KCL 1.x and 2.x. It does not work beside running workers of KCL
+	// 3.x.
 	AssignmentNative
 	// AssignmentKCL3 lets a leader assign the leases, as in KCL 3.x, even if the table does not say
 	// so. All workers of the application must use it then.
@@ -46,8 +46,8 @@ var ErrMixedAssignment = errors.New("leases: workers that assign leases in diffe
 
 // AssignmentState says how a worker gets its leases at present.
 type AssignmentState struct {
-	// Mode is native, native (upgrade from KCL 2.x) or KCL 3.x. It is unknown until the table has
-	// been asked.
+	// Mode is native, native (upgrade from KCL 2.x) or KCL 3.x. It is unknown until the table has been
+	// asked.
 	Mode string
 	// Leader is the worker that assigns leases; empty when it is not known, and in native mode.
 	Leader string
@@ -62,10 +62,9 @@ type Balance int
 const (
 	// BalanceLeaseCount evens out the number of leases, to within one.
 	BalanceLeaseCount Balance = iota
-	// BalanceThroughput evens out the throughput of the workers to within a fifth of the average.
-	// The owner of each lease measures its throughput (ThroughputKBps). Single leases and varying
-	// loads may leave a larger difference: a lease moves only for a difference that cannot be
-	// chance.
+	// BalanceThroughput evens out the throughput of the workers to within a fifth of the average. The
+	// owner of each lease measures its throughput (ThroughputKBps). Single leases and varying loads
+	// may leave a larger difference: a lease moves only for a difference that cannot be chance.
 	//
 	// With FailoverTime 10s, ten minutes are averaged. When loads change for good, most of the
 	// difference is gone after a quarter of an hour. Where data come in bursts, about half of it is
@@ -73,10 +72,10 @@ const (
 	// bursts.
 	//
 	// An idle lease counts for a tenth of an average one. A lease does not move again within 30
-	// FailoverTime. Each further move doubles that time, and within 24 hours most of it is
-	// forgotten. So a lease moves 12 times at most on the first day, and 6 times at most on each
-	// later day. Moves to workers that have next to no lease come on top. Leases that nobody holds
-	// are shared out by number.
+	// FailoverTime. Each further move doubles that time, and within 24 hours most of it is forgotten.
+	// So a lease moves 12 times at most on the first day, and 6 times at most on each later day. Moves
+	// to workers that have next to no lease come on top. Leases that nobody holds are shared out by
+	// number.
 	BalanceThroughput
 )
 

@@ -17,25 +17,25 @@ type Store interface {
 	// [ErrForeignTable].
 	Init(ctx context.Context) error
 
-	// List returns all rows, in no order. The answer may lack the latest writes. A row that cannot
-	// be read is in Listing.Bad and is no error.
+	// List returns all rows, in no order. The answer may lack the latest writes. A row that cannot be
+	// read is in Listing.Bad and is no error.
 	List(ctx context.Context) (Listing, error)
 
-	// ListNow is List, but shows every write that was accepted before the call. It may cost more
-	// than List. It serves decisions that are safe only if no row is missing from the answer.
+	// ListNow is List, but shows every write that was accepted before the call. It may cost more than
+	// List. It serves decisions that are safe only if no row is missing from the answer.
 	ListNow(ctx context.Context) (Listing, error)
 
-	// Get returns one row as it is now, after all accepted writes. The error wraps [ErrNotFound]
-	// when there is no such row, and is a [*RowError] when the row cannot be read.
+	// Get returns one row as it is now, after all accepted writes. The error wraps [ErrNotFound] when
+	// there is no such row, and is a [*RowError] when the row cannot be read.
 	Get(ctx context.Context, key string) (Lease, error)
 
 	// Create makes a row. If a row with the key exists, that row stays as it is, and the error is a
 	// [*ConflictError].
 	Create(ctx context.Context, l Lease) error
 
-	// Update changes attributes of a row in one conditional write. When the row does not exist or
-	// is not as expected, nothing changes and the error is a [*ConflictError]. After any other
-	// error the write may or may not have happened.
+	// Update changes attributes of a row in one conditional write. When the row does not exist or is
+	// not as expected, nothing changes and the error is a [*ConflictError]. After any other error the
+	// write may or may not have happened.
 	Update(ctx context.Context, u Update) error
 
 	// Delete removes a row if the attributes expect are as in read. A row that does not exist is no
@@ -67,8 +67,7 @@ type Listing struct {
 	Leases []Lease
 	// Bad are the rows that cannot be read, each with the reason. They are left alone.
 	Bad []*RowError
-	// Workers are the metrics of workers that were in the same table, as far as
-	// they can be read; see [FleetStore].
+	// Workers are the readable metrics of workers in the same table; see [FleetStore].
 	Workers []WorkerMetrics
 }
 
