@@ -105,7 +105,7 @@ func (s *source) askAbout(ctx context.Context, flagged string, l leases.Lease) (
 	case err != nil && flagged != "":
 		return audit.Answer{}, err
 	case err != nil:
-		return audit.Answer{Name: name, Silent: err.Error()}, nil
+		return audit.Answer{Name: name, Silent: err.Error()}, nil //nolint:nilerr // Silent holds the error
 	}
 	return audit.Answer{Name: name, Stream: known}, nil
 }
