@@ -1,14 +1,22 @@
-// Command kinesisfake serves a fake Kinesis (package kinesistest) on a port, for clients in any language.
+// Command kinesisfake serves a fake Kinesis (package kinesistest) on a port, for clients in any
+// language.
 //
-//	kinesisfake [-listen 127.0.0.1:4567] [-dynamodb] [-tls] [-cert-out FILE] [-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
+//	kinesisfake [-listen 127.0.0.1:4567] [-dynamodb] [-tls] [-cert-out FILE]
+//		[-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
 //
-// With -dynamodb the same port serves a fake DynamoDB as well: tables, items, conditional writes, scans, indexes and
-// transactions, as lease tables need them. A fleet of processes then needs one variable, AWS_ENDPOINT_URL.
+// With -dynamodb the same port serves a fake DynamoDB as well: tables, items, conditional writes,
+// scans, indexes and transactions, as lease tables need them. A fleet of processes then needs one
+// variable, AWS_ENDPOINT_URL. The fakes keep their state in memory only.
 //
-// Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c). With -tls it speaks both by ALPN. The
-// certificate is made at start, signed by itself and written to FILE. A ready server prints one line to standard output,
-// "listening on http://127.0.0.1:4567"; port 0 picks a free port. The exit status is 0 on SIGTERM or SIGINT, 2 after a wrong
-// command line, 1 after any other error. The fakes keep their state in memory only.
+// Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c). With -tls it speaks
+// both by ALPN. The server makes a self-signed certificate at its start, and writes it to FILE.
+//
+// When the server is ready, it prints one line to standard output:
+//
+//	listening on http://127.0.0.1:4567
+//
+// Port 0 picks a free port. The exit status is 0 on SIGTERM or SIGINT, 2 after a wrong command line,
+// and 1 after any other error.
 package main
 
 import (
@@ -71,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// options are what the command line says.
+// options holds the values of the command line.
 type options struct {
 	cfg      kinesistest.Config
 	dynamoDB bool
@@ -81,11 +89,12 @@ type options struct {
 func parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{cfg: kinesistest.Config{}}
 	flags := flag.NewFlagSet("kinesisfake", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // errors are printed once, by run
+	flags.SetOutput(io.Discard) // run prints the error
 	flags.StringVar(&opts.cfg.Listen, "listen", "127.0.0.1:4567", "`address` to listen on; port 0 picks a free one")
 	flags.BoolVar(&opts.dynamoDB, "dynamodb", false, "serve a fake DynamoDB on the same port, for lease tables")
 	flags.BoolVar(&opts.cfg.TLS, "tls", false, "serve HTTPS (HTTP/2 and HTTP/1.1) with a self-signed certificate")
-	flags.StringVar(&opts.certOut, "cert-out", "", "with -tls, write the certificate to `file` (PEM), for clients to trust")
+	flags.StringVar(&opts.certOut, "cert-out", "",
+		"with -tls, write the certificate to `file` (PEM), for clients to trust")
 	limits := flags.Bool("limits", true, "enforce the published rates of the service")
 	flags.StringVar(&opts.cfg.AccountID, "account", kinesistest.DefaultAccountID, "account `id` in ARNs, 12 digits")
 	flags.StringVar(&opts.cfg.Region, "region", kinesistest.DefaultRegion, "`region` in ARNs")
@@ -113,12 +122,12 @@ var (
 	namePattern    = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
 )
 
-// check reports everything that is wrong.
+// check reports all mistakes at once.
 func (o options) check(rest []string) error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(rest) > 0 {
-		wrong("unexpected argument %q: streams are given as -stream NAME:SHARDS", rest[0])
+		wrong("unexpected argument %q: give streams as -stream NAME:SHARDS", rest[0])
 	}
 	if _, _, err := net.SplitHostPort(o.cfg.Listen); err != nil {
 		wrong("-listen %q is not host:port, such as 127.0.0.1:4567", o.cfg.Listen)
@@ -153,7 +162,7 @@ func parseStream(v string) (kinesistest.StreamConfig, error) {
 	}
 	switch {
 	case !namePattern.MatchString(name):
-		return kinesistest.StreamConfig{}, errors.New("want NAME:SHARDS, the name of 1 to 128 letters, digits, _ . or -")
+		return kinesistest.StreamConfig{}, errors.New("want NAME:SHARDS, with a name of 1 to 128 letters, digits, _ . or -")
 	case err != nil || n < 1 || n > maxShards:
 		return kinesistest.StreamConfig{}, fmt.Errorf("want NAME:SHARDS with 1 to %d shards", maxShards)
 	}

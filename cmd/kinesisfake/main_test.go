@@ -25,14 +25,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("KINESISFAKE_TEST_MAIN") != "" { // this very binary, run by a test as the command
+	if os.Getenv("KINESISFAKE_TEST_MAIN") != "" { // a test runs this binary as the command
 		main()
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// start runs the command and returns its endpoint and the way to stop it.
+// start runs the command, and returns its endpoint and the process.
 func start(t *testing.T, args ...string) (url string, cmd *exec.Cmd) {
 	t.Helper()
 	self, err := os.Executable()
@@ -51,7 +51,8 @@ func start(t *testing.T, args ...string) (url string, cmd *exec.Cmd) {
 	return url, cmd
 }
 
-// TestEndToEnd puts and reads a record by SubscribeToShard over every transport, in a process of its own, and stops it with each signal.
+// TestEndToEnd runs the command in a process of its own. Over each transport it puts a record,
+// reads it with SubscribeToShard, and stops the process with a signal.
 func TestEndToEnd(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -75,7 +76,8 @@ func TestEndToEnd(t *testing.T) {
 				args = append(args, "-tls", "-cert-out", cert)
 			}
 			url, cmd := start(t, args...)
-			require.True(t, strings.HasPrefix(url, map[bool]string{false: "http://127.0.0.1:", true: "https://127.0.0.1:"}[tc.tls]), url)
+			require.True(t, strings.HasPrefix(url,
+				map[bool]string{false: "http://127.0.0.1:", true: "https://127.0.0.1:"}[tc.tls]), url)
 			if tc.tls {
 				pem, err := os.ReadFile(cert)
 				require.NoError(t, err)
@@ -104,7 +106,9 @@ func readOne(t *testing.T, client *kinesis.Client) {
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:kinesis:eu-west-1:123456789012:stream/orders", *summary.StreamDescriptionSummary.StreamARN)
 	require.EqualValues(t, 2, *summary.StreamDescriptionSummary.OpenShardCount)
-	put, err := client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: aws.String("k"), Data: []byte("hello")})
+	put, err := client.PutRecord(ctx, &kinesis.PutRecordInput{
+		StreamName: &stream, PartitionKey: aws.String("k"), Data: []byte("hello"),
+	})
 	require.NoError(t, err)
 
 	registered, err := client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{
@@ -120,7 +124,8 @@ func readOne(t *testing.T, client *kinesis.Client) {
 		}
 	}
 	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
-		ConsumerARN: consumer, ShardId: put.ShardId, StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
+		ConsumerARN: consumer, ShardId: put.ShardId,
+		StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
 	})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, out.GetStream().Close()) }()
@@ -136,7 +141,8 @@ func readOne(t *testing.T, client *kinesis.Client) {
 	require.Fail(t, "the stream ended without the record")
 }
 
-// TestDynamoDBOnTheSamePort makes a table, writes a row and reads it back, in a process that serves Kinesis too.
+// TestDynamoDBOnTheSamePort makes a table, writes a row and reads it back, in a process that serves
+// Kinesis too.
 func TestDynamoDBOnTheSamePort(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -156,8 +162,12 @@ func TestDynamoDBOnTheSamePort(t *testing.T) {
 
 			_, err = tables.CreateTable(ctx, &dynamodb.CreateTableInput{
 				TableName: aws.String("orders"), BillingMode: dynamotypes.BillingModePayPerRequest,
-				KeySchema:            []dynamotypes.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: dynamotypes.KeyTypeHash}},
-				AttributeDefinitions: []dynamotypes.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: dynamotypes.ScalarAttributeTypeS}},
+				KeySchema: []dynamotypes.KeySchemaElement{
+					{AttributeName: aws.String("leaseKey"), KeyType: dynamotypes.KeyTypeHash},
+				},
+				AttributeDefinitions: []dynamotypes.AttributeDefinition{
+					{AttributeName: aws.String("leaseKey"), AttributeType: dynamotypes.ScalarAttributeTypeS},
+				},
 			})
 			if name == "without" {
 				require.ErrorContains(t, err, "UnknownOperationException")
@@ -165,12 +175,14 @@ func TestDynamoDBOnTheSamePort(t *testing.T) {
 			}
 			require.NoError(t, err)
 			row := map[string]dynamotypes.AttributeValue{
-				"leaseKey": &dynamotypes.AttributeValueMemberS{Value: "shardId-000000000000"}, "leaseCounter": &dynamotypes.AttributeValueMemberN{Value: "7"},
+				"leaseKey":     &dynamotypes.AttributeValueMemberS{Value: "shardId-000000000000"},
+				"leaseCounter": &dynamotypes.AttributeValueMemberN{Value: "7"},
 			}
 			_, err = tables.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("orders"), Item: row})
 			require.NoError(t, err)
 			got, err := tables.GetItem(ctx, &dynamodb.GetItemInput{
-				TableName: aws.String("orders"), Key: map[string]dynamotypes.AttributeValue{"leaseKey": row["leaseKey"]}, ConsistentRead: aws.Bool(true),
+				TableName: aws.String("orders"), Key: map[string]dynamotypes.AttributeValue{"leaseKey": row["leaseKey"]},
+				ConsistentRead: aws.Bool(true),
 			})
 			require.NoError(t, err)
 			require.Equal(t, row, got.Item)
@@ -193,8 +205,9 @@ func TestWrongCommandLines(t *testing.T) {
 		"number":   {[]string{"-stream", "orders:many"}, []string{"orders:many", "1 to 10000 shards"}},
 		"name":     {[]string{"-stream", "or/ders:1"}, []string{"or/ders", "letters, digits"}},
 		"twice":    {[]string{"-stream", "a:1", "-stream", "a:2"}, []string{"-stream a is given twice"}},
-		"several":  {[]string{"-account", "12", "-region", "EU", "-listen", "4567"}, []string{"-account", "-region", "-listen"}},
-		"cert":     {[]string{"-cert-out", "x"}, []string{"-cert-out needs -tls"}},
+		"several": {[]string{"-account", "12", "-region", "EU", "-listen", "4567"},
+			[]string{"-account", "-region", "-listen"}},
+		"cert": {[]string{"-cert-out", "x"}, []string{"-cert-out needs -tls"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
