@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// flags are what the command line says.
+// flags holds the values of the command line.
 type flags struct {
 	fake        bool
 	application string
@@ -30,25 +30,23 @@ func parse(program string, args []string, usage io.Writer) (flags, error) {
 	var file string
 	var from kcl.InitialPosition
 	set := flag.NewFlagSet(program, flag.ContinueOnError)
-	set.SetOutput(io.Discard) // errors are printed once, by the caller
-	set.BoolVar(&f.fake, "fake", false, "read a fake Kinesis in memory for half a minute, while streams come and go")
+	set.SetOutput(io.Discard) // the caller prints the error
+	set.BoolVar(&f.fake, "fake", false,
+		"read a fake Kinesis in memory for half a minute, while streams are added and removed")
 	set.Func("stream", "`name` or ARN of a stream to read; may be given several times", func(s string) error {
 		names = append(names, s)
 		return nil
 	})
-	set.StringVar(&file, "streams", "", "`file` that names a stream per line, by name or ARN, and is read again and again")
-	set.StringVar(&f.application, "application", "", "`name` of the application: its workers share the work, and its lease table has this name")
-	set.StringVar(&f.worker, "worker", "", "`id` of this worker (default: the host's name)")
+	set.StringVar(&file, "streams", "", "`file` that names a stream per line, by its name or ARN; read every -refresh")
+	cli.Common(set, &f.application, &f.worker, &from)
 	set.DurationVar(&f.refresh, "refresh", scheduler.DefaultStreamRefresh, "how often the file is read")
-	set.Func("from", "where to start without checkpoints: trim_horizon, latest or a `time` such as 2026-01-31T08:00:00Z (default trim_horizon)", func(s string) (err error) {
-		from, err = cli.Position(s)
-		return err
-	})
 	err := set.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = fmt.Fprint(usage, "usage: multistream -streams FILE -application NAME [-worker ID] [-from POSITION] [-refresh INTERVAL]\n"+
-			"       multistream -stream NAME [-stream NAME]... -application NAME ...\n       multistream -fake\n\n")
+		_, _ = fmt.Fprint(usage,
+			"usage: multistream -streams FILE -application NAME [-worker ID] [-from POSITION] [-refresh INTERVAL]\n"+
+				"       multistream -stream NAME [-stream NAME]... -application NAME ...\n"+
+				"       multistream -fake\n\n")
 		set.SetOutput(usage)
 		set.PrintDefaults()
 		return f, err
@@ -72,12 +70,12 @@ func parse(program string, args []string, usage io.Writer) (flags, error) {
 	return f, nil
 }
 
-// fromFile is a tracker that reads a file.
+// fromFile returns a tracker that reads a file.
 func fromFile(name string, from kcl.InitialPosition) scheduler.StreamTracker {
 	return func(context.Context) ([]scheduler.StreamConfig, error) {
 		text, err := os.ReadFile(name) //nolint:gosec // G304: the user names it
 		if err != nil {
-			return nil, err // the last list counts
+			return nil, err // the scheduler keeps the previous list
 		}
 		var names []string
 		for line := range strings.Lines(string(text)) {
@@ -90,7 +88,7 @@ func fromFile(name string, from kcl.InitialPosition) scheduler.StreamTracker {
 	}
 }
 
-// streams says how to read what names or ARNs stand for.
+// streams returns the configurations of streams with these names or ARNs.
 func streams(names []string, from kcl.InitialPosition) []scheduler.StreamConfig {
 	var list []scheduler.StreamConfig
 	for _, name := range names {

@@ -1,18 +1,21 @@
-// Command multistream prints the records of several streams as JSON lines. Which
-// streams those are may change while it runs:
+// Command multistream prints the records of several streams as JSON lines. The list of streams may
+// change while it runs:
 //
-//	multistream -streams FILE -application NAME [-worker ID] [-from trim_horizon|latest|TIME] [-refresh INTERVAL]
+//	multistream -streams FILE -application NAME [-worker ID]
+//		[-from trim_horizon|latest|TIME] [-refresh INTERVAL]
 //	multistream -stream NAME [-stream NAME]... -application NAME ...
 //	multistream -fake
 //
-// FILE names a stream per line, by name or, for a stream of another account, by
-// ARN; it is read again every INTERVAL. With -fake nothing else is needed: two
-// workers read a fake Kinesis in memory, while streams come and go, and an audit
-// tells whether every record was processed exactly once; the status is 1 if not.
+// FILE names a stream per line, by its name or ARN. A stream of another account needs the ARN. The
+// file is read again every INTERVAL.
 //
-// Otherwise region, credentials and endpoints come from the usual environment,
-// the log goes to standard error, and SIGINT and SIGTERM stop it gracefully, with
-// status 0; status 2 means a mistake in the command line, 1 any other error.
+// With -fake no AWS is needed: two workers read a fake Kinesis in memory, while streams are added
+// and removed. An audit then tells whether every record was processed exactly once. The status is 1
+// if not.
+//
+// Otherwise region, credentials and endpoints come from the usual environment. The log goes to
+// standard error. SIGINT and SIGTERM stop it gracefully, with status 0. Status 2 means a mistake in
+// the command line, and 1 any other error.
 package main
 
 import (
@@ -30,7 +33,7 @@ import (
 
 func main() { cli.Main("multistream", parse, run) }
 
-// run reads the streams until ctx ends, or plays the demonstration.
+// run reads the streams until ctx ends. With -fake it plays the demonstration.
 func run(ctx context.Context, f flags, out io.Writer, log *slog.Logger) error {
 	if f.fake {
 		return play(ctx, out, slog.New(slog.DiscardHandler))

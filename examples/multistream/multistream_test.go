@@ -18,7 +18,7 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// TestPlay is all of -fake, in virtual time.
+// TestPlay runs the whole demonstration in virtual time.
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -51,7 +51,8 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 func TestStreamsFromFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "streams")
-	f, err := parse("multistream", []string{"-streams", file, "-application", "app", "-from", "latest", "-refresh", "5s"}, io.Discard)
+	f, err := parse("multistream", []string{"-streams", file, "-application", "app", "-from", "latest", "-refresh", "5s"},
+		io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, 5*time.Second, f.refresh)
 	_, err = f.tracker(t.Context())
@@ -61,12 +62,14 @@ func TestStreamsFromFile(t *testing.T) {
 	list, err := f.tracker(t.Context())
 	require.NoError(t, err)
 	latest := kcl.InitialPosition{Kind: kcl.Latest}
-	require.Equal(t, []scheduler.StreamConfig{{Name: "orders", InitialPosition: latest}, {ARN: arn, InitialPosition: latest}}, list)
+	require.Equal(t, []scheduler.StreamConfig{{Name: "orders", InitialPosition: latest},
+		{ARN: arn, InitialPosition: latest}}, list)
 }
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	f, err := parse("multistream", []string{"-stream", "orders", "-stream", "bills", "-application", "app", "-worker", "w"}, io.Discard)
+	f, err := parse("multistream",
+		[]string{"-stream", "orders", "-stream", "bills", "-application", "app", "-worker", "w"}, io.Discard)
 	require.NoError(t, err)
 	list, err := f.tracker(t.Context())
 	require.NoError(t, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// script is what happens to the streams, and when.
+// script lists the events of the demonstration, and their times.
 var script = []struct {
 	at   time.Duration
 	what string
@@ -33,17 +33,19 @@ var script = []struct {
 	{6 * time.Second, "stream notes is created and added", func(s *stage) error {
 		return errors.Join(s.create("notes"), s.read("orders", "bills", "notes"))
 	}},
-	{12 * time.Second, "bills is removed: its shards are released", func(s *stage) error { return s.read("orders", "notes") }},
-	{20 * time.Second, "bills comes back, and goes on where it was", func(s *stage) error { return s.read("orders", "bills", "notes") }},
+	{12 * time.Second, "bills is removed: its shards are released",
+		func(s *stage) error { return s.read("orders", "notes") }},
+	{20 * time.Second, "bills comes back, and goes on where it was",
+		func(s *stage) error { return s.read("orders", "bills", "notes") }},
 }
 
 const (
 	produceFor   = 26 * time.Second
 	produceEvery = 100 * time.Millisecond
-	drainFor     = 30 * time.Second // the most that the records left may take
+	drainFor     = 30 * time.Second // the longest time for the remaining records
 )
 
-// stage is everything that takes part.
+// stage is the demonstration: its server, leases, records and audit.
 type stage struct {
 	srv    *kinesistest.Server
 	leases *memory.Store
@@ -51,11 +53,11 @@ type stage struct {
 
 	mu   sync.Mutex     // guards the fields below
 	list []string       // the streams to read
-	sent map[string]int // the records of each stream that there is
+	sent map[string]int // how many records each stream has
 	seen map[string]int // how often each record was processed
 }
 
-// play runs the script, with its audit at the end.
+// play runs the script, and the audit at the end.
 func play(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	srv, err := kinesistest.Start(kinesistest.Config{})
 	if err != nil {
@@ -100,14 +102,14 @@ func play(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	return errors.Join(results[0], results[1], s.audit(out))
 }
 
-// worker is one worker of the fleet. In earnest each is a process of its own,
-// and asks a tracker of its own.
+// worker makes one worker of the fleet. A real worker is a process of its own, and asks a tracker
+// of its own.
 func (s *stage) worker(name string) *scheduler.Scheduler {
 	return scheduler.New(scheduler.Config{
 		Application:           "multistream",
 		WorkerID:              name,
 		StreamTracker:         s.track,
-		StreamRefreshInterval: time.Second, // for those who watch
+		StreamRefreshInterval: time.Second, // short, so that the demonstration is short
 		Kinesis: kinesis.New(kinesis.Options{
 			Region:       kinesistest.DefaultRegion,
 			BaseEndpoint: aws.String(s.srv.URL()),
@@ -121,15 +123,14 @@ func (s *stage) worker(name string) *scheduler.Scheduler {
 	})
 }
 
-// track says which streams to read now. It could ask a database, or list the
-// streams with a tag.
+// track returns the streams to read now. It could ask a database, or list the streams with a tag.
 func (s *stage) track(context.Context) ([]scheduler.StreamConfig, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return streams(s.list, kcl.InitialPosition{}), nil
 }
 
-// read changes the list.
+// read changes the list of streams to read.
 func (s *stage) read(names ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +145,7 @@ func (s *stage) create(name string) error {
 	return s.srv.CreateStream(kinesistest.StreamConfig{Name: name, Shards: 2})
 }
 
-// produce writes a record to every stream that there is, read or not.
+// produce writes a record to every stream, also to streams that are not read.
 func (s *stage) produce() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +158,7 @@ func (s *stage) produce() error {
 	return nil
 }
 
-// process notes the records.
+// process counts the records.
 func (s *stage) process(_ context.Context, records []kcl.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +178,8 @@ func (s *stage) complete() bool {
 	return len(s.seen) == total
 }
 
-// audit tells what became of every record.
+// audit prints how many records were processed, and returns an error unless each was processed
+// once.
 func (s *stage) audit(out io.Writer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +201,7 @@ func (s *stage) audit(out io.Writer) error {
 	return nil
 }
 
-// sleep waits for d, or until ctx ends (false).
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

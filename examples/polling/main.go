@@ -1,13 +1,12 @@
-// Command polling prints the records of a stream as JSON lines, read with
-// GetRecords, which shares each shard's 2 MB/s with every other poller.
+// Command polling prints the records of a stream as JSON lines. It reads with GetRecords: all
+// pollers of a shard share its 2 MB/s.
 //
 //	polling -stream NAME -application NAME [-worker ID] [-from trim_horizon|latest|TIME]
 //
-// Start it several times to share the shards. Region, credentials and, for
-// local servers, endpoints come from the usual environment: AWS_REGION,
-// AWS_PROFILE, AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL_DYNAMODB, ... The log
-// goes to standard error. SIGINT and SIGTERM stop it gracefully, with status 0;
-// status 2 means a mistake in the command line, 1 any other error.
+// Start it several times to share the shards. Region, credentials and endpoints come from the usual
+// environment: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL_DYNAMODB and so
+// on. The log goes to standard error. SIGINT and SIGTERM stop it gracefully, with status 0. Status
+// 2 means a mistake in the command line, and 1 any other error.
 package main
 
 import (

@@ -6,44 +6,45 @@ import (
 	"time"
 )
 
-// Audit compares what was produced with what was processed. It stands for the
-// database that a real processor writes to, and shares its weakness: a worker
-// that dies between the work and the checkpoint leaves work that is done again.
+// Audit compares the produced records with the processed ones. It stands for the database that a
+// real processor writes to. A worker that dies between the work and the checkpoint leaves records
+// that are processed again.
 type Audit struct {
 	mu       sync.Mutex // guards the fields below, and Tenures
 	produced map[string]int
 	seen     map[payload]bool
-	highest  map[string]int // of a key, processed by anyone
+	highest  map[string]int // the highest N of a key that any worker has processed
 	fenced   map[string]bool
-	tenures  map[string]*Tenure // the last of each shard
+	tenures  map[string]*Tenure // the last tenure of each shard
 	report   Report
 }
 
 // Tenure is the time that one worker has a shard.
 type Tenure struct {
 	worker, shard string
-	last          map[string]int // of a key, in this tenure
-	ended         time.Time      // zero while it lasts
-	afterKill     bool           // it follows one that ended by a kill
+	last          map[string]int // the last N of a key, in this tenure
+	ended         time.Time      // zero while the tenure lasts
+	afterKill     bool           // the tenure before ended by a kill
 }
 
 // Report is the result of an [Audit].
 type Report struct {
 	Produced   int
 	Processed  int // different records
-	Duplicates int // processed again
-	AfterKill  int // of the Duplicates, those that follow from the kill
+	Duplicates int // records that were processed again
+	AfterKill  int // how many of Duplicates are due to the kill
 	Lost       int
-	Violations int // of the order of the records of one key
+	Violations int // records of one key out of order
 	HandOver   time.Duration
 }
 
 // OK tells whether every record was processed, in order.
 func (r Report) OK() bool { return r.Lost == 0 && r.Violations == 0 }
 
-// String is the line that the demo ends with.
+// String returns the last line of the demonstration.
 func (r Report) String() string {
-	return fmt.Sprintf("produced %d, processed %d, duplicates %d (%d after the kill), lost %d, order violations %d, longest hand-over %.1fs",
+	return fmt.Sprintf("produced %d, processed %d, duplicates %d (%d after the kill), lost %d, order violations %d, "+
+		"longest hand-over %.1fs",
 		r.Produced, r.Processed, r.Duplicates, r.AfterKill, r.Lost, r.Violations, r.HandOver.Seconds())
 }
 
@@ -55,7 +56,7 @@ func NewAudit() *Audit {
 	}
 }
 
-// Produced notes a record that the stream has taken.
+// Produced counts a record that the stream has accepted.
 func (a *Audit) Produced(p payload) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -63,8 +64,7 @@ func (a *Audit) Produced(p payload) {
 	a.report.Produced++
 }
 
-// Begin notes that a worker has got a shard, and measures for how long nobody
-// had it.
+// Begin records that a worker has got a shard, and measures how long no worker had it.
 func (a *Audit) Begin(worker, shard string) *Tenure {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -80,7 +80,7 @@ func (a *Audit) Begin(worker, shard string) *Tenure {
 	return t
 }
 
-// End notes that a worker has no more business with the shard.
+// End records that a worker has given up or lost the shard.
 func (a *Audit) End(t *Tenure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +89,7 @@ func (a *Audit) End(t *Tenure) {
 	}
 }
 
-// Fence makes a killed worker's doings count no more, from this moment on.
+// Fence makes Processed ignore a killed worker from now on.
 func (a *Audit) Fence(worker string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,15 +101,15 @@ func (a *Audit) Fence(worker string) {
 	}
 }
 
-// Processed notes that a record was processed; false when the worker is dead.
+// Processed counts a processed record. It returns false if the worker was killed.
 func (a *Audit) Processed(t *Tenure, p payload) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.fenced[t.worker] {
 		return false
 	}
-	// Who takes a shard over may begin with records that were processed before,
-	// but goes on in order; and nobody may be ahead of what was processed so far.
+	// A worker that takes over a shard may begin with records that were processed before. It must
+	// go on in order, and must not skip a record.
 	if p.N <= t.last[p.Key] || p.N > a.highest[p.Key]+1 {
 		a.report.Violations++
 	}
@@ -127,10 +127,10 @@ func (a *Audit) Processed(t *Tenure, p payload) bool {
 	return true
 }
 
-// Complete tells whether everything produced has been processed.
+// Complete tells whether all produced records have been processed.
 func (a *Audit) Complete() bool { return a.Report().Lost == 0 }
 
-// Report counts.
+// Report returns the counts so far.
 func (a *Audit) Report() Report {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,15 +1,13 @@
-// Command quickstart shows the library at work; make demo runs it. It needs
-// nothing but Go: a fake Kinesis is served in memory over HTTP/2, and the lease
-// table is in memory too.
+// Command quickstart shows the library at work; make demo runs it. It needs nothing but Go: the
+// fake Kinesis and the lease table are in memory.
 //
-// Three workers read a stream of four shards with enhanced fan-out, while a
-// producer writes a known set of records. A shard is split, two are merged, a
-// worker is killed without warning, and another one is stopped gracefully. At
-// the end an audit says what became of every record. The status is 1 if any was
-// lost or out of order.
+// Three workers read a stream of four shards with enhanced fan-out, while a producer writes a known
+// set of records. A shard is split, two are merged, a worker is killed without warning, and another
+// one is stopped gracefully. At the end an audit counts the records that were lost, processed twice
+// or out of order. The status is 1 if a record was lost or out of order.
 //
-// Read processor.go first, it is what a program of your own brings; then
-// worker.go, which makes a scheduler for it. The rest is the stage.
+// Read processor.go first: it is the part that you write for your own program. Then read worker.go,
+// which makes a scheduler for the processor. The other files are the demonstration around them.
 package main
 
 import (
@@ -43,7 +41,8 @@ func main() {
 func start(ctx context.Context, address, logTo string) (Report, error) {
 	log := slog.New(slog.DiscardHandler)
 	if logTo != "" {
-		f, err := os.OpenFile(logTo, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) //nolint:gosec // G302, G304: a log that the user asked for
+		const flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+		f, err := os.OpenFile(logTo, flags, 0o644) //nolint:gosec // G302, G304: a log that the user asked for
 		if err != nil {
 			return Report{}, err
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// serveMetrics serves the metrics of all workers that live, until ctx ends. In
-// earnest every process serves its own.
+// serveMetrics serves the metrics of all workers that are alive, until ctx ends. In a real fleet
+// every process serves its own.
 func serveMetrics(ctx context.Context, listener net.Listener, workers []*worker) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
@@ -26,7 +26,10 @@ func serveMetrics(ctx context.Context, listener net.Listener, workers []*worker)
 		}
 		promhttp.HandlerFor(alive, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { // ends with ctx

@@ -18,7 +18,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// stage is everything that takes part.
+// stage is the demonstration: its server, leases, workers, audit and table.
 type stage struct {
 	srv      *kinesistest.Server
 	operator *kinesis.Client
@@ -28,7 +28,7 @@ type stage struct {
 	table    *table
 }
 
-// script is what happens, and when.
+// script lists the events of the demonstration, and their times.
 var script = []struct {
 	at   time.Duration
 	what string
@@ -42,10 +42,10 @@ var script = []struct {
 
 const (
 	produceFor = 52 * time.Second
-	drainFor   = 30 * time.Second // the most that the records left may take
+	drainFor   = 30 * time.Second // the longest time for the remaining records
 )
 
-// play runs the whole scenario.
+// play runs the whole demonstration.
 func play(ctx context.Context, view *table, metricsOn net.Listener, log *slog.Logger) (Report, error) {
 	srv, err := kinesistest.Start(kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: stream, Shards: 4}}})
 	if err != nil {
@@ -84,8 +84,7 @@ func play(ctx context.Context, view *table, metricsOn net.Listener, log *slog.Lo
 	return report, nil
 }
 
-// act produces records and follows the script, then waits until all records
-// have been processed.
+// act produces records and follows the script. Then it waits until all records have been processed.
 func (s *stage) act(ctx context.Context) error {
 	producing, enough := context.WithTimeout(ctx, produceFor)
 	defer enough()
@@ -133,13 +132,16 @@ func (s *stage) split(ctx context.Context) error {
 	end, _ := new(big.Int).SetString(*shard.HashKeyRange.EndingHashKey, 10)
 	middle := start.Add(start, end)
 	middle.Rsh(middle, 1)
-	_, err = s.operator.SplitShard(ctx, &kinesis.SplitShardInput{StreamName: aws.String(stream), ShardToSplit: shard.ShardId, NewStartingHashKey: aws.String(middle.String())})
+	_, err = s.operator.SplitShard(ctx, &kinesis.SplitShardInput{
+		StreamName: aws.String(stream), ShardToSplit: shard.ShardId, NewStartingHashKey: aws.String(middle.String()),
+	})
 	return err
 }
 
 func (s *stage) merge(ctx context.Context) error {
 	_, err := s.operator.MergeShards(ctx, &kinesis.MergeShardsInput{
-		StreamName: aws.String(stream), ShardToMerge: aws.String("shardId-000000000002"), AdjacentShardToMerge: aws.String("shardId-000000000003"),
+		StreamName: aws.String(stream), ShardToMerge: aws.String("shardId-000000000002"),
+		AdjacentShardToMerge: aws.String("shardId-000000000003"),
 	})
 	return err
 }
@@ -151,7 +153,7 @@ func (s *stage) killWorker(context.Context) error {
 
 func (s *stage) stopWorker(context.Context) error { return s.workers[2].stop() }
 
-// stopAll ends every worker. What a killed one says about it is of no interest.
+// stopAll stops every worker. It ignores the errors of a killed worker.
 func (s *stage) stopAll() error {
 	var errs []error
 	for _, w := range s.workers {
@@ -175,7 +177,7 @@ func (s *stage) shard(ctx context.Context, id string) (types.Shard, error) {
 	return types.Shard{}, fmt.Errorf("there is no %s", id)
 }
 
-// sleep waits for d; it returns false when ctx ends first.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/memnet"
 )
 
-// buffer is what the table writes to.
+// buffer takes the output of the table. It is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -34,7 +34,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// TestPlay is the whole demo, in virtual time; its metrics are served on an in-memory network.
+// TestPlay runs the whole demonstration in virtual time, with its metrics on an in-memory network.
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -58,7 +58,8 @@ func TestPlay(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			var err error
-			report, err = play(t.Context(), newTable(&out, false), listener, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+			report, err = play(t.Context(), newTable(&out, false), listener,
+				slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 			require.NoError(t, err)
 		})
 		time.Sleep(28 * time.Second)
@@ -139,7 +140,7 @@ func TestAuditFinds(t *testing.T) {
 				a.Processed(dead, k(1))
 				a.Processed(dead, k(2))
 				a.Fence("w1")
-				a.Processed(dead, k(3)) // has no effect
+				a.Processed(dead, k(3)) // ignored
 				w := a.Begin("w2", "s1")
 				a.Processed(w, k(1))
 				a.Processed(w, k(2))

@@ -16,10 +16,9 @@ const (
 	produceEvery = 200 * time.Millisecond
 )
 
-// produce writes rounds of records, one for each key, until ctx ends.
-// PutRecords keeps no order within one call, and may take some records and
-// refuse others; so no call has two records of a key, and a round is finished
-// before the next begins.
+// produce writes rounds of records until ctx ends. A round has one record for each key. PutRecords
+// keeps no order within one call, and may accept some records and refuse others. So no call has two
+// records of a key, and a round is finished before the next begins.
 func produce(ctx context.Context, client *kinesis.Client, audit *Audit) error {
 	tick := time.NewTicker(produceEvery)
 	defer tick.Stop()
@@ -28,7 +27,7 @@ func produce(ctx context.Context, client *kinesis.Client, audit *Audit) error {
 		for i := range round {
 			round[i] = payload{Key: fmt.Sprintf("customer-%02d", i), N: n}
 		}
-		// A round that has begun is finished, so that the audit knows what is in the stream.
+		// A round is always finished, so that the audit knows all records of the stream.
 		if err := put(context.WithoutCancel(ctx), client, round, audit); err != nil {
 			return err
 		}
@@ -40,8 +39,7 @@ func produce(ctx context.Context, client *kinesis.Client, audit *Audit) error {
 	}
 }
 
-// put writes all records of a round, those again that the service refuses for
-// now.
+// put writes all records of a round. It repeats records that the service refuses.
 func put(ctx context.Context, client *kinesis.Client, round []payload, audit *Audit) error {
 	for len(round) > 0 {
 		entries := make([]types.PutRecordsRequestEntry, len(round))

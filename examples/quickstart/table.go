@@ -15,8 +15,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// table shows who reads what. On a terminal it is drawn again and again;
-// elsewhere it is plain lines, and fewer.
+// table shows which worker reads which shard. On a terminal it is drawn four times a second.
+// Elsewhere it is printed in plain lines every five seconds.
 type table struct {
 	out      io.Writer
 	terminal bool
@@ -30,7 +30,7 @@ func newTable(out io.Writer, terminal bool) *table {
 	return &table{out: out, terminal: terminal, began: time.Now()}
 }
 
-// event tells what happens.
+// event shows an event of the script.
 func (t *table) event(format string, args ...any) {
 	line := fmt.Sprintf("%3.0fs  %s", time.Since(t.began).Seconds(), fmt.Sprintf(format, args...))
 	t.mu.Lock()
@@ -41,7 +41,7 @@ func (t *table) event(format string, args ...any) {
 	}
 }
 
-// run shows the table until ctx ends.
+// run shows the table again and again until ctx ends.
 func (t *table) run(ctx context.Context, s *stage) {
 	every := 5 * time.Second
 	if t.terminal {
@@ -52,7 +52,7 @@ func (t *table) run(ctx context.Context, s *stage) {
 	}
 }
 
-// finish shows the end.
+// finish shows the table for the last time, and the result of the audit.
 func (t *table) finish(s *stage, r Report) {
 	t.show(s)
 	verdict := "every record was processed, in order"
@@ -62,11 +62,12 @@ func (t *table) finish(s *stage, r Report) {
 	t.write(fmt.Sprintf("\naudit: %s: %s\n", r, verdict))
 }
 
-// show draws the table once.
+// show shows the table once.
 func (t *table) show(s *stage) {
 	var b strings.Builder
 	r := s.audit.Report()
-	fmt.Fprintf(&b, "%3.0fs  produced %d, processed %d, duplicates %d;", time.Since(t.began).Seconds(), r.Produced, r.Processed, r.Duplicates)
+	fmt.Fprintf(&b, "%3.0fs  produced %d, processed %d, duplicates %d;",
+		time.Since(t.began).Seconds(), r.Produced, r.Processed, r.Duplicates)
 	for _, w := range s.workers {
 		fmt.Fprintf(&b, " %s %s,", w.name, w.state())
 	}
@@ -75,7 +76,7 @@ func (t *table) show(s *stage) {
 	defer t.mu.Unlock()
 	if t.terminal {
 		text += "\n" + strings.Join(t.events, "\n") + "\n"
-		// Home, and each line over what was there: clearing the screen first would flicker.
+		// Each line overwrites the line before. To clear the screen first would flicker.
 		text = "\x1b[H" + strings.ReplaceAll(text, "\n", "\x1b[K\n") + "\x1b[J"
 	}
 	t.write(text)
@@ -83,8 +84,8 @@ func (t *table) show(s *stage) {
 
 func (t *table) write(s string) { _, _ = io.WriteString(t.out, s) }
 
-// shards is a line for every lease: what the table of leases says, and what
-// the worker that holds it says.
+// shards returns a line for every lease, with data from the lease table and from the worker that
+// holds the lease.
 func shards(s *stage) string {
 	reading := make(map[string]scheduler.ShardStatus)
 	for _, w := range s.workers {
@@ -124,7 +125,7 @@ func shards(s *stage) string {
 	return b.String()
 }
 
-// lease is what the lease table says: the counter grows with every renewal.
+// lease describes a row of the lease table. The counter grows with every renewal.
 func lease(l leases.Lease) string {
 	switch {
 	case l.Finished():

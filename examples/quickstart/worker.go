@@ -24,24 +24,26 @@ import (
 const (
 	stream      = "orders"
 	application = "quickstart"
-	// failover is shorter than the default of ten seconds, for those who watch.
+	// failover is shorter than the default of ten seconds, so that the demonstration is short.
 	failover = 5 * time.Second
 )
 
-// worker is one worker of the fleet. In earnest each is a process of its own.
+// worker is one worker of the fleet. A real worker is a process of its own.
 type worker struct {
 	name      string
 	scheduler *scheduler.Scheduler
-	registry  *prom.Registry       // its metrics
-	faults    *leasefault.Injector // of the lease table as it sees it
+	registry  *prom.Registry       // the metrics of this worker
+	faults    *leasefault.Injector // the faults that this worker sees in the lease table
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
-	err       error         // of Run, once done is closed
-	gone      atomic.Value  // "killed" or "stopped", once it is
+	err       error         // the error of Run, once done is closed
+	gone      atomic.Value  // "killed" or "stopped", once the worker is that
 }
 
-// newWorker assembles a worker: this is all that a program has to do.
-func newWorker(name string, srv *kinesistest.Server, table *memory.Store, audit *Audit, log *slog.Logger) (*worker, error) {
+// newWorker assembles a worker. A program of your own has no more to do than this.
+func newWorker(
+	name string, srv *kinesistest.Server, table *memory.Store, audit *Audit, log *slog.Logger,
+) (*worker, error) {
 	w := &worker{name: name, registry: prom.NewRegistry(), faults: leasefault.New(table), done: make(chan struct{})}
 	sink, err := prometheus.New(prom.WrapRegistererWith(prom.Labels{"worker": name}, w.registry))
 	if err != nil {
@@ -63,8 +65,8 @@ func newWorker(name string, srv *kinesistest.Server, table *memory.Store, audit 
 	return w, nil
 }
 
-// newClient returns a client for the fake, on a host of that name. Against AWS
-// it would be kinesis.NewFromConfig(cfg).
+// newClient returns a client for the fake, on a host of that name. For AWS use
+// kinesis.NewFromConfig(cfg).
 func newClient(srv *kinesistest.Server, host string) *kinesis.Client {
 	return kinesis.New(kinesis.Options{
 		Region:       kinesistest.DefaultRegion,
@@ -77,14 +79,14 @@ func newClient(srv *kinesistest.Server, host string) *kinesis.Client {
 // start runs the worker until it is stopped.
 func (w *worker) start(ctx context.Context) {
 	ctx, w.cancel = context.WithCancel(ctx)
-	go func() { // ends when Run does; whoever waits for the worker waits for done
+	go func() { // ends when Run returns; stop waits for done
 		defer close(w.done)
 		w.err = w.scheduler.Run(ctx)
 	}()
 }
 
-// stop stops the worker gracefully: it finishes what it has in hand and
-// releases its leases, so that others go on at once.
+// stop stops the worker gracefully: the worker finishes its batches and releases its leases, so
+// that others go on at once.
 func (w *worker) stop() error {
 	w.cancel()
 	<-w.done
@@ -95,18 +97,18 @@ func (w *worker) stop() error {
 	return nil
 }
 
-// kill does to the worker what kill -9 does to a process, as far as a process
-// can do that to a part of itself: nothing that it does has an effect any more,
-// and nothing reaches it. Nobody is told.
+// kill acts on the worker like kill -9 on a process, as far as a process can do that to a part of
+// itself. The worker's actions have no effect any more, and no answer reaches the worker. Other
+// workers are not told.
 func (w *worker) kill(srv *kinesistest.Server, audit *Audit) {
-	// The output last: a record whose output no longer counts must not be checkpointed.
+	// The audit comes last: a record that the audit ignores must not be checkpointed.
 	w.faults.SetFault(leasefault.Silent)
 	srv.Kill(w.name)
 	audit.Fence(w.name)
 	w.gone.Store("killed")
 }
 
-// state is running, killed or stopped.
+// state returns running, killed or stopped.
 func (w *worker) state() string {
 	if s, ok := w.gone.Load().(string); ok {
 		return s

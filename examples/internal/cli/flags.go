@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Flags are what the command line says.
+// Flags holds the values of the command line.
 type Flags struct {
 	Stream      string
 	Application string
@@ -23,19 +23,14 @@ type Flags struct {
 	From        kcl.InitialPosition
 }
 
-// Parse reads the command line. Its errors say what to write instead; after
-// -h, which prints the usage to usage, the error is [flag.ErrHelp].
+// Parse reads the command line. Its errors say what to write instead. The flag -h prints the usage
+// to usage, and the error is [flag.ErrHelp].
 func Parse(program string, args []string, usage io.Writer) (Flags, error) {
 	var f Flags
 	set := flag.NewFlagSet(program, flag.ContinueOnError)
-	set.SetOutput(io.Discard) // errors are printed once, by the caller
+	set.SetOutput(io.Discard) // the caller prints the error
 	set.StringVar(&f.Stream, "stream", "", "`name` of the stream to read (required)")
-	set.StringVar(&f.Application, "application", "", "`name` of the application: its workers share the work, and its lease table has this name (required)")
-	set.StringVar(&f.Worker, "worker", "", "`id` of this worker (default: the host's name)")
-	set.Func("from", "where to start without checkpoints: trim_horizon, latest or a `time` such as 2026-01-31T08:00:00Z (default trim_horizon)", func(s string) (err error) {
-		f.From, err = Position(s)
-		return err
-	})
+	Common(set, &f.Application, &f.Worker, &f.From)
 	err := set.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -54,10 +49,23 @@ func Parse(program string, args []string, usage io.Writer) (Flags, error) {
 		case required.value == "":
 			errs = append(errs, fmt.Errorf("-%s is missing: give its name", required.flag))
 		case !kcl.ValidStreamName(required.value):
-			errs = append(errs, fmt.Errorf("-%s %q: use 1 to 128 letters, digits, underscores, dots and hyphens", required.flag, required.value))
+			errs = append(errs, fmt.Errorf("-%s %q: use 1 to 128 letters, digits, underscores, dots and hyphens",
+				required.flag, required.value))
 		}
 	}
 	return f, errors.Join(errs...)
+}
+
+// Common adds the flags that all examples have: -application, -worker and -from.
+func Common(set *flag.FlagSet, application, worker *string, from *kcl.InitialPosition) {
+	set.StringVar(application, "application", "",
+		"`name` of the application: its workers share the work, and its lease table has this name (required)")
+	set.StringVar(worker, "worker", "", "`id` of this worker (default: the host's name)")
+	set.Func("from", "where to start without checkpoints: trim_horizon, latest or a `time` "+
+		"such as 2026-01-31T08:00:00Z (default trim_horizon)", func(s string) (err error) {
+		*from, err = Position(s)
+		return err
+	})
 }
 
 // Position reads a position such as latest or 2026-01-31T08:00:00Z.
@@ -75,12 +83,12 @@ func Position(s string) (kcl.InitialPosition, error) {
 	return kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: t}, nil
 }
 
-// Logger logs to f, in colour on a terminal.
+// Logger returns a logger that writes to f, in colour on a terminal.
 func Logger(f *os.File) *slog.Logger {
 	return slog.New(tint.NewTextHandler(f, &tint.Options{TimeFormat: time.TimeOnly, NoColor: !IsTerminal(f)}))
 }
 
-// IsTerminal tells whether f is a terminal that wants escape codes.
+// IsTerminal tells whether f is a terminal that shows escape codes.
 func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

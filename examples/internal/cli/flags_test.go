@@ -45,9 +45,13 @@ func TestParseMistakes(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"nothing":  {nil, []string{"-stream is missing", "-application is missing"}},
-		"names":    {[]string{"-stream", "a b", "-application", "c/d"}, []string{`-stream "a b"`, `-application "c/d"`, "use 1 to 128 letters"}},
-		"from":     {[]string{"-from", "yesterday"}, []string{"-from", `"yesterday"`, "use trim_horizon, latest or a time such as"}},
+		"nothing": {nil, []string{"-stream is missing", "-application is missing"}},
+		"names": {[]string{"-stream", "a b", "-application", "c/d"}, []string{
+			`-stream "a b"`, `-application "c/d"`, "use 1 to 128 letters",
+		}},
+		"from": {[]string{"-from", "yesterday"}, []string{
+			"-from", `"yesterday"`, "use trim_horizon, latest or a time such as",
+		}},
 		"unknown":  {[]string{"-steam", "x"}, []string{"-steam"}},
 		"argument": {[]string{"orders"}, []string{`unexpected argument "orders"`, "-stream NAME"}},
 	} {
@@ -66,7 +70,8 @@ func TestParseHelp(t *testing.T) {
 	var usage bytes.Buffer
 	_, err := cli.Parse("efo", []string{"-h"}, &usage)
 	require.ErrorIs(t, err, flag.ErrHelp)
-	for _, s := range []string{"usage: efo -stream NAME", "-application name", "-worker id", "-from time", "default trim_horizon"} {
+	for _, s := range []string{"usage: efo -stream NAME", "-application name", "-worker id", "-from time",
+		"default trim_horizon"} {
 		require.Contains(t, usage.String(), s)
 	}
 }

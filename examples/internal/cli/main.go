@@ -22,7 +22,11 @@ import (
 // Main is the main function of an example. It parses the command line and calls run with a
 // context that SIGINT or SIGTERM ends. A second signal ends the process at once. The exit status
 // is 2 after a mistake in the command line, and 1 after an error of run.
-func Main[F any](program string, parse func(program string, args []string, usage io.Writer) (F, error), run func(context.Context, F, io.Writer, *slog.Logger) error) {
+func Main[F any](
+	program string,
+	parse func(program string, args []string, usage io.Writer) (F, error),
+	run func(context.Context, F, io.Writer, *slog.Logger) error,
+) {
 	flags, err := parse(program, os.Args[1:], os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -46,7 +50,7 @@ func Interruptible() context.Context {
 	return ctx
 }
 
-// LoadAWS loads the AWS configuration from the environment, and insists on a region.
+// LoadAWS loads the AWS configuration from the environment. Without a region it returns an error.
 func LoadAWS(ctx context.Context) (aws.Config, error) {
 	loaded, err := config.LoadDefaultConfig(ctx)
 	if err != nil {

@@ -12,15 +12,14 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// Printer writes records to out, each as one line of JSON. Processors of
-// several shards share it.
+// Printer writes records as lines of JSON. Processors of several shards share it.
 type Printer struct {
 	mu  sync.Mutex // guards out
 	out io.Writer
 }
 
-// NewPrinter returns a Printer. out must not buffer: what Write took counts as
-// done.
+// NewPrinter returns a Printer. out must not buffer: a record counts as processed when Write
+// returns.
 func NewPrinter(out io.Writer) *Printer { return &Printer{out: out} }
 
 // Processor is a [kcl.ProcessorFactory].
@@ -28,7 +27,7 @@ func (p *Printer) Processor(stream kcl.StreamIdentifier, shard kcl.Shard) kcl.Pr
 	return &processor{printer: p, stream: stream.Name, shard: shard.ID}
 }
 
-// line is a record as it is printed.
+// line is a printed record.
 type line struct {
 	Stream             string    `json:"stream"`
 	Shard              string    `json:"shard"`
@@ -39,8 +38,8 @@ type line struct {
 	Data               []byte    `json:"data"` // base64
 }
 
-// print writes all records in one call, so that the lines of two shards do not
-// mix and nothing stays in a buffer.
+// print writes all records in one call: the lines of two shards do not mix, and none stays in a
+// buffer.
 func (p *Printer) print(stream, shard string, records []kcl.Record) error {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
@@ -73,8 +72,8 @@ type processor struct {
 
 func (p *processor) Initialize(context.Context, kcl.InitializeInput) error { return nil }
 
-// ProcessRecords checkpoints only what has been printed: after a crash the last
-// batch may be printed twice, and nothing is missing.
+// ProcessRecords checkpoints records after it has printed them. After a crash the last batch may be
+// printed twice, and no record is missing.
 func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
 	if err := p.printer.print(p.stream, p.shard, in.Records); err != nil {
 		return err
@@ -82,10 +81,10 @@ func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInp
 	return in.Checkpointer.Checkpoint(ctx)
 }
 
-// ShardEnded need not checkpoint: returning nil says that all records are done.
+// ShardEnded need not checkpoint: nil means that all records are processed.
 func (p *processor) ShardEnded(context.Context, kcl.ShardEndedInput) error { return nil }
 
 func (p *processor) LeaseLost(context.Context, kcl.LeaseLostInput) {}
 
-// ShutdownRequested has nothing to save: every batch was checkpointed.
+// ShutdownRequested need not checkpoint: every batch was checkpointed.
 func (p *processor) ShutdownRequested(context.Context, kcl.ShutdownRequestedInput) error { return nil }

@@ -29,7 +29,7 @@ import (
 
 const stream = "orders"
 
-// printed is a line of the programs, with every field that they promise.
+// printed is a line of the programs, with all promised fields.
 type printed struct {
 	Stream             string
 	Shard              string
@@ -47,11 +47,12 @@ type program struct {
 	pipe   *os.File
 }
 
-// build compiles an example once per test.
+// build compiles an example.
 func build(t *testing.T, name string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), name)
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/kinesis-go/kcl/examples/"+name).CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/kinesis-go/kcl/examples/"+name)
+	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	return binary
 }
@@ -73,14 +74,15 @@ func start(t *testing.T, binary string, env []string, args ...string) *program {
 	return p
 }
 
-// next is the next record on standard output.
+// next returns the next record on standard output.
 func (p *program) next(t *testing.T) printed {
 	t.Helper()
 	require.NoError(t, p.pipe.SetReadDeadline(time.Now().Add(time.Minute)))
 	require.True(t, p.stdout.Scan(), "no line in time: %v", p.stdout.Err())
 	var fields map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &fields))
-	require.ElementsMatch(t, []string{"stream", "shard", "sequenceNumber", "subSequenceNumber", "partitionKey", "approximateArrival", "data"},
+	require.ElementsMatch(t, []string{"stream", "shard", "sequenceNumber", "subSequenceNumber", "partitionKey",
+		"approximateArrival", "data"},
 		slices.Collect(maps.Keys(fields)), "a promised field is missing, or one is new: %s", p.stdout.Text())
 	var line printed
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &line))
@@ -88,7 +90,7 @@ func (p *program) next(t *testing.T) printed {
 	return line
 }
 
-// terminate stops the program as a supervisor does; nothing more may be printed.
+// terminate stops the program as a supervisor does. The program may print no more record.
 func (p *program) terminate(t *testing.T, signal os.Signal) {
 	t.Helper()
 	require.NoError(t, p.Process.Signal(signal))
@@ -110,7 +112,8 @@ func TestPrograms(t *testing.T) {
 			tables := httptest.NewServer(dynamotest.New(dynamotest.Config{}))
 			t.Cleanup(tables.Close)
 			env := []string{
-				"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true",
+				"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
+				"AWS_EC2_METADATA_DISABLED=true",
 				"AWS_ENDPOINT_URL_KINESIS=" + srv.URL(), "AWS_ENDPOINT_URL_DYNAMODB=" + tables.URL,
 			}
 			client := awstest.Kinesis(t, srv)
@@ -153,10 +156,11 @@ func TestProgramMistakes(t *testing.T) {
 		status int
 		says   string
 	}{
-		"help":     {[]string{"-h"}, 0, "usage: polling -stream NAME"},
-		"flags":    {[]string{"-stream", stream}, 2, "-application is missing"},
-		"position": {[]string{"-stream", stream, "-application", "a", "-from", "tomorrow"}, 2, "use trim_horizon, latest or a time"},
-		"region":   {[]string{"-stream", stream, "-application", "a"}, 1, "no AWS region: set AWS_REGION"},
+		"help":  {[]string{"-h"}, 0, "usage: polling -stream NAME"},
+		"flags": {[]string{"-stream", stream}, 2, "-application is missing"},
+		"position": {[]string{"-stream", stream, "-application", "a", "-from", "tomorrow"}, 2,
+			"use trim_horizon, latest or a time"},
+		"region": {[]string{"-stream", stream, "-application", "a"}, 1, "no AWS region: set AWS_REGION"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
