@@ -162,6 +162,13 @@ type faults struct {
 
 func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
 
+// any tells whether a fault was ever injected, or a freeze is on.
+func (f *faults) any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.list) > 0 || len(f.freezes) > 0
+}
+
 // before holds the call back while it is frozen or delayed. It panics with [http.ErrAbortHandler]
 // if the call shall be lost.
 func (f *faults) before(ctx context.Context, c Call) plan {

@@ -1,6 +1,7 @@
 package dynamotest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,11 +165,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	call := describeCall(operation, body)
-	call.RemoteAddr = r.RemoteAddr
-	call.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	s.count(operation)
-	p := s.faults.before(r.Context(), call)
+	var p plan
+	if s.faults.any() {
+		call := describeCall(operation, body)
+		call.RemoteAddr = r.RemoteAddr
+		call.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
+		p = s.faults.before(r.Context(), call)
+	}
 	failure, answer := p.fail, any(nil)
 	switch {
 	case p.status != 0:
@@ -274,7 +278,7 @@ func (db *database) apply(operation string, body []byte) (any, *apiError) {
 // know is an error.
 func apply[Request any](db *database, body []byte, fn func(Request, time.Time) (any, *apiError)) (any, *apiError) {
 	var req Request
-	d := json.NewDecoder(strings.NewReader(string(body)))
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&req); err != nil {
 		if e, ok := errors.AsType[*apiError](err); ok {

@@ -3,7 +3,9 @@ package dynamotest
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,40 +38,119 @@ func B(b []byte) Value { return Value{Type: "B", Text: string(b)} }
 func SS(s ...string) Value { return Value{Type: "SS", Set: s} }
 
 // MarshalJSON writes the value as the service does.
-func (v Value) MarshalJSON() ([]byte, error) {
-	var inner any
+func (v Value) MarshalJSON() ([]byte, error) { return v.appendJSON(nil) }
+
+// MarshalJSON writes the attributes in the order of their names.
+func (it Item) MarshalJSON() ([]byte, error) {
+	if it == nil {
+		return []byte("null"), nil
+	}
+	return it.appendJSON(nil)
+}
+
+func (v Value) appendJSON(out []byte) ([]byte, error) {
+	out = append(append(append(out, `{"`...), v.Type...), `":`...)
+	var err error
 	switch v.Type {
 	case "S", "N":
-		inner = v.Text
+		out = appendString(out, v.Text)
 	case "B":
-		inner = []byte(v.Text)
+		out = appendBytes(out, v.Text)
 	case "BOOL":
-		inner = v.Bool
+		out = strconv.AppendBool(out, v.Bool)
 	case "NULL":
-		inner = true
+		out = append(out, "true"...)
 	case "SS", "NS":
-		inner = v.Set
+		out = appendList(out, v.Set, appendString)
 	case "BS":
-		set := make([][]byte, len(v.Set))
-		for i, b := range v.Set {
-			set[i] = []byte(b)
-		}
-		inner = set
+		out = appendList(out, v.Set, appendBytes)
 	case "L":
-		inner = append([]Value{}, v.List...) // never null
+		out = appendList(out, v.List, func(out []byte, element Value) []byte {
+			var failed error
+			out, failed = element.appendJSON(out)
+			err = errors.Join(err, failed)
+			return out
+		})
 	case "M":
-		if inner = v.Map; v.Map == nil {
-			inner = Item{}
-		}
+		out, err = v.Map.appendJSON(out)
 	default:
 		return nil, fmt.Errorf("dynamotest: value of unknown type %q", v.Type)
 	}
-	return json.Marshal(map[string]any{v.Type: inner})
+	return append(out, '}'), err
+}
+
+func (it Item) appendJSON(out []byte) ([]byte, error) {
+	out = append(out, '{')
+	for i, name := range slices.Sorted(maps.Keys(it)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendString(out, name), ':')
+		var err error
+		if out, err = it[name].appendJSON(out); err != nil {
+			return nil, err
+		}
+	}
+	return append(out, '}'), nil
+}
+
+func appendList[T any](out []byte, list []T, element func([]byte, T) []byte) []byte {
+	out = append(out, '[')
+	for i, e := range list {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = element(out, e)
+	}
+	return append(out, ']')
+}
+
+func appendString(out []byte, s string) []byte {
+	if !plain(s) {
+		quoted, _ := json.Marshal(s) // a string has no error
+		return append(out, quoted...)
+	}
+	return append(append(append(out, '"'), s...), '"')
+}
+
+func appendBytes(out []byte, s string) []byte {
+	return append(base64.StdEncoding.AppendEncode(append(out, '"'), []byte(s)), '"')
+}
+
+// plain tells whether s is printable ASCII that JSON holds without an escape.
+func plain[T string | []byte](s T) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
+
+// plainText returns the text of {"S":"text"} and {"N":"text"}, if the value is written like this
+// and has no escapes. Almost all values of a lease table do.
+func plainText(b []byte) (typ, text string, ok bool) {
+	const before, after = len(`{"S":"`), len(`"}`)
+	if len(b) < before+after || string(b[:2]) != `{"` || string(b[3:before]) != `":"` || string(b[len(b)-after:]) != `"}` {
+		return "", "", false
+	}
+	content := b[before : len(b)-after]
+	return string(b[2]), string(content), (b[2] == 'S' || b[2] == 'N') && plain(content)
 }
 
 // UnmarshalJSON reads the value as the service does. It must have one member, of a known type.
 // Numbers get the service's form.
 func (v *Value) UnmarshalJSON(b []byte) error {
+	if typ, text, ok := plainText(b); ok {
+		*v = Value{Type: typ, Text: text}
+		if typ == "S" {
+			return nil
+		}
+		var err error
+		v.Text, err = normalNumber(text)
+		return err
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(b, &members); err != nil {
 		return err
