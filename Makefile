@@ -23,6 +23,9 @@ help: ## list the targets
 demo: ## watch a fleet read a stream through a reshard and a killed worker (about a minute)
 	$(GO) run ./examples/quickstart
 
+# The heaps of tests are small. With fewer collections the tests take 10 to 25 % less time.
+quick test: export GOGC ?= 400
+
 # Tests that are longer than two seconds have a quick form: see internal/testsize.
 quick: ## run the quick form of every test, for the inner loop
 	$(GO) test -short $(PACKAGES)
