@@ -49,7 +49,9 @@ func TestForeignARN(t *testing.T) {
 }
 
 // Each permission that the start needs, missing by itself, is a clear error
+
 // that names it; one that only reading needs turns health red at once.
+
 func TestAccessDenied(t *testing.T) {
 	t.Parallel()
 	efo, polling := scheduler.EFO, scheduler.Polling
@@ -111,6 +113,7 @@ func TestAccessDenied(t *testing.T) {
 }
 
 // R-14: five minutes of throttling at the start; ready within a minute after.
+
 func TestR14ThrottledStart(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -142,7 +145,9 @@ func TestStopDuringTheStart(t *testing.T) {
 }
 
 // Nobody answers at all: a wrong endpoint is an error after two minutes, not a
+
 // wait without end.
+
 func TestUnreachableServiceIsAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -158,7 +163,9 @@ func TestUnreachableServiceIsAnError(t *testing.T) {
 }
 
 // A lease table that is away for a minute at the start is waited for; one of a
+
 // foreign layout is an error at once.
+
 func TestLeaseTableAtStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -182,7 +189,9 @@ func TestLeaseTableAtStart(t *testing.T) {
 }
 
 // Each permission on the lease table that the start needs is named when it is
+
 // missing; without the one that only taking leases needs, health turns red.
+
 func TestAccessDeniedOnTheLeaseTable(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"DescribeTable", "CreateTable", "Scan", "PutItem", "UpdateItem"} {
@@ -214,139 +223,31 @@ func TestAccessDeniedOnTheLeaseTable(t *testing.T) {
 }
 
 // R-18: the stream was deleted and created again under its name while the
-// application was down. Nothing is read, nothing is written.
-func TestR18StreamCreatedAgain(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a", mode).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		require.NoError(t, w.stop())
-		before := r.table()
-		was := r.row(r.open()[0]).StreamCreated
 
-		time.Sleep(time.Hour)
-		r.recreate(2)
-		r.put(keys(10)...)
-		w = r.worker("b", mode).start()
-		<-w.done
-		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-		require.ErrorContains(t, w.err, was.UTC().Format(time.RFC3339))
-		require.ErrorContains(t, w.err, "delete its rows from the lease table, or use another table")
-		require.ElementsMatch(t, before, r.table())
-		require.Equal(t, 20, r.audit.count())
-	})
-}
+// application was down. Nothing is read, nothing is written.
 
 // Rows that do not say whose they are may be those of a stream that another
+
 // application still reads. Whoever finds them is not told to delete them.
-func TestLeasesOfAnotherLiveStreamAreNotToBeDeleted(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, oneStream(2))
-		a := r.worker("a", mode).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		require.NoError(t, a.stop())
-		r.before()
-		time.Sleep(time.Minute)
-		require.NoError(t, r.srv.CreateStream(kinesistest.StreamConfig{Name: "payments", Shards: 2}))
-		time.Sleep(time.Minute)
-		rows := r.rows()
-		b := r.worker("b", mode, func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "payments"}} }).start()
-		<-b.done
-		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
-		require.ErrorContains(t, b.err, "use another table (Config.Table)")
-		require.NotContains(t, b.err.Error(), "delete")
-		require.Equal(t, rows, r.rows())
-	})
-}
 
 // The same while the application runs: the shards of the new stream have the
+
 // same names, and must not be taken for the old ones.
-func TestR18StreamCreatedAgainUnderARunningWorker(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a", mode).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		heal := r.srv.Partition("a") // so that it does not see the stream gone
-		r.recreate(1)
-		heal()
-		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
-		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-		rows := r.table()
-		require.Len(t, rows, 2)
-		for _, l := range rows {
-			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
-		}
-	})
-}
 
 // And when fan-out is denied at the same time: that does not explain why a shard
+
 // cannot be polled.
-func TestR18StreamCreatedAgainWhileFanOutIsDenied(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a", func(c *scheduler.Config) { c.ShardSyncInterval = time.Hour }).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		denies("SubscribeToShard")(r)
-		r.srv.ResetConnections() // ends the subscriptions
-		heal := r.srv.Partition("a")
-		time.Sleep(time.Second)
-		r.recreate(1)
-		heal()
-		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
-		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-		for _, l := range r.table() {
-			require.False(t, l.Finished(), "an end of shard was made up for %s", l.Key)
-		}
-	})
-}
 
 // And when nothing was read yet, so that no sequence number gives it away but
+
 // those in the list of shards.
-func TestR18IdleStreamCreatedAgain(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a", mode).start()
-		r.eventually(10*time.Second, "both shards are read", func() bool { return r.owned() == 2 })
-		heal := r.srv.Partition("a")
-		r.recreate(2)
-		heal()
-		r.eventually(3*time.Minute, "Run has ended", func() bool { return isDone(w) })
-		require.ErrorIs(t, w.err, kcl.ErrStreamRecreated)
-	})
-}
 
 // R-09: the stream is deleted under a running worker. Its rows stay, and say
+
 // nothing of an end.
-func TestR09StreamDeleted(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a", mode).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		r.deleteStream()
-		r.eventually(5*time.Minute, "Run has ended", func() bool { return isDone(w) })
-		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
-		rows := r.table()
-		require.Len(t, rows, 2)
-		for _, l := range rows {
-			require.False(t, l.Finished())
-			require.Empty(t, l.Owner)
-		}
-		r.audit.check(0)
-	})
-}
 
 // What made Run stop is not forgotten because a stop is asked for meanwhile.
+
 func TestStopAfterAFailureKeepsTheError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -391,140 +292,19 @@ func (r *rig) recreate(shards int32) {
 }
 
 // The consumer is deleted under a running worker: it is registered again.
-func TestDeletedConsumerIsRegisteredAgain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(2))
-		w := r.worker("a").start()
-		r.produce(2, time.Second, keys(10))
-		arn := w.Status().Streams[0].ConsumerARN
-		_, err := r.admin.DeregisterStreamConsumer(t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: &arn})
-		require.NoError(t, err)
-		r.produce(2, time.Second, keys(10))
-		r.finished(2 * time.Minute)
-		require.NotEqual(t, arn, w.Status().Streams[0].ConsumerARN)
-		require.NoError(t, w.Healthy())
-		require.NoError(t, w.stop())
-		r.audit.check(0)
-	})
-}
 
 // Several streams: keys carry the stream, and one that vanishes does not stop
-// the others.
-func TestSeveralStreams(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 2}, {Name: "bills", Shards: 1}}})
-		two := func(c *scheduler.Config) {
-			c.Streams = []scheduler.StreamConfig{{Name: "bills"}, {Name: streamName}}
-		}
-		w := r.worker("a", mode, two).start()
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		rows := r.table()
-		require.Len(t, rows, 3)
-		for _, l := range rows {
-			require.Regexp(t, `^000000000000:(orders|bills):\d+:shardId-\d{12}$`, l.Key)
-		}
-		require.NoError(t, w.Healthy())
-		_, err := r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String("bills"), EnforceConsumerDeletion: aws.Bool(true)})
-		require.NoError(t, err)
-		time.Sleep(2 * time.Minute)
-		require.Regexp(t, `stream 000000000000:bills:\d+ is not read any more`, w.Healthy().Error())
-		r.split(r.open()[0])
-		r.produce(2, time.Second, keys(10))
-		r.finished(time.Minute)
-		require.NoError(t, w.stop())
-		r.audit.check(0)
 
-		single := r.worker("b", mode).start()
-		<-single.done
-		require.ErrorIs(t, single.err, leases.ErrForeignTable)
-		require.ErrorContains(t, single.err, "several streams")
-	})
-}
+// the others.
 
 // A row of another library has no creation time: it is read, and gets one.
-func TestRowsOfAnotherLibraryAreAdopted(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(1))
-		r.put(keys(3)...)
-		shard := r.open()[0]
-		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
-			Key: shard, ShardID: shard, ThroughputKBps: -1,
-			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
-		}))
-		w := r.worker("a").start()
-		r.finished(time.Minute)
-		require.False(t, r.row(shard).StreamCreated.IsZero())
-		require.Equal(t, kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}, r.row(shard).HashKeyRange)
-		require.NoError(t, w.stop())
-		r.audit.check(0)
-	})
-}
 
 // R-02: vmware-go-kcl keeps one parent of a shard that was merged. The service
+
 // knows the other one, and the shard waits for both.
-func TestR02ParentThatAnotherLibraryLeftOut(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(2))
-		r.put(keys(8)...)
-		a, b := r.open()[0], r.open()[1]
-		merged := r.merge(a, b)
-		r.put(keys(8)...)
-		for _, l := range []leases.Lease{{Key: a}, {Key: b}, {Key: merged, Parents: []string{a}}} {
-			l.ShardID, l.ThroughputKBps = l.Key, -1
-			l.Checkpoint.SequenceNumber = kcl.SentinelTrimHorizon
-			require.NoError(t, r.store.Create(t.Context(), l))
-		}
-		w := r.worker("a")
-		block := make(chan struct{})
-		w.setDo(func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
-			if p.shard.ID == b {
-				<-block
-			}
-			p.take(in)
-			return p.checkpoint(ctx, in.Checkpointer)
-		})
-		w.start()
-		r.eventually(time.Minute, "the first parent is finished", func() bool { return r.row(a).Finished() })
-		time.Sleep(time.Minute)
-		require.False(t, r.row(merged).Started(), "it waits for the other one")
-		close(block)
-		r.finished(time.Minute)
-		require.ElementsMatch(t, []string{a, b}, r.row(merged).Parents)
-		require.NoError(t, w.stop())
-		r.audit.check(0)
-	})
-}
 
 // A row at LATEST that another library made gets the service's time, from which
-// every later owner starts until there is a checkpoint: a record that arrives
-// between two owners is not skipped.
-func TestLatestOfAnotherLibraryIsPinned(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, oneStream(1))
-		r.put("before")
-		time.Sleep(time.Minute)
-		r.audit = newAudit(t) // what was written before LATEST does not count
-		shard := r.open()[0]
-		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
-			Key: shard, ShardID: shard, ThroughputKBps: -1,
-			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
-		}))
-		w := r.worker("a").start()
-		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
-		require.WithinDuration(t, time.Now(), r.row(shard).PinnedAt, time.Minute)
-		require.NoError(t, w.stop())
 
-		r.put(keys(3)...)
-		w = r.worker("b").start()
-		r.eventually(time.Minute, "the second owner has read", func() bool { return r.audit.complete() })
-		require.NoError(t, w.stop())
-		require.Zero(t, r.row(shard).PinnedAt, "a pin belongs to LATEST, not to the checkpoint that follows")
-		r.audit.check(0)
-	})
-}
+// every later owner starts until there is a checkpoint: a record that arrives
+
+// between two owners is not skipped.
