@@ -105,7 +105,7 @@ func TestE13E26ManyShardsAskOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const minutes = 2
-		shards := testsize.Pick(8, 20, 60)
+		shards := testsize.Pick(4, 12, 60)
 		r := newRig(t, oneStream(shards))
 		a, b := r.worker("a").start(), r.worker("b").start()
 		time.Sleep(2 * time.Minute)

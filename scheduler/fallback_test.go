@@ -321,7 +321,7 @@ func TestFallbackDoesNotFlap(t *testing.T) {
 				})
 				w := r.worker("a").start()
 				r.produceUntil(time.Minute, "fanned out", func() bool { return r.owned() == 1 })
-				lasts := testsize.Pick(90*time.Minute, 3*time.Hour, 6*time.Hour)
+				lasts := testsize.Pick(30*time.Minute, 2*time.Hour, 6*time.Hour)
 				if name == "five hours" || name == "an hour" {
 					lasts = 6 * time.Hour
 				}
@@ -381,11 +381,12 @@ func TestFallbackEndsWhenPollingFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, oneStream(2))
+				shards := testsize.Pick(1, 2, 2)
+				r := newRig(t, oneStream(shards))
 				log := r.capture()
 				fanOut := denies("SubscribeToShard")(r)
 				w := r.worker("a").start()
-				r.produceUntil(time.Minute, "polled", func() bool { return r.owned() == 2 && w.reads(scheduler.Polling) })
+				r.produceUntil(time.Minute, "polled", func() bool { return r.owned() == shards && w.reads(scheduler.Polling) })
 				r.produce(45, time.Minute, keys(4)) // three failed tries: the next is half an hour away
 				require.True(t, w.reads(scheduler.Polling))
 
@@ -397,8 +398,8 @@ func TestFallbackEndsWhenPollingFails(t *testing.T) {
 				r.produceUntil(scheduler.DefaultFallbackAfter+time.Minute, "fanned out", func() bool { return w.reads(scheduler.EFO) })
 				r.finished(10 * time.Second)
 				require.NoError(t, w.Healthy())
-				require.Equal(t, 2, log.count(fellBack))
-				require.Equal(t, 2, log.count(returned))
+				require.Equal(t, shards, log.count(fellBack))
+				require.Equal(t, shards, log.count(returned))
 				polls()
 				require.NoError(t, w.stop())
 				r.audit.check(0)

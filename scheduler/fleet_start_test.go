@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/retry"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -37,7 +38,7 @@ func (r *rig) firstRecord(w *worker) time.Duration {
 // table as little as on one that it has left, however many shards there are.
 func TestLoneWorkerReadsAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, shards := range []int{1, 200, 1000} {
+	for _, shards := range testsize.Pick([]int{1, 150}, []int{1, 200, 1000}, []int{1, 200, 1000}) {
 		t.Run(fmt.Sprint(shards), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -205,14 +205,16 @@ func (w *worker) shard(id string) scheduler.ShardStatus {
 	return scheduler.ShardStatus{}
 }
 
-// eventually lets virtual time pass until cond holds.
+// eventually lets virtual time pass until cond holds. It asks every fifty milliseconds, and later
+// every second, because a condition may be a call.
 func (r *rig) eventually(within time.Duration, what string, cond func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(within); !cond(); {
-		if time.Now().After(deadline) {
+	for begin := time.Now(); !cond(); {
+		passed := time.Since(begin)
+		if passed > within {
 			r.t.Fatalf("after %s still not: %s\n%s", within, what, r.dump())
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(max(50*time.Millisecond, min(passed/20, time.Second)).Truncate(50 * time.Millisecond))
 	}
 }
 

@@ -84,7 +84,7 @@ func TestFirstPageIsNotTheList(t *testing.T) {
 		}
 		remove := throttle()
 		w := r.worker("a", mode).start()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(testsize.Pick(3*time.Minute, 10*time.Minute, 10*time.Minute))
 		require.Empty(t, r.table())
 		require.ErrorContains(t, w.Healthy(), "Rate exceeded")
 		remove()

@@ -45,10 +45,11 @@ func TestX02ErrorStopsTheAdvance(t *testing.T) {
 			return p.checkpoint(ctx, in.Checkpointer)
 		}
 		w.start()
-		r.produce(60, time.Minute, ks)
+		minutes := testsize.Pick(15, 60, 60)
+		r.produce(minutes, time.Minute, ks)
 		r.mu.Lock()
 		first := refused[0]
-		require.Greater(t, len(refused), 50)
+		require.Greater(t, len(refused), minutes*5/6)
 		for _, again := range refused {
 			require.Equal(t, first, again, "the same batch, and no other")
 		}
