@@ -45,10 +45,7 @@ func manyShards(t *testing.T, shards, streams int) (w *world, config func() efo.
 // TestE06TwoThousandShards opens all subscriptions within 30 seconds if the service allows a
 // hundred streams on a connection. Other calls do not wait meanwhile.
 func TestE06TwoThousandShards(t *testing.T) {
-	shards := 2000
-	if raceEnabled {
-		shards = 500
-	}
+	shards := testsize.Pick(300, 2000, 2000)
 	synctest.Test(t, func(t *testing.T) {
 		w, config, conns := manyShards(t, shards, 100)
 		begin := time.Now()
@@ -80,7 +77,7 @@ func TestE06TwoThousandShards(t *testing.T) {
 // subscriptions, some of which are opening or being renewed; every one of them
 // has another within two seconds of when the service allows it.
 func TestE03FiveHundredStreams(t *testing.T) {
-	const shards = 500
+	shards := testsize.Pick(130, 500, 500)
 	synctest.Test(t, func(t *testing.T) {
 		w, config, conns := manyShards(t, shards, 100)
 		noted := &renewals{ended: map[string][]time.Time{}}
@@ -94,7 +91,7 @@ func TestE03FiveHundredStreams(t *testing.T) {
 		}
 		rng := rand.New(rand.NewPCG(3, 0))
 		time.Sleep(10 * time.Second)
-		for range 8 {
+		for range testsize.Pick(4, 8, 8) {
 			time.Sleep(10*time.Second + time.Duration(rng.Int64N(int64(20*time.Second))))
 			w.srv.GoAway()
 			if rng.IntN(2) == 0 {
@@ -230,7 +227,7 @@ func TestE07FourThousandShards(t *testing.T) {
 // renewals. The subscriptions that replace them are opened together, and must not be renewed
 // together for ever after.
 func TestE07SpreadAgainAfterAReset(t *testing.T) {
-	const shards = 150
+	shards := testsize.Pick(80, 150, 150)
 	synctest.Test(t, func(t *testing.T) {
 		w, config, _ := manyShards(t, shards, 100)
 		var watchers []*watcher

@@ -29,6 +29,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -65,8 +66,9 @@ func measure() use {
 // TestThousandSubscriptions measures what they cost. One of them has a loop body that does not come
 // back and more waiting events than its window takes. It delays none of the 999 others.
 func TestThousandSubscriptions(t *testing.T) {
+	shards := testsize.Pick(250, thousand, thousand)
 	synctest.Test(t, func(t *testing.T) {
-		w, config, conns := manyShards(t, thousand, 100)
+		w, config, conns := manyShards(t, shards, 100)
 		before := measure()
 		release := make(chan struct{})
 		var blocked atomic.Int32
@@ -88,7 +90,7 @@ func TestThousandSubscriptions(t *testing.T) {
 		})
 		var mu sync.Mutex // guards got
 		got := map[int][]time.Time{}
-		for i := 1; i < thousand; i++ {
+		for i := 1; i < shards; i++ {
 			wg.Go(func() { // ends with ctx
 				for b, err := range efo.NewSubscriber(config()).Batches(ctx, shardID(i), kcl.Position{}) {
 					if err != nil {
@@ -103,15 +105,15 @@ func TestThousandSubscriptions(t *testing.T) {
 			})
 		}
 		time.Sleep(20 * time.Second)
-		require.Equal(t, thousand, w.srv.Subscriptions())
+		require.Equal(t, shards, w.srv.Subscriptions())
 		after := measure()
-		goroutines := float64(after.goroutines-before.goroutines) / thousand
-		heap, stacks := (after.heap-before.heap)/thousand, (after.stacks-before.stacks)/thousand
+		goroutines := float64(after.goroutines-before.goroutines) / float64(shards)
+		heap, stacks := (after.heap-before.heap)/uint64(shards), (after.stacks-before.stacks)/uint64(shards)
 		t.Logf("a subscription: %.2f goroutines; %d bytes of heap and %d of stacks, the fake's included; %d connections",
 			goroutines, heap, stacks, conns())
 		require.LessOrEqual(t, goroutines, float64(goroutinesEach))
 		require.Less(t, heap+stacks, uint64(memoryEach))
-		require.Equal(t, (thousand+63)/64, conns())
+		require.Equal(t, (shards+63)/64, conns())
 
 		for range waiting {
 			_, err := w.srv.PutToShard("orders", shardID(0), "k", data)
@@ -121,13 +123,13 @@ func TestThousandSubscriptions(t *testing.T) {
 		const rounds = 5
 		for round := range rounds {
 			begin := time.Now()
-			for i := 1; i < thousand; i++ {
+			for i := 1; i < shards; i++ {
 				_, err := w.srv.PutToShard("orders", shardID(i), "k", []byte("x"))
 				require.NoError(t, err)
 			}
 			time.Sleep(2 * time.Second)
 			mu.Lock()
-			for i := 1; i < thousand; i++ {
+			for i := 1; i < shards; i++ {
 				require.Len(t, got[i], round+1, "shard %d", i)
 				require.Less(t, got[i][round].Sub(begin), 200*time.Millisecond, "shard %d", i)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -80,39 +81,46 @@ func TestPrefetchBytes(t *testing.T) {
 // every second.
 func TestP11SlowAndFast(t *testing.T) {
 	t.Parallel()
+	type speeds struct {
+		prefetch           int
+		budget             int64 // of all fetchers; 0 for none
+		processor, service time.Duration
+	}
+	cases := map[string]speeds{}
 	for _, prefetch := range []int{-1, 1, 25, 0} { // nothing, one record, a part of an answer, an answer
-		for _, budget := range []int64{0, 1, 1 << 10, 64 << 20} { // of all fetchers; 0 for none
+		for _, budget := range []int64{0, 1, 1 << 10, 64 << 20} {
 			for _, processor := range []time.Duration{0, 10 * time.Millisecond, 900 * time.Millisecond} {
 				for _, service := range []time.Duration{0, 10 * time.Millisecond, 900 * time.Millisecond} {
-					t.Run(
-						fmt.Sprintf("ahead %d of %d, processor %s, service %s", prefetch, budget, processor, service),
-						func(t *testing.T) {
-							t.Parallel()
-							synctest.Test(t, func(t *testing.T) {
-								r := start(t, 1)
-								r.put(0, 50, 10, shard0)
-								if service > 0 {
-									r.srv.Inject(
-										kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(service)}})
-								}
-								f := r.fetcher(func(c *polling.Config) {
-									c.PrefetchBytes, c.MaxRecords = prefetch, 10
-									if budget > 0 {
-										c.Memory = polling.NewMemory(budget)
-									}
-								})
-								last := time.Now()
-								read(t, f, shard0, kcl.Position{}, 0, 50, func(kcl.Batch) {
-									require.LessOrEqual(t, time.Since(last), time.Second)
-									time.Sleep(processor)
-									last = time.Now()
-								})
-							})
-						},
-					)
+					name := fmt.Sprintf("ahead %d of %d, processor %s, service %s", prefetch, budget, processor, service)
+					cases[name] = speeds{prefetch, budget, processor, service}
 				}
 			}
 		}
+	}
+	for name, c := range testsize.Some(35, cases) { // 35 and 144 have no common factor: each value is met
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, 1)
+				r.put(0, 50, 10, shard0)
+				if c.service > 0 {
+					r.srv.Inject(
+						kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.DelayAnswer(c.service)}})
+				}
+				f := r.fetcher(func(cfg *polling.Config) {
+					cfg.PrefetchBytes, cfg.MaxRecords = c.prefetch, 10
+					if c.budget > 0 {
+						cfg.Memory = polling.NewMemory(c.budget)
+					}
+				})
+				last := time.Now()
+				read(t, f, shard0, kcl.Position{}, 0, 50, func(kcl.Batch) {
+					require.LessOrEqual(t, time.Since(last), time.Second)
+					time.Sleep(c.processor)
+					last = time.Now()
+				})
+			})
+		})
 	}
 }
 

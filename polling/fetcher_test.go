@@ -75,7 +75,7 @@ func (r *rig) fetcher(change ...func(*polling.Config)) *polling.Fetcher {
 // their number, from first on.
 func (r *rig) put(first, n, size int, shard string) {
 	r.t.Helper()
-	pad := strings.Repeat(".", size)
+	pad, hash := strings.Repeat(".", size), r.hashKey(shard)
 	for i := 0; i < n; {
 		var entries []types.PutRecordsRequestEntry
 		bytes := 0
@@ -87,7 +87,7 @@ func (r *rig) put(first, n, size int, shard string) {
 				types.PutRecordsRequestEntry{
 					Data:            []byte(data[:max(size, len(strconv.Itoa(first+i)))]),
 					PartitionKey:    aws.String("key"),
-					ExplicitHashKey: r.hashKey(shard),
+					ExplicitHashKey: hash,
 				},
 			)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/polling"
 )
 
@@ -120,7 +121,7 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 		budget       int64
 		want         int64 // the most memory
 	}{
-		{shards: 100, size: 1 << 20, budget: 64 << 20, want: 64 << 20 * 12 / 10},
+		{shards: testsize.Pick(70, 100, 100), size: 1 << 20, budget: 64 << 20, want: 64 << 20 * 12 / 10},
 		{shards: 8, size: 10 << 20, budget: 96 << 20, want: 96 << 20 * 12 / 10},
 		{shards: 4, size: 10 << 20, budget: 4 << 20, want: 40 << 20}, // one answer at a time
 	} {
