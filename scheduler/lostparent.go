@@ -10,6 +10,8 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
+	"github.com/kinesis-go/kcl/internal/shardend"
 )
 
 const (
@@ -22,12 +24,14 @@ const (
 type probe struct {
 	iterator *string
 	next     time.Time // when the service may be called again
-	ends     int       // passes that reached the end without a record, in a row
-	empty    bool      // the shard has no record; final, as it is closed
+	ended    bool      // the last pass reached the end of the shard, and read no record
+	judge    shardend.Judge
+	empty    bool // the shard has no record; final, because the shard is closed
 }
 
-// step makes at most one call, and tells whether the shard is empty. An end that names no
-// children is believed the second time: the shard is known to be closed.
+// step makes at most one call of each kind, and tells whether the shard is empty. One pass over the
+// shard that finds no record proves nothing. Another pass must confirm it, as shardend wants it of
+// every end.
 func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamIdentifier, shardID string) bool {
 	if p.empty || time.Now().Before(p.next) {
 		return p.empty
@@ -48,18 +52,21 @@ func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: &st.ARN, ShardIterator: p.iterator, Limit: aws.Int32(1)})
 	switch {
 	case awserr.Is(err, "ExpiredIteratorException"):
-		p.iterator, p.ends = nil, 0
+		p.iterator = nil
 	case err != nil:
 		p.next = time.Now().Add(probeAgain / 10)
 	case len(out.Records) > 0:
-		p.iterator, p.ends, p.next = nil, 0, time.Now().Add(probeAgain)
-	case out.NextShardIterator != nil:
+		p.iterator, p.ended, p.next = nil, false, time.Now().Add(probeAgain)
+		p.judge.Forget()
+	case aws.ToString(out.NextShardIterator) != "":
 		p.iterator = out.NextShardIterator
+	case !p.ended:
+		p.iterator, p.ended = nil, true
 	default:
 		p.iterator = nil
-		if p.ends++; p.ends > 1 || len(out.ChildShards) > 0 {
-			p.empty = true
-		}
+		p.empty = p.judge.Ended(time.Now(), shardend.Place{}, shardend.Answer{
+			Last: true, Tip: shardend.AtTip(out.MillisBehindLatest), Children: fromsdk.Children(out.ChildShards, shardID),
+		})
 	}
 	return p.empty
 }

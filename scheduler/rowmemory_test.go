@@ -198,6 +198,41 @@ func TestLostRowOfAnEmptyParent(t *testing.T) {
 	})
 }
 
+// A parent without a row has records. Some answers say that it has none. The children must not start: they would pass the
+// records of the parent.
+func TestLostRowOfAParentThatLooksEmpty(t *testing.T) {
+	t.Parallel()
+	for behind, times := range map[time.Duration]int{-1: 3, 0: 4, 5 * time.Second: 3} {
+		t.Run(behind.String(), func(t *testing.T) {
+			t.Parallel()
+			modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
+				r := newRig(t, oneStream(1))
+				parent := r.open()[0]
+				r.put(keys(10)...)
+				left, right := r.split(parent)
+				for _, id := range []string{left, right} {
+					require.NoError(t, r.store.Init(t.Context()))
+					require.NoError(t, r.store.Create(t.Context(), leases.Lease{
+						Key: id, ShardID: id, Parents: []string{parent}, ThroughputKBps: -1,
+						Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+					}))
+				}
+				r.put(keys(10)...)
+				f := falseEnd(behind)
+				f.Shard, f.Times = parent, times
+				r.srv.Inject(f)
+				w := r.worker("a", mode).start()
+				time.Sleep(10 * time.Minute)
+				require.ErrorContains(t, w.Healthy(), parent)
+				for _, id := range []string{left, right} {
+					require.Equal(t, kcl.SentinelTrimHorizon, r.row(id).Checkpoint.SequenceNumber)
+				}
+				require.NoError(t, w.stop())
+			})
+		})
+	}
+}
+
 // TestRowOfAParentIsPutBackMeanwhile: the last scan says SHARD_END, the table does not.
 func TestRowOfAParentIsPutBackMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -78,7 +78,7 @@ var layers = map[string][]string{
 	"internal/holder":       {".", "metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
 	"internal/coordinator":  {".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3", "internal/parallel", "internal/retry", "internal/trust", "internal/usercode"},
 	// 3: assembly
-	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/line", "internal/parallel", "internal/usercode"},
+	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/line", "internal/parallel", "internal/usercode"},
 	"kinesistest": {},
 	// parts of kclctl
 	"cmd/kclctl/internal/terminal":   {},
