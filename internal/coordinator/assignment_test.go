@@ -10,6 +10,7 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -19,30 +20,30 @@ func kcl3(c *coordinator.Config) { c.Assignment = leases.AssignmentKCL3 }
 func TestFleetOfKCL3StartsFresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 12)
+		f := fleettest.NewKCL3(t, 12)
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id, kcl3)
+			f.Start(id, kcl3)
 		}
 		time.Sleep(5 * time.Second)
-		f.requireBalance("a", "b", "c")
-		require.Equal(t, []string{"a", "b", "c"}, f.reports())
-		require.Contains(t, []string{"a", "b", "c"}, f.leader())
+		f.RequireBalance("a", "b", "c")
+		require.Equal(t, []string{"a", "b", "c"}, f.Reports())
+		require.Contains(t, []string{"a", "b", "c"}, f.Leader())
 		leading := 0
-		for _, w := range f.workers {
-			s := w.coord.Assignment()
+		for _, w := range f.Workers {
+			s := w.Coordinator.Assignment()
 			require.Equal(t, "KCL 3.x", s.Mode)
 			if s.Leading {
 				leading++
 			}
 		}
 		require.Equal(t, 1, leading)
-		f.reset()
+		f.Reset()
 		time.Sleep(10 * time.Minute)
-		f.requireBalance("a", "b", "c")
-		require.Zero(t, f.moves())
-		require.Less(t, f.longestGap(), 3*time.Second)
+		f.RequireBalance("a", "b", "c")
+		require.Zero(t, f.Moves())
+		require.Less(t, f.LongestGap(), 3*time.Second)
 		for _, id := range []string{"a", "b", "c"} {
-			require.Equal(t, f.leader(), f.workers[id].coord.Assignment().Leader)
+			require.Equal(t, f.Leader(), f.Workers[id].Coordinator.Assignment().Leader)
 		}
 	})
 }
@@ -52,63 +53,63 @@ func TestFleetOfKCL3StartsFresh(t *testing.T) {
 func TestFollowsALeaderOfJava(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 8)
-		f.is3x()
-		j := f.java("java", func(j *javaWorker) { j.lead = true })
+		f := fleettest.NewKCL3(t, 8)
+		f.Is3x()
+		j := f.Java("java", func(j *fleettest.JavaWorker) { j.Lead = true })
 		time.Sleep(30 * time.Second)
-		require.Equal(t, map[string]int{"java": 8}, f.load())
+		require.Equal(t, map[string]int{"java": 8}, f.Load())
 
-		a := f.start("a")
+		a := f.Start("a")
 		time.Sleep(3 * time.Minute)
-		f.requireBalance("a", "java")
-		require.Equal(t, "java", f.leader())
-		require.Equal(t, leases.AssignmentState{Mode: "KCL 3.x", Leader: "java"}, a.coord.Assignment())
-		require.Zero(t, f.repeats())
+		f.RequireBalance("a", "java")
+		require.Equal(t, "java", f.Leader())
+		require.Equal(t, leases.AssignmentState{Mode: "KCL 3.x", Leader: "java"}, a.Coordinator.Assignment())
+		require.Zero(t, f.Repeats())
 
 		// The other way: b is given leases that a hands over.
-		f.start("b")
+		f.Start("b")
 		time.Sleep(3 * time.Minute)
-		require.Len(t, f.load(), 3)
-		require.Zero(t, f.repeats(), "a graceful hand-over repeats nothing")
+		require.Len(t, f.Load(), 3)
+		require.Zero(t, f.Repeats(), "a graceful hand-over repeats nothing")
 
 		begun := time.Now()
-		a.stop()
-		require.NoError(t, a.err)
+		a.Stop()
+		require.NoError(t, a.Err)
 		require.Less(t, time.Since(begun), time.Second)
-		require.Equal(t, []string{"b", "java"}, f.reports())
+		require.Equal(t, []string{"b", "java"}, f.Reports())
 		time.Sleep(40 * time.Second)
-		require.Len(t, f.load(), 2)
-		require.NotContains(t, f.load(), "")
-		j.stop()
-		require.NotEqual(t, "java", f.leader())
+		require.Len(t, f.Load(), 2)
+		require.NotContains(t, f.Load(), "")
+		j.Stop()
+		require.NotEqual(t, "java", f.Leader())
 	})
 }
 
 func TestLeadsWorkersOfJava(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 9)
-		f.is3x()
-		a := f.start("a")
+		f := fleettest.NewKCL3(t, 9)
+		f.Is3x()
+		a := f.Start("a")
 		time.Sleep(20 * time.Second)
-		require.Equal(t, map[string]int{"a": 9}, f.load())
-		j := f.java("java")
-		f.java("jova")
+		require.Equal(t, map[string]int{"a": 9}, f.Load())
+		j := f.Java("java")
+		f.Java("jova")
 		time.Sleep(5 * time.Minute)
-		f.requireBalance("a", "java", "jova")
-		require.Zero(t, f.repeats())
-		require.Equal(t, "a", f.leader())
+		f.RequireBalance("a", "java", "jova")
+		require.Zero(t, f.Repeats())
+		require.Equal(t, "a", f.Leader())
 
 		// Killed, its leases go to the others once they have expired.
-		j.kill()
+		j.Kill()
 		time.Sleep(20 * time.Second)
-		require.NotContains(t, f.load(), "java")
+		require.NotContains(t, f.Load(), "java")
 		time.Sleep(10 * time.Minute)
-		f.requireBalance("a", "jova")
+		f.RequireBalance("a", "jova")
 
-		a.stop()
-		require.NoError(t, a.err)
-		require.Empty(t, f.leader(), "the lock is released")
+		a.Stop()
+		require.NoError(t, a.Err)
+		require.Empty(t, f.Leader(), "the lock is released")
 	})
 }
 
@@ -120,33 +121,33 @@ func TestLeaderIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 12)
-				f.is3x()
+				f := fleettest.NewKCL3(t, 12)
+				f.Is3x()
 				var kill func()
 				if java {
-					j := f.java("leader", func(j *javaWorker) { j.lead = true })
+					j := f.Java("leader", func(j *fleettest.JavaWorker) { j.Lead = true })
 					time.Sleep(30 * time.Second)
-					kill = j.kill
+					kill = j.Kill
 				} else {
-					w := f.start("leader")
-					kill = func() { f.kill(w) }
+					w := f.Start("leader")
+					kill = func() { w.Kill() }
 					time.Sleep(5 * time.Second)
 				}
-				f.start("a")
-				f.start("b")
+				f.Start("a")
+				f.Start("b")
 				time.Sleep(10 * time.Minute)
-				require.Equal(t, "leader", f.leader())
-				require.Contains(t, f.load(), "leader")
+				require.Equal(t, "leader", f.Leader())
+				require.Contains(t, f.Load(), "leader")
 				kill()
 				begun := time.Now()
 				took := time.Duration(0)
 				for time.Since(begun) < 3*time.Minute {
 					time.Sleep(time.Second)
-					load := f.load()
+					load := f.Load()
 					if load["leader"] == 0 && load[""] == 0 && took == 0 {
 						took = time.Since(begun)
 					}
-					if f.leader() != "leader" {
+					if f.Leader() != "leader" {
 						break
 					}
 				}
@@ -162,8 +163,8 @@ func TestLeaderIsKilled(t *testing.T) {
 					require.Less(t, time.Since(begun), 27*time.Second)
 					time.Sleep(5 * time.Second)
 				}
-				require.NotContains(t, f.load(), "leader")
-				require.NotContains(t, f.load(), "")
+				require.NotContains(t, f.Load(), "leader")
+				require.NotContains(t, f.Load(), "")
 			})
 		})
 	}
@@ -174,15 +175,15 @@ func TestLeaderIsKilled(t *testing.T) {
 func TestOnlyOneLeads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 4)
+		f.Is3x()
 		ids := []string{"a", "b", "c", "d"}
 		for _, id := range ids {
-			f.start(id)
+			f.Start(id)
 		}
 		leading := func() (who []string) {
 			for _, id := range ids {
-				if f.workers[id].coord.Assignment().Leading {
+				if f.Workers[id].Coordinator.Assignment().Leading {
 					who = append(who, id)
 				}
 			}
@@ -199,7 +200,7 @@ func TestOnlyOneLeads(t *testing.T) {
 			}
 			last = who[0]
 			terms++
-			link := f.srv.Network().Link(last, f.addr())
+			link := f.Server.Network().Link(last, f.Addr())
 			link.Hold()
 			for range 60 {
 				time.Sleep(500 * time.Millisecond)
@@ -213,33 +214,33 @@ func TestOnlyOneLeads(t *testing.T) {
 func TestModeIsFollowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 9)
-		f.clientVersion(leases.ClientVersionUpgradeFrom2x)
+		f := fleettest.NewKCL3(t, 9)
+		f.SetClientVersion(leases.ClientVersionUpgradeFrom2x)
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id)
+			f.Start(id)
 		}
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
-		require.Equal(t, "native (upgrade from KCL 2.x)", f.workers["a"].coord.Assignment().Mode)
-		require.Equal(t, []string{"a", "b", "c"}, f.reports(), "so that the leader can see when all are ready")
-		require.Empty(t, f.leader())
-		f.reset()
+		f.RequireBalance("a", "b", "c")
+		require.Equal(t, "native (upgrade from KCL 2.x)", f.Workers["a"].Coordinator.Assignment().Mode)
+		require.Equal(t, []string{"a", "b", "c"}, f.Reports(), "so that the leader can see when all are ready")
+		require.Empty(t, f.Leader())
+		f.Reset()
 
-		f.clientVersion(leases.ClientVersion3xRollback)
+		f.SetClientVersion(leases.ClientVersion3xRollback)
 		time.Sleep(90 * time.Second)
-		require.Equal(t, "KCL 3.x", f.workers["a"].coord.Assignment().Mode)
-		require.NotEmpty(t, f.leader())
-		f.requireBalance("a", "b", "c")
+		require.Equal(t, "KCL 3.x", f.Workers["a"].Coordinator.Assignment().Mode)
+		require.NotEmpty(t, f.Leader())
+		f.RequireBalance("a", "b", "c")
 
-		f.clientVersion(leases.ClientVersion2x)
+		f.SetClientVersion(leases.ClientVersion2x)
 		time.Sleep(90 * time.Second)
-		require.Equal(t, "native", f.workers["a"].coord.Assignment().Mode)
-		require.Empty(t, f.leader())
-		require.Empty(t, f.reports())
+		require.Equal(t, "native", f.Workers["a"].Coordinator.Assignment().Mode)
+		require.Empty(t, f.Leader())
+		require.Empty(t, f.Reports())
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
-		require.Zero(t, f.moves())
-		require.Less(t, f.longestGap(), 5*time.Second)
+		f.RequireBalance("a", "b", "c")
+		require.Zero(t, f.Moves())
+		require.Less(t, f.LongestGap(), 5*time.Second)
 	})
 }
 
@@ -248,14 +249,14 @@ func TestModeIsFollowed(t *testing.T) {
 func TestTableOfKCL2StaysAsItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.start("a")
-		f.start("b")
+		f := fleettest.NewKCL3(t, 4)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(5 * time.Minute)
-		f.requireBalance("a", "b")
-		require.Equal(t, "native", f.workers["a"].coord.Assignment().Mode)
-		require.Len(t, f.srv.Items("app"), 4)
-		calls := f.srv.AllCalls()
+		f.RequireBalance("a", "b")
+		require.Equal(t, "native", f.Workers["a"].Coordinator.Assignment().Mode)
+		require.Len(t, f.Server.Items("app"), 4)
+		calls := f.Server.AllCalls()
 		require.Zero(t, calls["Query"])
 		require.Zero(t, calls["UpdateTable"])
 		require.LessOrEqual(t, calls["GetItem"], 2*2*7)
@@ -267,33 +268,33 @@ func TestMixedAssignment(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		assignment leases.Assignment
-		prepare    func(f *kcl3Fleet)
+		prepare    func(f *fleettest.KCL3Fleet)
 		says       string
 	}{
-		{"native beside kcl 3", leases.AssignmentNative, func(f *kcl3Fleet) {
-			f.is3x()
-			f.java("java")
+		{"native beside kcl 3", leases.AssignmentNative, func(f *fleettest.KCL3Fleet) {
+			f.Is3x()
+			f.Java("java")
 			time.Sleep(time.Second)
 		}, "worker java of KCL 3.x"},
-		{"kcl 3 beside kcl 2", leases.AssignmentKCL3, func(f *kcl3Fleet) {
-			go f.kcl2("old") // ends while the test waits
+		{"kcl 3 beside kcl 2", leases.AssignmentKCL3, func(f *fleettest.KCL3Fleet) {
+			go f.HoldAsKCL2("old") // ends while the test waits
 			time.Sleep(5 * time.Second)
 		}, "worker old of KCL 1.x or 2.x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 4)
+				f := fleettest.NewKCL3(t, 4)
 				tt.prepare(f)
-				before := f.load()
-				w := f.start("a", func(c *coordinator.Config) { c.Assignment = tt.assignment })
+				before := f.Load()
+				w := f.Start("a", func(c *coordinator.Config) { c.Assignment = tt.assignment })
 				begun := time.Now()
-				<-w.done
+				<-w.Done
 				require.Less(t, time.Since(begun), 15*time.Second)
-				require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
-				require.ErrorContains(t, w.err, tt.says)
-				require.Equal(t, before, f.load())
-				require.NotContains(t, f.reports(), "a")
+				require.ErrorIs(t, w.Err, leases.ErrMixedAssignment)
+				require.ErrorContains(t, w.Err, tt.says)
+				require.Equal(t, before, f.Load())
+				require.NotContains(t, f.Reports(), "a")
 				time.Sleep(25 * time.Second) // until the old worker has ended
 			})
 		})
@@ -301,10 +302,10 @@ func TestMixedAssignment(t *testing.T) {
 	t.Run("store without a leader", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			f := newFleet(t, 1)
-			w := f.start("a", kcl3)
-			<-w.done
-			require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
+			f := fleettest.New(t, 1)
+			w := f.Start("a", kcl3)
+			<-w.Done
+			require.ErrorIs(t, w.Err, leases.ErrMixedAssignment)
 		})
 	})
 }
@@ -313,15 +314,15 @@ func TestMixedAssignment(t *testing.T) {
 func TestKCL3AfterKCL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		for key, row := range f.rows() {
+		f := fleettest.NewKCL3(t, 4)
+		for key, row := range f.Rows() {
 			to := row
 			to.Owner, to.Counter = "old", 7
-			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner | leases.AttrCounter}), key)
+			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner | leases.AttrCounter}), key)
 		}
-		f.start("a", kcl3)
+		f.Start("a", kcl3)
 		time.Sleep(30 * time.Second)
-		require.Equal(t, map[string]int{"a": 4}, f.load())
+		require.Equal(t, map[string]int{"a": 4}, f.Load())
 	})
 }
 
@@ -329,25 +330,25 @@ func TestKCL3AfterKCL2(t *testing.T) {
 func TestFleetOfKCL3StopsCleanly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 6)
-		a := f.start("a", kcl3)
+		f := fleettest.NewKCL3(t, 6)
+		a := f.Start("a", kcl3)
 		time.Sleep(5 * time.Second)
-		b := f.start("b", kcl3)
+		b := f.Start("b", kcl3)
 		time.Sleep(2 * time.Minute)
-		require.Len(t, f.load(), 2)
-		f.reset()
-		a.stop()
-		require.NoError(t, a.err)
-		require.Equal(t, []string{"b"}, f.reports())
+		require.Len(t, f.Load(), 2)
+		f.Reset()
+		a.Stop()
+		require.NoError(t, a.Err)
+		require.Equal(t, []string{"b"}, f.Reports())
 		time.Sleep(8 * time.Second)
-		require.Equal(t, map[string]int{"b": 6}, f.load())
-		require.Equal(t, "b", f.leader())
-		require.Less(t, f.longestGap(), 10*time.Second)
-		require.Zero(t, f.repeats())
-		b.stop()
-		require.Equal(t, map[string]int{"": 6}, f.load())
-		require.Empty(t, f.reports())
-		require.Empty(t, f.leader())
+		require.Equal(t, map[string]int{"b": 6}, f.Load())
+		require.Equal(t, "b", f.Leader())
+		require.Less(t, f.LongestGap(), 10*time.Second)
+		require.Zero(t, f.Repeats())
+		b.Stop()
+		require.Equal(t, map[string]int{"": 6}, f.Load())
+		require.Empty(t, f.Reports())
+		require.Empty(t, f.Leader())
 	})
 }
 
@@ -356,30 +357,30 @@ func TestFleetOfKCL3StopsCleanly(t *testing.T) {
 func TestUpgradeFromKCL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.period = 10 * time.Second
-		f.clientVersion(leases.ClientVersionUpgradeFrom2x)
+		f := fleettest.NewKCL3(t, 4)
+		f.Period = 10 * time.Second
+		f.SetClientVersion(leases.ClientVersionUpgradeFrom2x)
 		native := func(c *coordinator.Config) { c.Assignment = leases.AssignmentNative }
-		f.start("a")
-		b := f.start("b", native)
+		f.Start("a")
+		b := f.Start("b", native)
 		time.Sleep(13 * time.Minute)
-		m, err := f.table.Fleet().Migrations(t.Context())
+		m, err := f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.ClientVersionUpgradeFrom2x, m.ClientVersion.Status, "b does not report")
-		b.stop()
-		require.NoError(t, b.err)
-		f.start("c")
+		b.Stop()
+		require.NoError(t, b.Err)
+		f.Start("c")
 		time.Sleep(10 * time.Minute)
-		m, err = f.table.Fleet().Migrations(t.Context())
+		m, err = f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.ClientVersionUpgradeFrom2x, m.ClientVersion.Status)
 		time.Sleep(4 * time.Minute)
-		m, err = f.table.Fleet().Migrations(t.Context())
+		m, err = f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.ClientVersion3xRollback, m.ClientVersion.Status)
 		require.Contains(t, []string{"a", "c"}, m.ClientVersion.By)
-		require.Contains(t, []string{"a", "c"}, f.leader())
-		f.requireBalance("a", "c")
+		require.Contains(t, []string{"a", "c"}, f.Leader())
+		f.RequireBalance("a", "c")
 	})
 }
 
@@ -389,59 +390,59 @@ func TestUpgradeFromKCL2(t *testing.T) {
 func TestThreeTables(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 6)
-		f.period = time.Minute
-		f.sideTables()
-		f.is3x()
-		f.start("a")
-		b := f.start("b")
-		j := f.java("java")
+		f := fleettest.NewKCL3(t, 6)
+		f.Period = time.Minute
+		f.MakeSideTables()
+		f.Is3x()
+		f.Start("a")
+		b := f.Start("b")
+		j := f.Java("java")
 		time.Sleep(10 * time.Minute)
-		require.Len(t, f.load(), 3)
-		require.Len(t, f.srv.Items("app"), 6)
-		require.Len(t, f.srv.Items("app-WorkerMetricStats"), 3)
-		require.NotEmpty(t, f.leader())
+		require.Len(t, f.Load(), 3)
+		require.Len(t, f.Server.Items("app"), 6)
+		require.Len(t, f.Server.Items("app-WorkerMetricStats"), 3)
+		require.NotEmpty(t, f.Leader())
 
-		m, err := f.table.Fleet().Migrations(t.Context())
+		m, err := f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.TableMigrationInit, m.Table.Status)
 		long := *m.Table // an hour later
 		long.At = time.Now().Add(-time.Hour)
-		require.NoError(t, f.table.Fleet().SetTableMigration(t.Context(), m.Table, long))
+		require.NoError(t, f.Table.Fleet().SetTableMigration(t.Context(), m.Table, long))
 		time.Sleep(2 * time.Minute)
-		m, err = f.table.Fleet().Migrations(t.Context())
+		m, err = f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.TableMigrationDeployed, m.Table.Status)
-		require.Len(t, f.srv.Items("app"), 6)
+		require.Len(t, f.Server.Items("app"), 6)
 
 		// One after the other is started again, and told to move.
-		j.stop()
+		j.Stop()
 		move := func(c *coordinator.Config) {
-			c.Store = f.open(c.WorkerID, func(c *dynamodb.Config) { c.MigrateToLeaseTable = true })
+			c.Store = f.Open(c.WorkerID, func(c *dynamodb.Config) { c.MigrateToLeaseTable = true })
 		}
 		for _, old := range []string{"a", "b"} {
-			f.workers[old].stop()
-			f.start(old+"2", move)
+			f.Workers[old].Stop()
+			f.Start(old+"2", move)
 			time.Sleep(2 * time.Minute)
 		}
-		require.NoError(t, b.err)
+		require.NoError(t, b.Err)
 		time.Sleep(5 * time.Minute)
-		m, err = f.table.Fleet().Migrations(t.Context())
+		m, err = f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.TableMigrationPending, m.Table.Status)
 		require.NotNil(t, m.ClientVersion, "moved along")
 
 		long = *m.Table // a day later
 		long.At = time.Now().Add(-24 * time.Hour)
-		require.NoError(t, f.table.Fleet().SetTableMigration(t.Context(), m.Table, long))
+		require.NoError(t, f.Table.Fleet().SetTableMigration(t.Context(), m.Table, long))
 		time.Sleep(2 * time.Minute)
-		m, err = f.table.Fleet().Migrations(t.Context())
+		m, err = f.Table.Fleet().Migrations(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, leases.TableMigrationComplete, m.Table.Status)
-		require.Contains(t, []string{"a2", "b2"}, f.leader())
-		require.Equal(t, []string{"a2", "b2"}, f.reports())
-		f.requireBalance("a2", "b2")
-		for _, it := range f.srv.Items("app-CoordinatorState") {
+		require.Contains(t, []string{"a2", "b2"}, f.Leader())
+		require.Equal(t, []string{"a2", "b2"}, f.Reports())
+		f.RequireBalance("a2", "b2")
+		for _, it := range f.Server.Items("app-CoordinatorState") {
 			require.Equal(t, "TableMigration3.5", it["key"].Text)
 		}
 	})
@@ -451,17 +452,17 @@ func TestThreeTables(t *testing.T) {
 func TestModeThatCannotBeSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.srv.Inject(dynamotest.Fault{Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
-		f.start("a")
+		f := fleettest.NewKCL3(t, 4)
+		f.Server.Inject(dynamotest.Fault{Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
+		f.Start("a")
 		time.Sleep(5 * time.Second)
-		require.Equal(t, "native", f.workers["a"].coord.Assignment().Mode)
-		require.Equal(t, map[string]int{"a": 4}, f.load())
+		require.Equal(t, "native", f.Workers["a"].Coordinator.Assignment().Mode)
+		require.Equal(t, map[string]int{"a": 4}, f.Load())
 
-		w := f.start("b", kcl3)
+		w := f.Start("b", kcl3)
 		time.Sleep(5 * time.Second)
-		require.Equal(t, "unknown", w.coord.Assignment().Mode)
-		require.ErrorIs(t, w.coord.Err(), kcl.ErrAccessDenied)
-		require.Equal(t, map[string]int{"a": 4}, f.load(), "it takes nothing before it knows")
+		require.Equal(t, "unknown", w.Coordinator.Assignment().Mode)
+		require.ErrorIs(t, w.Coordinator.Err(), kcl.ErrAccessDenied)
+		require.Equal(t, map[string]int{"a": 4}, f.Load(), "it takes nothing before it knows")
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
@@ -48,9 +49,9 @@ func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand
 func TestChaos(t *testing.T) { eachSeed(t, testsize.Pick[uint64](2, 5, 20), chaos) }
 
 func chaos(t *testing.T, rng *rand.Rand) {
-	f := newFleet(t, 12)
-	f.tableFaults.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
-	var alive []*worker
+	f := fleettest.New(t, 12)
+	f.TableFaults.SetListLag(time.Duration(rng.Int64N(int64(time.Second))))
+	var alive []*fleettest.Worker
 	for i := range 100 {
 		fault := func() leasefault.Fault {
 			switch rng.IntN(7) {
@@ -67,60 +68,57 @@ func chaos(t *testing.T, rng *rand.Rand) {
 		}
 		switch {
 		case len(alive) < 2 || (len(alive) < 5 && rng.IntN(4) == 0):
-			w := f.start(fmt.Sprintf("w%d", i))
-			w.faults.SetFault(fault())
+			w := f.Start(fmt.Sprintf("w%d", i))
+			w.Faults.SetFault(fault())
 			alive = append(alive, w)
 		case rng.IntN(6) == 0:
 			at := rng.IntN(len(alive))
 			if rng.IntN(2) == 0 {
-				alive[at].kill()
+				alive[at].Kill()
 			} else {
-				alive[at].faults.SetFault(nil)
-				alive[at].stop()
+				alive[at].Faults.SetFault(nil)
+				alive[at].Stop()
 			}
 			alive = append(alive[:at], alive[at+1:]...)
 		case rng.IntN(5) == 0:
-			rows := mustList(t, f.store)
-			f.erase(rows[rng.IntN(len(rows))].Key)
+			rows := mustList(t, f.Store)
+			f.Erase(rows[rng.IntN(len(rows))].Key)
 		default:
-			alive[rng.IntN(len(alive))].faults.SetFault(fault())
+			alive[rng.IntN(len(alive))].Faults.SetFault(fault())
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(12 * time.Second))))
-		f.sync(12)
+		syncRows(f, 12)
 	}
 	var ids []string
 	for _, w := range alive {
-		w.faults.SetFault(nil)
-		ids = append(ids, w.id)
+		w.Faults.SetFault(nil)
+		ids = append(ids, w.ID)
 	}
 	time.Sleep(time.Minute)
-	f.sync(12)
+	syncRows(f, 12)
 	time.Sleep(10 * time.Second)
-	f.requireBalance(ids...)
-	for f.total(func(s *shard) int { return len(s.rewound) }) > 0 {
+	f.RequireBalance(ids...)
+	for f.Total(func(s fleettest.Shard) int { return len(s.Rewound) }) > 0 {
 		time.Sleep(time.Second) // until every record is processed that was before
 	}
-	f.reset()
+	f.Reset()
 	time.Sleep(time.Minute)
-	require.Zero(t, f.moves())
-	require.Zero(t, f.repeats())
-	require.Less(t, f.longestGap(), time.Second)
+	require.Zero(t, f.Moves())
+	require.Zero(t, f.Repeats())
+	require.Less(t, f.LongestGap(), time.Second)
 }
 
-// sync makes the missing rows as the shard sync does: at the beginning of the shard, and after a
-// holder has had time to make its row again.
-func (f *fleet) sync(leaseCount int) {
+// syncRows makes the missing rows as the shard sync does: at the beginning of the shard. It waits
+// until a holder has had time to make its row again.
+func syncRows(f *fleettest.Fleet, leaseCount int) {
 	for i := range leaseCount {
 		key := fmt.Sprintf("shardId-%012d", i)
-		switch _, err := f.store.Get(f.t.Context(), key); {
+		switch _, err := f.Store.Get(f.T.Context(), key); {
 		case err == nil:
-			delete(f.erased, key)
-		case errors.Is(err, leases.ErrNotFound) && time.Since(f.erased[key]) > failover:
-			f.create(key)
-			f.mu.Lock()
-			f.shardLocked(key).acked = 0
-			f.shardLocked(key).rewound = "its row was lost, and made again from the beginning"
-			f.mu.Unlock()
+			delete(f.Erased, key)
+		case errors.Is(err, leases.ErrNotFound) && time.Since(f.Erased[key]) > failover:
+			f.Create(key)
+			f.Rewind(key, "its row was lost, and made again from the beginning")
 		}
 	}
 }
@@ -138,20 +136,20 @@ func TestTrustWindow(t *testing.T) {
 					}
 				}
 			}
-			f := newFleet(t, 1)
-			a := f.start("a", idle)
+			f := fleettest.New(t, 1)
+			a := f.Start("a", idle)
 			time.Sleep(time.Second)
-			f.start("b", idle)
+			f.Start("b", idle)
 			time.Sleep(time.Hour)
-			require.Equal(t, map[string]int{"a": 1}, f.load(), "renewals alone keep it")
-			row := f.row()
-			for f.row().Counter == row.Counter {
+			require.Equal(t, map[string]int{"a": 1}, f.Load(), "renewals alone keep it")
+			row := f.Row(first)
+			for f.Row(first).Counter == row.Counter {
 				time.Sleep(time.Millisecond)
 			}
 			time.Sleep(time.Duration(i) * 30 * time.Millisecond)
-			a.kill()
+			a.Kill()
 			begun := time.Now().Add(-time.Duration(i) * 30 * time.Millisecond)
-			for f.row().Owner == "a" {
+			for f.Row(first).Owner == "a" {
 				time.Sleep(time.Millisecond)
 			}
 			require.Greater(t, time.Since(begun), 10490*time.Millisecond)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
@@ -21,135 +22,135 @@ const failover = 17500 * time.Millisecond
 
 func TestColdStartTakesEverythingAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
-		f.start("a")
+		f := fleettest.New(t, 20)
+		f.Start("a")
 		time.Sleep(time.Second)
-		f.requireBalance("a")
+		f.RequireBalance("a")
 	})
 }
 
 func TestColdStartOfSeveralWorkersBalances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
+		f := fleettest.New(t, 20)
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id)
+			f.Start(id)
 		}
 		time.Sleep(15 * time.Second)
-		f.requireBalance("a", "b", "c")
-		f.reset()
+		f.RequireBalance("a", "b", "c")
+		f.Reset()
 		time.Sleep(5 * time.Minute)
-		f.requireBalance("a", "b", "c")
-		require.Zero(t, f.moves())
-		require.Less(t, f.longestGap(), time.Second)
+		f.RequireBalance("a", "b", "c")
+		require.Zero(t, f.Moves())
+		require.Less(t, f.LongestGap(), time.Second)
 	})
 }
 
 func TestL01BalancedFleetIsQuiet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
-		f.period = 10 * time.Second
-		f.start("a")
-		f.start("b")
-		f.start("c")
+		f := fleettest.New(t, 20)
+		f.Period = 10 * time.Second
+		f.Start("a")
+		f.Start("b")
+		f.Start("c")
 		time.Sleep(time.Minute)
-		f.reset()
-		f.warned.take()
+		f.Reset()
+		f.Warned.Take()
 		time.Sleep(testsize.Pick(10*time.Minute, time.Hour, 24*time.Hour))
-		f.requireBalance("a", "b", "c")
-		require.Zero(t, f.moves())
-		require.Zero(t, f.repeats())
-		require.Empty(t, f.warned.take())
+		f.RequireBalance("a", "b", "c")
+		require.Zero(t, f.Moves())
+		require.Zero(t, f.Repeats())
+		require.Empty(t, f.Warned.Take())
 	})
 }
 
 func TestJoiningWorkerGetsItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 20)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.reset()
-		f.start("c")
+		f.Reset()
+		f.Start("c")
 		// Three scans, and the time in which an owner notices that it was asked.
 		time.Sleep(3*2500*time.Millisecond + 2500*time.Millisecond + 500*time.Millisecond)
-		f.requireBalance("a", "b", "c")
-		require.LessOrEqual(t, f.moves(), 7)
-		require.Zero(t, f.repeats(), "a graceful hand-over repeats nothing")
-		require.Less(t, f.longestGap(), 4*time.Second)
+		f.RequireBalance("a", "b", "c")
+		require.LessOrEqual(t, f.Moves(), 7)
+		require.Zero(t, f.Repeats(), "a graceful hand-over repeats nothing")
+		require.Less(t, f.LongestGap(), 4*time.Second)
 	})
 }
 
 func TestLeavingWorkerReleases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.start("a")
-		b := f.start("b")
+		f := fleettest.New(t, 12)
+		f.Start("a")
+		b := f.Start("b")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b")
-		f.reset()
+		f.RequireBalance("a", "b")
+		f.Reset()
 		begun := time.Now()
-		b.stop()
-		require.NoError(t, b.err)
+		b.Stop()
+		require.NoError(t, b.Err)
 		require.Less(t, time.Since(begun), time.Second)
 		time.Sleep(3 * time.Second)
-		f.requireBalance("a")
-		require.Zero(t, f.repeats())
-		require.Less(t, f.longestGap(), 3*time.Second)
+		f.RequireBalance("a")
+		require.Zero(t, f.Repeats())
+		require.Less(t, f.LongestGap(), 3*time.Second)
 	})
 }
 
 func TestKilledWorkerIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
-		f.start("a")
-		b := f.start("b")
-		f.start("c")
+		f := fleettest.New(t, 20)
+		f.Start("a")
+		b := f.Start("b")
+		f.Start("c")
 		time.Sleep(time.Minute)
-		f.reset()
-		b.kill()
+		f.Reset()
+		b.Kill()
 		time.Sleep(failover)
-		f.requireBalance("a", "c")
-		require.LessOrEqual(t, f.longestGap(), failover)
-		moved := f.moves()
+		f.RequireBalance("a", "c")
+		require.LessOrEqual(t, f.LongestGap(), failover)
+		moved := f.Moves()
 		time.Sleep(10 * time.Minute)
-		require.Equal(t, moved, f.moves(), "and then there is quiet")
+		require.Equal(t, moved, f.Moves(), "and then there is quiet")
 	})
 }
 
 func TestL05AnyWorkerMayDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 21)
+		f := fleettest.New(t, 21)
 		ids := []string{"a", "b", "c", "d", "e", "f"}
 		for _, id := range ids {
-			f.start(id)
+			f.Start(id)
 		}
 		time.Sleep(time.Minute)
 		// One after the other, each at another moment of the renewals.
 		for i, id := range ids[:5] {
-			f.reset()
-			f.workers[id].kill()
+			f.Reset()
+			f.Workers[id].Kill()
 			time.Sleep(failover + time.Duration(i)*700*time.Millisecond)
-			require.LessOrEqual(t, f.longestGap(), failover, "after %s", id)
+			require.LessOrEqual(t, f.LongestGap(), failover, "after %s", id)
 		}
-		f.requireBalance("f")
+		f.RequireBalance("f")
 	})
 }
 
 func TestSeveralKilledAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
+		f := fleettest.New(t, 20)
 		for _, id := range []string{"a", "b", "c", "d"} {
-			f.start(id)
+			f.Start(id)
 		}
 		time.Sleep(time.Minute)
-		f.reset()
-		f.workers["a"].kill()
+		f.Reset()
+		f.Workers["a"].Kill()
 		time.Sleep(3 * time.Second)
-		f.workers["b"].kill()
+		f.Workers["b"].Kill()
 		time.Sleep(failover)
-		f.requireBalance("c", "d")
-		require.LessOrEqual(t, f.longestGap(), failover)
+		f.RequireBalance("c", "d")
+		require.LessOrEqual(t, f.LongestGap(), failover)
 	})
 }
 
@@ -157,11 +158,11 @@ func TestSeveralKilledAtOnce(t *testing.T) {
 // wait for the shards of a dead worker.
 func TestScansFollowFailoverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.period = 5 * time.Second
+		f := fleettest.New(t, 12)
+		f.Period = 5 * time.Second
 		var lists atomic.Int32
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute }).faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+			f.Start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute }).Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 				if call.Op == "list" {
 					lists.Add(1)
 				}
@@ -169,67 +170,67 @@ func TestScansFollowFailoverTime(t *testing.T) {
 			})
 		}
 		time.Sleep(5 * time.Minute)
-		f.requireBalance("a", "b", "c")
-		f.reset()
+		f.RequireBalance("a", "b", "c")
+		f.Reset()
 		lists.Store(0)
 		time.Sleep(10 * time.Minute)
 		require.InDelta(t, 3*10*4.5, lists.Load(), 3*10*0.6, "one in 12 to 15 seconds")
-		require.Zero(t, f.moves())
-		f.workers["a"].kill()
+		require.Zero(t, f.Moves())
+		f.Workers["a"].Kill()
 		time.Sleep(6 * failover)
-		f.requireBalance("b", "c")
-		require.LessOrEqual(t, f.longestGap(), 6*failover)
+		f.RequireBalance("b", "c")
+		require.LessOrEqual(t, f.LongestGap(), 6*failover)
 	})
 }
 
 func TestMaxLeasesForWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 10)
-		f.start("a", maxLeases(4))
+		f := fleettest.New(t, 10)
+		f.Start("a", maxLeases(4))
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"a": 4, "": 6}, f.load())
-		f.start("b", maxLeases(4))
-		f.start("c", maxLeases(4))
+		require.Equal(t, map[string]int{"a": 4, "": 6}, f.Load())
+		f.Start("b", maxLeases(4))
+		f.Start("c", maxLeases(4))
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
+		f.RequireBalance("a", "b", "c")
 	})
 }
 
 func TestFinishedLeasesAreLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 6)
+		f := fleettest.New(t, 6)
 		for _, key := range []string{"shardId-000000000000", "shardId-000000000001"} {
-			row, err := f.store.Get(t.Context(), key)
+			row, err := f.Store.Get(t.Context(), key)
 			require.NoError(t, err)
-			f.finish(row)
+			finish(f, row)
 		}
-		f.start("a")
-		f.start("b")
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"a": 2, "b": 2, "": 2}, f.load())
+		require.Equal(t, map[string]int{"a": 2, "b": 2, "": 2}, f.Load())
 	})
 }
 
 // Accept and the log may ask the coordinator: it holds no lock while it calls them.
 func TestAcceptMayAskTheCoordinator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3)
-		var a *worker
-		a = f.prepare("a", func(c *coordinator.Config) {
+		f := fleettest.New(t, 3)
+		var a *fleettest.Worker
+		a = f.Prepare("a", func(c *coordinator.Config) {
 			c.Accept = func(l leases.Lease) bool {
-				_, _ = a.coord.Lookup(l.Key)
-				return a.coord.Err() == nil || len(a.coord.Leases()) > 0
+				_, _ = a.Coordinator.Lookup(l.Key)
+				return a.Coordinator.Err() == nil || len(a.Coordinator.Leases()) > 0
 			}
-			c.Logger = slog.New(asks{c.Logger.Handler(), func() { _ = a.coord.Err() }})
+			c.Logger = slog.New(asks{c.Logger.Handler(), func() { _ = a.Coordinator.Err() }})
 		})
-		a.run()
+		a.Run()
 		time.Sleep(5 * time.Second)
-		f.requireBalance("a")
-		a.faults.SetFault(leasefault.Failing(errStore))
+		f.RequireBalance("a")
+		a.Faults.SetFault(leasefault.Failing(errStore))
 		time.Sleep(5 * time.Second)
-		a.faults.SetFault(nil)
+		a.Faults.SetFault(nil)
 		time.Sleep(20 * time.Second)
-		require.NoError(t, a.coord.Err())
+		require.NoError(t, a.Coordinator.Err())
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
@@ -22,7 +23,7 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 6)
+				f := fleettest.New(t, 6)
 				var mu sync.Mutex
 				rng := rand.New(rand.NewPCG(seed, 11))
 				fault := func(_ context.Context, call leasefault.Call, apply func() error) error {
@@ -38,28 +39,28 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 					}
 					return apply()
 				}
-				a, b := f.start("a"), f.start("b")
+				a, b := f.Start("a"), f.Start("b")
 				for range 20 {
-					a.faults.SetFault(fault)
-					b.faults.SetFault(fault)
+					a.Faults.SetFault(fault)
+					b.Faults.SetFault(fault)
 					time.Sleep(7 * time.Second)
-					a.faults.SetFault(nil)
-					b.faults.SetFault(nil)
+					a.Faults.SetFault(nil)
+					b.Faults.SetFault(nil)
 					time.Sleep(5 * time.Second)
 					synctest.Wait()
-					l, err := f.store.List(t.Context())
+					l, err := f.Store.List(t.Context())
 					require.NoError(t, err)
 					for _, row := range l.Leases {
-						for _, w := range []*worker{a, b} {
-							known, ok := w.coord.Lookup(row.Key)
+						for _, w := range []*fleettest.Worker{a, b} {
+							known, ok := w.Coordinator.Lookup(row.Key)
 							require.True(t, ok)
-							if row.Owner == w.id && row.CheckpointOwner == "" {
-								require.Equal(t, row, known, "%s knows its own row as it is", w.id)
+							if row.Owner == w.ID && row.CheckpointOwner == "" {
+								require.Equal(t, row, known, "%s knows its own row as it is", w.ID)
 							}
 						}
 					}
 				}
-				require.Zero(t, f.repeats())
+				require.Zero(t, f.Repeats())
 			})
 		})
 	}
@@ -69,22 +70,22 @@ func TestL11MemoryAgreesWithTheTable(t *testing.T) {
 // not disturbed. The new ones begin once they reach the table.
 func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 8)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 8)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(30 * time.Second)
-		f.reset()
-		late := f.prepare("c")
-		late.faults.SetFault(leasefault.Failing(errStore))
-		late.run()
+		f.Reset()
+		late := f.Prepare("c")
+		late.Faults.SetFault(leasefault.Failing(errStore))
+		late.Run()
 		time.Sleep(time.Hour)
-		require.Zero(t, f.moves())
-		f.requireBalance("a", "b")
-		require.ErrorIs(t, late.coord.Err(), errStore)
-		late.faults.SetFault(nil)
+		require.Zero(t, f.Moves())
+		f.RequireBalance("a", "b")
+		require.ErrorIs(t, late.Coordinator.Err(), errStore)
+		late.Faults.SetFault(nil)
 		time.Sleep(30 * time.Second)
-		f.requireBalance("a", "b", "c")
-		require.Zero(t, f.repeats())
+		f.RequireBalance("a", "b", "c")
+		require.Zero(t, f.Repeats())
 	})
 }
 
@@ -92,24 +93,24 @@ func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 // within a scan.
 func TestL26NoGhostWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.start("a")
-		f.start("b")
-		c := f.start("c")
+		f := fleettest.New(t, 12)
+		f.Start("a")
+		f.Start("b")
+		c := f.Start("c")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
-		c.stop()
-		require.NoError(t, c.err)
-		for _, row := range mustList(t, f.store) {
+		f.RequireBalance("a", "b", "c")
+		c.Stop()
+		require.NoError(t, c.Err)
+		for _, row := range mustList(t, f.Store) {
 			require.NotEqual(t, "c", row.ActualOwner(), "what it leaves it leaves free")
 		}
 		time.Sleep(4 * time.Second) // a scan, and the moment it takes
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 		time.Sleep(10 * time.Minute)
-		for _, row := range mustList(t, f.store) {
+		for _, row := range mustList(t, f.Store) {
 			require.NotEqual(t, "c", row.Owner)
 		}
-		require.Zero(t, f.repeats())
+		require.Zero(t, f.Repeats())
 	})
 }
 
@@ -117,17 +118,17 @@ func TestL26NoGhostWorkers(t *testing.T) {
 // count.
 func TestL27CapThatLeavesShardsUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 6)
-		var log logs
-		f.log = slog.New(slog.NewTextHandler(&log, nil))
-		for _, row := range mustList(t, f.store)[:2] {
-			f.finish(row)
+		f := fleettest.New(t, 6)
+		var log fleettest.Log
+		f.Log = slog.New(slog.NewTextHandler(&log, nil))
+		for _, row := range mustList(t, f.Store)[:2] {
+			finish(f, row)
 		}
-		f.start("a", maxLeases(2))
-		f.start("b", maxLeases(2))
+		f.Start("a", maxLeases(2))
+		f.Start("b", maxLeases(2))
 		time.Sleep(time.Minute)
 		require.NotContains(t, log.String(), "left unread", "four leases of two workers with two each")
-		f.create("shardId-000000000099")
+		f.Create("shardId-000000000099")
 		time.Sleep(30 * time.Second)
 		require.Contains(t, log.String(), "left unread")
 	})
@@ -138,19 +139,19 @@ func TestL27CapThatLeavesShardsUnread(t *testing.T) {
 func TestL28MixedFleetForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		day := testsize.Pick(3*time.Hour, 8*time.Hour, 24*time.Hour)
-		f := newFleet(t, 4)
-		f.period = 30 * time.Second
-		asked := f.client("old", 2, day)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 4)
+		f.Period = 30 * time.Second
+		asked := f.HoldAsOtherLibrary("old", 2, day)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.reset()
+		f.Reset()
 		time.Sleep(day - time.Hour)
-		require.Zero(t, f.moves())
+		require.Zero(t, f.Moves())
 		require.Zero(t, asked.Load(), "a worker that cannot hand over is not asked to")
-		require.Less(t, f.gapOf("a", "b"), time.Minute)
+		require.Less(t, f.LongestGap("a", "b"), time.Minute)
 		time.Sleep(time.Hour) // the old worker is gone
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 	})
 }
 
@@ -165,14 +166,14 @@ func TestL29ReleaseThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 4)
-				a := f.start("a")
-				f.start("b")
+				f := fleettest.New(t, 4)
+				a := f.Start("a")
+				f.Start("b")
 				time.Sleep(30 * time.Second)
-				f.requireBalance("a", "b")
+				f.RequireBalance("a", "b")
 				var mu sync.Mutex
 				failed := map[string]bool{}
-				a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+				a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op != "update" || call.Update.To.Owner != "" {
 						return apply()
 					}
@@ -188,13 +189,13 @@ func TestL29ReleaseThatFails(t *testing.T) {
 					}
 					return errStore
 				})
-				a.stop()
+				a.Stop()
 				require.NotEmpty(t, failed)
-				f.reset()
+				f.Reset()
 				time.Sleep(15500 * time.Millisecond)
-				f.requireBalance("b")
-				require.Zero(t, f.repeats())
-				require.Less(t, f.longestGap(), 17500*time.Millisecond)
+				f.RequireBalance("b")
+				require.Zero(t, f.Repeats())
+				require.Less(t, f.LongestGap(), 17500*time.Millisecond)
 			})
 		})
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
@@ -24,14 +25,14 @@ var errStore = errors.New("the store is not well")
 
 func TestL04FrozenWorkerCannotRewind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		key := "shardId-000000000000"
-		a := f.start("a")
+		a := f.Start("a")
 		time.Sleep(time.Minute)
 		// What a sends is held back in the network, and arrives much later.
 		thaw := make(chan struct{})
 		late := make(chan error, 1000)
-		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+		a.Faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				go func() { <-thaw; late <- apply() }()
 			}
@@ -39,9 +40,9 @@ func TestL04FrozenWorkerCannotRewind(t *testing.T) {
 			return context.Cause(ctx)
 		})
 		time.Sleep(5 * time.Second)
-		f.start("b")
+		f.Start("b")
 		time.Sleep(30 * time.Second)
-		before, err := f.store.Get(t.Context(), key)
+		before, err := f.Store.Get(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, "b", before.Owner)
 		close(thaw)
@@ -51,10 +52,10 @@ func TestL04FrozenWorkerCannotRewind(t *testing.T) {
 			var conflict *leases.ConflictError
 			require.ErrorAs(t, <-late, &conflict)
 		}
-		after, err := f.store.Get(t.Context(), key)
+		after, err := f.Store.Get(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, before, after)
-		require.Equal(t, 1, f.moves())
+		require.Equal(t, 1, f.Moves())
 	})
 }
 
@@ -80,25 +81,25 @@ func TestL10LostAnswers(t *testing.T) {
 	for _, p := range []float64{0.05, 0.2} {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 8)
-				a, b := f.prepare("a"), f.prepare("b")
-				a.faults.SetFault(lossy(p, 1))
-				b.faults.SetFault(lossy(p, 2))
-				a.run()
+				f := fleettest.New(t, 8)
+				a, b := f.Prepare("a"), f.Prepare("b")
+				a.Faults.SetFault(lossy(p, 1))
+				b.Faults.SetFault(lossy(p, 2))
+				a.Run()
 				time.Sleep(10 * time.Second)
-				b.run() // takes, is handed over to, ...
+				b.Run() // takes, is handed over to, ...
 				time.Sleep(20 * time.Second)
-				f.requireBalance("a", "b")
-				f.reset()
+				f.RequireBalance("a", "b")
+				f.Reset()
 				time.Sleep(10 * time.Minute) // ... renews and checkpoints
-				f.requireBalance("a", "b")
-				require.Zero(t, f.moves(), "no lease is lost to oneself")
-				require.Zero(t, f.repeats())
-				b.stop() // ... releases
-				require.NoError(t, b.err)
+				f.RequireBalance("a", "b")
+				require.Zero(t, f.Moves(), "no lease is lost to oneself")
+				require.Zero(t, f.Repeats())
+				b.Stop() // ... releases
+				require.NoError(t, b.Err)
 				time.Sleep(10 * time.Second)
-				f.requireBalance("a")
-				require.Zero(t, f.repeats())
+				f.RequireBalance("a")
+				require.Zero(t, f.Repeats())
 			})
 		})
 	}
@@ -106,26 +107,26 @@ func TestL10LostAnswers(t *testing.T) {
 
 func TestL10EveryAnswerOfOneMomentIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 4)
-		a := f.start("a")
+		f := fleettest.New(t, 4)
+		a := f.Start("a")
 		time.Sleep(10 * time.Second)
 		for i := range 50 {
-			a.faults.SetFault(leasefault.Lossy(errStore))
+			a.Faults.SetFault(leasefault.Lossy(errStore))
 			time.Sleep(time.Duration(i) * 150 * time.Millisecond)
-			a.faults.SetFault(nil)
+			a.Faults.SetFault(nil)
 			time.Sleep(5 * time.Second)
 		}
-		require.Zero(t, f.repeats())
-		require.Less(t, f.longestGap(), 10*time.Second)
-		f.requireBalance("a")
+		require.Zero(t, f.Repeats())
+		require.Less(t, f.LongestGap(), 10*time.Second)
+		f.RequireBalance("a")
 	})
 }
 
 func TestL09WallClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		var offset atomic.Int64
-		a := f.prepare("a", func(c *coordinator.Config) {
+		a := f.Prepare("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				time.Sleep(time.Second) // between two renewals
 				require.True(t, h.Valid())
@@ -140,19 +141,19 @@ func TestL09WallClockJump(t *testing.T) {
 				<-h.Stopping()
 			}
 		})
-		a.coord.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
-		a.run()
+		a.Coordinator.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
+		a.Run()
 		time.Sleep(1500 * time.Millisecond)
-		a.stop()
+		a.Stop()
 	})
 }
 
 func TestL09WallClockSetBackNeverLengthensALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		var offset atomic.Int64
 		lost := make(chan time.Duration, 1)
-		a := f.prepare("a", func(c *coordinator.Config) {
+		a := f.Prepare("a", func(c *coordinator.Config) {
 			begun := time.Now()
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				offset.Store(int64(-time.Hour))
@@ -160,23 +161,23 @@ func TestL09WallClockSetBackNeverLengthensALease(t *testing.T) {
 				lost <- time.Since(begun)
 			}
 		})
-		a.coord.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
-		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+		a.Coordinator.SetWallClock(func() time.Duration { return time.Duration(offset.Load()) })
+		a.Faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" && call.Update.Read.Counter > 0 {
 				return errStore
 			}
 			return apply()
 		})
-		a.run()
+		a.Run()
 		require.LessOrEqual(t, <-lost, 9500*time.Millisecond)
-		a.stop()
+		a.Stop()
 	})
 }
 
 func TestL12ThrottledStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 20)
-		f.period = 5 * time.Second
+		f := fleettest.New(t, 20)
+		f.Period = 5 * time.Second
 		var writes atomic.Int64
 		throttled := func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
@@ -187,14 +188,14 @@ func TestL12ThrottledStore(t *testing.T) {
 			}
 			return apply()
 		}
-		a, b := f.prepare("a"), f.prepare("b")
-		a.run()
-		b.run()
+		a, b := f.Prepare("a"), f.Prepare("b")
+		a.Run()
+		b.Run()
 		time.Sleep(time.Minute)
-		f.reset()
+		f.Reset()
 		count := func(fault leasefault.Fault) int64 {
-			a.faults.SetFault(fault)
-			b.faults.SetFault(fault)
+			a.Faults.SetFault(fault)
+			b.Faults.SetFault(fault)
 			writes.Store(0)
 			time.Sleep(5 * time.Minute)
 			return writes.Load()
@@ -206,126 +207,120 @@ func TestL12ThrottledStore(t *testing.T) {
 			return apply()
 		})
 		require.LessOrEqual(t, count(throttled), normal*3/2)
-		require.Zero(t, f.moves())
-		require.Zero(t, f.repeats())
+		require.Zero(t, f.Moves())
+		require.Zero(t, f.Repeats())
 	})
 }
 
 func TestL13SlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 500)
-		f.period = 20 * time.Second
-		f.start("a").faults.SetFault(leasefault.Slow(3 * time.Second))
+		f := fleettest.New(t, 500)
+		f.Period = 20 * time.Second
+		f.Start("a").Faults.SetFault(leasefault.Slow(3 * time.Second))
 		time.Sleep(3 * time.Minute)
-		f.requireBalance("a")
-		f.reset()
+		f.RequireBalance("a")
+		f.Reset()
 		time.Sleep(10 * time.Minute)
-		require.Zero(t, f.repeats())
-		require.LessOrEqual(t, f.longestGap(), 40*time.Second)
-		f.workers["a"].faults.SetFault(nil)
+		require.Zero(t, f.Repeats())
+		require.LessOrEqual(t, f.LongestGap(), 40*time.Second)
+		f.Workers["a"].Faults.SetFault(nil)
 	})
 }
 
 func TestL14Outage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 12)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b")
-		f.reset()
-		for _, w := range f.workers {
-			w.faults.SetFault(leasefault.Failing(errStore))
+		f.RequireBalance("a", "b")
+		f.Reset()
+		for _, w := range f.Workers {
+			w.Faults.SetFault(leasefault.Failing(errStore))
 		}
 		time.Sleep(10 * time.Second)
-		stopped := f.total(func(s *shard) int { return s.done })
-		require.ErrorIs(t, f.workers["a"].coord.Err(), errStore)
+		stopped := f.Total(func(s fleettest.Shard) int { return s.Done })
+		require.ErrorIs(t, f.Workers["a"].Coordinator.Err(), errStore)
 		time.Sleep(3 * time.Hour)
-		require.Equal(t, stopped, f.total(func(s *shard) int { return s.done }), "nothing is delivered without a lease")
-		for _, w := range f.workers {
-			w.faults.SetFault(nil)
+		require.Equal(t, stopped, f.Total(func(s fleettest.Shard) int { return s.Done }), "nothing is delivered without a lease")
+		for _, w := range f.Workers {
+			w.Faults.SetFault(nil)
 		}
 		begun := time.Now()
 		time.Sleep(15 * time.Second)
-		f.requireBalance("a", "b")
-		require.NoError(t, f.workers["a"].coord.Err())
-		require.Zero(t, f.moves(), "each goes on with its own")
-		require.LessOrEqual(t, f.repeats(), 12, "one record each, whose checkpoint did not get through")
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for key, s := range f.shards {
-			require.True(t, s.at.After(begun), key)
+		f.RequireBalance("a", "b")
+		require.NoError(t, f.Workers["a"].Coordinator.Err())
+		require.Zero(t, f.Moves(), "each goes on with its own")
+		require.LessOrEqual(t, f.Repeats(), 12, "one record each, whose checkpoint did not get through")
+		for key, s := range f.Shards() {
+			require.True(t, s.At.After(begun), key)
 		}
 	})
 }
 
 func TestL16TableDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3)
-		a := f.start("a")
+		f := fleettest.New(t, 3)
+		a := f.Start("a")
 		time.Sleep(time.Minute)
-		f.tableFaults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+		f.TableFaults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "init" {
-				f.tableFaults.SetFault(nil) // the table is made again
+				f.TableFaults.SetFault(nil) // the table is made again
 				return apply()
 			}
 			return leases.ErrTableNotFound
 		})
 		time.Sleep(15 * time.Second)
-		require.ErrorIs(t, a.coord.Err(), leases.ErrTableNotFound)
-		before := f.total(func(s *shard) int { return s.done })
+		require.ErrorIs(t, a.Coordinator.Err(), leases.ErrTableNotFound)
+		before := f.Total(func(s fleettest.Shard) int { return s.Done })
 		time.Sleep(time.Hour)
-		require.Equal(t, before, f.total(func(s *shard) int { return s.done }))
-		_, err := f.store.List(t.Context())
+		require.Equal(t, before, f.Total(func(s fleettest.Shard) int { return s.Done }))
+		_, err := f.Store.List(t.Context())
 		require.ErrorIs(t, err, leases.ErrTableNotFound, "nobody made it again")
-		a.stop()
-		require.NoError(t, a.err)
+		a.Stop()
+		require.NoError(t, a.Err)
 	})
 }
 
 func TestL18PoisonedRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 6)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 6)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.reset()
-		f.tableFaults.SetRowError("shardId-000000000000", errors.New("leaseCounter is a text"))
-		f.tableFaults.SetRowError("something else", errors.New("entityType is WORKER"))
+		f.Reset()
+		f.TableFaults.SetRowError("shardId-000000000000", errors.New("leaseCounter is a text"))
+		f.TableFaults.SetRowError("something else", errors.New("entityType is WORKER"))
 		time.Sleep(time.Minute)
-		f.tableFaults.SetRowError("something else", nil)
-		f.mu.Lock()
-		for key, s := range f.shards {
+		f.TableFaults.SetRowError("something else", nil)
+		for key, s := range f.Shards() {
 			if key != "shardId-000000000000" {
-				require.Less(t, s.gap, time.Second, key)
-				require.Zero(t, s.moves, key)
+				require.Less(t, s.Gap, time.Second, key)
+				require.Zero(t, s.Moves, key)
 			}
 		}
-		f.mu.Unlock()
-		f.tableFaults.SetRowError("shardId-000000000000", nil) // repaired
+		f.TableFaults.SetRowError("shardId-000000000000", nil) // repaired
 		time.Sleep(failover)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		require.Less(t, time.Since(f.shards["shardId-000000000000"].at), time.Second)
+		require.Less(t, time.Since(f.Shards()["shardId-000000000000"].At), time.Second)
 	})
 }
 
 func TestStaleListings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.tableFaults.SetListLag(1500 * time.Millisecond)
-		f.start("a")
-		f.start("b")
-		c := f.start("c")
+		f := fleettest.New(t, 12)
+		f.TableFaults.SetListLag(1500 * time.Millisecond)
+		f.Start("a")
+		f.Start("b")
+		c := f.Start("c")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
-		f.reset()
+		f.RequireBalance("a", "b", "c")
+		f.Reset()
 		time.Sleep(testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour))
-		require.Zero(t, f.moves())
-		c.kill()
+		require.Zero(t, f.Moves())
+		c.Kill()
 		time.Sleep(failover + 1500*time.Millisecond)
-		f.requireBalance("a", "b")
-		require.LessOrEqual(t, f.longestGap(), failover+1500*time.Millisecond)
+		f.RequireBalance("a", "b")
+		require.LessOrEqual(t, f.LongestGap(), failover+1500*time.Millisecond)
 	})
 }
 
@@ -333,9 +328,9 @@ func TestStaleListings(t *testing.T) {
 // notice.
 func TestL07OneConsumerPerLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
+		f := fleettest.New(t, 2)
 		var running, most, started atomic.Int64
-		a := f.prepare("a", func(c *coordinator.Config) {
+		a := f.Prepare("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				if h.Lease().Key != "shardId-000000000000" {
 					<-h.Stopping()
@@ -351,23 +346,23 @@ func TestL07OneConsumerPerLease(t *testing.T) {
 				}
 			}
 		})
-		a.run()
+		a.Run()
 		time.Sleep(5 * time.Second)
 		for range 10 {
-			a.faults.SetFault(leasefault.Failing(errStore))
+			a.Faults.SetFault(leasefault.Failing(errStore))
 			time.Sleep(20 * time.Second)
-			a.faults.SetFault(nil)
+			a.Faults.SetFault(nil)
 			time.Sleep(40 * time.Second)
 		}
 		require.EqualValues(t, 1, most.Load())
 		require.EqualValues(t, 11, started.Load())
-		a.stop()
+		a.Stop()
 	})
 }
 
 func TestL06BlockedProcessorKeepsItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 4)
+		f := fleettest.New(t, 4)
 		block := func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				for n := 1; ; n++ {
@@ -383,10 +378,10 @@ func TestL06BlockedProcessorKeepsItsLease(t *testing.T) {
 			}
 		}
 		noPatience := func(c *coordinator.Config) { c.ShutdownTimeout = 5 * time.Minute }
-		f.start("a", block, noPatience)
+		f.Start("a", block, noPatience)
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"a": 4}, f.load())
+		require.Equal(t, map[string]int{"a": 4}, f.Load())
 		time.Sleep(time.Hour)
-		require.Equal(t, map[string]int{"a": 4}, f.load())
+		require.Equal(t, map[string]int{"a": 4}, f.Load())
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 )
 
@@ -26,38 +27,36 @@ func TestL05FailoverTimes(t *testing.T) {
 	for seed := range uint64(seeds) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 5))
-			f := newFleet(t, shards)
-			f.period = 500 * time.Millisecond
+			f := fleettest.New(t, shards)
+			f.Period = 500 * time.Millisecond
 			var alive []string
 			join := func(i int) {
 				alive = append(alive, fmt.Sprintf("w%d", i))
-				f.start(alive[len(alive)-1])
+				f.Start(alive[len(alive)-1])
 			}
 			for i := range 5 {
 				join(i)
 			}
 			for i := range each {
 				time.Sleep(25*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))) // settled
-				f.reset()
+				f.Reset()
 				at := rng.IntN(len(alive))
 				if i%2 == 0 {
 					at = 0 // the oldest
 				}
 				victim := alive[at]
 				alive = slices.Delete(alive, at, at+1)
-				was := f.readers()
-				f.workers[victim].kill()
+				was := f.Readers()
+				f.Workers[victim].Kill()
 				time.Sleep(20 * time.Second)
-				f.mu.Lock()
-				for key, s := range f.shards {
-					gap := max(s.gap, time.Since(s.at))
+				for key, s := range f.Shards() {
+					gap := max(s.Gap, time.Since(s.At))
 					if was[key] == victim {
 						dead = append(dead, gap)
 					} else {
 						others = append(others, gap)
 					}
 				}
-				f.mu.Unlock()
 				join(5 + i)
 			}
 		})
@@ -74,17 +73,6 @@ func TestL05FailoverTimes(t *testing.T) {
 	require.Less(t, others[len(others)-1], 2*time.Second, "nobody waits for the leases of others")
 }
 
-// readers returns the worker that delivered last, for each shard.
-func (f *fleet) readers() map[string]string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	was := map[string]string{}
-	for key, s := range f.shards {
-		was[key] = s.reader
-	}
-	return was
-}
-
 // TestL03ColdStartOfThousandLeases measures when all leases of a new table are
 // being read, by ten workers that start together.
 func TestL03ColdStartOfThousandLeases(t *testing.T) {
@@ -92,23 +80,23 @@ func TestL03ColdStartOfThousandLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const workers = 10
 		shards := testsize.Pick(200, 1000, 1000)
-		f := newFleet(t, shards)
-		f.period = time.Second
+		f := fleettest.New(t, shards)
+		f.Period = time.Second
 		var ids []string
 		begun := time.Now()
 		for i := range workers {
 			ids = append(ids, fmt.Sprintf("w%d", i))
-			f.start(ids[i])
+			f.Start(ids[i])
 		}
-		for len(f.readers()) < shards {
-			require.Less(t, time.Since(begun), 30*time.Second, "%d read", len(f.readers()))
+		for len(f.Readers()) < shards {
+			require.Less(t, time.Since(begun), 30*time.Second, "%d read", len(f.Readers()))
 			time.Sleep(50 * time.Millisecond)
 		}
 		t.Logf("all are read after %v", time.Since(begun))
 		time.Sleep(30*time.Second - time.Since(begun))
-		f.requireBalance(ids...)
-		require.Zero(t, f.repeats())
-		require.Empty(t, f.warned.take())
+		f.RequireBalance(ids...)
+		require.Zero(t, f.Repeats())
+		require.Empty(t, f.Warned.Take())
 	})
 }
 
@@ -116,25 +104,25 @@ func TestL03ColdStartOfThousandLeases(t *testing.T) {
 // judges a lease by what it saw, on its own clock.
 func TestL09ClocksThatDisagree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
+		f := fleettest.New(t, 12)
 		for id, skew := range map[string]time.Duration{"a": -10 * time.Minute, "b": 0, "c": 10 * time.Minute} {
-			w := f.prepare(id)
-			w.coord.SetWallClock(func() time.Duration { return skew })
-			w.run()
+			w := f.Prepare(id)
+			w.Coordinator.SetWallClock(func() time.Duration { return skew })
+			w.Run()
 		}
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b", "c")
-		f.reset()
+		f.RequireBalance("a", "b", "c")
+		f.Reset()
 		time.Sleep(testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour))
-		require.Zero(t, f.moves())
-		require.Zero(t, f.repeats())
-		require.Empty(t, f.warned.take())
+		require.Zero(t, f.Moves())
+		require.Zero(t, f.Repeats())
+		require.Empty(t, f.Warned.Take())
 		for _, id := range []string{"c", "a"} {
-			f.reset()
-			f.workers[id].kill()
+			f.Reset()
+			f.Workers[id].Kill()
 			time.Sleep(failover)
-			require.LessOrEqual(t, f.longestGap(), failover, "after %s", id)
+			require.LessOrEqual(t, f.LongestGap(), failover, "after %s", id)
 		}
-		f.requireBalance("b")
+		f.RequireBalance("b")
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -17,53 +16,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
-	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// byThroughput is a fleet whose consumers only measure: shard i delivers
-// rate(i) bytes a second.
+// byThroughput is a fleet whose consumers only measure. Shard i delivers rate(i) bytes a second.
 type byThroughput struct {
-	t     *testing.T
-	store *memory.Store
-	log   *logged
-	rate  func(i int) int
+	*fleettest.Fleet
+	rate func(i int) int
 
 	mu     sync.Mutex // guards the fields below
 	reader map[string]string
 	moves  int
-	stops  map[string]func()
 }
 
 func newByThroughput(t *testing.T, shards int, rate func(i int) int) *byThroughput {
-	f := &byThroughput{t: t, store: memory.New(), log: &logged{}, rate: rate, reader: map[string]string{}, stops: map[string]func(){}}
+	f := &byThroughput{Fleet: fleettest.New(t, 0), rate: rate, reader: map[string]string{}}
 	for i := range shards {
-		require.NoError(t, f.store.Create(t.Context(), leases.Lease{Key: fmt.Sprintf("shard-%03d", i), ThroughputKBps: -1, Checkpoint: number(1)}))
+		require.NoError(t, f.Store.Create(t.Context(), leases.Lease{
+			Key: fmt.Sprintf("shard-%03d", i), ThroughputKBps: -1, Checkpoint: number(1),
+		}))
 	}
-	t.Cleanup(func() {
-		for _, stop := range f.stops {
-			stop()
-		}
-	})
 	return f
 }
 
 func (f *byThroughput) start(id string, change ...func(*coordinator.Config)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cfg := coordinator.Config{
-		Store: f.store, WorkerID: id, Balance: leases.BalanceThroughput,
-		Logger:  slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Consume: f.consume(id),
-	}
-	for _, c := range change {
-		c(&cfg)
-	}
-	var wg sync.WaitGroup
-	c := coordinator.New(cfg)
-	wg.Go(func() { _ = c.Run(ctx) }) // ends with stop
-	f.stops[id] = func() { cancel(); wg.Wait() }
+	measure := func(c *coordinator.Config) { c.Balance, c.Consume = leases.BalanceThroughput, f.consume(id) }
+	f.Start(id, append([]func(*coordinator.Config){measure}, change...)...)
 }
 
 // consume is the consumer of one worker.
@@ -96,8 +77,8 @@ func (f *byThroughput) consume(id string) func(context.Context, *holder.Holder) 
 // loads returns what each worker delivers in KB/s, and how many moves there have
 // been since the last call.
 func (f *byThroughput) loads() (load map[string]int, moves int) {
-	l, err := f.store.List(f.t.Context())
-	require.NoError(f.t, err)
+	l, err := f.Store.List(f.T.Context())
+	require.NoError(f.T, err)
 	load = map[string]int{}
 	for _, row := range l.Leases {
 		var i int
@@ -153,7 +134,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1)
-		require.Empty(t, f.log.take())
+		require.Empty(t, f.Warned.Take())
 	})
 }
 
@@ -173,7 +154,7 @@ func TestL02ThroughputKeepsMaxLeases(t *testing.T) {
 		}
 		for range 120 {
 			time.Sleep(time.Minute)
-			l, err := f.store.List(t.Context())
+			l, err := f.Store.List(t.Context())
 			require.NoError(t, err)
 			n := map[string]int{}
 			for _, row := range l.Leases {
@@ -262,7 +243,7 @@ func TestL02LoadThatShifts(t *testing.T) {
 				_, moves := f.loads()
 				require.LessOrEqual(t, moves, tt.moves)
 
-				l, err := f.store.List(t.Context())
+				l, err := f.Store.List(t.Context())
 				require.NoError(t, err)
 				slices.SortFunc(l.Leases, func(a, b leases.Lease) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key)) })
 				for _, row := range l.Leases[:shards/2] {
@@ -271,7 +252,7 @@ func TestL02LoadThatShifts(t *testing.T) {
 					usual[i].Store(50 << 10)
 				}
 				load := func() map[string]int {
-					l, err := f.store.List(t.Context())
+					l, err := f.Store.List(t.Context())
 					require.NoError(t, err)
 					load := map[string]int{}
 					for _, row := range l.Leases {
@@ -288,7 +269,7 @@ func TestL02LoadThatShifts(t *testing.T) {
 				t.Logf("%d moves at first, %d in %v; from %v to %v in %d moves and %v", first, moves, tt.then, before, load(), after, tt.within)
 				require.Less(t, f.spread(load()), tt.spread)
 				require.LessOrEqual(t, after, shards/2)
-				require.Empty(t, f.log.take())
+				require.Empty(t, f.Warned.Take())
 			})
 		})
 	}
@@ -306,13 +287,13 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 			}
 			return int(usual[i].Load())
 		})
-		fleet := newKCL3Fleet(t, 0)
+		fleet := fleettest.NewKCL3(t, 0)
 		for i := range usual {
 			usual[i].Store(10 << 10)
-			fleet.create(fmt.Sprintf("shard-%03d", i))
+			fleet.Create(fmt.Sprintf("shard-%03d", i))
 		}
 		for _, id := range []string{"a", "b", "c"} {
-			fleet.start(id, kcl3, func(c *coordinator.Config) { c.Consume = f.consume(id) })
+			fleet.Start(id, kcl3, func(c *coordinator.Config) { c.Consume = f.consume(id) })
 		}
 		time.Sleep(8 * time.Minute)
 		_, first := f.loads()
@@ -320,7 +301,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 		_, moves := f.loads()
 		require.LessOrEqual(t, moves, 2)
 
-		before := fleet.rows()
+		before := fleet.Rows()
 		for key, row := range before {
 			var i int
 			_, _ = fmt.Sscanf(key, "shard-%d", &i)
@@ -331,7 +312,7 @@ func TestLeaderEvensOutWhatLasts(t *testing.T) {
 		time.Sleep(testsize.Pick(12*time.Minute, 12*time.Minute, 20*time.Minute))
 		_, after := f.loads()
 		left := 0
-		for key, row := range fleet.rows() {
+		for key, row := range fleet.Rows() {
 			if before[key].Owner == "a" && row.Owner == "a" {
 				left++
 			}

@@ -13,12 +13,11 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
-
-const first = "shardId-000000000000"
 
 // takesLong is a consumer that needs d to finish when it is asked to, and then checkpoints.
 func takesLong(d time.Duration, result chan<- error) func(*coordinator.Config) {
@@ -37,19 +36,19 @@ func takesLong(d time.Duration, result chan<- error) func(*coordinator.Config) {
 
 func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
+		f := fleettest.New(t, 2)
 		result := make(chan error, 10)
-		f.start("a", takesLong(22*time.Second, result))
+		f.Start("a", takesLong(22*time.Second, result))
 		time.Sleep(10 * time.Second)
 		got := make(chan leases.Lease, 2)
-		f.start("b", func(c *coordinator.Config) {
+		f.Start("b", func(c *coordinator.Config) {
 			c.Consume = func(_ context.Context, h *holder.Holder) {
 				got <- h.Lease()
 				<-h.Stopping()
 			}
 		})
 		time.Sleep(5 * time.Second)
-		l, err := f.store.List(t.Context())
+		l, err := f.Store.List(t.Context())
 		require.NoError(t, err)
 		asked := 0
 		for _, row := range l.Leases {
@@ -65,31 +64,31 @@ func TestHandOverWaitsForTheFinalCheckpoint(t *testing.T) {
 		require.NoError(t, <-result)
 		require.Equal(t, number(4711), (<-got).Checkpoint)
 		require.Empty(t, got)
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 	})
 }
 
 // The row of a completed hand-over names the next owner alone. Its log line names the former owner.
 func TestHandOverLogsTheFormerOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		f.start("a")
+		f := fleettest.New(t, 2)
+		f.Start("a")
 		time.Sleep(10 * time.Second)
-		var log logs
-		f.log = slog.New(slog.NewTextHandler(&log, nil))
-		f.start("b")
+		var log fleettest.Log
+		f.Log = slog.New(slog.NewTextHandler(&log, nil))
+		f.Start("b")
 		time.Sleep(20 * time.Second)
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 		require.Contains(t, log.String(), "reason=handover former_owner=a ")
 	})
 }
 
 func TestHandOverIsForcedAfterTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
+		f := fleettest.New(t, 2)
 		stuck := make(chan struct{})
 		causes := make(chan error, 10)
-		a := f.start("a", func(c *coordinator.Config) {
+		a := f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				<-h.Stopping()
 				<-ctx.Done()
@@ -98,19 +97,19 @@ func TestHandOverIsForcedAfterTheGracePeriod(t *testing.T) {
 			}
 		})
 		time.Sleep(10 * time.Second)
-		b := f.start("b")
+		b := f.Start("b")
 		time.Sleep(31*time.Second + 10*time.Second)
 		require.ErrorIs(t, <-causes, kcl.ErrShutdownTimeout)
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 		// The stuck one still counts: the worker that has it must not read the
 		// shard again, though it is the only one left.
-		b.stop()
+		b.Stop()
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"a": 1, "": 1}, f.load())
+		require.Equal(t, map[string]int{"a": 1, "": 1}, f.Load())
 		close(stuck)
 		time.Sleep(5 * time.Second)
-		require.Equal(t, map[string]int{"a": 2}, f.load())
-		a.stop()
+		require.Equal(t, map[string]int{"a": 2}, f.Load())
+		a.Stop()
 	})
 }
 
@@ -121,31 +120,29 @@ func TestL22HandOverWithDeaths(t *testing.T) {
 		for after := time.Duration(0); after < 9*time.Second; after += 250 * time.Millisecond {
 			t.Run(fmt.Sprintf("%v after %v", victims, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					f := newFleet(t, 4)
-					f.start("a")
+					f := fleettest.New(t, 4)
+					f.Start("a")
 					time.Sleep(20 * time.Second)
-					f.start("b")
+					f.Start("b")
 					time.Sleep(after)
 					for _, v := range victims {
-						f.workers[v].kill()
+						f.Workers[v].Kill()
 					}
-					f.reset()
+					f.Reset()
 					killed := time.Now()
 					if len(victims) == 2 {
-						f.start("c")
+						f.Start("c")
 					}
 					time.Sleep(failover + 2500*time.Millisecond) // a scan more where the owner stands still twice
-					l, err := f.store.List(t.Context())
+					l, err := f.Store.List(t.Context())
 					require.NoError(t, err)
 					for _, row := range l.Leases {
 						require.NotContains(t, victims, row.Owner)
 						require.Empty(t, row.CheckpointOwner)
 					}
-					f.mu.Lock()
-					defer f.mu.Unlock()
-					for key, s := range f.shards {
-						require.LessOrEqual(t, s.gap, failover+2500*time.Millisecond, key)
-						require.Greater(t, s.at, killed.Add(5*time.Second), key)
+					for key, s := range f.Shards() {
+						require.LessOrEqual(t, s.Gap, failover+2500*time.Millisecond, key)
+						require.Greater(t, s.At, killed.Add(5*time.Second), key)
 					}
 				})
 			})
@@ -155,31 +152,31 @@ func TestL22HandOverWithDeaths(t *testing.T) {
 
 func TestHandOverIsTakenBackWhenTheAskerStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
+		f := fleettest.New(t, 2)
 		result := make(chan error, 10)
-		f.start("a", takesLong(20*time.Second, result))
+		f.Start("a", takesLong(20*time.Second, result))
 		time.Sleep(10 * time.Second)
-		b := f.start("b")
+		b := f.Start("b")
 		time.Sleep(5 * time.Second)
-		b.stop()
-		require.Equal(t, map[string]int{"a": 2}, f.load())
+		b.Stop()
+		require.Equal(t, map[string]int{"a": 2}, f.Load())
 		time.Sleep(30 * time.Second)
 		require.NoError(t, <-result)
-		require.Equal(t, map[string]int{"a": 2}, f.load())
+		require.Equal(t, map[string]int{"a": 2}, f.Load())
 	})
 }
 
 func TestForeignOwnerIsNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 4)
-		java := f.client("java", 4, 10*time.Minute)
-		f.start("a")
+		f := fleettest.New(t, 4)
+		java := f.HoldAsOtherLibrary("java", 4, 10*time.Minute)
+		f.Start("a")
 		time.Sleep(time.Minute)
-		load := f.load()
+		load := f.Load()
 		require.Equal(t, map[string]int{"java": 2, "a": 2}, load)
 		require.Zero(t, java.Load(), "no hand-over was begun")
 		time.Sleep(10 * time.Minute) // it dies
-		f.requireBalance("a")
+		f.RequireBalance("a")
 	})
 }
 
@@ -187,49 +184,49 @@ func TestL23StopAtAnyMoment(t *testing.T) {
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 23))
-			f := newFleet(t, 10)
-			a := f.prepare("a")
-			f.start("b")
+			f := fleettest.New(t, 10)
+			a := f.Prepare("a")
+			f.Start("b")
 			if seed%3 == 0 {
-				a.faults.SetFault(leasefault.Slow(time.Duration(rng.Int64N(int64(time.Second)))))
+				a.Faults.SetFault(leasefault.Slow(time.Duration(rng.Int64N(int64(time.Second)))))
 			}
 			time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
-			a.run()
+			a.Run()
 			time.Sleep(time.Duration(rng.Int64N(int64(8 * time.Second))))
 			begun := time.Now()
-			a.stop()
-			require.NoError(t, a.err)
+			a.Stop()
+			require.NoError(t, a.Err)
 			require.Less(t, time.Since(begun), 8*time.Second, "seed %d", seed)
-			l, err := f.store.List(t.Context())
+			l, err := f.Store.List(t.Context())
 			require.NoError(t, err)
 			for _, row := range l.Leases {
 				require.NotEqual(t, "a", row.Owner, "seed %d: %s", seed, row.Key)
 				require.NotEqual(t, "a", row.CheckpointOwner, "seed %d: %s", seed, row.Key)
 			}
 			time.Sleep(10 * time.Second)
-			f.requireBalance("b")
+			f.RequireBalance("b")
 		})
 	}
 }
 
 func TestStopDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 10)
-		a := f.start("a")
+		f := fleettest.New(t, 10)
+		a := f.Start("a")
 		time.Sleep(10 * time.Second)
-		a.faults.SetFault(leasefault.Silent)
+		a.Faults.SetFault(leasefault.Silent)
 		begun := time.Now()
-		a.stop()
-		require.NoError(t, a.err)
+		a.Stop()
+		require.NoError(t, a.Err)
 		require.LessOrEqual(t, time.Since(begun), 31*time.Second)
 	})
 }
 
 func TestAbandonedConsumerIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3)
+		f := fleettest.New(t, 3)
 		stuck := make(chan struct{})
-		a := f.start("a", func(c *coordinator.Config) {
+		a := f.Start("a", func(c *coordinator.Config) {
 			c.ShutdownTimeout = 5 * time.Second
 			c.Consume = func(_ context.Context, h *holder.Holder) {
 				<-h.Stopping()
@@ -242,13 +239,13 @@ func TestAbandonedConsumerIsReported(t *testing.T) {
 		})
 		time.Sleep(10 * time.Second)
 		begun := time.Now()
-		a.stop()
+		a.Stop()
 		require.Equal(t, 6*time.Second, time.Since(begun))
 		var abandoned *leases.AbandonedError
-		require.ErrorAs(t, a.err, &abandoned)
+		require.ErrorAs(t, a.Err, &abandoned)
 		require.Equal(t, []string{first}, abandoned.Keys)
 		require.Contains(t, abandoned.Error(), first)
-		require.Equal(t, map[string]int{"": 2, "a": 1}, f.load(), "it expires instead")
+		require.Equal(t, map[string]int{"": 2, "a": 1}, f.Load(), "it expires instead")
 		close(stuck)
 		synctest.Wait()
 	})
@@ -256,9 +253,9 @@ func TestAbandonedConsumerIsReported(t *testing.T) {
 
 func TestConsumerThatGivesUpRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		starts := 0
-		f.start("a", func(c *coordinator.Config) {
+		f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(context.Context, *holder.Holder) { starts++ }
 		})
 		time.Sleep(10 * time.Minute)
@@ -270,9 +267,9 @@ func TestConsumerThatGivesUpRests(t *testing.T) {
 
 func TestFinishedShardIsNotReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		starts := 0
-		a := f.start("a", func(c *coordinator.Config) {
+		a := f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				starts++
 				require.NoError(t, h.SetChildren(ctx, []string{"x", "y"}))
@@ -282,14 +279,14 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, 1, starts)
-		row, err := f.store.Get(t.Context(), first)
+		row, err := f.Store.Get(t.Context(), first)
 		require.NoError(t, err)
 		require.True(t, row.Finished())
 		require.Equal(t, []string{"x", "y"}, row.Children)
-		seen, ok := a.coord.Lookup(first)
+		seen, ok := a.Coordinator.Lookup(first)
 		require.True(t, ok)
 		require.True(t, seen.Finished())
-		require.Equal(t, []leases.Lease{seen}, a.coord.Leases())
+		require.Equal(t, []leases.Lease{seen}, a.Coordinator.Leases())
 	})
 }
 
@@ -298,14 +295,14 @@ func TestFinishedShardIsNotReleased(t *testing.T) {
 func TestL22HandOverToNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		row := mustList(t, f.store)[0]
+		f := fleettest.New(t, 2)
+		row := mustList(t, f.Store)[0]
 		to := row
 		to.CheckpointOwner = "gone"
-		require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpointOwner}))
-		f.start("a")
+		require.NoError(t, f.Store.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpointOwner}))
+		f.Start("a")
 		time.Sleep(17500 * time.Millisecond)
-		f.requireBalance("a")
-		require.Empty(t, mustList(t, f.store)[0].CheckpointOwner)
+		f.RequireBalance("a")
+		require.Empty(t, mustList(t, f.Store)[0].CheckpointOwner)
 	})
 }

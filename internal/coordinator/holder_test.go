@@ -14,19 +14,20 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
 // held runs test as the consumer of the one lease of worker a, and then stops.
-func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *holder.Holder)) {
+func held(t *testing.T, test func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder)) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		done := make(chan struct{})
 		var once atomic.Bool
-		var a *worker
-		a = f.prepare("a", func(c *coordinator.Config) {
+		var a *fleettest.Worker
+		a = f.Prepare("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				if once.CompareAndSwap(false, true) {
 					func() {
@@ -40,24 +41,11 @@ func held(t *testing.T, test func(ctx context.Context, f *fleet, a *worker, h *h
 				}
 			}
 		})
-		a.run()
+		a.Run()
 		<-done
-		a.stop()
-		require.NoError(t, a.err)
+		a.Stop()
+		require.NoError(t, a.Err)
 	})
-}
-
-// row returns the only row; edit changes it behind the worker's back.
-func (f *fleet) row() leases.Lease {
-	row, err := f.store.Get(context.Background(), first)
-	require.NoError(f.t, err)
-	return row
-}
-
-func (f *fleet) edit(change func(*leases.Lease)) {
-	row := f.row()
-	change(&row)
-	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{Read: row, To: row, Set: leases.AttrAll}))
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -70,64 +58,64 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 func TestCheckpointAndPrepare(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-		require.Equal(t, "a", f.row().NativeOwner)
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+		require.Equal(t, "a", f.Row(first).NativeOwner)
 		require.NoError(t, h.Checkpoint(ctx, number(10)))
-		require.Equal(t, number(10), f.row().Checkpoint)
+		require.Equal(t, number(10), f.Row(first).Checkpoint)
 		require.NoError(t, h.Prepare(ctx, number(20), []byte("state")))
-		require.Equal(t, number(10), f.row().Checkpoint)
-		require.Equal(t, number(20), f.row().Pending)
-		require.Equal(t, []byte("state"), f.row().PendingState)
-		require.Equal(t, f.row(), h.Lease())
-		before := f.row().Counter
+		require.Equal(t, number(10), f.Row(first).Checkpoint)
+		require.Equal(t, number(20), f.Row(first).Pending)
+		require.Equal(t, []byte("state"), f.Row(first).PendingState)
+		require.Equal(t, f.Row(first), h.Lease())
+		before := f.Row(first).Counter
 		require.NoError(t, h.Checkpoint(ctx, number(20)))
-		require.Equal(t, before+1, f.row().Counter, "one write, one step")
-		require.True(t, f.row().Pending.IsZero())
-		require.Empty(t, f.row().PendingState)
+		require.Equal(t, before+1, f.Row(first).Counter, "one write, one step")
+		require.True(t, f.Row(first).Pending.IsZero())
+		require.Empty(t, f.Row(first).PendingState)
 		require.NoError(t, h.Checkpoint(ctx, number(20)), "the same again is nothing new")
-		require.Equal(t, before+1, f.row().Counter)
+		require.Equal(t, before+1, f.Row(first).Counter)
 
 		for _, bad := range []kcl.ExtendedSequenceNumber{number(19), {SequenceNumber: "LATEST"}, {SequenceNumber: "x"}, {}, {SequenceNumber: "21", SubSequenceNumber: -1}} {
 			require.ErrorIs(t, h.Checkpoint(ctx, bad), kcl.ErrInvalidCheckpoint, bad)
 			require.ErrorIs(t, h.Prepare(ctx, bad, nil), kcl.ErrInvalidCheckpoint, bad)
 		}
-		require.Equal(t, before+1, f.row().Counter)
+		require.Equal(t, before+1, f.Row(first).Counter)
 	})
 }
 
 func TestCheckpointEndsWithItsContext(t *testing.T) {
-	held(t, func(_ context.Context, _ *fleet, a *worker, h *holder.Holder) {
+	held(t, func(_ context.Context, _ *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		enough := errors.New("enough")
-		a.faults.SetFault(leasefault.Silent)
+		a.Faults.SetFault(leasefault.Silent)
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, enough)
 		defer cancel()
 		begun := time.Now()
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), enough)
 		require.Equal(t, time.Second, time.Since(begun))
-		a.faults.SetFault(nil)
+		a.Faults.SetFault(nil)
 		require.NoError(t, h.Checkpoint(context.Background(), number(1)))
 	})
 }
 
 func TestLeaseIsLostAtTheDeadline(t *testing.T) {
-	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
-		a.faults.SetFault(leasefault.Failing(errStore))
+	held(t, func(ctx context.Context, _ *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
+		a.Faults.SetFault(leasefault.Failing(errStore))
 		begun := time.Now()
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
 		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
 		require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
 		require.False(t, h.Valid())
 		require.False(t, isClosed(h.Stopping()), "lost is not stopped")
-		a.faults.SetFault(nil)
+		a.Faults.SetFault(nil)
 		require.ErrorIs(t, h.Checkpoint(context.Background(), number(1)), kcl.ErrLeaseLost)
 	})
 }
 
 // TestDeadlineCountsFromSending lets the answer to a renewal take four seconds on its way back.
 func TestDeadlineCountsFromSending(t *testing.T) {
-	held(t, func(ctx context.Context, _ *fleet, a *worker, h *holder.Holder) {
-		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+	held(t, func(ctx context.Context, _ *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
+		a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			err := apply()
 			time.Sleep(3 * time.Second)
 			return err
@@ -135,45 +123,45 @@ func TestDeadlineCountsFromSending(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		require.Equal(t, 3*time.Second, time.Since(begun))
-		a.faults.SetFault(leasefault.Silent)
+		a.Faults.SetFault(leasefault.Silent)
 		<-ctx.Done()
 		require.Equal(t, 9500*time.Millisecond, time.Since(begun))
 	})
 }
 
 func TestHandOverBegunIsNotALoss(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+		f.Edit(first, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.False(t, isClosed(h.Stopping()))
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		require.True(t, isClosed(h.Stopping()))
 		require.True(t, h.Valid())
-		require.Equal(t, "b", f.row().Owner)
-		require.Equal(t, "a", f.row().CheckpointOwner)
-		f.edit(func(l *leases.Lease) { l.Owner = "c" }) // another one gets it
+		require.Equal(t, "b", f.Row(first).Owner)
+		require.Equal(t, "a", f.Row(first).CheckpointOwner)
+		f.Edit(first, func(l *leases.Lease) { l.Owner = "c" }) // another one gets it
 		require.NoError(t, h.Checkpoint(ctx, number(2)))
-		f.t.Cleanup(func() { // after the consumer has returned
-			require.Equal(t, "c", f.row().Owner)
-			require.Empty(t, f.row().CheckpointOwner)
-			require.Equal(t, number(2), f.row().Checkpoint)
+		f.T.Cleanup(func() { // after the consumer has returned
+			require.Equal(t, "c", f.Row(first).Owner)
+			require.Empty(t, f.Row(first).CheckpointOwner)
+			require.Equal(t, number(2), f.Row(first).Checkpoint)
 		})
 	})
 }
 
 func TestHandOverTakenBack(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+		f.Edit(first, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
-		f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "a", "" })
+		f.Edit(first, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "a", "" })
 		require.NoError(t, h.Checkpoint(ctx, number(2)))
-		require.Equal(t, number(2), f.row().Checkpoint)
-		f.t.Cleanup(func() { require.Empty(t, f.row().Owner) })
+		require.Equal(t, number(2), f.Row(first).Checkpoint)
+		f.T.Cleanup(func() { require.Empty(t, f.Row(first).Owner) })
 	})
 }
 
 func TestHandOverToOneselfIsALoss(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-		f.edit(func(l *leases.Lease) { l.CheckpointOwner = "a" })
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+		f.Edit(first, func(l *leases.Lease) { l.CheckpointOwner = "a" })
 		require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
 	})
 }
@@ -188,12 +176,12 @@ func TestTakenLeaseIsLost(t *testing.T) {
 		"handed over and taken":   func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "c", "b" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-				f.edit(change)
-				before := f.row()
+			held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+				f.Edit(first, change)
+				before := f.Row(first)
 				require.ErrorIs(t, h.Checkpoint(ctx, number(1)), kcl.ErrLeaseLost)
 				require.ErrorIs(t, context.Cause(ctx), kcl.ErrLeaseLost)
-				require.Equal(t, before, f.row())
+				require.Equal(t, before, f.Row(first))
 			})
 		})
 	}
@@ -203,9 +191,9 @@ func TestTakenLeaseIsLost(t *testing.T) {
 // force. Until the next renewal the former owner would subscribe again and again.
 func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		lost := make(chan error, 1)
-		f.start("a", func(c *coordinator.Config) {
+		f.Start("a", func(c *coordinator.Config) {
 			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
 			c.Consume = func(ctx context.Context, _ *holder.Holder) {
 				<-ctx.Done()
@@ -213,13 +201,13 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Minute)
-		for f.row().Owner != "a" || len(lost) > 0 {
+		for f.Row(first).Owner != "a" || len(lost) > 0 {
 			time.Sleep(time.Second)
 		}
-		for counter := f.row().Counter; f.row().Counter == counter; {
+		for counter := f.Row(first).Counter; f.Row(first).Counter == counter; {
 			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
 		}
-		f.edit(func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
+		f.Edit(first, func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
 		time.Sleep(5 * time.Second) // two scans: the first may have begun before
 		require.Len(t, lost, 1)
 		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
@@ -229,28 +217,28 @@ func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
 // TestL10LookAlike loses an answer. Then another writer makes the same step of the counter in the
 // name of this worker.
 func TestL10LookAlike(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
-		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+		a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op != "update" {
 				return apply()
 			}
-			f.edit(func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(50) })
-			a.faults.SetFault(nil)
+			f.Edit(first, func(l *leases.Lease) { l.Counter++; l.Checkpoint = number(50) })
+			a.Faults.SetFault(nil)
 			return errStore
 		})
 		require.ErrorIs(t, h.Checkpoint(ctx, number(2)), kcl.ErrLeaseLost)
-		require.Equal(t, number(50), f.row().Checkpoint)
+		require.Equal(t, number(50), f.Row(first).Checkpoint)
 	})
 }
 
 // giveUpLateCheckpoint gives up a checkpoint at 7 while its write is under way. The write takes
 // effect.
-func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *holder.Holder) {
+func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *fleettest.Worker, h *holder.Holder) {
 	t.Helper()
-	a.faults.SetFault(func(ctx context.Context, _ leasefault.Call, apply func() error) error {
+	a.Faults.SetFault(func(ctx context.Context, _ leasefault.Call, apply func() error) error {
 		<-ctx.Done()
-		a.faults.SetFault(nil)
+		a.Faults.SetFault(nil)
 		require.NoError(t, apply())
 		return context.Cause(ctx)
 	})
@@ -262,9 +250,9 @@ func giveUpLateCheckpoint(ctx context.Context, t *testing.T, a *worker, h *holde
 // TestL10LateCheckpointIsFoundByTheRenewal gives up a checkpoint while its write is under way. The
 // write takes effect, and the next write notices that.
 func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		giveUpLateCheckpoint(ctx, t, a, h)
-		require.Equal(t, number(7), f.row().Checkpoint)
+		require.Equal(t, number(7), f.Row(first).Checkpoint)
 		time.Sleep(5 * time.Second)
 		require.True(t, h.Valid())
 		require.Equal(t, number(7), h.Lease().Checkpoint)
@@ -275,27 +263,27 @@ func TestL10LateCheckpointIsFoundByTheRenewal(t *testing.T) {
 // TestL10RetriedLateCheckpoint does the same, but the caller tries again with an earlier position
 // before the holder knows.
 func TestL10RetriedLateCheckpoint(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		giveUpLateCheckpoint(ctx, t, a, h)
 		require.NoError(t, h.Checkpoint(ctx, number(6)))
-		require.Equal(t, number(7), f.row().Checkpoint, "the checkpoint does not go back")
+		require.Equal(t, number(7), f.Row(first).Checkpoint, "the checkpoint does not go back")
 	})
 }
 
 // TestL10HandOverDuringALostAnswer lets a lease be asked for after a write of its owner whose
 // answer was lost. The KCL gives up the lease then.
 func TestL10HandOverDuringALostAnswer(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
-		a.faults.SetFault(func(_ context.Context, _ leasefault.Call, apply func() error) error {
-			a.faults.SetFault(nil)
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
+		a.Faults.SetFault(func(_ context.Context, _ leasefault.Call, apply func() error) error {
+			a.Faults.SetFault(nil)
 			require.NoError(t, apply())
-			f.edit(func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
+			f.Edit(first, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "b", "a" })
 			return errStore
 		})
 		require.NoError(t, h.Checkpoint(ctx, number(7)))
 		require.True(t, isClosed(h.Stopping()))
 		require.NoError(t, h.Checkpoint(ctx, number(8)))
-		require.Equal(t, number(8), f.row().Checkpoint)
+		require.Equal(t, number(8), f.Row(first).Checkpoint)
 	})
 }
 
@@ -304,7 +292,7 @@ func TestL10HandOverDuringALostAnswer(t *testing.T) {
 func TestL10EachOperation(t *testing.T) {
 	for _, resend := range []int{0, 1, 3} {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFleet(t, 1)
+			f := fleettest.New(t, 1)
 			lossy := func(_ context.Context, call leasefault.Call, apply func() error) error {
 				err := apply()
 				if call.Op != "update" {
@@ -319,29 +307,29 @@ func TestL10EachOperation(t *testing.T) {
 				return err
 			}
 			starts := 0
-			var a *worker
-			a = f.prepare("a", func(c *coordinator.Config) {
+			var a *fleettest.Worker
+			a = f.Prepare("a", func(c *coordinator.Config) {
 				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					starts++
-					a.faults.SetFault(once(a, lossy))
+					a.Faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Checkpoint(ctx, number(1)))
-					a.faults.SetFault(once(a, lossy))
+					a.Faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Prepare(ctx, number(2), []byte("x")))
-					a.faults.SetFault(once(a, lossy))
+					a.Faults.SetFault(once(a, lossy))
 					require.NoError(t, h.SetChildren(ctx, []string{"c"}))
-					a.faults.SetFault(once(a, lossy))
+					a.Faults.SetFault(once(a, lossy))
 					time.Sleep(10 * time.Second) // renewals
 					require.True(t, h.Valid())
-					a.faults.SetFault(once(a, lossy))
+					a.Faults.SetFault(once(a, lossy))
 					require.NoError(t, h.Checkpoint(ctx, shardEnd))
 				}
 			})
-			a.faults.SetFault(once(a, lossy)) // the take
-			a.run()
+			a.Faults.SetFault(once(a, lossy)) // the take
+			a.Run()
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			require.Equal(t, 1, starts, "resend %d", resend)
-			row := f.row()
+			row := f.Row(first)
 			require.True(t, row.Finished())
 			require.Equal(t, []string{"c"}, row.Children)
 		})
@@ -349,10 +337,10 @@ func TestL10EachOperation(t *testing.T) {
 }
 
 // once applies a fault to the next write only.
-func once(w *worker, fault leasefault.Fault) leasefault.Fault {
+func once(w *fleettest.Worker, fault leasefault.Fault) leasefault.Fault {
 	return func(ctx context.Context, call leasefault.Call, apply func() error) error {
 		if call.Op == "update" {
-			w.faults.SetFault(nil)
+			w.Faults.SetFault(nil)
 		}
 		return fault(ctx, call, apply)
 	}
@@ -380,14 +368,14 @@ func TestAttrAndLease(t *testing.T) {
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 	for name, fault := range map[string]leasefault.Fault{"refused": leasefault.Failing(errStore), "swallowed": leasefault.Silent} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+			held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 				refuse := func(ctx context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op == "update" && call.Update.Set&leases.AttrCheckpoint != 0 {
 						return fault(ctx, call, apply)
 					}
 					return apply()
 				}
-				a.faults.SetFault(refuse)
+				a.Faults.SetFault(refuse)
 				for _, patience := range []time.Duration{10 * time.Millisecond, 7 * time.Second, time.Hour} {
 					begun := time.Now()
 					short, cancel := context.WithTimeout(ctx, patience)
@@ -408,9 +396,9 @@ func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 				wg.Wait()
 				require.True(t, h.Valid())
 				require.NoError(t, ctx.Err())
-				a.faults.SetFault(nil)
+				a.Faults.SetFault(nil)
 				require.NoError(t, h.Checkpoint(ctx, number(10)))
-				require.Equal(t, number(10), f.row().Checkpoint)
+				require.Equal(t, number(10), f.Row(first).Checkpoint)
 			})
 		})
 	}
@@ -420,13 +408,13 @@ func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
 // checkpointed just when it would be renewed, or more often.
 func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 2990 * time.Millisecond} {
-		held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
-			before := f.row().Counter
+		held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+			before := f.Row(first).Counter
 			for n := range 1000 {
 				time.Sleep(every)
 				require.NoError(t, h.Checkpoint(ctx, number(n)))
 			}
-			require.EqualValues(t, 1000, f.row().Counter-before, "every %s", every)
+			require.EqualValues(t, 1000, f.Row(first).Counter-before, "every %s", every)
 		})
 	}
 }
@@ -434,13 +422,13 @@ func TestRenewalAndCheckpointShareAWrite(t *testing.T) {
 // TestThroughputIsWrittenWithRenewals delivers 10 KiB a second, with and without
 // checkpoints, and nothing at last.
 func TestThroughputIsWrittenWithRenewals(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
-		require.Negative(t, f.row().ThroughputKBps)
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
+		require.Negative(t, f.Row(first).ThroughputKBps)
 		time.Sleep(20 * time.Second)
-		require.Negative(t, f.row().ThroughputKBps, "nobody measures")
-		f.edit(func(l *leases.Lease) { l.ThroughputKBps = 3 })
+		require.Negative(t, f.Row(first).ThroughputKBps, "nobody measures")
+		f.Edit(first, func(l *leases.Lease) { l.ThroughputKBps = 3 })
 		var writes, values atomic.Int64
-		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+		a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			writes.Add(1)
 			if call.Op == "update" && call.Update.Set.Has(leases.AttrThroughput) {
 				values.Add(1)
@@ -451,7 +439,7 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 			time.Sleep(time.Second)
 			h.Delivered(10 << 10)
 		}
-		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.InDelta(t, 10, f.Row(first).ThroughputKBps, 2)
 		require.Less(t, values.Load(), writes.Load(), "scans are among the calls")
 		values.Store(0)
 		for n := range 60 {
@@ -459,10 +447,10 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 			h.Delivered(10 << 10)
 			require.NoError(t, h.Checkpoint(ctx, number(n)))
 		}
-		require.InDelta(t, 10, f.row().ThroughputKBps, 2)
+		require.InDelta(t, 10, f.Row(first).ThroughputKBps, 2)
 		require.LessOrEqual(t, values.Load(), int64(20), "not with each checkpoint")
 		time.Sleep(3 * time.Minute)
-		require.Less(t, f.row().ThroughputKBps, 0.001)
+		require.Less(t, f.Row(first).ThroughputKBps, 0.001)
 	})
 }
 
@@ -470,9 +458,9 @@ func TestThroughputIsWrittenWithRenewals(t *testing.T) {
 // often it is repeated.
 func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		var failed atomic.Pointer[error]
-		f.start("a", func(c *coordinator.Config) {
+		f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(10 * time.Millisecond) {
 					if err := h.Checkpoint(ctx, number(7)); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
@@ -24,38 +25,38 @@ import (
 func TestLateLandings(t *testing.T) { eachSeed(t, testsize.Pick[uint64](15, 60, 3000), lateLandings) }
 
 func lateLandings(t *testing.T, rng *rand.Rand) {
-	f := newFleet(t, 2)
+	f := fleettest.New(t, 2)
 	roll := newDice(rng)
-	var workers []*worker
+	var workers []*fleettest.Worker
 	for i := range 3 {
-		var w *worker
-		w = f.prepare(fmt.Sprintf("w%d", i), func(c *coordinator.Config) {
+		var w *fleettest.Worker
+		w = f.Prepare(fmt.Sprintf("w%d", i), func(c *coordinator.Config) {
 			c.ShutdownTimeout = 5 * time.Second
-			c.Consume = func(ctx context.Context, h *holder.Holder) { w.impatient(ctx, h, roll) }
+			c.Consume = func(ctx context.Context, h *holder.Holder) { impatient(ctx, w, h, roll) }
 		})
-		w.run()
+		w.Run()
 		workers = append(workers, w)
 	}
 	for range 40 {
 		w := workers[roll(3)]
 		switch roll(4) {
 		case 0:
-			w.faults.SetFault(nil)
+			w.Faults.SetFault(nil)
 		case 1:
-			w.faults.SetFault(leasefault.Silent)
+			w.Faults.SetFault(leasefault.Silent)
 		default:
-			w.faults.SetFault(odd(roll, 20+roll(80)))
+			w.Faults.SetFault(odd(roll, 20+roll(80)))
 		}
 		time.Sleep(roll.upTo(9 * time.Second))
 	}
 	for _, w := range workers {
-		w.faults.SetFault(nil)
+		w.Faults.SetFault(nil)
 	}
 	time.Sleep(45 * time.Second)
-	require.Less(t, f.longestGap(), 15*time.Minute)
-	f.reset()
+	require.Less(t, f.LongestGap(), 15*time.Minute)
+	f.Reset()
 	time.Sleep(5 * time.Second)
-	require.Less(t, f.longestGap(), time.Second, "every shard is read")
+	require.Less(t, f.LongestGap(), time.Second, "every shard is read")
 }
 
 // dice may be rolled from several goroutines.
@@ -108,16 +109,16 @@ func odd(roll dice, percent int64) leasefault.Fault {
 
 // impatient is a consumer that checkpoints now and then, and does not wait long
 // for the answer.
-func (w *worker) impatient(ctx context.Context, h *holder.Holder, roll dice) {
+func impatient(ctx context.Context, w *fleettest.Worker, h *holder.Holder, roll dice) {
 	key := h.Lease().Key
-	at := w.f.begin(w, h)
-	defer w.f.end(w, key)
+	at := w.Begin(h)
+	defer w.End(key)
 	for !isClosed(h.Stopping()) && h.Valid() {
 		at++
-		w.f.deliver(w, key, at)
+		w.Deliver(key, at)
 		if at%7 == 0 {
 			call, cancel := context.WithTimeout(ctx, time.Millisecond+roll.upTo(3*time.Second))
-			w.f.acknowledged(key, at, h.Checkpoint(call, number(at)))
+			w.Acknowledged(key, at, h.Checkpoint(call, number(at)))
 			cancel()
 		}
 		select {
@@ -135,13 +136,13 @@ func (w *worker) impatient(ctx context.Context, h *holder.Holder, roll dice) {
 func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFleet(t, 1)
-			start := func(id string) *worker {
-				var w *worker
-				w = f.prepare(id, func(c *coordinator.Config) {
-					c.Consume = func(ctx context.Context, h *holder.Holder) { w.onlyReads(ctx, h) }
+			f := fleettest.New(t, 1)
+			start := func(id string) *fleettest.Worker {
+				var w *fleettest.Worker
+				w = f.Prepare(id, func(c *coordinator.Config) {
+					c.Consume = func(ctx context.Context, h *holder.Holder) { onlyReads(ctx, w, h) }
 				})
-				w.run()
+				w.Run()
 				return w
 			}
 			a := start("a")
@@ -151,12 +152,12 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 
 			land := make(chan struct{})
 			var renewed, listed atomic.Bool
-			a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+			a.Faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 				switch {
 				case call.Op == "list" && renewed.Load() && listed.CompareAndSwap(false, true):
 					err := apply() // what it shows is older than its end
 					time.AfterFunc(100*time.Millisecond, func() { close(land) })
-					for f.reads(a, "shardId-000000000000") && ctx.Err() == nil {
+					for a.Reads("shardId-000000000000") && ctx.Err() == nil {
 						time.Sleep(10 * time.Millisecond)
 					}
 					return err
@@ -177,23 +178,16 @@ func TestTakeThatMeetsALateRenewalIsNotTrusted(t *testing.T) {
 }
 
 // onlyReads is a consumer that never writes.
-func (w *worker) onlyReads(ctx context.Context, h *holder.Holder) {
+func onlyReads(ctx context.Context, w *fleettest.Worker, h *holder.Holder) {
 	key := h.Lease().Key
-	at := w.f.begin(w, h)
-	defer w.f.end(w, key)
+	at := w.Begin(h)
+	defer w.End(key)
 	for ; ctx.Err() == nil && h.Valid() && !isClosed(h.Stopping()); at++ {
-		w.f.deliver(w, key, at+1)
+		w.Deliver(key, at+1)
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		case <-h.Stopping():
 		}
 	}
-}
-
-// reads tells whether a consumer of w is reading a shard.
-func (f *fleet) reads(w *worker, key string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.shardLocked(key).reading[w.id] > 0
 }

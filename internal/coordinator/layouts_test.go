@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -17,36 +18,36 @@ import (
 func TestKCL34OnTableOfKCL35(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.is3x()
-		f.start("a")
+		f := fleettest.NewKCL3(t, 4)
+		f.Is3x()
+		f.Start("a")
 		time.Sleep(time.Minute)
-		require.Equal(t, "a", f.leader())
-		f.warned.take()
+		require.Equal(t, "a", f.Leader())
+		f.Warned.Take()
 
-		f.sideTables()
+		f.MakeSideTables()
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, "a", f.leader(), "in the lease table")
-		require.Empty(t, f.srv.Items("app-CoordinatorState"))
-		require.Empty(t, f.srv.Items("app-WorkerMetricStats"))
-		told := f.warned.take()
+		require.Equal(t, "a", f.Leader(), "in the lease table")
+		require.Empty(t, f.Server.Items("app-CoordinatorState"))
+		require.Empty(t, f.Server.Items("app-WorkerMetricStats"))
+		told := f.Warned.Take()
 		require.Len(t, told, 1, "once")
 		require.Contains(t, told[0], "Delete app-CoordinatorState")
-		f.start("b")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b")
+		f.RequireBalance("a", "b")
 
-		f.srv.Put("app-CoordinatorState", dynamotest.Item{
+		f.Server.Put("app-CoordinatorState", dynamotest.Item{
 			"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java"), "recordVersionNumber": dynamotest.S("1"), "leaseDuration": dynamotest.S("120000"),
 		})
-		w := f.start("c")
-		<-w.done
-		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
-		require.ErrorContains(t, w.err, "Leader (worker java)")
-		require.ErrorContains(t, w.err, "delete app-CoordinatorState")
+		w := f.Start("c")
+		<-w.Done
+		require.ErrorIs(t, w.Err, leases.ErrMixedAssignment)
+		require.ErrorContains(t, w.Err, "Leader (worker java)")
+		require.ErrorContains(t, w.Err, "delete app-CoordinatorState")
 		time.Sleep(2 * time.Minute)
-		f.requireBalance("a", "b")
-		require.Equal(t, "a", f.leader())
-		require.Len(t, f.srv.Items("app-CoordinatorState"), 1)
+		f.RequireBalance("a", "b")
+		require.Equal(t, "a", f.Leader())
+		require.Len(t, f.Server.Items("app-CoordinatorState"), 1)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -45,17 +46,17 @@ func (g *gauges) get(d *metrics.Desc) float64 {
 func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 4)
+		f.Is3x()
 		seen := &gauges{last: map[*metrics.Desc]float64{}}
-		f.start("a", maxLeases(1), func(c *coordinator.Config) { c.Metrics = metrics.New(seen) })
+		f.Start("a", maxLeases(1), func(c *coordinator.Config) { c.Metrics = metrics.New(seen) })
 		time.Sleep(20 * time.Second)
 		require.InDelta(t, 3, seen.get(metrics.LeasesUnassigned), 0)
 
-		for f.leader() == "a" { // a heartbeat may come in between
-			lock, err := f.table.Fleet().Leader(t.Context())
+		for f.Leader() == "a" { // a heartbeat may come in between
+			lock, err := f.Table.Fleet().Leader(t.Context())
 			require.NoError(t, err)
-			_ = f.table.Fleet().AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+			_ = f.Table.Fleet().AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
 		}
 		time.Sleep(20 * time.Second)
 		require.Zero(t, seen.get(metrics.Leader))
@@ -67,24 +68,24 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 func TestRowThatNoLeaderCanWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 9)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 9)
+		f.Is3x()
 		for _, id := range []string{"a", "b", "c"} {
-			f.start(id)
+			f.Start(id)
 		}
 		time.Sleep(time.Minute)
-		f.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Key: "shardId-9", Do: []dynamotest.Action{
+		f.Server.Inject(dynamotest.Fault{Operation: "UpdateItem", Key: "shardId-9", Do: []dynamotest.Action{
 			dynamotest.Fail("ValidationException", "Item size to update has exceeded the maximum allowed size"),
 		}})
-		f.create("shardId-9")
-		leader, changes := f.leader(), 0
+		f.Create("shardId-9")
+		leader, changes := f.Leader(), 0
 		for begun := time.Now(); time.Since(begun) < 8*time.Minute; time.Sleep(time.Second) {
-			if now := f.leader(); now != "" && now != leader {
+			if now := f.Leader(); now != "" && now != leader {
 				leader = now
 				changes++
 			}
 		}
 		require.LessOrEqual(t, changes, 3, "each has tried")
-		require.Less(t, f.longestGap(), 10*time.Second)
+		require.Less(t, f.LongestGap(), 10*time.Second)
 	})
 }

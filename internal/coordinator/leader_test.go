@@ -14,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
@@ -24,25 +25,25 @@ import (
 func TestHandOverIsForcedByTheLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.is3x()
-		f.start("a")
+		f := fleettest.NewKCL3(t, 4)
+		f.Is3x()
+		f.Start("a")
 		time.Sleep(5 * time.Second)
-		j := f.java("java", func(j *javaWorker) { j.finishing = 10 * time.Hour })
+		j := f.Java("java", func(j *fleettest.JavaWorker) { j.Finishing = 10 * time.Hour })
 		time.Sleep(2 * time.Minute)
-		f.requireBalance("a", "java")
-		f.start("b")
-		f.start("c")
+		f.RequireBalance("a", "java")
+		f.Start("b")
+		f.Start("c")
 		asked := time.Time{}
 		for time.Sleep(time.Second); asked.IsZero(); time.Sleep(250 * time.Millisecond) {
-			for _, row := range f.rows() {
+			for _, row := range f.Rows() {
 				if row.CheckpointOwner == "java" {
 					asked = time.Now()
 				}
 			}
 		}
 		pending := func() (n int) {
-			for _, row := range f.rows() {
+			for _, row := range f.Rows() {
 				if row.CheckpointOwner == "java" {
 					n++
 				}
@@ -56,9 +57,9 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 		require.Greater(t, took, 38*time.Second)
 		require.Less(t, took, 46*time.Second)
 		time.Sleep(5 * time.Second)
-		require.Equal(t, 1, f.load()["java"], "it noticed, and keeps the other one")
-		require.Len(t, f.load(), 4)
-		j.stop()
+		require.Equal(t, 1, f.Load()["java"], "it noticed, and keeps the other one")
+		require.Len(t, f.Load(), 4)
+		j.Stop()
 	})
 }
 
@@ -69,8 +70,8 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 4)
-				f.is3x()
+				f := fleettest.NewKCL3(t, 4)
+				f.Is3x()
 				var cut, done atomic.Int64
 				long := func(c *coordinator.Config) {
 					c.ShutdownTimeout = 3 * time.Minute
@@ -89,18 +90,18 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 						}
 					}
 				}
-				l := f.start("leader", maxLeases(1), func(c *coordinator.Config) { c.ShutdownTimeout = ofLeader })
+				l := f.Start("leader", maxLeases(1), func(c *coordinator.Config) { c.ShutdownTimeout = ofLeader })
 				time.Sleep(10 * time.Second)
-				a := f.start("a", long)
+				a := f.Start("a", long)
 				time.Sleep(2 * time.Minute)
-				b := f.start("b", long)
+				b := f.Start("b", long)
 				time.Sleep(8 * time.Minute)
-				require.Equal(t, "leader", f.leader())
+				require.Equal(t, "leader", f.Leader())
 				require.Zero(t, cut.Load())
-				require.Positive(t, done.Load(), "%v", f.load())
-				require.NotEmpty(t, f.load()["b"])
-				for _, w := range []*worker{l, a, b} {
-					w.cancel()
+				require.Positive(t, done.Load(), "%v", f.Load())
+				require.NotEmpty(t, f.Load()["b"])
+				for _, w := range []*fleettest.Worker{l, a, b} {
+					w.Cancel()
 				}
 			})
 		})
@@ -111,21 +112,21 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 func TestDeadWorkerGetsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 12)
-		f.is3x()
-		f.start("a")
-		f.java("java")
-		j := f.java("dead")
+		f := fleettest.NewKCL3(t, 12)
+		f.Is3x()
+		f.Start("a")
+		f.Java("java")
+		j := f.Java("dead")
 		time.Sleep(3 * time.Minute)
-		f.requireBalance("a", "dead", "java")
-		j.kill()
+		f.RequireBalance("a", "dead", "java")
+		j.Kill()
 		time.Sleep(12 * time.Second)
 		for begun := time.Now(); time.Since(begun) < 3*time.Minute; time.Sleep(time.Second) {
-			if n := f.load()["dead"]; time.Since(begun) > 5*time.Second {
+			if n := f.Load()["dead"]; time.Since(begun) > 5*time.Second {
 				require.Zero(t, n, "after %s", time.Since(begun))
 			}
 		}
-		f.requireBalance("a", "java")
+		f.RequireBalance("a", "java")
 	})
 }
 
@@ -134,19 +135,19 @@ func TestDeadWorkerGetsNothing(t *testing.T) {
 func TestLeaderWhoseAnswersGetLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 2)
+		f := fleettest.NewKCL3(t, 2)
 		rng := rand.New(rand.NewPCG(1, 0))
-		f.srv.Inject(dynamotest.Fault{Key: "Leader", When: func(c dynamotest.Call) bool {
+		f.Server.Inject(dynamotest.Fault{Key: "Leader", When: func(c dynamotest.Call) bool {
 			return c.Operation != "GetItem" && rng.IntN(2) == 0
 		}, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
-		f.start("a", kcl3)
-		f.start("b", kcl3)
+		f.Start("a", kcl3)
+		f.Start("b", kcl3)
 		time.Sleep(10 * time.Second)
-		leader := f.leader()
+		leader := f.Leader()
 		require.NotEmpty(t, leader)
 		for range 60 {
 			time.Sleep(5 * time.Second)
-			require.Equal(t, leader, f.leader())
+			require.Equal(t, leader, f.Leader())
 		}
 	})
 }
@@ -156,14 +157,14 @@ func TestLeaderWhoseAnswersGetLost(t *testing.T) {
 func TestStopWhileTheLockIsAcquired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 1)
-		f.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader", Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
-		a := f.start("a", kcl3)
-		for f.leader() == "" {
+		f := fleettest.NewKCL3(t, 1)
+		f.Server.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader", Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
+		a := f.Start("a", kcl3)
+		for f.Leader() == "" {
 			time.Sleep(100 * time.Millisecond)
 		}
-		a.stop()
-		require.Empty(t, f.leader())
+		a.Stop()
+		require.Empty(t, f.Leader())
 	})
 }
 
@@ -175,29 +176,29 @@ func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 		t.Run(outage.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 12)
+				f := fleettest.NewKCL3(t, 12)
 				for _, id := range []string{"a", "b", "c"} {
-					f.start(id, kcl3)
+					f.Start(id, kcl3)
 				}
 				time.Sleep(3 * time.Minute)
-				f.requireBalance("a", "b", "c")
-				before := f.rows()
-				repair := f.srv.Inject(dynamotest.Fault{Do: []dynamotest.Action{dynamotest.Silence()}})
+				f.RequireBalance("a", "b", "c")
+				before := f.Rows()
+				repair := f.Server.Inject(dynamotest.Fault{Do: []dynamotest.Action{dynamotest.Silence()}})
 				time.Sleep(outage)
 				repair()
 				time.Sleep(time.Minute)
 				moved := 0
-				for key, row := range f.rows() {
+				for key, row := range f.Rows() {
 					if row.Owner != before[key].Owner {
 						moved++
 					}
 				}
 				require.Zero(t, moved)
-				require.NotEmpty(t, f.leader())
-				f.reset()
+				require.NotEmpty(t, f.Leader())
+				f.Reset()
 				time.Sleep(5 * time.Minute)
-				require.Zero(t, f.moves())
-				require.Less(t, f.longestGap(), 3*time.Second)
+				require.Zero(t, f.Moves())
+				require.Less(t, f.LongestGap(), 3*time.Second)
 			})
 		})
 	}
@@ -210,17 +211,17 @@ func TestFleetOfKCL3WithoutIndex(t *testing.T) {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 6)
-				f.srv.Inject(dynamotest.Fault{Operation: operation, Do: []dynamotest.Action{dynamotest.Deny()}})
-				f.start("a", kcl3)
+				f := fleettest.NewKCL3(t, 6)
+				f.Server.Inject(dynamotest.Fault{Operation: operation, Do: []dynamotest.Action{dynamotest.Deny()}})
+				f.Start("a", kcl3)
 				time.Sleep(5 * time.Second)
-				f.start("b", kcl3)
+				f.Start("b", kcl3)
 				time.Sleep(2 * time.Minute)
-				f.requireBalance("a", "b")
-				require.Zero(t, f.repeats())
-				f.workers["b"].stop()
+				f.RequireBalance("a", "b")
+				require.Zero(t, f.Repeats())
+				f.Workers["b"].Stop()
 				time.Sleep(6 * time.Second)
-				require.Equal(t, map[string]int{"a": 6}, f.load())
+				require.Equal(t, map[string]int{"a": 6}, f.Load())
 			})
 		})
 	}
@@ -230,7 +231,7 @@ func TestFleetOfKCL3WithoutIndex(t *testing.T) {
 func TestLeaderTakesAwayWhatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
+		f := fleettest.NewKCL3(t, 4)
 		failing := func(c *coordinator.Config) {
 			kcl3(c)
 			consume := c.Consume
@@ -240,14 +241,14 @@ func TestLeaderTakesAwayWhatFails(t *testing.T) {
 				}
 			}
 		}
-		f.start("a", failing)
+		f.Start("a", failing)
 		time.Sleep(5 * time.Second)
-		f.start("b", kcl3)
+		f.Start("b", kcl3)
 		time.Sleep(time.Minute)
-		require.Equal(t, "b", f.rows()[first].Owner)
-		f.reset()
+		require.Equal(t, "b", f.Rows()[first].Owner)
+		f.Reset()
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, "b", f.rows()[first].Owner)
+		require.Equal(t, "b", f.Rows()[first].Owner)
 	})
 }
 
@@ -256,14 +257,14 @@ func TestLeaderTakesAwayWhatFails(t *testing.T) {
 func TestFollowerSeesTheEndOfAParent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 1)
-		f.is3x()
-		f.java("java", func(j *javaWorker) { j.lead = true })
+		f := fleettest.NewKCL3(t, 1)
+		f.Is3x()
+		f.Java("java", func(j *fleettest.JavaWorker) { j.Lead = true })
 		time.Sleep(time.Minute)
-		require.Equal(t, "java", f.rows()[first].Owner)
+		require.Equal(t, "java", f.Rows()[first].Owner)
 		const child = "shardId-000000000001"
-		require.NoError(t, f.table.Create(t.Context(), leases.Lease{
-			Key: child, ShardID: child, ThroughputKBps: -1, Parents: []string{first}, Checkpoint: f.rows()[first].Checkpoint,
+		require.NoError(t, f.Table.Create(t.Context(), leases.Lease{
+			Key: child, ShardID: child, ThroughputKBps: -1, Parents: []string{first}, Checkpoint: f.Rows()[first].Checkpoint,
 		}))
 		waits := func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
@@ -273,20 +274,20 @@ func TestFollowerSeesTheEndOfAParent(t *testing.T) {
 				}
 			}
 		}
-		a := f.start("a", waits)
+		a := f.Start("a", waits)
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, "a", f.rows()[child].Owner)
+		require.Equal(t, "a", f.Rows()[child].Owner)
 		for range 5 {
-			row := f.rows()[first]
+			row := f.Rows()[first]
 			to := row
 			to.Checkpoint = shardEnd
-			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
+			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
 			time.Sleep(3 * time.Second)
-			seen, ok := a.coord.Lookup(first)
+			seen, ok := a.Coordinator.Lookup(first)
 			require.True(t, ok)
 			require.True(t, seen.Finished())
 			to.Checkpoint = row.Checkpoint // once more
-			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
+			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrCheckpoint}))
 			time.Sleep(15 * time.Second)
 		}
 	})
@@ -295,19 +296,19 @@ func TestFollowerSeesTheEndOfAParent(t *testing.T) {
 func TestLeaderKeepsToMaxLeases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 10)
+		f := fleettest.NewKCL3(t, 10)
 		for _, id := range []string{"a", "b"} {
-			f.start(id, kcl3, maxLeases(3))
+			f.Start(id, kcl3, maxLeases(3))
 		}
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, map[string]int{"a": 3, "b": 3, "": 4}, f.load())
-		before := f.srv.AllCalls()["Scan"]
+		require.Equal(t, map[string]int{"a": 3, "b": 3, "": 4}, f.Load())
+		before := f.Server.AllCalls()["Scan"]
 		time.Sleep(time.Minute)
-		require.LessOrEqual(t, f.srv.AllCalls()["Scan"]-before, 3*35, "the leader lists, and reads reports; the other one does so no more often than else")
-		f.start("c", kcl3, maxLeases(3))
-		f.start("d", kcl3, maxLeases(3))
+		require.LessOrEqual(t, f.Server.AllCalls()["Scan"]-before, 3*35, "the leader lists, and reads reports; the other one does so no more often than else")
+		f.Start("c", kcl3, maxLeases(3))
+		f.Start("d", kcl3, maxLeases(3))
 		time.Sleep(15 * time.Second)
-		require.NotContains(t, f.load(), "")
+		require.NotContains(t, f.Load(), "")
 	})
 }
 
@@ -317,15 +318,15 @@ func TestCostOfKCL3(t *testing.T) {
 	t.Parallel()
 	const workers, shards, minutes = 4, 12, 3
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, shards)
-		f.period = time.Hour
+		f := fleettest.NewKCL3(t, shards)
+		f.Period = time.Hour
 		for i := range workers {
-			f.start(fmt.Sprintf("w%d", i), kcl3)
+			f.Start(fmt.Sprintf("w%d", i), kcl3)
 		}
 		time.Sleep(2 * time.Minute)
-		before := f.srv.AllCalls()
+		before := f.Server.AllCalls()
 		time.Sleep(minutes * time.Minute)
-		after := f.srv.AllCalls()
+		after := f.Server.AllCalls()
 		per := func(operation string) float64 {
 			return float64(after[operation]-before[operation]) / workers / (minutes * 60)
 		}
@@ -345,12 +346,12 @@ func TestChaosOfKCL3(t *testing.T) {
 }
 
 func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
-	f := newKCL3Fleet(t, 8)
-	f.is3x()
+	f := fleettest.NewKCL3(t, 8)
+	f.Is3x()
 	type member struct {
 		id   string
-		ours *worker
-		java *javaWorker
+		ours *fleettest.Worker
+		java *fleettest.JavaWorker
 	}
 	var alive []member
 	var repair func()
@@ -361,22 +362,22 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 		case len(alive) < 2 || (len(alive) < 5 && n < 4):
 			m := member{id: fmt.Sprintf("w%d", i)}
 			if !native && n == 0 {
-				m.java = f.java(m.id, func(j *javaWorker) { j.lead = rng.IntN(2) == 0 })
+				m.java = f.Java(m.id, func(j *fleettest.JavaWorker) { j.Lead = rng.IntN(2) == 0 })
 			} else {
-				m.ours = f.start(m.id)
+				m.ours = f.Start(m.id)
 			}
 			alive = append(alive, m)
 		case n < 7:
 			at := rng.IntN(len(alive))
 			switch m := alive[at]; {
 			case m.java != nil && n == 4:
-				m.java.kill()
+				m.java.Kill()
 			case m.java != nil:
-				m.java.stop()
+				m.java.Stop()
 			case n == 4:
-				f.kill(m.ours)
+				m.ours.Kill()
 			default:
-				m.ours.stop()
+				m.ours.Stop()
 			}
 			alive = slices.Delete(alive, at, at+1)
 		case n < 9:
@@ -387,10 +388,10 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(), dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second)}
 			// Calls come from many goroutines of one process, in an order of their own.
 			action := actions[rng.IntN(len(actions))]
-			repair = f.srv.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 }, Do: []dynamotest.Action{action}})
+			repair = f.Server.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 }, Do: []dynamotest.Action{action}})
 		case n == 9 && !slices.ContainsFunc(alive, func(m member) bool { return m.java != nil }):
 			status := modes[rng.IntN(len(modes))]
-			f.clientVersion(status)
+			f.SetClientVersion(status)
 			native = status == leases.ClientVersion2x
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(25 * time.Second))))
@@ -398,24 +399,24 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	if repair != nil {
 		repair()
 	}
-	f.clientVersion(leases.ClientVersion3x)
+	f.SetClientVersion(leases.ClientVersion3x)
 	for _, m := range alive {
 		if m.java != nil {
-			m.java.stop()
+			m.java.Stop()
 		}
 	}
-	f.start("last")
+	f.Start("last")
 	time.Sleep(6 * time.Minute)
-	load := f.load()
+	load := f.Load()
 	require.NotContains(t, load, "")
 	require.Contains(t, load, "last")
 	for id := range load {
 		require.True(t, id == "last" || slices.ContainsFunc(alive, func(m member) bool { return m.id == id && m.ours != nil }), "%v", load)
 	}
-	f.reset()
+	f.Reset()
 	time.Sleep(2 * time.Minute)
-	require.Zero(t, f.moves())
-	require.Less(t, f.longestGap(), 3*time.Second)
+	require.Zero(t, f.Moves())
+	require.Less(t, f.LongestGap(), 3*time.Second)
 }
 
 // TestL24LeaderIsKilledAtAnyMoment kills leader after leader. Each time another one assigns leases
@@ -425,22 +426,22 @@ func TestL24LeaderIsKilledAtAnyMoment(t *testing.T) {
 	for seed := range testsize.Pick[uint64](1, 1, 4) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
-			f := newKCL3Fleet(t, 8)
-			f.is3x()
+			f := fleettest.NewKCL3(t, 8)
+			f.Is3x()
 			for _, id := range []string{"a", "b", "c"} {
-				f.start(id)
+				f.Start(id)
 			}
 			time.Sleep(20 * time.Second)
 			for i := range testsize.Pick(4, 8, 25) {
 				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Second))))
-				leader := f.leader()
-				f.kill(f.workers[leader])
-				f.start(fmt.Sprintf("w%d", i))
+				leader := f.Leader()
+				f.Workers[leader].Kill()
+				f.Start(fmt.Sprintf("w%d", i))
 				time.Sleep(28 * time.Second)
-				require.NotEqual(t, leader, f.leader())
-				require.NotContains(t, f.load(), leader)
-				require.Less(t, f.longestGap(), 33*time.Second)
-				f.reset()
+				require.NotEqual(t, leader, f.Leader())
+				require.NotContains(t, f.Load(), leader)
+				require.Less(t, f.LongestGap(), 33*time.Second)
+				f.Reset()
 			}
 		})
 	}
@@ -464,25 +465,25 @@ func TestL25ZombieLeader(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 4)
-				f.is3x()
-				f.start("a")
+				f := fleettest.NewKCL3(t, 4)
+				f.Is3x()
+				f.Start("a")
 				time.Sleep(3 * time.Second)
-				f.start("b")
-				f.start("c")
+				f.Start("b")
+				f.Start("c")
 				time.Sleep(time.Minute)
-				require.Equal(t, "a", f.leader())
+				require.Equal(t, "a", f.Leader())
 				tt.fault.Client = "a"
-				f.srv.Inject(tt.fault)
-				f.create("shardId-000000000009")
+				f.Server.Inject(tt.fault)
+				f.Create("shardId-000000000009")
 				begun := time.Now()
-				for f.rows()["shardId-000000000009"].Owner == "" {
+				for f.Rows()["shardId-000000000009"].Owner == "" {
 					time.Sleep(time.Second)
 				}
-				t.Logf("assigned after %s, led by %q", time.Since(begun), f.leader())
+				t.Logf("assigned after %s, led by %q", time.Since(begun), f.Leader())
 				require.Less(t, time.Since(begun), 50*time.Second)
 				time.Sleep(time.Minute)
-				require.Less(t, f.longestGap(), 10*time.Second, "hand-overs to even out the load")
+				require.Less(t, f.LongestGap(), 10*time.Second, "hand-overs to even out the load")
 			})
 		})
 	}
@@ -493,44 +494,44 @@ func TestL25ZombieLeader(t *testing.T) {
 func TestL08ClocksOfKCL3(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 6)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 6)
+		f.Is3x()
 		for id, offset := range map[string]time.Duration{"a": -10 * time.Minute, "b": 10 * time.Minute, "c": 0} {
-			w := f.prepare(id)
-			w.coord.SetWallClock(func() time.Duration { return offset })
-			w.run()
+			w := f.Prepare(id)
+			w.Coordinator.SetWallClock(func() time.Duration { return offset })
+			w.Run()
 		}
 		time.Sleep(2 * time.Minute)
-		f.requireBalance("a", "b", "c")
-		f.kill(f.workers["b"])
+		f.RequireBalance("a", "b", "c")
+		f.Workers["b"].Kill()
 		time.Sleep(45 * time.Second)
-		require.NotContains(t, f.load(), "b")
-		f.reset()
+		require.NotContains(t, f.Load(), "b")
+		f.Reset()
 		time.Sleep(5 * time.Minute)
-		require.NotContains(t, f.load(), "b")
-		require.LessOrEqual(t, f.moves(), 1)
+		require.NotContains(t, f.Load(), "b")
+		require.LessOrEqual(t, f.Moves(), 1)
 	})
 }
 
 func TestTenWorkersOfKCL3(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 200)
-		f.period = 20 * time.Second
+		f := fleettest.NewKCL3(t, 200)
+		f.Period = 20 * time.Second
 		begun := time.Now()
 		var ids []string
 		for i := range 10 {
 			ids = append(ids, fmt.Sprintf("w%d", i))
-			f.start(ids[i], kcl3)
+			f.Start(ids[i], kcl3)
 			time.Sleep(500 * time.Millisecond)
 		}
-		require.NotContains(t, f.load(), "")
-		for len(f.load()) < 10 {
+		require.NotContains(t, f.Load(), "")
+		for len(f.Load()) < 10 {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(3 * time.Second)
 		require.Less(t, time.Since(begun), 30*time.Second)
-		f.requireBalance(ids...)
+		f.RequireBalance(ids...)
 	})
 }
 
@@ -539,31 +540,31 @@ func TestTenWorkersOfKCL3(t *testing.T) {
 func TestLeaderIsLaterThanARenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 3)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 3)
+		f.Is3x()
 		renew := func() {
-			row := f.rows()[first]
+			row := f.Rows()[first]
 			to := row
 			to.Owner = "java"
 			to.Counter++
-			require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 		}
 		renew()
-		f.start("b") // leads, and is to assign the lease to the other one
+		f.Start("b") // leads, and is to assign the lease to the other one
 		time.Sleep(500 * time.Millisecond)
-		f.start("a")
+		f.Start("a")
 		var late atomic.Bool
-		f.srv.Inject(dynamotest.Fault{Client: "b", Key: first, Operation: "UpdateItem", When: func(dynamotest.Call) bool {
+		f.Server.Inject(dynamotest.Fault{Client: "b", Key: first, Operation: "UpdateItem", When: func(dynamotest.Call) bool {
 			return !late.Swap(true)
 		}, Do: []dynamotest.Action{dynamotest.Delay(time.Second)}})
-		require.Equal(t, "b", f.leader())
+		require.Equal(t, "b", f.Leader())
 		for !late.Load() { // it does not renew until the leader has written
 			time.Sleep(10 * time.Millisecond)
 		}
 		renew()
 		for range 10 {
 			time.Sleep(3 * time.Second)
-			require.Equal(t, "java", f.rows()[first].Owner)
+			require.Equal(t, "java", f.Rows()[first].Owner)
 			renew()
 		}
 	})
@@ -573,19 +574,19 @@ func TestLeaderIsLaterThanARenewal(t *testing.T) {
 func TestWorkerIsGivenALeaseWhileItStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 1)
-		w := f.start("a", kcl3, takesLong(10*time.Second, make(chan error, 1)))
+		f := fleettest.NewKCL3(t, 1)
+		w := f.Start("a", kcl3, takesLong(10*time.Second, make(chan error, 1)))
 		time.Sleep(5 * time.Second)
-		go w.stop() // ends after ten seconds
+		go w.Stop() // ends after ten seconds
 		time.Sleep(5 * time.Second)
 		const late = "shardId-000000000001"
-		f.create(late)
-		row := f.rows()[late]
+		f.Create(late)
+		row := f.Rows()[late]
 		to := row
 		to.Owner = "a"
-		require.NoError(t, f.table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner}))
-		<-w.done
-		require.NoError(t, w.err)
-		require.Equal(t, map[string]int{"": 2}, f.load())
+		require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner}))
+		<-w.Done
+		require.NoError(t, w.Err)
+		require.Equal(t, map[string]int{"": 2}, f.Load())
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -30,39 +31,39 @@ func TestRequestThatAListingLacksCounts(t *testing.T) {
 		t.Run(after.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 0)
+				f := fleettest.New(t, 0)
 				for i := range 11 {
-					f.createFor([]string{"x", "y"}[i/6], fmt.Sprintf("shardId-%012d", i))
+					f.CreateFor([]string{"x", "y"}[i/6], fmt.Sprintf("shardId-%012d", i))
 				}
 				time.Sleep(10 * time.Second)
-				f.tableFaults.SetListLag(lag)
+				f.TableFaults.SetListLag(lag)
 				time.AfterFunc(after-lag+time.Minute, func() {
-					for _, l := range mustList(t, f.store) {
+					for _, l := range mustList(t, f.Store) {
 						to := l
 						to.Counter++
 						if l.Key == "shardId-000000000004" || l.Key == "shardId-000000000005" {
 							to.Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}
 						}
 						set := leases.AttrCounter | leases.AttrCheckpoint
-						require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: l, To: to, Set: set}))
+						require.NoError(t, f.Store.Update(t.Context(), leases.Update{Read: l, To: to, Set: set}))
 					}
 				})
 				time.Sleep(time.Minute)
-				w := f.start("w", maxLeases(1))
+				w := f.Start("w", maxLeases(1))
 				for range 60 {
 					time.Sleep(50 * time.Millisecond)
-					w.coord.Nudge()
-					require.LessOrEqual(t, f.rowsOf("w"), 1)
+					w.Coordinator.Nudge()
+					require.LessOrEqual(t, rowsOf(f, "w"), 1)
 				}
-				require.Equal(t, 1, f.rowsOf("w"))
+				require.Equal(t, 1, rowsOf(f, "w"))
 			})
 		})
 	}
 }
 
-func (f *fleet) rowsOf(owner string) (n int) {
-	listing, err := f.store.ListNow(f.t.Context())
-	require.NoError(f.t, err)
+func rowsOf(f *fleettest.Fleet, owner string) (n int) {
+	listing, err := f.Store.ListNow(f.T.Context())
+	require.NoError(f.T, err)
 	for _, l := range listing.Leases {
 		if l.Owner == owner {
 			n++
@@ -75,23 +76,23 @@ func (f *fleet) rowsOf(owner string) (n int) {
 func TestAssignmentsThatAListingLacksCount(t *testing.T) {
 	eachSeed(t, testsize.Pick[uint64](2, 4, 50), func(t *testing.T, rng *rand.Rand) {
 		const most = 3
-		f := newKCL3Fleet(t, 40, func(c *dynamotest.Config) { c.Lag = 1500 * time.Millisecond })
-		f.is3x()
-		leader := f.start("leader", maxLeases(most))
+		f := fleettest.NewKCL3(t, 40, func(c *dynamotest.Config) { c.Lag = 1500 * time.Millisecond })
+		f.Is3x()
+		leader := f.Start("leader", maxLeases(most))
 		time.Sleep(time.Minute)
 		for i := range 10 {
-			f.start(fmt.Sprintf("w%d", i), maxLeases(most))
+			f.Start(fmt.Sprintf("w%d", i), maxLeases(most))
 			for range rng.IntN(15) {
 				time.Sleep(100 * time.Millisecond)
-				leader.coord.Nudge()
-				for id, n := range f.load() {
+				leader.Coordinator.Nudge()
+				for id, n := range f.Load() {
 					require.True(t, id == "" || n <= most, "%s has %d leases", id, n)
 				}
 			}
 		}
 		time.Sleep(20 * time.Second)
 		for i := range 10 {
-			require.Equal(t, most, f.load()[fmt.Sprintf("w%d", i)])
+			require.Equal(t, most, f.Load()[fmt.Sprintf("w%d", i)])
 		}
 	})
 }

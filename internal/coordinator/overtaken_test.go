@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
@@ -20,7 +21,7 @@ import (
 // worker2x is a worker of KCL 2.x. It writes the attributes that a recording of 2.7.2 shows, under
 // the same conditions. It does not know CheckpointOwner.
 type worker2x struct {
-	f    *fleet
+	f    *fleettest.Fleet
 	id   string
 	key  string
 	lost atomic.Int64 // at which renewal it lost its lease; 0: not yet
@@ -28,15 +29,15 @@ type worker2x struct {
 }
 
 // steal takes a lease from its owner, and renews it until it is lost.
-func (f *fleet) steal(id, key string) *worker2x {
+func steal(f *fleettest.Fleet, id, key string) *worker2x {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker2x{f: f, id: id, key: key, stop: cancel}
-	f.t.Cleanup(cancel)
-	row, err := f.store.Get(f.t.Context(), key)
-	require.NoError(f.t, err)
+	f.T.Cleanup(cancel)
+	row, err := f.Store.Get(f.T.Context(), key)
+	require.NoError(f.T, err)
 	to := row
 	to.Owner, to.Counter, to.OwnerSwitchesSinceCheckpoint = id, row.Counter+1, row.OwnerSwitchesSinceCheckpoint+1
-	require.NoError(f.t, f.store.Update(f.t.Context(), leases.Update{
+	require.NoError(f.T, f.Store.Update(f.T.Context(), leases.Update{
 		Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter | leases.AttrOwnerSwitches,
 	}))
 	go func() { // ends with stop, or with the lease
@@ -48,7 +49,7 @@ func (f *fleet) steal(id, key string) *worker2x {
 			}
 			next := held
 			next.Counter++
-			if f.store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next, Set: leases.AttrCounter}) != nil {
+			if f.Store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next, Set: leases.AttrCounter}) != nil {
 				w.lost.Store(n)
 				return
 			}
@@ -61,11 +62,11 @@ func (f *fleet) steal(id, key string) *worker2x {
 // evict gives the lease back, as 2.x does.
 func (w *worker2x) evict() {
 	w.stop()
-	row, err := w.f.store.Get(w.f.t.Context(), w.key)
-	require.NoError(w.f.t, err)
+	row, err := w.f.Store.Get(w.f.T.Context(), w.key)
+	require.NoError(w.f.T, err)
 	to := row
 	to.Owner, to.Counter = "", row.Counter+1
-	require.NoError(w.f.t, w.f.store.Update(w.f.t.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+	require.NoError(w.f.T, w.f.Store.Update(w.f.T.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 }
 
 // slow is a consumer that processes a batch for d.
@@ -86,10 +87,10 @@ func slow(d time.Duration) func(*coordinator.Config) {
 }
 
 // beingHandedOver waits for a hand-over and returns its row.
-func (f *fleet) beingHandedOver() leases.Lease {
+func beingHandedOver(f *fleettest.Fleet) leases.Lease {
 	for {
 		time.Sleep(50 * time.Millisecond)
-		for _, l := range mustList(f.t, f.store) {
+		for _, l := range mustList(f.T, f.Store) {
 			if l.CheckpointOwner != "" {
 				return l
 			}
@@ -102,21 +103,21 @@ func (f *fleet) beingHandedOver() leases.Lease {
 func TestKCL2StealsALeaseThatIsHandedOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		f.start("a", slow(15*time.Second))
+		f := fleettest.New(t, 2)
+		f.Start("a", slow(15*time.Second))
 		time.Sleep(10 * time.Second)
-		f.start("b", slow(15*time.Second))
-		row := f.beingHandedOver()
+		f.Start("b", slow(15*time.Second))
+		row := beingHandedOver(f)
 		time.Sleep(time.Second)
-		j := f.steal("java", row.Key)
+		j := steal(f, "java", row.Key)
 
-		row, err := f.store.Get(t.Context(), row.Key)
+		row, err := f.Store.Get(t.Context(), row.Key)
 		require.NoError(t, err)
 		require.Equal(t, "java", row.ActualOwner(), "at once, for status and kclctl")
 		require.False(t, row.HandingOver())
 		time.Sleep(time.Minute)
 		require.Zero(t, j.lost.Load(), "the former owner threw a living worker out")
-		row, err = f.store.Get(t.Context(), row.Key)
+		row, err = f.Store.Get(t.Context(), row.Key)
 		require.NoError(t, err)
 		require.Equal(t, "java", row.Owner)
 		require.Empty(t, row.CheckpointOwner)
@@ -129,26 +130,26 @@ func TestKCL2StealsALeaseThatIsHandedOver(t *testing.T) {
 func TestKCL2StealsALeaseOfTheDead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		a := f.start("a", slow(20*time.Second))
+		f := fleettest.New(t, 2)
+		a := f.Start("a", slow(20*time.Second))
 		time.Sleep(10 * time.Second)
-		b := f.start("b", slow(20*time.Second))
-		row := f.beingHandedOver()
-		a.kill()
-		b.kill()
-		for _, l := range mustList(t, f.store) {
-			f.steal("java", l.Key)
+		b := f.Start("b", slow(20*time.Second))
+		row := beingHandedOver(f)
+		a.Kill()
+		b.Kill()
+		for _, l := range mustList(t, f.Store) {
+			steal(f, "java", l.Key)
 		}
 		time.Sleep(time.Minute)
-		row, err := f.store.Get(t.Context(), row.Key)
+		row, err := f.Store.Get(t.Context(), row.Key)
 		require.NoError(t, err)
 		require.Equal(t, "a", row.CheckpointOwner)
 		require.Equal(t, "java", row.ActualOwner())
 
-		f.start("c")
+		f.Start("c")
 		time.Sleep(20 * time.Second)
 		load := map[string]int{}
-		for _, l := range mustList(t, f.store) {
+		for _, l := range mustList(t, f.Store) {
 			require.Empty(t, l.CheckpointOwner)
 			load[l.ActualOwner()]++
 		}
@@ -161,28 +162,27 @@ func TestKCL2StealsALeaseOfTheDead(t *testing.T) {
 func TestKCL2GivesUpALeaseThatWasHandedOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		a := f.start("a", slow(20*time.Second))
+		f := fleettest.New(t, 2)
+		a := f.Start("a", slow(20*time.Second))
 		time.Sleep(10 * time.Second)
-		b := f.start("b", slow(20*time.Second))
-		row := f.beingHandedOver()
-		a.kill()
-		b.kill()
-		j := f.steal("java", row.Key)
+		b := f.Start("b", slow(20*time.Second))
+		row := beingHandedOver(f)
+		a.Kill()
+		b.Kill()
+		j := steal(f, "java", row.Key)
 		time.Sleep(30 * time.Second)
-		c := f.start("c")
+		c := f.Start("c")
 		time.Sleep(5 * time.Second)
 		j.evict()
 		time.Sleep(5 * time.Second)
-		require.Equal(t, "c", f.owner(row.Key))
-		c.stop()
+		require.Equal(t, "c", ownerOf(f, row.Key))
+		c.Stop()
 	})
 }
 
-// owner returns the owner of a lease.
-func (f *fleet) owner(key string) string {
-	row, err := f.store.Get(f.t.Context(), key)
-	require.NoError(f.t, err)
+// ownerOf returns the owner of a lease.
+func ownerOf(f *fleettest.Fleet, key string) string {
+	row := f.Row(key)
 	return row.ActualOwner()
 }
 
@@ -191,29 +191,29 @@ func (f *fleet) owner(key string) string {
 func TestHandOverThatWasLeftBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 3)
-		for _, l := range mustList(t, f.store) {
+		f := fleettest.New(t, 3)
+		for _, l := range mustList(t, f.Store) {
 			to := l
 			to.CheckpointOwner = "ghost"
-			require.NoError(t, f.store.Update(t.Context(), leases.Update{Read: l, To: to, Set: leases.AttrCheckpointOwner}))
+			require.NoError(t, f.Store.Update(t.Context(), leases.Update{Read: l, To: to, Set: leases.AttrCheckpointOwner}))
 		}
 		var java []*worker2x
-		for i, l := range mustList(t, f.store) {
-			java = append(java, f.steal(fmt.Sprint("java", i), l.Key))
+		for i, l := range mustList(t, f.Store) {
+			java = append(java, steal(f, fmt.Sprint("java", i), l.Key))
 		}
-		a := f.start("a", maxLeases(1))
+		a := f.Start("a", maxLeases(1))
 		time.Sleep(30 * time.Second)
-		for _, l := range mustList(t, f.store) {
+		for _, l := range mustList(t, f.Store) {
 			require.Equal(t, "ghost", l.ActualOwner(), "it may be true")
 		}
 		time.Sleep(30 * time.Second)
-		for _, l := range mustList(t, f.store) {
+		for _, l := range mustList(t, f.Store) {
 			require.True(t, strings.HasPrefix(l.ActualOwner(), "java"))
 		}
 		for _, j := range java {
 			require.Zero(t, j.lost.Load())
 		}
-		a.stop()
+		a.Stop()
 	})
 }
 
@@ -222,18 +222,18 @@ func TestHandOverThatWasLeftBehind(t *testing.T) {
 func TestKCL2TakesWithTheCounterOfALostRenewal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		a := f.start("a", slow(25*time.Second))
+		f := fleettest.New(t, 2)
+		a := f.Start("a", slow(25*time.Second))
 		time.Sleep(10 * time.Second)
-		f.start("b", slow(25*time.Second))
-		row := f.beingHandedOver()
+		f.Start("b", slow(25*time.Second))
+		row := beingHandedOver(f)
 		time.Sleep(3 * time.Second)
-		a.faults.SetFault(leasefault.Silent) // a's next renewal has no answer, and does not land
+		a.Faults.SetFault(leasefault.Silent) // a's next renewal has no answer, and does not land
 		time.Sleep(4 * time.Second)
-		j := f.steal("java", row.Key)
-		a.faults.SetFault(nil)
+		j := steal(f, "java", row.Key)
+		a.Faults.SetFault(nil)
 		time.Sleep(time.Minute)
 		require.Zero(t, j.lost.Load())
-		require.Equal(t, "java", f.owner(row.Key))
+		require.Equal(t, "java", ownerOf(f, row.Key))
 	})
 }

@@ -13,22 +13,15 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
-// vanish deletes the only row without anybody's knowledge.
-func (f *fleet) vanish() { f.erase(first) }
-
-func (f *fleet) erase(key string) {
-	f.erased[key] = time.Now()
-	require.NoError(f.t, f.store.Delete(context.Background(), leases.Lease{Key: key}, 0))
-}
-
-func (f *fleet) requireNoRow() {
-	_, err := f.store.Get(context.Background(), first)
-	require.ErrorIs(f.t, err, leases.ErrNotFound)
+func requireNoRow(f *fleettest.Fleet) {
+	_, err := f.Store.Get(context.Background(), first)
+	require.ErrorIs(f.T, err, leases.ErrNotFound)
 }
 
 // idle is a consumer that does nothing until it is asked to finish.
@@ -42,16 +35,16 @@ func idle(c *coordinator.Config) {
 }
 
 func TestL17RowDeletedUnderItsHolderIsMadeAgain(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, _ *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
 		created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-		f.edit(func(l *leases.Lease) {
+		f.Edit(first, func(l *leases.Lease) {
 			l.Checkpoint, l.PinnedAt = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, created
 		})
-		h.Amend(f.row(), leases.AttrAll)
-		before := f.row()
-		f.vanish()
+		h.Amend(f.Row(first), leases.AttrAll)
+		before := f.Row(first)
+		f.Erase(first)
 		time.Sleep(3500 * time.Millisecond) // a renewal
-		after := f.row()
+		after := f.Row(first)
 		require.Equal(t, before.Counter+2, after.Counter, "the counter goes on, and the renewal is written on top")
 		require.Equal(t, kcl.SentinelTrimHorizon, after.Checkpoint.SequenceNumber, "as last accepted")
 		require.Equal(t, created, after.PinnedAt)
@@ -62,12 +55,12 @@ func TestL17RowDeletedUnderItsHolderIsMadeAgain(t *testing.T) {
 
 		require.NoError(t, h.Prepare(ctx, number(7), []byte("state")))
 		require.NoError(t, h.SetChildren(ctx, []string{"x"}))
-		f.vanish()
+		f.Erase(first)
 		require.NoError(t, h.Checkpoint(ctx, number(9)), "a checkpoint makes it again, and is written on top")
-		require.Equal(t, number(9), f.row().Checkpoint)
-		require.Equal(t, []string{"x"}, f.row().Children)
-		require.Equal(t, after.Counter+4, f.row().Counter, "prepared, children, again, checkpoint")
-		lines := f.warned.take()
+		require.Equal(t, number(9), f.Row(first).Checkpoint)
+		require.Equal(t, []string{"x"}, f.Row(first).Children)
+		require.Equal(t, after.Counter+4, f.Row(first).Counter, "prepared, children, again, checkpoint")
+		lines := f.Warned.Take()
 		require.Len(t, lines, 2)
 		for _, text := range []string{"deleted while it was held", "time to live", "partial restore"} {
 			require.Contains(t, lines[0], text)
@@ -77,20 +70,20 @@ func TestL17RowDeletedUnderItsHolderIsMadeAgain(t *testing.T) {
 
 func TestRowDeletedUnderAnIdleFleetLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 12)
-		f.start("a")
-		f.start("b")
+		f := fleettest.New(t, 12)
+		f.Start("a")
+		f.Start("b")
 		time.Sleep(time.Minute)
-		f.requireBalance("a", "b")
-		f.reset()
-		for _, row := range mustList(t, f.store) {
-			f.erase(row.Key)
+		f.RequireBalance("a", "b")
+		f.Reset()
+		for _, row := range mustList(t, f.Store) {
+			f.Erase(row.Key)
 		}
 		time.Sleep(time.Minute)
 		// A listing between two of the rows may show a fleet out of balance: leases can move, in order.
-		f.requireBalance("a", "b")
-		require.Zero(t, f.repeats())
-		require.Less(t, f.longestGap(), 5*time.Second)
+		f.RequireBalance("a", "b")
+		require.Zero(t, f.Repeats())
+		require.Less(t, f.LongestGap(), 5*time.Second)
 	})
 }
 
@@ -103,23 +96,23 @@ func TestRecreationWhoseAnswerIsLost(t *testing.T) {
 		"not sent":   func(leasefault.Call, func() error) error { return errStore },
 	} {
 		t.Run(name, func(t *testing.T) {
-			held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+			held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 				require.NoError(t, h.Checkpoint(ctx, number(1)))
 				once := false
-				a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+				a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 					if call.Op == "create" && !once {
 						once = true
 						return answer(call, apply)
 					}
 					return apply()
 				})
-				before := f.row()
-				f.vanish()
+				before := f.Row(first)
+				f.Erase(first)
 				require.NoError(t, h.Checkpoint(ctx, number(2)))
-				require.Equal(t, number(2), f.row().Checkpoint)
-				require.Equal(t, before.Counter+2, f.row().Counter)
+				require.Equal(t, number(2), f.Row(first).Checkpoint)
+				require.Equal(t, before.Counter+2, f.Row(first).Counter)
 				require.True(t, once)
-				require.Empty(t, a.coord.Vanished())
+				require.Empty(t, a.Coordinator.Vanished())
 			})
 		})
 	}
@@ -128,11 +121,11 @@ func TestRecreationWhoseAnswerIsLost(t *testing.T) {
 // TestTrustCountsFromTheRecreation lets the creation take long: others see the new
 // counter only after it was sent.
 func TestTrustCountsFromTheRecreation(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
-		f.vanish()
+		f.Erase(first)
 		var sent atomic.Pointer[time.Time]
-		a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+		a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			switch {
 			case call.Op == "create":
 				now := time.Now()
@@ -151,11 +144,11 @@ func TestTrustCountsFromTheRecreation(t *testing.T) {
 }
 
 func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
-	held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+	held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 		require.NoError(t, h.Checkpoint(ctx, number(1)))
 		thaw := make(chan struct{})
 		late := make(chan error, 100)
-		a.faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+		a.Faults.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "update" {
 				go func() { <-thaw; late <- apply() }() // ends with thaw
 			}
@@ -163,13 +156,13 @@ func TestRowIsNotMadeAgainByAFormerHolder(t *testing.T) {
 			return context.Cause(ctx)
 		})
 		<-ctx.Done()
-		f.vanish()
-		a.faults.SetFault(nil)
+		f.Erase(first)
+		a.Faults.SetFault(nil)
 		close(thaw)
 		synctest.Wait()
 		require.NotEmpty(t, late)
 		require.ErrorIs(t, h.Checkpoint(context.Background(), number(2)), kcl.ErrLeaseLost)
-		f.requireNoRow()
+		requireNoRow(f)
 	})
 }
 
@@ -183,16 +176,16 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 	} {
 		for _, accepted := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
-				held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
-					require.NoError(t, f.store.Create(ctx, leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}))
+				held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
+					require.NoError(t, f.Store.Create(ctx, leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}))
 					require.NoError(t, h.SetChildren(ctx, []string{"child"}))
 					if !accepted { // it is, but the answer is lost
 						once := false
-						a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+						a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 							err := apply()
 							if call.Op == "update" && !once {
 								once = true
-								f.vanish()
+								f.Erase(first)
 								return errStore
 							}
 							return err
@@ -200,14 +193,14 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 					}
 					require.NoError(t, h.Checkpoint(ctx, shardEnd))
 					if accepted {
-						f.vanish()
+						f.Erase(first)
 						time.Sleep(4 * time.Second)
 					}
 					if start.SequenceNumber == kcl.SentinelTrimHorizon {
-						require.Equal(t, shardEnd, f.row().Checkpoint)
+						require.Equal(t, shardEnd, f.Row(first).Checkpoint)
 						return
 					}
-					f.requireNoRow()
+					requireNoRow(f)
 					require.True(t, h.Lease().Finished())
 					require.NoError(t, ctx.Err(), "it ended as it should")
 				})
@@ -218,10 +211,10 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 
 func TestRowOfAStreamThatWasLeftIsNotMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
+		f := fleettest.New(t, 1)
 		var mu sync.Mutex
 		left := false
-		a := f.start("a", func(c *coordinator.Config) {
+		a := f.Start("a", func(c *coordinator.Config) {
 			c.Accept = func(leases.Lease) bool {
 				mu.Lock()
 				defer mu.Unlock()
@@ -232,12 +225,12 @@ func TestRowOfAStreamThatWasLeftIsNotMadeAgain(t *testing.T) {
 		mu.Lock()
 		left = true
 		mu.Unlock()
-		f.vanish()
+		f.Erase(first)
 		time.Sleep(time.Minute)
-		f.requireNoRow()
-		a.stop()
-		require.NoError(t, a.err)
-		f.requireNoRow()
+		requireNoRow(f)
+		a.Stop()
+		require.NoError(t, a.Err)
+		requireNoRow(f)
 	})
 }
 
@@ -245,19 +238,19 @@ func TestRowOfAStreamThatWasLeftIsNotMadeAgain(t *testing.T) {
 // Nobody else knows the position in the shard.
 func TestRowThatVanishesBeforeAReleaseIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
-		a := f.start("a", func(c *coordinator.Config) {
+		f := fleettest.New(t, 1)
+		a := f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(ctx context.Context, h *holder.Holder) {
 				require.NoError(t, h.Checkpoint(ctx, number(5)))
 				<-h.Stopping()
 			}
 		})
 		time.Sleep(time.Minute)
-		before := f.row()
-		f.vanish()
-		a.stop()
-		require.NoError(t, a.err)
-		after := f.row()
+		before := f.Row(first)
+		f.Erase(first)
+		a.Stop()
+		require.NoError(t, a.Err)
+		after := f.Row(first)
 		require.Equal(t, number(5), after.Checkpoint)
 		require.Empty(t, after.ActualOwner())
 		require.Greater(t, after.Counter, before.Counter)
@@ -289,18 +282,18 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, between := range []bool{false, true} { // made between the look and the creation, or before
-				held(t, func(ctx context.Context, f *fleet, a *worker, h *holder.Holder) {
+				held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 					for n := range 5 {
 						require.NoError(t, h.Checkpoint(ctx, number(n+1)))
 					}
 					h.Amend(leases.Lease{Origin: origin}, leases.AttrOrigin)
 					tc.made.Key, tc.made.ShardID, tc.made.ThroughputKBps, tc.made.StreamCreated = first, first, -1, pin
-					make := func() { require.NoError(t, f.store.Create(context.Background(), tc.made)) }
-					before := f.row()
-					f.vanish()
+					make := func() { require.NoError(t, f.Store.Create(context.Background(), tc.made)) }
+					before := f.Row(first)
+					f.Erase(first)
 					if between {
 						once := false
-						a.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+						a.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 							if call.Op == "create" && !once {
 								once = true
 								make()
@@ -313,25 +306,25 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 					err := h.Checkpoint(ctx, number(6))
 					if tc.kept {
 						require.NoError(t, err)
-						require.Equal(t, before.Counter+2, f.row().Counter)
-						require.Equal(t, number(6), f.row().Checkpoint)
-						require.Equal(t, "a", f.row().Owner)
-						require.Equal(t, pin, f.row().StreamCreated, "what was not known is kept")
-						require.True(t, f.row().PinnedAt.IsZero())
-						require.Empty(t, a.coord.Vanished())
+						require.Equal(t, before.Counter+2, f.Row(first).Counter)
+						require.Equal(t, number(6), f.Row(first).Checkpoint)
+						require.Equal(t, "a", f.Row(first).Owner)
+						require.Equal(t, pin, f.Row(first).StreamCreated, "what was not known is kept")
+						require.True(t, f.Row(first).PinnedAt.IsZero())
+						require.Empty(t, a.Coordinator.Vanished())
 						return
 					}
 					require.ErrorIs(t, err, kcl.ErrLeaseLost)
-					require.Equal(t, tc.made.Owner, f.row().Owner, "nothing is stolen back")
+					require.Equal(t, tc.made.Owner, f.Row(first).Owner, "nothing is stolen back")
 					if !tc.wrong {
-						require.Empty(t, a.coord.Vanished())
+						require.Empty(t, a.Coordinator.Vanished())
 						return
 					}
-					require.Len(t, a.coord.Vanished(), 1)
-					text := a.coord.Vanished()[0].Error()
+					require.Len(t, a.Coordinator.Vanished(), 1)
+					text := a.Coordinator.Vanished()[0].Error()
 					require.Contains(t, text, "stood at 5")
 					require.Contains(t, text, "set-checkpoint "+first+" 5")
-					require.Contains(t, strings.Join(f.warned.take(), ""), "level=ERROR")
+					require.Contains(t, strings.Join(f.Warned.Take(), ""), "level=ERROR")
 				})
 			}
 		})
@@ -341,51 +334,51 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 // TestRowDeletedOnPurpose deletes it again and again.
 func TestRowDeletedOnPurpose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		f.period = time.Minute
-		a := f.start("a")
+		f := fleettest.New(t, 2)
+		f.Period = time.Minute
+		a := f.Start("a")
 		time.Sleep(61 * time.Second)
 		for range 3 {
-			f.vanish()
+			f.Erase(first)
 			time.Sleep(10 * time.Minute)
-			require.Equal(t, "a", f.row().Owner)
-			require.Empty(t, a.coord.Vanished())
+			require.Equal(t, "a", f.Row(first).Owner)
+			require.Empty(t, a.Coordinator.Vanished())
 		}
-		f.vanish()
+		f.Erase(first)
 		time.Sleep(10 * time.Second)
-		f.requireNoRow()
-		lost := a.coord.Vanished()
+		requireNoRow(f)
+		lost := a.Coordinator.Vanished()
 		require.Len(t, lost, 1)
 		require.Equal(t, number(31), lost[0].Held.Checkpoint)
 		require.Contains(t, lost[0].Error(), "kclctl leases restore -at 31 "+first)
-		require.Contains(t, strings.Join(f.warned.take(), ""), "level=ERROR")
-		require.Equal(t, map[string]int{"a": 1}, f.load(), "the other goes on")
+		require.Contains(t, strings.Join(f.Warned.Take(), ""), "level=ERROR")
+		require.Equal(t, map[string]int{"a": 1}, f.Load(), "the other goes on")
 
 		time.Sleep(time.Hour)
-		f.requireNoRow()
-		require.Len(t, a.coord.Vanished(), 1)
-		require.NoError(t, f.store.Create(t.Context(), leases.Lease{Key: first, ShardID: first, Checkpoint: number(31), ThroughputKBps: -1}))
+		requireNoRow(f)
+		require.Len(t, a.Coordinator.Vanished(), 1)
+		require.NoError(t, f.Store.Create(t.Context(), leases.Lease{Key: first, ShardID: first, Checkpoint: number(31), ThroughputKBps: -1}))
 		time.Sleep(5 * time.Second)
-		require.Empty(t, a.coord.Vanished())
-		f.requireBalance("a")
-		f.vanish() // an hour later it is no habit
+		require.Empty(t, a.Coordinator.Vanished())
+		f.RequireBalance("a")
+		f.Erase(first) // an hour later it is no habit
 		time.Sleep(10 * time.Second)
-		require.Equal(t, "a", f.row().Owner)
+		require.Equal(t, "a", f.Row(first).Owner)
 	})
 }
 
 func TestOneStaleListingDoesNotMendARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 1)
-		f.tableFaults.SetListLag(5 * time.Second)
-		a := f.start("a", idle)
+		f := fleettest.New(t, 1)
+		f.TableFaults.SetListLag(5 * time.Second)
+		a := f.Start("a", idle)
 		time.Sleep(time.Minute)
 		for range 4 {
-			f.vanish()
+			f.Erase(first)
 			time.Sleep(4 * time.Second)
 		}
 		time.Sleep(20 * time.Second)
-		f.requireNoRow()
-		require.Len(t, a.coord.Vanished(), 1)
+		requireNoRow(f)
+		require.Len(t, a.Coordinator.Vanished(), 1)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -22,10 +23,10 @@ func cpuOf(load *atomic.Int64) func(*coordinator.Config) {
 	}
 }
 
-// stats is what a worker has reported of its CPU.
-func (f *kcl3Fleet) stats(id string) leases.WorkerMetrics {
-	workers, _, err := f.table.Fleet().Workers(f.t.Context())
-	require.NoError(f.t, err)
+// statsOf returns the report of a worker.
+func statsOf(f *fleettest.KCL3Fleet, id string) leases.WorkerMetrics {
+	workers, _, err := f.Table.Fleet().Workers(f.T.Context())
+	require.NoError(f.T, err)
 	for _, w := range workers {
 		if w.Worker == id {
 			return w
@@ -39,23 +40,23 @@ func (f *kcl3Fleet) stats(id string) leases.WorkerMetrics {
 func TestLeaderWithoutASensorHeedsTheCPUOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, testsize.Pick(12, 18, 18))
-		f.is3x()
-		f.start("go")
+		f := fleettest.NewKCL3(t, testsize.Pick(12, 18, 18))
+		f.Is3x()
+		f.Start("go")
 		var busy, idle atomic.Int64
 		busy.Store(50)
 		idle.Store(50)
-		f.java("busy", func(j *javaWorker) { j.cpu = &busy })
-		f.java("idle", func(j *javaWorker) { j.cpu = &idle })
+		f.Java("busy", func(j *fleettest.JavaWorker) { j.CPU = &busy })
+		f.Java("idle", func(j *fleettest.JavaWorker) { j.CPU = &idle })
 		time.Sleep(15 * time.Minute)
-		require.Equal(t, "go", f.leader())
-		before := f.load()
-		f.requireBalance("busy", "go", "idle")
+		require.Equal(t, "go", f.Leader())
+		before := f.Load()
+		f.RequireBalance("busy", "go", "idle")
 
 		busy.Store(95)
 		idle.Store(5)
 		time.Sleep(20 * time.Minute)
-		after := f.load()
+		after := f.Load()
 		require.LessOrEqual(t, after["busy"], before["busy"]-2, "%v, %v", before, after)
 		require.GreaterOrEqual(t, after["idle"], before["idle"]+2, "%v, %v", before, after)
 		require.InDelta(t, before["go"], after["go"], 1)
@@ -69,15 +70,15 @@ func TestNewWorkerOnTheSameMachine(t *testing.T) {
 		t.Run(fmt.Sprint(percent), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 12)
-				f.is3x()
+				f := fleettest.NewKCL3(t, 12)
+				f.Is3x()
 				var machine atomic.Int64
 				machine.Store(percent)
-				f.start("a", cpuOf(&machine))
+				f.Start("a", cpuOf(&machine))
 				time.Sleep(5 * time.Minute)
-				f.start("b", cpuOf(&machine))
+				f.Start("b", cpuOf(&machine))
 				time.Sleep(5 * time.Minute)
-				f.requireBalance("a", "b")
+				f.RequireBalance("a", "b")
 			})
 		})
 	}
@@ -88,11 +89,11 @@ func TestNewWorkerOnTheSameMachine(t *testing.T) {
 func TestReportOfAWorker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 1)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 1)
+		f.Is3x()
 		var n atomic.Int64
 		var fails atomic.Bool
-		f.start("a", maxLeases(7), func(c *coordinator.Config) {
+		f.Start("a", maxLeases(7), func(c *coordinator.Config) {
 			c.ShutdownTimeout = 90*time.Second + time.Millisecond
 			c.CPU = func() (float64, bool) {
 				switch i := n.Add(1); {
@@ -105,23 +106,23 @@ func TestReportOfAWorker(t *testing.T) {
 				}
 			}
 		})
-		f.start("b")
+		f.Start("b")
 		time.Sleep(10 * time.Second)
-		require.Empty(t, f.stats("a").Stats)
+		require.Empty(t, statsOf(f, "a").Stats)
 		time.Sleep(20 * time.Second)
-		a := f.stats("a")
+		a := statsOf(f, "a")
 		require.Equal(t, map[string][]float64{"C": {99}}, a.Stats)
 		require.Equal(t, map[string][]float64{"C": {100}}, a.Range)
 		require.Equal(t, 7, a.MaxLeases)
 		require.Equal(t, 92*time.Second, a.Handover)
-		require.Equal(t, -1, f.stats("b").MaxLeases)
-		require.Empty(t, f.stats("b").Stats)
+		require.Equal(t, -1, statsOf(f, "b").MaxLeases)
+		require.Empty(t, statsOf(f, "b").Stats)
 		time.Sleep(5 * time.Minute)
-		require.Len(t, f.stats("a").Stats["C"], 10)
-		require.InDelta(t, 100, f.stats("a").Stats["C"][9], 0, "never more")
+		require.Len(t, statsOf(f, "a").Stats["C"], 10)
+		require.InDelta(t, 100, statsOf(f, "a").Stats["C"][9], 0, "never more")
 		fails.Store(true)
 		time.Sleep(time.Minute)
-		require.Empty(t, f.stats("a").Stats)
+		require.Empty(t, statsOf(f, "a").Stats)
 	})
 }
 
@@ -129,17 +130,17 @@ func TestReportOfAWorker(t *testing.T) {
 func TestLeaderByLeaseCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 12)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 12)
+		f.Is3x()
 		byCount := func(c *coordinator.Config) { c.AssignmentStrategy = leases.AssignByLeaseCount }
 		var busy, idle atomic.Int64
 		busy.Store(95)
 		idle.Store(5)
-		f.start("a", byCount, cpuOf(&busy))
+		f.Start("a", byCount, cpuOf(&busy))
 		time.Sleep(2 * time.Minute)
-		f.start("b", byCount, cpuOf(&idle))
+		f.Start("b", byCount, cpuOf(&idle))
 		time.Sleep(20 * time.Minute)
-		require.Equal(t, map[string]int{"a": 6, "b": 6}, f.load())
+		require.Equal(t, map[string]int{"a": 6, "b": 6}, f.Load())
 	})
 }
 
@@ -147,17 +148,17 @@ func TestLeaderByLeaseCount(t *testing.T) {
 func TestLeaderKeepsMaxThroughput(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 0)
-		f.is3x()
+		f := fleettest.NewKCL3(t, 0)
+		f.Is3x()
 		for i := range 8 {
 			l := leases.Lease{Key: fmt.Sprintf("shardId-%012d", i), ThroughputKBps: 100}
 			l.Checkpoint.SequenceNumber = kcl.SentinelTrimHorizon
 			l.ShardID = l.Key
-			require.NoError(t, f.table.Create(t.Context(), l))
+			require.NoError(t, f.Table.Create(t.Context(), l))
 		}
-		f.start("a", func(c *coordinator.Config) { c.MaxThroughputKBps = 250 })
+		f.Start("a", func(c *coordinator.Config) { c.MaxThroughputKBps = 250 })
 		time.Sleep(20 * time.Second)
-		require.Equal(t, map[string]int{"a": 3, "": 5}, f.load(), "two make 200, which is less")
+		require.Equal(t, map[string]int{"a": 3, "": 5}, f.Load(), "two make 200, which is less")
 	})
 }
 
@@ -165,14 +166,14 @@ func TestLeaderKeepsMaxThroughput(t *testing.T) {
 func TestLeaderHeedsTheLimitOfEach(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 12)
-		f.is3x()
-		f.start("a", maxLeases(2))
+		f := fleettest.NewKCL3(t, 12)
+		f.Is3x()
+		f.Start("a", maxLeases(2))
 		time.Sleep(5 * time.Second)
-		require.Equal(t, "a", f.leader())
-		f.start("b", maxLeases(3))
-		f.start("c")
+		require.Equal(t, "a", f.Leader())
+		f.Start("b", maxLeases(3))
+		f.Start("c")
 		time.Sleep(3 * time.Minute)
-		require.Equal(t, map[string]int{"a": 2, "b": 3, "c": 7}, f.load())
+		require.Equal(t, map[string]int{"a": 2, "b": 3, "c": 7}, f.Load())
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/testsize"
 )
@@ -24,19 +25,19 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				const shards = 200
-				f := newFleet(t, shards)
-				f.period = 4 * time.Second
-				f.start("a")
+				f := fleettest.New(t, shards)
+				f.Period = 4 * time.Second
+				f.Start("a")
 				time.Sleep(20 * time.Second)
-				f.reset()
-				b := f.prepare("b")
-				b.faults.SetFault(slowFor("update", slow))
-				b.run()
+				f.Reset()
+				b := f.Prepare("b")
+				b.Faults.SetFault(slowFor("update", slow))
+				b.Run()
 				time.Sleep(time.Minute)
-				f.requireBalance("a", "b")
-				require.Equal(t, shards/2, f.moves())
-				require.Zero(t, f.repeats())
-				require.Less(t, f.longestGap(), 12*time.Second)
+				f.RequireBalance("a", "b")
+				require.Equal(t, shards/2, f.Moves())
+				require.Zero(t, f.Repeats())
+				require.Less(t, f.LongestGap(), 12*time.Second)
 			})
 		})
 	}
@@ -45,15 +46,15 @@ func TestSharesMoveOnceOnASlowTable(t *testing.T) {
 // MaxLeasesForWorker holds although listings lack the latest takes and requests.
 func TestMaxLeasesWithAListThatLags(t *testing.T) {
 	eachSeed(t, testsize.Pick[uint64](8, 25, 100), func(t *testing.T, rng *rand.Rand) {
-		f := newFleet(t, 10+rng.IntN(40))
-		f.tableFaults.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
+		f := fleettest.New(t, 10+rng.IntN(40))
+		f.TableFaults.SetListLag(time.Duration(rng.Int64N(int64(1500 * time.Millisecond))))
 		roll := newDice(rng)
 		most := map[string]int{}
-		var workers []*worker
+		var workers []*fleettest.Worker
 		for i := range 3 + roll(5) {
 			id := fmt.Sprintf("w%d", i)
 			most[id] = int(1 + roll(25))
-			workers = append(workers, f.start(id, maxLeases(most[id]), func(c *coordinator.Config) {
+			workers = append(workers, f.Start(id, maxLeases(most[id]), func(c *coordinator.Config) {
 				c.Consume = func(ctx context.Context, h *holder.Holder) {
 					select {
 					case <-h.Stopping():
@@ -64,11 +65,11 @@ func TestMaxLeasesWithAListThatLags(t *testing.T) {
 			}))
 			for range roll(20) {
 				time.Sleep(roll.upTo(time.Second))
-				workers[roll(int64(len(workers)))].coord.Nudge()
+				workers[roll(int64(len(workers)))].Coordinator.Nudge()
 			}
 		}
 		time.Sleep(time.Minute)
-		load := f.load()
+		load := f.Load()
 		for id, n := range load {
 			require.True(t, id == "" || n <= most[id], "%s has %d leases of %d: %v of %v", id, n, most[id], load, most)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
@@ -25,21 +26,21 @@ func TestStopOnASilentTable(t *testing.T) {
 		{time.Minute, 30 * time.Second},
 	} {
 		quick := func(c *coordinator.Config) { c.FailoverTime, c.ShutdownTimeout = tc.failover, tc.shutdown }
-		stop := func(t *testing.T, w *worker) {
+		stop := func(t *testing.T, w *fleettest.Worker) {
 			begun := time.Now()
-			w.stop()
+			w.Stop()
 			require.LessOrEqual(t, time.Since(begun), tc.shutdown+time.Second+50*time.Millisecond)
 		}
 		t.Run(fmt.Sprintf("native %v %v", tc.failover, tc.shutdown), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 4)
-				a := f.start("a", quick)
-				b := f.start("b", quick)
+				f := fleettest.New(t, 4)
+				a := f.Start("a", quick)
+				b := f.Start("b", quick)
 				time.Sleep(40 * time.Second)
-				b.kill()
+				b.Kill()
 				time.Sleep(tc.failover) // a is about to take, or takes
-				a.faults.SetFault(leasefault.Silent)
+				a.Faults.SetFault(leasefault.Silent)
 				time.Sleep(time.Duration(tc.shutdown.Milliseconds()%700) * time.Millisecond)
 				stop(t, a)
 			})
@@ -47,11 +48,11 @@ func TestStopOnASilentTable(t *testing.T) {
 		t.Run(fmt.Sprintf("KCL 3.x %v %v", tc.failover, tc.shutdown), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newKCL3Fleet(t, 4)
-				f.is3x()
-				a := f.start("a", quick)
+				f := fleettest.NewKCL3(t, 4)
+				f.Is3x()
+				a := f.Start("a", quick)
 				time.Sleep(2 * time.Minute)
-				f.kill(a)
+				a.Kill()
 				stop(t, a)
 			})
 		})
@@ -63,17 +64,17 @@ func TestStopOnASilentTable(t *testing.T) {
 func TestStopThatMeetsACompletedHandOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, 2)
-		f.start("a", func(c *coordinator.Config) {
+		f := fleettest.New(t, 2)
+		f.Start("a", func(c *coordinator.Config) {
 			c.Consume = func(_ context.Context, h *holder.Holder) {
 				<-h.Stopping()
 				time.Sleep(4 * time.Second) // the end of a batch
 			}
 		})
 		time.Sleep(10 * time.Second)
-		b := f.start("b")
+		b := f.Start("b")
 		handedOver := func() (row leases.Lease) {
-			for _, l := range mustList(t, f.store) {
+			for _, l := range mustList(t, f.Store) {
 				if l.CheckpointOwner != "" {
 					row = l
 				}
@@ -84,19 +85,19 @@ func TestStopThatMeetsACompletedHandOver(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		key := handedOver().Key
-		b.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+		b.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			for call.Op == "update" && handedOver().Key != "" {
 				time.Sleep(10 * time.Millisecond)
 			}
 			return apply()
 		})
 		time.Sleep(time.Second)
-		b.stop()
-		require.NoError(t, b.err)
-		row, err := f.store.Get(t.Context(), key)
+		b.Stop()
+		require.NoError(t, b.Err)
+		row, err := f.Store.Get(t.Context(), key)
 		require.NoError(t, err)
 		require.NotEqual(t, "b", row.Owner)
 		time.Sleep(5 * time.Second)
-		f.requireBalance("a")
+		f.RequireBalance("a")
 	})
 }

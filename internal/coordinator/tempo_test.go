@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
@@ -61,17 +62,17 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 6)
+				f := fleettest.New(t, 6)
 				same := func(c *coordinator.Config) { c.FailoverTime = tc.failover }
-				a := f.start("a", same)
+				a := f.Start("a", same)
 				time.Sleep(20 * time.Second)
-				b := f.prepare("b", same)
-				b.faults.SetFault(tc.fault)
-				b.run()
+				b := f.Prepare("b", same)
+				b.Faults.SetFault(tc.fault)
+				b.Run()
 				time.Sleep(2 * time.Minute)
-				a.kill()
+				a.Kill()
 				time.Sleep(tc.within)
-				require.Equal(t, map[string]int{"b": 6}, f.load())
+				require.Equal(t, map[string]int{"b": 6}, f.Load())
 			})
 		})
 	}
@@ -82,20 +83,20 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 func TestLeaderWithRareListings(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 6, func(c *dynamotest.Config) { c.PageRows = 3 })
-		f.is3x()
+		f := fleettest.NewKCL3(t, 6, func(c *dynamotest.Config) { c.PageRows = 3 })
+		f.Is3x()
 		for _, client := range []string{"a", "b"} {
-			f.srv.Inject(dynamotest.Fault{Operation: "Scan", Client: client, Do: []dynamotest.Action{dynamotest.Delay(2300 * time.Millisecond)}})
+			f.Server.Inject(dynamotest.Fault{Operation: "Scan", Client: client, Do: []dynamotest.Action{dynamotest.Delay(2300 * time.Millisecond)}})
 		}
-		f.start("a")
+		f.Start("a")
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, map[string]int{"a": 6}, f.load())
-		b := f.start("b")
+		require.Equal(t, map[string]int{"a": 6}, f.Load())
+		b := f.Start("b")
 		time.Sleep(5 * time.Minute)
-		f.requireBalance("a", "b")
-		f.kill(b)
+		f.RequireBalance("a", "b")
+		b.Kill()
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, map[string]int{"a": 6}, f.load())
+		require.Equal(t, map[string]int{"a": 6}, f.Load())
 	})
 }
 
@@ -118,22 +119,22 @@ func TestSlowTableIsTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, 3)
-				a := f.prepare("a", func(c *coordinator.Config) { c.FailoverTime = tc.failover })
-				a.faults.SetFault(tc.fault)
-				a.run()
+				f := fleettest.New(t, 3)
+				a := f.Prepare("a", func(c *coordinator.Config) { c.FailoverTime = tc.failover })
+				a.Faults.SetFault(tc.fault)
+				a.Run()
 				time.Sleep(tc.failover + time.Second)
 				if tc.text == "" {
-					require.NoError(t, a.coord.TooSlow())
+					require.NoError(t, a.Coordinator.TooSlow())
 					return
 				}
-				require.ErrorContains(t, a.coord.TooSlow(), tc.text)
-				require.ErrorContains(t, a.coord.TooSlow(), "raise FailoverTime")
-				require.Contains(t, f.warned.String(), "lease table is too slow")
-				a.faults.SetFault(nil)
+				require.ErrorContains(t, a.Coordinator.TooSlow(), tc.text)
+				require.ErrorContains(t, a.Coordinator.TooSlow(), "raise FailoverTime")
+				require.Contains(t, f.Warned.String(), "lease table is too slow")
+				a.Faults.SetFault(nil)
 				time.Sleep(2 * tc.failover)
-				require.NoError(t, a.coord.TooSlow())
-				f.requireBalance("a")
+				require.NoError(t, a.Coordinator.TooSlow())
+				f.RequireBalance("a")
 			})
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
+	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -17,34 +18,34 @@ import (
 func TestModeThatTheLeaseTableTells(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 4)
-		f.is3x()
-		f.java("java", func(j *javaWorker) { j.lead = true })
+		f := fleettest.NewKCL3(t, 4)
+		f.Is3x()
+		f.Java("java", func(j *fleettest.JavaWorker) { j.Lead = true })
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"java": 4}, f.load())
-		f.srv.Inject(dynamotest.Fault{Client: "a", Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
-		w := f.start("a")
+		require.Equal(t, map[string]int{"java": 4}, f.Load())
+		f.Server.Inject(dynamotest.Fault{Client: "a", Table: "app-CoordinatorState", Do: []dynamotest.Action{dynamotest.Deny()}})
+		w := f.Start("a")
 		time.Sleep(time.Minute)
-		require.NotEqual(t, "native", w.coord.Assignment().Mode)
-		require.Equal(t, map[string]int{"java": 4}, f.load(), "it takes nothing")
-		require.True(t, isClosed(w.done))
-		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
-		require.ErrorContains(t, w.err, "app-CoordinatorState")
+		require.NotEqual(t, "native", w.Coordinator.Assignment().Mode)
+		require.Equal(t, map[string]int{"java": 4}, f.Load(), "it takes nothing")
+		require.True(t, isClosed(w.Done))
+		require.ErrorIs(t, w.Err, leases.ErrMixedAssignment)
+		require.ErrorContains(t, w.Err, "app-CoordinatorState")
 	})
 }
 
-// deniesSideTables lets a worker see nothing of the side tables.
-func (f *kcl3Fleet) deniesSideTables(id string) {
+// denySideTables lets a worker see nothing of the side tables.
+func denySideTables(f *fleettest.KCL3Fleet, id string) {
 	for _, table := range []string{"app-CoordinatorState", "app-WorkerMetricStats"} {
-		f.srv.Inject(dynamotest.Fault{Client: id, Table: table, Do: []dynamotest.Action{dynamotest.Deny()}})
+		f.Server.Inject(dynamotest.Fault{Client: id, Table: table, Do: []dynamotest.Action{dynamotest.Deny()}})
 	}
 }
 
-// index makes the index, as each worker of KCL 3.x does when it starts.
-func (f *kcl3Fleet) index() {
+// makeIndex makes the index, as each worker of KCL 3.x does when it starts.
+func makeIndex(f *fleettest.KCL3Fleet) {
 	for {
-		ready, err := f.table.Fleet().EnsureIndex(f.t.Context())
-		require.NoError(f.t, err)
+		ready, err := f.Table.Fleet().EnsureIndex(f.T.Context())
+		require.NoError(f.T, err)
 		if ready {
 			return
 		}
@@ -53,14 +54,14 @@ func (f *kcl3Fleet) index() {
 }
 
 // javaIn3Tables is a fleet with a living leader of KCL 3.0 to 3.4.
-func javaIn3Tables(t *testing.T) (*kcl3Fleet, *javaWorker) {
-	f := newKCL3Fleet(t, 8)
-	f.sideTables()
-	f.is3x()
-	f.index()
-	j := f.java("java", func(j *javaWorker) { j.lead = true })
+func javaIn3Tables(t *testing.T) (*fleettest.KCL3Fleet, *fleettest.JavaWorker) {
+	f := fleettest.NewKCL3(t, 8)
+	f.MakeSideTables()
+	f.Is3x()
+	makeIndex(f)
+	j := f.Java("java", func(j *fleettest.JavaWorker) { j.Lead = true })
 	time.Sleep(time.Minute)
-	require.Equal(t, map[string]int{"java": 8}, f.load())
+	require.Equal(t, map[string]int{"java": 8}, f.Load())
 	return f, j
 }
 
@@ -70,15 +71,15 @@ func TestLeaderThatCannotBeSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := javaIn3Tables(t)
-		f.deniesSideTables("a")
-		w := f.start("a")
+		denySideTables(f, "a")
+		w := f.Start("a")
 		time.Sleep(time.Minute)
-		require.Equal(t, map[string]int{"java": 8}, f.load(), "it takes nothing")
-		require.True(t, isClosed(w.done))
-		require.ErrorIs(t, w.err, leases.ErrMixedAssignment)
-		require.ErrorContains(t, w.err, "worker java ")
-		require.ErrorContains(t, w.err, "app-CoordinatorState")
-		require.ErrorContains(t, w.err, "docs/iam/kcl3.json")
+		require.Equal(t, map[string]int{"java": 8}, f.Load(), "it takes nothing")
+		require.True(t, isClosed(w.Done))
+		require.ErrorIs(t, w.Err, leases.ErrMixedAssignment)
+		require.ErrorContains(t, w.Err, "worker java ")
+		require.ErrorContains(t, w.Err, "app-CoordinatorState")
+		require.ErrorContains(t, w.Err, "docs/iam/kcl3.json")
 	})
 }
 
@@ -90,15 +91,15 @@ func TestNativeBesideWorkersThatMayBeLed(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f, j := javaIn3Tables(t)
-				f.deniesSideTables("a")
-				f.start("a", func(c *coordinator.Config) { c.Assignment, c.Balance = leases.AssignmentNative, by })
+				denySideTables(f, "a")
+				f.Start("a", func(c *coordinator.Config) { c.Assignment, c.Balance = leases.AssignmentNative, by })
 				for range 30 {
 					time.Sleep(2 * time.Second)
-					require.Equal(t, map[string]int{"java": 8}, f.load())
+					require.Equal(t, map[string]int{"java": 8}, f.Load())
 				}
-				j.kill()
+				j.Kill()
 				time.Sleep(20 * time.Second)
-				require.Equal(t, map[string]int{"a": 8}, f.load(), "they expire as always")
+				require.Equal(t, map[string]int{"a": 8}, f.Load(), "they expire as always")
 			})
 		})
 	}
@@ -108,18 +109,18 @@ func TestNativeBesideWorkersThatMayBeLed(t *testing.T) {
 func TestWorkersThatMayBeLedComeLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newKCL3Fleet(t, 8)
-		f.sideTables()
-		f.deniesSideTables("a")
-		f.start("a")
+		f := fleettest.NewKCL3(t, 8)
+		f.MakeSideTables()
+		denySideTables(f, "a")
+		f.Start("a")
 		time.Sleep(20 * time.Second)
-		require.Equal(t, map[string]int{"a": 8}, f.load())
-		f.index()
+		require.Equal(t, map[string]int{"a": 8}, f.Load())
+		makeIndex(f)
 		time.Sleep(time.Minute + 5*time.Second)
-		f.problems = nil // leases are taken by force from here on
-		f.kcl2("java")
-		require.Equal(t, map[string]int{"java": 8}, f.load())
+		f.ForgetProblems() // leases are taken by force from here on
+		f.HoldAsKCL2("java")
+		require.Equal(t, map[string]int{"java": 8}, f.Load())
 		time.Sleep(20 * time.Second)
-		require.Equal(t, map[string]int{"a": 8}, f.load())
+		require.Equal(t, map[string]int{"a": 8}, f.Load())
 	})
 }
