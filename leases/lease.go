@@ -1,9 +1,9 @@
 // Package leases defines the leases of an application and the tables that keep them. A [Lease] is
 // one row of a lease table: which worker reads a shard, and how far the shard has been read. A
 // [Store] keeps the rows. leases/dynamodb, leases/redis and leases/memory are stores, and
-// leases/leasetest checks any other. A [SharedStore] also keeps the data that workers of the Java
-// KCL 3.x share. [Assignment], [Balance] and [AssignmentStrategy] are the policies that a user of
-// the scheduler can choose.
+// leases/leasetest checks any other. leases/leasefault lets a store fail in tests. A [SharedStore]
+// also keeps the data that workers of the Java KCL 3.x share. [Assignment], [Balance] and
+// [AssignmentStrategy] are the policies that a user of the scheduler can choose.
 //
 // The package makes no decisions. internal/coordinator decides which worker gets which lease.
 // internal/shardsync decides which rows a table must have. The scheduler uses both.
