@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/processors"
 )
 
-// batches remembers the batches that came, and fails as long as it is told to.
+// batches keeps the batches that it gets, and fails while setFail says so.
 type batches struct {
 	mu   sync.Mutex // guards the fields below
 	got  []string   // one for each batch: the records, with spaces
@@ -90,8 +90,8 @@ func TestBatchByNumberAndSize(t *testing.T) {
 	}
 }
 
-// The Processor interface brings no call when there are no records; a timer
-// hands on what has waited.
+// A timer hands on records that wait, because the Processor interface brings no call without
+// records.
 func TestX10BatchByAge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,8 +116,8 @@ func TestX10BatchByAge(t *testing.T) {
 	})
 }
 
-// A batch that was handed on by age and failed is tried again although no call
-// comes; a call that comes gets the error, and brings nothing out of order.
+// A batch that the timer handed on and that failed is tried again without a call. A call gets the
+// error, and does not change the order.
 func TestBatchByAgeThatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -160,8 +160,7 @@ func TestBatchPanicByAge(t *testing.T) {
 	})
 }
 
-// The timer and the calls never run at the same time: a slow batch holds the
-// next call up.
+// The timer and the calls never run at the same time: the next call waits for a slow batch.
 func TestX15BatchCallsOneAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -193,7 +192,8 @@ func TestBatchEndOfShard(t *testing.T) {
 		require.NoError(t, s.deliver(recs(1, 3)...))
 		s.ck.Delivered(rec(6, "k").Position())
 		children := []kcl.ChildShard{{ID: "child"}}
-		require.NoError(t, s.p.ProcessRecords(s.ctx, kcl.ProcessRecordsInput{Records: recs(4, 6), AtShardEnd: true, Children: children, Checkpointer: s.ck}))
+		require.NoError(t, s.p.ProcessRecords(s.ctx,
+			kcl.ProcessRecordsInput{Records: recs(4, 6), AtShardEnd: true, Children: children, Checkpointer: s.ck}))
 		require.Equal(t, []string{"1 2 3 4", "5 6"}, b.list())
 		require.True(t, b.last.AtShardEnd)
 		require.Equal(t, children, b.last.Children)
@@ -202,7 +202,7 @@ func TestBatchEndOfShard(t *testing.T) {
 	})
 }
 
-// The last batch says that it is the last one also at a second attempt, whoever makes that.
+// The last batch says that it is the last one, also at a second attempt by the timer or a call.
 func TestBatchThatFailsAtTheEndOfShard(t *testing.T) {
 	t.Parallel()
 	children := []kcl.ChildShard{{ID: "child"}}
@@ -233,7 +233,7 @@ func TestBatchThatFailsAtTheEndOfShard(t *testing.T) {
 	}
 }
 
-// A batch whose processor fails at a stop is not checkpointed; what was before is.
+// A batch that fails at a stop is not checkpointed. The records before it are.
 func TestBatchShutdownThatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -259,13 +259,16 @@ func TestBatchLeaseLost(t *testing.T) {
 	})
 }
 
-// Whatever the batches and failures, what comes out is what went in.
+// All records are handed on in order, with random batches and failures.
 func TestBatchKeepsOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 60).Draw(t, "records")
 		b := collect()
-		s := open(t, processors.Batch(b, processors.BatchOptions{MaxAge: time.Hour, Logger: quiet, MaxRecords: rapid.IntRange(1, 9).Draw(t, "max records"), MaxBytes: int64(rapid.IntRange(1, 20).Draw(t, "max bytes"))}))
+		s := open(t, processors.Batch(b, processors.BatchOptions{
+			MaxAge: time.Hour, Logger: quiet, MaxRecords: rapid.IntRange(1, 9).Draw(t, "max records"),
+			MaxBytes: int64(rapid.IntRange(1, 20).Draw(t, "max bytes")),
+		}))
 		for from := 1; from <= n; {
 			to := rapid.IntRange(from, n).Draw(t, "to")
 			if rapid.IntRange(0, 2).Draw(t, "fails") == 0 {

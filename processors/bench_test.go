@@ -10,23 +10,24 @@ import (
 	"github.com/kinesis-go/kcl/processors"
 )
 
-// BenchmarkConcurrent is what ordered concurrency costs on top of the handler:
-// one operation is a batch of 1,000 records of 100 keys.
+// BenchmarkConcurrent measures the cost of ordered concurrency on top of the handler. One operation
+// is a batch of 1,000 records of 100 keys.
 func BenchmarkConcurrent(b *testing.B) {
 	keys := make([]string, 100)
 	for i := range keys {
 		keys[i] = "key" + strconv.Itoa(i)
 	}
+	lane := func(int) kcl.Processor { return processors.Func(ignore, processors.FuncOptions{}) }
 	for _, bench := range []struct {
 		name  string
 		build func() kcl.Processor
 	}{
 		{"func", func() kcl.Processor { return processors.Func(ignore, processors.FuncOptions{}) }},
 		{"lanes=8", func() kcl.Processor {
-			return processors.Concurrent(func(int) kcl.Processor { return processors.Func(ignore, processors.FuncOptions{}) }, processors.ConcurrentOptions{})
+			return processors.Concurrent(lane, processors.ConcurrentOptions{})
 		}},
 		{"lanes=8/batch=1", func() kcl.Processor {
-			return processors.Concurrent(func(int) kcl.Processor { return processors.Func(ignore, processors.FuncOptions{}) }, processors.ConcurrentOptions{MaxBatch: 1})
+			return processors.Concurrent(lane, processors.ConcurrentOptions{MaxBatch: 1})
 		}},
 		{"lanes=8/retry", func() kcl.Processor {
 			return processors.Concurrent(func(int) kcl.Processor {

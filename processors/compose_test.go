@@ -15,7 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/processors"
 )
 
-// except fails with certain records, and collects the others.
+// except returns a handler that fails with certain records, and keeps the others.
 func (s *seen) except(bad ...string) func(context.Context, kcl.Record) error {
 	return func(_ context.Context, r kcl.Record) error {
 		if slices.Contains(bad, string(r.Data())) {
@@ -26,7 +26,7 @@ func (s *seen) except(bad ...string) func(context.Context, kcl.Record) error {
 	}
 }
 
-// sorted orders numbers, and drops those that came twice.
+// sorted sorts numbers, and removes repetitions.
 func sorted(all []string) []string {
 	slices.SortFunc(all, func(a, b string) int { return number(a) - number(b) })
 	return slices.Compact(all)
@@ -54,11 +54,14 @@ func (s *safe) list() []string {
 	return s.letters.list()
 }
 
-func retrying(p kcl.Processor, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+// letterBox is a dead-letter handler.
+type letterBox = func(context.Context, processors.DeadLetter) error
+
+func retrying(p kcl.Processor, dlq letterBox) kcl.Processor {
 	return processors.Retry(p, processors.RetryOptions{Attempts: 3, DeadLetter: dlq, Logger: quiet})
 }
 
-// patiently calls again after an error, as the scheduler does.
+// patiently calls f again after an error, as the scheduler does.
 func patiently(t *testing.T, f func() error) {
 	t.Helper()
 	err := f()
@@ -69,8 +72,8 @@ func patiently(t *testing.T, f func() error) {
 	require.NoError(t, err)
 }
 
-// Every nesting delivers all records, dead-letters the bad ones once, and ends
-// with the checkpoint at the last record.
+// Every nesting of decorators delivers all records and dead-letters the bad ones once. The last
+// checkpoint is at the last record.
 func TestNesting(t *testing.T) {
 	t.Parallel()
 	const n = 300
@@ -81,35 +84,39 @@ func TestNesting(t *testing.T) {
 	leaf := func(h handler) kcl.Processor {
 		return processors.Each(h, processors.FuncOptions{Logger: quiet})
 	}
-	for name, build := range map[string]func(handler, func(context.Context, processors.DeadLetter) error) kcl.Processor{
-		"retry": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+	for name, build := range map[string]func(handler, letterBox) kcl.Processor{
+		"retry": func(h handler, dlq letterBox) kcl.Processor {
 			return retrying(leaf(h), dlq)
 		},
-		"concurrent of retry": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+		"concurrent of retry": func(h handler, dlq letterBox) kcl.Processor {
 			return processors.Concurrent(func(int) kcl.Processor { return retrying(leaf(h), dlq) }, conc)
 		},
-		"retry of concurrent": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+		"retry of concurrent": func(h handler, dlq letterBox) kcl.Processor {
 			return retrying(processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc), dlq)
 		},
-		"batch of retry": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+		"batch of retry": func(h handler, dlq letterBox) kcl.Processor {
 			return processors.Batch(retrying(leaf(h), dlq), batch)
 		},
-		"retry of batch": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+		"retry of batch": func(h handler, dlq letterBox) kcl.Processor {
 			return retrying(processors.Batch(leaf(h), batch), dlq)
 		},
-		"batch of retry of concurrent": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
-			return processors.Batch(retrying(processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc), dlq), batch)
+		"batch of retry of concurrent": func(h handler, dlq letterBox) kcl.Processor {
+			return processors.Batch(retrying(processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc), dlq),
+				batch)
 		},
-		"retry of batch of concurrent": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
-			return retrying(processors.Batch(processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc), batch), dlq)
+		"retry of batch of concurrent": func(h handler, dlq letterBox) kcl.Processor {
+			return retrying(processors.Batch(processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc), batch),
+				dlq)
 		},
-		"retry of concurrent of batch": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
-			return retrying(processors.Concurrent(func(int) kcl.Processor { return processors.Batch(leaf(h), batch) }, conc), dlq)
+		"retry of concurrent of batch": func(h handler, dlq letterBox) kcl.Processor {
+			return retrying(processors.Concurrent(func(int) kcl.Processor { return processors.Batch(leaf(h), batch) }, conc),
+				dlq)
 		},
-		"concurrent of batch of retry": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
-			return processors.Concurrent(func(int) kcl.Processor { return processors.Batch(retrying(leaf(h), dlq), batch) }, conc)
+		"concurrent of batch of retry": func(h handler, dlq letterBox) kcl.Processor {
+			return processors.Concurrent(func(int) kcl.Processor { return processors.Batch(retrying(leaf(h), dlq), batch) },
+				conc)
 		},
-		"retry of concurrent of concurrent": func(h handler, dlq func(context.Context, processors.DeadLetter) error) kcl.Processor {
+		"retry of concurrent of concurrent": func(h handler, dlq letterBox) kcl.Processor {
 			return retrying(processors.Concurrent(func(int) kcl.Processor {
 				return processors.Concurrent(func(int) kcl.Processor { return leaf(h) }, conc)
 			}, conc), dlq)
@@ -126,14 +133,15 @@ func TestNesting(t *testing.T) {
 						n := number(s.row.last())
 						all := sorted(append(got.list(), dlq.list()...))
 						require.GreaterOrEqual(t, len(all), n)
-						require.Equal(t, strings.Join(numbers(1, n), " "), strings.Join(all[:n], " "), "all before the checkpoint is processed")
+						require.Equal(t, strings.Join(numbers(1, n), " "), strings.Join(all[:n], " "),
+							"all before the checkpoint is processed")
 					}
 					for from := 1; from <= n; from += 37 {
 						patiently(t, func() error { return s.deliver(recs(from, min(from+36, n), "a", "b", "c", "d", "e", "")...) })
 						checkCheckpoint()
 					}
 					if stop {
-						// The last record may be held, failing: it must not be checkpointed then.
+						// The last record may be held and fail. Then it must not be checkpointed.
 						if s.shutdown() == nil {
 							require.Equal(t, "300", s.row.last())
 						}
@@ -152,14 +160,14 @@ func TestNesting(t *testing.T) {
 	}
 }
 
-// A lane that keeps records says so, and they are not checkpointed before the
-// lane has.
+// The records that a lane keeps are not checkpointed before the lane has processed them.
 func TestBatchInsideALaneIsNotCheckpointedEarly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := collect()
 		s := open(t, processors.Concurrent(func(int) kcl.Processor {
-			return retrying(processors.Batch(processors.Func(b.handle, processors.FuncOptions{Checkpoints: every}), processors.BatchOptions{MaxRecords: 4, MaxAge: time.Minute}), nil)
+			return retrying(processors.Batch(processors.Func(b.handle, processors.FuncOptions{Checkpoints: every}),
+				processors.BatchOptions{MaxRecords: 4, MaxAge: time.Minute}), nil)
 		}, processors.ConcurrentOptions{Checkpoints: every}))
 		require.NoError(t, s.deliver(recs(1, 6)...))
 		synctest.Wait()
@@ -177,7 +185,7 @@ func TestBatchInsideALaneIsNotCheckpointedEarly(t *testing.T) {
 	})
 }
 
-// The whole library: batches, dead letters and lanes at once, over a restart.
+// The whole library runs with batches, dead letters and lanes, over a restart.
 func TestNestingThroughTheLibrary(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

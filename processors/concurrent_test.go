@@ -18,16 +18,17 @@ import (
 	"github.com/kinesis-go/kcl/processors"
 )
 
-// each makes the lanes of a function that handles one record.
+// each returns a factory of lanes that call handle with one record at a time.
 func each(handle func(context.Context, kcl.Record) error) func(int) kcl.Processor {
 	return func(int) kcl.Processor {
-		return processors.Each(handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Interval: never}, Logger: quiet})
+		return processors.Each(handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Interval: never},
+			Logger: quiet})
 	}
 }
 
 var every = processors.Checkpoints{Records: 1, Interval: never}
 
-// gates lets a test decide which record is done next.
+// gates lets a test decide which record is finished next.
 type gates struct {
 	mu      sync.Mutex // guards the fields below
 	waiting map[string]chan error
@@ -102,15 +103,14 @@ func inBubble(t *testing.T, f func()) {
 	synctest.Test(t, func(*testing.T) { f() })
 }
 
-// must is the tb of code whose failures are found outside the bubble.
+// must is the tb of code whose failures are reported outside the bubble.
 type must struct{}
 
 func (must) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (must) FailNow()                          {}
 func (must) Helper()                           {}
 
-// watermark finishes records in the order that picks tell, one in five with a
-// failure first.
+// watermark finishes records in the order of picks. One in five fails first.
 func watermark(n, lanes, limit int, cuts []int, keys []string, picks []int) error {
 	g := &gates{}
 	s := open(must{}, processors.Concurrent(each(g.handle), processors.ConcurrentOptions{
@@ -173,13 +173,14 @@ func watermark(n, lanes, limit int, cuts []int, keys []string, picks []int) erro
 	return nil
 }
 
-// Records without a key have a lane of their own, and stay in order; so do
-// those of one key.
+// Records without a key have a lane of their own, and stay in order. Records of one key stay in
+// order too.
 func TestX19RecordsOfOneKeyAreInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := &gates{}
-		s := open(t, processors.Concurrent(each(g.handle), processors.ConcurrentOptions{Lanes: 16, MaxBatch: 1, Checkpoints: every}))
+		s := open(t, processors.Concurrent(each(g.handle),
+			processors.ConcurrentOptions{Lanes: 16, MaxBatch: 1, Checkpoints: every}))
 		require.NoError(t, s.deliver(rec(1, "a"), rec(2, "a"), rec(3, ""), rec(4, ""), rec(5, "a"), rec(6, "")))
 		synctest.Wait()
 		require.Equal(t, []string{"1", "3"}, g.running())
@@ -230,8 +231,10 @@ func TestX17ConcurrentIsBounded(t *testing.T) {
 				g := &gates{}
 				s := open(t, processors.Concurrent(each(g.handle), o))
 				returned := make(chan error, 1)
-				// Record 1 is held up; what is finished behind it counts.
-				go func() { returned <- s.deliver(rec(1, ""), rec(2, "b"), rec(3, "b"), rec(4, "b"), rec(5, "b")) }() // ends with the call
+				// Record 1 is held up. Records that are finished behind it count.
+				go func() { // ends with the call
+					returned <- s.deliver(rec(1, ""), rec(2, "b"), rec(3, "b"), rec(4, "b"), rec(5, "b"))
+				}()
 				synctest.Wait()
 				for _, r := range []string{"2", "3", "4"} {
 					g.release(r, nil)
@@ -263,7 +266,7 @@ func TestX01FailedLaneStopsTheShard(t *testing.T) {
 		synctest.Wait()
 		g.release("1", errBoom)
 
-		// The next call waits for one attempt more.
+		// The next call waits for one more attempt.
 		returned := make(chan error, 1)
 		next := func() { returned <- s.deliver(recs(5, 6)...) }
 		go next() // ends with the call
@@ -277,7 +280,7 @@ func TestX01FailedLaneStopsTheShard(t *testing.T) {
 		require.Len(t, held.Records, 1)
 		require.Equal(t, "1", held.Records[0].SequenceNumber())
 
-		// Other lanes go on, by themselves the failed one tries again, nothing is accepted.
+		// The failed lane tries again by itself. Other lanes go on, and no call is accepted.
 		g.release("3", nil)
 		require.Equal(t, []string{"4"}, g.running())
 		g.release("4", nil)
@@ -298,8 +301,8 @@ func TestX01FailedLaneStopsTheShard(t *testing.T) {
 	})
 }
 
-// Half of what failed succeeds at the next attempt; the lane has failed until
-// the rest has, too.
+// Half of the failed records succeed at the next attempt. The lane has failed until the other half
+// succeeds too.
 func TestFailedLaneHasFailedUntilAllSucceeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -320,8 +323,8 @@ func TestFailedLaneHasFailedUntilAllSucceeds(t *testing.T) {
 	})
 }
 
-// A lane's processor that asks for a checkpoint of everything gets one of what
-// it has processed.
+// A lane's processor that asks for a checkpoint of all delivered records gets one of the records
+// that it has processed.
 func TestCheckpointInsideALaneIsLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -345,7 +348,8 @@ func TestCheckpointInsideALaneIsLimited(t *testing.T) {
 func TestLaneCannotPrepare(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, processors.Concurrent(func(int) kcl.Processor { return &preparing{} }, processors.ConcurrentOptions{Lanes: 1}))
+		s := open(t, processors.Concurrent(func(int) kcl.Processor { return &preparing{} },
+			processors.ConcurrentOptions{Lanes: 1}))
 		require.NoError(t, s.deliver(rec(1, "")))
 		require.ErrorIs(t, s.shutdown(), errors.ErrUnsupported)
 	})
@@ -388,7 +392,7 @@ func TestX03PanicInALaneIsAnError(t *testing.T) {
 	})
 }
 
-// A stop finishes what was accepted; the checkpoint says so.
+// A stop finishes the accepted records, and checkpoints them.
 func TestX09ConcurrentDrains(t *testing.T) {
 	t.Parallel()
 	for name, finish := range map[string]func(*shard) error{"shutdown": (*shard).shutdown, "shard end": (*shard).end} {
@@ -424,7 +428,7 @@ func TestConcurrentStopsAlthoughALaneFails(t *testing.T) {
 	})
 }
 
-// A stop takes no longer than it may, and the checkpoint says how far it came.
+// A stop ends at its time-out, and the checkpoint covers the records that were finished.
 func TestX12DrainIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -474,7 +478,7 @@ func TestX15LeaseLossCancelsTheLanes(t *testing.T) {
 	})
 }
 
-// LeaseLost ends the lanes also when their context goes on.
+// LeaseLost ends the lanes even if their context does not end.
 func TestLeaseLostCancelsByItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -492,7 +496,7 @@ func TestLeaseLostCancelsByItself(t *testing.T) {
 	})
 }
 
-// A time-out of the shutdown comes without a further call: the lanes end.
+// The lanes end after a time-out of the shutdown, although no call follows.
 func TestShutdownTimeoutLeavesNoGoroutine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -500,14 +504,16 @@ func TestShutdownTimeoutLeavesNoGoroutine(t *testing.T) {
 		s := open(t, processors.Concurrent(each(g.handle), processors.ConcurrentOptions{}))
 		require.NoError(t, s.deliver(recs(1, 4, "a", "b")...))
 		time.AfterFunc(time.Second, func() { s.cancel(kcl.ErrShutdownTimeout) })
-		require.ErrorIs(t, s.p.ShutdownRequested(s.ctx, kcl.ShutdownRequestedInput{Checkpointer: s.ck}), kcl.ErrShutdownTimeout)
+		require.ErrorIs(t, s.p.ShutdownRequested(s.ctx, kcl.ShutdownRequestedInput{Checkpointer: s.ck}),
+			kcl.ErrShutdownTimeout)
 	})
 }
 
 func TestConcurrentInitializesEveryLaneOnce(t *testing.T) {
 	t.Parallel()
 	calls := map[int]int{}
-	p := processors.Concurrent(func(n int) kcl.Processor { return &initializing{n: n, calls: calls} }, processors.ConcurrentOptions{Lanes: 3})
+	p := processors.Concurrent(func(n int) kcl.Processor { return &initializing{n: n, calls: calls} },
+		processors.ConcurrentOptions{Lanes: 3})
 	ctx := t.Context()
 	require.ErrorIs(t, p.Initialize(ctx, kcl.InitializeInput{}), errBoom)
 	require.NoError(t, p.Initialize(ctx, kcl.InitializeInput{}))

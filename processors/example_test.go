@@ -19,8 +19,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// consume puts records, each "key=data", into a fake stream and runs a worker
-// until stop is called.
+// consume puts records, each "key=data", into a fake stream, and runs a worker until stop is
+// called.
 func consume(records []string, p func(stop func()) kcl.Processor) {
 	fake, err := kinesistest.Start(kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders"}}})
 	if err != nil {
@@ -57,8 +57,8 @@ func consume(records []string, p func(stop func()) kcl.Processor) {
 	}
 }
 
-// A function is all that a program has to write. The checkpoint of what it has
-// handled is written every thousand records, every five seconds, and at the end.
+// A program has to write only a function. Its records are checkpointed every thousand records,
+// every five seconds, and at the end.
 func ExampleFunc() {
 	consume([]string{"a=paid", "a=shipped"}, func(stop func()) kcl.Processor {
 		return processors.Func(func(_ context.Context, records []kcl.Record) error {
@@ -76,7 +76,7 @@ func ExampleFunc() {
 	// shipped
 }
 
-// When a record fails, it is tried again, and the ones before it are not.
+// A record that fails is tried again. The records before it are not.
 func ExampleEach() {
 	failed := false
 	consume([]string{"a=paid", "a=shipped"}, func(stop func()) kcl.Processor {
@@ -99,8 +99,7 @@ func ExampleEach() {
 	// shipped
 }
 
-// A record that cannot be processed goes to a queue of dead letters, and does
-// not stop the shard.
+// A record that cannot be processed goes to a dead-letter queue, and does not stop the shard.
 func ExampleRetry() {
 	handle := func(_ context.Context, records []kcl.Record) error {
 		for _, r := range records {
@@ -114,7 +113,7 @@ func ExampleRetry() {
 		return processors.Retry(processors.Func(handle, processors.FuncOptions{}), processors.RetryOptions{
 			Attempts: 2,
 			DeadLetter: func(_ context.Context, d processors.DeadLetter) error {
-				// Write it where it is safe: what returns nil is not delivered again.
+				// Store the record where it is safe: after nil it is not delivered again.
 				fmt.Printf("%s %s: %s: %v\n", d.Stream.Name, d.Shard.ID, d.Record.Data(), d.Err)
 				stop()
 				return nil
@@ -126,8 +125,8 @@ func ExampleRetry() {
 	// orders shardId-000000000000: ???: not an order
 }
 
-// Records are collected over several reads; what does not fill a batch waits no
-// longer than MaxAge, and is handed on at a stop.
+// Records are collected over several reads. A batch that does not fill is handed on after MaxAge,
+// and at a stop.
 func ExampleBatch() {
 	left := 5
 	consume([]string{"a=1", "a=2", "a=3", "a=4", "a=5"}, func(stop func()) kcl.Processor {
@@ -146,7 +145,7 @@ func ExampleBatch() {
 	// insert 1 rows
 }
 
-// Several customers are served at a time, the orders of each in their order.
+// Several customers are served at the same time, and the orders of each customer in order.
 func ExampleConcurrent() {
 	var mu sync.Mutex
 	orders := map[string][]string{}
@@ -173,7 +172,7 @@ func ExampleConcurrent() {
 	// bob [2 4]
 }
 
-// Decorators nest: every lane retries its own record, and the others go on.
+// Decorators nest: every lane tries its own record again, and the other lanes go on.
 func Example() {
 	handle := func(_ context.Context, r kcl.Record) error {
 		if string(r.Data()) == "???" {

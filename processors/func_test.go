@@ -43,7 +43,7 @@ func TestFuncCheckpointsByNumberAndSize(t *testing.T) {
 	}
 }
 
-// An idle shard gets its checkpoint too, by a timer.
+// A timer checkpoints an idle shard too.
 func TestX10FuncCheckpointsByTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestFuncTriesAFailedCheckpointAgain(t *testing.T) {
 	})
 }
 
-// A batch that failed is not in the last checkpoint.
+// The last checkpoint does not cover a batch that failed.
 func TestFuncDoesNotCheckpointAFailedBatch(t *testing.T) {
 	t.Parallel()
 	fail := false
@@ -135,7 +135,7 @@ func TestEachStopsWithItsContext(t *testing.T) {
 	require.Empty(t, s.row.all())
 }
 
-// After a stop and a restart nothing comes twice.
+// After a stop and a restart no record comes twice.
 func TestX09FuncThroughTheLibrary(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// row is a lease row without a lease table: it keeps what was written.
+// row is a lease row without a lease table. It keeps all positions that were written.
 type row struct {
 	mu      sync.Mutex // guards the fields below
 	written []string
@@ -54,7 +54,7 @@ func (r *row) setFail(err error) {
 	r.fail = err
 }
 
-// all returns every position written, and last the newest.
+// all returns all positions that were written.
 func (r *row) all() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *shard) lose() {
 	s.p.LeaseLost(context.Background(), kcl.LeaseLostInput{})
 }
 
-// rec is the record number n; its data is n, too. An empty key is none.
+// rec returns the record number n, with n as its data. An empty key means no key.
 func rec(n int, key string) kcl.Record {
 	f := kcl.RecordFields{SequenceNumber: strconv.Itoa(n), Data: []byte(strconv.Itoa(n))}
 	if key != "" {
@@ -124,7 +124,7 @@ func rec(n int, key string) kcl.Record {
 	return kcl.NewRecord(f)
 }
 
-// recs are the records from to to, of the given keys in turn.
+// recs returns the records from to to, with the keys in turn.
 func recs(from, to int, keys ...string) []kcl.Record {
 	if len(keys) == 0 {
 		keys = []string{"k"}
@@ -136,7 +136,7 @@ func recs(from, to int, keys ...string) []kcl.Record {
 	return out
 }
 
-// seen is what a handler was given; safe for concurrent use.
+// seen keeps the records that a handler gets. It is safe for concurrent use.
 type seen struct {
 	mu  sync.Mutex // guards all
 	all []string
@@ -164,7 +164,7 @@ func numbers(from, to int) []string {
 	return out
 }
 
-// worker is the whole library: a scheduler on the fake with leases in memory.
+// worker is a scheduler that reads the fake Kinesis, with leases in memory.
 type worker struct {
 	t      *testing.T
 	admin  *kinesis.Client
@@ -210,7 +210,7 @@ func (w *worker) put(from, to int, keys ...string) {
 	require.NoError(w.t, err)
 }
 
-// split ends the stream's shard.
+// split splits the stream's shard, so that the shard ends.
 func (w *worker) split() {
 	w.t.Helper()
 	_, err := w.admin.SplitShard(context.Background(), &kinesis.SplitShardInput{
@@ -220,7 +220,7 @@ func (w *worker) split() {
 	require.NoError(w.t, err)
 }
 
-// checkpoint is what the shard's lease says.
+// checkpoint returns the checkpoint of the shard's lease.
 func (w *worker) checkpoint() string {
 	w.t.Helper()
 	row, err := w.store.Get(context.Background(), "shardId-000000000000")

@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/processors"
 )
 
-// fussy fails with batches that hold certain records.
+// fussy is a handler that fails with batches that hold certain records.
 type fussy struct {
 	bad   map[string]error
 	good  seen // what came in batches that did not fail
@@ -57,8 +57,8 @@ func (l *letters) list() []string {
 	return out
 }
 
-// One bad record in 10,000: all good ones arrive in order, the bad one once at
-// the handler, and the cost is bounded.
+// One record of 10,000 is bad. All good records arrive in order, the bad one arrives once at the
+// dead-letter handler, and the cost is bounded.
 func TestX05PoisonRecordIsIsolated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -66,13 +66,15 @@ func TestX05PoisonRecordIsIsolated(t *testing.T) {
 		for _, bad := range []int{1, 2, 4_711, 9_999, n} {
 			f, dlq := &fussy{bad: map[string]error{strconv.Itoa(bad): errBoom}}, &letters{}
 			p := processors.Retry(processors.Func(f.handle, processors.FuncOptions{}), processors.RetryOptions{
-				Attempts: attempts, FirstBackoff: 100 * time.Millisecond, MaxBackoff: time.Second, DeadLetter: dlq.take, Logger: quiet,
+				Attempts: attempts, FirstBackoff: 100 * time.Millisecond, MaxBackoff: time.Second, DeadLetter: dlq.take,
+				Logger: quiet,
 			})
 			s := open(t, p)
 			start := time.Now()
 			require.NoError(t, s.deliver(recs(1, n)...))
 			require.LessOrEqual(t, time.Since(start), 2*(attempts-1)*1500*time.Millisecond, "only the attempts wait")
-			require.Equal(t, slices.DeleteFunc(numbers(1, n), func(s string) bool { return s == strconv.Itoa(bad) }), f.good.list())
+			require.Equal(t, slices.DeleteFunc(numbers(1, n), func(s string) bool { return s == strconv.Itoa(bad) }),
+				f.good.list())
 			require.LessOrEqual(t, f.calls, 2*attempts+bits.Len(n)+1)
 			require.Len(t, dlq.got, 1)
 			d := dlq.got[0]
@@ -87,8 +89,8 @@ func TestX05PoisonRecordIsIsolated(t *testing.T) {
 	})
 }
 
-// Whatever fails in whatever batches: every record is processed, in order, or
-// dead-lettered, none both or neither, and the last checkpoint is the last.
+// Random records fail in random batches. Every record is either processed, in order, or
+// dead-lettered, and the last checkpoint is at the last record.
 func TestX05NoRecordIsLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -97,7 +99,9 @@ func TestX05NoRecordIsLost(t *testing.T) {
 		for _, i := range rapid.SliceOfDistinct(rapid.IntRange(1, n), rapid.ID).Draw(t, "bad") {
 			f.bad[strconv.Itoa(i)] = errBoom
 		}
-		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Interval: never}}), processors.RetryOptions{Attempts: 1, DeadLetter: dlq.take, Logger: quiet}))
+		s := open(t, processors.Retry(
+			processors.Func(f.handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Interval: never}}),
+			processors.RetryOptions{Attempts: 1, DeadLetter: dlq.take, Logger: quiet}))
 		for from := 1; from <= n; {
 			to := rapid.IntRange(from, n).Draw(t, "to")
 			if rapid.IntRange(0, 3).Draw(t, "dlq is away") == 0 {
@@ -129,12 +133,13 @@ func TestDeadLetterHandlerThatFailsKeepsTheRecord(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, dlq := &fussy{bad: map[string]error{"3": errBoom}}, &letters{fail: errors.New("queue is away")}
-		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{}), processors.RetryOptions{Attempts: 2, DeadLetter: func(ctx context.Context, d processors.DeadLetter) error {
-			if dlq.fail != nil && len(dlq.got) == 0 && f.calls%2 == 0 {
-				panic(dlq.fail)
-			}
-			return dlq.take(ctx, d)
-		}, Logger: quiet}))
+		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{}),
+			processors.RetryOptions{Attempts: 2, DeadLetter: func(ctx context.Context, d processors.DeadLetter) error {
+				if dlq.fail != nil && len(dlq.got) == 0 && f.calls%2 == 0 {
+					panic(dlq.fail)
+				}
+				return dlq.take(ctx, d)
+			}, Logger: quiet}))
 		for range 3 {
 			err := s.deliver(recs(1, 5)...)
 			require.ErrorIs(t, err, dlq.fail)
@@ -155,7 +160,8 @@ func TestRetryWithoutDeadLetterReturnsTheError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fussy{bad: map[string]error{"3": errBoom}}
-		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{}), processors.RetryOptions{Attempts: 4}))
+		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{}),
+			processors.RetryOptions{Attempts: 4}))
 		require.ErrorIs(t, s.deliver(recs(1, 5)...), errBoom)
 		require.Equal(t, 4, f.calls)
 		f.bad = nil
@@ -204,7 +210,8 @@ func TestRetryContainsPanics(t *testing.T) {
 func TestRetryStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, processors.Retry(processors.Func(func(context.Context, []kcl.Record) error { return errBoom }, processors.FuncOptions{}),
+		s := open(t, processors.Retry(processors.Func(func(context.Context, []kcl.Record) error { return errBoom },
+			processors.FuncOptions{}),
 			processors.RetryOptions{Attempts: 1000, FirstBackoff: time.Minute}))
 		time.AfterFunc(time.Second, func() { s.cancel(kcl.ErrLeaseLost) })
 		start := time.Now()
@@ -214,7 +221,7 @@ func TestRetryStopsWithItsContext(t *testing.T) {
 	})
 }
 
-// impolite checkpoints everything that was delivered, after a failure too.
+// impolite asks for a checkpoint of all delivered records, also after a failure.
 type impolite struct {
 	f   *fussy
 	own error
@@ -237,8 +244,8 @@ func (p *impolite) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequest
 	return in.Checkpointer.Checkpoint(ctx)
 }
 
-// A processor that asks for a checkpoint of everything gets one of what it has
-// processed, and none before.
+// A processor that asks for a checkpoint of all delivered records gets one of the processed
+// records.
 func TestCheckpointInsideIsLimited(t *testing.T) {
 	t.Parallel()
 	for name, decorate := range map[string]func(kcl.Processor) kcl.Processor{
@@ -266,7 +273,8 @@ func TestCheckpointInsideIsLimited(t *testing.T) {
 	}
 }
 
-// Prepare inside reaches the lease's row with the position that the inside means.
+// Prepare of the processor inside writes the position that this processor means into the lease's
+// row.
 func TestPrepareInside(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -277,7 +285,7 @@ func TestPrepareInside(t *testing.T) {
 	})
 }
 
-// committing records its second batch in its own way, and fails with it all the same.
+// committing checkpoints its second batch in its own way, and then fails with it.
 type committing struct {
 	kcl.Processor
 	record func(ctx context.Context, ck kcl.Checkpointer) error
@@ -296,8 +304,9 @@ func (p *committing) ShutdownRequested(ctx context.Context, in kcl.ShutdownReque
 	return in.Checkpointer.Checkpoint(ctx)
 }
 
-// What a processor has recorded of a batch that it fails with stands, in whatever way it was
-// recorded. A decorated processor may then do at a stop what an undecorated one may.
+// A processor checkpoints a part of a batch and then fails with the batch. The checkpoint stays, in
+// whatever way it was made. At a stop a decorated processor may then do what an undecorated one
+// may.
 func TestRecordedAndFailed(t *testing.T) {
 	t.Parallel()
 	commit := func(ctx context.Context, ck kcl.Checkpointer) error {
@@ -341,13 +350,16 @@ func TestRecordedAndFailed(t *testing.T) {
 	}
 }
 
-// The first record of all and the last one are bad, and nothing follows: the
-// checkpoint passes them all the same.
+// The first and the last record of a shard are bad. The checkpoint still goes beyond them.
 func TestSkippedRecordsAreCheckpointedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, dlq := &fussy{bad: map[string]error{"1": errBoom, "2": errBoom, "4": errBoom}}, &letters{}
-		s := open(t, processors.Retry(processors.Func(f.handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Records: 1, Interval: never}}), processors.RetryOptions{Attempts: 1, DeadLetter: dlq.take, Logger: quiet}))
+		s := open(t, processors.Retry(
+			processors.Func(f.handle, processors.FuncOptions{
+				Checkpoints: processors.Checkpoints{Records: 1, Interval: never},
+			}),
+			processors.RetryOptions{Attempts: 1, DeadLetter: dlq.take, Logger: quiet}))
 		require.NoError(t, s.deliver(recs(1, 2)...))
 		require.Equal(t, []string{"1", "2"}, s.row.all())
 		require.NoError(t, s.deliver(recs(3, 4)...))
@@ -363,7 +375,8 @@ func TestX05RetryThroughTheLibrary(t *testing.T) {
 		w := newWorker(t)
 		f, dlq := &fussy{bad: map[string]error{"17": errBoom, "60": errBoom}}, &letters{}
 		p := func() kcl.Processor {
-			return processors.Retry(processors.Func(f.handle, processors.FuncOptions{}), processors.RetryOptions{Attempts: 2, DeadLetter: dlq.take, Logger: w.cfg.Logger})
+			return processors.Retry(processors.Func(f.handle, processors.FuncOptions{}),
+				processors.RetryOptions{Attempts: 2, DeadLetter: dlq.take, Logger: w.cfg.Logger})
 		}
 		w.start(p)
 		w.put(1, 60)
@@ -376,6 +389,7 @@ func TestX05RetryThroughTheLibrary(t *testing.T) {
 		eventually(t, "the end of the shard", func() bool { return w.checkpoint() == kcl.SentinelShardEnd })
 		w.stop()
 		require.Equal(t, []string{"17", "60"}, dlq.list())
-		require.Equal(t, slices.DeleteFunc(numbers(1, 61), func(s string) bool { return s == "17" || s == "60" }), f.good.list())
+		require.Equal(t, slices.DeleteFunc(numbers(1, 61), func(s string) bool { return s == "17" || s == "60" }),
+			f.good.list())
 	})
 }
