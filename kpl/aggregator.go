@@ -27,9 +27,8 @@ var (
 	ErrInvalidRecord = errors.New("kpl: record cannot be aggregated")
 )
 
-// Aggregator packs user records into the data of one Kinesis record, as the
-// Kinesis Producer Library does. The zero value is ready to use. It is for one
-// goroutine.
+// Aggregator packs user records into the data of one Kinesis record, as the Kinesis Producer
+// Library does. The zero value is ready to use. It is for one goroutine.
 //
 // The Kinesis record goes to the shard of its own partition key or explicit hash key. Keep an
 // Aggregator for each shard, or for each partition key, and give the Kinesis record a key of that
@@ -116,15 +115,8 @@ func (a *Aggregator) cost(keys, hashes map[string]uint64, partitionKey, explicit
 }
 
 func recordSize(key, hash uint64, hasHash bool, data []byte) int {
-	n := protowire.SizeTag(
-		fieldKeyIndex,
-	) + protowire.SizeVarint(
-		key,
-	) + protowire.SizeTag(
-		fieldData,
-	) + protowire.SizeBytes(
-		len(data),
-	)
+	n := protowire.SizeTag(fieldKeyIndex) + protowire.SizeVarint(key) +
+		protowire.SizeTag(fieldData) + protowire.SizeBytes(len(data))
 	if hasHash {
 		n += protowire.SizeTag(fieldHashIndex) + protowire.SizeVarint(hash)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/kinesis-go/kcl/kpl"
 )
 
-// Several user records share one record of the stream, until it is full.
+// Several user records share one Kinesis record, until it is full.
 func ExampleAggregator() {
 	a := kpl.Aggregator{MaxSize: 200}
 	for i := range 100 {

@@ -11,8 +11,8 @@ import (
 	"github.com/kinesis-go/kcl/kpl"
 )
 
-// BenchmarkDeaggregate splits ten carriers of a hundred user records; one
-// without aggregates is for comparison.
+// BenchmarkDeaggregate splits ten carriers of a hundred user records. Records without aggregates
+// are for comparison.
 func BenchmarkDeaggregate(b *testing.B) {
 	const carriers, each = 10, 100
 	for _, size := range []int{10, 100, 1000} {

@@ -34,7 +34,7 @@ func carrier(seq int, data []byte) kcl.Record {
 	})
 }
 
-// sign makes an aggregate of a protobuf, good or bad.
+// sign makes an aggregate of any protobuf, valid or not.
 func sign(message []byte) []byte {
 	sum := md5.Sum(message)
 	return append(append([]byte("\xf3\x89\x9a\xc2"), message...), sum[:]...)
@@ -55,10 +55,10 @@ func (m message) message(field protowire.Number, inner message) message {
 	return m.text(field, string(inner))
 }
 
-// user is one well-formed Record of the message.
+// user is one valid Record of the message.
 func user(key uint64, data string) message { return message(nil).varint(1, key).text(3, data) }
 
-// aggregate packs payloads under one key each.
+// aggregate packs payloads, each under a key of its own.
 func aggregate(t require.TestingT, payloads ...string) []byte {
 	var a kpl.Aggregator
 	for i, p := range payloads {
@@ -67,7 +67,7 @@ func aggregate(t require.TestingT, payloads ...string) []byte {
 	return a.Bytes()
 }
 
-// seen is what a processor can tell of a record, for comparisons.
+// seen is all that a processor can learn about a record, for comparisons.
 func seen(records []kcl.Record) []string {
 	out := make([]string, len(records))
 	for i, r := range records {
@@ -119,7 +119,7 @@ func TestDeaggregateKeepsOrderAndNeighbours(t *testing.T) {
 	}
 }
 
-// brief is position and data of each record.
+// brief returns position and data of each record.
 func brief(records []kcl.Record) string {
 	out := make([]string, len(records))
 	for i, r := range records {
@@ -163,7 +163,7 @@ func TestBatchesWithoutAggregatesComeBackUntouched(t *testing.T) {
 // canary is in every payload of a corrupt aggregate, and must be in no error.
 const canary = "canary-7f3a"
 
-// corrupt are the ways in which an aggregate can be broken, with a word of the error.
+// corrupt lists the ways in which an aggregate can be broken, each with a word of its error.
 func corrupt(t require.TestingT) map[string]struct {
 	data []byte
 	want string
@@ -268,8 +268,7 @@ func TestReportNamesTheFirstCorruptAggregate(t *testing.T) {
 	require.Equal(t, "2", report.At.String())
 }
 
-// TestK08EmptyAggregate: nothing is left to deliver, and the caller goes on
-// from Batch.Next.
+// TestK08EmptyAggregate: there is no record to deliver, and the caller goes on from Batch.Next.
 func TestK08EmptyAggregate(t *testing.T) {
 	t.Parallel()
 	empty := sign(message(nil).text(1, "key"))
@@ -281,7 +280,7 @@ func TestK08EmptyAggregate(t *testing.T) {
 	require.Equal(t, 1, report.Aggregates)
 }
 
-// TestK09Amplification: what one carrier can take is bounded, whatever it holds.
+// TestK09Amplification: the memory for one carrier is bounded for any content.
 func TestK09Amplification(t *testing.T) {
 	records := func(n int) []byte {
 		m := message(nil).text(1, "k")
@@ -317,7 +316,7 @@ func TestK09Amplification(t *testing.T) {
 		})
 	}
 
-	// The most that a mebibyte can hold is split, and takes what the documentation says.
+	// The largest number of records in a mebibyte is split, and takes the documented memory.
 	n := (1 << 20) / len(message(nil).message(3, user(0, "")))
 	require.Less(t, n, kpl.DefaultMaxRecords)
 	in := []kcl.Record{carrier(1, records(n))}
@@ -332,8 +331,7 @@ func TestK09Amplification(t *testing.T) {
 	require.EqualValues(t, 112, unsafe.Sizeof(kcl.Record{}), "the documentation of Options.MaxRecords says so")
 }
 
-// TestK11NilPartitionKey: a carrier without a key is split as any other, and
-// delivered raw as any other.
+// TestK11NilPartitionKey: a carrier without a key is split, or delivered raw, like any other.
 func TestK11NilPartitionKey(t *testing.T) {
 	t.Parallel()
 	data := aggregate(t, "a")
@@ -354,21 +352,24 @@ func TestK11NilPartitionKey(t *testing.T) {
 	}
 }
 
-// TestK12UnusualProtobuf is what a protobuf reader must take although no
-// producer writes it.
+// TestK12UnusualProtobuf has protobuf that a reader must accept, although no producer writes it.
 func TestK12UnusualProtobuf(t *testing.T) {
 	t.Parallel()
 	group := append(message("\x33"), user(0, "inside")...)
 	group = append(group, 0x34)
 	for name, m := range map[string]message{
-		"tables last":        message(nil).message(3, user(0, "data")).text(1, "key"),
-		"unknown fields":     message(nil).varint(9, 1<<63).text(1, "key").message(3, user(0, "data").text(100, "?").varint(536870911, 0)).text(77, "?"),
-		"fixed fields":       append(message(nil).text(1, "key").message(3, user(0, "data")), "\x4d1234\x5112345678"...),
-		"groups":             append(message(nil).text(1, "key").message(3, append(user(0, "data"), group...)), group...),
-		"field twice":        message(nil).text(1, "key").message(3, append(user(7, "no"), user(0, "data")...)),
-		"long varint":        message(nil).text(1, "key").message(3, message("\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x1a\x04data")),
-		"tags":               message(nil).text(1, "key").message(3, user(0, "data").message(4, message(nil).text(1, "k").text(2, "v")).message(4, message(nil).text(1, ""))),
-		"known as a number":  message(nil).varint(1, 5).varint(3, 5).text(1, "key").message(3, user(0, "data").text(1, "?").varint(3, 0)),
+		"tables last": message(nil).message(3, user(0, "data")).text(1, "key"),
+		"unknown fields": message(nil).varint(9, 1<<63).text(1, "key").message(3,
+			user(0, "data").text(100, "?").varint(536870911, 0)).text(77, "?"),
+		"fixed fields": append(message(nil).text(1, "key").message(3, user(0, "data")), "\x4d1234\x5112345678"...),
+		"groups":       append(message(nil).text(1, "key").message(3, append(user(0, "data"), group...)), group...),
+		"field twice":  message(nil).text(1, "key").message(3, append(user(7, "no"), user(0, "data")...)),
+		"long varint": message(nil).text(1, "key").message(3,
+			message("\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x1a\x04data")),
+		"tags": message(nil).text(1, "key").message(3,
+			user(0, "data").message(4, message(nil).text(1, "k").text(2, "v")).message(4, message(nil).text(1, ""))),
+		"known as a number": message(nil).varint(1, 5).varint(3, 5).text(1, "key").message(3,
+			user(0, "data").text(1, "?").varint(3, 0)),
 		"unused table entry": message(nil).text(1, "key").text(1, "more").text(2, "no number").message(3, user(0, "data")),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -392,7 +393,7 @@ func TestKeysAreBytes(t *testing.T) {
 	require.Equal(t, key, got)
 }
 
-// TestRoundTrip packs random records between plain ones and compares.
+// TestRoundTrip packs random records between plain ones, splits them and compares.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -428,8 +429,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestK03AnyChangedByte: whichever byte of an aggregate changes, the carrier
-// comes raw.
+// TestK03AnyChangedByte: after a change of any byte of an aggregate the carrier is delivered raw.
 func TestK03AnyChangedByte(t *testing.T) {
 	t.Parallel()
 	good := aggregate(t, "a", "bb", "")

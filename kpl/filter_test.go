@@ -21,9 +21,9 @@ func power(n uint, d int64) string {
 	return p.Add(p, big.NewInt(d)).String()
 }
 
-// TestK05FilterByExplicitHashKey: the range 2^60 to 2^68 and an aggregate with
-// records below, in and above it. The KCL drops the whole aggregate; here the
-// records in range stay, with the places that they had.
+// TestK05FilterByExplicitHashKey has the range 2^60 to 2^68, and an aggregate with records below,
+// in and above the range. The KCL drops the whole aggregate. Here the records in the range stay,
+// with their places in the aggregate.
 func TestK05FilterByExplicitHashKey(t *testing.T) {
 	t.Parallel()
 	shard := kcl.HashKeyRange{Start: power(60, 0), End: power(68, 0)}
@@ -57,7 +57,7 @@ func TestK05FilterByExplicitHashKey(t *testing.T) {
 	}
 }
 
-// TestK05FilterByPartitionKey compares with big numbers.
+// TestK05FilterByPartitionKey compares the filter with a computation in big numbers.
 func TestK05FilterByPartitionKey(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -88,7 +88,7 @@ func TestK05FilterByPartitionKey(t *testing.T) {
 	})
 }
 
-// TestK05FilterNeverDropsInDoubt: what cannot be placed is kept.
+// TestK05FilterNeverDropsInDoubt: a record that cannot be placed is kept.
 func TestK05FilterNeverDropsInDoubt(t *testing.T) {
 	t.Parallel()
 	nothing := kcl.HashKeyRange{Start: "0", End: "0"}
@@ -122,8 +122,8 @@ func TestK05FilterNeverDropsInDoubt(t *testing.T) {
 	}
 }
 
-// TestK06NoFilterWithoutPartitionKey: the service placed the carrier, whatever
-// the keys inside hash to.
+// TestK06NoFilterWithoutPartitionKey: the service chose the shard of the carrier, so the hash keys
+// of its user records do not matter.
 func TestK06NoFilterWithoutPartitionKey(t *testing.T) {
 	t.Parallel()
 	opt := kpl.Options{HashKeyRange: kcl.HashKeyRange{Start: "0", End: "0"}}

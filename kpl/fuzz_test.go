@@ -10,9 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/kpl"
 )
 
-// FuzzDeaggregateSigned fuzzes the protobuf: the checksum is made right, or
-// nothing behind it would ever be reached. A general protobuf reader must see
-// the same in it. See K-01 and K-12.
+// FuzzDeaggregateSigned fuzzes the protobuf, with a right checksum: a wrong checksum would hide the
+// rest of the code. A general protobuf reader must see the same records. See K-01 and K-12.
 func FuzzDeaggregateSigned(f *testing.F) {
 	for _, c := range corrupt(f) {
 		if len(c.data) > 20 && len(c.data) < 1000 {
@@ -31,7 +30,7 @@ func FuzzDeaggregateSigned(f *testing.F) {
 	})
 }
 
-// FuzzDeaggregateRaw fuzzes what stands in a Kinesis record.
+// FuzzDeaggregateRaw fuzzes the data of a Kinesis record.
 func FuzzDeaggregateRaw(f *testing.F) {
 	for _, c := range corrupt(f) {
 		f.Add(c.data[:min(len(c.data), 1000)])
@@ -41,8 +40,8 @@ func FuzzDeaggregateRaw(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { check(t, data, kpl.Options{}) })
 }
 
-// check holds for all input: the neighbours stay, what is split is in order and
-// stays inside its carrier, what is not split stays as it was.
+// check holds for all input. The neighbours of a carrier stay as they are, and so does a carrier
+// that is not split. User records are in order, and their data are a part of the carrier's data.
 func check(t *testing.T, data []byte, opt kpl.Options) {
 	raw := bytes.Clone(data)
 	before, after := carrier(1, []byte("before")), carrier(3, []byte("after"))

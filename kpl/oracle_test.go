@@ -25,7 +25,8 @@ var aggregatedRecord = func() protoreflect.MessageDescriptor {
 		optional = descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL
 		repeated = descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 	)
-	field := func(n int32, l label, kind descriptorpb.FieldDescriptorProto_Type, of string) *descriptorpb.FieldDescriptorProto {
+	type kinds = descriptorpb.FieldDescriptorProto_Type
+	field := func(n int32, l label, kind kinds, of string) *descriptorpb.FieldDescriptorProto {
 		f := &descriptorpb.FieldDescriptorProto{Name: proto.String(fmt.Sprintf("f%d", n)), Number: &n, Label: &l, Type: &kind}
 		if of != "" {
 			f.TypeName = &of
@@ -61,8 +62,8 @@ var aggregatedRecord = func() protoreflect.MessageDescriptor {
 	return file.Messages().ByName("AggregatedRecord")
 }()
 
-// user records as the general reader sees them; ok is false when it refuses the message or an index
-// points nowhere.
+// user records as the general reader sees them. ok is false if the reader refuses the message, or
+// if an index has no entry in its table.
 func general(m []byte) (out []string, ok bool) {
 	msg := dynamicpb.NewMessage(aggregatedRecord)
 	if proto.Unmarshal(m, msg) != nil {
@@ -95,8 +96,9 @@ func general(m []byte) (out []string, ok bool) {
 	return out, true
 }
 
-// huge tells whether a field has a number that protobuf does not allow: the general reader for Go
-// refuses such a message, and that for Java, whose workers ours must agree with, does not.
+// huge tells whether a field has a number that protobuf does not allow. The general reader for Go
+// refuses such a message. The reader for Java accepts it, and our workers must agree with those in
+// Java.
 func huge(m []byte, deeper ...protowire.Number) bool {
 	for len(m) > 0 {
 		num, typ, n := protowire.ConsumeTag(m)
@@ -120,7 +122,7 @@ func huge(m []byte, deeper ...protowire.Number) bool {
 	return false
 }
 
-// compare requires that Deaggregate sees in a message what a general protobuf reader sees in it.
+// compare requires that Deaggregate and a general protobuf reader see the same in a message.
 func compare(t require.TestingT, m []byte) {
 	want, ok := general(m)
 	out, report := kpl.Deaggregate([]kcl.Record{carrier(2, sign(m))}, kpl.Options{})
@@ -147,7 +149,7 @@ func compare(t require.TestingT, m []byte) {
 	require.Equal(t, want, got)
 }
 
-// TestGeneralReaderAgrees keeps the comparison of the fuzz targets honest.
+// TestGeneralReaderAgrees shows that the comparison of the fuzz targets works.
 func TestGeneralReaderAgrees(t *testing.T) {
 	t.Parallel()
 	whole := aggregate(t, "a", "bb", "")

@@ -102,7 +102,8 @@ func TestValues(t *testing.T) {
 		`kcl_bytes_total{shard="shardId-000000000001",stream="orders"} 500`,
 		`kcl_batches_total{shard="shardId-000000000001",stream="orders"} 3`,
 		`kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} 0`,
-		`kcl_read_retries_total{code="ProvisionedThroughputExceededException",operation="GetRecords",shard="shardId-000000000001",stream="orders"} 2`,
+		`kcl_read_retries_total{code="ProvisionedThroughputExceededException",operation="GetRecords",` +
+			`shard="shardId-000000000001",stream="orders"} 2`,
 		`kcl_processor_errors_total{cause="panic",method="process_records",shard="shardId-000000000001",stream="orders"} 1`,
 		`kcl_process_records_seconds_bucket{shard="shardId-000000000001",stream="orders",le="0.025"} 0`,
 		`kcl_process_records_seconds_bucket{shard="shardId-000000000001",stream="orders",le="0.05"} 1`,
@@ -117,8 +118,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestO02StalledReaderLagGrows: a lag that is only stored when an answer
-// arrives looks healthy for ever once no answer arrives any more.
+// TestO02StalledReaderLagGrows: a lag that changes only when an answer arrives would look healthy
+// for ever after the last answer.
 func TestO02StalledReaderLagGrows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,11 +127,8 @@ func TestO02StalledReaderLagGrows(t *testing.T) {
 		s := m.Shard("orders", "shardId-000000000001")
 		lag := func(seconds string) {
 			t.Helper()
-			require.Contains(
-				t,
-				scrape(t, reg),
-				`kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} `+seconds+"\n",
-			)
+			require.Contains(t, scrape(t, reg),
+				`kcl_behind_latest_seconds{shard="shardId-000000000001",stream="orders"} `+seconds+"\n")
 		}
 		s.Batch(0, 0, 0, true)
 		time.Sleep(5 * time.Second) // an idle subscription sends an event every five seconds
@@ -144,8 +142,8 @@ func TestO02StalledReaderLagGrows(t *testing.T) {
 	})
 }
 
-// TestO03ShardsThatAreGivenUpDisappear: otherwise two processes export one
-// shard, and the one that lost it shows its last lag until it is restarted.
+// TestO03ShardsThatAreGivenUpDisappear: otherwise two processes would export one shard, and the one
+// that lost it would show its last lag until a restart.
 func TestO03ShardsThatAreGivenUpDisappear(t *testing.T) {
 	t.Parallel()
 	reg, m := newSink(t)
@@ -172,12 +170,8 @@ func TestO03ShardsThatAreGivenUpDisappear(t *testing.T) {
 
 	again := m.Shard("orders", "shardId-1")
 	use(again)
-	require.Contains(
-		t,
-		scrape(t, reg),
-		`kcl_records_total{shard="shardId-1",stream="orders"} 1`+"\n",
-		"a shard that comes back starts at zero",
-	)
+	require.Contains(t, scrape(t, reg), `kcl_records_total{shard="shardId-1",stream="orders"} 1`+"\n",
+		"a shard that comes back starts at zero")
 }
 
 func TestRegisteringTwice(t *testing.T) {
@@ -249,7 +243,7 @@ func BenchmarkBatch(b *testing.B) {
 	}
 }
 
-// closing closes what is measured while a series of d is made, as another goroutine may.
+// closing calls close while a series of d is made, as another goroutine may do.
 type closing struct {
 	metrics.Sink
 	d     *metrics.Desc
@@ -263,7 +257,7 @@ func (c *closing) Series(d *metrics.Desc, labels ...string) metrics.Series {
 	return c.Sink.Series(d, labels...)
 }
 
-// Something is counted while its series are removed: nothing of it stays.
+// Series are removed while one of them is counted. None of them stays.
 func TestStragglerBringsNoSeriesBack(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
