@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
@@ -120,7 +121,7 @@ func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) 
 	case l.CheckpointOwner != "":
 		t.coming.add(l)
 	default:
-		t.take(ctx, action{verb: take, row: l, reason: reason})
+		t.take(ctx, plan.Action{Verb: plan.Take, Row: l, Reason: reason})
 		if t.holder(l.Key) != nil {
 			t.coming.remove(l.Key)
 		}

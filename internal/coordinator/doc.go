@@ -12,7 +12,7 @@
 // and Owner otherwise.
 //
 // Without a leader all workers are equal. Each worker lists the table by itself and computes the
-// same distribution as the others. It carries out its own part; see plan.go.
+// same distribution as the others. It carries out its own part; see internal/plan.
 //
 // # Trust
 //

@@ -13,6 +13,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -81,7 +82,7 @@ func (d *leaderDuty) reset() {
 }
 
 // run does the leader's work that is due, given the rows of a scan.
-func (d *leaderDuty) run(ctx context.Context, v *view) {
+func (d *leaderDuty) run(ctx context.Context, v *plan.View) {
 	term, ok := d.elector.Leads()
 	if !ok {
 		return
@@ -90,14 +91,14 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 	if term != d.term {
 		d.tenure = tenure{term: term, began: now, choresDue: now}
 	}
-	idle := slices.ContainsFunc(v.rows, func(r row) bool { return !r.Finished() && (r.expired || r.ActualOwner() == "") })
+	idle := slices.ContainsFunc(v.Rows, func(r plan.Row) bool { return !r.Finished() && (r.Expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
 		if err := d.readWorkers(ctx); err != nil {
 			d.failed(ctx, err)
 			return
 		}
 	}
-	if d.tooSoon(now, v.rows) {
+	if d.tooSoon(now, v.Rows) {
 		d.asked = true
 		return
 	}
@@ -116,9 +117,9 @@ func (d *leaderDuty) run(ctx context.Context, v *view) {
 
 // tooSoon tells whether the application starts for the first time and the other workers may not
 // have reported yet.
-func (d *leaderDuty) tooSoon(now time.Duration, rows []row) bool {
+func (d *leaderDuty) tooSoon(now time.Duration, rows []plan.Row) bool {
 	return now-d.began < d.cfg.ScanInterval/2 &&
-		!slices.ContainsFunc(rows, func(r row) bool { return r.Owner != "" || r.Counter > 0 })
+		!slices.ContainsFunc(rows, func(r plan.Row) bool { return r.Owner != "" || r.Counter > 0 })
 }
 
 // readWorkers reads the metrics of all workers.
@@ -159,12 +160,12 @@ func (d *leaderDuty) failed(ctx context.Context, err error) {
 }
 
 // assign assigns leases to workers. It returns an error if no planned assignment succeeded.
-func (d *leaderDuty) assign(ctx context.Context, v *view) error {
+func (d *leaderDuty) assign(ctx context.Context, v *plan.View) error {
 	// Every worker watches the hand-overs, so that a new leader knows their age.
 	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
 	balance, newcomers := d.balance()
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
-	balance = balance && (newcomers || v.calm || byCount)
+	balance = balance && (newcomers || v.Calm || byCount)
 	f := kcl3.View{
 		Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
 		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
@@ -174,11 +175,11 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	if newcomers {
 		f.Config.Dampening = 1 + 1e-6 // a new worker gets its whole share at once
 	}
-	for _, r := range v.rows {
+	for _, r := range v.Rows {
 		f.Leases = append(f.Leases, kcl3.Row{
-			Lease: r.Lease, Expired: r.expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
+			Lease: r.Lease, Expired: r.Expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
 		})
-		f.Delivers[r.Key], f.Doubts[r.Key] = r.kbps, r.doubt
+		f.Delivers[r.Key], f.Doubts[r.Key] = r.KBps, r.Doubt
 	}
 	moves, spillover := kcl3.Assign(f)
 	d.cfg.Metrics.SetLeasesUnassigned(spillover)
@@ -205,8 +206,8 @@ func (d *leaderDuty) assign(ctx context.Context, v *view) error {
 	})
 	d.cutShort = d.cutShort || left.Load() > 0
 	for i, m := range moves {
-		if r := v.row(m.Lease.Key); known[i] != nil {
-			r.Lease, r.expired, r.quiet = *known[i], false, false
+		if r := v.Row(m.Lease.Key); known[i] != nil {
+			r.Lease, r.Expired, r.Quiet = *known[i], false, false
 		}
 	}
 	if len(moves) == 0 {
@@ -268,10 +269,10 @@ type suspect struct {
 
 // suspectOwners notes the owners of expired leases. Every worker does that at its scans, so that a
 // new leader knows them.
-func (a *leaderBased) suspectOwners(rows []row) {
+func (a *leaderBased) suspectOwners(rows []plan.Row) {
 	now := a.clock.Now().Mono
 	for _, r := range rows {
-		if owner := r.ActualOwner(); r.expired && !r.Finished() && owner != a.cfg.WorkerID {
+		if owner := r.ActualOwner(); r.Expired && !r.Finished() && owner != a.cfg.WorkerID {
 			s := a.suspects[owner]
 			s.since = now
 			a.suspects[owner] = s
@@ -305,11 +306,11 @@ func (d *leaderDuty) balance() (due, newcomers bool) {
 }
 
 // reassignFailed finds other workers for leases that this worker has just failed with.
-func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *view) []kcl3.Move {
+func (d *leaderDuty) reassignFailed(f kcl3.View, moves []kcl3.Move, v *plan.View) []kcl3.Move {
 	me := d.cfg.WorkerID
 	busy := map[string]bool{}
-	for _, r := range v.rows {
-		busy[r.Key] = r.busy
+	for _, r := range v.Rows {
+		busy[r.Key] = r.Busy
 	}
 	mine := func(m kcl3.Move) bool { return m.To == me && !m.Graceful && busy[m.Lease.Key] }
 	failed := map[string]bool{}
@@ -342,7 +343,7 @@ func (d *leaderDuty) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 		return row, accepted || (row != nil && row.Same(holder.HandoverAttrs, to))
 	}
 	if m.To == d.cfg.WorkerID && !overdue {
-		row := d.take(ctx, action{verb: take, row: m.Lease, reason: m.Reason})
+		row := d.take(ctx, plan.Action{Verb: plan.Take, Row: m.Lease, Reason: m.Reason})
 		return row, row != nil && row.ActualOwner() == m.To
 	}
 	read := m.Lease
@@ -432,20 +433,11 @@ func (d *leaderDuty) call(ctx context.Context, f func(context.Context) error) er
 	return err
 }
 
-// fleet returns the rows of v for the decisions of package kcl3.
-func (v view) fleet() []kcl3.Row {
-	list := make([]kcl3.Row, 0, len(v.rows))
-	for _, r := range v.rows {
-		list = append(list, kcl3.Row{Lease: r.Lease, Expired: r.expired})
-	}
-	return list
-}
-
-// leases returns the rows of v without the judgement.
-func (v view) leases() []leases.Lease {
-	list := make([]leases.Lease, 0, len(v.rows))
-	for _, r := range v.rows {
-		list = append(list, r.Lease)
+// fleetOf returns the rows of v for the decisions of package kcl3.
+func fleetOf(v *plan.View) []kcl3.Row {
+	list := make([]kcl3.Row, 0, len(v.Rows))
+	for _, r := range v.Rows {
+		list = append(list, kcl3.Row{Lease: r.Lease, Expired: r.Expired})
 	}
 	return list
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -64,10 +65,10 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 		}
 		return fullPause, err
 	}
-	a.suspectOwners(v.rows)
+	a.suspectOwners(v.Rows)
 	rescue := a.neglected(&v)
-	a.handovers.Note(a.watched, v.leases())
-	a.act(ctx, &v, func(v view) []action { return planKCL3(v, rescue) })
+	a.handovers.Note(a.watched, v.Leases())
+	a.act(ctx, &v, func(v plan.View) []plan.Action { return plan.Led(v, rescue) })
 	if lead {
 		a.duty.run(ctx, &v)
 	}
@@ -100,21 +101,21 @@ func (a *leaderBased) listDue() bool {
 
 // neglected returns the leases that the leader has neglected. It notes in the rows of v for how
 // many scans in a row they have been so.
-func (a *leaderBased) neglected(v *view) map[string]bool {
-	rescue := a.neglect.Note(a.clock.Now().Mono, v.fleet(), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
-	since, waiting := map[string]int{}, v.waiting()
+func (a *leaderBased) neglected(v *plan.View) map[string]bool {
+	rescue := a.neglect.Note(a.clock.Now().Mono, fleetOf(v), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
+	since, waiting := map[string]int{}, v.Waiting()
 	before := a.unreadSeen
 	a.unreadSeen = false
-	for i := range v.rows {
-		r := &v.rows[i]
+	for i := range v.Rows {
+		r := &v.Rows[i]
 		if waiting[r.Key] {
 			delete(rescue, r.Key)
 			continue
 		}
-		r.waited = a.rescues[r.Key]
-		a.unreadSeen = a.unreadSeen || (!r.Finished() && (r.quiet || r.ActualOwner() == ""))
+		r.Waited = a.rescues[r.Key]
+		a.unreadSeen = a.unreadSeen || (!r.Finished() && (r.Quiet || r.ActualOwner() == ""))
 		if rescue[r.Key] {
-			since[r.Key] = r.waited + 1
+			since[r.Key] = r.Waited + 1
 		}
 	}
 	if a.unreadSeen && !before {
@@ -126,26 +127,6 @@ func (a *leaderBased) neglected(v *view) map[string]bool {
 	}
 	a.rescues = since
 	return rescue
-}
-
-// planKCL3 plans the takes of a worker while a leader assigns the leases. It takes its own leases,
-// and its share of the neglected ones. Only workers of this library share in those.
-func planKCL3(v view, rescue map[string]bool) []action {
-	p := newPlanner(v)
-	p.takeOwn()
-	if len(rescue) == 0 {
-		return p.actions
-	}
-	native := map[string]bool{v.me: true}
-	for _, r := range v.rows {
-		if r.Owner == r.NativeOwner {
-			native[r.Owner] = true
-		}
-	}
-	p.workers = slices.DeleteFunc(p.workers, func(w string) bool { return !native[w] })
-	p.rows = slices.DeleteFunc(slices.Clone(p.rows), func(r row) bool { return !rescue[r.Key] })
-	p.shareOut()
-	return p.actions
 }
 
 // discover asks the index for the leases of this worker, and takes them. It returns false when the

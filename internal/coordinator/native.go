@@ -3,6 +3,8 @@ package coordinator
 import (
 	"context"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/plan"
 )
 
 // native lets every worker take its share by itself.
@@ -24,9 +26,9 @@ func (a *native) share(ctx context.Context, weigh bool, then func(context.Contex
 	if err != nil {
 		return fullPause, err
 	}
-	v.gentle = a.gentle
+	v.Gentle = a.gentle
 	a.markStuck(&v)
-	a.act(ctx, &v, plan)
+	a.act(ctx, &v, plan.Native)
 	then(ctx)
 	a.remember(v)
 	a.countHeld()
@@ -45,11 +47,11 @@ func (a *native) leave(context.Context) {}
 // markStuck marks leases whose CheckpointOwner another library has left behind, and which nobody
 // hands over. Without a leader only workers of this library hand leases over, and they name the
 // next owner in HandoverTo.
-func (a *native) markStuck(v *view) {
-	a.handovers.Note(a.watched, v.leases())
+func (a *native) markStuck(v *plan.View) {
+	a.handovers.Note(a.watched, v.Leases())
 	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })
-	for i := range v.rows {
-		r := &v.rows[i]
-		r.stuck = overdue[r.Key] && r.HandoverTo == "" && !r.expired
+	for i := range v.Rows {
+		r := &v.Rows[i]
+		r.Stuck = overdue[r.Key] && r.HandoverTo == "" && !r.Expired
 	}
 }

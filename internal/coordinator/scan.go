@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -21,7 +22,7 @@ type scan struct {
 	watchBegan time.Duration
 	waited     map[string]int    // see row.waited
 	warned     map[string]string // the warnings about unreadable rows, by key
-	scale      scale
+	scale      plan.Scale
 	handovers  kcl3.HandoverWatch
 	starved    bool // a lease has waited for too many scans
 	asked      bool // a scan was asked for
@@ -58,7 +59,7 @@ func (s sighting) see(counter int64, now time.Duration, late bool) (next sightin
 
 // list reads the table and judges the rows. weigh says that throughput decides, or soon may,
 // whatever Config.Balance is.
-func (s *scan) list(ctx context.Context, weigh bool) (view, error) {
+func (s *scan) list(ctx context.Context, weigh bool) (plan.View, error) {
 	call, cancel := context.WithTimeout(ctx, s.cfg.FailoverTime)
 	defer cancel()
 	begun := time.Now()
@@ -67,7 +68,7 @@ func (s *scan) list(ctx context.Context, weigh bool) (view, error) {
 		s.tempo.listed(time.Since(begun))
 	}
 	if err != nil {
-		return view{}, err
+		return plan.View{}, err
 	}
 	s.reportBad(listing.Bad)
 	s.asked = false
@@ -111,9 +112,9 @@ func (s *scan) reportBad(bad []*leases.RowError) {
 // observe turns a listing into the view for a plan. It uses only this worker's own observations:
 // how long a counter has stood still on its own monotonic clock, from when the answer came that
 // showed the counter first.
-func (s *scan) observe(listed []leases.Lease, weigh bool) view {
+func (s *scan) observe(listed []leases.Lease, weigh bool) plan.View {
 	now := s.clock.Now().Mono
-	v := view{me: s.cfg.WorkerID, max: s.cfg.MaxLeasesForWorker, by: s.cfg.Balance, asks: 1}
+	v := plan.View{Me: s.cfg.WorkerID, Max: s.cfg.MaxLeasesForWorker, By: s.cfg.Balance, Asks: 1}
 	coming := s.coming.all()
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]leases.Lease, len(listed))
@@ -167,20 +168,20 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 		}
 		still := now - sight.since
 		avoid := s.avoided[l.Key]
-		r := row{
+		r := plan.Row{
 			Lease:   l,
-			expired: l.ActualOwner() != "" && still >= trust.Respect(s.cfg.FailoverTime),
-			quiet:   still >= s.cfg.FailoverTime*7/10,
-			busy:    h != nil || (avoid != nil && now < avoid.until),
-			waited:  s.waited[l.Key],
+			Expired: l.ActualOwner() != "" && still >= trust.Respect(s.cfg.FailoverTime),
+			Quiet:   still >= s.cfg.FailoverTime*7/10,
+			Busy:    h != nil || (avoid != nil && now < avoid.until),
+			Waited:  s.waited[l.Key],
 		}
 		if h != nil && !h.Ended() {
-			r.expired, r.quiet = false, false
+			r.Expired, r.Quiet = false, false
 		}
-		if l.Owner == v.me && !l.Finished() {
-			v.asks = -1 // the other workers can see this worker
+		if l.Owner == v.Me && !l.Finished() {
+			v.Asks = -1 // the other workers can see this worker
 		}
-		v.rows = append(v.rows, r)
+		v.Rows = append(v.Rows, r)
 	}
 	for key := range s.avoided {
 		if _, ok := rows[key]; !ok {
@@ -189,41 +190,41 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) view {
 	}
 	s.sightings, s.rows = sightings, rows
 	s.vanished.NoteListing(now, rows)
-	slices.SortFunc(v.rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
-	if weigh || v.by == leases.BalanceThroughput {
-		s.scale.weigh(s.cfg, &v, now)
+	slices.SortFunc(v.Rows, func(a, b plan.Row) int { return strings.Compare(a.Key, b.Key) })
+	if weigh || v.By == leases.BalanceThroughput {
+		s.scale.Weigh(s.cfg.FailoverTime, &v, now)
 	}
 	return v
 }
 
 // remember keeps the results of a round for the next one.
-func (s *scan) remember(v view) {
-	waited, waiting := map[string]int{}, v.waiting()
+func (s *scan) remember(v plan.View) {
+	waited, waiting := map[string]int{}, v.Waiting()
 	held, starved := 0, false
-	for _, r := range v.rows {
+	for _, r := range v.Rows {
 		h := s.holder(r.Key)
 		switch {
 		case r.Finished():
-		case r.Owner == v.me && r.CheckpointOwner == "":
+		case r.Owner == v.Me && r.CheckpointOwner == "":
 			held++
-		case r.Owner == v.me:
+		case r.Owner == v.Me:
 			s.coming.add(r.Lease)
 		case h != nil:
 			// Another worker asks for the lease, or has taken it by force. The holder's renewal
 			// will meet that, and decide what to do.
 			h.RowChanged()
-		case r.CheckpointOwner == v.me:
+		case r.CheckpointOwner == v.Me:
 		case waiting[r.Key]:
-		case r.expired || r.Owner == "":
-			waited[r.Key] = r.waited + 1
-			starved = starved || r.waited >= 2*patience
+		case r.Expired || r.Owner == "":
+			waited[r.Key] = r.Waited + 1
+			starved = starved || r.Waited >= 2*plan.Patience
 		}
 		s.learn(r.Lease)
 	}
 	s.waited = waited
-	if starved && !s.starved && v.max > 0 && held >= v.max {
+	if starved && !s.starved && v.Max > 0 && held >= v.Max {
 		s.log.Warn("shards are left unread: all workers have reached MaxLeasesForWorker",
-			"leases", len(waited), "max_leases", v.max)
+			"leases", len(waited), "max_leases", v.Max)
 	}
 	s.starved = starved
 }
@@ -231,7 +232,7 @@ func (s *scan) remember(v view) {
 // watching tells whether other workers have leases to take that they may leave alone.
 func (s *scan) watching() bool {
 	for _, scans := range s.waited {
-		if scans <= patience {
+		if scans <= plan.Patience {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -82,12 +83,12 @@ func (t *table) forget(h *holder.Holder) {
 // surprise it plans anew: a conflict shows a worker that was not known before, or a lease that is
 // held already. Without a surprise the rest of the plan stands. With many leases, planning takes
 // longer than some writes.
-func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
+func (t *table) act(ctx context.Context, v *plan.View, decide func(plan.View) []plan.Action) {
 	t.cutShort = false
-	var left []action
+	var left []plan.Action
 	for begun := t.clock.Now().Mono; ctx.Err() == nil; {
 		if len(left) == 0 {
-			left = plan(*v)
+			left = decide(*v)
 		}
 		if left = t.affordable(left); len(left) == 0 {
 			return
@@ -101,26 +102,26 @@ func (t *table) act(ctx context.Context, v *view, plan func(view) []action) {
 		known := make([]*leases.Lease, len(actions))
 		parallel.Do(len(actions), maxParallel, func(i int) { known[i] = t.do(ctx, actions[i]) })
 		for i, a := range actions {
-			r := v.row(a.row.Key)
-			r.busy = true // one action for each row in a round
+			r := v.Row(a.Row.Key)
+			r.Busy = true // one action for each row in a round
 			if known[i] != nil {
-				r.Lease, r.expired, r.quiet = *known[i], false, false
+				r.Lease, r.Expired, r.Quiet = *known[i], false, false
 			}
-			if !a.done(known[i], v.me) {
+			if !a.Done(known[i], v.Me) {
 				left = nil
 			}
-			if a.reason == "balance" && v.asks > 0 && (known[i] == nil || known[i].Owner == v.me) {
-				v.asks--
+			if a.Reason == "balance" && v.Asks > 0 && (known[i] == nil || known[i].Owner == v.Me) {
+				v.Asks--
 			}
 		}
 	}
 }
 
 // affordable leaves out requests while too many leases are being handed over to this worker.
-func (t *table) affordable(actions []action) []action {
+func (t *table) affordable(actions []plan.Action) []plan.Action {
 	room := t.maxArrivals() - t.coming.count()
-	return slices.DeleteFunc(actions, func(a action) bool {
-		if a.verb != ask {
+	return slices.DeleteFunc(actions, func(a plan.Action) bool {
+		if a.Verb != plan.Ask {
 			return false
 		}
 		room--

@@ -9,19 +9,20 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/plan"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
 // do carries out one action. It returns the row as it is known afterwards, or nil when it is not
 // known.
-func (t *table) do(ctx context.Context, a action) *leases.Lease {
-	switch a.verb {
-	case take:
+func (t *table) do(ctx context.Context, a plan.Action) *leases.Lease {
+	switch a.Verb {
+	case plan.Take:
 		return t.take(ctx, a)
-	case ask:
+	case plan.Ask:
 		return t.ask(a)
-	case mend:
+	case plan.Mend:
 		return t.mend(a)
 	default:
 		return t.complete(a)
@@ -49,10 +50,6 @@ func withoutHandover(l leases.Lease) leases.Lease {
 	l.CheckpointOwner, l.HandoverTo = "", ""
 	return l
 }
-
-// overtaken tells whether CheckpointOwner is left over from a hand-over, because a worker of KCL
-// 1.x or 2.x has taken the lease.
-func overtaken(l leases.Lease) bool { return l.CheckpointOwner != "" && !l.HandingOver() }
 
 // givenTo returns l as it is once worker holds it. It counts changes of owner as the KCL does.
 func givenTo(l leases.Lease, worker string) leases.Lease {
@@ -92,14 +89,14 @@ func (t *table) formerOwner(l leases.Lease) string {
 
 // take makes this worker the owner of a row, if its counter and owners are unchanged, and starts a
 // consumer.
-func (t *table) take(ctx context.Context, a action) *leases.Lease {
-	if !t.reserve(a.row.Key) {
+func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
+	if !t.reserve(a.Row.Key) {
 		return nil
 	}
-	defer t.unreserve(a.row.Key)
-	former := t.formerOwner(a.row)
+	defer t.unreserve(a.Row.Key)
+	former := t.formerOwner(a.Row)
 	for range takeAttempts {
-		write := takenBy(a.row, t.cfg.WorkerID)
+		write := takenBy(a.Row, t.cfg.WorkerID)
 		sent := t.clock.Now()
 		row, accepted := t.update(t.last, write)
 		switch {
@@ -110,7 +107,7 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 			return row
 		case accepted:
 			if t.clock.Now().Since(sent) < trust.Window(t.cfg.FailoverTime) {
-				t.start(*row, sent, a.reason, former)
+				t.start(*row, sent, a.Reason, former)
 			}
 			return row
 		}
@@ -124,18 +121,18 @@ func (t *table) take(ctx context.Context, a action) *leases.Lease {
 		//
 		// Trust that began with this take would end later than the patience of the others. The row
 		// says that the lease is this worker's, so another take wrongs nobody.
-		a.row = *row
+		a.Row = *row
 	}
-	return &a.row
+	return &a.Row
 }
 
 // ask makes this worker the next owner of a lease. The counter stays as it is, because the owner
 // goes on renewing. The owner finishes its work, checkpoints, and completes the hand-over.
 // watchArrivals waits for that.
-func (t *table) ask(a action) *leases.Lease {
-	to := withHandover(a.row, t.cfg.WorkerID)
+func (t *table) ask(a plan.Action) *leases.Lease {
+	to := withHandover(a.Row, t.cfg.WorkerID)
 	row, accepted := t.update(t.last, leases.Update{
-		Read: a.row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
+		Read: a.Row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
 		To: to, Set: holder.HandoverAttrs,
 	})
 	if accepted || (row != nil && row.Same(holder.HandoverAttrs, to)) {
@@ -147,11 +144,11 @@ func (t *table) ask(a action) *leases.Lease {
 
 // complete completes the hand-over of a lease for which this worker has no consumer any more. So
 // the next owner need not wait until the lease expires.
-func (t *table) complete(a action) *leases.Lease {
-	to := withoutHandover(a.row)
+func (t *table) complete(a plan.Action) *leases.Lease {
+	to := withoutHandover(a.Row)
 	to.Counter++
 	row, _ := t.update(t.last, leases.Update{
-		Read: a.row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
+		Read: a.Row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: to, Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter,
 	})
 	return row
@@ -159,14 +156,14 @@ func (t *table) complete(a action) *leases.Lease {
 
 // mend removes the traces of a hand-over during which a worker of KCL 1.x or 2.x took the lease.
 // That worker reads the shard. The counter stays as it is, so that the worker notices nothing.
-func (t *table) mend(a action) *leases.Lease {
+func (t *table) mend(a plan.Action) *leases.Lease {
 	row, ok := t.update(t.last, leases.Update{
-		Read: a.row, Expect: holder.HandoverAttrs,
-		To: withoutHandover(a.row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
+		Read: a.Row, Expect: holder.HandoverAttrs,
+		To: withoutHandover(a.Row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
 	})
 	if ok {
 		t.log.Info("lease was taken by another library while it was handed over",
-			"shard", row.ShardID, "lease", row.Key, "lease_owner", row.Owner, "former_owner", a.row.CheckpointOwner)
+			"shard", row.ShardID, "lease", row.Key, "lease_owner", row.Owner, "former_owner", a.Row.CheckpointOwner)
 	}
 	return row
 }
@@ -251,7 +248,7 @@ func (t *table) withdraw(l leases.Lease) {
 			return
 		case l.Owner != t.cfg.WorkerID:
 			if l.ActualOwner() == t.cfg.WorkerID { // another worker has asked for it
-				t.complete(action{row: l})
+				t.complete(plan.Action{Row: l})
 			}
 			return
 		case l.CheckpointOwner == "":

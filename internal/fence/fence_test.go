@@ -77,7 +77,8 @@ var layers = map[string][]string{
 	"internal/kcl3":         {"leases"},
 	"internal/election":     {"metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
 	"internal/holder":       {".", "metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
-	"internal/coordinator":  {".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3", "internal/parallel", "internal/retry", "internal/trust", "internal/usercode"},
+	"internal/plan":         {"leases"},
+	"internal/coordinator":  {".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3", "internal/parallel", "internal/plan", "internal/retry", "internal/trust", "internal/usercode"},
 	// 3: assembly
 	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/line", "internal/parallel", "internal/usercode"},
 	"kinesistest": {},

@@ -1,6 +1,6 @@
-// Package holder keeps one lease. A [Holder] renews it, writes its checkpoints, and hands it over or
-// gives it back in the end. It stands where the KCL has LeaseRenewer and DynamoDBCheckpointer. The
-// coordinator takes leases and runs a Holder for each. The consumer of the shard uses it too.
+// Package holder keeps one lease. A [Holder] renews it, writes its checkpoints, and hands it over
+// or gives it back in the end. It stands where the KCL has LeaseRenewer and DynamoDBCheckpointer.
+// The coordinator takes leases and runs a Holder for each. The consumer of the shard uses it too.
 //
 // A Holder has three layers, and each embeds the one below it:
 //

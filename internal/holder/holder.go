@@ -40,8 +40,8 @@ func New(base context.Context, cfg *Config, row leases.Lease, sent trust.Instant
 // LeaseStatsRecorder.
 func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
-// Run is the holder's goroutine, and may be called once. It starts the consumer, and renews and writes until the consumer
-// has returned or is abandoned. Then it ends the lease.
+// Run is the holder's goroutine, and may be called once. It starts the consumer, and renews and
+// writes until the consumer has returned or is abandoned. Then it ends the lease.
 func (h *Holder) Run() {
 	defer h.end()
 	// Ends when Consume returns. Run waits for it, unless it is abandoned.
@@ -114,8 +114,8 @@ func (h *Holder) end() {
 	h.cancel(kcl.ErrLeaseLost)
 }
 
-// RowChanged tells the holder that another writer has changed its row. The holder renews at once, to
-// find out what that means. RowChanged does not block.
+// RowChanged tells the holder that another writer has changed its row. The holder renews at once,
+// to find out what that means. RowChanged does not block.
 func (h *Holder) RowChanged() {
 	select {
 	case h.changed <- struct{}{}:

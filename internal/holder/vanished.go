@@ -104,8 +104,8 @@ func (v *VanishedRows) noteLost(e *VanishedError) {
 	v.lost[e.Held.Key] = &lostRow{err: e}
 }
 
-// NoteListing takes in the rows that were listed at the monotonic time now. A lost row is in order when it
-// exists again and does not start behind its earlier position.
+// NoteListing takes in the rows that were listed at the monotonic time now. A lost row is in order
+// when it exists again and does not start behind its earlier position.
 func (v *VanishedRows) NoteListing(now time.Duration, rows map[string]leases.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -13,14 +13,14 @@ import (
 
 // drawFamily makes the rows of a stream that was split and merged, without owners, and says which
 // shards are closed.
-func drawFamily(t *rapid.T) (rows []row, closed map[string]bool) {
+func drawFamily(t *rapid.T) (rows []Row, closed map[string]bool) {
 	closed = map[string]bool{}
 	open := []string{}
 	shard := func(parents ...string) {
 		id := fmt.Sprintf("shard-%03d", len(rows))
 		l := leases.Lease{Key: id, ShardID: id, Parents: parents}
 		l.Checkpoint.SequenceNumber = "TRIM_HORIZON"
-		rows, open = append(rows, row{Lease: l}), append(open, id)
+		rows, open = append(rows, Row{Lease: l}), append(open, id)
 	}
 	take := func() string {
 		i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
@@ -54,23 +54,23 @@ func TestPlanParentsFirst(t *testing.T) {
 		open := len(rows) - len(closed)
 		limit := rapid.IntRange((open+len(workers)-1)/len(workers), open).Draw(t, "limit")
 		finished := func(key string) bool {
-			return slices.ContainsFunc(rows, func(r row) bool { return r.Key == key && r.Finished() })
+			return slices.ContainsFunc(rows, func(r Row) bool { return r.Key == key && r.Finished() })
 		}
 		for range 2*len(rows) + 10 {
 			for _, w := range workers {
-				v := view{me: w, max: limit, asks: -1, rows: slices.Clone(rows)}
-				for i := range v.rows {
-					v.rows[i].busy = v.rows[i].Owner == w
-					v.rows[i].waited = patience
+				v := View{Me: w, Max: limit, Asks: -1, Rows: slices.Clone(rows)}
+				for i := range v.Rows {
+					v.Rows[i].Busy = v.Rows[i].Owner == w
+					v.Rows[i].Waited = Patience
 				}
-				for _, a := range plan(v) {
-					if a.verb != take || a.reason == "balance" {
+				for _, a := range Native(v) {
+					if a.Verb != Take || a.Reason == "balance" {
 						continue
 					}
-					for _, p := range a.row.Parents {
-						require.True(t, finished(p), "%s takes %s before %s is finished", w, a.row.Key, p)
+					for _, p := range a.Row.Parents {
+						require.True(t, finished(p), "%s takes %s before %s is finished", w, a.Row.Key, p)
 					}
-					i := slices.IndexFunc(rows, func(r row) bool { return r.Key == a.row.Key })
+					i := slices.IndexFunc(rows, func(r Row) bool { return r.Key == a.Row.Key })
 					rows[i].Owner, rows[i].NativeOwner = w, w
 				}
 			}

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -48,9 +48,9 @@ func TestTakerVectors(t *testing.T) {
 			if tt.want == nil {
 				takes := 0
 				for _, me := range []string{"foo", "bar", "baz"} {
-					for _, a := range plan(parseView(t, "me "+me+"\n"+tt.rows)) {
-						require.Equal(t, "1", a.row.Key)
-						require.Equal(t, take, a.verb)
+					for _, a := range Native(parseView(t, "me "+me+"\n"+tt.rows)) {
+						require.Equal(t, "1", a.Row.Key)
+						require.Equal(t, Take, a.Verb)
 						takes++
 					}
 				}
@@ -58,13 +58,13 @@ func TestTakerVectors(t *testing.T) {
 				return
 			}
 			got := map[string]int{}
-			for _, a := range plan(parseView(t, "me foo"+tt.me+"\n"+tt.rows)) {
-				what := fmt.Sprintf("%s %s (%s)", a.verb, a.row.Key, a.reason)
-				if a.reason == "balance" {
-					what = fmt.Sprintf("%s %s (%s)", strings.Fields(a.verb.String())[0], a.row.Owner, a.reason)
+			for _, a := range Native(parseView(t, "me foo"+tt.me+"\n"+tt.rows)) {
+				what := fmt.Sprintf("%s %s (%s)", a.Verb, a.Row.Key, a.Reason)
+				if a.Reason == "balance" {
+					what = fmt.Sprintf("%s %s (%s)", strings.Fields(a.Verb.String())[0], a.Row.Owner, a.Reason)
 				}
-				if _, named := tt.want[what]; !named && tt.want[a.reason] > 0 {
-					what = a.reason
+				if _, named := tt.want[what]; !named && tt.want[a.Reason] > 0 {
+					what = a.Reason
 				}
 				got[what]++
 			}

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -14,10 +14,10 @@ import (
 )
 
 // drawRows makes a table as some worker may see it.
-func drawRows(t *rapid.T) []row {
+func drawRows(t *rapid.T) []Row {
 	workers := []string{"", "a", "b", "c", "d", "e"}[:rapid.IntRange(1, 6).Draw(t, "workers")]
 	n := rapid.IntRange(0, 40).Draw(t, "leases")
-	rows := make([]row, n)
+	rows := make([]Row, n)
 	for i := range rows {
 		l := leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i), Owner: rapid.SampledFrom(workers).Draw(t, "owner")}
 		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"TRIM_HORIZON", "17", "17", "17", "SHARD_END"}).Draw(t, "checkpoint")
@@ -28,12 +28,12 @@ func drawRows(t *rapid.T) []row {
 				l.CheckpointOwner = ""
 			}
 		}
-		rows[i] = row{
+		rows[i] = Row{
 			Lease:   l,
-			expired: l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0,
-			quiet:   rapid.IntRange(0, 9).Draw(t, "quiet") == 0,
-			busy:    rapid.IntRange(0, 9).Draw(t, "busy") == 0,
-			waited:  rapid.IntRange(0, 4).Draw(t, "waited"),
+			Expired: l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0,
+			Quiet:   rapid.IntRange(0, 9).Draw(t, "quiet") == 0,
+			Busy:    rapid.IntRange(0, 9).Draw(t, "busy") == 0,
+			Waited:  rapid.IntRange(0, 4).Draw(t, "waited"),
 		}
 	}
 	return rows
@@ -42,101 +42,101 @@ func drawRows(t *rapid.T) []row {
 func TestPlanProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		v := view{me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
-		byKey := map[string]row{}
+		v := View{Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"), Asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
+		byKey := map[string]Row{}
 		total := 0
-		for _, r := range v.rows {
+		for _, r := range v.Rows {
 			byKey[r.Key] = r
 			if !r.Finished() {
 				total++
 			}
 		}
 		before := fmt.Sprintf("%+v", v)
-		actions := plan(v)
+		actions := Native(v)
 		require.Equal(t, before, fmt.Sprintf("%+v", v), "pure")
-		require.Equal(t, actions, plan(v), "the same again")
+		require.Equal(t, actions, Native(v), "the same again")
 
 		seen := map[string]bool{}
 		asked, forced := 0, 0
 		for _, a := range actions {
-			r := byKey[a.row.Key]
-			require.False(t, seen[a.row.Key], "one action for each lease")
-			seen[a.row.Key] = true
+			r := byKey[a.Row.Key]
+			require.False(t, seen[a.Row.Key], "one action for each lease")
+			seen[a.Row.Key] = true
 			require.False(t, r.Finished(), "%v", a)
-			require.False(t, r.busy, "%v", a)
-			require.Equal(t, r.Lease, a.row, "as it was read")
+			require.False(t, r.Busy, "%v", a)
+			require.Equal(t, r.Lease, a.Row, "as it was read")
 			switch {
-			case a.verb == ask:
+			case a.Verb == Ask:
 				asked++
-				require.False(t, r.expired)
+				require.False(t, r.Expired)
 				require.Equal(t, r.Owner, r.NativeOwner)
 				require.Empty(t, r.CheckpointOwner)
 				require.NotContains(t, []string{"", "a"}, r.Owner)
-			case a.verb == complete:
+			case a.Verb == Complete:
 				require.Equal(t, "a", r.CheckpointOwner)
-			case a.reason == "balance":
+			case a.Reason == "balance":
 				forced++
 				require.NotEqual(t, r.Owner, r.NativeOwner)
 				require.Empty(t, r.CheckpointOwner)
-			case a.reason == "free":
+			case a.Reason == "free":
 				require.Empty(t, r.Owner)
-			case a.reason == "expired":
-				require.True(t, r.expired)
+			case a.Reason == "expired":
+				require.True(t, r.Expired)
 				require.NotEqual(t, "a", r.ActualOwner())
-			case a.reason == "handover":
+			case a.Reason == "handover":
 				require.Equal(t, "a", r.ActualOwner())
 			default:
 				require.Fail(t, "unknown action", "%v", a)
 			}
 		}
-		if v.asks >= 0 {
-			require.LessOrEqual(t, asked+forced, v.asks)
+		if v.Asks >= 0 {
+			require.LessOrEqual(t, asked+forced, v.Asks)
 		}
-		if v.max > 0 {
+		if v.Max > 0 {
 			mine := 0
-			for _, r := range v.rows {
+			for _, r := range v.Rows {
 				if r.Owner == "a" && !r.Finished() {
 					mine++
 				}
 			}
 			taken := 0
 			for _, a := range actions {
-				if a.reason != "handover" && a.verb != complete && a.row.Owner != "a" {
+				if a.Reason != "handover" && a.Verb != Complete && a.Row.Owner != "a" {
 					taken++
 				}
 			}
-			require.LessOrEqual(t, taken, max(0, v.max-mine), "the cap is kept")
+			require.LessOrEqual(t, taken, max(0, v.Max-mine), "the cap is kept")
 		}
 	})
 }
 
 // simulate lets workers that list a healthy table at the same moment carry out
 // their plans, and hands over at once what was asked for.
-func simulate(truth []row, workers []string) (moves int) {
+func simulate(truth []Row, workers []string) (moves int) {
 	listed := slices.Clone(truth)
 	for _, w := range workers {
-		v := view{me: w, rows: slices.Clone(listed), asks: 1}
-		for i := range v.rows {
-			v.rows[i].busy = v.rows[i].Owner == w
-			if v.rows[i].busy {
-				v.asks = -1
+		v := View{Me: w, Rows: slices.Clone(listed), Asks: 1}
+		for i := range v.Rows {
+			v.Rows[i].Busy = v.Rows[i].Owner == w
+			if v.Rows[i].Busy {
+				v.Asks = -1
 			}
 		}
-		for actions := plan(v); len(actions) > 0; actions = plan(v) {
+		for actions := Native(v); len(actions) > 0; actions = Native(v) {
 			for _, a := range actions {
-				i := slices.IndexFunc(truth, func(r row) bool { return r.Key == a.row.Key })
-				if truth[i].Owner == a.row.Owner { // no conflict
-					if a.row.Owner != "" && !truth[i].expired {
+				i := slices.IndexFunc(truth, func(r Row) bool { return r.Key == a.Row.Key })
+				if truth[i].Owner == a.Row.Owner { // no conflict
+					if a.Row.Owner != "" && !truth[i].Expired {
 						moves++
 					}
-					truth[i] = row{Lease: a.row}
+					truth[i] = Row{Lease: a.Row}
 					truth[i].Owner, truth[i].NativeOwner = w, w
-					if a.reason == "balance" && v.asks > 0 {
-						v.asks--
+					if a.Reason == "balance" && v.Asks > 0 {
+						v.Asks--
 					}
 				}
-				v.rows[i] = truth[i]
-				v.rows[i].busy = true
+				v.Rows[i] = truth[i]
+				v.Rows[i].Busy = true
 			}
 		}
 	}
@@ -152,14 +152,14 @@ func TestPlanBalances(t *testing.T) {
 		// Some of the workers have been there before, others join; owners that
 		// are no longer among them have let their leases expire.
 		old := rapid.SampledFrom([][]string{{""}, {"a"}, {"a", "b"}, {"a", "z"}, {"z"}, names}).Draw(t, "old")
-		rows := make([]row, n)
+		rows := make([]Row, n)
 		load := map[string]int{}
 		for i := range rows {
 			o := rapid.SampledFrom(old).Draw(t, "owner")
-			rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+			rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
 			rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
-			rows[i].expired = o != "" && !slices.Contains(workers, o)
-			if o != "" && !rows[i].expired {
+			rows[i].Expired = o != "" && !slices.Contains(workers, o)
+			if o != "" && !rows[i].Expired {
 				load[o]++
 			}
 		}
@@ -194,5 +194,5 @@ func TestPlanBalances(t *testing.T) {
 
 func TestPlanOfEmptyTable(t *testing.T) {
 	t.Parallel()
-	require.Empty(t, plan(view{me: "a", asks: 1}))
+	require.Empty(t, Native(View{Me: "a", Asks: 1}))
 }

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -15,6 +15,9 @@ import (
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 )
+
+// failover is FailoverTime of these fleets.
+const failover = 10 * time.Second
 
 // loads is a fleet without a table. Workers see the leases at different moments, and carry out
 // their plans at once. The throughput of the leases is given by rate.
@@ -41,15 +44,15 @@ func newLoads(workers, count int, rate func(i int, now time.Duration) float64) *
 // run lets time pass. Every lease is renewed each three seconds, and every worker scans each ten
 // seconds.
 func (f *loads) run(d time.Duration) {
-	scales := make([]scale, len(f.workers))
+	scales := make([]Scale, len(f.workers))
 	f.pass(d, func(tick int, now time.Duration) {
 		for k, w := range f.workers {
 			if (tick+k)%10 != 0 {
 				continue
 			}
 			v := f.look(&scales[k], w, now+time.Duration(k)*time.Millisecond)
-			for _, a := range plan(v) {
-				f.move(a.row.Key, w, now)
+			for _, a := range Native(v) {
+				f.move(a.Row.Key, w, now)
 			}
 		}
 	})
@@ -57,10 +60,10 @@ func (f *loads) run(d time.Duration) {
 
 // lead lets time pass while a leader evens out the load each minute.
 func (f *loads) lead(d time.Duration) {
-	var s scale
+	var s Scale
 	var workers []leases.WorkerMetrics
 	for _, w := range f.workers {
-		workers = append(workers, (&Config{WorkerID: w}).ownMetrics(time.Unix(1, 0)))
+		workers = append(workers, leases.WorkerMetrics{Worker: w, MaxLeases: -1})
 	}
 	f.pass(d, func(tick int, now time.Duration) {
 		if tick%3 != 0 {
@@ -70,11 +73,11 @@ func (f *loads) lead(d time.Duration) {
 		if tick%60 != 0 {
 			return
 		}
-		fleet := kcl3.View{Workers: workers, Balance: v.calm, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
+		fleet := kcl3.View{Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
 		fleet.Config.Certain = true
-		for _, r := range v.rows {
+		for _, r := range v.Rows {
 			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
-			fleet.Delivers[r.Key], fleet.Doubts[r.Key] = r.kbps, r.doubt
+			fleet.Delivers[r.Key], fleet.Doubts[r.Key] = r.KBps, r.Doubt
 		}
 		moves, _ := kcl3.Assign(fleet)
 		for _, m := range moves {
@@ -111,13 +114,12 @@ func (m *meter) sample(now time.Duration) float64 {
 	return m.average.Value()
 }
 
-func (f *loads) look(s *scale, me string, now time.Duration) view {
-	cfg := Config{Balance: leases.BalanceThroughput}.withDefaults()
-	v := view{me: me, asks: -1, by: cfg.Balance, rows: make([]row, len(f.rows))}
+func (f *loads) look(s *Scale, me string, now time.Duration) View {
+	v := View{Me: me, Asks: -1, By: leases.BalanceThroughput, Rows: make([]Row, len(f.rows))}
 	for i, l := range f.rows {
-		v.rows[i] = row{Lease: l, busy: l.Owner == me}
+		v.Rows[i] = Row{Lease: l, Busy: l.Owner == me}
 	}
-	s.weigh(&cfg, &v, now)
+	s.Weigh(failover, &v, now)
 	return v
 }
 
@@ -338,14 +340,13 @@ func TestLeaderLeavesChanceAlone(t *testing.T) {
 // TestThroughputOfRestlessLeases moves a lease whenever that is allowed, which is seldom.
 func TestThroughputOfRestlessLeases(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Balance: leases.BalanceThroughput}.withDefaults()
-	var s scale
+	var s Scale
 	owner, days := 0, make([]int, 7)
 	for now := time.Duration(0); now < 7*24*time.Hour; now += 10 * time.Second {
-		v := view{me: "a", rows: []row{{Lease: leases.Lease{Key: "1", Owner: workerNames[owner%2]}}}}
-		s.weigh(&cfg, &v, now)
-		require.True(t, v.rows[0].restless || !v.rows[0].settling)
-		if !v.rows[0].restless {
+		v := View{Me: "a", Rows: []Row{{Lease: leases.Lease{Key: "1", Owner: workerNames[owner%2]}}}}
+		s.Weigh(failover, &v, now)
+		require.True(t, v.Rows[0].Restless || !v.Rows[0].Settling)
+		if !v.Rows[0].Restless {
 			owner++
 			days[now/(24*time.Hour)]++
 		}
@@ -358,13 +359,12 @@ func TestThroughputOfRestlessLeases(t *testing.T) {
 // throughput of the row as it is, and has not measured it.
 func TestThroughputThatNobodyWrites(t *testing.T) {
 	t.Parallel()
-	cfg := Config{}.withDefaults()
-	var s scale
+	var s Scale
 	row1 := leases.Lease{Key: "0", Owner: "a", NativeOwner: "a", ThroughputKBps: 500}
 	look := func(at time.Duration) float64 {
-		v := view{me: "b", rows: []row{{Lease: row1}}}
-		s.weigh(&cfg, &v, at)
-		return v.rows[0].kbps
+		v := View{Me: "b", Rows: []Row{{Lease: row1}}}
+		s.Weigh(failover, &v, at)
+		return v.Rows[0].KBps
 	}
 	at := time.Duration(0)
 	pass := func(d time.Duration, change func()) float64 {

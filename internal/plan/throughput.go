@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"cmp"
@@ -22,39 +22,39 @@ func (p *planner) balanceThroughput() {
 	}
 	b := &burdens{
 		shares: p.shares(), of: make([]burden, len(p.workers)),
-		weight: weights(p.rows), movable: make([][]int, len(p.workers)),
+		weight: weights(p.Rows), movable: make([][]int, len(p.workers)),
 	}
 	total, leases := 0.0, 0
-	held := func(r *row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
-	for i := range p.rows {
-		r := &p.rows[i]
+	held := func(r *Row) bool { return !r.Finished() && r.Owner != "" && (!r.Expired || r.Owner == p.Me) }
+	for i := range p.Rows {
+		r := &p.Rows[i]
 		if !held(r) {
 			continue
 		}
 		if owner := b.shares.of(r.Owner); owner != nobody {
-			b.of[owner] = burden{b.of[owner].kbps + b.weight[i], b.of[owner].doubt + r.doubt}
+			b.of[owner] = burden{b.of[owner].kbps + b.weight[i], b.of[owner].doubt + r.Doubt}
 		}
 		total += b.weight[i]
 		leases++
 	}
 	average := total / float64(len(p.workers))
 	poor := b.of[b.me].kbps < average/2
-	if !p.calm && !poor {
+	if !p.Calm && !poor {
 		return
 	}
 	// A new worker gets its share even of leases that have moved often.
 	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
-	for i := range p.rows {
-		r := &p.rows[i]
-		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" &&
-			(!r.busy || r.Owner == p.me) && !p.leavesAlone(r) {
+	for i := range p.Rows {
+		r := &p.Rows[i]
+		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" &&
+			(!r.Busy || r.Owner == p.Me) && !p.leavesAlone(r) {
 			if owner := b.shares.of(r.Owner); owner != nobody {
 				b.movable[owner] = append(b.movable[owner], i)
 			}
 		}
 	}
 	b.sort()
-	asks := p.asks
+	asks := p.Asks
 	for asks != 0 {
 		to := b.lightest()
 		if to == nobody {
@@ -67,8 +67,8 @@ func (p *planner) balanceThroughput() {
 		if to == b.me && asks > 0 {
 			asks--
 		}
-		l := &p.rows[b.movable[from][at]]
-		b.move(from, at, to, l.doubt)
+		l := &p.Rows[b.movable[from][at]]
+		b.move(from, at, to, l.Doubt)
 		if to == b.me {
 			p.request(l.Lease)
 		}
@@ -172,11 +172,11 @@ func (b *burdens) closest(list []int, gap float64) int {
 
 // weights returns the weight of each lease. A lease that was not measured yet gets the average.
 // Each lease has a weight above zero, so that leases without data are shared out too.
-func weights(rows []row) []float64 {
+func weights(rows []Row) []float64 {
 	sum, n := 0.0, 0
 	for i := range rows {
-		if r := &rows[i]; !r.Finished() && r.kbps >= 0 {
-			sum += r.kbps
+		if r := &rows[i]; !r.Finished() && r.KBps >= 0 {
+			sum += r.KBps
 			n++
 		}
 	}
@@ -190,7 +190,7 @@ func weights(rows []row) []float64 {
 	}
 	weight := make([]float64, len(rows))
 	for i := range rows {
-		kbps := rows[i].kbps
+		kbps := rows[i].KBps
 		if kbps < 0 {
 			kbps = mean
 		}

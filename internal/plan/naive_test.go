@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 
 // naivePlan is the simplest form of plan: each step reads every row. Its time grows with the third
 // power of the leases, so it is only for comparison.
-func naivePlan(v view) []action {
+func naivePlan(v View) []Action {
 	p := newNaivePlanner(v)
 	p.own()
 	p.takeable()
@@ -20,22 +20,22 @@ func naivePlan(v view) []action {
 
 // naivePlanner computes one plan.
 type naivePlanner struct {
-	view
+	View
 	load    map[string]int // leases of each worker, as they will be
 	workers []string       // that can be counted on, sorted; always this one too
 	waiting map[string]bool
-	actions []action
+	actions []Action
 }
 
-func newNaivePlanner(v view) *naivePlanner {
-	p := &naivePlanner{view: v, load: map[string]int{v.me: 0}, waiting: v.waiting()}
-	alive := map[string]bool{v.me: true}
-	for _, r := range v.rows {
-		if r.Finished() || r.Owner == "" || (r.expired && r.Owner != v.me) {
+func newNaivePlanner(v View) *naivePlanner {
+	p := &naivePlanner{View: v, load: map[string]int{v.Me: 0}, waiting: v.Waiting()}
+	alive := map[string]bool{v.Me: true}
+	for _, r := range v.Rows {
+		if r.Finished() || r.Owner == "" || (r.Expired && r.Owner != v.Me) {
 			continue
 		}
 		p.load[r.Owner]++
-		if !r.quiet {
+		if !r.Quiet {
 			alive[r.Owner] = true
 		}
 	}
@@ -49,48 +49,48 @@ func newNaivePlanner(v view) *naivePlanner {
 // own takes leases whose rows name this worker as the owner, but for which it has no consumer. See
 // planner.takeOwn.
 func (p *naivePlanner) own() {
-	for _, r := range p.rows {
+	for _, r := range p.Rows {
 		switch {
-		case r.Finished() || r.busy:
-		case overtaken(r.Lease) || r.stuck:
-			p.actions = append(p.actions, action{verb: mend, row: r.Lease})
-		case r.CheckpointOwner == p.me && r.expired:
-			p.actions = append(p.actions, action{verb: complete, row: r.Lease})
-		case r.Owner == p.me && r.CheckpointOwner == "":
-			p.actions = append(p.actions, action{verb: take, row: r.Lease, reason: "handover"})
+		case r.Finished() || r.Busy:
+		case overtaken(r.Lease) || r.Stuck:
+			p.actions = append(p.actions, Action{Verb: Mend, Row: r.Lease})
+		case r.CheckpointOwner == p.Me && r.Expired:
+			p.actions = append(p.actions, Action{Verb: Complete, Row: r.Lease})
+		case r.Owner == p.Me && r.CheckpointOwner == "":
+			p.actions = append(p.actions, Action{Verb: Take, Row: r.Lease, Reason: "handover"})
 		}
 	}
 }
 
 // takeable distributes the leases that nobody holds. See planner.shareOut.
 func (p *naivePlanner) takeable() {
-	var mine []action
-	for _, r := range p.rows {
+	var mine []Action
+	for _, r := range p.Rows {
 		free := r.Owner == "" && r.CheckpointOwner == ""
-		if r.Finished() || (!free && !r.expired) || (r.ActualOwner() == p.me) || p.waiting[r.Key] {
+		if r.Finished() || (!free && !r.Expired) || (r.ActualOwner() == p.Me) || p.waiting[r.Key] {
 			continue
 		}
 		reason := "expired"
 		if free {
 			reason = "free"
 		}
-		to := p.least(func(w string) bool { return w != p.me || !r.busy }, r.Key)
-		if r.CheckpointOwner != "" && slices.Contains(p.workers, r.Owner) && (r.Owner != p.me || !r.busy) {
+		to := p.least(func(w string) bool { return w != p.Me || !r.Busy }, r.Key)
+		if r.CheckpointOwner != "" && slices.Contains(p.workers, r.Owner) && (r.Owner != p.Me || !r.Busy) {
 			to = r.Owner // asked for it, of an owner that has vanished
 		}
-		if to != p.me && r.waited >= patience && !r.busy && p.fits(p.me) {
-			to = p.me
+		if to != p.Me && r.Waited >= Patience && !r.Busy && p.fits(p.Me) {
+			to = p.Me
 		}
 		if to == "" {
 			continue
 		}
 		p.load[to]++
-		if to == p.me {
-			mine = append(mine, action{verb: take, row: r.Lease, reason: reason})
+		if to == p.Me {
+			mine = append(mine, Action{Verb: Take, Row: r.Lease, Reason: reason})
 		}
 	}
-	slices.SortStableFunc(mine, func(a, b action) int {
-		return cmp.Compare(affinity(p.me, a.row.Key), affinity(p.me, b.row.Key))
+	slices.SortStableFunc(mine, func(a, b Action) int {
+		return cmp.Compare(affinity(p.Me, a.Row.Key), affinity(p.Me, b.Row.Key))
 	})
 	p.actions = append(p.actions, mine...)
 }
@@ -98,18 +98,18 @@ func (p *naivePlanner) takeable() {
 // balance moves leases from the worker with most leases to the one with fewest, until they differ
 // by one at most.
 func (p *naivePlanner) balance() {
-	if p.by == leases.BalanceThroughput {
+	if p.By == leases.BalanceThroughput {
 		p.balanceThroughput()
 		return
 	}
 	movable := map[string][]leases.Lease{}
-	for _, r := range p.rows {
-		if r.Finished() || r.expired || r.Owner == "" || r.CheckpointOwner != "" || (r.busy && r.Owner != p.me) || p.spares(&r) {
+	for _, r := range p.Rows {
+		if r.Finished() || r.Expired || r.Owner == "" || r.CheckpointOwner != "" || (r.Busy && r.Owner != p.Me) || p.spares(&r) {
 			continue
 		}
 		movable[r.Owner] = append(movable[r.Owner], r.Lease)
 	}
-	asks := p.asks
+	asks := p.Asks
 	for {
 		to := p.least(func(string) bool { return true }, "")
 		from := ""
@@ -121,14 +121,14 @@ func (p *naivePlanner) balance() {
 		if to == "" || from == "" || p.load[from]-p.load[to] < 2 {
 			return
 		}
-		if to == p.me && asks == 0 {
+		if to == p.Me && asks == 0 {
 			return
 		}
 		i := 0
-		if to == p.me && asks > 0 { // unknown to the others, who may do the same
+		if to == p.Me && asks > 0 { // unknown to the others, who may do the same
 			asks--
 			for j := range movable[from] {
-				if affinity(p.me, movable[from][j].Key) < affinity(p.me, movable[from][i].Key) {
+				if affinity(p.Me, movable[from][j].Key) < affinity(p.Me, movable[from][i].Key) {
 					i = j
 				}
 			}
@@ -137,20 +137,20 @@ func (p *naivePlanner) balance() {
 		movable[from] = slices.Delete(movable[from], i, i+1)
 		p.load[from]--
 		p.load[to]++
-		if to == p.me {
+		if to == p.Me {
 			p.request(l)
 		}
 	}
 }
 
 // spares tells whether a lease stays with its owner because it could only be taken by force.
-func (p *naivePlanner) spares(r *row) bool { return p.gentle && r.NativeOwner != r.Owner }
+func (p *naivePlanner) spares(r *Row) bool { return p.Gentle && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
 func (p *naivePlanner) request(l leases.Lease) {
-	a := action{verb: ask, row: l, reason: "balance"}
+	a := Action{Verb: Ask, Row: l, Reason: "balance"}
 	if l.NativeOwner != l.Owner {
-		a.verb = take // it would not understand
+		a.Verb = Take // it would not understand
 	}
 	p.actions = append(p.actions, a)
 }
@@ -171,37 +171,37 @@ func (p *naivePlanner) least(may func(string) bool, key string) string {
 	return best
 }
 
-func (p *naivePlanner) fits(worker string) bool { return p.max <= 0 || p.load[worker] < p.max }
+func (p *naivePlanner) fits(worker string) bool { return p.Max <= 0 || p.load[worker] < p.Max }
 
 // balanceThroughput evens out the throughput. See planner.balanceThroughput.
 func (p *naivePlanner) balanceThroughput() {
 	if len(p.actions) > 0 {
 		return // first things first
 	}
-	weight := naiveWeights(p.rows)
+	weight := naiveWeights(p.Rows)
 	load, total, leases := map[string]burden{}, 0.0, 0
-	held := func(r row) bool { return !r.Finished() && r.Owner != "" && (!r.expired || r.Owner == p.me) }
-	for _, r := range p.rows {
+	held := func(r Row) bool { return !r.Finished() && r.Owner != "" && (!r.Expired || r.Owner == p.Me) }
+	for _, r := range p.Rows {
 		if held(r) {
-			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.doubt}
+			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.Doubt}
 			total += weight[r.Key]
 			leases++
 		}
 	}
 	average := total / float64(len(p.workers))
-	poor := load[p.me].kbps < average/2
-	if !p.calm && !poor {
+	poor := load[p.Me].kbps < average/2
+	if !p.Calm && !poor {
 		return
 	}
 	// A worker that has just come gets its share even of leases that cannot rest.
-	fresh := poor && 2*p.load[p.me]*len(p.workers) < leases
+	fresh := poor && 2*p.load[p.Me]*len(p.workers) < leases
 	movable := map[string][]int{} // of p.rows
-	for i, r := range p.rows {
-		if held(r) && !r.expired && !r.settling && (!r.restless || fresh) && r.CheckpointOwner == "" && (!r.busy || r.Owner == p.me) && !p.spares(&r) {
+	for i, r := range p.Rows {
+		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" && (!r.Busy || r.Owner == p.Me) && !p.spares(&r) {
 			movable[r.Owner] = append(movable[r.Owner], i)
 		}
 	}
-	asks := p.asks
+	asks := p.Asks
 	for asks != 0 {
 		to := p.lightest(load)
 		if to == "" {
@@ -211,16 +211,16 @@ func (p *naivePlanner) balanceThroughput() {
 		if at < 0 {
 			return
 		}
-		if to == p.me && asks > 0 {
+		if to == p.Me && asks > 0 {
 			asks--
 		}
-		l := p.rows[movable[from][at]]
+		l := p.Rows[movable[from][at]]
 		movable[from] = slices.Delete(movable[from], at, at+1)
-		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.doubt}
-		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.doubt}
+		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.Doubt}
+		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.Doubt}
 		p.load[from]--
 		p.load[to]++
-		if to == p.me {
+		if to == p.Me {
 			p.request(l.Lease)
 		}
 	}
@@ -253,7 +253,7 @@ func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][
 		best := -1
 		var off float64
 		for i, at := range movable[from] {
-			w := weight[p.rows[at].Key]
+			w := weight[p.Rows[at].Key]
 			if d := math.Abs(w - gap/2); w <= heaviestPart*gap && (best < 0 || d < off) {
 				best, off = i, d
 			}
@@ -266,11 +266,11 @@ func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][
 }
 
 // naiveWeights returns the weight of each lease. See weights.
-func naiveWeights(rows []row) map[string]float64 {
+func naiveWeights(rows []Row) map[string]float64 {
 	sum, n := 0.0, 0
 	for _, r := range rows {
-		if !r.Finished() && r.kbps >= 0 {
-			sum += r.kbps
+		if !r.Finished() && r.KBps >= 0 {
+			sum += r.KBps
 			n++
 		}
 	}
@@ -284,7 +284,7 @@ func naiveWeights(rows []row) map[string]float64 {
 	}
 	weight := make(map[string]float64, len(rows))
 	for _, r := range rows {
-		kbps := r.kbps
+		kbps := r.KBps
 		if kbps < 0 {
 			kbps = mean
 		}

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -16,54 +16,54 @@ import (
 func TestPlanIsTheNaiveOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		v := view{
-			me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
-			gentle: rapid.Bool().Draw(t, "gentle"),
+		v := View{
+			Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"), Asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
+			Gentle: rapid.Bool().Draw(t, "gentle"),
 		}
-		require.Equal(t, naivePlan(v), plan(v))
+		require.Equal(t, naivePlan(v), Native(v))
 	})
 }
 
 func TestPlanByThroughputIsTheNaiveOne(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		v := view{
-			me: "a", rows: drawRows(t), max: rapid.IntRange(0, 10).Draw(t, "max"), asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
-			by: leases.BalanceThroughput, calm: rapid.Bool().Draw(t, "calm"),
+		v := View{
+			Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"), Asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
+			By: leases.BalanceThroughput, Calm: rapid.Bool().Draw(t, "calm"),
 		}
 		few := rapid.Bool().Draw(t, "often nothing else to do")
-		for i := range v.rows {
-			r := &v.rows[i]
-			r.kbps = float64(rapid.IntRange(-1, 40).Draw(t, "kbps")) / 4
-			r.doubt = float64(rapid.IntRange(0, 3).Draw(t, "doubt")) / 8
-			r.settling, r.restless = rapid.IntRange(0, 9).Draw(t, "settling") == 0, rapid.IntRange(0, 9).Draw(t, "restless") == 0
+		for i := range v.Rows {
+			r := &v.Rows[i]
+			r.KBps = float64(rapid.IntRange(-1, 40).Draw(t, "kbps")) / 4
+			r.Doubt = float64(rapid.IntRange(0, 3).Draw(t, "doubt")) / 8
+			r.Settling, r.Restless = rapid.IntRange(0, 9).Draw(t, "settling") == 0, rapid.IntRange(0, 9).Draw(t, "restless") == 0
 			if few && r.Owner == "" {
 				r.Owner, r.NativeOwner = "b", "b"
 			}
 			if few {
-				r.expired, r.CheckpointOwner, r.busy = false, "", true
+				r.Expired, r.CheckpointOwner, r.Busy = false, "", true
 			}
-			r.busy = r.busy && r.Owner == v.me
+			r.Busy = r.Busy && r.Owner == v.Me
 		}
-		require.Equal(t, naivePlan(v), plan(v))
+		require.Equal(t, naivePlan(v), Native(v))
 	})
 }
 
 // manyRows are leases with the owners that owner names.
-func manyRows(n int, owner func(i int) string) []row {
-	rows := make([]row, n)
+func manyRows(n int, owner func(i int) string) []Row {
+	rows := make([]Row, n)
 	for i := range rows {
 		key := fmt.Sprintf("shardId-%012d", i)
 		l := leases.Lease{Key: key, ShardID: key, Counter: 5, Owner: owner(i), ThroughputKBps: 10}
 		l.NativeOwner = l.Owner
 		l.Checkpoint.SequenceNumber = "17"
-		rows[i] = row{Lease: l, kbps: 10 + float64(i%7), busy: l.Owner == "me"}
+		rows[i] = Row{Lease: l, KBps: 10 + float64(i%7), Busy: l.Owner == "me"}
 	}
 	return rows
 }
 
 // scenes are views of n leases with many actions to plan.
-func scenes(n int) map[string]view {
+func scenes(n int) map[string]View {
 	others := func(workers int) func(i int) string {
 		return func(i int) string { return fmt.Sprintf("w%03d", i%min(n, workers)) }
 	}
@@ -79,11 +79,11 @@ func scenes(n int) map[string]view {
 		}
 		return ""
 	}
-	return map[string]view{
-		"second worker":               {me: "me", asks: -1, rows: manyRows(n, join)},
-		"second worker by throughput": {me: "me", asks: -1, rows: manyRows(n, join), by: leases.BalanceThroughput, calm: true},
-		"cold start":                  {me: "w001", asks: -1, rows: manyRows(n, nobody)},
-		"balanced":                    {me: "w001", asks: -1, rows: manyRows(n, others(100))},
+	return map[string]View{
+		"second worker":               {Me: "me", Asks: -1, Rows: manyRows(n, join)},
+		"second worker by throughput": {Me: "me", Asks: -1, Rows: manyRows(n, join), By: leases.BalanceThroughput, Calm: true},
+		"cold start":                  {Me: "w001", Asks: -1, Rows: manyRows(n, nobody)},
+		"balanced":                    {Me: "w001", Asks: -1, Rows: manyRows(n, others(100))},
 	}
 }
 
@@ -93,7 +93,7 @@ func TestPlanOfManyLeasesTakesLittleTime(t *testing.T) {
 	for _, name := range []string{"second worker", "second worker by throughput"} {
 		v := scenes(3000)[name]
 		// The least of several runs is the one that other processes disturbed least.
-		took := func(plan func(view) []action, runs int) time.Duration {
+		took := func(plan func(View) []Action, runs int) time.Duration {
 			least := time.Hour
 			for range runs {
 				begun := time.Now()
@@ -102,7 +102,7 @@ func TestPlanOfManyLeasesTakesLittleTime(t *testing.T) {
 			}
 			return least
 		}
-		naive, quick := took(naivePlan, 2), took(plan, 30)
+		naive, quick := took(naivePlan, 2), took(Native, 30)
 		t.Logf("%-30s %v, looking at everything %v", name, quick, naive)
 		require.Less(t, 10*quick, naive, name)
 	}
@@ -115,7 +115,7 @@ func BenchmarkPlan(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					plan(v)
+					Native(v)
 				}
 			})
 		}

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"math"
@@ -18,17 +18,18 @@ const (
 
 // settling returns how long a lease stays after its first move for balance. It is also how long a
 // worker watches before it moves any lease.
-func (c Config) settling() time.Duration { return 30 * c.FailoverTime }
+func settling(failover time.Duration) time.Duration { return 30 * failover }
 
 // pace returns the time between two moves to this worker, and the length of a period of
 // measurement.
-func (c Config) pace() time.Duration { return 6 * c.FailoverTime }
+func pace(failover time.Duration) time.Duration { return 6 * failover }
 
 // periodsAveraged is the number of periods over which throughput is averaged.
 const periodsAveraged = 10
 
-// scale keeps the measured throughput of all leases. It belongs to the coordinator's goroutine.
-type scale struct {
+// Scale keeps the measured throughput of all leases. The zero value has measured nothing. It is not
+// safe for concurrent use.
+type Scale struct {
 	leases    map[string]weighed
 	begun     time.Duration // when the first listing was seen, monotonic
 	periodEnd time.Duration // when the last period ended, monotonic
@@ -51,18 +52,18 @@ type weighed struct {
 
 // stays returns how long the lease does not move again. Each move doubles the time, so that varying
 // loads do not keep leases moving.
-func (w weighed) stays(cfg *Config) time.Duration {
+func (w weighed) stays(failover time.Duration) time.Duration {
 	if w.moves == 0 {
 		return 0
 	}
-	return time.Duration(float64(cfg.settling()) * math.Exp2(w.moves-1))
+	return time.Duration(float64(settling(failover)) * math.Exp2(w.moves-1))
 }
 
 // measured returns the throughput of the row, or a negative number when the owner does not measure
 // it. Owners of KCL 1.x and 2.x leave the value of an earlier owner in the row. An owner of another
 // library counts as one of them until the value changes. If it does not change for a while, the
 // earlier measurements are forgotten.
-func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float64 {
+func (w *weighed) measured(failover time.Duration, l leases.Lease, now time.Duration) float64 {
 	owner := l.ActualOwner()
 	switch {
 	case owner == "" || owner == l.NativeOwner:
@@ -76,27 +77,28 @@ func (w *weighed) measured(cfg *Config, l leases.Lease, now time.Duration) float
 	if !w.unmeasured || l.ThroughputKBps <= 0 {
 		return l.ThroughputKBps
 	}
-	if now-w.unmeasuredSince >= cfg.pace() {
+	if now-w.unmeasuredSince >= pace(failover) {
 		w.delivered = estimate{}
 	}
 	return -1
 }
 
-// weigh adds the throughput of each lease to a view, for a balance by the workers or by a leader.
-func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
-	anew := s.leases == nil || now-s.periodEnd > cfg.settling() // the last listing is too old
+// Weigh adds the throughput of each lease to a view, for a balance by the workers or by a leader.
+// failover is FailoverTime, and now is the monotonic time of the listing.
+func (s *Scale) Weigh(failover time.Duration, v *View, now time.Duration) {
+	anew := s.leases == nil || now-s.periodEnd > settling(failover) // the last listing is too old
 	if anew {
-		s.begun, s.periodEnd, s.moved = now, now, now-cfg.pace()
+		s.begun, s.periodEnd, s.moved = now, now, now-pace(failover)
 	}
-	ended := now-s.periodEnd >= cfg.pace()
+	ended := now-s.periodEnd >= pace(failover)
 	if ended {
 		s.periodEnd = now
 	}
-	next := make(map[string]weighed, len(v.rows))
-	for i := range v.rows {
-		r := &v.rows[i]
+	next := make(map[string]weighed, len(v.Rows))
+	for i := range v.Rows {
+		r := &v.Rows[i]
 		w, ok := s.leases[r.Key]
-		kbps := w.measured(cfg, r.Lease, now)
+		kbps := w.measured(failover, r.Lease, now)
 		switch {
 		case anew:
 			w.delivered = estimate{}
@@ -107,20 +109,20 @@ func (s *scale) weigh(cfg *Config, v *view, now time.Duration) {
 			w.delivered.endPeriod(periodsAveraged)
 		}
 		if ok && w.owner != "" && r.Owner != "" && w.owner != r.Owner && !w.expired {
-			if w.moves == 0 || now-w.moved >= cfg.settling() { // a move within settling was not for balance
+			if w.moves == 0 || now-w.moved >= settling(failover) { // a move within settling was not for balance
 				w.moves = 1 + w.moves*math.Exp(-float64(now-w.moved)/float64(movesFade))
 			}
 			w.moved = now
-			if r.Owner == v.me {
+			if r.Owner == v.Me {
 				s.moved = now
 			}
 		}
-		w.seen, w.owner, w.expired = now, r.Owner, r.expired
+		w.seen, w.owner, w.expired = now, r.Owner, r.Expired
 		next[r.Key] = w
-		r.kbps, r.doubt = w.delivered.value(kbps)
-		stay := w.stays(cfg)
-		r.settling, r.restless = now-w.moved < min(stay, cfg.settling()), now-w.moved < stay
+		r.KBps, r.Doubt = w.delivered.value(kbps)
+		stay := w.stays(failover)
+		r.Settling, r.Restless = now-w.moved < min(stay, settling(failover)), now-w.moved < stay
 	}
 	s.leases = next
-	v.calm = now-s.begun >= cfg.settling() && now-s.moved >= cfg.pace()
+	v.Calm = now-s.begun >= settling(failover) && now-s.moved >= pace(failover)
 }

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -20,10 +20,10 @@ func TestPlanTranscripts(t *testing.T) {
 	t.Parallel()
 	transcript.Run(t, "plan", func(t *testing.T, given string) []string {
 		var lines []string
-		for _, a := range plan(parseView(t, given)) {
-			line := fmt.Sprintf("%s %s", a.verb, a.row.Key)
-			if a.reason != "" {
-				line += " (" + a.reason + ")"
+		for _, a := range Native(parseView(t, given)) {
+			line := fmt.Sprintf("%s %s", a.Verb, a.Row.Key)
+			if a.Reason != "" {
+				line += " (" + a.Reason + ")"
 			}
 			lines = append(lines, line)
 		}
@@ -31,44 +31,44 @@ func TestPlanTranscripts(t *testing.T) {
 	})
 }
 
-func parseView(t *testing.T, text string) view {
-	v := view{asks: -1, calm: true}
+func parseView(t *testing.T, text string) View {
+	v := View{Asks: -1, Calm: true}
 	for line := range strings.SplitSeq(text, "\n") {
 		words := strings.Fields(line)
 		switch {
 		case words[0] == "#":
 		case words[0] == "me":
-			v.me = words[1]
+			v.Me = words[1]
 			for _, w := range words[2:] {
 				switch w {
 				case "new":
-					v.asks = 1
+					v.Asks = 1
 					continue
 				case "busy":
-					v.calm = false
+					v.Calm = false
 					continue
 				case "by=throughput":
-					v.by = leases.BalanceThroughput
+					v.By = leases.BalanceThroughput
 					continue
 				}
 				limit, err := strconv.Atoi(strings.TrimPrefix(w, "max="))
 				require.NoError(t, err, line)
-				v.max = limit
+				v.Max = limit
 			}
 		default:
 			r := parseRow(t, words)
-			if r.Owner == v.me && r.CheckpointOwner == "" && !strings.Contains(line, "idle") {
-				r.busy = true
+			if r.Owner == v.Me && r.CheckpointOwner == "" && !strings.Contains(line, "idle") {
+				r.Busy = true
 			}
-			v.rows = append(v.rows, r)
+			v.Rows = append(v.Rows, r)
 		}
 	}
 	return v
 }
 
-func parseRow(t *testing.T, words []string) row {
+func parseRow(t *testing.T, words []string) Row {
 	owner := strings.Trim(words[1], "-")
-	r := row{Lease: leases.Lease{Key: words[0], Owner: owner, NativeOwner: owner}, kbps: -1}
+	r := Row{Lease: leases.Lease{Key: words[0], Owner: owner, NativeOwner: owner}, KBps: -1}
 	r.Checkpoint.SequenceNumber = "17"
 	for _, w := range words[2:] {
 		name, value, _ := strings.Cut(w, "=")
@@ -78,28 +78,28 @@ func parseRow(t *testing.T, words []string) row {
 		case "to":
 			r.HandoverTo = value
 		case "stuck":
-			r.stuck = true
+			r.Stuck = true
 		case "native":
 			r.NativeOwner = strings.Trim(value, "-")
 		case "end":
 			r.Checkpoint.SequenceNumber = "SHARD_END"
 		case "expired":
-			r.expired, r.quiet = true, true
+			r.Expired, r.Quiet = true, true
 		case "quiet":
-			r.quiet = true
+			r.Quiet = true
 		case "busy":
-			r.busy = true
+			r.Busy = true
 		case "idle": // no consumer of this worker; see parseView
 		case "settling":
-			r.settling = true
+			r.Settling = true
 		case "kbps":
 			kbps, err := strconv.ParseFloat(value, 64)
 			require.NoError(t, err)
-			r.kbps = kbps
+			r.KBps = kbps
 		case "waited":
 			n, err := strconv.Atoi(value)
 			require.NoError(t, err)
-			r.waited = n
+			r.Waited = n
 		default:
 			require.Fail(t, "unknown word", w)
 		}

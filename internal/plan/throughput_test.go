@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 import (
 	"fmt"
@@ -17,44 +17,44 @@ import (
 var workerNames = []string{"a", "b", "c", "d", "e", "f"}
 
 // drawLoads makes a healthy table of leases with some throughput each.
-func drawLoads(t *rapid.T, workers []string) []row {
+func drawLoads(t *rapid.T, workers []string) []Row {
 	n := rapid.IntRange(0, 60).Draw(t, "leases")
 	most := rapid.SampledFrom([]float64{0, 1, 100, 1e6}).Draw(t, "most")
-	rows := make([]row, n)
+	rows := make([]Row, n)
 	for i := range rows {
 		o := rapid.SampledFrom(workers).Draw(t, "owner")
-		rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
 		rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
-		rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, most / 100, most / 3, most}).Draw(t, "kbps")
-		rows[i].ThroughputKBps = rows[i].kbps
+		rows[i].KBps = rapid.SampledFrom([]float64{-1, 0, most / 100, most / 3, most}).Draw(t, "kbps")
+		rows[i].ThroughputKBps = rows[i].KBps
 	}
 	return rows
 }
 
 // evenOut lets every worker carry out its plan, hands over at once, and returns
 // the keys of the leases that moved.
-func evenOut(truth []row, workers []string, limit int) (moved []string) {
+func evenOut(truth []Row, workers []string, limit int) (moved []string) {
 	listed := slices.Clone(truth)
 	for _, w := range workers {
-		v := view{me: w, rows: slices.Clone(listed), asks: 1, by: leases.BalanceThroughput, calm: true, max: limit}
-		for i := range v.rows {
-			v.rows[i].busy = v.rows[i].Owner == w
-			if v.rows[i].busy {
-				v.asks = -1
+		v := View{Me: w, Rows: slices.Clone(listed), Asks: 1, By: leases.BalanceThroughput, Calm: true, Max: limit}
+		for i := range v.Rows {
+			v.Rows[i].Busy = v.Rows[i].Owner == w
+			if v.Rows[i].Busy {
+				v.Asks = -1
 			}
 		}
-		for actions := plan(v); len(actions) > 0; actions = plan(v) {
+		for actions := Native(v); len(actions) > 0; actions = Native(v) {
 			for _, a := range actions {
-				i := slices.IndexFunc(truth, func(r row) bool { return r.Key == a.row.Key })
-				if truth[i].Owner == a.row.Owner { // no conflict
+				i := slices.IndexFunc(truth, func(r Row) bool { return r.Key == a.Row.Key })
+				if truth[i].Owner == a.Row.Owner { // no conflict
 					truth[i].Owner, truth[i].NativeOwner = w, w
-					moved = append(moved, a.row.Key)
-					if v.asks > 0 {
-						v.asks--
+					moved = append(moved, a.Row.Key)
+					if v.Asks > 0 {
+						v.Asks--
 					}
 				}
-				v.rows[i] = truth[i]
-				v.rows[i].busy = true
+				v.Rows[i] = truth[i]
+				v.Rows[i].Busy = true
 			}
 		}
 	}
@@ -126,9 +126,9 @@ func TestPlanThroughputKeepsTheCap(t *testing.T) {
 func TestPlanThroughputWithoutData(t *testing.T) {
 	t.Parallel()
 	for _, kbps := range []float64{-1, 0, 7} {
-		rows := make([]row, 40)
+		rows := make([]Row, 40)
 		for i := range rows {
-			rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: "a", NativeOwner: "a"}, kbps: kbps}
+			rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: "a", NativeOwner: "a"}, KBps: kbps}
 		}
 		for range 3 {
 			evenOut(rows, workerNames[:4], 0)
@@ -153,27 +153,27 @@ func TestPlansAreDisjoint(t *testing.T) {
 		for i, w := range workers { // each is seen
 			l := leases.Lease{Key: fmt.Sprintf("known-%d", i), Owner: w, NativeOwner: w}
 			l.Checkpoint.SequenceNumber = "17"
-			rows = append([]row{{Lease: l}}, rows...)
+			rows = append([]Row{{Lease: l}}, rows...)
 		}
-		slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Key, b.Key) })
+		slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Key, b.Key) })
 		by := rapid.SampledFrom([]leases.Balance{leases.BalanceLeaseCount, leases.BalanceThroughput}).Draw(t, "by")
 		limit := rapid.SampledFrom([]int{0, 8}).Draw(t, "max")
 		for i := range rows {
-			rows[i].kbps = rapid.SampledFrom([]float64{-1, 0, 1, 50}).Draw(t, "kbps")
-			rows[i].waited, rows[i].busy = 0, false
-			if rows[i].expired { // the holders of a living worker know better
+			rows[i].KBps = rapid.SampledFrom([]float64{-1, 0, 1, 50}).Draw(t, "kbps")
+			rows[i].Waited, rows[i].Busy = 0, false
+			if rows[i].Expired { // the holders of a living worker know better
 				rows[i].Owner, rows[i].CheckpointOwner = "z", ""
 			}
 		}
 		wanted := map[string]string{}
 		for _, w := range workers {
-			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: by, calm: true, max: limit}
-			for i := range v.rows {
-				v.rows[i].busy = v.rows[i].ActualOwner() == w
+			v := View{Me: w, Rows: slices.Clone(rows), Asks: -1, By: by, Calm: true, Max: limit}
+			for i := range v.Rows {
+				v.Rows[i].Busy = v.Rows[i].ActualOwner() == w
 			}
-			for _, a := range plan(v) {
-				require.Empty(t, wanted[a.row.Key], "%s and %s want %s (%s)", wanted[a.row.Key], w, a.row.Key, a.reason)
-				wanted[a.row.Key] = w
+			for _, a := range Native(v) {
+				require.Empty(t, wanted[a.Row.Key], "%s and %s want %s (%s)", wanted[a.Row.Key], w, a.Row.Key, a.Reason)
+				wanted[a.Row.Key] = w
 			}
 		}
 	})
@@ -188,22 +188,22 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 		vary := rapid.SampledFrom([]float64{0, 0.01, 0.1, 1}).Draw(t, "vary")
 		weight, load, doubt := naiveWeights(rows), map[string]float64{}, 0.0
 		for i, r := range rows {
-			rows[i].doubt = math.Pow(vary*weight[r.Key], 2)
-			doubt += rows[i].doubt
+			rows[i].Doubt = math.Pow(vary*weight[r.Key], 2)
+			doubt += rows[i].Doubt
 			load[r.Owner] += weight[r.Key]
 		}
 		sure := math.Abs(load["a"]-load["b"]) > certainDeviations*math.Sqrt(doubt)
 		for _, w := range workerNames[:2] {
-			v := view{me: w, rows: slices.Clone(rows), asks: -1, by: leases.BalanceThroughput, calm: true}
-			for i := range v.rows {
-				v.rows[i].busy = v.rows[i].Owner == w
+			v := View{Me: w, Rows: slices.Clone(rows), Asks: -1, By: leases.BalanceThroughput, Calm: true}
+			for i := range v.Rows {
+				v.Rows[i].Busy = v.Rows[i].Owner == w
 			}
-			actions := plan(v)
+			actions := Native(v)
 			require.True(t, sure || len(actions) == 0, "%v of %v", actions, load)
-			for i := range v.rows {
-				v.rows[i].doubt = 0
+			for i := range v.Rows {
+				v.Rows[i].Doubt = 0
 			}
-			require.LessOrEqual(t, len(actions), len(plan(v)))
+			require.LessOrEqual(t, len(actions), len(Native(v)))
 		}
 	})
 }
@@ -212,10 +212,10 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 // worker.
 func TestPlanThroughputRestlessLeases(t *testing.T) {
 	t.Parallel()
-	rows := make([]row, 12)
+	rows := make([]Row, 12)
 	for i := range rows {
 		owner := workerNames[i%3/2] // a has eight, b four
-		rows[i] = row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner}, kbps: 100, restless: true}
+		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner}, KBps: 100, Restless: true}
 	}
 	require.Empty(t, evenOut(slices.Clone(rows), workerNames[:2], 0))
 	require.NotEmpty(t, evenOut(rows, workerNames[:3], 0), "c has none")

@@ -1,4 +1,4 @@
-package coordinator
+package plan
 
 // estimate is the average throughput of a lease, with its variance. It is computed from periods of
 // a minute or so, each with its own average. The zero value knows nothing.
