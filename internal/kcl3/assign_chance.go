@@ -10,8 +10,8 @@ const certainDeviations = 5
 const enoughSamples = 5
 
 // mayBeChance tells whether all differences between workers in one metric may be chance. The KCL's
-// way to even out the load, which assign.go follows, ignores chance, and would move leases for
-// bursts.
+// way to even out the load, which assign_variance.go follows, ignores chance, and would move leases
+// for bursts.
 func (a *assigner) mayBeChance(name string) bool {
 	if !a.Config.Certain {
 		return false

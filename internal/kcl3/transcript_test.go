@@ -35,8 +35,9 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// playAssign asks [Assign] with the settings of a leader. CPU lists the samples in percent; one number
-// stands for five equal samples. "a>b" is an owner a that hands over to b. DEVIATION is that of KB/S.
+// playAssign asks [Assign] with the settings of a leader. CPU lists the samples in percent; one
+// number stands for five equal samples. "a>b" is an owner a that hands over to b. DEVIATION is that
+// of KB/S.
 func playAssign(t *testing.T, input string) []string {
 	s := transcript.Parse(t, input, transcript.Format{
 		"":       {"balance", "by", "max leases", "max KB/s"},
