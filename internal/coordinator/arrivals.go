@@ -82,9 +82,9 @@ func (t *table) watchArrivals(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.coming.added:
+		case <-t.arrivals.added:
 		}
-		for t.coming.count() > 0 && ctx.Err() == nil {
+		for t.arrivals.count() > 0 && ctx.Err() == nil {
 			_ = retry.Sleep(ctx, t.cfg.ScanInterval/4)
 			t.readArrivals(ctx)
 		}
@@ -96,17 +96,17 @@ func (t *table) watchArrivals(ctx context.Context) {
 
 // readArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
 func (t *table) readArrivals(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(t.coming.all()))
+	keys := slices.Sorted(maps.Keys(t.arrivals.all()))
 	parallel.Do(len(keys), maxParallel, func(i int) {
 		if t.holder(keys[i]) != nil {
-			t.coming.remove(keys[i])
+			t.arrivals.remove(keys[i])
 			return
 		}
 		switch l, err := t.get(ctx, keys[i]); {
 		case err == nil:
 			t.takeOrAwait(ctx, l, "handover")
 		case errors.Is(err, leases.ErrNotFound): // if its owner makes it again, a listing shows it
-			t.coming.remove(keys[i])
+			t.arrivals.remove(keys[i])
 		}
 	})
 	t.countHeld()
@@ -117,13 +117,13 @@ func (t *table) readArrivals(ctx context.Context) {
 func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) {
 	switch {
 	case l.Finished() || l.Owner != t.cfg.WorkerID:
-		t.coming.remove(l.Key)
+		t.arrivals.remove(l.Key)
 	case l.CheckpointOwner != "":
-		t.coming.add(l)
+		t.arrivals.add(l)
 	default:
 		t.take(ctx, plan.Action{Verb: plan.Take, Row: l, Reason: reason})
 		if t.holder(l.Key) != nil {
-			t.coming.remove(l.Key)
+			t.arrivals.remove(l.Key)
 		}
 	}
 }

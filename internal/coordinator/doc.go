@@ -57,7 +57,7 @@
 //	               the leader (internal/election), takes the leases that are assigned
 //	               to it (leaderbased.go), and hands over those that are asked for
 //	the leader     assigns leases that are free or expired, asks busy workers for
-//	               leases on behalf of idle ones (leader.go, internal/kcl3), and
+//	               leases on behalf of idle ones (leader_assign.go, internal/kcl3), and
 //	               carries on two migrations
 //	any worker     takes leases that the leader has neglected for three failover times
 //
@@ -67,11 +67,15 @@
 //
 // Each layer embeds the one below it:
 //
-//	known        the rows as seen last, and the leases that this worker holds (known.go)
+//	known        the rows as seen last, the leases that this worker holds (known.go), and
+//	             its writes that a listing may lack (unlisted.go)
 //	table        the calls of the store and the verbs: take, ask, complete, give back
 //	             (table.go, take.go, arrivals.go)
 //	scan         lists the table, judges the rows, and counts how long leases wait (scan.go)
-//	assignment   native (native.go), upgrading (native_upgrade.go) or by a leader (leaderbased.go)
+//	assignment   native (native.go), upgrading (native_upgrade.go) or by a leader
+//	             (leaderbased.go, leader.go)
 //
-// modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode.
+// modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode. The
+// decisions are pure, and have packages of their own: internal/plan which leases to take, and
+// internal/kcl3 which leases the leader assigns.
 package coordinator

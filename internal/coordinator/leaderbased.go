@@ -28,7 +28,7 @@ type leaderBased struct {
 	owned   leases.OwnerIndex
 	elector *election.Elector
 	index   *ownerIndex
-	duty    *leaderDuty
+	work    *leaderWork
 
 	neglect     kcl3.Neglect
 	suspects    map[string]suspect
@@ -39,8 +39,8 @@ type leaderBased struct {
 
 func newLeaderBased(s *scan, fleet leases.FleetStore, e *election.Elector, index *ownerIndex) *leaderBased {
 	a := &leaderBased{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
-	a.duty = &leaderDuty{scan: s, store: fleet, elector: e, suspects: a.suspects}
-	a.duty.reset()
+	a.work = &leaderWork{scan: s, store: fleet, elector: e, suspects: a.suspects}
+	a.work.reset()
 	return a
 }
 
@@ -51,7 +51,7 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.index.ensure(ctx)
 	_, lead := a.elector.Leads()
 	if !lead {
-		a.duty.retire()
+		a.work.clearUnassigned()
 	}
 	if !lead && a.index.ready && !a.listDue() {
 		if a.discover(ctx) {
@@ -61,7 +61,7 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	v, err := a.list(ctx, true)
 	if err != nil {
 		if lead {
-			a.duty.failed(ctx, err)
+			a.work.countFailure(ctx, err)
 		}
 		return fullPause, err
 	}
@@ -70,7 +70,7 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.handovers.Note(a.watched, v.Leases())
 	a.act(ctx, &v, func(v plan.View) []plan.Action { return plan.Led(v, rescue) })
 	if lead {
-		a.duty.run(ctx, &v)
+		a.work.run(ctx, &v)
 	}
 	a.remember(v)
 	a.countHeld()
@@ -171,7 +171,7 @@ func (a *leaderBased) worthReading(keys []string) []string {
 	defer a.mu.Unlock()
 	for _, key := range keys {
 		avoid := a.avoided[key]
-		if a.active[key] == nil && !a.rows[key].Finished() && !a.coming.has(key) && (avoid == nil || now >= avoid.until) {
+		if a.active[key] == nil && !a.rows[key].Finished() && !a.arrivals.has(key) && (avoid == nil || now >= avoid.until) {
 			read, reads[key] = append(read, key), true
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
-	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -32,48 +31,6 @@ const (
 	briefPause              // the round ran out of time
 )
 
-// mode is a way in which leases are assigned.
-type mode int
-
-const (
-	modeUnknown mode = iota
-	// modeNative lets every worker take leases by itself.
-	modeNative
-	// modeUpgrade is modeNative while an application moves from KCL 2.x to 3.x. The workers also
-	// report, and there is the index, so that the leader can see when all of them are ready.
-	modeUpgrade
-	// modeKCL3 lets the leader assign the leases.
-	modeKCL3
-)
-
-// String returns the word that logs and the status show.
-func (m mode) String() string {
-	return [...]string{"unknown", "native", "native (upgrade from KCL 2.x)", "KCL 3.x"}[m]
-}
-
-// modeInterval is the time between two reads of the mode from the table, less up to a sixth. Java's
-// workers read it as often, so the whole fleet changes over within a minute.
-const modeInterval = time.Minute
-
-// modeOf returns the mode for a worker, given Config.Assignment and the states of the migrations.
-func modeOf(a leases.Assignment, m leases.Migrations) mode {
-	status := ""
-	if m.ClientVersion != nil {
-		status = m.ClientVersion.Status
-	}
-	switch {
-	case a == leases.AssignmentNative:
-		return modeNative
-	case status == leases.ClientVersion3x || status == leases.ClientVersion3xRollback:
-		return modeKCL3
-	case status == leases.ClientVersionUpgradeFrom2x:
-		return modeUpgrade
-	case status == "" && a == leases.AssignmentKCL3:
-		return modeKCL3
-	}
-	return modeNative
-}
-
 // modes reads from the table how leases are assigned, and changes over from one assignment to
 // another. Its methods belong to the goroutine in Run, except for state.
 type modes struct {
@@ -85,17 +42,21 @@ type modes struct {
 	native      *native
 	upgrading   *upgrading // nil without fleet, as is leaderBased
 	leaderBased *leaderBased
-	now         assignment // in use; nil before the first round
+	inUse       assignment // nil before the first round
 
 	due        time.Duration     // when the mode is read again, monotonic
 	migrations leases.Migrations // as read last
 	mixed      bool              // other workers do not fit Config.Assignment
-	apart      string            // the last warning about tables that do not fit together
+	leftTables string            // the last warning about tables that do not fit together
 	reporting  loop
 	electing   loop
 
 	current atomic.Int32 // a mode
 }
+
+// modeInterval is the time between two reads of the mode from the table, less up to a sixth. Java's
+// workers read it as often, so the whole fleet changes over within a minute.
+const modeInterval = time.Minute
 
 func newModes(s *scan) *modes {
 	ms := &modes{scan: s, native: &native{scan: s}}
@@ -135,15 +96,15 @@ func (ms *modes) round(ctx context.Context) (pause, error) {
 	if err := ms.followMode(ctx); err != nil {
 		return fullPause, err
 	}
-	return ms.now.round(ctx)
+	return ms.inUse.round(ctx)
 }
 
 // leave waits for the reporter and the elector, and gives back leases that have no consumer.
 func (ms *modes) leave(ctx context.Context) {
 	ms.reporting.wait()
 	ms.electing.wait()
-	if ms.now != nil {
-		ms.now.leave(ctx)
+	if ms.inUse != nil {
+		ms.inUse.leave(ctx)
 	}
 }
 
@@ -201,17 +162,17 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	}
 	if ms.leaderBased != nil {
 		ms.leaderBased.index.reset()
-		ms.leaderBased.duty.retire()
+		ms.leaderBased.work.clearUnassigned()
 	}
 	switch to {
 	case modeKCL3:
-		ms.leaderBased.duty.reset()
-		ms.now = ms.leaderBased
+		ms.leaderBased.work.reset()
+		ms.inUse = ms.leaderBased
 	case modeUpgrade:
 		ms.upgrading.reset()
-		ms.now = ms.upgrading
+		ms.inUse = ms.upgrading
 	default:
-		ms.now = ms.native
+		ms.inUse = ms.native
 	}
 	ms.current.Store(int32(to))
 	ms.waited = map[string]int{}
@@ -221,127 +182,4 @@ func (ms *modes) become(ctx context.Context, to mode) {
 	}
 	ms.reporting.set(ctx, to != modeNative, ms.reporter.run)
 	ms.electing.set(ctx, to == modeKCL3, ms.elector.Run)
-}
-
-// checkOthers returns an error when other workers use the table in a way that does not fit the mode
-// of this worker. That is an error only at the start. A worker that comes later must not end the
-// work of those that run.
-func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first bool) error {
-	var err error
-	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
-		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, early)
-	}
-	ms.warnApart(m)
-	switch {
-	case err != nil:
-	case m.Split && ms.cfg.Assignment != leases.AssignmentNative:
-		err = fmt.Errorf("%w: %s", leases.ErrMixedAssignment, m.Apart)
-	case ms.cfg.Assignment == leases.AssignmentNative:
-		err = ms.checkForKCL3(ctx, m)
-	case ms.cfg.Assignment == leases.AssignmentKCL3 && m.ClientVersion == nil && first:
-		err = ms.checkForKCL2(ctx)
-	}
-	mixed := errors.Is(err, leases.ErrMixedAssignment)
-	if mixed && !first && !ms.mixed {
-		ms.log.Error("other workers use the lease table in a way that does not fit this worker", "err", err)
-	}
-	ms.mixed = mixed
-	if !first {
-		return nil
-	}
-	return err
-}
-
-// checkForKCL3 returns an error when a worker of KCL 3.x is running.
-func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
-	if modeOf(leases.AssignmentAuto, m) != modeKCL3 {
-		return nil
-	}
-	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
-	defer cancel()
-	workers, _, err := ms.fleet.Workers(call)
-	if err != nil {
-		return err
-	}
-	for _, w := range workers {
-		if !w.Native && ms.clock.Wall().Sub(w.Updated) < kcl3.WorkerSilence {
-			return fmt.Errorf("%w: worker %s of KCL 3.x uses it (%s), and AssignmentNative fits only KCL 1.x and 2.x: "+
-				"leave Assignment at AssignmentAuto, or stop the workers of KCL 3.x and wait a minute",
-				leases.ErrMixedAssignment, w.Worker, m.ClientVersion.Status)
-		}
-	}
-	return nil
-}
-
-// checkForKCL2 returns an error when a worker of KCL 1.x or 2.x is running. It would take leases by
-// itself, and fail at the items that only KCL 3.x knows.
-func (ms *modes) checkForKCL2(ctx context.Context) error {
-	owner, err := ms.renewing(ctx, ms.foreignSilent)
-	if err == nil && owner != "" {
-		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, and cannot read a table with AssignmentKCL3: "+
-			"use AssignmentAuto",
-			leases.ErrMixedAssignment, owner)
-	}
-	return err
-}
-
-// renewing returns a worker that renews one of the leases that find returns; empty when there is
-// none. It watches the counters for as long as a lease needs to expire.
-func (ms *modes) renewing(
-	ctx context.Context, find func(context.Context) (map[string]leases.Lease, error),
-) (worker string, err error) {
-	first, err := find(ctx)
-	begun := ms.clock.Now().Mono
-	for err == nil && len(first) > 0 && ms.clock.Now().Mono-begun < trust.Respect(ms.cfg.FailoverTime) {
-		if err := retry.Sleep(ctx, ms.cfg.ScanInterval); err != nil {
-			return "", err
-		}
-		var now map[string]leases.Lease
-		now, err = find(ctx)
-		for key, l := range now {
-			if old, ok := first[key]; ok && old.Counter != l.Counter && old.Owner == l.Owner {
-				return l.Owner, nil
-			}
-		}
-	}
-	return "", err
-}
-
-// foreign returns the leases whose owners are workers of other libraries, by key.
-func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
-	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
-	defer cancel()
-	listing, err := ms.cfg.Store.List(call)
-	if err != nil {
-		return nil, err
-	}
-	foreign := map[string]leases.Lease{}
-	for _, l := range listing.Leases {
-		if l.Owner != "" && l.NativeOwner != l.Owner && !l.HandingOver() && !l.Finished() {
-			foreign[l.Key] = l
-		}
-	}
-	return foreign, nil
-}
-
-// foreignSilent returns the leases of foreign whose owners do not report.
-func (ms *modes) foreignSilent(ctx context.Context) (map[string]leases.Lease, error) {
-	foreign, err := ms.foreign(ctx)
-	if err != nil || len(foreign) == 0 {
-		return nil, err
-	}
-	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
-	defer cancel()
-	workers, _, err := ms.fleet.Workers(call)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range workers {
-		for key, l := range foreign {
-			if l.Owner == w.Worker {
-				delete(foreign, key)
-			}
-		}
-	}
-	return foreign, nil
 }

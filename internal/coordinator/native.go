@@ -16,12 +16,12 @@ type native struct {
 
 // round lists the table, and takes this worker's share or asks for it.
 func (a *native) round(ctx context.Context) (pause, error) {
-	return a.share(ctx, false, func(context.Context) {})
+	return a.roundWith(ctx, false, func(context.Context) {})
 }
 
-// share does a round. weigh says that throughput is measured although it does not decide yet. then
-// is called after the actions.
-func (a *native) share(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
+// roundWith does a round. weigh says that throughput is measured although it does not decide yet.
+// then is called after the actions.
+func (a *native) roundWith(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
 	v, err := a.list(ctx, weigh)
 	if err != nil {
 		return fullPause, err

@@ -30,7 +30,7 @@ func (a *upgrading) reset() { a.due, a.workers, a.ready = 0, kcl3.WorkerWatch{},
 
 // round does a native round, and then prepares the move.
 func (a *upgrading) round(ctx context.Context) (pause, error) {
-	return a.share(ctx, true, a.prepareUpgrade)
+	return a.roundWith(ctx, true, a.prepareUpgrade)
 }
 
 // prepareUpgrade creates the index. Once the fleet has been ready for long enough, the first worker
@@ -67,13 +67,4 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 	}
 	a.log.Info("application is switched over from KCL 2.x to 3.x", "client_version", to.Status)
 	a.changed()
-}
-
-// warnApart warns once of tables that a worker of an older KCL 3.x has left behind. If those tables
-// are in use, checkOthers returns an error.
-func (ms *modes) warnApart(m leases.Migrations) {
-	if m.Apart != ms.apart && m.Apart != "" && !m.Split {
-		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.Apart)
-	}
-	ms.apart = m.Apart
 }

@@ -115,7 +115,7 @@ func (s *scan) reportBad(bad []*leases.RowError) {
 func (s *scan) observe(listed []leases.Lease, weigh bool) plan.View {
 	now := s.clock.Now().Mono
 	v := plan.View{Me: s.cfg.WorkerID, Max: s.cfg.MaxLeasesForWorker, By: s.cfg.Balance, Asks: 1}
-	coming := s.coming.all()
+	coming := s.arrivals.all()
 	sightings := make(map[string]sighting, len(listed))
 	rows := make(map[string]leases.Lease, len(listed))
 
@@ -208,7 +208,7 @@ func (s *scan) remember(v plan.View) {
 		case r.Owner == v.Me && r.CheckpointOwner == "":
 			held++
 		case r.Owner == v.Me:
-			s.coming.add(r.Lease)
+			s.arrivals.add(r.Lease)
 		case h != nil:
 			// Another worker asks for the lease, or has taken it by force. The holder's renewal
 			// will meet that, and decide what to do.

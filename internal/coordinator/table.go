@@ -30,14 +30,14 @@ type table struct {
 	// after Run's own.
 	last context.Context //nolint:containedctx // of Run
 
-	coming   arrivals
+	arrivals arrivals
 	asksLeft atomic.Bool // requests were left out, because enough leases are being handed over
 	cutShort bool        // the last round ran out of time; of Run's goroutine
 }
 
 func newTable(k *known, nudge func()) *table {
 	return &table{
-		known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, coming: newArrivals(),
+		known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, arrivals: newArrivals(),
 		holding: &holder.Config{
 			Store: k.cfg.Store, WorkerID: k.cfg.WorkerID, FailoverTime: k.cfg.FailoverTime,
 			RenewInterval: k.cfg.RenewInterval, ShutdownTimeout: k.cfg.ShutdownTimeout,
@@ -119,7 +119,7 @@ func (t *table) act(ctx context.Context, v *plan.View, decide func(plan.View) []
 
 // affordable leaves out requests while too many leases are being handed over to this worker.
 func (t *table) affordable(actions []plan.Action) []plan.Action {
-	room := t.maxArrivals() - t.coming.count()
+	room := t.maxArrivals() - t.arrivals.count()
 	return slices.DeleteFunc(actions, func(a plan.Action) bool {
 		if a.Verb != plan.Ask {
 			return false

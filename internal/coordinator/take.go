@@ -84,7 +84,7 @@ func (t *table) formerOwner(l leases.Lease) string {
 	if owner := l.ActualOwner(); owner != t.cfg.WorkerID {
 		return owner
 	}
-	return t.coming.owner(l.Key)
+	return t.arrivals.owner(l.Key)
 }
 
 // take makes this worker the owner of a row, if its counter and owners are unchanged, and starts a
@@ -136,7 +136,7 @@ func (t *table) ask(a plan.Action) *leases.Lease {
 		To: to, Set: holder.HandoverAttrs,
 	})
 	if accepted || (row != nil && row.Same(holder.HandoverAttrs, to)) {
-		t.coming.add(*row)
+		t.arrivals.add(*row)
 		t.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
 	return row
@@ -213,7 +213,7 @@ func (t *table) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
 // takeBackRequests withdraws the requests of this worker. A lease that is this worker's already is
 // given back.
 func (t *table) takeBackRequests() {
-	asked := t.coming.all()
+	asked := t.arrivals.all()
 	t.mu.Lock()
 	for key, l := range t.rows {
 		if l.Owner == t.cfg.WorkerID && !l.Finished() {

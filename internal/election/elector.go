@@ -49,8 +49,8 @@ type Elector struct {
 	leader string     // the leader's id; empty when it is not known
 }
 
-// lockRest is how long a worker that has resigned leaves the lock to others.
-const lockRest = 3 * kcl3.LockHeartbeat
+// resignPause is how long a worker that has resigned leaves the lock to others.
+const resignPause = 3 * kcl3.LockHeartbeat
 
 // New returns an Elector that does not run yet.
 func New(cfg Config) *Elector { return &Elector{cfg: cfg, resigned: make(chan struct{}, 1)} }
@@ -103,7 +103,7 @@ func (e *Elector) Run(ctx context.Context) {
 		default:
 		}
 		if !e.keepLock(ctx, term) {
-			_ = retry.Sleep(ctx, lockRest)
+			_ = retry.Sleep(ctx, resignPause)
 		}
 	}
 }

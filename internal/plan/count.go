@@ -21,7 +21,7 @@ func (p *planner) balance() {
 			(r.Busy && r.Owner != p.Me) || p.leavesAlone(r) {
 			continue
 		}
-		if owner := s.of(r.Owner); owner != nobody {
+		if owner := s.numberOf(r.Owner); owner != nobody {
 			movable[owner] = append(movable[owner], i)
 		}
 	}

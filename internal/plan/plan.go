@@ -125,7 +125,7 @@ func (p *planner) shareOut() {
 			except = s.me
 		}
 		to := s.least(except, r.Key)
-		if asked := s.of(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != except {
+		if asked := s.numberOf(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != except {
 			to = asked // has asked for the lease, whose owner has died since
 		}
 		if to != s.me && r.Waited >= Patience && !r.Busy && s.hasRoom(s.me) {

@@ -21,12 +21,12 @@ func (p *planner) shares() *shares {
 	for i, w := range p.workers {
 		s.load[i], s.seeds[i] = p.load[w], seedOf(w)
 	}
-	s.me = s.of(p.Me)
+	s.me = s.numberOf(p.Me)
 	return s
 }
 
-// of returns the number of a worker, or nobody.
-func (s *shares) of(worker string) int {
+// numberOf returns the number of a worker, or nobody.
+func (s *shares) numberOf(worker string) int {
 	if i, ok := slices.BinarySearch(s.workers, worker); ok {
 		return i
 	}

@@ -21,7 +21,7 @@ func (p *planner) balanceThroughput() {
 		return // free and expired leases come first
 	}
 	b := &burdens{
-		shares: p.shares(), of: make([]burden, len(p.workers)),
+		shares: p.shares(), total: make([]burden, len(p.workers)),
 		weight: weights(p.Rows), movable: make([][]int, len(p.workers)),
 	}
 	total, leases := 0.0, 0
@@ -31,14 +31,14 @@ func (p *planner) balanceThroughput() {
 		if !held(r) {
 			continue
 		}
-		if owner := b.shares.of(r.Owner); owner != nobody {
-			b.of[owner] = burden{b.of[owner].kbps + b.weight[i], b.of[owner].doubt + r.Doubt}
+		if owner := b.numberOf(r.Owner); owner != nobody {
+			b.total[owner] = burden{b.total[owner].kbps + b.weight[i], b.total[owner].doubt + r.Doubt}
 		}
 		total += b.weight[i]
 		leases++
 	}
 	average := total / float64(len(p.workers))
-	poor := b.of[b.me].kbps < average/2
+	poor := b.total[b.me].kbps < average/2
 	if !p.Calm && !poor {
 		return
 	}
@@ -48,7 +48,7 @@ func (p *planner) balanceThroughput() {
 		r := &p.Rows[i]
 		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" &&
 			(!r.Busy || r.Owner == p.Me) && !p.leavesAlone(r) {
-			if owner := b.shares.of(r.Owner); owner != nobody {
+			if owner := b.numberOf(r.Owner); owner != nobody {
 				b.movable[owner] = append(b.movable[owner], i)
 			}
 		}
@@ -78,7 +78,7 @@ func (p *planner) balanceThroughput() {
 // burdens holds the burden of each worker.
 type burdens struct {
 	*shares
-	of      []burden  // by worker
+	total   []burden  // by worker
 	heavier []int     // the workers by throughput, the highest first; of equals by number
 	weight  []float64 // of each row
 	movable [][]int   // indexes of rows, by owner, the lightest first
@@ -86,7 +86,7 @@ type burdens struct {
 
 // sort sorts the workers and their leases.
 func (b *burdens) sort() {
-	for i := range b.of {
+	for i := range b.total {
 		b.heavier = append(b.heavier, i)
 	}
 	slices.SortFunc(b.heavier, b.compare)
@@ -97,15 +97,15 @@ func (b *burdens) sort() {
 
 // compare sorts the worker with the higher throughput first.
 func (b *burdens) compare(x, y int) int {
-	return cmp.Or(cmp.Compare(b.of[y].kbps, b.of[x].kbps), x-y)
+	return cmp.Or(cmp.Compare(b.total[y].kbps, b.total[x].kbps), x-y)
 }
 
 // move gives one lease, by its index in movable, to another worker.
 func (b *burdens) move(from, at, to int, doubt float64) {
 	weight := b.weight[b.movable[from][at]]
 	b.movable[from] = slices.Delete(b.movable[from], at, at+1)
-	b.of[from] = burden{b.of[from].kbps - weight, b.of[from].doubt - doubt}
-	b.of[to] = burden{b.of[to].kbps + weight, b.of[to].doubt + doubt}
+	b.total[from] = burden{b.total[from].kbps - weight, b.total[from].doubt - doubt}
+	b.total[to] = burden{b.total[to].kbps + weight, b.total[to].doubt + doubt}
 	b.load[from]--
 	b.load[to]++
 	// Only two workers have changed, so few elements move.
@@ -119,8 +119,8 @@ func (b *burdens) move(from, at, to int, doubt float64) {
 // lightest returns the worker with the lowest throughput that may get one more lease, or nobody.
 func (b *burdens) lightest() int {
 	best := nobody
-	for w := range b.of {
-		if b.hasRoom(w) && (best == nobody || b.of[w].kbps < b.of[best].kbps) {
+	for w := range b.total {
+		if b.hasRoom(w) && (best == nobody || b.total[w].kbps < b.total[best].kbps) {
 			best = w
 		}
 	}
@@ -131,11 +131,11 @@ func (b *burdens) lightest() int {
 // a lease which fits the difference. at is -1 when there is none.
 func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
 	for _, from := range b.heavier {
-		gap := b.of[from].kbps - b.of[to].kbps
+		gap := b.total[from].kbps - b.total[to].kbps
 		if gap <= least {
 			break
 		}
-		if gap <= certainDeviations*math.Sqrt(max(0, b.of[from].doubt+b.of[to].doubt)) {
+		if gap <= certainDeviations*math.Sqrt(max(0, b.total[from].doubt+b.total[to].doubt)) {
 			continue
 		}
 		if at := b.closest(b.movable[from], gap); at >= 0 {
