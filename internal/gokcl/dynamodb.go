@@ -95,6 +95,7 @@ func (t *DynamoDBTable) List(ctx context.Context) ([]Row, []*leases.RowError, er
 	var rows []Row
 	var damaged []*leases.RowError
 	in := &dynamo.ScanInput{TableName: &t.name, ConsistentRead: aws.Bool(true)}
+	seen := map[string]int{} // keys that ended a page
 	for {
 		page, err := t.scan(ctx, in)
 		if err != nil {
@@ -109,6 +110,12 @@ func (t *DynamoDBTable) List(ctx context.Context) ([]Row, []*leases.RowError, er
 		}
 		if len(page.LastEvaluatedKey) == 0 { // an empty page may have a next one
 			return rows, damaged, nil
+		}
+		if end, ok := page.LastEvaluatedKey[FieldShardID].(*types.AttributeValueMemberS); ok {
+			if seen[end.Value]++; seen[end.Value] > 10 { // a server may repeat a key for an empty page
+				return nil, nil, fmt.Errorf("dynamodb:Scan table %s: the pages do not end, LastEvaluatedKey is %q again and again",
+					t.name, end.Value)
+			}
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}

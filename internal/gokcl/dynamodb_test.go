@@ -89,6 +89,19 @@ func TestDynamoDBTable(t *testing.T) {
 	require.ErrorIs(t, store("old").Init(t.Context()), leases.ErrForeignTable)
 }
 
+// A server names the same key as the end of its pages again and again.
+func TestPagesThatDoNotEnd(t *testing.T) {
+	t.Parallel()
+	srv := dynamotest.Start(dynamotest.Config{})
+	t.Cleanup(srv.Close)
+	old := dynamoDBTable(t, srv, "old")
+	require.NoError(t, old.Init(t.Context()))
+	body := []byte(`{"Items":[],"LastEvaluatedKey":{"ShardID":{"S":"a"}}}`)
+	srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 100, Do: []dynamotest.Action{dynamotest.Answer(200, body)}})
+	_, _, err := old.List(t.Context())
+	require.ErrorContains(t, err, `the pages do not end, LastEvaluatedKey is "a" again and again`)
+}
+
 // FuzzItem puts any item into a table. It is a row or a bad row, and a row can be written again.
 func FuzzItem(f *testing.F) {
 	f.Add(`{"ShardID":{"S":"s"},"AssignedTo":{"S":"w"},"LeaseTimeout":{"S":"2026-01-31T08:00:00Z"},` +

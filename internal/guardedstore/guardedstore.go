@@ -31,14 +31,12 @@ func (g guardedStore) Init(ctx context.Context) error {
 	return usercode.Call(func() error { return g.store.Init(ctx) })
 }
 
-func (g guardedStore) List(ctx context.Context) (out leases.Listing, err error) {
-	err = usercode.Call(func() (err error) { out, err = g.store.List(ctx); return err })
-	return out, err
+func (g guardedStore) List(ctx context.Context) (leases.Listing, error) {
+	return call(func() (leases.Listing, error) { return g.store.List(ctx) })
 }
 
-func (g guardedStore) ListNow(ctx context.Context) (out leases.Listing, err error) {
-	err = usercode.Call(func() (err error) { out, err = g.store.ListNow(ctx); return err })
-	return out, err
+func (g guardedStore) ListNow(ctx context.Context) (leases.Listing, error) {
+	return call(func() (leases.Listing, error) { return g.store.ListNow(ctx) })
 }
 
 func (g guardedStore) Get(ctx context.Context, key string) (out leases.Lease, err error) {
@@ -63,11 +61,3 @@ func (g guardedStore) callRow(ctx context.Context, f func(context.Context) error
 	defer cancel()
 	return usercode.Call(func() error { return f(ctx) })
 }
-
-// guardedSharedStore is a guardedStore that has a fleet. The fleet itself is not guarded.
-type guardedSharedStore struct {
-	guardedStore
-	shared leases.SharedStore
-}
-
-func (g guardedSharedStore) Fleet() leases.FleetStore { return g.shared.Fleet() }

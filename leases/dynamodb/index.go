@@ -88,7 +88,7 @@ func (x ownerIndex) OwnedBy(ctx context.Context, worker string) ([]string, error
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
 	var keys []string
-	for {
+	for pages := (pages{}); ; {
 		page, err := callPage(ctx, x.table, "dynamodb:Query", x.table.client.Query, in)
 		// The service has no code of its own for an index that does not exist or is being built. Apart
 		// from that, the request is valid.
@@ -103,8 +103,8 @@ func (x ownerIndex) OwnedBy(ctx context.Context, worker string) ([]string, error
 				keys = append(keys, key)
 			}
 		}
-		if len(page.LastEvaluatedKey) == 0 {
-			return keys, nil
+		if more, err := pages.next("dynamodb:Query", x.table, page.LastEvaluatedKey); !more {
+			return keys, err
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}

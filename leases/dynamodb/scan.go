@@ -115,7 +115,7 @@ func (t *table) scan(ctx context.Context, consistent bool, each func(item)) erro
 
 // scanSegment reads the items of one segment, page by page.
 func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
-	for {
+	for pages := (pages{}); ; {
 		page, err := callPage(ctx, t, "dynamodb:Scan", t.client.Scan, in)
 		if err != nil {
 			return err
@@ -124,8 +124,8 @@ func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(it
 			each(it)
 		}
 		// More pages may follow an empty one.
-		if len(page.LastEvaluatedKey) == 0 {
-			return nil
+		if more, err := pages.next("dynamodb:Scan", t, page.LastEvaluatedKey); !more {
+			return err
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}
