@@ -11,6 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/fleettest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -135,7 +136,7 @@ func TestLeaderIsKilled(t *testing.T) {
 				}
 				f.Start("a")
 				f.Start("b")
-				time.Sleep(10 * time.Minute)
+				time.Sleep(testsize.Pick[time.Duration](6, 10, 10) * time.Minute)
 				require.Equal(t, "leader", f.Leader())
 				require.Contains(t, f.Load(), "leader")
 				kill()

@@ -214,7 +214,7 @@ func TestL12ThrottledStore(t *testing.T) {
 
 func TestL13SlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.New(t, 500)
+		f := fleettest.New(t, testsize.Pick(150, 500, 500))
 		f.Period = 20 * time.Second
 		f.Start("a").Faults.SetFault(leasefault.Slow(3 * time.Second))
 		time.Sleep(3 * time.Minute)

@@ -172,7 +172,7 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 // worker that reaches the table again takes no lease from the others.
 func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 	t.Parallel()
-	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour)} {
+	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(4*time.Minute, 15*time.Minute, time.Hour)} {
 		t.Run(outage.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -357,7 +357,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	var repair func()
 	modes := []string{leases.ClientVersion3x, leases.ClientVersion3xRollback, leases.ClientVersion3x, leases.ClientVersion2x}
 	native := false
-	for i := range 40 {
+	for i := range testsize.Pick(20, 40, 40) {
 		switch n := rng.IntN(12); {
 		case len(alive) < 2 || (len(alive) < 5 && n < 4):
 			m := member{id: fmt.Sprintf("w%d", i)}
@@ -516,7 +516,7 @@ func TestL08ClocksOfKCL3(t *testing.T) {
 func TestTenWorkersOfKCL3(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 200)
+		f := fleettest.NewKCL3(t, testsize.Pick(100, 200, 200))
 		f.Period = 20 * time.Second
 		begun := time.Now()
 		var ids []string
