@@ -48,7 +48,6 @@ type ConcurrentOptions struct {
 	// distributes records automatically, no record has a partition key: nothing runs concurrently
 	// there unless Key takes the key from the data. Return the sequence number for records that
 	// need no order. Key must not block.
-	// partition key. It must not block.
 	Key func(r kcl.Record) (key string, ok bool)
 	// Checkpoints says when to checkpoint. Defaults to every 5 seconds.
 	Checkpoints Checkpoints
@@ -64,7 +63,7 @@ type ConcurrentOptions struct {
 // ProcessRecords returns when there is room for the records, not when they are processed. A record
 // counts as processed when its lane has checkpointed it, or when its lane's ProcessRecords has
 // returned nil. If the lane itself holds records, as [Batch] does, only a checkpoint counts.
-// Concurrent checkpoints the last record before which all records are processed: all are processed:
+// Concurrent checkpoints the last record up to which all records are processed:
 //
 //	lane 0   1  .  .  4  .  6       1, 4 and 2 are processed, 3 is not:
 //	lane 1   .  2  3  .  5  .       the checkpoint is at 2
@@ -79,7 +78,7 @@ type ConcurrentOptions struct {
 //
 // When the worker stops, the shard is handed over or ends, the lanes finish their records before
 // the last checkpoint. Their context ends when the lease is lost and when the time for a stop is
-// over. A lane has a goroutine only while it has records. records.
+// over. A lane has a goroutine only while it has records.
 func Concurrent(lane func(number int) kcl.Processor, o ConcurrentOptions) kcl.Processor {
 	o.Lanes = cmp.Or(max(o.Lanes, 0), DefaultLanes)
 	o.MaxBatch = cmp.Or(max(o.MaxBatch, 0), DefaultMaxBatch)
@@ -203,11 +202,11 @@ func (c *concurrent) room(ctx context.Context, records []kcl.Record) (n int, err
 		}
 		blocked := false
 		for _, l := range c.lanes {
-			if l.trouble == nil {
+			if l.openErr == nil {
 				continue
 			}
-			if !l.told { // the error is returned once; nothing is accepted until the lane succeeds
-				l.told, failed = true, l.trouble
+			if !l.returned { // the error is returned once; nothing is accepted until the lane succeeds
+				l.returned, failed = true, l.openErr
 				return true
 			}
 			blocked = true

@@ -56,11 +56,11 @@ type lane struct {
 	delivered kcl.ExtendedSequenceNumber // the last record that the processor got
 	done      kcl.ExtendedSequenceNumber // the last record of a call that succeeded
 
-	upto    kcl.ExtendedSequenceNumber // the processor has checkpointed records up to here
-	holds   bool                       // the processor keeps records after the call
-	open    []chunk                    // records that the processor keeps
-	trouble error                      // of the records in open, reported between the calls
-	told    bool                       // trouble has been returned
+	upto     kcl.ExtendedSequenceNumber // the processor has checkpointed records up to here
+	holds    bool                       // the processor keeps records after the call
+	open     []chunk                    // records that the processor keeps
+	openErr  error                      // of the records in open, reported between the calls
+	returned bool                       // a call has returned openErr
 }
 
 var _ kcl.Checkpointer = (*lane)(nil)
@@ -226,7 +226,7 @@ func (l *lane) hold() {
 
 func (l *lane) report(err error) {
 	l.c.mu.Lock()
-	l.trouble, l.told = err, false
+	l.openErr, l.returned = err, false
 	l.c.mu.Unlock()
 	l.c.signal()
 }
