@@ -89,9 +89,9 @@ Examples:
 		var src source
 		src.register(flags)
 		flags.StringVar(&src.coordinatorTable, "coordinator-table", "",
-			"`name` of the side table of KCL 3.0 to 3.4 with the leader's lock (default: the table's with -CoordinatorState)")
+			"`name` of the side table of KCL 3.0 to 3.4 with the leader's lock (default: TABLE-CoordinatorState)")
 		flags.StringVar(&src.metricsTable, "worker-metrics-table", "",
-			"`name` of the side table with the workers' metrics (default: the table's with -WorkerMetricStats)")
+			"`name` of the side table with the workers' metrics (default: TABLE-WorkerMetricStats)")
 		return func(ctx context.Context, t *terminal.Terminal, args []string) error {
 			if err := wholeTable("fleet", args); err != nil {
 				return err
