@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
@@ -252,7 +253,7 @@ func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 		s.pin = latestAt(out.ResultMetadata)
 	}
 	for _, in := range out.Shards {
-		shard := convertShard(in)
+		shard := fromsdk.Shard(in)
 		if _, dup := s.byID[shard.ID]; dup || shard.ID == "" {
 			continue
 		}
@@ -282,20 +283,4 @@ func (s *shardList) contradicts(earlier *shardList) bool {
 // childShard says of a shard what its parents' end would say.
 func childShard(s kcl.Shard) kcl.ChildShard {
 	return kcl.ChildShard{ID: s.ID, Parents: slices.Clone(s.Parents()), HashKeyRange: s.HashKeyRange}
-}
-
-func convertShard(in types.Shard) kcl.Shard {
-	out := kcl.Shard{
-		ID:               aws.ToString(in.ShardId),
-		ParentID:         aws.ToString(in.ParentShardId),
-		AdjacentParentID: aws.ToString(in.AdjacentParentShardId),
-	}
-	if r := in.HashKeyRange; r != nil {
-		out.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
-	}
-	if r := in.SequenceNumberRange; r != nil {
-		out.StartingSequenceNumber = aws.ToString(r.StartingSequenceNumber)
-		out.EndingSequenceNumber = aws.ToString(r.EndingSequenceNumber)
-	}
-	return out
 }

@@ -86,7 +86,7 @@ var layers = map[string][]string{
 	"cmd/kclctl/internal/terminal":   {},
 	"cmd/kclctl/internal/view":       {".", "leases"},
 	"cmd/kclctl/internal/families":   {"leases"},
-	"cmd/kclctl/internal/streaminfo": {".", "cmd/kclctl/internal/view"},
+	"cmd/kclctl/internal/streaminfo": {".", "internal/fromsdk", "cmd/kclctl/internal/view"},
 	"cmd/kclctl/internal/audit": {
 		".", "leases", "internal/shardsync", "cmd/kclctl/internal/streaminfo", "cmd/kclctl/internal/view",
 	},

@@ -1,5 +1,5 @@
-// Package fromsdk turns records, children and lags of the AWS SDK into types of package kcl. Both
-// readers, efo and polling, use it.
+// Package fromsdk turns records, shards, children and lags of the AWS SDK into types of package kcl.
+// The readers efo and polling use it, and so do the scheduler and kclctl.
 package fromsdk
 
 import (
@@ -65,6 +65,23 @@ func IsNumber(s *string) bool {
 		}
 	}
 	return true
+}
+
+// Shard returns the shard. Fields that the SDK's shard lacks are empty.
+func Shard(in types.Shard) kcl.Shard {
+	out := kcl.Shard{
+		ID:               aws.ToString(in.ShardId),
+		ParentID:         aws.ToString(in.ParentShardId),
+		AdjacentParentID: aws.ToString(in.AdjacentParentShardId),
+	}
+	if r := in.HashKeyRange; r != nil {
+		out.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
+	}
+	if r := in.SequenceNumberRange; r != nil {
+		out.StartingSequenceNumber = aws.ToString(r.StartingSequenceNumber)
+		out.EndingSequenceNumber = aws.ToString(r.EndingSequenceNumber)
+	}
+	return out
 }
 
 // Children returns the children of a shard, as its end names them. It returns nil if a child has no

@@ -12,9 +12,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/fromsdk"
 )
 
 // Limits of the time that Kinesis has for its answers.
@@ -72,7 +72,7 @@ func List(ctx context.Context, client *kinesis.Client, nameOrARN string) (Stream
 			return Stream{}, fmt.Errorf("list the shards of stream %s: %w", nameOrARN, err)
 		}
 		for _, shard := range out.Shards {
-			s.Shards[aws.ToString(shard.ShardId)] = shardOf(shard)
+			s.Shards[aws.ToString(shard.ShardId)] = fromsdk.Shard(shard)
 		}
 		if out.NextToken == nil {
 			return s, nil
@@ -111,19 +111,4 @@ func (s Stream) MissingAncestors(has map[string]bool, parents map[string][]strin
 	}
 	slices.Sort(missing)
 	return missing
-}
-
-func shardOf(s types.Shard) kcl.Shard {
-	shard := kcl.Shard{
-		ID: aws.ToString(s.ShardId), ParentID: aws.ToString(s.ParentShardId),
-		AdjacentParentID: aws.ToString(s.AdjacentParentShardId),
-	}
-	if r := s.SequenceNumberRange; r != nil {
-		shard.StartingSequenceNumber = aws.ToString(r.StartingSequenceNumber)
-		shard.EndingSequenceNumber = aws.ToString(r.EndingSequenceNumber)
-	}
-	if r := s.HashKeyRange; r != nil {
-		shard.HashKeyRange = kcl.HashKeyRange{Start: aws.ToString(r.StartingHashKey), End: aws.ToString(r.EndingHashKey)}
-	}
-	return shard
 }
