@@ -1,7 +1,9 @@
 package leases
 
 import (
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,4 +36,24 @@ func TestEachFieldOfALeaseHasAnAttribute(t *testing.T) {
 	}
 	require.Len(t, fields, v.NumField()-3)
 	require.Panics(t, func() { AttrAll.Field(&l) })
+}
+
+func TestAttrAndLease(t *testing.T) {
+	t.Parallel()
+	l := Lease{Owner: "b", CheckpointOwner: "a", Parents: []string{"x", "y"}}
+	require.Equal(t, "a", l.ActualOwner())
+	l.CheckpointOwner = ""
+	require.Equal(t, "b", l.ActualOwner())
+	require.True(t, l.Same(AttrAll, Lease{Owner: "b", Parents: []string{"y", "x"}}))
+	require.False(t, l.Same(AttrParents, Lease{Parents: []string{"y", "z"}}))
+	require.True(t, l.Same(0, Lease{}))
+	errStore := errors.New("the store is not well")
+	var lines []string
+	for _, err := range []error{
+		&ConflictError{Key: "k"}, &ConflictError{Key: "k", Current: &l}, &RowError{Key: "k", Err: errStore},
+	} {
+		lines = append(lines, err.Error())
+	}
+	require.Contains(t, strings.Join(lines, "\n"), `"k"`)
+	require.ErrorIs(t, &RowError{Err: errStore}, errStore)
 }

@@ -306,3 +306,30 @@ func TestL22HandOverToNobody(t *testing.T) {
 		require.Empty(t, mustList(t, f.Store)[0].CheckpointOwner)
 	})
 }
+
+// TestE10TakenLeaseIsNoticedByTheScan shows that a scan tells the former owner of a lease taken by
+// force. Until the next renewal the former owner would subscribe again and again.
+func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fleettest.New(t, 1)
+		lost := make(chan error, 1)
+		f.Start("a", func(c *coordinator.Config) {
+			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
+			c.Consume = func(ctx context.Context, _ *holder.Holder) {
+				<-ctx.Done()
+				lost <- context.Cause(ctx)
+			}
+		})
+		time.Sleep(time.Minute)
+		for f.Row(first).Owner != "a" || len(lost) > 0 {
+			time.Sleep(time.Second)
+		}
+		for counter := f.Row(first).Counter; f.Row(first).Counter == counter; {
+			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
+		}
+		f.Edit(first, func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
+		time.Sleep(5 * time.Second) // two scans: the first may have begun before
+		require.Len(t, lost, 1)
+		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
+	})
+}

@@ -35,3 +35,12 @@ func mustList(t *testing.T, store leases.Store) []leases.Lease {
 	require.NoError(t, err)
 	return l.Leases
 }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

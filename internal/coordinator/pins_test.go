@@ -15,24 +15,6 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A LATEST that is written by hand must not be read from the time of an earlier LATEST. A sync
-// writes PinnedAt without the holder's knowledge.
-func TestFirstCheckpointRemovesThePin(t *testing.T) {
-	t.Parallel()
-	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
-		pin := time.Unix(1_700_000_000, 0).UTC()
-		origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
-		f.Edit(first, func(l *leases.Lease) {
-			l.Checkpoint, l.PinnedAt, l.Origin = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, pin, origin
-		})
-		require.NoError(t, h.Prepare(ctx, number(10), nil))
-		require.Equal(t, pin, f.Row(first).PinnedAt, "a prepared checkpoint starts nobody anywhere else")
-		require.NoError(t, h.Checkpoint(ctx, number(10)))
-		require.Zero(t, f.Row(first).PinnedAt)
-		require.True(t, f.Row(first).Origin.Equal(origin))
-	})
-}
-
 func TestTakeRemovesAPinThatAnotherLibraryLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

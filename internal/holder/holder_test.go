@@ -1,9 +1,8 @@
-package coordinator_test
+package holder_test
 
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,33 +186,6 @@ func TestTakenLeaseIsLost(t *testing.T) {
 	}
 }
 
-// TestE10TakenLeaseIsNoticedByTheScan shows that a scan tells the former owner of a lease taken by
-// force. Until the next renewal the former owner would subscribe again and again.
-func TestE10TakenLeaseIsNoticedByTheScan(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.New(t, 1)
-		lost := make(chan error, 1)
-		f.Start("a", func(c *coordinator.Config) {
-			c.FailoverTime, c.ScanInterval = time.Minute, 2*time.Second
-			c.Consume = func(ctx context.Context, _ *holder.Holder) {
-				<-ctx.Done()
-				lost <- context.Cause(ctx)
-			}
-		})
-		time.Sleep(time.Minute)
-		for f.Row(first).Owner != "a" || len(lost) > 0 {
-			time.Sleep(time.Second)
-		}
-		for counter := f.Row(first).Counter; f.Row(first).Counter == counter; {
-			time.Sleep(100 * time.Millisecond) // until it has just been renewed: the next is due in 18 s at least
-		}
-		f.Edit(first, func(l *leases.Lease) { l.Owner = "another"; l.Counter++ })
-		time.Sleep(5 * time.Second) // two scans: the first may have begun before
-		require.Len(t, lost, 1)
-		require.ErrorIs(t, <-lost, kcl.ErrLeaseLost)
-	})
-}
-
 // TestL10LookAlike loses an answer. Then another writer makes the same step of the counter in the
 // name of this worker.
 func TestL10LookAlike(t *testing.T) {
@@ -346,23 +318,6 @@ func once(w *fleettest.Worker, fault leasefault.Fault) leasefault.Fault {
 	}
 }
 
-func TestAttrAndLease(t *testing.T) {
-	t.Parallel()
-	l := leases.Lease{Owner: "b", CheckpointOwner: "a", Parents: []string{"x", "y"}}
-	require.Equal(t, "a", l.ActualOwner())
-	l.CheckpointOwner = ""
-	require.Equal(t, "b", l.ActualOwner())
-	require.True(t, l.Same(leases.AttrAll, leases.Lease{Owner: "b", Parents: []string{"y", "x"}}))
-	require.False(t, l.Same(leases.AttrParents, leases.Lease{Parents: []string{"y", "z"}}))
-	require.True(t, l.Same(0, leases.Lease{}))
-	var lines []string
-	for _, err := range []error{&leases.ConflictError{Key: "k"}, &leases.ConflictError{Key: "k", Current: &l}, &leases.RowError{Key: "k", Err: errStore}} {
-		lines = append(lines, err.Error())
-	}
-	require.Contains(t, strings.Join(lines, "\n"), `"k"`)
-	require.ErrorIs(t, &leases.RowError{Err: errStore}, errStore)
-}
-
 // TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse or swallow checkpoints, and
 // accept renewals. A call that gives up returns at once.
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
@@ -472,5 +427,23 @@ func TestCheckpointsThatWriteNothingDoNotPutOffTheRenewal(t *testing.T) {
 		})
 		time.Sleep(50 * time.Second)
 		require.Nil(t, failed.Load(), "the lease was lost on a healthy table")
+	})
+}
+
+// A LATEST that is written by hand must not be read from the time of an earlier LATEST. A sync
+// writes PinnedAt without the holder's knowledge.
+func TestFirstCheckpointRemovesThePin(t *testing.T) {
+	t.Parallel()
+	held(t, func(ctx context.Context, f *fleettest.Fleet, _ *fleettest.Worker, h *holder.Holder) {
+		pin := time.Unix(1_700_000_000, 0).UTC()
+		origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
+		f.Edit(first, func(l *leases.Lease) {
+			l.Checkpoint, l.PinnedAt, l.Origin = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}, pin, origin
+		})
+		require.NoError(t, h.Prepare(ctx, number(10), nil))
+		require.Equal(t, pin, f.Row(first).PinnedAt, "a prepared checkpoint starts nobody anywhere else")
+		require.NoError(t, h.Checkpoint(ctx, number(10)))
+		require.Zero(t, f.Row(first).PinnedAt)
+		require.True(t, f.Row(first).Origin.Equal(origin))
 	})
 }
