@@ -93,15 +93,21 @@ func TestIndex(t *testing.T) {
 		owner types.AttributeValue
 		want  string
 	}{{num("7"), "Type mismatch for Index Key leaseOwner"}, {str(""), "cannot contain an empty string value"}} {
-		_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("x"), "leaseOwner": tt.owner}})
+		_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{
+			TableName: table, Item: item{"leaseKey": str("x"), "leaseOwner": tt.owner},
+		})
 		requireCode(t, err, "ValidationException", tt.want)
 	}
 
 	for want, change := range map[string]func(*dynamodb.QueryInput){
 		"Consistent reads are not supported": func(in *dynamodb.QueryInput) { in.ConsistentRead = aws.Bool(true) },
-		"missed key schema element":          func(in *dynamodb.QueryInput) { in.ExpressionAttributeNames["#o"] = "leaseKey" },
-		"does not match schema type":         func(in *dynamodb.QueryInput) { in.ExpressionAttributeValues[":o"] = num("1") },
-		"starting key is invalid":            func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"leaseKey": str("k0")} },
+		"missed key schema element": func(in *dynamodb.QueryInput) {
+			in.ExpressionAttributeNames["#o"] = "leaseKey"
+		},
+		"does not match schema type": func(in *dynamodb.QueryInput) { in.ExpressionAttributeValues[":o"] = num("1") },
+		"starting key is invalid": func(in *dynamodb.QueryInput) {
+			in.ExclusiveStartKey = item{"leaseKey": str("k0")}
+		},
 		"KeyConditionExpression parameter": func(in *dynamodb.QueryInput) {
 			in.KeyConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues = nil, nil, nil
 		},
@@ -122,11 +128,15 @@ func TestIndex(t *testing.T) {
 	}), "ValidationException", "not defined in AttributeDefinitions")
 	requireCode(t, addIndex(t, client, func(in *dynamodb.UpdateTableInput) {
 		in.GlobalSecondaryIndexUpdates[0].Create.IndexName = aws.String("Other")
-		in.GlobalSecondaryIndexUpdates[0].Create.ProvisionedThroughput = &types.ProvisionedThroughput{ReadCapacityUnits: aws.Int64(1), WriteCapacityUnits: aws.Int64(1)}
+		in.GlobalSecondaryIndexUpdates[0].Create.ProvisionedThroughput = &types.ProvisionedThroughput{
+			ReadCapacityUnits: aws.Int64(1), WriteCapacityUnits: aws.Int64(1),
+		}
 	}), "ValidationException", "should not be specified")
 	deleteIndex := func(in *dynamodb.UpdateTableInput) {
 		in.AttributeDefinitions = nil
-		in.GlobalSecondaryIndexUpdates = []types.GlobalSecondaryIndexUpdate{{Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: aws.String(byOwner)}}}
+		in.GlobalSecondaryIndexUpdates = []types.GlobalSecondaryIndexUpdate{
+			{Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: aws.String(byOwner)}},
+		}
 	}
 	require.NoError(t, addIndex(t, client, deleteIndex))
 	requireCode(t, addIndex(t, client, deleteIndex), "ResourceNotFoundException", "not found")

@@ -45,7 +45,8 @@ func serve(t *testing.T, cfg dynamotest.Config) (*dynamotest.Server, *dynamodb.C
 // A request that cannot be read to its end is no success.
 func TestRequestTooLarge(t *testing.T) {
 	t.Parallel()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", 16<<20+1)))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/",
+		strings.NewReader(strings.Repeat(" ", 16<<20+1)))
 	r.Header.Set("X-Amz-Target", "DynamoDB_20120810.PutItem")
 	w := httptest.NewRecorder()
 	dynamotest.New(dynamotest.Config{}).ServeHTTP(w, r)
@@ -83,8 +84,10 @@ func create(t *testing.T, client *dynamodb.Client) {
 func createInput() *dynamodb.CreateTableInput {
 	return &dynamodb.CreateTableInput{
 		TableName: table, BillingMode: types.BillingModePayPerRequest,
-		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS},
+		},
 	}
 }
 
@@ -96,7 +99,9 @@ func put(t *testing.T, client *dynamodb.Client, it item) {
 
 func get(t *testing.T, client *dynamodb.Client, key string, consistent bool) item {
 	t.Helper()
-	out, err := client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: table, Key: item{"leaseKey": str(key)}, ConsistentRead: &consistent})
+	out, err := client.GetItem(t.Context(), &dynamodb.GetItemInput{
+		TableName: table, Key: item{"leaseKey": str(key)}, ConsistentRead: &consistent,
+	})
 	require.NoError(t, err)
 	return out.Item
 }
@@ -114,17 +119,25 @@ func TestValues(t *testing.T) {
 	t.Parallel()
 	_, client := serve(t, dynamotest.Config{})
 	want := item{
-		"leaseKey": str("a"), "S": str("ö\x00\"<>&"), "empty": str(""), "N": num("-12.5"), "B": &types.AttributeValueMemberB{Value: []byte{0, 255}},
+		"leaseKey": str("a"), "S": str("ö\x00\"<>&"), "empty": str(""), "N": num("-12.5"),
+		"B":    &types.AttributeValueMemberB{Value: []byte{0, 255}},
 		"BOOL": &types.AttributeValueMemberBOOL{Value: true}, "NULL": &types.AttributeValueMemberNULL{Value: true},
-		"SS": &types.AttributeValueMemberSS{Value: []string{"x", "y"}}, "NS": &types.AttributeValueMemberNS{Value: []string{"1", "2"}},
+		"SS": &types.AttributeValueMemberSS{Value: []string{"x", "y"}},
+		"NS": &types.AttributeValueMemberNS{Value: []string{"1", "2"}},
 		"BS": &types.AttributeValueMemberBS{Value: [][]byte{{1}, {2}}},
 		"L":  &types.AttributeValueMemberL{Value: []types.AttributeValue{str("x"), num("1")}},
-		"M":  &types.AttributeValueMemberM{Value: item{"deep": &types.AttributeValueMemberM{Value: item{}}, "l": &types.AttributeValueMemberL{Value: []types.AttributeValue{}}}},
+		"M": &types.AttributeValueMemberM{
+			Value: item{
+				"deep": &types.AttributeValueMemberM{Value: item{}},
+				"l":    &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
+			},
+		},
 	}
 	put(t, client, want)
 	require.Equal(t, want, get(t, client, "a", true))
 	for in, out := range map[string]string{
-		"1.0E-5": "0.00001", "100.0": "100", "1.23456789E7": "12345678.9", "-0": "0", "007": "7", "+5": "5", ".5": "0.5", "1E3": "1000",
+		"1.0E-5": "0.00001", "100.0": "100", "1.23456789E7": "12345678.9", "-0": "0", "007": "7", "+5": "5", ".5": "0.5",
+		"1E3":                                    "1000",
 		"99999999999999999999999999999999999999": "99999999999999999999999999999999999999",
 	} {
 		put(t, client, item{"leaseKey": str("n"), "n": num(in)})
@@ -132,9 +145,12 @@ func TestValues(t *testing.T) {
 	}
 	for _, bad := range []types.AttributeValue{
 		num("x"), num(""), num("1e"), num("1E126"), num("1E-131"), num("123456789012345678901234567890123456789"), num("0x1"),
-		&types.AttributeValueMemberSS{Value: []string{}}, &types.AttributeValueMemberSS{Value: []string{"a", "a"}}, &types.AttributeValueMemberNS{Value: []string{"1", "1.0"}},
+		&types.AttributeValueMemberSS{Value: []string{}}, &types.AttributeValueMemberSS{Value: []string{"a", "a"}},
+		&types.AttributeValueMemberNS{Value: []string{"1", "1.0"}},
 	} {
-		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("n"), "n": bad}})
+		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
+			TableName: table, Item: item{"leaseKey": str("n"), "n": bad},
+		})
 		requireCode(t, err, "ValidationException", "")
 	}
 }
@@ -143,8 +159,14 @@ func TestValues(t *testing.T) {
 func TestConditions(t *testing.T) {
 	t.Parallel()
 	_, client := serve(t, dynamotest.Config{})
-	row := item{"leaseKey": str("a"), "owner": str("w1"), "counter": num("7"), "set": &types.AttributeValueMemberSS{Value: []string{"x", "y"}}}
-	values := item{":w1": str("w1"), ":w2": str("w2"), ":7": num("7.0"), ":s7": str("7"), ":set": &types.AttributeValueMemberSS{Value: []string{"y", "x"}}}
+	row := item{
+		"leaseKey": str("a"), "owner": str("w1"), "counter": num("7"),
+		"set": &types.AttributeValueMemberSS{Value: []string{"x", "y"}},
+	}
+	values := item{
+		":w1": str("w1"), ":w2": str("w2"), ":7": num("7.0"), ":s7": str("7"),
+		":set": &types.AttributeValueMemberSS{Value: []string{"y", "x"}},
+	}
 	for condition, want := range map[string]bool{
 		"#owner = :w1": true, "#owner = :w2": false, "#none = :w1": false,
 		"#counter = :7": true, "#counter = :s7": false, "#set = :set": true,
@@ -159,7 +181,8 @@ func TestConditions(t *testing.T) {
 		e := pick(condition, values)
 		_, err := client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 			TableName: table, Key: item{"leaseKey": str("a")}, ConditionExpression: &condition,
-			ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+			ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		})
 		if want {
 			require.NoError(t, err, condition)
@@ -169,7 +192,10 @@ func TestConditions(t *testing.T) {
 		require.ErrorAs(t, err, &failed, condition)
 		require.Equal(t, row, failed.Item)
 	}
-	_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: table, Key: item{"leaseKey": str("b")}, ConditionExpression: aws.String("attribute_exists(#owner)"), ExpressionAttributeNames: map[string]string{"#owner": "owner"}})
+	_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: table, Key: item{"leaseKey": str("b")}, ConditionExpression: aws.String("attribute_exists(#owner)"),
+		ExpressionAttributeNames: map[string]string{"#owner": "owner"},
+	})
 	var failed *types.ConditionalCheckFailedException
 	require.ErrorAs(t, err, &failed)
 	require.Nil(t, failed.Item)
@@ -188,7 +214,7 @@ func pick(expression string, from item) picked {
 			continue
 		}
 		j := i + 1
-		for j < len(expression) && (expression[j] >= 'a' && expression[j] <= 'z' || expression[j] >= '0' && expression[j] <= '9') {
+		for j < len(expression) && strings.IndexByte("abcdefghijklmnopqrstuvwxyz0123456789", expression[j]) >= 0 {
 			j++
 		}
 		if word := expression[i:j]; word[0] == '#' {
@@ -217,13 +243,19 @@ func TestUpdates(t *testing.T) {
 		return out.Attributes
 	}
 	require.Nil(t, update("SET #a = :1, #b = :2", item{":1": num("1"), ":2": num("2")}, ""), "and makes the row")
-	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")}, update("REMOVE #b, #nothing SET #a = :3, #c = :1", item{":1": num("1"), ":3": num("3")}, types.ReturnValueAllNew))
-	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")}, update("remove #a", nil, types.ReturnValueAllOld))
+	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")},
+		update("REMOVE #b, #nothing SET #a = :3, #c = :1", item{":1": num("1"), ":3": num("3")}, types.ReturnValueAllNew))
+	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")},
+		update("remove #a", nil, types.ReturnValueAllOld))
 	require.Equal(t, item{"leaseKey": str("a"), "c": num("1")}, get(t, client, "a", true))
-	out, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld})
+	out, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
+		TableName: table, Item: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld,
+	})
 	require.NoError(t, err)
 	require.Equal(t, item{"leaseKey": str("a"), "c": num("1")}, out.Attributes)
-	del, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: table, Key: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld})
+	del, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: table, Key: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld,
+	})
 	require.NoError(t, err)
 	require.Equal(t, item{"leaseKey": str("a")}, del.Attributes)
 	require.Empty(t, get(t, client, "a", true))
@@ -243,27 +275,60 @@ func TestRefusals(t *testing.T) {
 		in   dynamodb.UpdateItemInput
 		want string
 	}{
-		"unused name":      {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a"), ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "b"}}, "ExpressionAttributeNames unused in expressions: keys: {#b}"},
-		"unused value":     {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a"), ExpressionAttributeNames: map[string]string{"#a": "a"}, ExpressionAttributeValues: item{":b": num("1")}}, "ExpressionAttributeValues unused in expressions: keys: {:b}"},
-		"undefined name":   {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a")}, "attribute name: #a"},
-		"undefined value":  {dynamodb.UpdateItemInput{UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "attribute value: :b"},
-		"overlap":          {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a SET #b = :b"), ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "a"}, ExpressionAttributeValues: item{":b": num("1")}}, "Two document paths overlap"},
-		"clause twice":     {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a REMOVE #b"), ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "b"}}, "can only be used once"},
-		"key attribute":    {dynamodb.UpdateItemInput{UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "leaseKey"}, ExpressionAttributeValues: item{":b": str("x")}}, "This attribute is part of the key"},
-		"plain name":       {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE a")}, "wants #name"},
-		"unknown clause":   {dynamodb.UpdateItemInput{UpdateExpression: aws.String("ADD #a :b"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "Syntax error"},
-		"unknown function": {dynamodb.UpdateItemInput{ConditionExpression: aws.String("size(#a) = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "wants #name in place of size"},
-		"comparison":       {dynamodb.UpdateItemInput{ConditionExpression: aws.String("#a > :b"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "Syntax error"},
-		"half a condition": {dynamodb.UpdateItemInput{ConditionExpression: aws.String("#a ="), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "<EOF>"},
-		"open bracket":     {dynamodb.UpdateItemInput{ConditionExpression: aws.String("(attribute_exists(#a)"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, "<EOF>"},
-		"trailing words":   {dynamodb.UpdateItemInput{ConditionExpression: aws.String("attribute_exists(#a) #a"), ExpressionAttributeNames: map[string]string{"#a": "a"}}, `token: "#a"`},
-		"empty":            {dynamodb.UpdateItemInput{ConditionExpression: aws.String(" ")}, "can not be empty"},
-		"too long":         {dynamodb.UpdateItemInput{ConditionExpression: &many}, "maximum allowed size"},
-		"item too large":   {dynamodb.UpdateItemInput{UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"}, ExpressionAttributeValues: item{":b": big}}, "Item size to update has exceeded"},
-		"wrong key":        {dynamodb.UpdateItemInput{Key: item{"shardId": str("a")}}, "does not match the schema"},
-		"key type":         {dynamodb.UpdateItemInput{Key: item{"leaseKey": num("1")}}, "does not match the schema"},
-		"empty key":        {dynamodb.UpdateItemInput{Key: item{"leaseKey": str("")}}, "empty string"},
-		"more than key":    {dynamodb.UpdateItemInput{Key: item{"leaseKey": str("a"), "x": str("a")}}, "does not match the schema"},
+		"unused name": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("REMOVE #a"), ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "b"},
+		}, "ExpressionAttributeNames unused in expressions: keys: {#b}"},
+		"unused value": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("REMOVE #a"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+			ExpressionAttributeValues: item{":b": num("1")},
+		}, "ExpressionAttributeValues unused in expressions: keys: {:b}"},
+		"undefined name": {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE #a")}, "attribute name: #a"},
+		"undefined value": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "attribute value: :b"},
+		"overlap": {dynamodb.UpdateItemInput{
+			UpdateExpression:         aws.String("REMOVE #a SET #b = :b"),
+			ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "a"}, ExpressionAttributeValues: item{":b": num("1")},
+		}, "Two document paths overlap"},
+		"clause twice": {dynamodb.UpdateItemInput{
+			UpdateExpression:         aws.String("REMOVE #a REMOVE #b"),
+			ExpressionAttributeNames: map[string]string{"#a": "a", "#b": "b"},
+		}, "can only be used once"},
+		"key attribute": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "leaseKey"},
+			ExpressionAttributeValues: item{":b": str("x")},
+		}, "This attribute is part of the key"},
+		"plain name": {dynamodb.UpdateItemInput{UpdateExpression: aws.String("REMOVE a")}, "wants #name"},
+		"unknown clause": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("ADD #a :b"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "Syntax error"},
+		"unknown function": {dynamodb.UpdateItemInput{
+			ConditionExpression: aws.String("size(#a) = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "wants #name in place of size"},
+		"comparison": {dynamodb.UpdateItemInput{
+			ConditionExpression: aws.String("#a > :b"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "Syntax error"},
+		"half a condition": {dynamodb.UpdateItemInput{
+			ConditionExpression: aws.String("#a ="), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "<EOF>"},
+		"open bracket": {dynamodb.UpdateItemInput{
+			ConditionExpression: aws.String("(attribute_exists(#a)"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, "<EOF>"},
+		"trailing words": {dynamodb.UpdateItemInput{
+			ConditionExpression: aws.String("attribute_exists(#a) #a"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+		}, `token: "#a"`},
+		"empty":    {dynamodb.UpdateItemInput{ConditionExpression: aws.String(" ")}, "can not be empty"},
+		"too long": {dynamodb.UpdateItemInput{ConditionExpression: &many}, "maximum allowed size"},
+		"item too large": {dynamodb.UpdateItemInput{
+			UpdateExpression: aws.String("SET #a = :b"), ExpressionAttributeNames: map[string]string{"#a": "a"},
+			ExpressionAttributeValues: item{":b": big},
+		}, "Item size to update has exceeded"},
+		"wrong key": {dynamodb.UpdateItemInput{Key: item{"shardId": str("a")}}, "does not match the schema"},
+		"key type":  {dynamodb.UpdateItemInput{Key: item{"leaseKey": num("1")}}, "does not match the schema"},
+		"empty key": {dynamodb.UpdateItemInput{Key: item{"leaseKey": str("")}}, "empty string"},
+		"more than key": {dynamodb.UpdateItemInput{
+			Key: item{"leaseKey": str("a"), "x": str("a")},
+		}, "does not match the schema"},
 	} {
 		in := tt.in
 		in.TableName = table
@@ -274,9 +339,15 @@ func TestRefusals(t *testing.T) {
 		require.Error(t, err, name)
 		requireCode(t, err, "ValidationException", tt.want)
 	}
-	_, err := client.BatchGetItem(t.Context(), &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{*table: {Keys: []map[string]types.AttributeValue{{"leaseKey": str("a")}}}}})
+	_, err := client.BatchGetItem(t.Context(), &dynamodb.BatchGetItemInput{
+		RequestItems: map[string]types.KeysAndAttributes{
+			*table: {Keys: []map[string]types.AttributeValue{{"leaseKey": str("a")}}},
+		},
+	})
 	requireCode(t, err, "UnknownOperationException", "BatchGetItem")
-	_, err = client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: table, Key: item{"leaseKey": str("a")}, ProjectionExpression: aws.String("a")})
+	_, err = client.GetItem(t.Context(), &dynamodb.GetItemInput{
+		TableName: table, Key: item{"leaseKey": str("a")}, ProjectionExpression: aws.String("a"),
+	})
 	requireCode(t, err, "SerializationException", "ProjectionExpression")
 }
 
@@ -368,11 +439,15 @@ func TestTables(t *testing.T) {
 		_, err = client.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{
 			TableName: table,
 			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("leaseOwner"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS},
+				{AttributeName: aws.String("leaseOwner"), AttributeType: types.ScalarAttributeTypeS},
+				{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS},
 			},
 			GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
-				IndexName:  aws.String("LeaseOwnerToLeaseKeyIndex"),
-				KeySchema:  []types.KeySchemaElement{{AttributeName: aws.String("leaseOwner"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeRange}},
+				IndexName: aws.String("LeaseOwnerToLeaseKeyIndex"),
+				KeySchema: []types.KeySchemaElement{
+					{AttributeName: aws.String("leaseOwner"), KeyType: types.KeyTypeHash},
+					{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeRange},
+				},
 				Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
 			}}},
 		})
@@ -386,7 +461,9 @@ func TestTables(t *testing.T) {
 		require.Len(t, out.Table.AttributeDefinitions, 2)
 
 		protect := func(on bool) {
-			_, err := client.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: table, DeletionProtectionEnabled: &on})
+			_, err := client.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{
+				TableName: table, DeletionProtectionEnabled: &on,
+			})
 			require.NoError(t, err)
 		}
 		protect(true)
@@ -470,7 +547,9 @@ func TestFaults(t *testing.T) {
 		}
 
 		calls := srv.Calls("PutItem")
-		srv.Inject(dynamotest.Fault{Operation: "PutItem", Client: "client", Skip: 1, Times: 2, Do: []dynamotest.Action{dynamotest.Throttle()}})
+		srv.Inject(dynamotest.Fault{
+			Operation: "PutItem", Client: "client", Skip: 1, Times: 2, Do: []dynamotest.Action{dynamotest.Throttle()},
+		})
 		srv.Inject(dynamotest.Fault{Operation: "PutItem", Client: "elsewhere", Do: []dynamotest.Action{dynamotest.Deny()}})
 		var failed []bool
 		for range 4 {
@@ -491,7 +570,9 @@ func TestLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv, client := serve(t, dynamotest.Config{})
-		remove := srv.Inject(dynamotest.Fault{Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Late(3 * time.Second)}})
+		remove := srv.Inject(dynamotest.Fault{
+			Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Late(3 * time.Second)},
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := client.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("late")}})

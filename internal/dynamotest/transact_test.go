@@ -28,8 +28,18 @@ func move(key, owner string) *dynamodb.TransactWriteItemsInput {
 			ExpressionAttributeNames: map[string]string{"#o": "owner"}, ExpressionAttributeValues: item{":o": str(owner)},
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 		}},
-		{Put: &types.Put{TableName: other, Item: item{"leaseKey": str(key), "x": num("1")}, ConditionExpression: aws.String("attribute_not_exists(#k)"), ExpressionAttributeNames: names}},
-		{Delete: &types.Delete{TableName: table, Key: item{"leaseKey": str(key)}, ConditionExpression: aws.String("attribute_exists(#k)"), ExpressionAttributeNames: names}},
+		{
+			Put: &types.Put{
+				TableName: other, Item: item{"leaseKey": str(key), "x": num("1")},
+				ConditionExpression: aws.String("attribute_not_exists(#k)"), ExpressionAttributeNames: names,
+			},
+		},
+		{
+			Delete: &types.Delete{
+				TableName: table, Key: item{"leaseKey": str(key)}, ConditionExpression: aws.String("attribute_exists(#k)"),
+				ExpressionAttributeNames: names,
+			},
+		},
 	}}
 }
 
@@ -72,18 +82,28 @@ func TestTransactions(t *testing.T) {
 	_, err = client.TransactWriteItems(t.Context(), changed)
 	requireCode(t, err, "IdempotentParameterMismatchException", "non-identical")
 
-	_, err = client.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{{Update: &types.Update{
-		TableName: table, Key: item{"leaseKey": str("lock")}, UpdateExpression: aws.String("SET #o = :o"),
-		ExpressionAttributeNames: map[string]string{"#o": "owner"}, ExpressionAttributeValues: item{":o": str("w3")},
-	}}}})
+	_, err = client.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{
+		TransactItems: []types.TransactWriteItem{{Update: &types.Update{
+			TableName: table, Key: item{"leaseKey": str("lock")}, UpdateExpression: aws.String("SET #o = :o"),
+			ExpressionAttributeNames: map[string]string{"#o": "owner"}, ExpressionAttributeValues: item{":o": str("w3")},
+		}}},
+	})
 	require.NoError(t, err)
 	require.Equal(t, str("w3"), get(t, client, "lock", true)["owner"])
 
 	for want, change := range map[string]func(*dynamodb.TransactWriteItemsInput){
-		"between 1 and 100":               func(in *dynamodb.TransactWriteItemsInput) { in.TransactItems = []types.TransactWriteItem{} },
-		"multiple operations on one item": func(in *dynamodb.TransactWriteItemsInput) { in.TransactItems[1] = in.TransactItems[2] },
-		"only contain one of":             func(in *dynamodb.TransactWriteItemsInput) { in.TransactItems[1].Delete = in.TransactItems[2].Delete },
-		"does not match the schema":       func(in *dynamodb.TransactWriteItemsInput) { in.TransactItems[2].Delete.Key = item{"key": str("a")} },
+		"between 1 and 100": func(in *dynamodb.TransactWriteItemsInput) {
+			in.TransactItems = []types.TransactWriteItem{}
+		},
+		"multiple operations on one item": func(in *dynamodb.TransactWriteItemsInput) {
+			in.TransactItems[1] = in.TransactItems[2]
+		},
+		"only contain one of": func(in *dynamodb.TransactWriteItemsInput) {
+			in.TransactItems[1].Delete = in.TransactItems[2].Delete
+		},
+		"does not match the schema": func(in *dynamodb.TransactWriteItemsInput) {
+			in.TransactItems[2].Delete.Key = item{"key": str("a")}
+		},
 		"can not be empty": func(in *dynamodb.TransactWriteItemsInput) {
 			in.TransactItems[0].ConditionCheck.ConditionExpression = aws.String("")
 		},
@@ -108,10 +128,16 @@ func TestTransactionToken(t *testing.T) {
 		defer srv.Close()
 		client := awstest.DynamoDB(t, srv)
 		create(t, client)
-		once := &dynamodb.TransactWriteItemsInput{ClientRequestToken: aws.String("token"), TransactItems: []types.TransactWriteItem{{Put: &types.Put{
-			TableName: table, Item: item{"leaseKey": str("a")}, ConditionExpression: aws.String("attribute_not_exists(#k)"), ExpressionAttributeNames: map[string]string{"#k": "leaseKey"},
-		}}}}
-		srv.Inject(dynamotest.Fault{Operation: "TransactWriteItems", Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
+		once := &dynamodb.TransactWriteItemsInput{
+			ClientRequestToken: aws.String("token"),
+			TransactItems: []types.TransactWriteItem{{Put: &types.Put{
+				TableName: table, Item: item{"leaseKey": str("a")}, ConditionExpression: aws.String("attribute_not_exists(#k)"),
+				ExpressionAttributeNames: map[string]string{"#k": "leaseKey"},
+			}}},
+		}
+		srv.Inject(dynamotest.Fault{
+			Operation: "TransactWriteItems", Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()},
+		})
 		_, err := client.TransactWriteItems(t.Context(), once)
 		require.NoError(t, err)
 		require.Equal(t, 2, srv.Calls("TransactWriteItems"))

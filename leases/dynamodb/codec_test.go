@@ -118,14 +118,18 @@ func TestDecodeJavaAttributes(t *testing.T) {
 		}
 	}
 	require.Equal(t, leases.Lease{
-		Key: "shardId-000000000002", ShardID: "shardId-000000000002", Owner: "fleet-w2", CheckpointOwner: "fleet-w1", Counter: 29,
-		Checkpoint:     kcl.ExtendedSequenceNumber{SequenceNumber: "49680000000000000000000000000000000000000000000000000002"},
+		Key: "shardId-000000000002", ShardID: "shardId-000000000002", Owner: "fleet-w2", CheckpointOwner: "fleet-w1",
+		Counter: 29,
+		Checkpoint: kcl.ExtendedSequenceNumber{
+			SequenceNumber: "49680000000000000000000000000000000000000000000000000002",
+		},
 		HashKeyRange:   kcl.HashKeyRange{Start: "0", End: "85070591730234615865843651857942052863"},
 		ThroughputKBps: 0.001679,
 	}, items["3.5 handed over"])
 	require.Equal(t, leases.Lease{
-		Key: "123456789012:orders:1700000000:shardId-000000000000", Stream: "123456789012:orders:1700000000", ShardID: "shardId-000000000000",
-		Owner: "fleet-w1", Counter: 5, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"},
+		Key: "123456789012:orders:1700000000:shardId-000000000000", Stream: "123456789012:orders:1700000000",
+		ShardID: "shardId-000000000000",
+		Owner:   "fleet-w1", Counter: 5, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"},
 		HashKeyRange:   kcl.HashKeyRange{Start: "0", End: "85070591730234615865843651857942052863"},
 		ThroughputKBps: -1,
 	}, items["3.5 several streams"])
@@ -133,7 +137,11 @@ func TestDecodeJavaAttributes(t *testing.T) {
 	require.Equal(t, []string{"shardId-000000000004", "shardId-000000000005"}, items["2.7 shard end"].Children)
 	require.True(t, items["2.7 shard end"].Finished())
 	require.Equal(t, []byte("state"), items["2.7 prepared"].PendingState)
-	require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: "49680000000000000000000000000000000000000000000000000009", SubSequenceNumber: 1}, items["2.7 prepared"].Pending)
+	require.Equal(t,
+		kcl.ExtendedSequenceNumber{
+			SequenceNumber: "49680000000000000000000000000000000000000000000000000009", SubSequenceNumber: 1,
+		},
+		items["2.7 prepared"].Pending)
 }
 
 // TestL18PoisonedItems: every damaged item is an error of its own that names
@@ -153,34 +161,49 @@ func TestL18PoisonedItems(t *testing.T) {
 		value     types.AttributeValue // nil: missing
 		want      string
 	}{
-		"no counter":             {attrCounter, nil, "attribute leaseCounter is missing, want a number (N)"},
-		"counter as text":        {attrCounter, str("1"), `attribute leaseCounter is S "1", want a number (N)`},
-		"counter overflow":       {attrCounter, num("9223372036854775808"), `attribute leaseCounter is N "9223372036854775808", want a whole number from 0 to 4611686018427387904`},
+		"no counter":      {attrCounter, nil, "attribute leaseCounter is missing, want a number (N)"},
+		"counter as text": {attrCounter, str("1"), `attribute leaseCounter is S "1", want a number (N)`},
+		"counter overflow": {
+			attrCounter, num("9223372036854775808"),
+			`attribute leaseCounter is N "9223372036854775808", want a whole number from 0 to 4611686018427387904`,
+		},
 		"counter of an ill will": {attrCounter, num("1E125"), "want a whole number from 0 to"},
 		"counter is a fraction":  {attrCounter, num("1.5"), "want a whole number from 0 to"},
 		"counter is negative":    {attrCounter, num("-1"), "want a whole number from 0 to"},
 		"no switches":            {"ownerSwitchesSinceCheckpoint", nil, "attribute ownerSwitchesSinceCheckpoint is missing"},
 		"no checkpoint":          {attrCheckpoint, nil, "attribute checkpoint is missing"},
 		"empty checkpoint":       {attrCheckpoint, str(""), `attribute checkpoint is S "", want a sequence number`},
-		"misspelt sentinel":      {attrCheckpoint, str("SHARD_ENDS"), `attribute checkpoint is S "SHARD_ENDS", want decimal digits`},
-		"checkpoint as number":   {attrCheckpoint, num("123"), `attribute checkpoint is N "123", want a string (S)`},
-		"control characters":     {attrCheckpoint, str("1\x1b[31m\n2"), `S "1\x1b[31m\n2"`},
-		"megabyte of text":       {attrCheckpoint, str(strings.Repeat("x", 400_000)), `xxx..., want decimal digits`},
-		"sub is negative":        {"checkpointSubSequenceNumber", num("-1"), "attribute checkpointSubSequenceNumber"},
-		"owner as bytes":         {attrOwner, &types.AttributeValueMemberB{Value: []byte{1}}, `attribute leaseOwner is B "\x01", want a string (S)`},
-		"pending is junk":        {"pendingCheckpoint", str("soon"), `attribute pendingCheckpoint is S "soon"`},
-		"state as text":          {"pendingCheckpointState", str("state"), "attribute pendingCheckpointState"},
-		"parents as text":        {"parentShardId", str("shardId-000000000000"), `attribute parentShardId is S "shardId-000000000000", want a set of strings (SS)`},
-		"children as list":       {"childShardIds", &types.AttributeValueMemberL{}, "attribute childShardIds is a list (L) of 0"},
+		"misspelt sentinel": {
+			attrCheckpoint, str("SHARD_ENDS"), `attribute checkpoint is S "SHARD_ENDS", want decimal digits`,
+		},
+		"checkpoint as number": {attrCheckpoint, num("123"), `attribute checkpoint is N "123", want a string (S)`},
+		"control characters":   {attrCheckpoint, str("1\x1b[31m\n2"), `S "1\x1b[31m\n2"`},
+		"megabyte of text":     {attrCheckpoint, str(strings.Repeat("x", 400_000)), `xxx..., want decimal digits`},
+		"sub is negative":      {"checkpointSubSequenceNumber", num("-1"), "attribute checkpointSubSequenceNumber"},
+		"owner as bytes": {attrOwner, &types.AttributeValueMemberB{
+			Value: []byte{1},
+		}, `attribute leaseOwner is B "\x01", want a string (S)`},
+		"pending is junk": {"pendingCheckpoint", str("soon"), `attribute pendingCheckpoint is S "soon"`},
+		"state as text":   {"pendingCheckpointState", str("state"), "attribute pendingCheckpointState"},
+		"parents as text": {
+			"parentShardId", str("shardId-000000000000"),
+			`attribute parentShardId is S "shardId-000000000000", want a set of strings (SS)`,
+		},
+		"children as list": {
+			"childShardIds", &types.AttributeValueMemberL{}, "attribute childShardIds is a list (L) of 0",
+		},
 		"half a hash range":      {"startingHashKey", str("0"), "attribute startingHashKey"},
 		"throughput is negative": {"throughputKBps", num("-1"), "attribute throughputKBps"},
 		"pinned before 1970":     {"goPinnedAt", num("-5"), `attribute goPinnedAt is N "-5", want seconds since 1970`},
-		"origin is junk":         {"goOrigin", str("LATEST"), `attribute goOrigin is S "LATEST", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`},
-		"application is a list":  {"goApp", &types.AttributeValueMemberL{}, "attribute goApp is a list (L) of 0"},
-		"reached is negative":    {"goReached", num("-1"), "attribute goReached"},
-		"abilities are text":     {"goCan", str("1"), "attribute goCan"},
-		"stream without shard":   {attrStream, str("123456789012:orders:1"), "attribute shardId is missing"},
-		"entityType as number":   {attrEntityType, num("1"), "attribute entityType"},
+		"origin is junk": {
+			"goOrigin", str("LATEST"),
+			`attribute goOrigin is S "LATEST", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`,
+		},
+		"application is a list": {"goApp", &types.AttributeValueMemberL{}, "attribute goApp is a list (L) of 0"},
+		"reached is negative":   {"goReached", num("-1"), "attribute goReached"},
+		"abilities are text":    {"goCan", str("1"), "attribute goCan"},
+		"stream without shard":  {attrStream, str("123456789012:orders:1"), "attribute shardId is missing"},
+		"entityType as number":  {attrEntityType, num("1"), "attribute entityType"},
 	} {
 		it := good()
 		delete(it, tt.attribute)
@@ -211,7 +234,10 @@ func TestNumbers(t *testing.T) {
 		require.NoError(t, err, s)
 		require.Equal(t, want, n, s)
 	}
-	for _, s := range []string{"", "x", "1/2", "0x10", "1_000", "1001", "-1", "1E999999999", "1E-999999999", "Inf", "NaN", strings.Repeat("1", 200)} {
+	for _, s := range []string{
+		"", "x", "1/2", "0x10", "1_000", "1001", "-1", "1E999999999", "1E-999999999", "Inf", "NaN",
+		strings.Repeat("1", 200),
+	} {
 		_, err := parseInt(s, 1000)
 		require.Error(t, err, s)
 	}
@@ -245,7 +271,9 @@ func TestNumbers(t *testing.T) {
 
 func TestNeverWriteWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	good := leases.Lease{Key: "a", ShardID: "a", Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"}, ThroughputKBps: -1}
+	good := leases.Lease{
+		Key: "a", ShardID: "a", Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"}, ThroughputKBps: -1,
+	}
 	_, err := encode(good)
 	require.NoError(t, err)
 	for want, change := range map[string]func(*leases.Lease){
@@ -273,8 +301,13 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(b)
 	}
-	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},"goApp":{"S":"a"},"goStream":{"S":"b"},"goOrigin":{"S":"LATEST@2026-01-31T08:00:00Z"},"goPaused":{"S":"c"},"goHandoverTo":{"S":"w"},"goReset":{"S":"d"},"goReached":{"N":"0"},"goCan":{"N":"3"},"pendingCheckpointState":{"B":""}}`))
-	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"NULL":true},"checkpoint":{"L":[{"M":{}}]},"parentShardId":{"NS":["1"]},"throughputKBps":{"N":"1E125"}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"N":"1E2"},"ownerSwitchesSinceCheckpoint":{"N":"0"},` +
+		`"checkpoint":{"S":"0"},"goPinnedAt":{"N":"1.5"},"goStreamCreated":{"N":"1.7E9"},"goOwner":{"S":""},` +
+		`"goApp":{"S":"a"},"goStream":{"S":"b"},"goOrigin":{"S":"LATEST@2026-01-31T08:00:00Z"},"goPaused":{"S":"c"},` +
+		`"goHandoverTo":{"S":"w"},"goReset":{"S":"d"},"goReached":{"N":"0"},"goCan":{"N":"3"},` +
+		`"pendingCheckpointState":{"B":""}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"a"},"leaseCounter":{"NULL":true},"checkpoint":{"L":[{"M":{}}]},` +
+		`"parentShardId":{"NS":["1"]},"throughputKBps":{"N":"1E125"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var raw dynamotest.Item
 		if json.Unmarshal(b, &raw) != nil {

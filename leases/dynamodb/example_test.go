@@ -33,7 +33,9 @@ func Example() {
 		},
 	})
 	fmt.Println("init:", store.Init(ctx))
-	row := leases.Lease{Key: "shardId-000000000000", ShardID: "shardId-000000000000", Checkpoint: kcl.InitialPosition{}.Sentinel()}
+	row := leases.Lease{
+		Key: "shardId-000000000000", ShardID: "shardId-000000000000", Checkpoint: kcl.InitialPosition{}.Sentinel(),
+	}
 	fmt.Println("create:", store.Create(ctx, row))
 	listing, err := store.List(ctx)
 	fmt.Println(len(listing.Leases), listing.Leases[0].Checkpoint, err)

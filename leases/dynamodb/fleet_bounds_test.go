@@ -167,7 +167,9 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				w.look(f)
-				restore := srv.Inject(dynamotest.Fault{When: func(c dynamotest.Call) bool { return c.Client != "client" }, Do: []dynamotest.Action{outage}})
+				restore := srv.Inject(dynamotest.Fault{
+					When: func(c dynamotest.Call) bool { return c.Client != "client" }, Do: []dynamotest.Action{outage},
+				})
 				time.Sleep(15 * time.Second)
 				before := w.look(f)
 				time.Sleep(testsize.Pick(10*time.Minute, time.Hour, 3*time.Hour))

@@ -49,7 +49,9 @@ func (f *fleet) start(id string, checkpoint time.Duration) (stop func()) {
 func (f *fleet) run(id string, consume func(ctx context.Context, h *holder.Holder)) (stop func()) {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	c := coordinator.New(coordinator.Config{
-		Store:    dynamodb.New(dynamodb.Config{Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler)}),
+		Store: dynamodb.New(dynamodb.Config{
+			Client: awstest.DynamoDBFrom(f.t, f.srv, id), Table: table, Logger: slog.New(slog.DiscardHandler),
+		}),
 		WorkerID: id, Logger: slog.New(slog.DiscardHandler),
 		Consume: consume,
 	})

@@ -24,8 +24,10 @@ func sideTables(t *testing.T, srv *dynamotest.Server) {
 	for name, key := range map[string]string{table + "-CoordinatorState": "key", table + "-WorkerMetricStats": "wid"} {
 		_, err := awstest.DynamoDB(t, srv).CreateTable(t.Context(), &sdk.CreateTableInput{
 			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			KeySchema:            []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
-			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String(key), AttributeType: types.ScalarAttributeTypeS}},
+			KeySchema: []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String(key), AttributeType: types.ScalarAttributeTypeS},
+			},
 		})
 		require.NoError(t, err)
 	}
@@ -50,7 +52,9 @@ func TestFleetStore(t *testing.T) {
 // that lags further.
 func TestFleetStoreAtItsWorst(t *testing.T) {
 	t.Parallel()
-	testFleetStore(t, dynamotest.Config{PageRows: 1, EmptyPages: true, Lag: 20 * time.Millisecond, IndexLag: 40 * time.Millisecond})
+	testFleetStore(t, dynamotest.Config{
+		PageRows: 1, EmptyPages: true, Lag: 20 * time.Millisecond, IndexLag: 40 * time.Millisecond,
+	})
 }
 
 // only returns the one item of a table with that hash key.
@@ -88,34 +92,51 @@ func TestFleetItems(t *testing.T) {
 		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, lock))
 		require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), lock, "v2"))
 		require.Equal(t, kind(dynamotest.Item{
-			key: dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v2"), "leaseDuration": dynamotest.S("120000"),
+			key: dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v2"),
+			"leaseDuration": dynamotest.S("120000"),
 		}, "LEADER"), only(t, srv, coordinator, key, "Leader"))
 
-		first := leases.MigrationState{Status: leases.ClientVersionUpgradeFrom2x, By: "w1", At: time.UnixMilli(1_700_000_000_001)}
-		second := leases.MigrationState{Status: leases.ClientVersion3xRollback, By: "w2", At: time.UnixMilli(1_700_000_000_002)}
+		first := leases.MigrationState{
+			Status: leases.ClientVersionUpgradeFrom2x, By: "w1", At: time.UnixMilli(1_700_000_000_001),
+		}
+		second := leases.MigrationState{
+			Status: leases.ClientVersion3xRollback, By: "w2", At: time.UnixMilli(1_700_000_000_002),
+		}
 		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, first))
 		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &first, second))
 		past := func(cv, by, at string) dynamotest.Value {
-			return dynamotest.Value{Type: "M", Map: dynamotest.Item{"cv": dynamotest.S(cv), "mb": dynamotest.S(by), "mts": dynamotest.N(at)}}
+			return dynamotest.Value{
+				Type: "M", Map: dynamotest.Item{"cv": dynamotest.S(cv), "mb": dynamotest.S(by), "mts": dynamotest.N(at)},
+			}
 		}
 		require.Equal(t, kind(dynamotest.Item{
-			key: dynamotest.S("Migration3.0"), "cv": dynamotest.S("CLIENT_VERSION_3X_WITH_ROLLBACK"), "mb": dynamotest.S("w2"), "mts": dynamotest.N("1700000000002"),
+			key: dynamotest.S("Migration3.0"), "cv": dynamotest.S("CLIENT_VERSION_3X_WITH_ROLLBACK"), "mb": dynamotest.S("w2"),
+			"mts": dynamotest.N("1700000000002"),
 			"h": {Type: "L", List: []dynamotest.Value{
 				past("CLIENT_VERSION_UPGRADE_FROM_2X", "w1", "1700000000001"), past("CLIENT_VERSION_INIT", "w1", "1700000000001"),
 			}},
 		}, "CLIENT_VERSION_MIGRATION"), only(t, srv, coordinator, key, "Migration3.0"))
 		for i := range 20 {
-			first, second = second, leases.MigrationState{Status: leases.ClientVersion3x, By: "w2", At: time.UnixMilli(1_700_000_000_100 + int64(i))}
+			first, second = second, leases.MigrationState{
+				Status: leases.ClientVersion3x, By: "w2", At: time.UnixMilli(1_700_000_000_100 + int64(i)),
+			}
 			require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &first, second))
 		}
 		require.Len(t, only(t, srv, coordinator, key, "Migration3.0")["h"].List, 10)
 
-		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 5), Support: 1, SupportUpdated: time.Unix(1_700_000_001, 0), Native: true}))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{
+			Worker: "w1", Updated: time.Unix(1_700_000_000, 5), Support: 1, SupportUpdated: time.Unix(1_700_000_001, 0),
+			Native: true,
+		}))
 		none := dynamotest.Value{Type: "M", Map: dynamotest.Item{}}
 		require.Equal(t, kind(dynamotest.Item{
-			wid: dynamotest.S("w1"), "lut": dynamotest.N("1700000000"), "sts": none, "opr": none, "sup": dynamotest.N("1"), "slu": dynamotest.N("1700000001"), "goWorker": {Type: "BOOL", Bool: true},
+			wid: dynamotest.S("w1"), "lut": dynamotest.N("1700000000"), "sts": none, "opr": none, "sup": dynamotest.N("1"),
+			"slu": dynamotest.N("1700000001"), "goWorker": {Type: "BOOL", Bool: true},
 		}, "WORKER_METRIC_STATS"), only(t, srv, metrics, wid, "w1"))
-		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_030, 0), Stats: map[string][]float64{"C": {50, -1}}, Range: map[string][]float64{"C": {100}}}))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{
+			Worker: "w1", Updated: time.Unix(1_700_000_030, 0), Stats: map[string][]float64{"C": {50, -1}},
+			Range: map[string][]float64{"C": {100}},
+		}))
 		list := func(n ...string) dynamotest.Value {
 			v := dynamotest.Value{Type: "M", Map: dynamotest.Item{"C": {Type: "L"}}}
 			l := v.Map["C"]
@@ -158,14 +179,25 @@ func TestForeignAttributesOfWorkers(t *testing.T) {
 	require.NoError(t, s.Init(t.Context()))
 	properties := dynamotest.Value{Type: "M", Map: dynamotest.Item{"a": dynamotest.S("b")}}
 	srv.Put(table,
-		dynamotest.Item{"leaseKey": dynamotest.S("w1"), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1"), "properties": properties},
-		dynamotest.Item{"leaseKey": dynamotest.S("Migration3.0"), "entityType": dynamotest.S("CLIENT_VERSION_MIGRATION"), "cv": dynamotest.S("CLIENT_VERSION_2X"), "x": properties, "h": dynamotest.S("bad")})
-	require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1_700_000_000, 0)}))
+		dynamotest.Item{
+			"leaseKey": dynamotest.S("w1"), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1"),
+			"properties": properties,
+		},
+		dynamotest.Item{
+			"leaseKey": dynamotest.S("Migration3.0"), "entityType": dynamotest.S("CLIENT_VERSION_MIGRATION"),
+			"cv": dynamotest.S("CLIENT_VERSION_2X"), "x": properties, "h": dynamotest.S("bad"),
+		})
+	require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{
+		Worker: "w1", Updated: time.Unix(1_700_000_000, 0),
+	}))
 	require.Equal(t, properties, itemOf(t, srv, "w1")["properties"])
 	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, &leases.MigrationState{Status: leases.ClientVersion2x}, m.ClientVersion, "written by hand, without time")
-	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), m.ClientVersion, leases.MigrationState{Status: leases.ClientVersion3x, By: "w1", At: time.UnixMilli(1)}))
+	require.Equal(t, &leases.MigrationState{Status: leases.ClientVersion2x}, m.ClientVersion,
+		"written by hand, without time")
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), m.ClientVersion, leases.MigrationState{
+		Status: leases.ClientVersion3x, By: "w1", At: time.UnixMilli(1),
+	}))
 	require.Equal(t, properties, itemOf(t, srv, "Migration3.0")["x"])
 	require.Len(t, itemOf(t, srv, "Migration3.0")["h"].List, 1)
 }
@@ -176,14 +208,19 @@ func TestDamagedFleetItems(t *testing.T) {
 	srv, s := serve(t, dynamotest.Config{})
 	require.NoError(t, s.Init(t.Context()))
 	worker := func(id string, change dynamotest.Item) dynamotest.Item {
-		it := dynamotest.Item{"leaseKey": dynamotest.S(id), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1700000000")}
+		it := dynamotest.Item{
+			"leaseKey": dynamotest.S(id), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N("1700000000"),
+		}
 		maps.Copy(it, change)
 		return it
 	}
 	srv.Put(table, worker("good", nil),
-		worker("a", dynamotest.Item{"lut": dynamotest.S("yesterday")}), worker("b", dynamotest.Item{"sts": dynamotest.S("x")}),
+		worker("a", dynamotest.Item{"lut": dynamotest.S("yesterday")}),
+		worker("b", dynamotest.Item{"sts": dynamotest.S("x")}),
 		worker("c", dynamotest.Item{"opr": {Type: "M", Map: dynamotest.Item{"C": dynamotest.N("1")}}}),
-		worker("d", dynamotest.Item{"sts": {Type: "M", Map: dynamotest.Item{"C": {Type: "L", List: []dynamotest.Value{dynamotest.S("1")}}}}}),
+		worker("d", dynamotest.Item{
+			"sts": {Type: "M", Map: dynamotest.Item{"C": {Type: "L", List: []dynamotest.Value{dynamotest.S("1")}}}},
+		}),
 		worker("e", dynamotest.Item{"sup": dynamotest.N("-1")}))
 	workers, bad, err := s.Fleet().Workers(t.Context())
 	require.NoError(t, err)
@@ -193,8 +230,17 @@ func TestDamagedFleetItems(t *testing.T) {
 		require.ErrorContains(t, b, "cannot be read", b.Key)
 	}
 
-	lock := dynamotest.Item{"leaseKey": dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v"), "leaseDuration": dynamotest.S("120000")}
-	for _, broken := range []dynamotest.Item{{"ownerName": dynamotest.N("1")}, {"recordVersionNumber": dynamotest.S("")}, {"leaseDuration": dynamotest.N("120000")}, {"leaseDuration": dynamotest.S("-1")}, {"leaseDuration": dynamotest.S("99999999999999999999")}} {
+	lock := dynamotest.Item{
+		"leaseKey": dynamotest.S("Leader"), "ownerName": dynamotest.S("w1"), "recordVersionNumber": dynamotest.S("v"),
+		"leaseDuration": dynamotest.S("120000"),
+	}
+	for _, broken := range []dynamotest.Item{
+		{"ownerName": dynamotest.N("1")},
+		{"recordVersionNumber": dynamotest.S("")},
+		{"leaseDuration": dynamotest.N("120000")},
+		{"leaseDuration": dynamotest.S("-1")},
+		{"leaseDuration": dynamotest.S("99999999999999999999")},
+	} {
 		it := maps.Clone(lock)
 		maps.Copy(it, broken)
 		srv.Put(table, it)
@@ -224,7 +270,9 @@ func TestSideTablesAppear(t *testing.T) {
 		require.NoError(t, s.Fleet().ReportWorker(t.Context(), m))
 		require.Equal(t, calls, srv.Calls("DescribeTable"), "known from the last minute")
 		sideTables(t, srv)
-		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{Owner: "w1", Version: "v1", Duration: time.Second}))
+		require.NoError(t, s.Fleet().AcquireLeader(t.Context(), nil, leases.LeaderLock{
+			Owner: "w1", Version: "v1", Duration: time.Second,
+		}))
 		only(t, srv, table+"-CoordinatorState", "key", "Leader")
 		time.Sleep(time.Minute)
 		require.NoError(t, s.Fleet().ReportWorker(t.Context(), m))
@@ -242,7 +290,8 @@ func TestNoMetricsTableYet(t *testing.T) {
 	client := awstest.DynamoDB(t, srv)
 	_, err := client.DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: aws.String(table + "-WorkerMetricStats")})
 	require.NoError(t, err)
-	require.ErrorIs(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1, 0)}), leases.ErrTableNotFound)
+	require.ErrorIs(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "w1", Updated: time.Unix(1, 0)}),
+		leases.ErrTableNotFound)
 	require.Empty(t, srv.Items(table))
 	workers, _, err := s.Fleet().Workers(t.Context())
 	require.NoError(t, err)

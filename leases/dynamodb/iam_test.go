@@ -34,7 +34,9 @@ func rights(t *testing.T, c dynamotest.Call) []string {
 		var out []string
 		for _, it := range in.TransactItems {
 			for op, of := range it {
-				action := map[string]string{"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem"}[op]
+				action := map[string]string{
+					"ConditionCheck": "ConditionCheckItem", "Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem",
+				}[op]
 				out = append(out, "dynamodb:"+action+" "+arn+of.TableName)
 			}
 		}

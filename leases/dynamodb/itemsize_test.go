@@ -51,7 +51,9 @@ func TestMarkedItemCostsOneWriteUnit(t *testing.T) {
 	worker := "ip-10-123-123-123.us-gov-west-1.compute.internal:a1b2c3d4" // host and suffix
 	l := shardsync.Plan([]kcl.Shard{{
 		ID: "shardId-000000000002", ParentID: "shardId-000000000000", AdjacentParentID: "shardId-000000000001",
-		HashKeyRange: kcl.HashKeyRange{Start: "170141183460469231731687303715884105728", End: "340282366920938463463374607431768211455"},
+		HashKeyRange: kcl.HashKeyRange{
+			Start: "170141183460469231731687303715884105728", End: "340282366920938463463374607431768211455",
+		},
 	}}, nil, kcl.InitialPosition{Kind: kcl.Latest}, shardsync.Options{
 		Stream: id, Multi: true, PinnedAt: now, StreamCreated: now, Application: strings.Repeat("a", 64),
 	})[0]

@@ -130,7 +130,9 @@ func TestRecordedItems(t *testing.T) {
 	kinds := map[string]int{}
 	for _, r := range recordedItems(t) {
 		it := exactly(t, r.Item)
-		p := map[string]*table{"": tables.leaseTable, "CoordinatorState": tables.coordinator, "WorkerMetricStats": tables.metrics}[r.Side]
+		p := map[string]*table{
+			"": tables.leaseTable, "CoordinatorState": tables.coordinator, "WorkerMetricStats": tables.metrics,
+		}[r.Side]
 		var again item
 		switch key := textOf(it, p.key); {
 		case r.Side == "" && isLease(it):
@@ -209,8 +211,10 @@ func FuzzFleetItems(f *testing.F) {
 	for _, r := range recordedItems(f) {
 		f.Add([]byte(r.Item))
 	}
-	f.Add([]byte(`{"leaseKey":{"S":"w"},"lut":{"N":"1.5"},"sts":{"M":{"C":{"L":[{"N":"-1"},{"N":"1E100"}]}}},"opr":{"M":{"C":{"L":[{"N":"0.5"}]}}},"sup":{"N":"2147483648"},"goWorker":{"BOOL":true}}`))
-	f.Add([]byte(`{"leaseKey":{"S":"Leader"},"isReleased":{"S":"1"},"leaseDuration":{"S":"-9223372036854775808"},"ownerName":{"NULL":true}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"w"},"lut":{"N":"1.5"},"sts":{"M":{"C":{"L":[{"N":"-1"},{"N":"1E100"}]}}},` +
+		`"opr":{"M":{"C":{"L":[{"N":"0.5"}]}}},"sup":{"N":"2147483648"},"goWorker":{"BOOL":true}}`))
+	f.Add([]byte(`{"leaseKey":{"S":"Leader"},"isReleased":{"S":"1"},"leaseDuration":{"S":"-9223372036854775808"},` +
+		`"ownerName":{"NULL":true}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var raw map[string]fuzzValue
 		if json.Unmarshal(b, &raw) != nil {

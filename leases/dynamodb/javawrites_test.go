@@ -171,18 +171,23 @@ func TestWritesBesideJava(t *testing.T) {
 	for _, tt := range []struct{ name, java, ours string }{
 		{
 			"create, KCL 3.5",
-			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S ownerSwitchesSinceCheckpoint:N startingHashKey:S if leaseKey absent",
-			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S ownerSwitchesSinceCheckpoint:N startingHashKey:S if leaseKey absent",
+			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S " +
+				"ownerSwitchesSinceCheckpoint:N startingHashKey:S if leaseKey absent",
+			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S " +
+				"ownerSwitchesSinceCheckpoint:N startingHashKey:S if leaseKey absent",
 		},
 		{
 			"create a child, KCL 3.5",
-			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
-			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
+			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S " +
+				"ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
+			"PutItem set checkpoint:S checkpointSubSequenceNumber:N endingHashKey:S entityType:S leaseCounter:N leaseKey:S " +
+				"ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
 		},
 		{
 			"take: also the owners must be as judged, and who of ours it is is noted; what we write of a hand-over goes with it",
 			"UpdateItem set leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner if leaseCounter =",
-			"UpdateItem set goOwner leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner goHandoverTo if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
+			"UpdateItem set goOwner leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner goHandoverTo " +
+				"if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
 		},
 		{
 			"renew: also the owner must be as held",
@@ -196,8 +201,12 @@ func TestWritesBesideJava(t *testing.T) {
 		},
 		{
 			"first checkpoint: the hash keys of a row are there already, and the time of its start goes",
-			"UpdateItem set checkpoint checkpointSubSequenceNumber endingHashKey leaseCounter ownerSwitchesSinceCheckpoint startingHashKey remove pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if leaseCounter =",
-			"UpdateItem set checkpoint checkpointSubSequenceNumber leaseCounter ownerSwitchesSinceCheckpoint remove goPinnedAt pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
+			"UpdateItem set checkpoint checkpointSubSequenceNumber endingHashKey leaseCounter ownerSwitchesSinceCheckpoint " +
+				"startingHashKey remove pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if " +
+				"leaseCounter =",
+			"UpdateItem set checkpoint checkpointSubSequenceNumber leaseCounter ownerSwitchesSinceCheckpoint remove " +
+				"goPinnedAt pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if checkpointOwner " +
+				"absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
 			"children: it is a renewal too",
@@ -280,8 +289,10 @@ func TestWritesBesideJava(t *testing.T) {
 			"DeleteItem if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
 		},
 	} {
-		require.True(t, java[tt.java], "%s: no Java worker writes %s, but\n%s", tt.name, tt.java, strings.Join(slices.Sorted(maps.Keys(java)), "\n"))
-		require.True(t, ours[tt.ours], "%s: we do not write %s, but\n%s", tt.name, tt.ours, strings.Join(slices.Sorted(maps.Keys(ours)), "\n"))
+		require.True(t, java[tt.java], "%s: no Java worker writes %s, but\n%s", tt.name, tt.java,
+			strings.Join(slices.Sorted(maps.Keys(java)), "\n"))
+		require.True(t, ours[tt.ours], "%s: we do not write %s, but\n%s", tt.name, tt.ours,
+			strings.Join(slices.Sorted(maps.Keys(ours)), "\n"))
 	}
 }
 
@@ -332,10 +343,14 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 		require.NoError(t, s.Fleet().HeartbeatLeader(t.Context(), lock, "v2"))
 		lock.Version = "v2"
 		require.NoError(t, s.Fleet().ReleaseLeader(t.Context(), lock))
-		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{Worker: "a", Updated: time.Now(), Support: 1, SupportUpdated: time.Now(), Native: true}))
+		require.NoError(t, s.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{
+			Worker: "a", Updated: time.Now(), Support: 1, SupportUpdated: time.Now(), Native: true,
+		}))
 		state := leases.MigrationState{Status: leases.ClientVersion3xRollback, By: "a", At: time.Now()}
 		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), nil, state))
-		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &state, leases.MigrationState{Status: leases.ClientVersion3x, By: "a", At: time.Now()}))
+		require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &state, leases.MigrationState{
+			Status: leases.ClientVersion3x, By: "a", At: time.Now(),
+		}))
 	}
 	fleet(s)
 	_, err = awstest.DynamoDB(t, srv).DeleteItem(t.Context(), deleteState())
@@ -346,7 +361,10 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 
 // deleteState makes room for the state in the side table.
 func deleteState() *sdk.DeleteItemInput {
-	return &sdk.DeleteItemInput{TableName: aws.String(table), Key: map[string]types.AttributeValue{"leaseKey": &types.AttributeValueMemberS{Value: "Migration3.0"}}}
+	return &sdk.DeleteItemInput{
+		TableName: aws.String(table),
+		Key:       map[string]types.AttributeValue{"leaseKey": &types.AttributeValueMemberS{Value: "Migration3.0"}},
+	}
 }
 
 // TestRecordedItemsSurvive: our writes to rows of Java workers, with attributes
@@ -380,10 +398,14 @@ func TestRecordedItemsSurvive(t *testing.T) {
 			set     leases.Attr
 			touches []string
 		}{
-			"renew":      {leases.AttrCounter | leases.AttrThroughput, []string{"leaseCounter", "throughputKBps"}},
-			"checkpoint": {leases.AttrCounter | leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches, []string{"leaseCounter", "checkpoint", "checkpointSubSequenceNumber", "ownerSwitchesSinceCheckpoint"}},
-			"take":       {leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrNativeOwner, []string{"leaseOwner", "checkpointOwner", "leaseCounter", "goOwner"}},
-			"ask":        {leases.AttrOwner | leases.AttrCheckpointOwner, []string{"leaseOwner", "checkpointOwner"}},
+			"renew": {leases.AttrCounter | leases.AttrThroughput, []string{"leaseCounter", "throughputKBps"}},
+			"checkpoint": {leases.AttrCounter | leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches, []string{
+				"leaseCounter", "checkpoint", "checkpointSubSequenceNumber", "ownerSwitchesSinceCheckpoint",
+			}},
+			"take": {leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrNativeOwner, []string{
+				"leaseOwner", "checkpointOwner", "leaseCounter", "goOwner",
+			}},
+			"ask": {leases.AttrOwner | leases.AttrCheckpointOwner, []string{"leaseOwner", "checkpointOwner"}},
 		} {
 			srv.Put(table, r.Item)
 			read, err := s.Get(t.Context(), key)
@@ -393,7 +415,8 @@ func TestRecordedItemsSurvive(t *testing.T) {
 			to.ThroughputKBps, to.NativeOwner, to.OwnerSwitchesSinceCheckpoint = 1.25, "go", 0
 			to.Owner, to.CheckpointOwner = "go", read.Owner
 			to.Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "7", SubSequenceNumber: 1}
-			require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: to, Set: tt.set}), r.From)
+			require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: to, Set: tt.set}),
+				r.From)
 			want, got := maps.Clone(r.Item), maps.Clone(itemOf(t, srv, key))
 			require.NotEqual(t, want, got, name)
 			for _, a := range tt.touches {

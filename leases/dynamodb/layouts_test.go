@@ -23,10 +23,16 @@ func TestLayoutsApart(t *testing.T) {
 		}
 	}
 	version := func(key string) dynamotest.Item {
-		return dynamotest.Item{key: dynamotest.S("Migration3.0"), "cv": dynamotest.S(leases.ClientVersion3x), "mb": dynamotest.S("a"), "mts": dynamotest.N("1")}
+		return dynamotest.Item{
+			key: dynamotest.S("Migration3.0"), "cv": dynamotest.S(leases.ClientVersion3x), "mb": dynamotest.S("a"),
+			"mts": dynamotest.N("1"),
+		}
 	}
 	migration := func(status string) dynamotest.Item {
-		return dynamotest.Item{"key": dynamotest.S("TableMigration3.5"), "tm": dynamotest.S(status), "mb": dynamotest.S("a"), "mts": dynamotest.N("1")}
+		return dynamotest.Item{
+			"key": dynamotest.S("TableMigration3.5"), "tm": dynamotest.S(status), "mb": dynamotest.S("a"),
+			"mts": dynamotest.N("1"),
+		}
 	}
 	const here, there = "leaseKey", "key"
 	for _, tt := range []struct {
@@ -39,13 +45,24 @@ func TestLayoutsApart(t *testing.T) {
 	}{
 		{
 			name: "left behind", own: []dynamotest.Item{leader(here, "a"), version(here)}, leader: "a",
-			says: []string{"orders of KCL 3.5 holds Leader (worker a), Migration3.0 (CLIENT_VERSION_3X)", "orders-CoordinatorState of KCL 3.0 to 3.4", "Delete orders-CoordinatorState"},
+			says: []string{
+				"orders of KCL 3.5 holds Leader (worker a), Migration3.0 (CLIENT_VERSION_3X)",
+				"orders-CoordinatorState of KCL 3.0 to 3.4", "Delete orders-CoordinatorState",
+			},
 		},
-		{name: "left behind, no leader", own: []dynamotest.Item{version(here)}, says: []string{"holds Migration3.0", "Delete orders-CoordinatorState"}},
+		{
+			name: "left behind, no leader", own: []dynamotest.Item{version(here)},
+			says: []string{"holds Migration3.0", "Delete orders-CoordinatorState"},
+		},
 		{
 			name: "two leaders", own: []dynamotest.Item{leader(here, "a"), version(here)},
 			side: []dynamotest.Item{leader(there, "b"), migration(leases.TableMigrationInit)}, leader: "a", split: true,
-			says: []string{"Leader (worker a)", "orders-CoordinatorState of KCL 3.0 to 3.4 as well with Leader (worker b), TableMigration3.5 (TABLE_MIGRATION_STATUS_INIT)", "there may be two", "delete orders-CoordinatorState"},
+			says: []string{
+				"Leader (worker a)",
+				"orders-CoordinatorState of KCL 3.0 to 3.4 as well with Leader (worker b), TableMigration3.5 " +
+					"(TABLE_MIGRATION_STATUS_INIT)",
+				"there may be two", "delete orders-CoordinatorState",
+			},
 		},
 		{
 			name: "two leaders an hour later", own: []dynamotest.Item{leader(here, "a"), version(here)},
@@ -55,12 +72,20 @@ func TestLayoutsApart(t *testing.T) {
 		{
 			name: "lock where it does not belong", own: []dynamotest.Item{leader(here, "a")},
 			side: []dynamotest.Item{leader(there, "b"), version(there)}, leader: "b", sideTable: true, split: true,
-			says: []string{"Leader (worker a)", "Leader (worker b), Migration3.0 (CLIENT_VERSION_3X)", "delete the item Leader of orders,"},
+			says: []string{
+				"Leader (worker a)", "Leader (worker b), Migration3.0 (CLIENT_VERSION_3X)", "delete the item Leader of orders,",
+			},
 		},
 		{name: "KCL 3.4 has just begun", leader: "", sideTable: true},
 		{name: "KCL 3.4", side: []dynamotest.Item{leader(there, "b"), version(there)}, leader: "b", sideTable: true},
-		{name: "moving", own: []dynamotest.Item{version(here)}, side: []dynamotest.Item{leader(there, "b"), migration(leases.TableMigrationPending)}, leader: "b", sideTable: true},
-		{name: "moved", own: []dynamotest.Item{version(here), leader(here, "a")}, side: []dynamotest.Item{migration(leases.TableMigrationComplete)}, leader: "a", sideTable: true},
+		{
+			name: "moving", own: []dynamotest.Item{version(here)},
+			side: []dynamotest.Item{leader(there, "b"), migration(leases.TableMigrationPending)}, leader: "b", sideTable: true,
+		},
+		{
+			name: "moved", own: []dynamotest.Item{version(here), leader(here, "a")},
+			side: []dynamotest.Item{migration(leases.TableMigrationComplete)}, leader: "a", sideTable: true,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -47,9 +47,18 @@ func TestScanSegments(t *testing.T) {
 		bytes      int64
 		want       int
 	}{
-		{0, 0, 1}, {0, gb / 5, 1}, {0, gb/5 + 1, 2}, {0, gb, 5}, {0, 100 * gb, 32}, {0, 1 << 62 / 5, 32}, {3, 100 * gb, 3}, {1, 100 * gb, 1},
+		{0, 0, 1},
+		{0, gb / 5, 1},
+		{0, gb/5 + 1, 2},
+		{0, gb, 5},
+		{0, 100 * gb, 32},
+		{0, 1 << 62 / 5, 32},
+		{3, 100 * gb, 3},
+		{1, 100 * gb, 1},
 	} {
-		srv, s := serve(t, dynamotest.Config{TableSize: tt.bytes}, func(c *dynamodb.Config) { c.ScanSegments = tt.configured })
+		srv, s := serve(t, dynamotest.Config{TableSize: tt.bytes}, func(c *dynamodb.Config) {
+			c.ScanSegments = tt.configured
+		})
 		require.NoError(t, s.Init(t.Context()))
 		want := map[int]int{}
 		if tt.want > 1 { // otherwise it is a plain scan
@@ -117,7 +126,9 @@ func TestSegmentFails(t *testing.T) {
 			}
 		}
 		defer srv.Inject(dynamotest.Fault{Operation: "Scan", When: segment(3), Do: []dynamotest.Action{dynamotest.Deny()}})()
-		defer srv.Inject(dynamotest.Fault{Operation: "Scan", When: segment(0), Do: []dynamotest.Action{dynamotest.Silence()}})()
+		defer srv.Inject(dynamotest.Fault{
+			Operation: "Scan", When: segment(0), Do: []dynamotest.Action{dynamotest.Silence()},
+		})()
 		began := time.Now()
 		l, err := s.List(t.Context())
 		require.ErrorContains(t, err, "dynamodb:Scan")

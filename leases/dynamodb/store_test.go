@@ -26,7 +26,9 @@ import (
 const table = "orders"
 
 // serve starts a fake and returns it with a store on it.
-func serve(t *testing.T, cfg dynamotest.Config, change ...func(*dynamodb.Config)) (*dynamotest.Server, *dynamodb.Store) {
+func serve(
+	t *testing.T, cfg dynamotest.Config, change ...func(*dynamodb.Config),
+) (*dynamotest.Server, *dynamodb.Store) {
 	t.Helper()
 	srv := dynamotest.Start(cfg)
 	t.Cleanup(srv.Close)
@@ -35,7 +37,9 @@ func serve(t *testing.T, cfg dynamotest.Config, change ...func(*dynamodb.Config)
 
 func storeOn(t *testing.T, srv *dynamotest.Server, change ...func(*dynamodb.Config)) *dynamodb.Store {
 	t.Helper()
-	cfg := dynamodb.Config{Client: awstest.DynamoDB(t, srv), Table: table, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := dynamodb.Config{
+		Client: awstest.DynamoDB(t, srv), Table: table, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -44,7 +48,10 @@ func storeOn(t *testing.T, srv *dynamotest.Server, change ...func(*dynamodb.Conf
 
 // lease is a row with nothing but what every row has.
 func lease(key string) leases.Lease {
-	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
+	return leases.Lease{
+		Key: key, ShardID: key, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+	}
 }
 
 // itemOf returns the item of a key as it stands in the table.
@@ -101,7 +108,9 @@ func TestL21PagedScan(t *testing.T) {
 	require.Greater(t, srv.Calls("Scan"), n/10)
 
 	// A page that fails fails the listing: half a view is worse than none.
-	srv.Inject(dynamotest.Fault{Operation: "Scan", Skip: 100, Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")}})
+	srv.Inject(dynamotest.Fault{
+		Operation: "Scan", Skip: 100, Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")},
+	})
 	l, err = s.List(t.Context())
 	require.Error(t, err)
 	require.Empty(t, l.Leases)
@@ -145,8 +154,9 @@ func TestL18PoisonedRows(t *testing.T) {
 	}
 	for i := range 200 {
 		it := dynamotest.Item{
-			"leaseKey": dynamotest.S(fmt.Sprintf("bad-%03d", i)), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
-			"checkpoint": dynamotest.S("LATEST"), "checkpointSubSequenceNumber": dynamotest.N("0"),
+			"leaseKey": dynamotest.S(fmt.Sprintf("bad-%03d", i)), "leaseCounter": dynamotest.N("1"),
+			"ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+			"checkpoint":                   dynamotest.S("LATEST"), "checkpointSubSequenceNumber": dynamotest.N("0"),
 		}
 		switch i % 5 {
 		case 0:
@@ -175,7 +185,11 @@ func TestL18PoisonedRows(t *testing.T) {
 	var row *leases.RowError
 	require.ErrorAs(t, err, &row)
 	require.ErrorAs(t, s.Create(t.Context(), lease("bad-001")), &row)
-	require.ErrorAs(t, s.Update(t.Context(), leases.Update{Read: lease("bad-001"), Expect: leases.AttrCheckpoint, To: lease("bad-001"), Set: leases.AttrCheckpoint}), &row)
+	require.ErrorAs(t,
+		s.Update(t.Context(), leases.Update{
+			Read: lease("bad-001"), Expect: leases.AttrCheckpoint, To: lease("bad-001"), Set: leases.AttrCheckpoint,
+		}),
+		&row)
 	_, err = s.Get(t.Context(), "Leader")
 	require.ErrorIs(t, err, leases.ErrNotFound, "the leader lock is no lease")
 }
@@ -233,11 +247,14 @@ func TestL30UnknownAttributesSurvive(t *testing.T) {
 func everything(key string) leases.Lease {
 	return leases.Lease{
 		Key: key, ShardID: key, Owner: "b", CheckpointOwner: "a", Counter: 9, OwnerSwitchesSinceCheckpoint: 1,
-		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3}, Pending: kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
-		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
+		Checkpoint:   kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3},
+		Pending:      kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
+		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"c"},
+		HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
 		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8), StreamCreated: time.Unix(1600000000, 0),
 		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8)}, Paused: "shard p1", Reset: "r1", Reached: time.Unix(1700000001, 0), Abilities: 1, HandoverTo: "b",
+		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8)}, Paused: "shard p1", Reset: "r1",
+		Reached: time.Unix(1700000001, 0), Abilities: 1, HandoverTo: "b",
 	}
 }
 
@@ -253,68 +270,70 @@ func TestWritesAsJava(t *testing.T) {
 	row.HashKeyRange = kcl.HashKeyRange{Start: "0", End: "9"}
 	require.NoError(t, s.Create(t.Context(), row))
 	want := dynamotest.Item{
-		"leaseKey": dynamotest.S(key), "entityType": dynamotest.S("LEASE"), "leaseCounter": dynamotest.N("0"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
-		"checkpoint": dynamotest.S("TRIM_HORIZON"), "checkpointSubSequenceNumber": dynamotest.N("0"),
-		"parentShardId": dynamotest.SS("shardId-000000000001"), "startingHashKey": dynamotest.S("0"), "endingHashKey": dynamotest.S("9"),
+		"leaseKey": dynamotest.S(key), "entityType": dynamotest.S("LEASE"), "leaseCounter": dynamotest.N("0"),
+		"ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+		"checkpoint":                   dynamotest.S("TRIM_HORIZON"), "checkpointSubSequenceNumber": dynamotest.N("0"),
+		"parentShardId": dynamotest.SS("shardId-000000000001"), "startingHashKey": dynamotest.S("0"),
+		"endingHashKey": dynamotest.S("9"),
 	}
 	require.Equal(t, want, itemOf(t, srv, key))
 
-	step := func(expect, set leases.Attr, change func(*leases.Lease), then func(dynamotest.Item)) {
+	const owners = leases.AttrOwner | leases.AttrCheckpointOwner
+	step := func(
+		expect, set leases.Attr, change func(*leases.Lease), changed dynamotest.Item, removed ...string,
+	) {
 		t.Helper()
 		read, err := s.Get(t.Context(), key)
 		require.NoError(t, err)
 		to := read
 		change(&to)
 		require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: expect, To: to, Set: set}))
-		then(want)
+		maps.Copy(want, changed)
+		for _, name := range removed {
+			delete(want, name)
+		}
 		require.Equal(t, want, itemOf(t, srv, key))
 	}
 	// T: take
-	step(leases.AttrCounter, leases.AttrCounter|leases.AttrOwner|leases.AttrCheckpointOwner|leases.AttrNativeOwner, func(l *leases.Lease) {
+	step(leases.AttrCounter, leases.AttrCounter|owners|leases.AttrNativeOwner, func(l *leases.Lease) {
 		l.Counter, l.Owner, l.CheckpointOwner, l.NativeOwner = l.Counter+1, "w1", "", "w1"
-	}, func(it dynamotest.Item) {
-		it["leaseCounter"], it["leaseOwner"], it["goOwner"] = dynamotest.N("1"), dynamotest.S("w1"), dynamotest.S("w1")
-	})
+	}, dynamotest.Item{"leaseCounter": dynamotest.N("1"), "leaseOwner": dynamotest.S("w1"), "goOwner": dynamotest.S("w1")})
 	// R: renew
 	step(leases.AttrCounter|leases.AttrCheckpointOwner, leases.AttrCounter|leases.AttrThroughput, func(l *leases.Lease) {
 		l.Counter, l.ThroughputKBps = l.Counter+1, 0.001267
-	}, func(it dynamotest.Item) {
-		it["leaseCounter"], it["throughputKBps"] = dynamotest.N("2"), dynamotest.N("0.001267")
-	})
+	}, dynamotest.Item{"leaseCounter": dynamotest.N("2"), "throughputKBps": dynamotest.N("0.001267")})
 	// U: prepared checkpoint, then checkpoint
 	step(leases.AttrCounter, leases.AttrCounter|leases.AttrPending, func(l *leases.Lease) {
-		l.Counter, l.Pending, l.PendingState = l.Counter+1, kcl.ExtendedSequenceNumber{SequenceNumber: "77", SubSequenceNumber: 1}, []byte("state")
-	}, func(it dynamotest.Item) {
-		it["leaseCounter"], it["pendingCheckpoint"], it["pendingCheckpointSubSequenceNumber"], it["pendingCheckpointState"] = dynamotest.N("3"), dynamotest.S("77"), dynamotest.N("1"), dynamotest.B([]byte("state"))
+		l.Counter, l.PendingState = l.Counter+1, []byte("state")
+		l.Pending = kcl.ExtendedSequenceNumber{SequenceNumber: "77", SubSequenceNumber: 1}
+	}, dynamotest.Item{
+		"leaseCounter": dynamotest.N("3"), "pendingCheckpoint": dynamotest.S("77"),
+		"pendingCheckpointSubSequenceNumber": dynamotest.N("1"), "pendingCheckpointState": dynamotest.B([]byte("state")),
 	})
-	step(leases.AttrCounter, leases.AttrCounter|leases.AttrPending|leases.AttrCheckpoint|leases.AttrOwnerSwitches, func(l *leases.Lease) {
-		l.Counter, l.Checkpoint, l.Pending, l.PendingState, l.OwnerSwitchesSinceCheckpoint = l.Counter+1, l.Pending, kcl.ExtendedSequenceNumber{}, nil, 0
-	}, func(it dynamotest.Item) {
-		it["leaseCounter"], it["checkpoint"], it["checkpointSubSequenceNumber"] = dynamotest.N("4"), dynamotest.S("77"), dynamotest.N("1")
-		delete(it, "pendingCheckpoint")
-		delete(it, "pendingCheckpointSubSequenceNumber")
-		delete(it, "pendingCheckpointState")
-	})
+	checkpoint := leases.AttrCounter | leases.AttrPending | leases.AttrCheckpoint | leases.AttrOwnerSwitches
+	step(leases.AttrCounter, checkpoint, func(l *leases.Lease) {
+		l.Counter, l.Checkpoint, l.OwnerSwitchesSinceCheckpoint = l.Counter+1, l.Pending, 0
+		l.Pending, l.PendingState = kcl.ExtendedSequenceNumber{}, nil
+	}, dynamotest.Item{
+		"leaseCounter": dynamotest.N("4"), "checkpoint": dynamotest.S("77"),
+		"checkpointSubSequenceNumber": dynamotest.N("1"),
+	}, "pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
 	// H: hand-over begins
-	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrOwner|leases.AttrCheckpointOwner, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "w2", "w1" }, func(it dynamotest.Item) {
-		it["leaseOwner"], it["checkpointOwner"] = dynamotest.S("w2"), dynamotest.S("w1")
-	})
-	// A: and is completed
-	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrCheckpointOwner|leases.AttrCounter|leases.AttrOwnerSwitches, func(l *leases.Lease) {
+	step(owners, owners, func(l *leases.Lease) { l.Owner, l.CheckpointOwner = "w2", "w1" },
+		dynamotest.Item{"leaseOwner": dynamotest.S("w2"), "checkpointOwner": dynamotest.S("w1")})
+	// A: hand-over is completed
+	step(owners, leases.AttrCheckpointOwner|leases.AttrCounter|leases.AttrOwnerSwitches, func(l *leases.Lease) {
 		l.CheckpointOwner, l.Counter, l.OwnerSwitchesSinceCheckpoint = "", l.Counter+1, 1
-	}, func(it dynamotest.Item) {
-		it["leaseCounter"], it["ownerSwitchesSinceCheckpoint"] = dynamotest.N("5"), dynamotest.N("1")
-		delete(it, "checkpointOwner")
-	})
+	}, dynamotest.Item{
+		"leaseCounter": dynamotest.N("5"), "ownerSwitchesSinceCheckpoint": dynamotest.N("1"),
+	}, "checkpointOwner")
 	// M: children
-	step(0, leases.AttrChildren, func(l *leases.Lease) { l.Children = []string{"shardId-000000000008", "shardId-000000000007"} }, func(it dynamotest.Item) {
-		it["childShardIds"] = dynamotest.SS("shardId-000000000007", "shardId-000000000008")
-	})
+	step(0, leases.AttrChildren, func(l *leases.Lease) {
+		l.Children = []string{"shardId-000000000008", "shardId-000000000007"}
+	}, dynamotest.Item{"childShardIds": dynamotest.SS("shardId-000000000007", "shardId-000000000008")})
 	// E: evict
-	step(leases.AttrOwner|leases.AttrCheckpointOwner, leases.AttrOwner|leases.AttrCounter, func(l *leases.Lease) { l.Owner, l.Counter = "", l.Counter+1 }, func(it dynamotest.Item) {
-		it["leaseCounter"] = dynamotest.N("6")
-		delete(it, "leaseOwner")
-	})
+	step(owners, leases.AttrOwner|leases.AttrCounter, func(l *leases.Lease) { l.Owner, l.Counter = "", l.Counter+1 },
+		dynamotest.Item{"leaseCounter": dynamotest.N("6")}, "leaseOwner")
 }
 
 // TestTolerated: what Java reads as absent can be written, too.
@@ -323,15 +342,19 @@ func TestTolerated(t *testing.T) {
 	srv, s := serve(t, dynamotest.Config{})
 	require.NoError(t, s.Init(t.Context()))
 	srv.Put(table, dynamotest.Item{
-		"leaseKey": dynamotest.S("a"), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"), "checkpoint": dynamotest.S("5"),
-		"leaseOwner": dynamotest.S(""), "pendingCheckpoint": dynamotest.S(""), "pendingCheckpointState": dynamotest.B(nil), "startingHashKey": dynamotest.S(""),
+		"leaseKey": dynamotest.S("a"), "leaseCounter": dynamotest.N("1"), "ownerSwitchesSinceCheckpoint": dynamotest.N("0"),
+		"checkpoint": dynamotest.S("5"),
+		"leaseOwner": dynamotest.S(""), "pendingCheckpoint": dynamotest.S(""), "pendingCheckpointState": dynamotest.B(nil),
+		"startingHashKey": dynamotest.S(""),
 	})
 	read, err := s.Get(t.Context(), "a")
 	require.NoError(t, err)
 	want := lease("a")
 	want.Counter, want.Checkpoint.SequenceNumber = 1, "5"
 	require.Equal(t, want, read)
-	require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll}))
+	require.NoError(t, s.Update(t.Context(), leases.Update{
+		Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll,
+	}))
 	got, err := s.Get(t.Context(), "a")
 	require.NoError(t, err)
 	require.True(t, got.Same(leases.AttrAll, everything("a")))
@@ -341,7 +364,9 @@ func TestTolerated(t *testing.T) {
 // the error is no conflict.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
-	for name, action := range map[string]dynamotest.Action{"connection broken": dynamotest.LoseAnswer(), "silence": dynamotest.SilentAnswer()} {
+	for name, action := range map[string]dynamotest.Action{
+		"connection broken": dynamotest.LoseAnswer(), "silence": dynamotest.SilentAnswer(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -363,7 +388,9 @@ func TestLostAnswer(t *testing.T) {
 				}
 				to := lease("a")
 				to.Counter = 1
-				err = s.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+				err = s.Update(t.Context(), leases.Update{
+					Read: lease("a"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter,
+				})
 				require.Error(t, err)
 				requireNoConflict(t, err)
 				got, err := s.Get(t.Context(), "a")
@@ -404,7 +431,8 @@ func TestReadsAreRepeated(t *testing.T) {
 		require.NoError(t, err)
 		require.Less(t, time.Since(start), time.Second)
 		require.ErrorContains(t, s.Create(t.Context(), lease("a")), "ProvisionedThroughputExceededException")
-		require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "GetItem": 2, "Scan": 2, "PutItem": 1}, srv.AllCalls())
+		require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "GetItem": 2, "Scan": 2, "PutItem": 1},
+			srv.AllCalls())
 	})
 }
 
@@ -415,8 +443,13 @@ func TestOldServer(t *testing.T) {
 	require.NoError(t, s.Init(t.Context()))
 	row := everything("a")
 	require.NoError(t, s.Create(t.Context(), row))
-	srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Do: []dynamotest.Action{dynamotest.Fail("ConditionalCheckFailedException", "The conditional request failed")}})
-	err := s.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter})
+	srv.Inject(dynamotest.Fault{
+		Operation: "UpdateItem",
+		Do:        []dynamotest.Action{dynamotest.Fail("ConditionalCheckFailedException", "The conditional request failed")},
+	})
+	err := s.Update(t.Context(), leases.Update{
+		Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter,
+	})
 	var conflict *leases.ConflictError
 	require.ErrorAs(t, err, &conflict)
 	require.NotNil(t, conflict.Current)
@@ -434,9 +467,14 @@ func TestCost(t *testing.T) {
 	require.NoError(t, s.Init(t.Context()))
 	require.NoError(t, s.Create(t.Context(), everything("a")))
 	require.Error(t, s.Create(t.Context(), everything("a")))
-	require.NoError(t, s.Update(t.Context(), leases.Update{Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll}))
-	require.Error(t, s.Update(t.Context(), leases.Update{Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll}))
+	require.NoError(t, s.Update(t.Context(), leases.Update{
+		Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll,
+	}))
+	require.Error(t, s.Update(t.Context(), leases.Update{
+		Read: everything("a"), Expect: leases.AttrAll, To: lease("a"), Set: leases.AttrAll,
+	}))
 	require.Error(t, s.Delete(t.Context(), everything("a"), leases.AttrCounter))
 	require.NoError(t, s.Delete(t.Context(), lease("a"), leases.AttrCounter))
-	require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "PutItem": 2, "UpdateItem": 2, "DeleteItem": 2}, srv.AllCalls())
+	require.Equal(t, map[string]int{"DescribeTable": 2, "CreateTable": 1, "PutItem": 2, "UpdateItem": 2, "DeleteItem": 2},
+		srv.AllCalls())
 }

@@ -53,8 +53,11 @@ func TestInitTableOfTheKCL(t *testing.T) {
 	require.NoError(t, s.Init(t.Context()))
 	out, err := client.DescribeTable(t.Context(), &sdk.DescribeTableInput{TableName: aws.String(table)})
 	require.NoError(t, err)
-	require.Equal(t, []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}}, out.Table.KeySchema)
-	require.Equal(t, []types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}}, out.Table.AttributeDefinitions)
+	require.Equal(t, []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
+		out.Table.KeySchema)
+	require.Equal(t,
+		[]types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}},
+		out.Table.AttributeDefinitions)
 	require.Equal(t, types.BillingModePayPerRequest, out.Table.BillingModeSummary.BillingMode)
 	require.False(t, *out.Table.DeletionProtectionEnabled)
 	require.Equal(t, map[string]int{"DescribeTable": 3, "CreateTable": 1}, srv.AllCalls())
@@ -82,9 +85,12 @@ func TestInitOptions(t *testing.T) {
 		tags, err := client.ListTagsOfResource(t.Context(), &sdk.ListTagsOfResourceInput{ResourceArn: out.Table.TableArn})
 		require.NoError(t, err)
 		require.Equal(t, []types.Tag{{Key: aws.String("team"), Value: aws.String("orders")}}, tags.Tags)
-		backups, err := client.DescribeContinuousBackups(t.Context(), &sdk.DescribeContinuousBackupsInput{TableName: aws.String(table)})
+		backups, err := client.DescribeContinuousBackups(t.Context(), &sdk.DescribeContinuousBackupsInput{
+			TableName: aws.String(table),
+		})
 		require.NoError(t, err)
-		require.Equal(t, types.PointInTimeRecoveryStatusEnabled, backups.ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus)
+		require.Equal(t, types.PointInTimeRecoveryStatusEnabled,
+			backups.ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus)
 	})
 }
 
@@ -101,10 +107,13 @@ func TestInitWhileIndexIsMade(t *testing.T) {
 			return types.KeySchemaElement{AttributeName: &name, KeyType: kind}
 		}
 		_, err := awstest.DynamoDB(t, srv).UpdateTable(t.Context(), &sdk.UpdateTableInput{
-			TableName:            aws.String(table),
-			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseOwner"), AttributeType: types.ScalarAttributeTypeS}},
+			TableName: aws.String(table),
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String("leaseOwner"), AttributeType: types.ScalarAttributeTypeS},
+			},
 			GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
-				IndexName: aws.String("LeaseOwnerToLeaseKeyIndex"), KeySchema: []types.KeySchemaElement{key("leaseOwner", types.KeyTypeHash), key("leaseKey", types.KeyTypeRange)},
+				IndexName:  aws.String("LeaseOwnerToLeaseKeyIndex"),
+				KeySchema:  []types.KeySchemaElement{key("leaseOwner", types.KeyTypeHash), key("leaseKey", types.KeyTypeRange)},
 				Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
 			}}},
 		})
@@ -138,7 +147,9 @@ func createTable(t *testing.T, srv *dynamotest.Server, keys ...string) {
 	in := &sdk.CreateTableInput{TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest}
 	kind := types.KeyTypeHash
 	for _, k := range keys {
-		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: aws.String(k), AttributeType: types.ScalarAttributeTypeS})
+		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{
+			AttributeName: aws.String(k), AttributeType: types.ScalarAttributeTypeS,
+		})
 		in.KeySchema = append(in.KeySchema, types.KeySchemaElement{AttributeName: aws.String(k), KeyType: kind})
 		kind = types.KeyTypeRange
 	}
@@ -183,7 +194,8 @@ func TestInitGivesUp(t *testing.T) {
 		s := storeOn(t, srv)
 		start := time.Now()
 		err := s.Init(t.Context())
-		require.ErrorContains(t, err, `wait for table orders to become ACTIVE (it is "CREATING"): table was not usable after 10m0s`)
+		require.ErrorContains(t, err,
+			`wait for table orders to become ACTIVE (it is "CREATING"): table was not usable after 10m0s`)
 		require.Equal(t, 10*time.Minute, time.Since(start))
 		require.Less(t, srv.Calls("DescribeTable"), 250)
 
@@ -201,8 +213,13 @@ func TestInitPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dynamotest.Start(dynamotest.Config{SettleTime: 30 * time.Second})
 		defer srv.Close()
-		srv.Inject(dynamotest.Fault{Operation: "CreateTable", Times: 5, Do: []dynamotest.Action{dynamotest.Fail("LimitExceededException", "too many tables are being created")}})
-		srv.Inject(dynamotest.Fault{Operation: "CreateTable", Skip: 5, Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
+		srv.Inject(dynamotest.Fault{
+			Operation: "CreateTable", Times: 5,
+			Do: []dynamotest.Action{dynamotest.Fail("LimitExceededException", "too many tables are being created")},
+		})
+		srv.Inject(dynamotest.Fault{
+			Operation: "CreateTable", Skip: 5, Times: 1, Do: []dynamotest.Action{dynamotest.LoseAnswer()},
+		})
 		s := storeOn(t, srv)
 		require.NoError(t, s.Init(t.Context()))
 		_, err := awstest.DynamoDB(t, srv).DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: aws.String(table)})
@@ -228,7 +245,8 @@ func TestL16TableDeleted(t *testing.T) {
 	require.ErrorIs(t, err, leases.ErrTableNotFound)
 	require.NotErrorIs(t, err, leases.ErrNotFound, "no table is not the same as no row")
 	require.ErrorIs(t, s.Create(t.Context(), row), leases.ErrTableNotFound)
-	require.ErrorIs(t, s.Update(t.Context(), leases.Update{Read: row, To: row, Set: leases.AttrCounter}), leases.ErrTableNotFound)
+	require.ErrorIs(t, s.Update(t.Context(), leases.Update{Read: row, To: row, Set: leases.AttrCounter}),
+		leases.ErrTableNotFound)
 	require.ErrorIs(t, s.Delete(t.Context(), row, 0), leases.ErrTableNotFound)
 	require.Equal(t, 1, srv.Calls("CreateTable"))
 }
@@ -236,10 +254,14 @@ func TestL16TableDeleted(t *testing.T) {
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	err := dynamodb.New(dynamodb.Config{Table: "a b", RequestTimeout: -1, ReadCapacity: 5}).Init(t.Context())
-	for _, want := range []string{"Config.Client is missing", `Config.Table is "a b"`, "Config.RequestTimeout is -1ns", "Config.ReadCapacity is 5 and Config.WriteCapacity 0"} {
+	for _, want := range []string{
+		"Config.Client is missing", `Config.Table is "a b"`, "Config.RequestTimeout is -1ns",
+		"Config.ReadCapacity is 5 and Config.WriteCapacity 0",
+	} {
 		require.ErrorContains(t, err, want)
 	}
-	require.NoError(t, dynamodb.Config{Client: &sdk.Client{}, Table: "orders", ReadCapacity: 1, WriteCapacity: 1}.Validate())
+	require.NoError(t,
+		dynamodb.Config{Client: &sdk.Client{}, Table: "orders", ReadCapacity: 1, WriteCapacity: 1}.Validate())
 }
 
 // A global table is told at the start: two regions could hold the same lease.

@@ -15,7 +15,8 @@ import (
 
 func goodRow() map[string]string {
 	return map[string]string{
-		fieldKey: "a", "leaseCounter": "1", "ownerSwitchesSinceCheckpoint": "0", "checkpoint": "LATEST", "checkpointSubSequenceNumber": "0",
+		fieldKey: "a", "leaseCounter": "1", "ownerSwitchesSinceCheckpoint": "0", "checkpoint": "LATEST",
+		"checkpointSubSequenceNumber": "0",
 	}
 }
 
@@ -27,41 +28,56 @@ func TestL18PoisonedFields(t *testing.T) {
 	require.Nil(t, bad)
 	const missing = "\x00missing"
 	for name, tt := range map[string]struct{ field, value, want string }{
-		"no key":                  {fieldKey, missing, "attribute leaseKey is missing"},
-		"key of another row":      {fieldKey, "b", `attribute leaseKey is "b", want the end of the name of its key, "a"`},
-		"no counter":              {"leaseCounter", missing, "attribute leaseCounter is missing, want a whole number"},
-		"empty counter":           {"leaseCounter", "", `attribute leaseCounter is "", want a whole number`},
-		"counter overflow":        {"leaseCounter", "4611686018427387905", "want a whole number from 0 to 4611686018427387904"},
+		"no key":             {fieldKey, missing, "attribute leaseKey is missing"},
+		"key of another row": {fieldKey, "b", `attribute leaseKey is "b", want the end of the name of its key, "a"`},
+		"no counter":         {"leaseCounter", missing, "attribute leaseCounter is missing, want a whole number"},
+		"empty counter":      {"leaseCounter", "", `attribute leaseCounter is "", want a whole number`},
+		"counter overflow": {
+			"leaseCounter", "4611686018427387905", "want a whole number from 0 to 4611686018427387904",
+		},
 		"counter beyond 64 bits":  {"leaseCounter", "99999999999999999999", "want a whole number from 0 to"},
 		"counter of another form": {"leaseCounter", "01", "want a whole number from 0 to"},
 		"counter with a sign":     {"leaseCounter", "+1", "want a whole number from 0 to"},
 		"counter is negative":     {"leaseCounter", "-1", "want a whole number from 0 to"},
-		"no switches":             {"ownerSwitchesSinceCheckpoint", missing, "attribute ownerSwitchesSinceCheckpoint is missing"},
-		"no checkpoint":           {"checkpoint", missing, "attribute checkpoint is missing, want a sequence number"},
-		"empty checkpoint":        {"checkpoint", "", `attribute checkpoint is "", want a sequence number`},
-		"misspelt sentinel":       {"checkpoint", "SHARD_ENDS", `attribute checkpoint is "SHARD_ENDS", want decimal digits`},
-		"control characters":      {"checkpoint", "1\x1b[31m\n2", `attribute checkpoint is "1\x1b[31m\n2"`},
-		"megabyte of text":        {"checkpoint", strings.Repeat("ö", 400_000), `..., want decimal digits`},
-		"no sub":                  {"checkpointSubSequenceNumber", missing, "attribute checkpointSubSequenceNumber is missing"},
-		"sub is a fraction":       {"checkpointSubSequenceNumber", "1.5", "attribute checkpointSubSequenceNumber"},
-		"pending is junk":         {"pendingCheckpoint", "soon", `attribute pendingCheckpoint is "soon"`},
-		"pending without sub":     {"pendingCheckpoint", "1", "attribute pendingCheckpointSubSequenceNumber is missing"},
-		"sub without pending":     {"pendingCheckpointSubSequenceNumber", "1", "want none without pendingCheckpoint"},
-		"state without pending":   {"pendingCheckpointState", "s", "want none without pendingCheckpoint"},
-		"parents out of order":    {"parentShardId", "b,a", "attribute parentShardId is \"b,a\", want shard ids in order"},
-		"empty child":             {"childShardIds", "a,,b", "attribute childShardIds"},
-		"half a hash range":       {"startingHashKey", "0", "attribute startingHashKey"},
-		"hash range of words":     {"endingHashKey", "ten", "attribute startingHashKey is missing, want with endingHashKey two decimal numbers"},
-		"throughput is negative":  {"throughputKBps", "-1", "attribute throughputKBps"},
-		"throughput is NaN":       {"throughputKBps", "NaN", "attribute throughputKBps"},
-		"throughput is infinite":  {"throughputKBps", "+Inf", "attribute throughputKBps"},
-		"throughput is hex":       {"throughputKBps", "0x1p-2", "attribute throughputKBps"},
-		"pinned before 1970":      {"goPinnedAt", "1969-12-31T23:59:59Z", `attribute goPinnedAt is "1969-12-31T23:59:59Z", want a time from 1970`},
-		"origin is junk":          {"goOrigin", "AT_TIMESTAMP", `attribute goOrigin is "AT_TIMESTAMP", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`},
-		"abilities are negative":  {"goCan", "-1", "attribute goCan"},
-		"pinned in seconds":       {"goPinnedAt", "1700000000", "attribute goPinnedAt"},
-		"created in a zone":       {"goStreamCreated", "2023-11-14T22:13:20+01:00", "attribute goStreamCreated"},
-		"stream without shard":    {fieldStream, "123456789012:orders:1", "attribute shardId is missing, want the end of leaseKey"},
+		"no switches": {
+			"ownerSwitchesSinceCheckpoint", missing, "attribute ownerSwitchesSinceCheckpoint is missing",
+		},
+		"no checkpoint":      {"checkpoint", missing, "attribute checkpoint is missing, want a sequence number"},
+		"empty checkpoint":   {"checkpoint", "", `attribute checkpoint is "", want a sequence number`},
+		"misspelt sentinel":  {"checkpoint", "SHARD_ENDS", `attribute checkpoint is "SHARD_ENDS", want decimal digits`},
+		"control characters": {"checkpoint", "1\x1b[31m\n2", `attribute checkpoint is "1\x1b[31m\n2"`},
+		"megabyte of text":   {"checkpoint", strings.Repeat("ö", 400_000), `..., want decimal digits`},
+		"no sub": {
+			"checkpointSubSequenceNumber", missing, "attribute checkpointSubSequenceNumber is missing",
+		},
+		"sub is a fraction":     {"checkpointSubSequenceNumber", "1.5", "attribute checkpointSubSequenceNumber"},
+		"pending is junk":       {"pendingCheckpoint", "soon", `attribute pendingCheckpoint is "soon"`},
+		"pending without sub":   {"pendingCheckpoint", "1", "attribute pendingCheckpointSubSequenceNumber is missing"},
+		"sub without pending":   {"pendingCheckpointSubSequenceNumber", "1", "want none without pendingCheckpoint"},
+		"state without pending": {"pendingCheckpointState", "s", "want none without pendingCheckpoint"},
+		"parents out of order":  {"parentShardId", "b,a", "attribute parentShardId is \"b,a\", want shard ids in order"},
+		"empty child":           {"childShardIds", "a,,b", "attribute childShardIds"},
+		"half a hash range":     {"startingHashKey", "0", "attribute startingHashKey"},
+		"hash range of words": {
+			"endingHashKey", "ten", "attribute startingHashKey is missing, want with endingHashKey two decimal numbers",
+		},
+		"throughput is negative": {"throughputKBps", "-1", "attribute throughputKBps"},
+		"throughput is NaN":      {"throughputKBps", "NaN", "attribute throughputKBps"},
+		"throughput is infinite": {"throughputKBps", "+Inf", "attribute throughputKBps"},
+		"throughput is hex":      {"throughputKBps", "0x1p-2", "attribute throughputKBps"},
+		"pinned before 1970": {
+			"goPinnedAt", "1969-12-31T23:59:59Z", `attribute goPinnedAt is "1969-12-31T23:59:59Z", want a time from 1970`,
+		},
+		"origin is junk": {
+			"goOrigin", "AT_TIMESTAMP",
+			`attribute goOrigin is "AT_TIMESTAMP", want TRIM_HORIZON, or LATEST or AT_TIMESTAMP with a time`,
+		},
+		"abilities are negative": {"goCan", "-1", "attribute goCan"},
+		"pinned in seconds":      {"goPinnedAt", "1700000000", "attribute goPinnedAt"},
+		"created in a zone":      {"goStreamCreated", "2023-11-14T22:13:20+01:00", "attribute goStreamCreated"},
+		"stream without shard": {
+			fieldStream, "123456789012:orders:1", "attribute shardId is missing, want the end of leaseKey",
+		},
 	} {
 		row := goodRow()
 		row[tt.field] = tt.value
@@ -85,7 +101,9 @@ func TestL18PoisonedFields(t *testing.T) {
 
 func TestNeverWriteWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	good := leases.Lease{Key: "a", ShardID: "a", Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"}, ThroughputKBps: -1}
+	good := leases.Lease{
+		Key: "a", ShardID: "a", Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "LATEST"}, ThroughputKBps: -1,
+	}
 	_, err := encode(good)
 	require.NoError(t, err)
 	for want, change := range map[string]func(*leases.Lease){
@@ -121,9 +139,12 @@ func rowOf(fs []field) map[string]string {
 // is written as the same text, so that conditions compare it rightly.
 func FuzzDecode(f *testing.F) {
 	full := leases.Lease{
-		Key: "1:s:2:a", Stream: "1:s:2", ShardID: "a", Owner: "b", CheckpointOwner: "a", Counter: 9, OwnerSwitchesSinceCheckpoint: 1,
-		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3}, Pending: kcl.ExtendedSequenceNumber{SequenceNumber: "SHARD_END"},
-		PendingState: []byte{0, 255}, Parents: []string{"p", "q"}, Children: []string{"c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 1e21,
+		Key: "1:s:2:a", Stream: "1:s:2", ShardID: "a", Owner: "b", CheckpointOwner: "a", Counter: 9,
+		OwnerSwitchesSinceCheckpoint: 1,
+		Checkpoint:                   kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3},
+		Pending:                      kcl.ExtendedSequenceNumber{SequenceNumber: "SHARD_END"},
+		PendingState:                 []byte{0, 255}, Parents: []string{"p", "q"}, Children: []string{"c"},
+		HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 1e21,
 		NativeOwner: "ö", PinnedAt: time.Unix(1700000000, 5e8), StreamCreated: time.Unix(1600000000, 1),
 	}
 	rows := []map[string]string{goodRow(), {fieldKey: "a"}, {}}
@@ -131,14 +152,21 @@ func FuzzDecode(f *testing.F) {
 	require.NoError(f, err)
 	rows = append(rows, rowOf(fs))
 	for _, row := range rows {
-		f.Add(row[fieldKey], row[fieldStream], row[fieldShardID], row["leaseOwner"], row["leaseCounter"], row["checkpoint"], row["checkpointSubSequenceNumber"], row["pendingCheckpoint"], row["pendingCheckpointSubSequenceNumber"],
-			row["pendingCheckpointState"], row["parentShardId"], row["startingHashKey"], row["endingHashKey"], row["throughputKBps"], row["goPinnedAt"])
+		f.Add(row[fieldKey], row[fieldStream], row[fieldShardID], row["leaseOwner"], row["leaseCounter"],
+			row["checkpoint"], row["checkpointSubSequenceNumber"],
+			row["pendingCheckpoint"], row["pendingCheckpointSubSequenceNumber"], row["pendingCheckpointState"],
+			row["parentShardId"], row["startingHashKey"], row["endingHashKey"], row["throughputKBps"], row["goPinnedAt"])
 	}
-	f.Fuzz(func(t *testing.T, key, stream, shard, owner, counter, checkpoint, sub, pending, pendingSub, state, parents, start, end, throughput, pinned string) {
+	f.Fuzz(func(t *testing.T, key, stream, shard, owner, counter, checkpoint, sub, pending, pendingSub, state, parents,
+		start, end, throughput, pinned string,
+	) {
 		row := map[string]string{
-			fieldKey: key, fieldStream: stream, fieldShardID: shard, "leaseOwner": owner, "leaseCounter": counter, "ownerSwitchesSinceCheckpoint": counter,
-			"checkpoint": checkpoint, "checkpointSubSequenceNumber": sub, "pendingCheckpoint": pending, "pendingCheckpointSubSequenceNumber": pendingSub, "pendingCheckpointState": state,
-			"parentShardId": parents, "childShardIds": parents, "startingHashKey": start, "endingHashKey": end, "throughputKBps": throughput, "goPinnedAt": pinned, "goStreamCreated": pinned,
+			fieldKey: key, fieldStream: stream, fieldShardID: shard, "leaseOwner": owner, "leaseCounter": counter,
+			"ownerSwitchesSinceCheckpoint": counter,
+			"checkpoint":                   checkpoint, "checkpointSubSequenceNumber": sub, "pendingCheckpoint": pending,
+			"pendingCheckpointSubSequenceNumber": pendingSub, "pendingCheckpointState": state,
+			"parentShardId": parents, "childShardIds": parents, "startingHashKey": start, "endingHashKey": end,
+			"throughputKBps": throughput, "goPinnedAt": pinned, "goStreamCreated": pinned,
 		}
 		for name, v := range row {
 			if v == "" {

@@ -33,15 +33,28 @@ func TestValidate(t *testing.T) {
 		change func(*redis.Config)
 		want   []string
 	}{
-		"nothing":           {func(c *redis.Config) { *c = redis.Config{} }, []string{"Config.Client is missing", `Config.Application is ""`}},
-		"braces":            {func(c *redis.Config) { c.Application, c.KeyPrefix = "{orders}", "{kcl}" }, []string{`Config.Application is "{orders}"`, `Config.KeyPrefix is "{kcl}"`}},
-		"long names":        {func(c *redis.Config) { c.Application, c.KeyPrefix = strings.Repeat("a", 256), strings.Repeat("a", 256) }, []string{"Config.Application", "Config.KeyPrefix"}},
-		"space and control": {func(c *redis.Config) { c.Application, c.KeyPrefix = "a b", "a\n" }, []string{`"a b"`, `"a\n"`}},
-		"negative timeout":  {func(c *redis.Config) { c.RequestTimeout = -1 }, []string{"Config.RequestTimeout is -1ns"}},
+		"nothing": {func(c *redis.Config) { *c = redis.Config{} }, []string{
+			"Config.Client is missing", `Config.Application is ""`,
+		}},
+		"braces": {func(c *redis.Config) { c.Application, c.KeyPrefix = "{orders}", "{kcl}" }, []string{
+			`Config.Application is "{orders}"`, `Config.KeyPrefix is "{kcl}"`,
+		}},
+		"long names": {func(c *redis.Config) {
+			c.Application, c.KeyPrefix = strings.Repeat("a",
+				256), strings.Repeat("a", 256)
+		}, []string{"Config.Application", "Config.KeyPrefix"}},
+		"space and control": {func(c *redis.Config) { c.Application, c.KeyPrefix = "a b", "a\n" }, []string{
+			`"a b"`, `"a\n"`,
+		}},
+		"negative timeout": {func(c *redis.Config) { c.RequestTimeout = -1 }, []string{"Config.RequestTimeout is -1ns"}},
 		"ring": {func(c *redis.Config) {
-			c.Client = closing(t, sdk.NewRing(&sdk.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}, HeartbeatFrequency: time.Hour}))
+			c.Client = closing(t, sdk.NewRing(&sdk.RingOptions{
+				Addrs: map[string]string{"a": "127.0.0.1:1"}, HeartbeatFrequency: time.Hour,
+			}))
 		}, []string{"Config.Client is a Ring"}},
-		"no limit": {func(c *redis.Config) { c.Client = closing(t, sdk.NewClient(&sdk.Options{ReadTimeout: -1})) }, []string{"waits for answers without a limit"}},
+		"no limit": {func(c *redis.Config) { c.Client = closing(t, sdk.NewClient(&sdk.Options{ReadTimeout: -1})) }, []string{
+			"waits for answers without a limit",
+		}},
 		"no limit in a cluster": {func(c *redis.Config) {
 			c.Client = closing(t, sdk.NewClusterClient(&sdk.ClusterOptions{ReadTimeout: -1}))
 		}, []string{"waits for answers without a limit"}},
@@ -56,7 +69,9 @@ func TestValidate(t *testing.T) {
 		require.ErrorContains(t, redis.New(cfg).Init(t.Context()), "leases/redis: "+strings.Split(err.Error(), "\n")[0], name)
 	}
 	for name, client := range map[string]sdk.UniversalClient{
-		"sentinels":        closing(t, sdk.NewFailoverClient(&sdk.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})),
+		"sentinels": closing(t, sdk.NewFailoverClient(&sdk.FailoverOptions{
+			MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"},
+		})),
 		"cluster":          closing(t, sdk.NewClusterClient(&sdk.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})),
 		"limit by context": closing(t, sdk.NewClient(&sdk.Options{ReadTimeout: -1, ContextTimeoutEnabled: true})),
 	} {

@@ -40,7 +40,9 @@ func Example() {
 
 	mine := lease
 	mine.Owner, mine.Counter = "worker-1", 1
-	take := leases.Update{Read: lease, Expect: leases.AttrOwner | leases.AttrCounter, To: mine, Set: leases.AttrOwner | leases.AttrCounter}
+	take := leases.Update{
+		Read: lease, Expect: leases.AttrOwner | leases.AttrCounter, To: mine, Set: leases.AttrOwner | leases.AttrCounter,
+	}
 	fmt.Println("taken:", store.Update(ctx, take))
 	mine.Owner = "worker-2"
 	take.To = mine

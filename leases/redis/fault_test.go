@@ -121,7 +121,9 @@ func TestRepeatedWrites(t *testing.T) {
 	for range 3 {
 		to := row
 		to.Counter, to.Owner = row.Counter+1, "w"
-		require.NoError(t, s.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter | leases.AttrOwner, To: to, Set: leases.AttrCounter | leases.AttrOwner}))
+		require.NoError(t, s.Update(t.Context(), leases.Update{
+			Read: row, Expect: leases.AttrCounter | leases.AttrOwner, To: to, Set: leases.AttrCounter | leases.AttrOwner,
+		}))
 		row = to
 	}
 	got, err := s.Get(t.Context(), "a")
@@ -131,7 +133,11 @@ func TestRepeatedWrites(t *testing.T) {
 	// The same write by another call is a conflict.
 	var conflict *leases.ConflictError
 	require.ErrorAs(t, other.Create(t.Context(), lease("a")), &conflict)
-	require.ErrorAs(t, other.Update(t.Context(), leases.Update{Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter}), &conflict)
+	require.ErrorAs(t,
+		other.Update(t.Context(), leases.Update{
+			Read: lease("a"), Expect: leases.AttrCounter, To: row, Set: leases.AttrCounter,
+		}),
+		&conflict)
 	require.NoError(t, s.Delete(t.Context(), row, leases.AttrAll))
 	_, err = s.Get(t.Context(), "a")
 	require.ErrorIs(t, err, leases.ErrNotFound)
@@ -185,7 +191,9 @@ func TestSilentServer(t *testing.T) {
 				_ = c.Close()
 			}
 		}()
-		s := redis.New(redis.Config{Client: client, Application: application, RequestTimeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+		s := redis.New(redis.Config{
+			Client: client, Application: application, RequestTimeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		})
 		start := time.Now()
 		_, err := s.Get(t.Context(), "a")
 		require.Equal(t, 2*time.Second, time.Since(start))
@@ -215,10 +223,23 @@ func TestErrors(t *testing.T) {
 		is     error
 		want   string
 	}{
-		{"NOPERM User x has no permissions to run the 'hset' command script: 1", kcl.ErrAccessDenied, "lists the commands and keys that a user needs"},
-		{"ERR Error running script (call to f_1): @user_script:12: @user_script: 12: -NOPERM this user has no permissions to run the 'hset' command", kcl.ErrAccessDenied, "get in kcl:{orders}:table"},
-		{"ERR Error running script: The user executing the script can't run this command or subcommand", kcl.ErrAccessDenied, ""},
-		{"ERR ACL failure in script: User x has no permissions to run the 'hset' command script: on @user_script:27.", kcl.ErrAccessDenied, ""},
+		{
+			"NOPERM User x has no permissions to run the 'hset' command script: 1", kcl.ErrAccessDenied,
+			"lists the commands and keys that a user needs",
+		},
+		{
+			"ERR Error running script (call to f_1): @user_script:12: @user_script: 12: -NOPERM this user has no permissions " +
+				"to run the 'hset' command",
+			kcl.ErrAccessDenied, "get in kcl:{orders}:table",
+		},
+		{
+			"ERR Error running script: The user executing the script can't run this command or subcommand",
+			kcl.ErrAccessDenied, "",
+		},
+		{
+			"ERR ACL failure in script: User x has no permissions to run the 'hset' command script: on @user_script:27.",
+			kcl.ErrAccessDenied, "",
+		},
 		{"NOAUTH Authentication required.", kcl.ErrAccessDenied, ""},
 		{"WRONGPASS invalid username-password pair or user is disabled.", kcl.ErrAccessDenied, ""},
 		{"OOM command not allowed when used memory > 'maxmemory'.", nil, "Redis is at maxmemory"},
@@ -247,7 +268,10 @@ func TestInitWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		srv, s := serve(t)
-		for _, answer := range []string{"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down", "MASTERDOWN Link with MASTER is down"} {
+		for _, answer := range []string{
+			"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down",
+			"MASTERDOWN Link with MASTER is down",
+		} {
 			srv.SetError(answer)
 			time.AfterFunc(20*time.Second, func() { srv.SetError("") })
 			start := time.Now()
@@ -272,11 +296,15 @@ func TestInitWaits(t *testing.T) {
 // TestEvictionPolicy: Init warns of a policy that drops rows.
 func TestEvictionPolicy(t *testing.T) {
 	t.Parallel()
-	for policy, warns := range map[string]bool{"noeviction": false, "volatile-lru": false, "allkeys-lru": true, "allkeys-random": true} {
+	for policy, warns := range map[string]bool{
+		"noeviction": false, "volatile-lru": false, "allkeys-lru": true, "allkeys-random": true,
+	} {
 		srv := miniredis.NewMiniRedis()
 		t.Cleanup(srv.Close)
 		client := clientOf(t, srv)
-		client.AddHook(infoHook{recorder: &recorder{}, answer: "# Memory\r\nused_memory:1\r\nmaxmemory_policy:" + policy + "\r\n"})
+		client.AddHook(infoHook{
+			recorder: &recorder{}, answer: "# Memory\r\nused_memory:1\r\nmaxmemory_policy:" + policy + "\r\n",
+		})
 		var log bytes.Buffer
 		s := storeOn(t, srv, func(c *redis.Config) {
 			c.Client = client

@@ -184,7 +184,8 @@ func TestS11LostWrites(t *testing.T) {
 		require.Empty(t, f.doubles)
 
 		for _, row := range before.Leases {
-			srv.HSet(rowKey+row.Key, "leaseOwner", row.Owner, "leaseCounter", fmt.Sprint(row.Counter), "checkpoint", row.Checkpoint.SequenceNumber, "lastWrite", "lost")
+			srv.HSet(rowKey+row.Key, "leaseOwner", row.Owner, "leaseCounter", fmt.Sprint(row.Counter), "checkpoint",
+				row.Checkpoint.SequenceNumber, "lastWrite", "lost")
 		}
 		time.Sleep(10 * time.Second)
 		f.mu.Lock()

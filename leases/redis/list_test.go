@@ -57,10 +57,20 @@ func TestListWhileTheTableGoes(t *testing.T) {
 		change func(*miniredis.Miniredis)
 		want   error
 	}{
-		"flushed":               {func(srv *miniredis.Miniredis) { srv.FlushAll() }, leases.ErrTableNotFound},
-		"of a later version":    {func(srv *miniredis.Miniredis) { srv.HSet(tableKey, "format", "2") }, leases.ErrForeignTable},
-		"of another app":        {func(srv *miniredis.Miniredis) { srv.HSet(tableKey, "application", "x") }, leases.ErrForeignTable},
-		"replaced by something": {func(srv *miniredis.Miniredis) { srv.Del(tableKey); _ = srv.Set(tableKey, "x") }, leases.ErrForeignTable},
+		"flushed": {func(srv *miniredis.Miniredis) { srv.FlushAll() }, leases.ErrTableNotFound},
+		"of a later version": {func(srv *miniredis.Miniredis) {
+			srv.HSet(tableKey, "format",
+				"2")
+		}, leases.ErrForeignTable},
+		"of another app": {func(srv *miniredis.Miniredis) {
+			srv.HSet(tableKey, "application",
+				"x")
+		}, leases.ErrForeignTable},
+		"replaced by something": {func(srv *miniredis.Miniredis) {
+			srv.Del(tableKey)
+			_ = srv.Set(tableKey,
+				"x")
+		}, leases.ErrForeignTable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +97,9 @@ func TestListReadsFromTheMaster(t *testing.T) {
 	require.NoError(t, admin.Create(t.Context(), lease("a")))
 	client := sdk.NewClusterClient(&sdk.ClusterOptions{
 		ClusterSlots: func(context.Context) ([]sdk.ClusterSlot, error) {
-			return []sdk.ClusterSlot{{Start: 0, End: 16383, Nodes: []sdk.ClusterNode{{Addr: "master:1"}, {Addr: "replica:1"}}}}, nil
+			return []sdk.ClusterSlot{
+				{Start: 0, End: 16383, Nodes: []sdk.ClusterNode{{Addr: "master:1"}, {Addr: "replica:1"}}},
+			}, nil
 		},
 		RouteRandomly: true,
 		Dialer: func(_ context.Context, _, address string) (net.Conn, error) {

@@ -32,7 +32,9 @@ func serve(t *testing.T, change ...func(*redis.Config)) (*miniredis.Miniredis, *
 
 func storeOn(t *testing.T, srv *miniredis.Miniredis, change ...func(*redis.Config)) *redis.Store {
 	t.Helper()
-	cfg := redis.Config{Client: clientOf(t, srv), Application: application, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := redis.Config{
+		Client: clientOf(t, srv), Application: application, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -59,17 +61,23 @@ func clientOf(t *testing.T, srv *miniredis.Miniredis, change ...func(*sdk.Option
 
 // lease is a row with nothing but what every row has.
 func lease(key string) leases.Lease {
-	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
+	return leases.Lease{
+		Key: key, ShardID: key, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+	}
 }
 
 func everything(key string) leases.Lease {
 	return leases.Lease{
 		Key: key, ShardID: key, Owner: "b", CheckpointOwner: "a", Counter: 9, OwnerSwitchesSinceCheckpoint: 1,
-		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3}, Pending: kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
-		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"d", "c"}, HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
+		Checkpoint:   kcl.ExtendedSequenceNumber{SequenceNumber: "12", SubSequenceNumber: 3},
+		Pending:      kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
+		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"d", "c"},
+		HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
 		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8).UTC(), StreamCreated: time.Unix(1600000000, 0).UTC(),
 		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()}, Paused: "shard p1", Reset: "r1", Reached: time.Unix(1700000001, 0).UTC(), Abilities: 1, HandoverTo: "b",
+		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()}, Paused: "shard p1",
+		Reset: "r1", Reached: time.Unix(1700000001, 0).UTC(), Abilities: 1, HandoverTo: "b",
 	}
 }
 
@@ -109,18 +117,23 @@ func TestLayout(t *testing.T) {
 	require.NotEmpty(t, row["lastWrite"])
 	delete(row, "lastWrite")
 	require.Equal(t, map[string]string{
-		"leaseKey": "shardId-000000000001", "leaseOwner": "b", "checkpointOwner": "a", "leaseCounter": "9", "ownerSwitchesSinceCheckpoint": "1",
-		"checkpoint": "12", "checkpointSubSequenceNumber": "3", "pendingCheckpoint": "13", "pendingCheckpointSubSequenceNumber": "0", "pendingCheckpointState": "s",
-		"parentShardId": "p", "childShardIds": "c,d", "startingHashKey": "1", "endingHashKey": "2", "throughputKBps": "0.000219",
-		"goOwner": "b", "goPinnedAt": "2023-11-14T22:13:20.5Z", "goStreamCreated": "2020-09-13T12:26:40Z",
-		"goApp": "orders", "goStream": "arn:aws:kinesis:us-east-1:123456789012:stream/orders", "goOrigin": "LATEST@2023-11-14T22:13:20.5Z",
+		"leaseKey": "shardId-000000000001", "leaseOwner": "b", "checkpointOwner": "a", "leaseCounter": "9",
+		"ownerSwitchesSinceCheckpoint": "1",
+		"checkpoint":                   "12", "checkpointSubSequenceNumber": "3", "pendingCheckpoint": "13",
+		"pendingCheckpointSubSequenceNumber": "0", "pendingCheckpointState": "s",
+		"parentShardId": "p", "childShardIds": "c,d", "startingHashKey": "1", "endingHashKey": "2",
+		"throughputKBps": "0.000219",
+		"goOwner":        "b", "goPinnedAt": "2023-11-14T22:13:20.5Z", "goStreamCreated": "2020-09-13T12:26:40Z",
+		"goApp": "orders", "goStream": "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+		"goOrigin": "LATEST@2023-11-14T22:13:20.5Z",
 		"goPaused": "shard p1", "goReset": "r1", "goReached": "2023-11-14T22:13:21Z", "goCan": "1", "goHandoverTo": "b",
 	}, row)
 	row = hash(t, srv, rowKey+multi.Key)
 	delete(row, "lastWrite")
 	require.Equal(t, map[string]string{
-		"leaseKey": multi.Key, "streamName": multi.Stream, "shardId": multi.ShardID, "leaseCounter": "0", "ownerSwitchesSinceCheckpoint": "0",
-		"checkpoint": "TRIM_HORIZON", "checkpointSubSequenceNumber": "0",
+		"leaseKey": multi.Key, "streamName": multi.Stream, "shardId": multi.ShardID, "leaseCounter": "0",
+		"ownerSwitchesSinceCheckpoint": "0",
+		"checkpoint":                   "TRIM_HORIZON", "checkpointSubSequenceNumber": "0",
 	}, row)
 	for _, key := range srv.Keys() {
 		require.Zero(t, srv.TTL(key), "nothing expires")
@@ -146,13 +159,22 @@ func TestForeignTable(t *testing.T) {
 		make func(*miniredis.Miniredis)
 		want string
 	}{
-		"a string":           {func(m *miniredis.Miniredis) { _ = m.Set(tableKey, "x") }, "kcl:{orders}:table is a string"},
-		"an index of a kind": {func(m *miniredis.Miniredis) { _, _ = m.SAdd(indexKey, "x") }, "there is a set kcl:{orders}:leases, but no kcl:{orders}:table"},
-		"a lost table key":   {func(m *miniredis.Miniredis) { _, _ = m.ZAdd(indexKey, 0, "x") }, "restore that key from a backup"},
+		"a string": {func(m *miniredis.Miniredis) { _ = m.Set(tableKey, "x") }, "kcl:{orders}:table is a string"},
+		"an index of a kind": {func(m *miniredis.Miniredis) {
+			_, _ = m.SAdd(indexKey,
+				"x")
+		}, "there is a set kcl:{orders}:leases, but no kcl:{orders}:table"},
+		"a lost table key": {func(m *miniredis.Miniredis) {
+			_, _ = m.ZAdd(indexKey, 0,
+				"x")
+		}, "restore that key from a backup"},
 		"another layout": {func(m *miniredis.Miniredis) {
 			m.HSet(tableKey, "layout", "kcl", "format", "1", "application", application)
 		}, `the layout in kcl:{orders}:table is "kcl", want "kcl-go leases"`},
-		"no layout": {func(m *miniredis.Miniredis) { m.HSet(tableKey, "ShardID", "1") }, `the layout in kcl:{orders}:table is ""`},
+		"no layout": {func(m *miniredis.Miniredis) {
+			m.HSet(tableKey, "ShardID",
+				"1")
+		}, `the layout in kcl:{orders}:table is ""`},
 		"a later format": {func(m *miniredis.Miniredis) {
 			m.HSet(tableKey, "layout", "kcl-go leases", "format", "2", "application", application)
 		}, `is "2", and this version of the library knows only 1: use the version that wrote it`},
@@ -257,7 +279,8 @@ func TestL18PoisonedRows(t *testing.T) {
 		require.ErrorAs(t, s.Create(t.Context(), lease(bad.Key)), &row)
 		read := lease(bad.Key)
 		read.Owner = "somebody"
-		require.ErrorAs(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrOwner, To: read, Set: leases.AttrAll}), &row)
+		require.ErrorAs(t,
+			s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrOwner, To: read, Set: leases.AttrAll}), &row)
 		if !strings.Contains(bad.Error(), "it is gone") { // what is not there can be deleted
 			require.ErrorAs(t, s.Delete(t.Context(), read, leases.AttrOwner), &row, bad.Key)
 		}
@@ -305,7 +328,8 @@ func TestL21PagedList(t *testing.T) {
 		for i := range n {
 			key := fmt.Sprintf("shardId-%012d", i)
 			rows[key] = true
-			srv.HSet(rowKey+key, "leaseKey", key, "leaseCounter", "1", "ownerSwitchesSinceCheckpoint", "0", "checkpoint", "LATEST", "checkpointSubSequenceNumber", "0")
+			srv.HSet(rowKey+key, "leaseKey", key, "leaseCounter", "1", "ownerSwitchesSinceCheckpoint", "0", "checkpoint",
+				"LATEST", "checkpointSubSequenceNumber", "0")
 			_, err := srv.ZAdd(indexKey, 0, key)
 			require.NoError(t, err)
 		}
@@ -319,7 +343,9 @@ func TestL21PagedList(t *testing.T) {
 		}
 		require.Empty(t, rows)
 		counts := seen.counts()
-		for name, most := range map[string]int{"evalsha": n/100 + 1, "eval": 1, "hgetall": n, "hmget": n/30 + 3, "requests": n/30 + 3, "hello": 1, "client": 2} {
+		for name, most := range map[string]int{
+			"evalsha": n/100 + 1, "eval": 1, "hgetall": n, "hmget": n/30 + 3, "requests": n/30 + 3, "hello": 1, "client": 2,
+		} {
 			require.LessOrEqual(t, counts[name], most, name)
 			delete(counts, name)
 		}
@@ -351,7 +377,9 @@ func TestIndexHeals(t *testing.T) {
 	var conflict *leases.ConflictError
 	require.ErrorAs(t, s.Create(t.Context(), lease("a")), &conflict)
 	require.True(t, everything("a").Same(leases.AttrAll, *conflict.Current))
-	require.NoError(t, s.Update(t.Context(), leases.Update{Read: everything("b"), Expect: leases.AttrAll, To: everything("b"), Set: leases.AttrCounter}))
+	require.NoError(t, s.Update(t.Context(), leases.Update{
+		Read: everything("b"), Expect: leases.AttrAll, To: everything("b"), Set: leases.AttrCounter,
+	}))
 	l, err = s.List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, l.Leases, 2)
@@ -384,7 +412,12 @@ func TestEmptyIsAbsent(t *testing.T) {
 	srv, s := serve(t)
 	require.NoError(t, s.Init(t.Context()))
 	require.NoError(t, s.Create(t.Context(), everything("a")))
-	optional := []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState", "parentShardId", "childShardIds", "startingHashKey", "endingHashKey", "throughputKBps", "goOwner", "goPinnedAt", "goStreamCreated", "goApp", "goStream", "goOrigin", "goPaused", "goReset", "goReached", "goCan", "goHandoverTo"}
+	optional := []string{
+		"leaseOwner", "checkpointOwner", "pendingCheckpoint", "pendingCheckpointSubSequenceNumber",
+		"pendingCheckpointState", "parentShardId", "childShardIds", "startingHashKey", "endingHashKey", "throughputKBps",
+		"goOwner", "goPinnedAt", "goStreamCreated", "goApp", "goStream", "goOrigin", "goPaused", "goReset", "goReached",
+		"goCan", "goHandoverTo",
+	}
 	for _, name := range optional {
 		srv.HSet(rowKey+"a", name, "")
 	}
@@ -392,7 +425,9 @@ func TestEmptyIsAbsent(t *testing.T) {
 	require.NoError(t, err)
 	want := lease("a").With(leases.AttrCounter|leases.AttrOwnerSwitches|leases.AttrCheckpoint, everything("a"))
 	require.Equal(t, want, read)
-	require.NoError(t, s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll}))
+	require.NoError(t, s.Update(t.Context(), leases.Update{
+		Read: read, Expect: leases.AttrAll, To: everything("a"), Set: leases.AttrAll,
+	}))
 	read, err = s.Get(t.Context(), "a")
 	require.NoError(t, err)
 	require.True(t, everything("a").Same(leases.AttrAll, read))
@@ -406,7 +441,8 @@ func TestManyApplications(t *testing.T) {
 	t.Cleanup(srv.Close)
 	// The keys that go-kcl writes for a table of this name, also of one in braces.
 	for _, name := range []string{"orders", "{orders}"} {
-		srv.HSet("kcl:"+name+":shard:shardId-000000000000", "ShardID", "shardId-000000000000", "AssignedTo", "w", "Checkpoint", "1")
+		srv.HSet("kcl:"+name+":shard:shardId-000000000000", "ShardID", "shardId-000000000000", "AssignedTo", "w",
+			"Checkpoint", "1")
 		_, err := srv.SAdd("kcl:"+name+":shards", "shardId-000000000000")
 		require.NoError(t, err)
 	}

@@ -17,16 +17,22 @@ func TestARightIsLostInTheMiddleOfAScript(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(*testing.T, *redis.Store) error{
 		"create": func(t *testing.T, s *redis.Store) error { return s.Create(t.Context(), everything("new")) },
-		"create of a row that lost its place in the index": func(t *testing.T, s *redis.Store) error { return s.Create(t.Context(), everything("unlisted")) },
+		"create of a row that lost its place in the index": func(t *testing.T, s *redis.Store) error {
+			return s.Create(t.Context(), everything("unlisted"))
+		},
 		"update": func(t *testing.T, s *redis.Store) error {
 			to := everything("row")
 			to.Owner, to.Counter = "", to.Counter+1
-			return s.Update(t.Context(), leases.Update{Read: everything("row"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner})
+			return s.Update(t.Context(), leases.Update{
+				Read: everything("row"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner,
+			})
 		},
 		"update of a row that lost its place in the index": func(t *testing.T, s *redis.Store) error {
 			to := everything("unlisted")
 			to.Owner, to.Counter = "", to.Counter+1
-			return s.Update(t.Context(), leases.Update{Read: everything("unlisted"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner})
+			return s.Update(t.Context(), leases.Update{
+				Read: everything("unlisted"), Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter | leases.AttrOwner,
+			})
 		},
 		"delete": func(t *testing.T, s *redis.Store) error {
 			return s.Delete(t.Context(), everything("row"), leases.AttrCounter)
