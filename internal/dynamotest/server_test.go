@@ -1,15 +1,10 @@
 package dynamotest_test
 
 import (
-	"context"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -18,29 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/awstest"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 )
-
-type item = map[string]types.AttributeValue
-
-func str(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
-func num(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} }
-
-var table = aws.String("leases")
-
-// serve starts a fake with a table whose key is leaseKey.
-func serve(t *testing.T, cfg dynamotest.Config) (*dynamotest.Server, *dynamodb.Client) {
-	t.Helper()
-	srv := dynamotest.Start(cfg)
-	t.Cleanup(srv.Close)
-	client := awstest.DynamoDB(t, srv, func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} })
-	create(t, client)
-	return srv, client
-}
 
 // A request that cannot be read to its end is no success.
 func TestRequestTooLarge(t *testing.T) {
@@ -73,45 +50,6 @@ func TestRequestIsCut(t *testing.T) {
 	require.Contains(t, w.Body.String(), "unexpected EOF")
 	require.Empty(t, met)
 	require.Zero(t, srv.Calls("Scan"))
-}
-
-func create(t *testing.T, client *dynamodb.Client) {
-	t.Helper()
-	_, err := client.CreateTable(t.Context(), createInput())
-	require.NoError(t, err)
-}
-
-func createInput() *dynamodb.CreateTableInput {
-	return &dynamodb.CreateTableInput{
-		TableName: table, BillingMode: types.BillingModePayPerRequest,
-		KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
-		AttributeDefinitions: []types.AttributeDefinition{
-			{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS},
-		},
-	}
-}
-
-func put(t *testing.T, client *dynamodb.Client, it item) {
-	t.Helper()
-	_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: it})
-	require.NoError(t, err)
-}
-
-func get(t *testing.T, client *dynamodb.Client, key string, consistent bool) item {
-	t.Helper()
-	out, err := client.GetItem(t.Context(), &dynamodb.GetItemInput{
-		TableName: table, Key: item{"leaseKey": str(key)}, ConsistentRead: &consistent,
-	})
-	require.NoError(t, err)
-	return out.Item
-}
-
-func requireCode(t *testing.T, err error, code, message string) {
-	t.Helper()
-	var api smithy.APIError
-	require.ErrorAs(t, err, &api)
-	require.Equal(t, code, api.ErrorCode())
-	require.Contains(t, api.ErrorMessage(), message)
 }
 
 // TestValues: every type comes back, numbers in the service's form.
@@ -153,112 +91,6 @@ func TestValues(t *testing.T) {
 		})
 		requireCode(t, err, "ValidationException", "")
 	}
-}
-
-// TestConditions: one row, many conditions.
-func TestConditions(t *testing.T) {
-	t.Parallel()
-	_, client := serve(t, dynamotest.Config{})
-	row := item{
-		"leaseKey": str("a"), "owner": str("w1"), "counter": num("7"),
-		"set": &types.AttributeValueMemberSS{Value: []string{"x", "y"}},
-	}
-	values := item{
-		":w1": str("w1"), ":w2": str("w2"), ":7": num("7.0"), ":s7": str("7"),
-		":set": &types.AttributeValueMemberSS{Value: []string{"y", "x"}},
-	}
-	for condition, want := range map[string]bool{
-		"#owner = :w1": true, "#owner = :w2": false, "#none = :w1": false,
-		"#counter = :7": true, "#counter = :s7": false, "#set = :set": true,
-		"attribute_exists(#owner)": true, "attribute_not_exists(#owner)": false, "attribute_not_exists ( #none )": true,
-		"NOT #owner = :w1": false, "not attribute_exists(#none)": true,
-		"#owner = :w1 AND #counter = :7": true, "#owner = :w2 AND #counter = :7": false,
-		"#owner = :w2 OR #counter = :7": true, "#owner = :w1 OR #owner = :w2 AND #counter = :s7": true,
-		"(#owner = :w1 OR #owner = :w2) AND #counter = :s7": false, "((#owner = :w1))and#counter=:7": true,
-		"attribute_exists(#none) OR (attribute_exists(#owner) AND NOT (#owner = :w2))": true,
-	} {
-		put(t, client, row)
-		e := pick(condition, values)
-		_, err := client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: table, Key: item{"leaseKey": str("a")}, ConditionExpression: &condition,
-			ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
-			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		})
-		if want {
-			require.NoError(t, err, condition)
-			continue
-		}
-		var failed *types.ConditionalCheckFailedException
-		require.ErrorAs(t, err, &failed, condition)
-		require.Equal(t, row, failed.Item)
-	}
-	_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
-		TableName: table, Key: item{"leaseKey": str("b")}, ConditionExpression: aws.String("attribute_exists(#owner)"),
-		ExpressionAttributeNames: map[string]string{"#owner": "owner"},
-	})
-	var failed *types.ConditionalCheckFailedException
-	require.ErrorAs(t, err, &failed)
-	require.Nil(t, failed.Item)
-}
-
-type picked struct {
-	names  map[string]string
-	values item
-}
-
-// pick makes placeholders for the names in an expression and takes the values it uses.
-func pick(expression string, from item) picked {
-	p := picked{names: map[string]string{}}
-	for i := 0; i < len(expression); i++ {
-		if c := expression[i]; c != '#' && c != ':' {
-			continue
-		}
-		j := i + 1
-		for j < len(expression) && strings.IndexByte("abcdefghijklmnopqrstuvwxyz0123456789", expression[j]) >= 0 {
-			j++
-		}
-		if word := expression[i:j]; word[0] == '#' {
-			p.names[word] = word[1:]
-		} else {
-			if p.values == nil {
-				p.values = item{}
-			}
-			p.values[word] = from[word]
-		}
-	}
-	return p
-}
-
-func TestUpdates(t *testing.T) {
-	t.Parallel()
-	_, client := serve(t, dynamotest.Config{})
-	update := func(expression string, values item, returns types.ReturnValue) item {
-		t.Helper()
-		e := pick(expression, values)
-		out, err := client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: table, Key: item{"leaseKey": str("a")}, UpdateExpression: &expression,
-			ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values, ReturnValues: returns,
-		})
-		require.NoError(t, err)
-		return out.Attributes
-	}
-	require.Nil(t, update("SET #a = :1, #b = :2", item{":1": num("1"), ":2": num("2")}, ""), "and makes the row")
-	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")},
-		update("REMOVE #b, #nothing SET #a = :3, #c = :1", item{":1": num("1"), ":3": num("3")}, types.ReturnValueAllNew))
-	require.Equal(t, item{"leaseKey": str("a"), "a": num("3"), "c": num("1")},
-		update("remove #a", nil, types.ReturnValueAllOld))
-	require.Equal(t, item{"leaseKey": str("a"), "c": num("1")}, get(t, client, "a", true))
-	out, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
-		TableName: table, Item: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld,
-	})
-	require.NoError(t, err)
-	require.Equal(t, item{"leaseKey": str("a"), "c": num("1")}, out.Attributes)
-	del, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
-		TableName: table, Key: item{"leaseKey": str("a")}, ReturnValues: types.ReturnValueAllOld,
-	})
-	require.NoError(t, err)
-	require.Equal(t, item{"leaseKey": str("a")}, del.Attributes)
-	require.Empty(t, get(t, client, "a", true))
 }
 
 // TestRefusals: what the service refuses, and what this fake does not know, is
@@ -351,62 +183,6 @@ func TestRefusals(t *testing.T) {
 	requireCode(t, err, "SerializationException", "ProjectionExpression")
 }
 
-// TestScan: pages, empty pages and segments together give every row once.
-func TestScan(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		cfg      dynamotest.Config
-		segments int32
-		limit    *int32
-	}{
-		"one page":    {segments: 1},
-		"small pages": {cfg: dynamotest.Config{PageRows: 7}, segments: 1},
-		"empty pages": {cfg: dynamotest.Config{PageRows: 50, EmptyPages: true}, segments: 1},
-		"segments":    {cfg: dynamotest.Config{PageRows: 3}, segments: 5},
-		"limit":       {segments: 2, limit: aws.Int32(10)},
-	} {
-		srv, client := serve(t, tt.cfg)
-		want := map[string]bool{}
-		for i := range 200 {
-			key := fmt.Sprintf("shardId-%012d", i)
-			want[key] = true
-			srv.Put(*table, dynamotest.Item{"leaseKey": dynamotest.S(key)})
-		}
-		for segment := range tt.segments {
-			in := &dynamodb.ScanInput{TableName: table, Limit: tt.limit}
-			if tt.segments > 1 {
-				in.Segment, in.TotalSegments = &segment, &tt.segments
-			}
-			rows := 0
-			for {
-				out, err := client.Scan(t.Context(), in)
-				require.NoError(t, err)
-				for _, it := range out.Items {
-					key := it["leaseKey"].(*types.AttributeValueMemberS).Value
-					require.True(t, want[key], "%s: %s twice", name, key)
-					delete(want, key)
-					rows++
-				}
-				if out.LastEvaluatedKey == nil {
-					break
-				}
-				in.ExclusiveStartKey = out.LastEvaluatedKey
-			}
-			require.NotZero(t, rows, name)
-		}
-		require.Empty(t, want, name)
-	}
-	// A megabyte ends a page.
-	srv, client := serve(t, dynamotest.Config{})
-	for i := range 10 {
-		srv.Put(*table, dynamotest.Item{"leaseKey": dynamotest.S(fmt.Sprint(i)), "x": dynamotest.B(make([]byte, 300<<10))})
-	}
-	out, err := client.Scan(t.Context(), &dynamodb.ScanInput{TableName: table})
-	require.NoError(t, err)
-	require.Len(t, out.Items, 4)
-	require.NotNil(t, out.LastEvaluatedKey)
-}
-
 // TestTables walks a table through its life.
 func TestTables(t *testing.T) {
 	t.Parallel()
@@ -477,134 +253,5 @@ func TestTables(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Empty(t, status())
 		create(t, client)
-	})
-}
-
-// TestLag: reads that do not ask for consistency see the table as it was.
-func TestLag(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv, client := serve(t, dynamotest.Config{Lag: time.Second})
-		put(t, client, item{"leaseKey": str("a"), "v": num("1")})
-		require.Empty(t, get(t, client, "a", false))
-		require.NotEmpty(t, get(t, client, "a", true))
-		time.Sleep(time.Second)
-		require.Equal(t, num("1"), get(t, client, "a", false)["v"])
-		put(t, client, item{"leaseKey": str("a"), "v": num("2")})
-		time.Sleep(500 * time.Millisecond)
-		_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: table, Key: item{"leaseKey": str("a")}})
-		require.NoError(t, err)
-		require.Empty(t, get(t, client, "a", true))
-		require.Empty(t, srv.Items(*table))
-		require.Equal(t, num("1"), get(t, client, "a", false)["v"])
-		time.Sleep(500 * time.Millisecond)
-		require.Equal(t, num("2"), get(t, client, "a", false)["v"])
-		time.Sleep(500 * time.Millisecond)
-		require.Empty(t, get(t, client, "a", false))
-	})
-}
-
-// TestFaults: each action does what it says, to the calls it selects.
-func TestFaults(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv, client := serve(t, dynamotest.Config{})
-		write := func(key string) (took time.Duration, err error) {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			start := time.Now()
-			_, err = client.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str(key)}})
-			return time.Since(start), err
-		}
-		for name, tt := range map[string]struct {
-			do      dynamotest.Action
-			code    string
-			failed  bool
-			applied bool
-			took    time.Duration
-		}{
-			"delay":         {do: dynamotest.Delay(time.Second), applied: true, took: time.Second},
-			"delay answer":  {do: dynamotest.DelayAnswer(2 * time.Second), applied: true, took: 2 * time.Second},
-			"fail":          {do: dynamotest.Fail("InternalServerError", "boom"), failed: true, code: "InternalServerError"},
-			"throttle":      {do: dynamotest.Throttle(), failed: true, code: "ProvisionedThroughputExceededException"},
-			"deny":          {do: dynamotest.Deny(), failed: true, code: "AccessDeniedException"},
-			"lose request":  {do: dynamotest.LoseRequest(), failed: true},
-			"lose answer":   {do: dynamotest.LoseAnswer(), failed: true, applied: true},
-			"silence":       {do: dynamotest.Silence(), failed: true, took: 5 * time.Second},
-			"silent answer": {do: dynamotest.SilentAnswer(), failed: true, applied: true, took: 5 * time.Second},
-		} {
-			remove := srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: name, Do: []dynamotest.Action{tt.do}})
-			took, err := write(name)
-			require.Equal(t, tt.failed, err != nil, "%s: %v", name, err)
-			if tt.code != "" {
-				requireCode(t, err, tt.code, "")
-			}
-			require.Equal(t, tt.took, took, name)
-			require.Equal(t, tt.applied, len(get(t, client, name, true)) > 0, name)
-			remove()
-			_, err = write(name)
-			require.NoError(t, err)
-		}
-
-		calls := srv.Calls("PutItem")
-		srv.Inject(dynamotest.Fault{
-			Operation: "PutItem", Client: "client", Skip: 1, Times: 2, Do: []dynamotest.Action{dynamotest.Throttle()},
-		})
-		srv.Inject(dynamotest.Fault{Operation: "PutItem", Client: "elsewhere", Do: []dynamotest.Action{dynamotest.Deny()}})
-		var failed []bool
-		for range 4 {
-			_, err := write("x")
-			failed = append(failed, err != nil)
-		}
-		require.Equal(t, []bool{false, true, true, false}, failed)
-		require.Equal(t, calls+4, srv.Calls("PutItem"))
-		other := awstest.DynamoDBFrom(t, srv, "elsewhere", func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} })
-		_, err := other.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("y")}})
-		requireCode(t, err, "AccessDeniedException", "")
-		require.Contains(t, slices.Collect(maps.Keys(srv.AllCalls())), "GetItem")
-	})
-}
-
-// TestLate: a call takes effect a while after its client has given up on it.
-func TestLate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv, client := serve(t, dynamotest.Config{})
-		remove := srv.Inject(dynamotest.Fault{
-			Operation: "PutItem", Do: []dynamotest.Action{dynamotest.Late(3 * time.Second)},
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := client.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("late")}})
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		remove()
-		time.Sleep(2 * time.Second)
-		require.Empty(t, get(t, client, "late", true))
-		time.Sleep(2 * time.Second)
-		require.NotEmpty(t, get(t, client, "late", true))
-	})
-}
-
-// TestFreeze: a frozen client's requests take effect when it thaws, although it
-// has given up on them.
-func TestFreeze(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv, client := serve(t, dynamotest.Config{})
-		frozen := awstest.DynamoDBFrom(t, srv, "frozen")
-		thaw := srv.Freeze(func(c dynamotest.Call) bool { return c.Client == "frozen" })
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			_, err := frozen.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("late")}})
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-		})
-		wg.Wait()
-		time.Sleep(time.Minute)
-		require.Empty(t, get(t, client, "late", true))
-		thaw()
-		synctest.Wait()
-		require.NotEmpty(t, get(t, client, "late", true))
 	})
 }

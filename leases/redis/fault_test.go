@@ -1,12 +1,9 @@
 package redis_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,92 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-var errInjected = errors.New("injected")
-
-// silence is a logger for the client's own messages, which are about the
-// failures that tests make.
-type silence struct{}
-
 func (silence) Printf(context.Context, string, ...any) {}
-
-func TestMain(m *testing.M) {
-	sdk.SetLogger(silence{})
-	m.Run()
-}
-
-// recorder stands between a client and its server: it counts commands, makes
-// some fail, and sends some twice, as a client does when an answer is lost.
-type recorder struct {
-	mu     sync.Mutex // guards the fields below
-	count  map[string]int
-	after  int // commands until one fails; 0 means never
-	double bool
-}
-
-func (r *recorder) reset() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.count = map[string]int{}
-}
-
-func (r *recorder) counts() map[string]int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.count
-}
-
-func (r *recorder) fail(after int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.after = after
-}
-
-func (r *recorder) DialHook(next sdk.DialHook) sdk.DialHook { return next }
-
-func (r *recorder) ProcessPipelineHook(next sdk.ProcessPipelineHook) sdk.ProcessPipelineHook {
-	return func(ctx context.Context, commands []sdk.Cmder) error {
-		r.mu.Lock()
-		if r.count == nil {
-			r.count = map[string]int{}
-		}
-		for _, cmd := range commands {
-			r.count[cmd.Name()]++
-		}
-		r.count["requests"]++
-		failed := r.after == 1
-		r.after = max(0, r.after-1)
-		r.mu.Unlock()
-		if failed {
-			for _, cmd := range commands {
-				cmd.SetErr(errInjected)
-			}
-			return errInjected
-		}
-		return next(ctx, commands)
-	}
-}
-
-func (r *recorder) ProcessHook(next sdk.ProcessHook) sdk.ProcessHook {
-	return func(ctx context.Context, cmd sdk.Cmder) error {
-		r.mu.Lock()
-		if r.count == nil {
-			r.count = map[string]int{}
-		}
-		r.count[cmd.Name()]++
-		failed := r.after == 1
-		r.after = max(0, r.after-1)
-		double := r.double
-		r.mu.Unlock()
-		if failed {
-			cmd.SetErr(errInjected)
-			return errInjected
-		}
-		if double {
-			_ = next(ctx, cmd) // the answer is lost
-		}
-		return next(ctx, cmd)
-	}
-}
 
 // TestRepeatedWrites: a write that the client sent again, after its answer was
 // lost, is accepted and not taken for another worker's.
@@ -259,74 +171,5 @@ func TestErrors(t *testing.T) {
 		srv.SetError("")
 		_, err = s.Get(t.Context(), "a")
 		require.ErrorIs(t, err, leases.ErrNotFound)
-	}
-}
-
-// TestInitWaits: a server that loads its data, or a cluster without a master, is
-// waited for, but not for ever; other refusals are not waited for.
-func TestInitWaits(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		srv, s := serve(t)
-		for _, answer := range []string{
-			"LOADING Redis is loading the dataset in memory", "CLUSTERDOWN The cluster is down",
-			"MASTERDOWN Link with MASTER is down",
-		} {
-			srv.SetError(answer)
-			time.AfterFunc(20*time.Second, func() { srv.SetError("") })
-			start := time.Now()
-			require.NoError(t, s.Init(t.Context()))
-			require.GreaterOrEqual(t, time.Since(start), 20*time.Second)
-			require.Less(t, time.Since(start), 25*time.Second)
-		}
-		srv.SetError("LOADING Redis is loading the dataset in memory")
-		start := time.Now()
-		err := s.Init(t.Context())
-		require.ErrorContains(t, err, "LOADING")
-		require.ErrorContains(t, err, "no usable Redis after 1m0s")
-		require.LessOrEqual(t, time.Since(start), time.Minute)
-
-		srv.SetError("NOAUTH Authentication required.")
-		start = time.Now()
-		require.ErrorIs(t, s.Init(t.Context()), kcl.ErrAccessDenied)
-		require.Less(t, time.Since(start), 10*time.Second, "no more than the client's own attempts")
-	})
-}
-
-// TestEvictionPolicy: Init warns of a policy that drops rows.
-func TestEvictionPolicy(t *testing.T) {
-	t.Parallel()
-	for policy, warns := range map[string]bool{
-		"noeviction": false, "volatile-lru": false, "allkeys-lru": true, "allkeys-random": true,
-	} {
-		srv := miniredis.NewMiniRedis()
-		t.Cleanup(srv.Close)
-		client := clientOf(t, srv)
-		client.AddHook(infoHook{
-			recorder: &recorder{}, answer: "# Memory\r\nused_memory:1\r\nmaxmemory_policy:" + policy + "\r\n",
-		})
-		var log bytes.Buffer
-		s := storeOn(t, srv, func(c *redis.Config) {
-			c.Client = client
-			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		})
-		require.NoError(t, s.Init(t.Context()))
-		require.Equal(t, warns, bytes.Contains(log.Bytes(), []byte("set maxmemory-policy to noeviction")), policy)
-	}
-}
-
-// infoHook answers INFO, of which the server in this process knows little.
-type infoHook struct {
-	*recorder
-	answer string
-}
-
-func (h infoHook) ProcessHook(next sdk.ProcessHook) sdk.ProcessHook {
-	return func(ctx context.Context, cmd sdk.Cmder) error {
-		if info, ok := cmd.(*sdk.StringCmd); ok && cmd.Name() == "info" {
-			info.SetVal(h.answer)
-			return nil
-		}
-		return next(ctx, cmd)
 	}
 }
