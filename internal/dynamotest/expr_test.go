@@ -63,7 +63,7 @@ type picked struct {
 	values item
 }
 
-// pick makes placeholders for the names in an expression and takes the values it uses.
+// pick makes placeholders for the names in an expression, and takes the values that it uses.
 func pick(expression string, from item) picked {
 	p := picked{names: map[string]string{}}
 	for i := 0; i < len(expression); i++ {

@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 )
 
-// TestLag: reads that do not ask for consistency see the table as it was.
+// TestLag: reads without ConsistentRead return the table as it was.
 func TestLag(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestLag(t *testing.T) {
 	})
 }
 
-// TestFaults: each action does what it says, to the calls it selects.
+// TestFaults: each action has its effect on the calls that the fault selects, and on no other.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// TestLate: a call takes effect a while after its client has given up on it.
+// TestLate: a call takes effect some time after its client has given up.
 func TestLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -122,8 +122,7 @@ func TestLate(t *testing.T) {
 	})
 }
 
-// TestFreeze: a frozen client's requests take effect when it thaws, although it
-// has given up on them.
+// TestFreeze: the requests of a frozen client take effect when it thaws, although it has given up.
 func TestFreeze(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

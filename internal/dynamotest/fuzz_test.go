@@ -11,8 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzRequest: whatever arrives, the answer is JSON with a status, and what is
-// kept can be read back.
+// FuzzRequest: every request gets an answer of JSON with a status. Stored items can be read back.
 func FuzzRequest(f *testing.F) {
 	f.Add("PutItem",
 		`{"TableName":"leases","Item":{"leaseKey":{"S":"a"},"n":{"N":"1E2"},"m":{"M":{"l":{"L":[{"NULL":true}]}}}}}`)

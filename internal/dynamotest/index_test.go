@@ -47,7 +47,7 @@ func owned(owner string) *dynamodb.QueryInput {
 	}
 }
 
-// keysOf returns the keys that an index has for an owner, page by page.
+// keysOf returns the keys that the index has for an owner. It reads page by page.
 func keysOf(t *testing.T, client *dynamodb.Client, owner string) []string {
 	t.Helper()
 	in := owned(owner)
@@ -73,7 +73,7 @@ func TestIndex(t *testing.T) {
 	}
 	put(t, client, item{"leaseKey": str("k5"), "leaseOwner": str("w2")})
 	put(t, client, item{"leaseKey": str("nobody's")})
-	put(t, client, item{"leaseKey": str("odd"), "leaseOwner": num("7")}) // in the table, not in the index
+	put(t, client, item{"leaseKey": str("odd"), "leaseOwner": num("7")}) // it is not in the index
 	_, err := client.Query(t.Context(), owned("w1"))
 	requireCode(t, err, "ValidationException", "does not have the specified index: ByOwner")
 	require.NoError(t, addIndex(t, client))
@@ -88,7 +88,7 @@ func TestIndex(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"k0", "k5"}, keysOf(t, client, "w2"))
 
-	// What an index cannot hold is refused from now on.
+	// Items that the index cannot hold are refused from now on.
 	for _, tt := range []struct {
 		owner types.AttributeValue
 		want  string
@@ -142,8 +142,7 @@ func TestIndex(t *testing.T) {
 	requireCode(t, addIndex(t, client, deleteIndex), "ResourceNotFoundException", "not found")
 }
 
-// TestIndexIsMadeAndBehind: a new index cannot be asked at once, and an index
-// shows what the table was a while ago.
+// TestIndexIsMadeAndBehind: a new index cannot be queried at once. An index lags behind its table.
 func TestIndexIsMadeAndBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

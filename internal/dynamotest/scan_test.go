@@ -12,7 +12,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 )
 
-// TestScan: pages, empty pages and segments together give every row once.
+// TestScan: pages, empty pages and segments together return every row once.
 func TestScan(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -19,7 +19,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 )
 
-// A request that cannot be read to its end is no success.
+// TestRequestTooLarge: a request that cannot be read to its end does not succeed.
 func TestRequestTooLarge(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/",
@@ -31,8 +31,8 @@ func TestRequestTooLarge(t *testing.T) {
 	require.Contains(t, w.Body.String(), "too large")
 }
 
-// A client that goes away in the middle of its request has made no call: no
-// fault meets it, and it is not counted.
+// TestRequestIsCut: a client that goes away in the middle of its request has made no call. No fault
+// applies to the call, and it is not counted.
 func TestRequestIsCut(t *testing.T) {
 	t.Parallel()
 	srv := dynamotest.New(dynamotest.Config{})
@@ -52,7 +52,7 @@ func TestRequestIsCut(t *testing.T) {
 	require.Zero(t, srv.Calls("Scan"))
 }
 
-// TestValues: every type comes back, numbers in the service's form.
+// TestValues: values of every type come back. Numbers come back in the form of the service.
 func TestValues(t *testing.T) {
 	t.Parallel()
 	_, client := serve(t, dynamotest.Config{})
@@ -93,8 +93,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestRefusals: what the service refuses, and what this fake does not know, is
-// an error and not ignored.
+// TestRefusals: requests that the service refuses, and parameters that this fake does not know, are
+// errors.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	_, client := serve(t, dynamotest.Config{})
@@ -183,7 +183,7 @@ func TestRefusals(t *testing.T) {
 	requireCode(t, err, "SerializationException", "ProjectionExpression")
 }
 
-// TestTables walks a table through its life.
+// TestTables takes a table through its life.
 func TestTables(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

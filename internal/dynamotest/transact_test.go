@@ -72,7 +72,7 @@ func TestTransactions(t *testing.T) {
 
 	again := move("a", "w1")
 	again.ClientRequestToken = aws.String("token")
-	for range 2 { // the second time it is known by its token
+	for range 2 { // the token shows that the second one is a repetition
 		_, err = client.TransactWriteItems(t.Context(), again)
 		require.NoError(t, err)
 		require.Equal(t, [2]int{1, 1}, counts())
@@ -119,8 +119,8 @@ func TestTransactions(t *testing.T) {
 	requireCode(t, err, "ResourceNotFoundException", "not found")
 }
 
-// TestTransactionToken: a transaction whose answer was lost is repeated by the
-// SDK, and applied once; its token is forgotten after ten minutes.
+// TestTransactionToken: the SDK repeats a transaction whose answer was lost, and it is applied
+// once. Its token is forgotten after ten minutes.
 func TestTransactionToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -43,8 +43,8 @@ func (t *RedisTable) rowKey(id string) string { return t.prefix + ":" + id }
 // Init does nothing: such a table exists when it has rows.
 func (t *RedisTable) Init(context.Context) error { return nil }
 
-// List returns all rows, in no order, and an error for each row that cannot be read. A table without
-// rows is an error that wraps [leases.ErrTableNotFound].
+// List returns all rows, in no order, and an error for each row that cannot be read. A table
+// without rows is an error that wraps [leases.ErrTableNotFound].
 func (t *RedisTable) List(ctx context.Context) ([]Row, []*leases.RowError, error) {
 	var ids []string
 	err := t.call(ctx, "list", func(ctx context.Context) (err error) {

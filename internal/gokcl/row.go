@@ -118,8 +118,8 @@ func (r Row) Encode() map[string]string {
 // Live tells whether a worker holds the lease at the time now, which is of that worker's clock.
 func (r Row) Live(now time.Time) bool { return r.Owner != "" && r.Until.After(now) }
 
-// Lease returns a free lease that goes on where r is. A row without a checkpoint gets the checkpoint
-// start, which is the sentinel of the application's initial position.
+// Lease returns a free lease that goes on where r is. A row without a checkpoint gets the
+// checkpoint start, which is the sentinel of the application's initial position.
 func (r Row) Lease(start kcl.ExtendedSequenceNumber) leases.Lease {
 	l := leases.Lease{Key: r.ShardID, ShardID: r.ShardID, Checkpoint: start, ThroughputKBps: -1}
 	if r.Checkpoint != "" {

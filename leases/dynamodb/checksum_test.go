@@ -14,7 +14,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// wrongChecksums answers with checksums of something else, as DynamoDB Local does.
+// wrongChecksums answers with the checksum of another body, as DynamoDB Local does.
 type wrongChecksums struct{ inner sdk.HTTPClient }
 
 func (c wrongChecksums) Do(r *http.Request) (*http.Response, error) {

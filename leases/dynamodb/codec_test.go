@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// javaItem is an item in the shape that a Java worker gives it.
+// javaItem is an item as a Java worker writes it.
 type javaItem struct {
 	Name  string
 	Lease bool
@@ -34,7 +34,7 @@ func javaItems(t testing.TB) []javaItem {
 	return items
 }
 
-// toSDK turns an item of the fake into the SDK's.
+// toSDK turns an item of the fake into an item of the SDK.
 func toSDK(it dynamotest.Item) item {
 	out := item{}
 	for name, v := range it {
@@ -67,8 +67,8 @@ func valueToSDK(v dynamotest.Value) types.AttributeValue {
 	return &types.AttributeValueMemberNULL{Value: true}
 }
 
-// TestJavaItems: every lease that Java wrote decodes, and encodes again as it
-// was; what is no lease is left alone.
+// TestJavaItems: every lease that Java wrote is decoded, and encoded as it was. Items of other
+// kinds are not read as leases.
 func TestJavaItems(t *testing.T) {
 	t.Parallel()
 	for _, j := range javaItems(t) {
@@ -89,7 +89,7 @@ func TestJavaItems(t *testing.T) {
 	}
 }
 
-// requireItem compares items; numbers by value.
+// requireItem compares items. It compares numbers by value.
 func requireItem(t *testing.T, want, got item) {
 	t.Helper()
 	require.Equal(t, slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got)))
@@ -144,8 +144,8 @@ func TestDecodeJavaAttributes(t *testing.T) {
 		items["2.7 prepared"].Pending)
 }
 
-// TestL18PoisonedItems: every damaged item is an error of its own that names
-// the attribute, what is there and what to do.
+// TestL18PoisonedItems: every damaged item is an error of its own. The error names the attribute,
+// its value and a remedy.
 func TestL18PoisonedItems(t *testing.T) {
 	t.Parallel()
 	good := func() item {
@@ -244,8 +244,8 @@ func TestNeverWriteWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// FuzzDecode: any item is a lease, no lease or a RowError, never a panic; what
-// decodes is written in a form that decodes to the same, and stays so.
+// FuzzDecode: any item is a lease, no lease or a RowError, and never a panic. A lease that was
+// decoded is encoded in a form that decodes to the same lease, and is encoded the same way again.
 func FuzzDecode(f *testing.F) {
 	for _, j := range javaItems(f) {
 		b, err := json.Marshal(j.Item)

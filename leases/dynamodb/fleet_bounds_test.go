@@ -19,8 +19,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// TestL03ColdStartOverDynamoDB lets ten workers begin together on a table with a
-// thousand leases that nobody holds, as behind as a table may be.
+// TestL03ColdStartOverDynamoDB starts ten workers at the same time on a table with a thousand free
+// leases. Listings lag as much as those of a real table may.
 func TestL03ColdStartOverDynamoDB(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestL03ColdStartOverDynamoDB(t *testing.T) {
 	})
 }
 
-// processing starts a worker whose consumers process a record each 200 ms, from
-// the checkpoint on, and checkpoint each.
+// processing starts a worker whose consumers process a record each 200 ms from the checkpoint on.
+// They checkpoint each record.
 func (f *fleet) processing(id string) {
 	f.t.Cleanup(f.run(id, func(ctx context.Context, h *holder.Holder) {
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -75,10 +75,10 @@ func (f *fleet) processing(id string) {
 	}))
 }
 
-// watched is how far each lease was read when it was looked at last.
+// watched holds the last seen checkpoint of each lease.
 type watched map[string]int
 
-// look reads all rows, and demands that no checkpoint has moved backwards.
+// look reads all rows, and requires that no checkpoint has moved backwards.
 func (w watched) look(f *fleet) map[string]leases.Lease {
 	f.t.Helper()
 	l, err := storeOn(f.t, f.srv, func(c *dynamodb.Config) { c.ConsistentList = true }).List(f.t.Context())
@@ -93,7 +93,7 @@ func (w watched) look(f *fleet) map[string]leases.Lease {
 	return rows
 }
 
-// owners looks, and counts the leases of each worker.
+// owners reads all rows, and counts the leases of each worker.
 func (w watched) owners(f *fleet) map[string]int {
 	f.t.Helper()
 	n := map[string]int{}
@@ -103,9 +103,9 @@ func (w watched) owners(f *fleet) map[string]int {
 	return n
 }
 
-// TestL04FrozenWorkerOverDynamoDB holds back everything that a worker sends, as
-// when it is stopped in the middle of it, until another one has taken over and
-// gone on. Then all of it arrives, retries of the SDK included.
+// TestL04FrozenWorkerOverDynamoDB holds back all requests of a worker, as if it was stopped in the
+// middle of them. Another worker takes over and goes on. Then the requests arrive, with the
+// repetitions of the SDK.
 func TestL04FrozenWorkerOverDynamoDB(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -147,8 +147,8 @@ func TestL04FrozenWorkerOverDynamoDB(t *testing.T) {
 	})
 }
 
-// TestL14ThreeHoursWithoutTheTable takes the table away from three workers for
-// three hours, in which nothing is processed, and gives it back.
+// TestL14ThreeHoursWithoutTheTable takes the table away from three workers for three hours, and
+// gives it back. In these hours they process nothing.
 func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 	t.Parallel()
 	for name, outage := range testsize.Some(1, map[string]dynamotest.Action{

@@ -19,7 +19,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// fleet is some coordinators on one table, over the network.
+// fleet is several coordinators on one table, over the network.
 type fleet struct {
 	t   *testing.T
 	srv *dynamotest.Server
@@ -39,8 +39,8 @@ func newFleet(t *testing.T, srv *dynamotest.Server, shards int) *fleet {
 	return &fleet{t: t, srv: srv, readers: map[string]string{}}
 }
 
-// start runs a worker on a host of its own until stop is called. Its consumers
-// checkpoint every so often; 0 means never.
+// start runs a worker on a host of its own until stop is called. Its consumers checkpoint once each
+// interval. 0 means never.
 func (f *fleet) start(id string, checkpoint time.Duration) (stop func()) {
 	return f.run(id, func(ctx context.Context, h *holder.Holder) { f.consume(ctx, id, h, checkpoint) })
 }
@@ -106,8 +106,8 @@ func (f *fleet) read() map[string]int {
 	return load
 }
 
-// TestFleetOverDynamoDB: two workers share the leases of a table; the survivor
-// of two takes all within the bound, over the network and the SDK.
+// TestFleetOverDynamoDB: two workers share the leases of a table. When one of them dies, the other
+// takes all leases within the bound.
 func TestFleetOverDynamoDB(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -135,16 +135,16 @@ func TestFleetOverDynamoDB(t *testing.T) {
 	})
 }
 
-// TestCostOfLeases measures what a quiet and a busy fleet cost, per shard and
-// second of virtual time. The Java KCL writes 0.30 a shard and second when
-// quiet, and one more for each checkpoint: here a checkpoint is a renewal.
+// TestCostOfLeases measures the cost of a quiet and of a busy fleet, for each shard and second of
+// virtual time. A quiet Java KCL writes 0.30 for each shard and second, and one more for each
+// checkpoint. Here a checkpoint is a renewal.
 func TestCostOfLeases(t *testing.T) {
 	t.Parallel()
 	const workers, shards, minutes = 3, 12, 3
 	for _, tt := range []struct {
 		name       string
 		checkpoint time.Duration
-		writes     float64 // at most, a shard and second
+		writes     float64 // the most for each shard and second
 	}{
 		{"quiet", 0, 0.33},
 		{"checkpoint every 10 s", 10 * time.Second, 0.42},
@@ -159,7 +159,7 @@ func TestCostOfLeases(t *testing.T) {
 				for i := range workers {
 					t.Cleanup(f.start(fmt.Sprintf("worker-%d", i), tt.checkpoint))
 				}
-				time.Sleep(time.Minute) // settled
+				time.Sleep(time.Minute) // until the leases are shared out
 				before := srv.AllCalls()
 				time.Sleep(minutes * time.Minute)
 				after := srv.AllCalls()

@@ -28,7 +28,7 @@ func TestFleetStore(t *testing.T) {
 	testFleetStore(t, dynamotest.Config{})
 }
 
-// TestFleetStoreAtItsWorst: small and empty pages, lagging scans and an index
+// TestFleetStoreAtItsWorst runs the suite with small and empty pages, lagging scans, and an index
 // that lags further.
 func TestFleetStoreAtItsWorst(t *testing.T) {
 	t.Parallel()
@@ -37,7 +37,7 @@ func TestFleetStoreAtItsWorst(t *testing.T) {
 	})
 }
 
-// only returns the one item of a table with that hash key.
+// only returns the one item of a table that has the hash key.
 func only(t *testing.T, srv *dynamotest.Server, table, attribute, key string) dynamotest.Item {
 	t.Helper()
 	for _, it := range srv.Items(table) {
@@ -49,8 +49,8 @@ func only(t *testing.T, srv *dynamotest.Server, table, attribute, key string) dy
 	return nil
 }
 
-// TestFleetItems: the items are those that a Java worker writes, in one table
-// with their kind and in three without.
+// TestFleetItems: the items are those that a Java worker writes. In one table they have their kind,
+// and in three tables they do not.
 func TestFleetItems(t *testing.T) {
 	t.Parallel()
 	for _, side := range []bool{false, true} {
@@ -135,8 +135,8 @@ func TestFleetItems(t *testing.T) {
 	}
 }
 
-// TestWorkerNamedAsALease: the metrics of a worker do not overwrite a lease, and
-// removing them removes none.
+// TestWorkerNamedAsALease: the metrics of a worker do not overwrite a lease with the same key.
+// Removing the metrics does not remove the lease.
 func TestWorkerNamedAsALease(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})
@@ -151,8 +151,8 @@ func TestWorkerNamedAsALease(t *testing.T) {
 	require.Equal(t, before, itemOf(t, srv, "a"))
 }
 
-// TestForeignAttributesOfWorkers: what another library keeps with a worker's
-// metrics, or with a migration's state, survives.
+// TestForeignAttributesOfWorkers: the attributes of another library survive, in metrics of a worker
+// and in the state of a migration.
 func TestForeignAttributesOfWorkers(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})
@@ -182,7 +182,7 @@ func TestForeignAttributesOfWorkers(t *testing.T) {
 	require.Len(t, itemOf(t, srv, "Migration3.0")["h"].List, 1)
 }
 
-// TestDamagedFleetItems: what cannot be read is said, and hides nothing else.
+// TestDamagedFleetItems: an item that cannot be read is an error, and hides no other item.
 func TestDamagedFleetItems(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzFleetItems: any item is metrics, a lock or a state, or a RowError that
-// says why not, never a panic; what is read can be written and read again.
+// FuzzFleetItems: any item is metrics, a lock, a state or a RowError, and never a panic. What was
+// read can be written and read again.
 func FuzzFleetItems(f *testing.F) {
 	for _, r := range recordedItems(f) {
 		f.Add([]byte(r.Item))
@@ -61,7 +61,7 @@ func FuzzFleetItems(f *testing.F) {
 	})
 }
 
-// fuzzValue is a value of any type; what is none is left out.
+// fuzzValue is a value of any type. It is nil for JSON that is no value.
 type fuzzValue struct{ value types.AttributeValue }
 
 func (v *fuzzValue) UnmarshalJSON(b []byte) error {

@@ -39,7 +39,7 @@ func storeOn(t *testing.T, srv *dynamotest.Server, change ...func(*dynamodb.Conf
 	return dynamodb.New(cfg)
 }
 
-// lease is a row with nothing but what every row has.
+// lease returns a row that has only the attributes that every row has.
 func lease(key string) leases.Lease {
 	return leases.Lease{
 		Key: key, ShardID: key, ThroughputKBps: -1,
@@ -47,7 +47,7 @@ func lease(key string) leases.Lease {
 	}
 }
 
-// itemOf returns the item of a key as it stands in the table.
+// itemOf returns the item of a key in the table.
 func itemOf(t *testing.T, srv *dynamotest.Server, key string) dynamotest.Item {
 	t.Helper()
 	for _, it := range srv.Items(table) {

@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/leasetest"
 )
 
-// rights are what a call needs, each an action and a resource: those on the
-// items, for a transaction.
+// rights returns the rights that a call needs, each an action and a resource. A transaction needs
+// the rights of its items.
 func rights(t *testing.T, c dynamotest.Call) []string {
 	t.Helper()
 	const arn = "arn:aws:dynamodb:REGION:ACCOUNT:table/"
@@ -72,9 +72,8 @@ func policy(t *testing.T, file string) []string {
 	return allowed
 }
 
-// TestS01LeastPolicyBesideJava: with what docs/iam/kcl3.json lists besides the
-// rights of every worker, the whole suite of a fleet store passes, and nothing is
-// listed that is never needed.
+// TestS01LeastPolicyBesideJava: the rights of docs/iam/kcl3.json, besides those of every worker,
+// are enough for the whole suite of a fleet store. Each of them is needed.
 func TestS01LeastPolicyBesideJava(t *testing.T) {
 	t.Parallel()
 	allowed, added := policy(t, "efo.json"), policy(t, "kcl3.json")

@@ -13,8 +13,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// itemSize is what DynamoDB counts: UTF-8 bytes of names and texts, half a byte
-// a digit and one more for a number.
+// itemSize returns the size as DynamoDB counts it: UTF-8 bytes of names and texts, half a byte for
+// a digit, and one more byte for a number.
 func itemSize(t *testing.T, it item) int {
 	t.Helper()
 	n := 0
@@ -39,12 +39,11 @@ func itemSize(t *testing.T, it item) int {
 	return n
 }
 
-// Above 1,024 bytes every write of a lease costs two units. A lease of an
-// application with several streams stays below with its marks, however long the
-// names that people use are.
+// Above 1,024 bytes every write of a lease costs two units. A lease with marks, of an application
+// with several streams, stays below that with long names.
 func TestMarkedItemCostsOneWriteUnit(t *testing.T) {
 	t.Parallel()
-	const number = "49590338271490256608559692538361571095921575989136588898" // as long as the service's are
+	const number = "49590338271490256608559692538361571095921575989136588898" // as long as those of the service
 	id := kcl.StreamIdentifier{AccountID: "123456789012", Name: strings.Repeat("s", 64), CreationEpoch: 1_700_000_000}
 	id.ARN = "arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/" + id.Name
 	now := time.UnixMilli(1_700_000_000_123).UTC()
@@ -58,7 +57,7 @@ func TestMarkedItemCostsOneWriteUnit(t *testing.T) {
 		Stream: id, Multi: true, PinnedAt: now, StreamCreated: now, Application: strings.Repeat("a", 64),
 	})[0]
 	l.Origin = leases.Origin{Kind: kcl.SentinelAtTimestamp, At: now}
-	l.PinnedAt = time.Time{} // it goes with the first number
+	l.PinnedAt = time.Time{} // the first checkpoint removes it
 	l.Owner, l.NativeOwner = worker, worker
 	l.Counter, l.OwnerSwitchesSinceCheckpoint, l.ThroughputKBps = 123_456_789, 12, 1234.567
 	l.Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: number, SubSequenceNumber: 1234}

@@ -17,7 +17,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// recorded is an item as workers of the KCL 2.7.2, 3.4.2 and 3.5.1 wrote it.
+// recorded is an item that a worker of the KCL 2.7.2, 3.4.2 or 3.5.1 wrote.
 type recorded struct {
 	From string // fleet and moment
 	Side string // CoordinatorState, WorkerMetricStats, or empty: the lease table
@@ -39,7 +39,7 @@ func recordedItems(t testing.TB) []recorded {
 	return out
 }
 
-// exactly reads an item from JSON, digit by digit.
+// exactly reads an item from JSON. Its numbers keep their digits.
 func exactly(t testing.TB, raw []byte) item {
 	t.Helper()
 	var in map[string]map[string]any
@@ -85,7 +85,7 @@ func exactValue(t testing.TB, typed map[string]any) types.AttributeValue {
 	return nil
 }
 
-// written shows an item in one way only, every character of it.
+// written shows every character of an item. Equal items have equal texts.
 func written(it item) string {
 	var show func(v types.AttributeValue) string
 	show = func(v types.AttributeValue) string {
@@ -122,8 +122,8 @@ func fleetTables() *routes {
 	return newRoutes(cfg, newTable(cfg))
 }
 
-// TestRecordedItems: every item that a Java worker wrote is read as what it is,
-// and written again it is the same, character by character.
+// TestRecordedItems: every item that a Java worker wrote is read as its kind. Written again, it is
+// the same, character by character.
 func TestRecordedItems(t *testing.T) {
 	t.Parallel()
 	tables := fleetTables()
@@ -170,7 +170,7 @@ func TestRecordedItems(t *testing.T) {
 			again, err = encodeState(attrClientVersion, m)
 			require.NoError(t, err, r.From)
 			maps.Copy(again, p.entity(keyClientVersion, entityClientVersion))
-			// The history as it would have been written over the state before.
+			// The history is written as if the state replaced the state before it.
 			h := it[attrHistory].(*types.AttributeValueMemberL).Value
 			before := maps.Clone(h[0].(*types.AttributeValueMemberM).Value)
 			if len(h) > 1 {
@@ -185,7 +185,7 @@ func TestRecordedItems(t *testing.T) {
 	require.Equal(t, map[string]int{"lease": 204, "worker": 37, "lock": 15, "migration": 6}, kinds)
 }
 
-// TestRecordedWorkerOnECS: what a worker that measures its processor reports.
+// TestRecordedWorkerOnECS reads the metrics of a Java worker that measures its CPU.
 func TestRecordedWorkerOnECS(t *testing.T) {
 	t.Parallel()
 	var found []leases.WorkerMetrics

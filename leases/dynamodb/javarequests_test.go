@@ -29,8 +29,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// request is a write to DynamoDB, in either of the languages that it
-// understands.
+// request is a write to DynamoDB, with expressions or with the older parameters.
 type request struct {
 	Item             map[string]map[string]any
 	AttributeUpdates map[string]struct{ Action string }
@@ -44,8 +43,8 @@ type request struct {
 	ExpressionAttributeValues map[string]map[string]any
 }
 
-// shape says which attributes a write touches, and under which conditions, in
-// one way only: "UpdateItem set a b remove c if a = b absent".
+// shape returns the attributes that a write changes, and its conditions, as a text: "UpdateItem set
+// a b remove c if a = b absent". Equal shapes are equal texts.
 func shape(t *testing.T, op string, body []byte) string {
 	t.Helper()
 	var r request
@@ -139,8 +138,7 @@ func javaWrites(t *testing.T) map[string]bool {
 	return shapes
 }
 
-// writeEverything has two workers do all that workers do, with and without a
-// leader.
+// writeEverything lets two workers make every kind of write, with and without a leader.
 func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 	for i := range 4 {
 		l := lease(fmt.Sprintf("shardId-%012d", i))
@@ -202,7 +200,8 @@ func writeEverything(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) {
 	fleet(storeOn(t, srv))
 }
 
-// deleteState makes room for the state in the side table.
+// deleteState removes the state of the client version from the lease table, so that it is made in
+// the side table.
 func deleteState() *sdk.DeleteItemInput {
 	return &sdk.DeleteItemInput{
 		TableName: aws.String(table),

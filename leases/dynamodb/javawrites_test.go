@@ -19,9 +19,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestWritesBesideJava compares our writes with those of Java workers: each
-// touches what the Java one does, and has its conditions; where it differs, the
-// table says so.
+// TestWritesBesideJava compares our writes with those of Java workers. Each of ours changes the
+// attributes of the Java one, and has its conditions. The table names the differences.
 func TestWritesBesideJava(t *testing.T) {
 	t.Parallel()
 	java := javaWrites(t)
@@ -64,23 +63,23 @@ func TestWritesBesideJava(t *testing.T) {
 				"ownerSwitchesSinceCheckpoint:N parentShardId:SS startingHashKey:S if leaseKey absent",
 		},
 		{
-			"take: also the owners must be as judged, and who of ours it is is noted; what we write of a hand-over goes with it",
+			"take: ours expects the owners too, sets goOwner, and removes the rest of a hand-over",
 			"UpdateItem set leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner if leaseCounter =",
 			"UpdateItem set goOwner leaseCounter leaseOwner ownerSwitchesSinceCheckpoint remove checkpointOwner goHandoverTo " +
 				"if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
 		},
 		{
-			"renew: also the owner must be as held",
+			"renew: ours expects the owner too",
 			"UpdateItem set leaseCounter if checkpointOwner absent leaseCounter =",
 			"UpdateItem set leaseCounter if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
-			"renew while a hand-over waits: also its owner must be as held",
+			"renew while a hand-over waits: ours expects the owner too",
 			"UpdateItem set leaseCounter throughputKBps if leaseCounter =",
 			"UpdateItem set leaseCounter if checkpointOwner = leaseCounter = leaseKey =",
 		},
 		{
-			"first checkpoint: the hash keys of a row are there already, and the time of its start goes",
+			"first checkpoint: our rows have hash keys already, and ours removes the time of the start",
 			"UpdateItem set checkpoint checkpointSubSequenceNumber endingHashKey leaseCounter ownerSwitchesSinceCheckpoint " +
 				"startingHashKey remove pendingCheckpoint pendingCheckpointState pendingCheckpointSubSequenceNumber if " +
 				"leaseCounter =",
@@ -89,12 +88,12 @@ func TestWritesBesideJava(t *testing.T) {
 				"absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
-			"children: it is a renewal too",
+			"children: ours is a renewal too",
 			"UpdateItem set childShardIds if leaseKey =",
 			"UpdateItem set childShardIds leaseCounter if checkpointOwner absent leaseCounter = leaseKey = leaseOwner =",
 		},
 		{
-			"ask for a lease, which in the KCL only the leader does: also it must be a worker of ours that is asked",
+			"ask for a lease, as only a leader of the KCL does: ours expects a worker of this library as the owner",
 			"UpdateItem set checkpointOwner leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
 			"UpdateItem set checkpointOwner goHandoverTo leaseOwner if checkpointOwner absent goOwner = leaseKey = leaseOwner =",
 		},
@@ -104,7 +103,7 @@ func TestWritesBesideJava(t *testing.T) {
 			"UpdateItem set checkpointOwner goHandoverTo leaseOwner if checkpointOwner absent leaseKey = leaseOwner =",
 		},
 		{
-			"hand over: the next owner stays as it is, and the counter must be as held",
+			"hand over: ours leaves the next owner alone, and expects the counter",
 			"UpdateItem set leaseCounter leaseOwner remove checkpointOwner if checkpointOwner = leaseKey = leaseOwner =",
 			"UpdateItem set leaseCounter remove checkpointOwner goHandoverTo if checkpointOwner = leaseCounter = leaseKey =",
 		},
@@ -134,12 +133,12 @@ func TestWritesBesideJava(t *testing.T) {
 			"DeleteItem if leaseKey = ownerName = recordVersionNumber =",
 		},
 		{
-			"report, KCL 3.5: never over a lease, marked as ours, with the limits of its worker",
+			"report, KCL 3.5: ours never overwrites a lease, and adds goWorker and limits",
 			"UpdateItem set entityType lut opr slu sts sup",
 			"UpdateItem set entityType goHandover goMaxLeases goWorker lut opr slu sts sup if leaseKey absent",
 		},
 		{
-			"report, KCL 3.4: what newer ones tell besides",
+			"report, KCL 3.4: ours has the attributes of KCL 3.5 too",
 			"UpdateItem set lut opr sts",
 			"UpdateItem set goWorker lut opr slu sts sup remove goHandover goMaxLeases",
 		},
@@ -154,7 +153,7 @@ func TestWritesBesideJava(t *testing.T) {
 			"PutItem set cv:S h:L key:S mb:S mts:N if key absent",
 		},
 		{
-			"next state of the client version: also the time must be as read, as the history depends on it",
+			"next state of the client version: ours expects the time too, because the history depends on it",
 			"UpdateItem set cv h mb mts if cv = leaseKey =",
 			"UpdateItem set cv h mb mts if cv = leaseKey = mts =",
 		},
@@ -164,7 +163,7 @@ func TestWritesBesideJava(t *testing.T) {
 			"Query LeaseOwnerToLeaseKeyIndex if leaseOwner =",
 		},
 		{
-			"delete: never without a condition",
+			"delete: ours always has a condition",
 			"DeleteItem",
 			"DeleteItem if checkpointOwner absent leaseCounter = leaseKey = leaseOwner absent",
 		},
@@ -176,8 +175,8 @@ func TestWritesBesideJava(t *testing.T) {
 	}
 }
 
-// TestRecordedItemsSurvive: our writes to rows of Java workers, with attributes
-// that nobody knows yet, leave what they do not name as it is.
+// TestRecordedItemsSurvive: our writes to rows of Java workers change only the attributes that they
+// name. Unknown attributes survive.
 func TestRecordedItemsSurvive(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})

@@ -10,10 +10,10 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// What a worker of KCL 3.4.2 leaves behind on a lease table of KCL 3.5.1: it makes
-// the table of the coordinator, fails at the first item that is no lease, and
-// ends after 20 attempts. A worker of KCL 3.5.1 that was started then took the
-// lock in that table, while another one held that in the lease table.
+// A worker of KCL 3.4.2 that starts on a lease table of KCL 3.5.1 makes the table of the
+// coordinator. It fails at the first item that is no lease, and ends after 20 attempts. A worker of
+// KCL 3.5.1 that starts later takes the lock in that table. Another worker holds the lock in the
+// lease table.
 func TestLayoutsApart(t *testing.T) {
 	t.Parallel()
 	leader := func(key, worker string) dynamotest.Item {
@@ -38,10 +38,10 @@ func TestLayoutsApart(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		own, side []dynamotest.Item
-		leader    string // the one that counts
-		sideTable bool   // is what the application uses
+		leader    string // whose lock the fleet obeys
+		sideTable bool   // the application uses the side table
 		split     bool
-		says      []string // nothing: all is well
+		says      []string // parts of Apart; none: nothing is wrong
 	}{
 		{
 			name: "left behind", own: []dynamotest.Item{leader(here, "a"), version(here)}, leader: "a",

@@ -18,8 +18,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/leasetest"
 )
 
-// segmentsOf lists the table once and returns the segments that were asked for;
-// none is a plain scan.
+// segmentsOf lists the table once and returns the segments that the requests named. A plain scan
+// names none.
 func segmentsOf(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) map[int]int {
 	t.Helper()
 	var mu sync.Mutex // guards the map
@@ -38,7 +38,7 @@ func segmentsOf(t *testing.T, srv *dynamotest.Server, s *dynamodb.Store) map[int
 	return seen
 }
 
-// TestScanSegments: the table is read in as many segments as the KCL reads it.
+// TestScanSegments: the table is read in as many segments as by the KCL.
 func TestScanSegments(t *testing.T) {
 	t.Parallel()
 	const gb = 1 << 30
@@ -74,8 +74,8 @@ func TestScanSegments(t *testing.T) {
 	}
 }
 
-// TestTableSizeIsKnownForTwoHours: it is not asked for with every listing, and a
-// table whose size is unknown is read in ten segments.
+// TestTableSizeIsKnownForTwoHours: not every listing asks for the size of the table. A table of
+// unknown size is read in ten segments.
 func TestTableSizeIsKnownForTwoHours(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -107,8 +107,7 @@ func TestLeaseStoreInSegments(t *testing.T) {
 	})
 }
 
-// TestSegmentFails: a segment that fails fails the listing, at once and with its
-// own error.
+// TestSegmentFails: a segment that fails makes the listing fail at once, with its own error.
 func TestSegmentFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

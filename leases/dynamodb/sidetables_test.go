@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// sideTables makes the tables that KCL 3.0 to 3.4 has.
+// sideTables makes the side tables of KCL 3.0 to 3.4.
 func sideTables(t *testing.T, srv *dynamotest.Server) {
 	t.Helper()
 	for name, key := range map[string]string{table + "-CoordinatorState": "key", table + "-WorkerMetricStats": "wid"} {
@@ -31,8 +31,8 @@ func sideTables(t *testing.T, srv *dynamotest.Server) {
 	}
 }
 
-// TestSideTablesAppear: workers of KCL 3.4 may be started later. Within a minute
-// the others know, and a lock is never taken in the wrong table.
+// TestSideTablesAppear: workers of KCL 3.4 may be started later. The other workers find their
+// tables within a minute, and never take a lock in the wrong table.
 func TestSideTablesAppear(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestSideTablesAppear(t *testing.T) {
 	})
 }
 
-// TestNoMetricsTableYet: before a worker of KCL 3.4 has made its second table,
-// nothing is written into the lease table in its place.
+// TestNoMetricsTableYet: before a worker of KCL 3.4 has made its second table, no metrics are
+// written into the lease table.
 func TestNoMetricsTableYet(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})

@@ -32,7 +32,7 @@ func TestLeaseStoreAtItsWorst(t *testing.T) {
 	})
 }
 
-// TestL21PagedScan: all rows are found although pages are small and some are empty.
+// TestL21PagedScan: List finds all rows although pages are small and some are empty.
 func TestL21PagedScan(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{PageRows: 10, EmptyPages: true})
@@ -56,7 +56,7 @@ func TestL21PagedScan(t *testing.T) {
 	require.Empty(t, want)
 	require.Greater(t, srv.Calls("Scan"), n/10)
 
-	// A page that fails fails the listing: half a view is worse than none.
+	// A page that fails makes the listing fail: a listing must not lack rows without an error.
 	srv.Inject(dynamotest.Fault{
 		Operation: "Scan", Skip: 100, Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")},
 	})
@@ -88,8 +88,7 @@ func TestConsistentList(t *testing.T) {
 	})
 }
 
-// TestL18PoisonedRows: two hundred damaged rows, and rows of other kinds, hide
-// none of the good ones.
+// TestL18PoisonedRows: two hundred damaged rows, and rows of other kinds, do not hide a good row.
 func TestL18PoisonedRows(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{PageRows: 9})
@@ -143,7 +142,7 @@ func TestL18PoisonedRows(t *testing.T) {
 	require.ErrorIs(t, err, leases.ErrNotFound, "the leader lock is no lease")
 }
 
-// TestReadsAreRepeated: the SDK repeats reads that were throttled or lost, writes never.
+// TestReadsAreRepeated: the SDK repeats reads that were throttled or lost. It never repeats writes.
 func TestReadsAreRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

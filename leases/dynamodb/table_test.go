@@ -22,7 +22,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
-// TestInitAtOnce: ten workers start together; one makes the table, all wait for it.
+// TestInitAtOnce: ten workers start together. One makes the table, and all wait for it.
 func TestInitAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestInitOptions(t *testing.T) {
 	})
 }
 
-// TestInitWhileIndexIsMade: a table that is UPDATING can be used, however long
-// the index of a KCL 3 fleet takes.
+// TestInitWhileIndexIsMade: a table that is UPDATING can be used, however long the index of a KCL 3
+// fleet takes.
 func TestInitWhileIndexIsMade(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -124,8 +124,8 @@ func TestInitWhileIndexIsMade(t *testing.T) {
 	})
 }
 
-// TestInitForeignTable: a table of another library is refused, by name, before
-// anything is written.
+// TestInitForeignTable: a table of another library is refused before anything is written. The error
+// names it.
 func TestInitForeignTable(t *testing.T) {
 	t.Parallel()
 	for name, keys := range map[string][]string{
@@ -157,7 +157,7 @@ func createTable(t *testing.T, srv *dynamotest.Server, keys ...string) {
 	require.NoError(t, err)
 }
 
-// TestDenied: a missing permission is named, whichever call needs it.
+// TestDenied: the error of each call names the missing permission.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	row := lease("a")
@@ -206,8 +206,8 @@ func TestInitGivesUp(t *testing.T) {
 	})
 }
 
-// TestInitPatience: limits of the account, a lost answer and a table that is
-// just being deleted do no harm.
+// TestInitPatience: Init waits while the account is at a limit, after a lost answer, and while a
+// table is being deleted.
 func TestInitPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,8 +229,7 @@ func TestInitPatience(t *testing.T) {
 	})
 }
 
-// TestL16TableDeleted: every call says that the table is gone, and none makes
-// it again.
+// TestL16TableDeleted: every call reports that the table is gone, and none makes it again.
 func TestL16TableDeleted(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})

@@ -15,8 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// TestL30UnknownAttributesSurvive: whatever is written to a row, the attributes
-// that this version does not know stay.
+// TestL30UnknownAttributesSurvive: no write removes attributes that this version does not know.
 func TestL30UnknownAttributesSurvive(t *testing.T) {
 	t.Parallel()
 	unknown := dynamotest.Item{
@@ -50,8 +49,8 @@ func TestL30UnknownAttributesSurvive(t *testing.T) {
 	}
 }
 
-// TestWritesAsJava: the operations of a coordinator leave the item that the
-// same operation of a Java worker leaves.
+// TestWritesAsJava: each operation of a coordinator leaves the same item as the operation of a Java
+// worker.
 func TestWritesAsJava(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})
@@ -128,7 +127,7 @@ func TestWritesAsJava(t *testing.T) {
 		dynamotest.Item{"leaseCounter": dynamotest.N("6")}, "leaseOwner")
 }
 
-// TestTolerated: what Java reads as absent can be written, too.
+// TestTolerated: a row can be written whose attributes are empty, which Java reads as absent.
 func TestTolerated(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})
@@ -152,8 +151,8 @@ func TestTolerated(t *testing.T) {
 	require.True(t, got.Same(leases.AttrAll, everything("a")))
 }
 
-// TestLostAnswer: a write whose answer is lost is sent once, took effect, and
-// the error is no conflict.
+// TestLostAnswer: a write whose answer is lost is sent once and takes effect. Its error is no
+// conflict.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, action := range map[string]dynamotest.Action{
@@ -205,7 +204,8 @@ func requireNoConflict(t *testing.T, err error) {
 	require.False(t, conflict, "%v", err)
 }
 
-// TestOldServer: a server that does not return the old item is asked for it.
+// TestOldServer: some servers do not return the old item of a failed condition. The store reads the
+// item then.
 func TestOldServer(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})
@@ -228,8 +228,7 @@ func TestOldServer(t *testing.T) {
 	require.Nil(t, conflict.Current)
 }
 
-// TestCost: each write is one request, a conflict none more, and no write is
-// sent twice.
+// TestCost: each write is one request, which is never repeated. A conflict costs no more requests.
 func TestCost(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t, dynamotest.Config{})

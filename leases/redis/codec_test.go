@@ -20,8 +20,8 @@ func goodRow() map[string]string {
 	}
 }
 
-// TestL18PoisonedFields: every damaged field is named, with what is there and
-// what is wanted.
+// TestL18PoisonedFields: the error of a damaged row names every damaged field, its value and what
+// was expected.
 func TestL18PoisonedFields(t *testing.T) {
 	t.Parallel()
 	_, bad := decode("a", goodRow())
@@ -135,8 +135,8 @@ func rowOf(fs []field) map[string]string {
 	return row
 }
 
-// FuzzDecode: any fields are a lease or a RowError, never a panic; what decodes
-// is written as the same text, so that conditions compare it rightly.
+// FuzzDecode: any fields are a lease or a RowError, and never a panic. A lease that was decoded is
+// encoded as the same texts, so that conditions hold.
 func FuzzDecode(f *testing.F) {
 	full := leases.Lease{
 		Key: "1:s:2:a", Stream: "1:s:2", ShardID: "a", Owner: "b", CheckpointOwner: "a", Counter: 9,

@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// A table in a Redis of this process; in an application, the store is given to
-// the scheduler, which calls it.
+// A table in a Redis of this process. An application gives the store to the scheduler, which calls
+// it.
 func Example() {
 	ctx := context.Background()
 	server := miniredis.NewMiniRedis()
@@ -68,8 +68,8 @@ func ExampleNew() {
 	// Output: leases/redis table kcl:{orders}:table
 }
 
-// A master and replicas behind sentinels; the sentinels may want a user and a
-// password of their own.
+// A master and replicas behind sentinels. The sentinels may need a user and a password of their
+// own.
 func ExampleNew_sentinel() {
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{
 		MasterName:       "kcl",
@@ -84,8 +84,8 @@ func ExampleNew_sentinel() {
 	// Output: <nil>
 }
 
-// A cluster: the keys of one application are in one slot, those of several
-// applications spread over the nodes.
+// A cluster. The keys of one application are in one slot. The keys of several applications are
+// spread over the nodes.
 func ExampleNew_cluster() {
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{
 		Addrs:    []string{"node-1:6379", "node-2:6379", "node-3:6379"},

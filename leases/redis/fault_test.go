@@ -19,8 +19,8 @@ import (
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// TestRepeatedWrites: a write that the client sent again, after its answer was
-// lost, is accepted and not taken for another worker's.
+// TestRepeatedWrites: the client sends a write again after its answer was lost. The repetition is
+// accepted, and is no conflict.
 func TestRepeatedWrites(t *testing.T) {
 	t.Parallel()
 	srv, other := serve(t)
@@ -55,7 +55,7 @@ func TestRepeatedWrites(t *testing.T) {
 	require.ErrorIs(t, err, leases.ErrNotFound)
 }
 
-// TestScriptsAreSentAgain: a server that has lost its scripts gets them whole.
+// TestScriptsAreSentAgain: a server that has lost its scripts gets them again.
 func TestScriptsAreSentAgain(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.NewMiniRedis()
@@ -76,8 +76,8 @@ func TestScriptsAreSentAgain(t *testing.T) {
 	}
 }
 
-// TestSilentServer: a server that never answers costs a call its time limit, or
-// less when the caller's ends, whatever the client's own limits are.
+// TestSilentServer: a call to a server that never answers ends at its RequestTimeout, or when the
+// caller's context ends. The client's own limits do not matter.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,8 +126,7 @@ func TestSilentServer(t *testing.T) {
 	})
 }
 
-// TestErrors: what Redis refuses is named together with the call, the table and
-// what to do.
+// TestErrors: an error of Redis names the call, the table and a remedy.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

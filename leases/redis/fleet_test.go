@@ -20,7 +20,7 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// fleet is some coordinators on one table.
+// fleet is several coordinators on one table.
 type fleet struct {
 	t   *testing.T
 	srv *miniredis.Miniredis
@@ -137,8 +137,8 @@ func (f *fleet) load() map[string]int {
 	return load
 }
 
-// TestFleetOverRedis: two workers share the leases of a table; the survivor of
-// two takes all within the bound; a worker that stops releases at once.
+// TestFleetOverRedis: two workers share the leases of a table. When one of them dies, the other
+// takes all leases within the bound. A worker that stops releases its leases at once.
 func TestFleetOverRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -165,9 +165,9 @@ func TestFleetOverRedis(t *testing.T) {
 	})
 }
 
-// TestS11LostWrites: the table goes back by some seconds, as after a failover
-// to a replica that lagged. FailoverTime later no lease has two readers, and in
-// the end the readers are those that the table names.
+// TestS11LostWrites: the table goes back by some seconds, as after a failover to a replica that
+// lagged. After FailoverTime no lease has two readers. In the end the readers are those that the
+// table names.
 func TestS11LostWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -37,8 +37,8 @@ func storeOn(t *testing.T, srv *miniredis.Miniredis, change ...func(*redis.Confi
 	return redis.New(cfg)
 }
 
-// noLookup is an address that needs no name server. The client looks its host up even if it has a
-// Dialer, and that lookup belongs to no bubble of synctest.
+// noLookup is an address that needs no name server. The client looks up its host even if it has a
+// Dialer. That look-up belongs to no bubble of synctest.
 const noLookup = "127.0.0.1:6379"
 
 func clientOf(t *testing.T, srv *miniredis.Miniredis, change ...func(*sdk.Options)) *sdk.Client {
@@ -55,7 +55,7 @@ func clientOf(t *testing.T, srv *miniredis.Miniredis, change ...func(*sdk.Option
 	return client
 }
 
-// lease is a row with nothing but what every row has.
+// lease returns a row that has only the fields that every row has.
 func lease(key string) leases.Lease {
 	return leases.Lease{
 		Key: key, ShardID: key, ThroughputKBps: -1,
@@ -94,7 +94,7 @@ func hash(t *testing.T, srv *miniredis.Miniredis, key string) map[string]string 
 	return out
 }
 
-// everyCall makes each call once.
+// everyCall makes each call once, and returns the errors by the name of the call.
 func everyCall(t *testing.T, s *redis.Store) map[string]error {
 	t.Helper()
 	ctx := t.Context()

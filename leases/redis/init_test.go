@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// TestInitWaits: a server that loads its data, or a cluster without a master, is
-// waited for, but not for ever; other refusals are not waited for.
+// TestInitWaits: Init waits, for a limited time, for a server that loads its data and for a cluster
+// without a master. It does not wait after other refusals.
 func TestInitWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestEvictionPolicy(t *testing.T) {
 	}
 }
 
-// infoHook answers INFO, of which the server in this process knows little.
+// infoHook answers INFO, because the server in this process knows little of it.
 type infoHook struct {
 	*recorder
 	answer string

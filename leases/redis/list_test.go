@@ -17,8 +17,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// TestListOfRowsThatAreNone: a row that cannot be read plainly is judged by a script,
-// and the others of its page are not.
+// TestListOfRowsThatAreNone: a script judges a row that HGETALL cannot read. It does not read the
+// other rows of the page.
 func TestListOfRowsThatAreNone(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -26,7 +26,7 @@ func TestListOfRowsThatAreNone(t *testing.T) {
 	for _, key := range []string{"a", "b", "c", "d", "e"} {
 		require.NoError(t, s.Create(t.Context(), lease(key)))
 	}
-	srv.Del(rowKey + "b") // evicted
+	srv.Del(rowKey + "b") // an eviction
 	srv.Del(rowKey + "d")
 	require.NoError(t, srv.Set(rowKey+"d", "no hash"))
 	var judged atomic.Int32
@@ -49,8 +49,8 @@ func TestListOfRowsThatAreNone(t *testing.T) {
 	require.Contains(t, []int32{2, 4}, judged.Load(), "twice when the server did not have the script")
 }
 
-// TestListWhileTheTableGoes: rows that are read after the page of the index are not
-// taken for leases when the table has become another's, or is gone.
+// TestListWhileTheTableGoes: the table may be deleted, or become that of another application, after
+// a page of the index was read. Its rows are not taken for leases then.
 func TestListWhileTheTableGoes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -87,12 +87,12 @@ func TestListWhileTheTableGoes(t *testing.T) {
 	}
 }
 
-// TestListReadsFromTheMaster: a client of a cluster may be configured to read from
-// replicas, which do not have yet what was accepted.
+// TestListReadsFromTheMaster: the client of a cluster may be configured to read from replicas,
+// which lack the latest writes.
 func TestListReadsFromTheMaster(t *testing.T) {
 	t.Parallel()
 	srv, admin := serve(t)
-	replica, _ := serve(t) // has nothing yet
+	replica, _ := serve(t) // it has no rows yet
 	require.NoError(t, admin.Init(t.Context()))
 	require.NoError(t, admin.Create(t.Context(), lease("a")))
 	client := sdk.NewClusterClient(&sdk.ClusterOptions{
@@ -124,7 +124,7 @@ func TestListReadsFromTheMaster(t *testing.T) {
 	require.NotZero(t, plain, "the client does read from the replica")
 }
 
-// beforePipeline is called before every pipeline.
+// beforePipeline calls a function before every pipeline.
 type beforePipeline func()
 
 func (beforePipeline) DialHook(next sdk.DialHook) sdk.DialHook          { return next }
@@ -138,8 +138,8 @@ func (f beforePipeline) ProcessPipelineHook(next sdk.ProcessPipelineHook) sdk.Pr
 	}
 }
 
-// BenchmarkList is one listing. What a server's thread does for it shows
-// TestRedisListing of the integration tests.
+// BenchmarkList is one listing. TestRedisListing of the integration tests measures the time of a
+// server's thread.
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{10, 100, 1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

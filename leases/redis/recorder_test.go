@@ -11,8 +11,8 @@ import (
 
 var errInjected = errors.New("injected")
 
-// silence is a logger for the client's own messages, which are about the
-// failures that tests make.
+// silence is a logger that drops the client's own messages. They are about the failures that tests
+// make.
 type silence struct{}
 
 func TestMain(m *testing.M) {
@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// recorder stands between a client and its server: it counts commands, makes
-// some fail, and sends some twice, as a client does when an answer is lost.
+// recorder stands between a client and its server. It counts commands. It can make a command fail,
+// or send it twice as a client does when an answer is lost.
 type recorder struct {
 	mu     sync.Mutex // guards the fields below
 	count  map[string]int

@@ -22,8 +22,8 @@ func TestLeaseStore(t *testing.T) {
 	})
 }
 
-// TestLayout pins down what stands in Redis: other versions of this library
-// must be able to read it.
+// TestLayout fixes the layout in Redis, because other versions of this library must be able to read
+// it.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -67,8 +67,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestL18PoisonedRows: two hundred damaged rows hide none of the good ones, are
-// left as they are, and can be deleted.
+// TestL18PoisonedRows: two hundred damaged rows do not hide a good row. They stay as they are, and
+// can be deleted.
 func TestL18PoisonedRows(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -117,7 +117,7 @@ func TestL18PoisonedRows(t *testing.T) {
 		read.Owner = "somebody"
 		require.ErrorAs(t,
 			s.Update(t.Context(), leases.Update{Read: read, Expect: leases.AttrOwner, To: read, Set: leases.AttrAll}), &row)
-		if !strings.Contains(bad.Error(), "it is gone") { // what is not there can be deleted
+		if !strings.Contains(bad.Error(), "it is gone") { // a row that does not exist can be deleted
 			require.ErrorAs(t, s.Delete(t.Context(), read, leases.AttrOwner), &row, bad.Key)
 		}
 	}
@@ -133,7 +133,7 @@ func TestL18PoisonedRows(t *testing.T) {
 
 	for _, bad := range l.Bad {
 		err := s.Delete(t.Context(), leases.Lease{Key: bad.Key}, 0)
-		if strings.Contains(bad.Error(), "want a hash") { // not ours to delete
+		if strings.Contains(bad.Error(), "want a hash") { // it belongs to something else
 			require.Error(t, err)
 			require.True(t, srv.Del(rowKey+bad.Key))
 			require.NoError(t, s.Delete(t.Context(), leases.Lease{Key: bad.Key}, 0))
@@ -148,8 +148,8 @@ func TestL18PoisonedRows(t *testing.T) {
 	require.Empty(t, l.Bad)
 }
 
-// TestL21PagedList: thousands of rows are found page by page, and neither KEYS
-// nor SCAN goes through the keys of others.
+// TestL21PagedList: List finds thousands of rows page by page. It does not go through the keys of
+// others with KEYS or SCAN.
 func TestL21PagedList(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.NewMiniRedis()
@@ -187,8 +187,8 @@ func TestL21PagedList(t *testing.T) {
 		}
 		require.Empty(t, counts, "no command that goes through the keys of others")
 	}
-	// A page that fails fails the listing, its index or its rows: half a view is worse
-	// than none.
+	// A page of the index or of rows that fails makes the listing fail: a listing must not lack rows
+	// without an error.
 	for n := 10; n < 15; n++ {
 		seen.fail(n)
 		l, err := s.List(t.Context())
@@ -197,8 +197,8 @@ func TestL21PagedList(t *testing.T) {
 	}
 }
 
-// TestIndexHeals: a row that the index has lost is found again when somebody
-// creates it, as shard sync does with what it does not see.
+// TestIndexHeals: a row that the index has lost is found again after Create, which shard sync calls
+// for rows that it does not see.
 func TestIndexHeals(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -221,8 +221,7 @@ func TestIndexHeals(t *testing.T) {
 	require.Len(t, l.Leases, 2)
 }
 
-// TestL30UnknownAttributesSurvive: whatever is written to a row, the fields that
-// this version does not know stay.
+// TestL30UnknownAttributesSurvive: no write removes fields that this version does not know.
 func TestL30UnknownAttributesSurvive(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -241,8 +240,8 @@ func TestL30UnknownAttributesSurvive(t *testing.T) {
 	require.Contains(t, row, "goFuture")
 }
 
-// TestEmptyIsAbsent: an operator who releases a lease by hand leaves an empty
-// owner, and the next worker takes it.
+// TestEmptyIsAbsent: an operator who releases a lease by hand leaves an empty owner. The next
+// worker takes the lease.
 func TestEmptyIsAbsent(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// TestForeignTable: whatever else stands at the table's keys is refused by every
-// call, with its name and a remedy, and is left as it is.
+// TestForeignTable: every call refuses foreign data at the table's keys, and leaves them as they
+// are. The error names the data and a remedy.
 func TestForeignTable(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -61,8 +61,8 @@ func TestForeignTable(t *testing.T) {
 	}
 }
 
-// TestTableNotFound: a table that was never made, or that is gone, is an error
-// of every call but Init, and is not made by them.
+// TestTableNotFound: a table that was never made, or that is gone, is an error of every call except
+// Init. No other call makes it.
 func TestTableNotFound(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)
@@ -79,13 +79,13 @@ func TestTableNotFound(t *testing.T) {
 	}
 }
 
-// TestManyApplications: applications, prefixes and another library's leases
-// share a Redis and do not notice each other.
+// TestManyApplications: applications, prefixes and the leases of another library share a Redis and
+// do not affect each other.
 func TestManyApplications(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.NewMiniRedis()
 	t.Cleanup(srv.Close)
-	// The keys that go-kcl writes for a table of this name, also of one in braces.
+	// go-kcl writes these keys for a table of this name, and for one in braces.
 	for _, name := range []string{"orders", "{orders}"} {
 		srv.HSet("kcl:"+name+":shard:shardId-000000000000", "ShardID", "shardId-000000000000", "AssignedTo", "w",
 			"Checkpoint", "1")
@@ -116,12 +116,12 @@ func TestManyApplications(t *testing.T) {
 	for _, key := range foreign {
 		require.True(t, srv.Exists(key))
 	}
-	// Of each application the table's key is left.
+	// The table's key of each application is left.
 	require.Len(t, srv.Keys(), len(foreign)+12)
 }
 
-// TestOneSlot: what stands in braces decides about the slot, and it is the same
-// for all keys of an application.
+// TestOneSlot: the text in braces decides about the slot. All keys of an application have the same
+// text.
 func TestOneSlot(t *testing.T) {
 	t.Parallel()
 	srv, s := serve(t)

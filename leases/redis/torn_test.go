@@ -11,8 +11,9 @@ import (
 	"github.com/kinesis-go/kcl/leases/redis"
 )
 
-// TestARightIsLostInTheMiddleOfAScript: Redis does not roll a script back. A write that
-// failed has changed nothing: half of one would be taken for a whole one, by its mark.
+// TestARightIsLostInTheMiddleOfAScript: Redis does not undo the commands of a script that fails. A
+// write that failed must change nothing. Otherwise its mark would make half a write look like a
+// whole one.
 func TestARightIsLostInTheMiddleOfAScript(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(*testing.T, *redis.Store) error{
@@ -54,7 +55,7 @@ func TestARightIsLostInTheMiddleOfAScript(t *testing.T) {
 				after := srv.Dump()
 				switch {
 				case err != nil && strings.HasPrefix(name, "update"):
-					// A place in the index that is given back is no part of the write.
+					// The entry in the index that was made again is no part of the write.
 					require.Equal(t, rowOf(before), rowOf(after), "a write that failed has changed a part")
 				case err != nil && strings.HasPrefix(name, "create of"):
 					require.Equal(t, rowOf(before), rowOf(after))
@@ -71,14 +72,14 @@ func TestARightIsLostInTheMiddleOfAScript(t *testing.T) {
 	}
 }
 
-// rowOf is a dump without the index.
+// rowOf returns a dump without the index.
 func rowOf(dump string) string {
 	from := strings.Index(dump, "- "+indexKey)
 	next := strings.Index(dump[from+2:], "\n- ")
 	return dump[:from] + dump[from+2+next:]
 }
 
-// deny refuses a command, in scripts too.
+// deny refuses a command, also in scripts.
 func deny(command string) server.Hook {
 	return func(c *server.Peer, cmd string, _ ...string) bool {
 		if cmd == command {
