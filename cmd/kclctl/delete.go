@@ -101,7 +101,7 @@ func (w *writer) deleteKeys(ctx context.Context, store leases.Store, keys []stri
 		switch {
 		case errors.As(err, &bad) && force:
 			changes = append(changes, change{
-				read: leases.Lease{Key: key}, remove: true, unread: true, effect: "deleted, whatever it contains",
+				read: leases.Lease{Key: key}, remove: true, unread: true, effect: "deleted, although it cannot be read",
 			})
 		case errors.As(err, &bad):
 			return nil, fmt.Errorf("nothing was changed; -force deletes it: %w", err)

@@ -15,8 +15,8 @@
 //
 //	listening on http://127.0.0.1:4567
 //
-// Port 0 picks a free port. The exit status is 0 on SIGTERM or SIGINT, 2 after a wrong command line,
-// and 1 after any other error.
+// Port 0 picks a free port. The exit status is 0 on SIGTERM or SIGINT, 2 after a wrong command
+// line, and 1 after any other error.
 package main
 
 import (
