@@ -30,7 +30,8 @@ func (p *pages) next(action string, t *table, last item) (bool, error) {
 	}
 	p.ends[end]++
 	if p.ends[end] > endsAllowed {
-		return false, fmt.Errorf("%s table %s: the pages do not end, LastEvaluatedKey is %s again and again", action, t.name, end)
+		return false, fmt.Errorf("%s table %s: the pages do not end, LastEvaluatedKey is %s again and again",
+			action, t.name, end)
 	}
 	return true, nil
 }
