@@ -92,3 +92,53 @@ func exportedNames(field *ast.Field, embedded *ast.SelectorExpr) []string {
 	}
 	return names
 }
+
+// TestStoresHaveOneFace: a user of a store needs its Config, New and the Store, and finds nothing
+// else in its package.
+func TestStoresHaveOneFace(t *testing.T) {
+	t.Parallel()
+	names := map[string][]string{}
+	walk(t, filepath.Join("..", ".."), func(name string, text []byte) {
+		if dir := path.Dir(name); public(name) && (dir == "leases/dynamodb" || dir == "leases/redis") {
+			names[dir] = append(names[dir], exportedDeclarations(t, text)...)
+		}
+	})
+	for _, dir := range []string{"leases/dynamodb", "leases/redis"} {
+		require.ElementsMatch(t, []string{"Config", "New", "Store"}, names[dir], dir)
+	}
+	require.Equal(t, []string{"A", "B", "C", "D"}, exportedDeclarations(t,
+		[]byte("package x\nconst A = 1\nvar B, b = 1, 2\ntype C int\nfunc D() {}\nfunc (c C) E() {}\nfunc d() {}\n")))
+}
+
+// exportedDeclarations are the exported names that a file declares in its package. Methods are not
+// among them.
+func exportedDeclarations(t *testing.T, text []byte) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "", text, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	var idents []*ast.Ident
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if decl.Recv == nil {
+				idents = append(idents, decl.Name)
+			}
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					idents = append(idents, spec.Name)
+				case *ast.ValueSpec:
+					idents = append(idents, spec.Names...)
+				}
+			}
+		}
+	}
+	var names []string
+	for _, ident := range idents {
+		if ident.IsExported() {
+			names = append(names, ident.Name)
+		}
+	}
+	return names
+}

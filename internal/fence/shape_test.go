@@ -25,6 +25,7 @@ const (
 // soon as it does.
 var shaped = []string{
 	".", "checkpoint", "efo", "kpl", "leases/dynamodb", "leases/redis", "metrics/...", "polling", "processors", "scheduler",
+	"internal/dynamotest", "internal/gokcl",
 	"cmd/kclctl", "cmd/kclctl/internal/audit", "cmd/kclctl/internal/families", "cmd/kclctl/internal/streaminfo",
 	"cmd/kclctl/internal/terminal", "cmd/kclctl/internal/transfer",
 	"internal/caughtup", "internal/coordinator", "internal/election", "internal/fleetstart", "internal/guardedstore", "internal/holder",

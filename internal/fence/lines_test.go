@@ -1,0 +1,52 @@
+package fence
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	maxCodeColumns    = 120
+	maxCommentColumns = 100 // of a line that is only a comment
+)
+
+// wrapped is the packages whose lines keep these limits. Add a package as soon as it does.
+var wrapped = []string{"leases", "leases/dynamodb", "leases/redis", "internal/dynamotest", "internal/gokcl"}
+
+// TestLinesAreWrapped: a line fits on the screen, in tests too.
+func TestLinesAreWrapped(t *testing.T) {
+	t.Parallel()
+	count := 0
+	walk(t, filepath.Join("..", ".."), func(name string, text []byte) {
+		if matches(path.Dir(name), wrapped) {
+			count++
+			require.Empty(t, longLines(name, string(text)))
+		}
+	})
+	require.Greater(t, count, len(wrapped))
+
+	x, y := strings.Repeat("x", maxCodeColumns-1), strings.Repeat("y", maxCommentColumns-4)
+	require.Empty(t, longLines("a.go", "\t"+x+"\n\t// "+y+"\n"))
+	require.Equal(t, []string{"a.go:1: 121 columns", "a.go:2: 101 columns"}, longLines("a.go", "\tx"+x+"\n\t// y"+y+"\n"))
+}
+
+// longLines names the lines that are too long. A tab is one column.
+func longLines(name, text string) []string {
+	var bad []string
+	for i, line := range strings.Split(text, "\n") {
+		limit := maxCodeColumns
+		if strings.HasPrefix(strings.TrimSpace(line), "//") {
+			limit = maxCommentColumns
+		}
+		if n := utf8.RuneCountInString(line); n > limit {
+			bad = append(bad, fmt.Sprintf("%s:%d: %d columns", name, i+1, n))
+		}
+	}
+	return bad
+}
