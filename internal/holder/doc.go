@@ -4,7 +4,8 @@
 //
 // A Holder has three layers, and each embeds the one below it:
 //
-//	held     the lease, how long it can be trusted, and whether the consumer shall finish (held.go)
+//	held     the lease, how long it can be trusted, and whether the consumer shall
+//	         finish (held.go)
 //	writer   the conditional writes to the row, and what a conflict means (write.go, release.go);
 //	         a row that has vanished (recovery.go, vanished.go)
 //	Holder   the goroutine and the requests of the consumer (holder.go, requests.go)

@@ -43,7 +43,7 @@ func newHeld(base context.Context, cfg *Config, row leases.Lease, sent trust.Ins
 		cfg: cfg, clock: *cfg.Clock, log: cfg.Log.With("shard", row.ShardID, "lease", row.Key),
 		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
 	}
-	// Neither context ends with Run's context. A consumer is asked to finish, and must still be
+	// Neither context ends when the worker stops. A consumer is asked to finish, and must still be
 	// able to write.
 	h.ctx, h.cancel = context.WithCancelCause(base)
 	h.io, h.cancelIO = context.WithCancelCause(base)
@@ -83,13 +83,14 @@ func (h *held) lastSent() trust.Instant {
 	return h.sent
 }
 
+// remaining returns how long the worker may still trust its lease.
 func (h *held) remaining() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.remainingLocked()
 }
 
-// remainingLocked returns how long the worker may still trust its lease.
+// remainingLocked is remaining for callers that hold h.mu.
 func (h *held) remainingLocked() time.Duration {
 	return trust.Window(h.cfg.FailoverTime) - h.clock.Now().Since(h.sent)
 }
@@ -114,9 +115,9 @@ func (h *held) expire() {
 	}
 }
 
-// Stop asks the consumer to finish. If it does not, timers cancel its context and then abandon it.
-// leaving says that the worker stops: then the calls
-// of the store end too. Stop does not wait.
+// Stop asks the consumer to finish, and does not wait. If the consumer does not return, timers
+// cancel its context and then abandon it. leaving says that the worker stops: then the calls of the
+// store end too.
 func (h *held) Stop(leaving bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,7 +126,7 @@ func (h *held) Stop(leaving bool) {
 	}
 	if leaving && !h.leaving {
 		h.leaving = true
-		// Run returns at that time, so calls of the store must end too.
+		// The coordinator returns at that time, so calls of the store must end too.
 		h.timers = append(h.timers,
 			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
 	}
@@ -139,6 +140,7 @@ func (h *held) Stop(leaving bool) {
 	}
 }
 
+// isLeaving tells whether the worker stops.
 func (h *held) isLeaving() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -174,8 +176,8 @@ func (h *held) lose(reason string) {
 	h.log.Warn("lease lost", "reason", reason)
 }
 
-// call returns the context of one call to the store. It ends with ctx, the lease,
-// or the deadline of a call.
+// call returns the context of one call to the store. It ends with ctx, the lease, or the deadline
+// of a call.
 func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
 	call, cancel := context.WithTimeout(h.io, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
 	stop := context.AfterFunc(ctx, cancel)

@@ -18,7 +18,7 @@ type Holder struct {
 	requests chan request
 	changed  chan struct{} // holds one; another writer has changed the row
 	ended    chan struct{} // closed when nothing is written any more
-	consumed chan struct{} // closed when the consumer has returned
+	returned chan struct{} // closed when the consumer has returned
 }
 
 // New returns a Holder for a lease that was just taken. It does not run yet. row is the row after
@@ -28,14 +28,14 @@ func New(base context.Context, cfg *Config, row leases.Lease, sent trust.Instant
 	h := &Holder{
 		writer:   newWriter(newHeld(base, cfg, row, sent)),
 		requests: make(chan request), changed: make(chan struct{}, 1),
-		ended: make(chan struct{}), consumed: make(chan struct{}),
+		ended: make(chan struct{}), returned: make(chan struct{}),
 	}
 	h.watchDeadline()
 	return h
 }
 
 // Delivered counts bytes that the record processor was given. They make the lease's throughput: a
-// moving average that the renewals write, and by which leases are balanced, see [Config.Balance].
+// moving average that the renewals write. Leases can be balanced by it, see [leases.Balance].
 // Until the first call, even with 0, the row's throughput stays as it is. It matches
 // LeaseStatsRecorder.
 func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
@@ -46,14 +46,14 @@ func (h *Holder) Run() {
 	defer h.end()
 	// Ends when Consume returns. Run waits for it, unless it is abandoned.
 	go func() {
-		defer close(h.consumed)
+		defer close(h.returned)
 		h.cfg.Consume(h.ctx, h)
 	}()
 	timer := time.NewTimer(h.renewWait())
 	defer timer.Stop()
 	for {
 		select {
-		case <-h.consumed:
+		case <-h.returned:
 			h.endLease()
 			return
 		case <-h.abandon:
@@ -64,7 +64,7 @@ func (h *Holder) Run() {
 			return
 		case <-h.io.Done(): // the lease is lost, and nothing is written any more
 			select {
-			case <-h.consumed:
+			case <-h.returned:
 			case <-h.abandon:
 				h.log.Error("record processor did not return in time and is abandoned")
 			}
@@ -124,7 +124,7 @@ func (h *Holder) RowChanged() {
 }
 
 // Returned is closed when the consumer has returned.
-func (h *Holder) Returned() <-chan struct{} { return h.consumed }
+func (h *Holder) Returned() <-chan struct{} { return h.returned }
 
 // Ended tells whether the holder writes to its row no more: the lease was lost or has ended, or the
 // worker has not stopped in time.
