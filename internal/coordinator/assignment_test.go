@@ -136,7 +136,7 @@ func TestLeaderIsKilled(t *testing.T) {
 				}
 				f.Start("a")
 				f.Start("b")
-				time.Sleep(testsize.Pick[time.Duration](6, 10, 10) * time.Minute)
+				time.Sleep(time.Duration(testsize.Pick(6, 10, 10)) * time.Minute)
 				require.Equal(t, "leader", f.Leader())
 				require.Contains(t, f.Load(), "leader")
 				kill()

@@ -139,7 +139,7 @@ func TestLeaderByLeaseCount(t *testing.T) {
 		f.Start("a", byCount, cpuOf(&busy))
 		time.Sleep(2 * time.Minute)
 		f.Start("b", byCount, cpuOf(&idle))
-		time.Sleep(testsize.Pick[time.Duration](10, 20, 20) * time.Minute)
+		time.Sleep(time.Duration(testsize.Pick(10, 20, 20)) * time.Minute)
 		require.Equal(t, map[string]int{"a": 3, "b": 3}, f.Load())
 	})
 }

@@ -5,6 +5,7 @@ import "github.com/kinesis-go/kcl/leases"
 // Verb is the kind of an action.
 type Verb int
 
+// The kinds of actions.
 const (
 	Take     Verb = iota // make this worker the owner now
 	Ask                  // make this worker the next owner
