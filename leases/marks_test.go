@@ -34,11 +34,13 @@ func TestForeignMarks(t *testing.T) {
 		"application not known": {Marks{StreamARN: arn}, Lease{Application: "reports", StreamARN: arn}, nil},
 		"stream not known":      {Marks{Application: "billing"}, Lease{Application: "billing", StreamARN: arn}, nil},
 		"another application": {
-			single, Lease{Application: "reports", StreamARN: arn},
+			single,
+			Lease{Application: "reports", StreamARN: arn},
 			[]string{"application reports", "application billing", "-application billing", "Config.Table"},
 		},
 		"another stream": {
-			single, Lease{StreamARN: bill},
+			single,
+			Lease{StreamARN: bill},
 			[]string{"stream/bills", "reads " + arn, "-application billing -stream ARN"},
 		},
 		"own of several": {multi, Lease{Stream: multi.Stream, Application: "billing", StreamARN: east}, nil},

@@ -73,9 +73,9 @@ func (v Value) size() int {
 	return n + v.Map.size() + len(v.Map)
 }
 
-func (i Item) size() int {
+func (it Item) size() int {
 	n := 0
-	for name, v := range i {
+	for name, v := range it {
 		n += len(name) + v.size()
 	}
 	return n

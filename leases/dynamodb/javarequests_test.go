@@ -2,17 +2,16 @@ package dynamodb_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"testing"
-
-	"context"
-	"fmt"
-	"log/slog"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
