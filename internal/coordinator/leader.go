@@ -28,7 +28,7 @@ const (
 // LeaseAssignmentManager. All of it runs on the coordinator's goroutine. internal/kcl3 makes the
 // decisions.
 //
-// A worker that believes for too long to be the leader does no harm. Each of its writes is
+// A worker that takes itself for the leader for too long does no harm. Each of its writes is
 // conditional on the owners that it read. A write that ends a lease is also conditional on the
 // counter.
 type leaderWork struct {

@@ -24,7 +24,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (newcomers || v.Calm || byCount)
 	f := kcl3.View{
-		Workers: d.trusted(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
+		Workers: d.unsuspected(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
 		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 	}
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps

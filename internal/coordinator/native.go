@@ -20,8 +20,8 @@ func (a *native) round(ctx context.Context) (pause, error) {
 }
 
 // roundWith does a round. weigh says that throughput is measured although it does not decide yet.
-// then is called after the actions.
-func (a *native) roundWith(ctx context.Context, weigh bool, then func(context.Context)) (pause, error) {
+// afterActions is called when the plan has been carried out.
+func (a *native) roundWith(ctx context.Context, weigh bool, afterActions func(context.Context)) (pause, error) {
 	v, err := a.list(ctx, weigh)
 	if err != nil {
 		return fullPause, err
@@ -29,7 +29,7 @@ func (a *native) roundWith(ctx context.Context, weigh bool, then func(context.Co
 	v.Gentle = a.gentle
 	a.markStuck(&v)
 	a.act(ctx, &v, plan.Native)
-	then(ctx)
+	afterActions(ctx)
 	a.remember(v)
 	a.countHeld()
 	switch {

@@ -31,9 +31,9 @@ func (a *leaderBased) suspectOwners(rows []plan.Row) {
 	maps.DeleteFunc(a.suspects, func(_ string, s suspect) bool { return now-s.since > kcl3.WorkerSilence })
 }
 
-// trusted returns the active workers, without those that had an expired lease and have not reported
-// since.
-func (d *leaderWork) trusted() []leases.WorkerMetrics {
+// unsuspected returns the active workers, without those that had an expired lease and have not
+// reported since.
+func (d *leaderWork) unsuspected() []leases.WorkerMetrics {
 	return slices.DeleteFunc(slices.Clone(d.active), func(m leases.WorkerMetrics) bool {
 		s, suspected := d.suspects[m.Worker]
 		switch {
