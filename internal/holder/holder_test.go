@@ -74,7 +74,9 @@ func TestCheckpointAndPrepare(t *testing.T) {
 		require.NoError(t, h.Checkpoint(ctx, number(20)), "the same again is nothing new")
 		require.Equal(t, before+1, f.Row(first).Counter)
 
-		for _, bad := range []kcl.ExtendedSequenceNumber{number(19), {SequenceNumber: "LATEST"}, {SequenceNumber: "x"}, {}, {SequenceNumber: "21", SubSequenceNumber: -1}} {
+		for _, bad := range []kcl.ExtendedSequenceNumber{
+			number(19), {SequenceNumber: "LATEST"}, {SequenceNumber: "x"}, {}, {SequenceNumber: "21", SubSequenceNumber: -1},
+		} {
 			require.ErrorIs(t, h.Checkpoint(ctx, bad), kcl.ErrInvalidCheckpoint, bad)
 			require.ErrorIs(t, h.Prepare(ctx, bad, nil), kcl.ErrInvalidCheckpoint, bad)
 		}

@@ -177,7 +177,8 @@ func TestFinishedRowThatVanishes(t *testing.T) {
 		for _, accepted := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
 				held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
-					require.NoError(t, f.Store.Create(ctx, leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}))
+					child := leases.Lease{Key: "child", ShardID: "child", Checkpoint: start, Owner: "z", ThroughputKBps: -1}
+					require.NoError(t, f.Store.Create(ctx, child))
 					require.NoError(t, h.SetChildren(ctx, []string{"child"}))
 					if !accepted { // it is, but the answer is lost
 						once := false
@@ -268,15 +269,17 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 		made        leases.Lease
 		kept, wrong bool
 	}{
-		"free, at the start":             {made: leases.Lease{Checkpoint: horizon}, kept: true},
-		"free, at a later tip":           {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Hour)}, kept: true},
-		"free, behind":                   {made: leases.Lease{Checkpoint: number(3)}, kept: true},
-		"free, ahead":                    {made: leases.Lease{Checkpoint: number(9)}, wrong: true},
-		"free, finished":                 {made: leases.Lease{Checkpoint: shardEnd}, wrong: true},
-		"ours, from a backup":            {made: leases.Lease{Checkpoint: number(3), Owner: "a", Counter: 1}, kept: true},
-		"another's, from the start":      {made: leases.Lease{Checkpoint: horizon, Owner: "z", Counter: 1}},
-		"another's, from the origin":     {made: leases.Lease{Checkpoint: latest, PinnedAt: pin, Owner: "z", Counter: 1}},
-		"another's, from a later tip":    {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Second), Owner: "z", Counter: 1}, wrong: true},
+		"free, at the start":         {made: leases.Lease{Checkpoint: horizon}, kept: true},
+		"free, at a later tip":       {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Hour)}, kept: true},
+		"free, behind":               {made: leases.Lease{Checkpoint: number(3)}, kept: true},
+		"free, ahead":                {made: leases.Lease{Checkpoint: number(9)}, wrong: true},
+		"free, finished":             {made: leases.Lease{Checkpoint: shardEnd}, wrong: true},
+		"ours, from a backup":        {made: leases.Lease{Checkpoint: number(3), Owner: "a", Counter: 1}, kept: true},
+		"another's, from the start":  {made: leases.Lease{Checkpoint: horizon, Owner: "z", Counter: 1}},
+		"another's, from the origin": {made: leases.Lease{Checkpoint: latest, PinnedAt: pin, Owner: "z", Counter: 1}},
+		"another's, from a later tip": {
+			made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Second), Owner: "z", Counter: 1}, wrong: true,
+		},
 		"another's, from an unknown tip": {made: leases.Lease{Checkpoint: latest, Owner: "z", Counter: 1}, wrong: true},
 		"another's, ahead":               {made: leases.Lease{Checkpoint: number(9), Owner: "z", Counter: 1}, wrong: true},
 	} {
@@ -357,7 +360,8 @@ func TestRowDeletedOnPurpose(t *testing.T) {
 		time.Sleep(time.Hour)
 		requireNoRow(f)
 		require.Len(t, a.Coordinator.Vanished(), 1)
-		require.NoError(t, f.Store.Create(t.Context(), leases.Lease{Key: first, ShardID: first, Checkpoint: number(31), ThroughputKBps: -1}))
+		again := leases.Lease{Key: first, ShardID: first, Checkpoint: number(31), ThroughputKBps: -1}
+		require.NoError(t, f.Store.Create(t.Context(), again))
 		time.Sleep(5 * time.Second)
 		require.Empty(t, a.Coordinator.Vanished())
 		f.RequireBalance("a")
