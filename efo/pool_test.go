@@ -292,7 +292,7 @@ func TestBadHostBehindAnOpenConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := newNetwork(t)
-				const shards = 4
+				const shards = 10
 				w := newWorld(
 					t,
 					kinesistest.Config{

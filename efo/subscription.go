@@ -28,7 +28,7 @@ func (r *reader) subscribe(ctx context.Context) ending {
 	defer cancel(nil)
 	silence := line.NewSilence(r.CallTimeout, func() { cancel(errNoAnswer) })
 	defer silence.Stop()
-	stream, err := r.open(silence.In(ctx), silence)
+	stream, err := r.open(line.WithCaller(silence.In(ctx), r.shardID), silence)
 	if err != nil {
 		return ending{err: err}
 	}

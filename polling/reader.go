@@ -99,6 +99,7 @@ func (r *reader) next(ctx context.Context) (kcl.Batch, error) {
 // attempt makes the calls for the next batch, once. It asks for limit records at most. ahead says
 // that the loop body has a batch meanwhile.
 func (r *reader) attempt(ctx context.Context, limit int, ahead bool) (out outcome) {
+	ctx = line.WithCaller(ctx, r.shardID)
 	out.grant.m, out.grant.ahead = r.Memory, ahead
 	defer func() {
 		out.at = time.Now()

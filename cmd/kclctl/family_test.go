@@ -47,14 +47,14 @@ func TestDeleteOfARenewedLease(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends with ctx
-		for ctx.Err() == nil {
-			row, err := r.store.Get(ctx, parent)
+		for ctx.Err() == nil { // no call is cut off, because it could land after the end
+			row, err := r.store.Get(t.Context(), parent)
 			if err != nil {
 				return
 			}
 			to := row
 			to.Counter++
-			_ = r.store.Update(ctx, leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+			_ = r.store.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
 		}
 	})
 	got := r.leases("delete", "-force", "-yes", parent)

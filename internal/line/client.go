@@ -65,7 +65,8 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: u.got})
 	req = req.WithContext(ctx) // a shallow copy
 	req.Close = req.Close || u.closes
-	return Judge(req, c.base.Do, u.count)
+	caller := CallerOf(ctx)
+	return Judge(req, c.base.Do, func(good bool) { u.count(caller, good) })
 }
 
 // CloseIdleConnections closes the connections of base that carry nothing.
@@ -121,12 +122,12 @@ func (u *use) got(info httptrace.GotConnInfo) {
 }
 
 // count counts whether the request succeeded.
-func (u *use) count(good bool) {
+func (u *use) count(caller string, good bool) {
 	u.mu.Lock()
 	key := u.key
 	u.mu.Unlock()
 	u.c.update(key, func(k *known) {
-		k.Note(good)
+		k.Note(caller, good)
 		k.closed = k.closed || u.closes
 	})
 }

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// maxFailures is how many calls in a row may fail on a connection before it is given up.
+	// maxFailures is how many calls in a row may fail on a connection before it is given up. Calls of
+	// one caller count for themselves, too: the connection may work for other callers.
 	maxFailures = 3
 	// minAge is how old a connection must be before it is given up for failures. In an outage each
 	// connection is replaced no more often than that.
@@ -26,28 +27,50 @@ const (
 // Health is the record of one connection. It is not safe for concurrent use.
 type Health struct {
 	born, retires time.Time
-	failures      int // in a row
+	failures      int            // in a row
+	of            map[string]int // failures in a row of each caller that failed last
+	bad           bool           // enough calls have failed, once the connection was old enough
 }
 
 // NewHealth returns the Health of a connection that was made now.
 func NewHealth() *Health {
 	now := time.Now()
-	return &Health{born: now, retires: now.Add(maxAge + rand.N(maxAge/3))}
+	return &Health{born: now, retires: now.Add(maxAge + rand.N(maxAge/3)), of: map[string]int{}}
 }
 
-// Note counts whether a call succeeded.
-func (h *Health) Note(good bool) {
+// Note counts whether a call of caller succeeded, see [WithCaller].
+func (h *Health) Note(caller string, good bool) {
 	if good {
 		h.failures = 0
-	} else {
-		h.failures++
+		delete(h.of, caller)
+		return
+	}
+	h.failures++
+	h.of[caller]++
+	if max(h.failures, h.of[caller]) >= maxFailures && time.Since(h.born) >= minAge {
+		h.bad = true
 	}
 }
 
 // Ended tells whether no more requests shall be sent on the connection.
 func (h *Health) Ended() bool {
 	now := time.Now()
-	return h.failures >= maxFailures && now.Sub(h.born) >= minAge || now.After(h.retires)
+	return h.bad || h.failures >= maxFailures && now.Sub(h.born) >= minAge || now.After(h.retires)
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context for the calls of one caller, such as the reader of a shard. Many
+// callers share a connection. If it fails for one of them, successes of the others must not hide
+// that.
+func WithCaller(ctx context.Context, caller string) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
+}
+
+// CallerOf returns the caller of a call's context, or an empty string.
+func CallerOf(ctx context.Context) string {
+	caller, _ := ctx.Value(callerKey{}).(string)
+	return caller
 }
 
 // Judge sends a request and tells whether its connection works. A connection is bad after a 5xx
