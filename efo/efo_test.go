@@ -337,10 +337,19 @@ func TestConfigIsValidated(t *testing.T) {
 		cfg  efo.Config
 		want []string
 	}{
-		"all missing":    {efo.Config{}, []string{"Client", "StreamARN", "ConsumerARN"}},
-		"malformed":      {efo.Config{Client: client, StreamARN: "orders", ConsumerARN: stream}, []string{"StreamARN", "ConsumerARN"}},
-		"another stream": {efo.Config{Client: client, StreamARN: stream, ConsumerARN: stream + "2/consumer/app:1"}, []string{"another stream"}},
-		"negative":       {efo.Config{Client: client, StreamARN: stream, ConsumerARN: stream + "/consumer/app:1", SilenceTimeout: -1, CallTimeout: -1}, []string{"SilenceTimeout", "CallTimeout"}},
+		"all missing": {efo.Config{}, []string{"Client", "StreamARN", "ConsumerARN"}},
+		"malformed": {
+			efo.Config{Client: client, StreamARN: "orders", ConsumerARN: stream},
+			[]string{"StreamARN", "ConsumerARN"},
+		},
+		"another stream": {
+			efo.Config{Client: client, StreamARN: stream, ConsumerARN: stream + "2/consumer/app:1"},
+			[]string{"another stream"},
+		},
+		"negative": {efo.Config{
+			Client: client, StreamARN: stream, ConsumerARN: stream + "/consumer/app:1",
+			SilenceTimeout: -1, CallTimeout: -1,
+		}, []string{"SilenceTimeout", "CallTimeout"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

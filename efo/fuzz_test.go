@@ -181,7 +181,8 @@ func fuzzStream(t *testing.T, in *source) {
 // payload is; its own records are what it says, or none; and reading goes on
 // after a number that the service has sent.
 func FuzzSubscribeToShardEvent(f *testing.F) {
-	record := `{"Data":"eA==","PartitionKey":"k","SequenceNumber":"150","ApproximateArrivalTimestamp":1.7e9,"EncryptionType":"KMS"}`
+	record := `{"Data":"eA==","PartitionKey":"k","SequenceNumber":"150","ApproximateArrivalTimestamp":1.7e9,` +
+		`"EncryptionType":"KMS"}`
 	for _, payload := range []string{
 		``, `{}`, `null`, `[]`, `{"Records":null}`, `{"Records":[null]}`, `{"Records":[{}]}`, `{"Records":{}}`,
 		`{"Records":[` + record + `],"ContinuationSequenceNumber":"151","MillisBehindLatest":10}`,
@@ -189,12 +190,16 @@ func FuzzSubscribeToShardEvent(f *testing.F) {
 		`{"Records":[` + record + `],"ContinuationSequenceNumber":"0"}`,
 		`{"Records":[` + record + `],"ContinuationSequenceNumber":null}`,
 		`{"Records":[` + record + `],"ContinuationSequenceNumber":"abc","Unknown":{"a":[1,2,{}]}}`,
-		`{"Records":[` + record + `],"ContinuationSequenceNumber":null,"ChildShards":[{"ShardId":"shardId-1","ParentShards":["shardId-0"]}]}`,
+		`{"Records":[` + record +
+			`],"ContinuationSequenceNumber":null,"ChildShards":[{"ShardId":"shardId-1","ParentShards":["shardId-0"]}]}`,
 		`{"Records":[],"ContinuationSequenceNumber":"152","ChildShards":[{"ShardId":"shardId-1"}]}`,
 		`{"Records":[{"Data":"not base64","SequenceNumber":"150"}]}`, `{"Records":[{"Data":1,"SequenceNumber":"150"}]}`,
-		`{"Records":[{"Data":"eA==","PartitionKey":null,"SequenceNumber":"1\u0035\u0030"}],"ContinuationSequenceNumber":"151"}`,
-		`{"Records":[{"Data":"eA==","SequenceNumber":"150","ApproximateArrivalTimestamp":"2020-01-01T00:00:00Z"}],"ContinuationSequenceNumber":"151"}`,
-		`{"MillisBehindLatest":-1}`, `{"MillisBehindLatest":1e400}`, `{"MillisBehindLatest":"x"}`, "{\"Records\":[\xff]}", `{"Records":[]`,
+		`{"Records":[{"Data":"eA==","PartitionKey":null,"SequenceNumber":"1\u0035\u0030"}],` +
+			`"ContinuationSequenceNumber":"151"}`,
+		`{"Records":[{"Data":"eA==","SequenceNumber":"150","ApproximateArrivalTimestamp":"2020-01-01T00:00:00Z"}],` +
+			`"ContinuationSequenceNumber":"151"}`,
+		`{"MillisBehindLatest":-1}`, `{"MillisBehindLatest":1e400}`, `{"MillisBehindLatest":"x"}`, "{\"Records\":[\xff]}",
+		`{"Records":[]`,
 	} {
 		f.Add([]byte(payload))
 	}

@@ -20,7 +20,10 @@ import (
 
 // The subscribe after the five minutes is refused a few times: the shard is kept, and its position.
 func TestPE02RenewalRefused(t *testing.T) {
-	for _, code := range []string{"ResourceInUseException", "LimitExceededException", "InternalFailure", "ServiceUnavailable"} {
+	for _, code := range []string{
+		"ResourceInUseException", "LimitExceededException", "InternalFailure",
+		"ServiceUnavailable",
+	} {
 		t.Run(code, func(t *testing.T) {
 			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 				calls := w.subscribes()

@@ -116,18 +116,33 @@ func TestE12AndE27ConsumerStates(t *testing.T) {
 			require.NoError(t, efo.Deregister(t.Context(), w.client, w.consumer))
 			time.Sleep(time.Minute)
 		}},
-		"active":   {prepare: func(*testing.T, *world) {}, sameARN: true},
-		"deleting": {prepare: func(t *testing.T, w *world) { require.NoError(t, efo.Deregister(t.Context(), w.client, w.consumer)) }},
+		"active": {prepare: func(*testing.T, *world) {}, sameARN: true},
+		"deleting": {prepare: func(t *testing.T, w *world) {
+			require.NoError(t,
+				efo.Deregister(t.Context(), w.client, w.consumer))
+		}},
 		"creating": {prepare: func(t *testing.T, w *world) {
 			require.NoError(t, efo.Deregister(t.Context(), w.client, w.consumer))
 			time.Sleep(time.Minute)
-			_, err := w.client.RegisterStreamConsumer(t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: &w.stream, ConsumerName: aws.String("app")})
+			_, err := w.client.RegisterStreamConsumer(t.Context(), &kinesis.RegisterStreamConsumerInput{
+				StreamARN:    &w.stream,
+				ConsumerName: aws.String("app"),
+			})
 			require.NoError(t, err)
 		}},
 		"calls fail now and then": {sameARN: true, prepare: func(_ *testing.T, w *world) {
-			w.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamConsumer", Times: 1, Do: []kinesistest.Action{kinesistest.Fail("InternalFailure", "no")}})
-			w.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamConsumer", Times: 2, Do: []kinesistest.Action{kinesistest.Silence()}})
-			w.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamConsumer", Times: 3, Do: []kinesistest.Action{kinesistest.LoseAnswer()}})
+			w.srv.Inject(kinesistest.Fault{
+				Operation: "DescribeStreamConsumer", Times: 1,
+				Do: []kinesistest.Action{kinesistest.Fail("InternalFailure", "no")},
+			})
+			w.srv.Inject(kinesistest.Fault{
+				Operation: "DescribeStreamConsumer", Times: 2,
+				Do: []kinesistest.Action{kinesistest.Silence()},
+			})
+			w.srv.Inject(kinesistest.Fault{
+				Operation: "DescribeStreamConsumer", Times: 3,
+				Do: []kinesistest.Action{kinesistest.LoseAnswer()},
+			})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,14 +216,29 @@ func TestE15ConsumerOfAnotherApplication(t *testing.T) {
 		fault kinesistest.Fault
 		taken bool
 	}{
-		"told":              {taken: true},
-		"throttled":         {taken: true, fault: kinesistest.Fault{Operation: "ListTagsForResource", Times: 3, Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}}},
-		"never answered":    {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Silence()}}},
-		"always throttled":  {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}}},
-		"tags not written":  {deny: []string{"TagResource"}},
-		"tags not read":     {deny: []string{"ListTagsForResource"}},
-		"tags not known":    {fault: kinesistest.Fault{Operation: "ListTagsForResource", Do: []kinesistest.Action{kinesistest.Fail("UnknownOperationException", "no")}}},
-		"parameter refused": {fault: kinesistest.Fault{Operation: "RegisterStreamConsumer", Times: 1, Do: []kinesistest.Action{kinesistest.Fail("ValidationException", "no")}}},
+		"told": {taken: true},
+		"throttled": {taken: true, fault: kinesistest.Fault{
+			Operation: "ListTagsForResource", Times: 3,
+			Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")},
+		}},
+		"never answered": {fault: kinesistest.Fault{
+			Operation: "ListTagsForResource",
+			Do:        []kinesistest.Action{kinesistest.Silence()},
+		}},
+		"always throttled": {fault: kinesistest.Fault{
+			Operation: "ListTagsForResource",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")},
+		}},
+		"tags not written": {deny: []string{"TagResource"}},
+		"tags not read":    {deny: []string{"ListTagsForResource"}},
+		"tags not known": {fault: kinesistest.Fault{
+			Operation: "ListTagsForResource",
+			Do:        []kinesistest.Action{kinesistest.Fail("UnknownOperationException", "no")},
+		}},
+		"parameter refused": {fault: kinesistest.Fault{
+			Operation: "RegisterStreamConsumer", Times: 1,
+			Do: []kinesistest.Action{kinesistest.Fail("ValidationException", "no")},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			deny := func(op, _ string) bool { return slices.Contains(test.deny, op) }
@@ -254,11 +284,26 @@ func TestRegisterErrors(t *testing.T) {
 		is     error
 		says   []string
 	}{
-		"describe denied":   {deny: "DescribeStreamConsumer", name: "x", is: kcl.ErrAccessDenied, says: []string{"kinesis:DescribeStreamConsumer"}},
-		"register denied":   {deny: "RegisterStreamConsumer", name: "x", is: kcl.ErrAccessDenied, says: []string{"kinesis:RegisterStreamConsumer"}},
-		"stream missing":    {stream: "arn:aws:kinesis:us-east-1:000000000000:stream/nothing", name: "x", is: kcl.ErrStreamNotFound, says: []string{"stream/nothing"}},
-		"everything amiss":  {stream: "orders", name: "a b", is: kcl.ErrInvalidStream, says: []string{"RegisterConfig.StreamARN", "RegisterConfig.ConsumerName"}},
-		"deregister denied": {deny: "DeregisterStreamConsumer", is: kcl.ErrAccessDenied, says: []string{"kinesis:DeregisterStreamConsumer"}},
+		"describe denied": {
+			deny: "DescribeStreamConsumer", name: "x", is: kcl.ErrAccessDenied,
+			says: []string{"kinesis:DescribeStreamConsumer"},
+		},
+		"register denied": {
+			deny: "RegisterStreamConsumer", name: "x", is: kcl.ErrAccessDenied,
+			says: []string{"kinesis:RegisterStreamConsumer"},
+		},
+		"stream missing": {
+			stream: "arn:aws:kinesis:us-east-1:000000000000:stream/nothing", name: "x",
+			is: kcl.ErrStreamNotFound, says: []string{"stream/nothing"},
+		},
+		"everything amiss": {
+			stream: "orders", name: "a b", is: kcl.ErrInvalidStream,
+			says: []string{"RegisterConfig.StreamARN", "RegisterConfig.ConsumerName"},
+		},
+		"deregister denied": {
+			deny: "DeregisterStreamConsumer", is: kcl.ErrAccessDenied,
+			says: []string{"kinesis:DeregisterStreamConsumer"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			denied := false

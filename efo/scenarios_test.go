@@ -68,9 +68,18 @@ func measured(cfg *efo.Config) *sink {
 // A peer that falls silent without a FIN is noticed within SilenceTimeout, wherever it stops.
 func TestE01SilentConnection(t *testing.T) {
 	for name, fault := range map[string]func(w *world){
-		"before the first event": func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterEvents(0)))) },
-		"between events":         func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterEvents(4)))) },
-		"inside a frame":         func(w *world) { w.srv.Inject(onSubscribe(1, kinesistest.StallStream(kinesistest.AfterBytes(300)))) },
+		"before the first event": func(w *world) {
+			w.srv.Inject(onSubscribe(1,
+				kinesistest.StallStream(kinesistest.AfterEvents(0))))
+		},
+		"between events": func(w *world) {
+			w.srv.Inject(onSubscribe(1,
+				kinesistest.StallStream(kinesistest.AfterEvents(4))))
+		},
+		"inside a frame": func(w *world) {
+			w.srv.Inject(onSubscribe(1,
+				kinesistest.StallStream(kinesistest.AfterBytes(300))))
+		},
 		"whole network": func(w *world) {
 			time.AfterFunc(20*time.Second, func() {
 				heal := w.srv.Partition("client")
@@ -580,7 +589,8 @@ func TestE16ExceptionsInTheStream(t *testing.T) {
 		"KMSThrottlingException": "KMSThrottlingException", "InternalFailureException": "InternalFailureException",
 		"ResourceNotFoundException": "ResourceNotFoundException", "NobodyKnowsException": "other",
 	} {
-		for kind, send := range map[string]func(int, string, string) kinesistest.Action{"exception": kinesistest.SendException, "error": kinesistest.SendError} {
+		for kind, send := range map[string]func(int, string,
+			string) kinesistest.Action{"exception": kinesistest.SendException, "error": kinesistest.SendError} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 					cfg := w.config()
@@ -974,7 +984,10 @@ func TestE28CloseAnywhere(t *testing.T) {
 		"stalled":             ptr(onSubscribe(0, kinesistest.StallStream(kinesistest.AfterBytes(150)))),
 		"backing off":         ptr(onSubscribe(0, kinesistest.Fail("InternalFailure", "no"))),
 		"refused":             ptr(onSubscribe(0, kinesistest.Fail("ResourceInUseException", "no"))),
-		"asking":              {When: func(c *kinesistest.Call) bool { return c.Operation != "SubscribeToShard" }, Do: []kinesistest.Action{kinesistest.Silence()}},
+		"asking": {
+			When: func(c *kinesistest.Call) bool { return c.Operation != "SubscribeToShard" },
+			Do:   []kinesistest.Action{kinesistest.Silence()},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {

@@ -74,8 +74,10 @@ func event(next string, records ...string) frame {
 func shardEndEvent() frame {
 	return frame{end: true, bytes: encode(message("SubscribeToShardEvent",
 		`{"Records":[],"ContinuationSequenceNumber":null,"MillisBehindLatest":0,"ChildShards":[`+
-			`{"ShardId":"shardId-000000000001","ParentShards":["`+shard0+`"],"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"1"}},`+
-			`{"ShardId":"shardId-000000000002","ParentShards":["`+shard0+`"],"HashKeyRange":{"StartingHashKey":"2","EndingHashKey":"3"}}]}`))}
+			`{"ShardId":"shardId-000000000001","ParentShards":["`+shard0+`"],"HashKeyRange":{"StartingHashKey":"0",`+
+			`"EndingHashKey":"1"}},`+
+			`{"ShardId":"shardId-000000000002","ParentShards":["`+shard0+`"],"HashKeyRange":{"StartingHashKey":"2",`+
+			`"EndingHashKey":"3"}}]}`))}
 }
 
 func initialResponse() []byte { return encode(message("initial-response", `{}`)) }

@@ -134,7 +134,10 @@ func TestP12FailedHandOver(t *testing.T) {
 		"panic":     func(func()) bool { panic(errRefused) },
 		"cancelled": func(cancel func()) bool { cancel(); return true },
 	} {
-		for _, moment := range []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, 250 * time.Millisecond, time.Second} {
+		for _, moment := range []time.Duration{
+			0, 50 * time.Millisecond, 200 * time.Millisecond, 250 * time.Millisecond,
+			time.Second,
+		} {
 			t.Run(fmt.Sprintf("%s after %s", name, moment), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {

@@ -299,7 +299,8 @@ func TestP03NilIterator(t *testing.T) {
 		r.put(0, 25, 10, shard0)
 		r.split(shard0)
 		var batches []kcl.Batch
-		for b, err := range r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }).Batches(t.Context(), shard0, kcl.Position{}) {
+		for b, err := range r.fetcher(func(c *polling.Config) { c.MaxRecords = 10 }).Batches(t.Context(), shard0,
+			kcl.Position{}) {
 			require.NoError(t, err)
 			batches = append(batches, b)
 		}
@@ -493,7 +494,10 @@ func TestP08SparseShard(t *testing.T) {
 func TestP09HangingCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, action := range []kinesistest.Action{kinesistest.Silence(), kinesistest.SilentAnswer(), kinesistest.LoseAnswer(), kinesistest.LoseRequest()} {
+		for _, action := range []kinesistest.Action{
+			kinesistest.Silence(), kinesistest.SilentAnswer(),
+			kinesistest.LoseAnswer(), kinesistest.LoseRequest(),
+		} {
 			for _, operation := range []string{"GetRecords", "GetShardIterator"} {
 				r := start(t, 1)
 				r.put(0, 10, 10, shard0)
@@ -568,7 +572,8 @@ func TestP14IdleInterval(t *testing.T) {
 				r := start(t, 1)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
-				for range r.fetcher(func(c *polling.Config) { c.IdleInterval = test.interval }).Batches(ctx, shard0, kcl.Position{}) {
+				for range r.fetcher(func(c *polling.Config) { c.IdleInterval = test.interval }).Batches(ctx, shard0,
+					kcl.Position{}) {
 				}
 				require.InDelta(t, test.want, len(r.called("GetRecords", shard0)), float64(test.want)*0.05)
 			})
@@ -621,14 +626,21 @@ func TestFinalErrors(t *testing.T) {
 			config: kinesistest.Config{Deny: func(op, _ string) bool { return op == "DescribeStreamSummary" }},
 			is:     kcl.ErrAccessDenied, says: []string{"allow kinesis:DescribeStreamSummary", "shardId-000000000009"},
 		},
-		"position": {from: kcl.After("49590338271490256608559692538361571095921575989136588898"), is: kcl.ErrInvalidPosition, says: []string{shard0, "AFTER_SEQUENCE_NUMBER"}},
+		"position": {
+			from: kcl.After("49590338271490256608559692538361571095921575989136588898"), is: kcl.ErrInvalidPosition,
+			says: []string{shard0, "AFTER_SEQUENCE_NUMBER"},
+		},
 		"refused iterators": {
-			fault: kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "no")}},
-			says:  []string{"in a row were refused", "InvalidArgumentException"},
+			fault: kinesistest.Fault{
+				Operation: "GetRecords",
+				Do:        []kinesistest.Action{kinesistest.Fail("InvalidArgumentException", "no")},
+			},
+			says: []string{"in a row were refused", "InvalidArgumentException"},
 		},
 		"validation": {
-			fault: kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("ValidationException", "no")}},
-			says:  []string{"GetRecords", "ValidationException"},
+			fault: kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("ValidationException",
+				"no")}},
+			says: []string{"GetRecords", "ValidationException"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -691,8 +703,14 @@ func TestConfigMistakes(t *testing.T) {
 		{polling.Config{}, []string{"Config.Client is missing", "Config.StreamARN and Config.StreamName are missing"}},
 		{polling.Config{StreamARN: "arn:aws:kinesis:stream/x"}, []string{"Config.StreamARN", "want arn:aws:kinesis:REGION"}},
 		{polling.Config{StreamName: "a b"}, []string{`Config.StreamName "a b"`}},
-		{polling.Config{StreamName: "a", StreamARN: "arn:aws:kinesis:us-east-1:000000000000:stream/b"}, []string{`Config.StreamName "a" is not the name`}},
-		{polling.Config{StreamName: "a", MaxRecords: 10001, IdleInterval: -1, CallTimeout: -1}, []string{"Config.MaxRecords is 10001", "Config.IdleInterval", "Config.CallTimeout"}},
+		{
+			polling.Config{StreamName: "a", StreamARN: "arn:aws:kinesis:us-east-1:000000000000:stream/b"},
+			[]string{`Config.StreamName "a" is not the name`},
+		},
+		{
+			polling.Config{StreamName: "a", MaxRecords: 10001, IdleInterval: -1, CallTimeout: -1},
+			[]string{"Config.MaxRecords is 10001", "Config.IdleInterval", "Config.CallTimeout"},
+		},
 	} {
 		for _, err := range polling.NewFetcher(test.cfg).Batches(t.Context(), shard0, kcl.Position{}) {
 			for _, s := range test.says {

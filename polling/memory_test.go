@@ -33,7 +33,8 @@ func newEndless(size int, iterator string) *endless {
 	return &endless{
 		iterator: []byte(`{"ShardIterator":"` + iterator + `"}`),
 		records: []byte(
-			`{"MillisBehindLatest":1,"NextShardIterator":"` + iterator + `","Records":[{"SequenceNumber":"1","Data":"` + data + `"}]}`,
+			`{"MillisBehindLatest":1,"NextShardIterator":"` + iterator + `","Records":[{"SequenceNumber":"1","Data":"` + data +
+				`"}]}`,
 		),
 	}
 }

@@ -17,9 +17,8 @@ const (
 	goneGap   = 5 * time.Minute // without a question: lists from before count no more
 )
 
-// absences remembers which shards of a stream are absent, and since when. It
-// belongs to the stream, because a consumer is replaced with every lease. It is
-// safe for concurrent use.
+// absences remembers which shards of a stream are absent, and since when. It belongs to the stream,
+// because a consumer is replaced with every lease. It is safe for concurrent use.
 type absences struct {
 	mu     sync.Mutex // guards shards
 	shards map[string]absence

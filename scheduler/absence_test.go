@@ -28,8 +28,8 @@ func (r *rig) notFound(when func() bool, ids ...string) (remove func()) {
 	})
 }
 
-// For some time after a split the service knows the children only by the end of their parent: neither ListShards nor a read
-// finds them. They are not expired, and Healthy tells.
+// For some time after a split the service knows the children only by the end of their parent:
+// neither ListShards nor a read finds them. They are not expired, and Healthy tells.
 func TestChildThatIsNotVisibleYetIsNotExpired(t *testing.T) {
 	t.Parallel()
 	for _, window := range []time.Duration{3 * time.Second, time.Minute, 9 * time.Minute} {
@@ -43,7 +43,10 @@ func TestChildThatIsNotVisibleYetIsNotExpired(t *testing.T) {
 				r.finished(time.Minute)
 				children := []string{"shardId-000000000002", "shardId-000000000003"}
 				remove := r.notFound(func() bool { return true }, children...)
-				listed := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.OmitShards(children...)}})
+				listed := r.srv.Inject(kinesistest.Fault{
+					Operation: "ListShards", Client: "a",
+					Do: []kinesistest.Action{kinesistest.OmitShards(children...)},
+				})
 				r.split(parent)
 				r.put(keys(10)...)
 				time.Sleep(window)
@@ -62,7 +65,8 @@ func TestChildThatIsNotVisibleYetIsNotExpired(t *testing.T) {
 	}
 }
 
-// A list that lacks an open shard for good, and a read that does not find it once an hour: between those it is read.
+// A list that lacks an open shard for good, and a read that does not find it once an hour: between
+// those it is read.
 func TestNotFoundHoursApartIsNotInARow(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -75,7 +79,10 @@ func TestNotFoundHoursApartIsNotInARow(t *testing.T) {
 		r.listShards(func() []types.Shard { // another shard has its hash keys, so the list seems to be complete
 			s := types.Shard{
 				ShardId: aws.String("shardId-000000000009"), ParentShardId: &open,
-				HashKeyRange:        &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("340282366920938463463374607431768211455")},
+				HashKeyRange: &types.HashKeyRange{
+					StartingHashKey: aws.String("0"),
+					EndingHashKey:   aws.String("340282366920938463463374607431768211455"),
+				},
 				SequenceNumberRange: &types.SequenceNumberRange{StartingSequenceNumber: aws.String(half)},
 			}
 			return []types.Shard{s}
@@ -96,8 +103,9 @@ func TestNotFoundHoursApartIsNotInARow(t *testing.T) {
 	})
 }
 
-// A stream was deleted and created again with fewer shards, and for a while the service does not say when: the shards that
-// it does not have any more are those of another stream, and have not expired.
+// A stream was deleted and created again with fewer shards, and for a while the service does not
+// say when: the shards that it does not have any more are those of another stream, and have not
+// expired.
 func TestShardOfARecreatedStreamIsNotExpired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

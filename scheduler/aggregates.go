@@ -27,19 +27,17 @@ const (
 	// comes in several calls of ProcessRecords. Around a reshard the Kinesis Producer Library writes
 	// records again that came to another shard than foreseen: these come twice.
 	SplitAggregates Aggregates = iota
-	// SplitAggregatesInRange drops the user records whose hash key does not
-	// belong to the shard, and counts them. That hides those duplicates. It
-	// loses records of producers that aggregate without regard to shards. The
-	// KCL does it by default, and drops the whole aggregate for one such record.
-	// On a stream that distributes records automatically (AUTO), keys say
-	// nothing about the shard: nothing is dropped there. A change to AUTO is
-	// noticed within a minute, so change to SplitAggregates before; the same
-	// holds for the way back, until the last record from before has expired.
+	// SplitAggregatesInRange drops the user records whose hash key does not belong to the shard, and
+	// counts them. That hides those duplicates. It loses records of producers that aggregate without
+	// regard to shards. The KCL does it by default, and drops the whole aggregate for one such record.
+	// On a stream that distributes records automatically (AUTO), keys say nothing about the shard:
+	// nothing is dropped there. A change to AUTO is noticed within a minute, so change to
+	// SplitAggregates before; the same holds for the way back, until the last record from before has
+	// expired.
 	SplitAggregatesInRange
-	// KeepAggregates delivers them as they are. A checkpoint inside an
-	// aggregate, from before this was set, still resumes inside it; only one at
-	// its first user record means the whole aggregate from now on. Checkpoint
-	// whole batches before such a change.
+	// KeepAggregates delivers them as they are. A checkpoint inside an aggregate, from before this was
+	// set, still resumes inside it; only one at its first user record means the whole aggregate from
+	// now on. Checkpoint whole batches before such a change.
 	KeepAggregates
 )
 
@@ -65,9 +63,8 @@ const (
 	placingTry = placingAge / 6 // how old the lack of an answer may be
 )
 
-// pieces cuts a batch with aggregates into batches that are delivered one after
-// the other: small user records take many times the memory of their carriers,
-// and a batch can have ten mebibytes.
+// pieces cuts a batch with aggregates into batches that are delivered one after the other: small
+// user records take many times the memory of their carriers, and a batch can have ten mebibytes.
 func (d *delivery) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 	return func(yield func(kcl.Batch) bool) {
 		records, size, aggregates := batch.Records, 0, false
@@ -110,7 +107,8 @@ func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	d.metrics.RecordsDropped(report.Dropped)
 	d.metrics.AggregatesCorrupt(report.Corrupt)
 	if count, due := d.corrupt.add(report.Corrupt); due {
-		d.log.WarnContext(ctx, "record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
+		d.log.WarnContext(ctx,
+			"record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
 			"position", report.At, "err", report.Err, "count", count)
 	}
 	return out

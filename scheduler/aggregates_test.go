@@ -323,13 +323,18 @@ func TestK05K10FilterAtReshard(t *testing.T) {
 func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 	t.Parallel()
 	auto := func(r *rig) {
-		_, err := r.admin.UpdateStreamRecordDistributionStrategy(r.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{
-			StreamARN: aws.String(r.srv.StreamARN(streamName)), RecordDistributionStrategy: types.RecordDistributionStrategyAuto,
-		})
+		_, err := r.admin.UpdateStreamRecordDistributionStrategy(r.t.Context(),
+			&kinesis.UpdateStreamRecordDistributionStrategyInput{
+				StreamARN:                  aws.String(r.srv.StreamARN(streamName)),
+				RecordDistributionStrategy: types.RecordDistributionStrategyAuto,
+			})
 		require.NoError(r.t, err)
 	}
 	silent := func(r *rig) {
-		r.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamSummary", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "later")}})
+		r.srv.Inject(kinesistest.Fault{
+			Operation: "DescribeStreamSummary",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "later")},
+		})
 	}
 	never := func(*rig) {}
 	for name, tc := range map[string]struct {
@@ -344,7 +349,10 @@ func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 4, OnDemand: true}}})
+				r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{
+					Name: streamName, Shards: 4,
+					OnDemand: true,
+				}}})
 				put := func(data []byte) {
 					_, err := r.srv.PutToShard(streamName, r.open()[3], "key", data)
 					require.NoError(t, err)
@@ -363,9 +371,11 @@ func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 				w.start()
 				time.Sleep(time.Minute) // the processor sleeps
 				if name == "from the start" {
-					_, err := r.admin.UpdateStreamRecordDistributionStrategy(t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{
-						StreamARN: aws.String(r.srv.StreamARN(streamName)), RecordDistributionStrategy: types.RecordDistributionStrategyUserPartitionKey,
-					})
+					_, err := r.admin.UpdateStreamRecordDistributionStrategy(t.Context(),
+						&kinesis.UpdateStreamRecordDistributionStrategyInput{
+							StreamARN:                  aws.String(r.srv.StreamARN(streamName)),
+							RecordDistributionStrategy: types.RecordDistributionStrategyUserPartitionKey,
+						})
 					require.NoError(t, err)
 				}
 				belongsToFirst("second")
@@ -379,8 +389,8 @@ func TestK06NoFilterOnAutoDistribution(t *testing.T) {
 	}
 }
 
-// TestPE18StopBetweenPieces: a stop comes while the first piece of a batch is processed. It is the last one, and the next worker
-// goes on behind it.
+// TestPE18StopBetweenPieces: a stop comes while the first piece of a batch is processed. It is the
+// last one, and the next worker goes on behind it.
 func TestPE18StopBetweenPieces(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -409,12 +419,13 @@ func TestPE18StopBetweenPieces(t *testing.T) {
 		next.start()
 		time.Sleep(time.Minute)
 		require.NoError(t, next.stop())
-		require.Equal(t, want, strings.ReplaceAll(got.text()+" "+rest.text(), filler, ""), "nothing is missing, and nothing comes twice")
+		require.Equal(t, want, strings.ReplaceAll(got.text()+" "+rest.text(), filler, ""),
+			"nothing is missing, and nothing comes twice")
 	})
 }
 
-// TestK06OneShardAsksForAll: every batch of every shard holds records that belong elsewhere, and how the stream places its records
-// is asked once for all, also while there is no answer.
+// TestK06OneShardAsksForAll: every batch of every shard holds records that belong elsewhere, and
+// how the stream places its records is asked once for all, also while there is no answer.
 func TestK06OneShardAsksForAll(t *testing.T) {
 	t.Parallel()
 	for name, action := range map[string][]kinesistest.Action{

@@ -28,7 +28,10 @@ func TestEmptyAnswersOfKinesis(t *testing.T) {
 				r := newRig(t, oneStream(2))
 				r.capture()
 				empty := func() {
-					r.srv.Inject(kinesistest.Fault{Operation: operation, Client: "a", Times: 2, Do: []kinesistest.Action{kinesistest.Answer(200, []byte(`{}`))}})
+					r.srv.Inject(kinesistest.Fault{
+						Operation: operation, Client: "a", Times: 2,
+						Do: []kinesistest.Action{kinesistest.Answer(200, []byte(`{}`))},
+					})
 				}
 				empty()
 				w := r.worker("a", mode).start()
@@ -36,8 +39,14 @@ func TestEmptyAnswersOfKinesis(t *testing.T) {
 				r.finished(2 * time.Minute)
 				empty()
 				// What is asked only after a failure is asked as well.
-				r.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Times: 2, Do: []kinesistest.Action{kinesistest.Fail("ResourceNotFoundException", "not found")}})
-				r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Skip: 1, Times: 1, Do: []kinesistest.Action{kinesistest.Fail("ResourceNotFoundException", "not found")}})
+				r.srv.Inject(kinesistest.Fault{
+					Operation: "SubscribeToShard", Times: 2,
+					Do: []kinesistest.Action{kinesistest.Fail("ResourceNotFoundException", "not found")},
+				})
+				r.srv.Inject(kinesistest.Fault{
+					Operation: "GetRecords", Skip: 1, Times: 1,
+					Do: []kinesistest.Action{kinesistest.Fail("ResourceNotFoundException", "not found")},
+				})
 				r.srv.ResetConnections()
 				time.Sleep(time.Second)
 				r.split(r.open()[0])
@@ -52,7 +61,10 @@ func TestEmptyAnswersOfKinesis(t *testing.T) {
 // TestEmptyAnswersOfDynamoDB: the same for the lease table.
 func TestEmptyAnswersOfDynamoDB(t *testing.T) {
 	t.Parallel()
-	for _, operation := range []string{"DescribeTable", "CreateTable", "Scan", "PutItem", "UpdateItem", "GetItem", "Query"} {
+	for _, operation := range []string{
+		"DescribeTable", "CreateTable", "Scan", "PutItem", "UpdateItem", "GetItem",
+		"Query",
+	} {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -61,7 +73,10 @@ func TestEmptyAnswersOfDynamoDB(t *testing.T) {
 				tables := dynamotest.Start(dynamotest.Config{})
 				defer tables.Close()
 				empty := func() {
-					tables.Inject(dynamotest.Fault{Operation: operation, Times: 2, Do: []dynamotest.Action{dynamotest.Answer(200, []byte(`{}`))}})
+					tables.Inject(dynamotest.Fault{
+						Operation: operation, Times: 2,
+						Do: []dynamotest.Action{dynamotest.Answer(200, []byte(`{}`))},
+					})
 				}
 				empty()
 				w := r.worker("a", func(c *scheduler.Config) {

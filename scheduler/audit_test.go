@@ -30,7 +30,10 @@ type audit struct {
 }
 
 func newAudit(t *testing.T) *audit {
-	return &audit{t: t, want: map[string]bool{}, got: map[string]int{}, nextOfKey: map[string]int{}, lastOf: map[string]kcl.ExtendedSequenceNumber{}, shardOf: map[string]string{}}
+	return &audit{
+		t: t, want: map[string]bool{}, got: map[string]int{}, nextOfKey: map[string]int{},
+		lastOf: map[string]kcl.ExtendedSequenceNumber{}, shardOf: map[string]string{},
+	}
 }
 
 func (a *audit) produced(data string) {
@@ -58,7 +61,8 @@ func (a *audit) processed(worker, shard string, records []kcl.Record) {
 		a.shardOf[data] = shard
 		// The first time that a record is processed follows the order of writing.
 		if n != a.nextOfKey[key] {
-			a.violations = append(a.violations, fmt.Sprintf("%s came when %s/%d was due (%s, %s)", data, key, a.nextOfKey[key], worker, shard))
+			a.violations = append(a.violations, fmt.Sprintf("%s came when %s/%d was due (%s, %s)", data, key, a.nextOfKey[key],
+				worker, shard))
 		}
 		a.nextOfKey[key] = max(a.nextOfKey[key], n+1)
 	}

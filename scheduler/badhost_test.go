@@ -46,8 +46,9 @@ func (b *badConnections) turn() {
 	b.bad = true
 }
 
-// TestBadHostBehindOpenConnections: what answers on the open connections fails every call, or says nothing, or accepts
-// subscriptions and then says nothing. New connections lead to a good host: reading goes on after some minutes.
+// TestBadHostBehindOpenConnections: what answers on the open connections fails every call, or says
+// nothing, or accepts subscriptions and then says nothing. New connections lead to a good host:
+// reading goes on after some minutes.
 func TestBadHostBehindOpenConnections(t *testing.T) {
 	t.Parallel()
 	for name, do := range testsize.Some(2, map[string]kinesistest.Action{
@@ -109,7 +110,10 @@ func TestBadHostOfTheLeaseTable(t *testing.T) {
 				tables := dynamotest.Start(dynamotest.Config{})
 				defer tables.Close()
 				var conns badConnections
-				tables.Inject(dynamotest.Fault{When: func(c dynamotest.Call) bool { return conns.harms(c.RemoteAddr) }, Do: []dynamotest.Action{do}})
+				tables.Inject(dynamotest.Fault{
+					When: func(c dynamotest.Call) bool { return conns.harms(c.RemoteAddr) },
+					Do:   []dynamotest.Action{do},
+				})
 				w := r.worker("a", func(c *scheduler.Config) {
 					c.Leases = dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, tables), Table: "app"})
 				}).start()

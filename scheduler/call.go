@@ -60,7 +60,9 @@ func (d *delivery) call(method string, f func() error) error {
 
 // logFailure logs a failed call, with the positions before the first record of the batch
 // and of the last one, and the number of failures in a row.
-func (d *delivery) logFailure(ctx context.Context, level slog.Level, method string, err error, attempt int, wait time.Duration) {
+func (d *delivery) logFailure(
+	ctx context.Context, level slog.Level, method string, err error, attempt int, wait time.Duration,
+) {
 	attrs := []slog.Attr{
 		slog.String("method", method), slog.Any("err", err), slog.Int("attempt", attempt),
 		slog.Any("processed", d.processed), slog.Any("position", d.last), slog.Any("state", d.progress.stateNow()),

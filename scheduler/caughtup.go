@@ -35,17 +35,15 @@ func (p *progress) caughtUp(now time.Time) bool {
 	return p.state == StateProcessing && p.tip.CaughtUp(now)
 }
 
-// CaughtUp tells whether this worker has nothing left to do for now: it reads at
-// least one shard, and each shard that it reads is caught up. It is false
-// while anything is unknown: before the first answers, while a stream cannot be
-// listed or a lease is held by nobody, between a shard's end and its children.
-// Nothing is said about the shards of other workers.
+// CaughtUp tells whether this worker has nothing left to do for now: it reads at least one shard,
+// and each shard that it reads is caught up. It is false while anything is unknown: before the
+// first answers, while a stream cannot be listed or a lease is held by nobody, between a shard's
+// end and its children. Nothing is said about the shards of other workers.
 //
-// A shard is caught up once the service has said twice, at least a second apart and
-// at the same place, that nothing is unread (MillisBehindLatest 0), and
-// ProcessRecords has returned nil for all that came before. It stays so while later
-// records are processed as they come. Work that a processor does after
-// ProcessRecords is not seen. [ShardStatus.CaughtUp] tells it of each shard.
+// A shard is caught up once the service has said twice, at least a second apart and at the same
+// place, that nothing is unread (MillisBehindLatest 0), and ProcessRecords has returned nil for all
+// that came before. It stays so while later records are processed as they come. Work that a
+// processor does after ProcessRecords is not seen. [ShardStatus.CaughtUp] tells it of each shard.
 func (s *Scheduler) CaughtUp() bool {
 	if phase, _ := s.status.phase(); phase != phaseRunning {
 		return false
@@ -67,8 +65,7 @@ func (s *Scheduler) CaughtUp() bool {
 	return len(consumers) > 0 && s.allRead(s.coord.Leases(), consumers)
 }
 
-// allRead tells whether each unfinished row has a reader, as far as the last
-// listing tells.
+// allRead tells whether each unfinished row has a reader, as far as the last listing tells.
 func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer) bool {
 	known := make(map[string]bool, len(rows))
 	for _, row := range rows {

@@ -23,7 +23,8 @@ func requireAtTip(t *testing.T, sh scheduler.ShardStatus) {
 	require.Zero(t, behind)
 }
 
-// caughtUp waits until the worker says that it is, and checks each moment before that it does not say so too early.
+// caughtUp waits until the worker says that it is, and checks each moment before that it does not
+// say so too early.
 func (r *rig) caughtUp(within time.Duration, w *worker) {
 	r.t.Helper()
 	r.eventually(within, "caught up", func() bool {

@@ -18,8 +18,7 @@ const (
 	withdrawAttempts = 10 // to delete the row that a refused worker has made
 )
 
-// errUnsettled says that the table changes too fast to be claimed. It is
-// transient.
+// errUnsettled says that the table changes too fast to be claimed. It is transient.
 var errUnsettled = errors.New("the lease table changes while it is claimed")
 
 // foreign is the error of a row with the marks of another application or stream.
@@ -52,7 +51,9 @@ type claimer struct {
 //
 // claim returns the last listing, and puts the error of each stream into errs. lists are
 // the shards of the streams, errs the errors of listing them.
-func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardList, errs []error) (leases.Listing, error) {
+func (c *claimer) claim(
+	ctx context.Context, streams []*stream, lists []*shardList, errs []error,
+) (leases.Listing, error) {
 	listErrs, todo := slices.Clone(errs), make(map[int]*stream, len(streams))
 	for i, st := range streams {
 		if !st.sync.isClaimed() {
@@ -89,7 +90,9 @@ func (c *claimer) claim(ctx context.Context, streams []*stream, lists []*shardLi
 
 // claimOne makes the missing writes for the claim of one stream. more says that the table
 // has to be listed again.
-func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing) (more bool, err error) {
+func (c *claimer) claimOne(
+	ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing,
+) (more bool, err error) {
 	rows := listing.Leases
 	if err := st.checkRows(rows); err != nil {
 		return false, c.withdraw(ctx, st, err)
@@ -100,8 +103,9 @@ func (c *claimer) claimOne(ctx context.Context, st *stream, list *shardList, lis
 			return false, listErr
 		}
 		if listErr == nil && !shardsync.ClaimFits(st.rowsOf(rows), list.shards) {
-			return false, fmt.Errorf("%w: it looks like the table of another stream than %s: of its leases, which do not say whose they are, none has the hash keys, parents and numbers of a shard of that stream: "+
-				"use another table (Config.Table); when the leases are those of the stream, stop all workers and run `kclctl leases adopt -application %s -stream %s -table TABLE`",
+			return false, fmt.Errorf("%w: it looks like the table of another stream than %s: its leases name no stream, and "+
+				"none matches a shard of the stream: use another table (Config.Table); if the leases are the stream's, "+
+				"stop all workers and run `kclctl leases adopt -application %s -stream %s -table TABLE`",
 				leases.ErrForeignTable, st.id.ARN, st.marks.Application, st.id.ARN)
 		}
 	}
@@ -159,7 +163,7 @@ func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
 			return cause
 		}
 		if attempt == withdrawAttempts || backoff.Wait(ctx) != nil {
-			return fmt.Errorf("%w; lease %q, which this worker has just made, could not be deleted: %w", cause, st.sync.anchor, err)
+			return fmt.Errorf("%w; lease %q, made by this worker a moment ago, is not deleted: %w", cause, st.sync.anchor, err)
 		}
 	}
 }
@@ -210,6 +214,5 @@ func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease)
 	return nil
 }
 
-// maxMarks is how many rows a synchronisation marks; what is left waits for the
-// next one.
+// maxMarks is how many rows a synchronisation marks; what is left waits for the next one.
 const maxMarks = 500

@@ -46,9 +46,21 @@ type second struct {
 
 func seconds() []second {
 	return []second{
-		{name: "stream", stream: "payments", app: "app", says: []string{"belongs to stream " + ordersARN, "reads arn:aws:kinesis:us-east-1:000000000000:stream/payments"}},
-		{name: "application", stream: streamName, app: "billing", says: []string{"belongs to application app, and this is application billing", "kclctl leases adopt -application billing"}},
-		{name: "region", stream: streamName, app: "app", region: true, says: []string{"belongs to stream " + ordersARN, "reads arn:aws:kinesis:eu-west-1:000000000000:stream/orders"}},
+		{name: "stream", stream: "payments", app: "app", says: []string{
+			"belongs to stream " + ordersARN,
+			"reads arn:aws:kinesis:us-east-1:000000000000:stream/payments",
+		}},
+		{
+			name: "application", stream: streamName, app: "billing",
+			says: []string{
+				"belongs to application app, and this is application billing",
+				"kclctl leases adopt -application billing",
+			},
+		},
+		{
+			name: "region", stream: streamName, app: "app", region: true,
+			says: []string{"belongs to stream " + ordersARN, "reads arn:aws:kinesis:eu-west-1:000000000000:stream/orders"},
+		},
 	}
 }
 
@@ -112,7 +124,8 @@ func TestTwoStartOnAnEmptyTable(t *testing.T) {
 			t.Run(s.name+"/"+variant, func(t *testing.T) {
 				t.Parallel()
 				for seed := range testsize.Pick[uint64](1, 4, 8) {
-					for _, late := range testsize.Pick([]bool{variant == "same first shard"}, []bool{false, true}, []bool{false, true}) {
+					for _, late := range testsize.Pick([]bool{variant == "same first shard"}, []bool{false, true},
+						[]bool{false, true}) {
 						synctest.Test(t, func(t *testing.T) { startTogether(t, s, variant == "other first shard", late, seed) })
 						if t.Failed() {
 							t.Fatalf("seed %d, late %t", seed, late)
@@ -137,7 +150,10 @@ func startTogether(t *testing.T, s second, otherShard, late bool, seed uint64) {
 	a := r.worker("a", latest)
 	b := s.worker(r, latest)
 	if otherShard && s.name != "application" { // the first shard of b's stream is closed
-		_, err := b.r.admin.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: &s.stream, ShardToSplit: aws.String("shardId-000000000000"), NewStartingHashKey: aws.String("1000")})
+		_, err := b.r.admin.SplitShard(t.Context(), &kinesis.SplitShardInput{
+			StreamName:   &s.stream,
+			ShardToSplit: aws.String("shardId-000000000000"), NewStartingHashKey: aws.String("1000"),
+		})
 		require.NoError(t, err)
 		time.Sleep(10 * time.Second)
 	}

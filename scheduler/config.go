@@ -72,32 +72,26 @@ func (m RetrievalMode) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [RetrievalMode.String].
 func (m RetrievalMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// Config says what a [Scheduler] does. Application, Streams (or StreamTracker),
-// Kinesis and Leases are required; the zero value of every other field is a
-// working default.
+// Config says what a [Scheduler] does. Application, Streams (or StreamTracker), Kinesis and Leases
+// are required; the zero value of every other field is a working default.
 type Config struct {
-	// Application names the group of workers that share the work. It is the
-	// name under which enhanced fan-out registers, so it must be a valid
-	// consumer name: 1 to 128 letters, digits, underscores, dots and hyphens
-	// (applicationName in the KCL). Required.
+	// Application names the group of workers that share the work. It is the name under which enhanced
+	// fan-out registers, so it must be a valid consumer name: 1 to 128 letters, digits, underscores,
+	// dots and hyphens (applicationName in the KCL). Required.
 	Application string
 
-	// WorkerID names this process in the lease table. Run appends a random
-	// suffix, so that two processes configured alike are never taken for one.
-	// Defaults to the host's name.
+	// WorkerID names this process in the lease table. Run appends a random suffix, so that two
+	// processes configured alike are never taken for one. Defaults to the host's name.
 	WorkerID string
 
-	// Streams are the streams to read, at least one. With one stream the lease
-	// keys are plain shard ids; with several they are
-	// account:stream:epoch:shardId, as in the KCL. An application cannot change
-	// from the one form to the other on one lease table. Required, unless
-	// StreamTracker is set.
+	// Streams are the streams to read, at least one. With one stream the lease keys are plain shard
+	// ids; with several they are account:stream:epoch:shardId, as in the KCL. An application cannot
+	// change from the one form to the other on one lease table. Required, unless StreamTracker is set.
 	Streams []StreamConfig
 
-	// StreamTracker names the streams to read in place of Streams, while the
-	// worker runs; see [StreamTracker]. The lease keys are those of several
-	// streams, however many it names (MultiStreamTracker in the KCL). Defaults to
-	// nil: the streams are those of Streams.
+	// StreamTracker names the streams to read in place of Streams, while the worker runs; see
+	// [StreamTracker]. The lease keys are those of several streams, however many it names
+	// (MultiStreamTracker in the KCL). Defaults to nil: the streams are those of Streams.
 	StreamTracker StreamTracker
 
 	// StreamRefreshInterval is how often StreamTracker is asked, give or take a
@@ -105,13 +99,11 @@ type Config struct {
 	// for again. Defaults to 1m (DefaultStreamRefresh); at least 1s.
 	StreamRefreshInterval time.Duration
 
-	// FormerStreams says what becomes of the leases of streams that the
-	// application does not read any more. Defaults to keeping them. Has no effect
-	// with one stream and no StreamTracker.
+	// FormerStreams says what becomes of the leases of streams that the application does not read any
+	// more. Defaults to keeping them. Has no effect with one stream and no StreamTracker.
 	FormerStreams FormerStreams
 
-	// Kinesis calls the service. Its region and credentials are used as they
-	// are. Required.
+	// Kinesis calls the service. Its region and credentials are used as they are. Required.
 	Kinesis *kinesis.Client
 
 	// Leases is the lease table that all workers of the application share:
@@ -121,31 +113,28 @@ type Config struct {
 	// RetrievalMode is EFO (the default) or Polling.
 	RetrievalMode RetrievalMode
 
-	// Fallback says what becomes of a shard that enhanced fan-out cannot read for
-	// a reason that polling avoids: no stream consumer can be registered, a
-	// permission is missing, another application holds the shard, or
-	// subscriptions bring nothing. FallbackPolling (the default) polls it, from
-	// exactly where fan-out stopped, once that has lasted for FallbackAfter, or
-	// at once when it cannot pass by itself; and tries fan-out again after 5
-	// minutes, then twice as late each time, up to an hour, and each FallbackAfter
-	// while polling fails as well. ShardStatus.Mode, kcl_retrieval_mode and the log
-	// say so. FallbackOff makes it an error. Has no effect with Polling.
+	// Fallback says what becomes of a shard that enhanced fan-out cannot read for a reason that
+	// polling avoids: no stream consumer can be registered, a permission is missing, another
+	// application holds the shard, or subscriptions bring nothing. FallbackPolling (the default) polls
+	// it, from exactly where fan-out stopped, once that has lasted for FallbackAfter, or at once when
+	// it cannot pass by itself; and tries fan-out again after 5 minutes, then twice as late each time,
+	// up to an hour, and each FallbackAfter while polling fails as well. ShardStatus.Mode,
+	// kcl_retrieval_mode and the log say so. FallbackOff makes it an error. Has no effect with
+	// Polling.
 	Fallback Fallback
 
-	// FallbackAfter is how long fan-out must fail without a break before a
-	// shard is polled instead, how long polling must before fan-out is tried out
-	// of its turn, and how long the registration of the stream consumer may take.
-	// Defaults to 1m (DefaultFallbackAfter); at least 10s.
+	// FallbackAfter is how long fan-out must fail without a break before a shard is polled instead,
+	// how long polling must before fan-out is tried out of its turn, and how long the registration of
+	// the stream consumer may take. Defaults to 1m (DefaultFallbackAfter); at least 10s.
 	FallbackAfter time.Duration
 
 	// Aggregates says what becomes of records that the Kinesis Producer Library
 	// aggregated. Defaults to SplitAggregates, which delivers every user record.
 	Aggregates Aggregates
 
-	// PollingMemory is about how many bytes polling may take for what it has read
-	// and the processors have not yet dealt with, in all shards together: see
-	// polling.Memory. Shards wait for each other rather than exceed it. Defaults
-	// to 256 MiB (DefaultPollingMemory).
+	// PollingMemory is about how many bytes polling may take for what it has read and the processors
+	// have not yet dealt with, in all shards together: see polling.Memory. Shards wait for each other
+	// rather than exceed it. Defaults to 256 MiB (DefaultPollingMemory).
 	PollingMemory int64
 
 	// Decoder decodes the records' data: what a schema registry wants
@@ -153,20 +142,18 @@ type Config struct {
 	// kcl.Splitter, records that hold several. Defaults to nil: nothing is decoded.
 	Decoder kcl.Decoder
 
-	// Assignment says who decides which worker reads which shard. Defaults to
-	// leases.AssignmentAuto: as the lease table says, which suits workers of this
-	// library alone and beside those of every Java KCL. Run returns
-	// leases.ErrMixedAssignment when other workers use the table in a way that does
-	// not go together with the setting.
+	// Assignment says who decides which worker reads which shard. Defaults to leases.AssignmentAuto:
+	// as the lease table says, which suits workers of this library alone and beside those of every
+	// Java KCL. Run returns leases.ErrMixedAssignment when other workers use the table in a way that
+	// does not go together with the setting.
 	Assignment leases.Assignment
 
-	// FailoverTime is how long a lease may go unrenewed before others take it
-	// (failoverTimeMillis in the KCL). It must be the same in all workers of an
-	// application. Leases are renewed each third of it, and the lease table is
-	// listed each fifth, but not more often than each 2s or each half of it: who can
-	// wait longer pays less. A table that is too slow for it turns Healthy red: it
-	// must be listed in half of FailoverTime, and answer a write in a third. Defaults
-	// to 10s (DefaultFailoverTime); at least 1s.
+	// FailoverTime is how long a lease may go unrenewed before others take it (failoverTimeMillis in
+	// the KCL). It must be the same in all workers of an application. Leases are renewed each third of
+	// it, and the lease table is listed each fifth, but not more often than each 2s or each half of
+	// it: who can wait longer pays less. A table that is too slow for it turns Healthy red: it must be
+	// listed in half of FailoverTime, and answer a write in a third. Defaults to 10s
+	// (DefaultFailoverTime); at least 1s.
 	FailoverTime time.Duration
 
 	// AssignmentStrategy says by what a leader shares the leases out, on a table of
@@ -176,55 +163,47 @@ type Config struct {
 	// effect where workers take leases by themselves, see Balance.
 	AssignmentStrategy leases.AssignmentStrategy
 
-	// MaxThroughputKBps is how much the leases of one worker may deliver, in KB of
-	// 1024 bytes a second, before a leader gives it no more (maxThroughputPerHostKBps
-	// in the KCL). It bounds no delivery, and is the leader's setting like
-	// AssignmentStrategy. Defaults to 0, no limit.
+	// MaxThroughputKBps is how much the leases of one worker may deliver, in KB of 1024 bytes a
+	// second, before a leader gives it no more (maxThroughputPerHostKBps in the KCL). It bounds no
+	// delivery, and is the leader's setting like AssignmentStrategy. Defaults to 0, no limit.
 	MaxThroughputKBps float64
 
-	// DisableWorkerMetrics keeps this worker from telling the leader of a table of
-	// KCL 3.x how much of its CPU is used: of what its control group is allowed on
-	// Linux, where that is limited, else of the machine's. It is judged by the
-	// throughput of its leases then, as on other systems (disableWorkerMetrics in the
-	// KCL). Defaults to false.
+	// DisableWorkerMetrics keeps this worker from telling the leader of a table of KCL 3.x how much of
+	// its CPU is used: of what its control group is allowed on Linux, where that is limited, else of
+	// the machine's. It is judged by the throughput of its leases then, as on other systems
+	// (disableWorkerMetrics in the KCL). Defaults to false.
 	DisableWorkerMetrics bool
 
-	// MaxLeasesForWorker is how many leases this worker takes at most. With too
-	// few workers for that, shards stay unread, and Healthy says so. Defaults
-	// to 0, no limit.
+	// MaxLeasesForWorker is how many leases this worker takes at most. With too few workers for that,
+	// shards stay unread, and Healthy says so. Defaults to 0, no limit.
 	MaxLeasesForWorker int
 
-	// Balance says what is evened out between the workers of an application:
-	// leases.BalanceLeaseCount (the default), or leases.BalanceThroughput for
-	// streams some of whose shards carry much more than others. It must be the
-	// same in all workers, and has no effect while a leader assigns the leases.
+	// Balance says what is evened out between the workers of an application: leases.BalanceLeaseCount
+	// (the default), or leases.BalanceThroughput for streams some of whose shards carry much more than
+	// others. It must be the same in all workers, and has no effect while a leader assigns the leases.
 	Balance leases.Balance
 
-	// ShutdownTimeout is how long processors may take to finish, when Run's
-	// context ends or a lease is handed over; then their context is cancelled
-	// with kcl.ErrShutdownTimeout. Run returns a second later at most. Whoever ends
-	// the process must wait for longer: Kubernetes kills it after
-	// terminationGracePeriodSeconds (30, which include a preStop hook), and Amazon ECS
-	// after stopTimeout (30). Defaults to 25s (DefaultShutdownTimeout), which fits.
+	// ShutdownTimeout is how long processors may take to finish, when Run's context ends or a lease is
+	// handed over; then their context is cancelled with kcl.ErrShutdownTimeout. Run returns a second
+	// later at most. Whoever ends the process must wait for longer: Kubernetes kills it after
+	// terminationGracePeriodSeconds (30, which include a preStop hook), and Amazon ECS after
+	// stopTimeout (30). Defaults to 25s (DefaultShutdownTimeout), which fits.
 	ShutdownTimeout time.Duration
 
-	// CheckpointInterval makes the library checkpoint by itself: after a batch
-	// was processed without error, when that much time has passed since the last
-	// checkpoint, and once more at a stop. Defaults to 0, which leaves checkpoints
-	// to the processor: ProcessRecords returning nil then promises nothing about
-	// work that the processor has handed on. Must not be negative.
+	// CheckpointInterval makes the library checkpoint by itself: after a batch was processed without
+	// error, when that much time has passed since the last checkpoint, and once more at a stop.
+	// Defaults to 0, which leaves checkpoints to the processor: ProcessRecords returning nil then
+	// promises nothing about work that the processor has handed on. Must not be negative.
 	CheckpointInterval time.Duration
 
-	// StopAtTip ends Run with nil once the fleet has processed all records that had
-	// arrived when Run began, by the service's clock: for backfills and tests. What
-	// arrives later may be processed too, for ten seconds or so. A stream that is
-	// written all the time is no obstacle. A shard that has been read so far is
-	// released, with a last call of ShutdownRequested, and others that
-	// want to read on may take it. Run waits for the shards of other workers, which
-	// need StopAtTip too, or the end of their shards. It never ends where a leader
-	// assigns leases (KCL 3.x), nor beside workers of the Java KCL, which do not
-	// say how far they have read: that is logged each minute. Not with StreamTracker.
-	// Defaults to false.
+	// StopAtTip ends Run with nil once the fleet has processed all records that had arrived when Run
+	// began, by the service's clock: for backfills and tests. What arrives later may be processed too,
+	// for ten seconds or so. A stream that is written all the time is no obstacle. A shard that has
+	// been read so far is released, with a last call of ShutdownRequested, and others that want to
+	// read on may take it. Run waits for the shards of other workers, which need StopAtTip too, or the
+	// end of their shards. It never ends where a leader assigns leases (KCL 3.x), nor beside workers
+	// of the Java KCL, which do not say how far they have read: that is logged each minute. Not with
+	// StreamTracker. Defaults to false.
 	StopAtTip bool
 
 	// ShardSyncInterval is how often the lease table is compared with the
@@ -237,10 +216,9 @@ type Config struct {
 	// reported. Defaults to 2m (DefaultStallTimeout); at least 10s.
 	StallTimeout time.Duration
 
-	// H2C makes enhanced fan-out speak HTTP/2 with prior knowledge to an http
-	// endpoint, such as a local server that can. Defaults to false: HTTP/1.1
-	// there, one connection per shard. https endpoints, and clients with an HTTP
-	// client of the user's own, are not affected.
+	// H2C makes enhanced fan-out speak HTTP/2 with prior knowledge to an http endpoint, such as a
+	// local server that can. Defaults to false: HTTP/1.1 there, one connection per shard. https
+	// endpoints, and clients with an HTTP client of the user's own, are not affected.
 	H2C bool
 
 	// Logger takes the log of the library, and of a lease store that has no logger of its own. The
@@ -253,18 +231,16 @@ type Config struct {
 
 // StreamConfig says which stream to read and from where.
 type StreamConfig struct {
-	// Name of the stream. Name or ARN is required; when both are given they must
-	// agree.
+	// Name of the stream. Name or ARN is required; when both are given they must agree.
 	Name string
 	// ARN of the stream; needed for a stream of another account. Its account is
 	// the one in the lease keys, and all calls name the stream by it.
 	ARN string
 
-	// CreationEpoch is the number in the stream's lease keys, account:name:epoch, in
-	// an application with several streams: positive, and without effect with one.
-	// Defaults to 0, the time when the stream was created, in seconds. Set it on a
-	// table of the Java KCL whose application gives its StreamIdentifiers another
-	// number; a stream that is created again is refused then.
+	// CreationEpoch is the number in the stream's lease keys, account:name:epoch, in an application
+	// with several streams: positive, and without effect with one. Defaults to 0, the time when the
+	// stream was created, in seconds. Set it on a table of the Java KCL whose application gives its
+	// StreamIdentifiers another number; a stream that is created again is refused then.
 	CreationEpoch int64
 
 	// ConsumerName is the name under which enhanced fan-out registers with the
@@ -273,11 +249,10 @@ type StreamConfig struct {
 	// ConsumerARN is a consumer that exists already: nothing is registered then.
 	ConsumerARN string
 
-	// InitialPosition is where reading starts when the lease table has no leases
-	// for the stream. They keep it until there is a checkpoint: a later process
-	// that is configured otherwise changes nothing, and a time in each process
-	// (time.Now()) is that of the first one. Defaults to kcl.TrimHorizon (the KCL's
-	// default is LATEST).
+	// InitialPosition is where reading starts when the lease table has no leases for the stream. They
+	// keep it until there is a checkpoint: a later process that is configured otherwise changes
+	// nothing, and a time in each process (time.Now()) is that of the first one. Defaults to
+	// kcl.TrimHorizon (the KCL's default is LATEST).
 	InitialPosition kcl.InitialPosition
 }
 
@@ -313,7 +288,7 @@ func (c Config) Validate() error {
 		bad("Fallback is %d: use scheduler.FallbackPolling or scheduler.FallbackOff", int(c.Fallback))
 	}
 	if c.Aggregates < SplitAggregates || c.Aggregates > KeepAggregates {
-		bad("Aggregates is %d: use scheduler.SplitAggregates, scheduler.SplitAggregatesInRange or scheduler.KeepAggregates", int(c.Aggregates))
+		bad("Aggregates is %d: use scheduler.SplitAggregates, SplitAggregatesInRange or KeepAggregates", int(c.Aggregates))
 	}
 	if c.PollingMemory < 0 {
 		bad("PollingMemory is %d: use a number of bytes, or 0 for the default", c.PollingMemory)
@@ -323,12 +298,12 @@ func (c Config) Validate() error {
 	}
 	switch _, shared := c.Leases.(leases.SharedStore); {
 	case c.Assignment < leases.AssignmentAuto || c.Assignment > leases.AssignmentKCL3:
-		bad("Assignment is %d: use leases.AssignmentAuto, leases.AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
+		bad("Assignment is %d: use leases.AssignmentAuto, AssignmentNative or leases.AssignmentKCL3", int(c.Assignment))
 	case c.Assignment == leases.AssignmentKCL3 && c.Leases != nil && !shared:
 		bad("Assignment is %s, which only leases/dynamodb can do: give such a store, or leave Assignment out", c.Assignment)
 	}
 	if c.AssignmentStrategy != leases.AssignByUtilization && c.AssignmentStrategy != leases.AssignByLeaseCount {
-		bad("AssignmentStrategy is %d: use leases.AssignByUtilization or leases.AssignByLeaseCount", int(c.AssignmentStrategy))
+		bad("AssignmentStrategy is %d: use AssignByUtilization or leases.AssignByLeaseCount", int(c.AssignmentStrategy))
 	}
 	if !(c.MaxThroughputKBps >= 0) || math.IsInf(c.MaxThroughputKBps, 0) { // also for NaN
 		bad("MaxThroughputKBps is %v: use a positive number, or 0 for no limit", c.MaxThroughputKBps)
@@ -349,16 +324,16 @@ func (c Config) Validate() error {
 	atLeast("FormerStreams.Wait", c.FormerStreams.Wait, minFormerStreamsWait)
 	atLeast("ShutdownTimeout", c.ShutdownTimeout, time.Millisecond)
 	if c.CheckpointInterval < 0 {
-		bad("CheckpointInterval is %s: use a positive duration, or 0 to leave checkpoints to the processor", c.CheckpointInterval)
+		bad("CheckpointInterval is %s: use a positive duration, or 0 for no checkpoints by time", c.CheckpointInterval)
 	}
 	if err := c.FormerStreams.validate(); err != nil {
 		errs = append(errs, err)
 	}
 	if c.StopAtTip && c.StreamTracker != nil {
-		bad("StopAtTip and StreamTracker are both set: streams may come at any time, so nothing ends: use Streams, or leave StopAtTip out")
+		bad("StopAtTip and StreamTracker are both set: a tracker has no last stream: leave one of them out")
 	}
 	if c.StopAtTip && c.Assignment == leases.AssignmentKCL3 {
-		bad("StopAtTip is set and Assignment is %s: a leader would assign the shards again: use AssignmentAuto or AssignmentNative, or leave StopAtTip out", c.Assignment)
+		bad("StopAtTip is set and Assignment is %s: use AssignmentAuto or AssignmentNative", c.Assignment)
 	}
 	switch {
 	case c.StreamTracker != nil && len(c.Streams) > 0:
@@ -445,7 +420,7 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 			}
 		}
 		if s.CreationEpoch < 0 {
-			bad("CreationEpoch is %d: use the number in the lease keys, or 0 for the time when the stream was created", s.CreationEpoch)
+			bad("CreationEpoch is %d: use the number in the lease keys, or 0 for the creation time", s.CreationEpoch)
 		}
 		if s.ConsumerName != "" && !kcl.ValidStreamName(s.ConsumerName) {
 			bad("ConsumerName is %q: use 1 to 128 letters, digits, underscores, dots and hyphens", s.ConsumerName)
@@ -458,7 +433,7 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 			case s.ARN != "" && arn != s.ARN:
 				bad("ConsumerARN is %q, a consumer of another stream than ARN %q", s.ConsumerARN, s.ARN)
 			case s.ConsumerName != "" && consumer != s.ConsumerName:
-				bad("ConsumerARN is %q, which is not the consumer of ConsumerName %q: leave one of them out", s.ConsumerARN, s.ConsumerName)
+				bad("ConsumerARN is %q, not the consumer of ConsumerName %q: leave one of them out", s.ConsumerARN, s.ConsumerName)
 			}
 			if c.RetrievalMode == Polling {
 				bad("ConsumerARN is set, but Config.RetrievalMode is Polling, which uses no consumer: leave it out")

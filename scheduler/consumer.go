@@ -197,11 +197,14 @@ func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallT
 	if c.progress.blocked(now, stallTimeout) {
 		return // the processor has not returned: that is what to fix
 	}
-	if c.cfg.checkpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed || now.Sub(c.warned) < uncheckpointed {
+	if c.cfg.checkpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed ||
+		now.Sub(c.warned) < uncheckpointed {
 		return
 	}
 	c.warned = now
-	c.log.WarnContext(ctx, "records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval", "since", r.OpenSince, "checkpoint", r.Last)
+	c.log.WarnContext(ctx,
+		"records are delivered and nothing is checkpointed: call Checkpoint in the processor, or set CheckpointInterval",
+		"since", r.OpenSince, "checkpoint", r.Last)
 }
 
 // initialize readies the consumer for a processor, and the processor for records.
@@ -223,6 +226,7 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 // the consumer. Its lease is released.
 func (c *consumer) unexpected(ctx context.Context) {
 	if c.progress.stateNow() != StateShutdownComplete {
-		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called runtime.Goexit, or the library has a bug")
+		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called "+
+			"runtime.Goexit, or the library has a bug")
 	}
 }

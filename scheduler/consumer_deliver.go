@@ -131,8 +131,7 @@ func (d *delivery) checkpointInTime(ctx context.Context) {
 	}
 }
 
-// autoCheckpoint records what was processed, unless the processor itself has
-// recorded more.
+// autoCheckpoint records what was processed, unless the processor itself has recorded more.
 func (d *delivery) autoCheckpoint(ctx context.Context) {
 	d.tried = time.Now()
 	if d.processed.Compare(d.checkpointer.Report().Last) <= 0 || d.processed.IsSentinel() {

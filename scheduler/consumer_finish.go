@@ -28,8 +28,7 @@ func (d *delivery) shutdownRequested(ctx context.Context) {
 	d.log.InfoContext(ctx, "shard consumer finished on request", "checkpoint", d.checkpointer.Report().Last)
 }
 
-// errReplaced is the error that a replaced processor gets from its context and its
-// checkpointer.
+// errReplaced is the error that a replaced processor gets from its context and its checkpointer.
 var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
 
 // leaseLost calls LeaseLost; the processor is in no other call. Its context has ended, so
@@ -40,7 +39,8 @@ func (d *delivery) leaseLost(ctx context.Context) {
 	case errors.Is(cause, kcl.ErrLeaseLost):
 		d.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", d.holder.Lease().Owner)
 	default:
-		d.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise ShutdownTimeout, or let the processor heed its context",
+		d.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise "+
+			"ShutdownTimeout, or let the processor heed its context",
 			"cause", cause, "shutdown_timeout", d.cfg.shutdownTimeout, "checkpoint", d.checkpointer.Report().Last)
 	}
 	if d.processor == nil {

@@ -44,8 +44,7 @@ func (c *consumer) process(ctx, reading context.Context) outcome {
 
 var errNoEnd = errors.New("the source ended without the end of the shard")
 
-// read runs the source until it has nothing more. An error is one that the
-// source calls final.
+// read runs the source until it has nothing more. An error is one that the source calls final.
 func (c *consumer) read(ctx, reading context.Context, src source) (outcome, error) {
 	for batch, err := range src.Batches(reading, c.shard.ID, c.next) {
 		switch {

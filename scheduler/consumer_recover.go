@@ -16,7 +16,10 @@ const examineAge = 5 * time.Second // how old the answer to another shard's ques
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
-		_ = c.stream.consumer.registering.Do(ctx, used, 0, func() error { return c.cfg.registrar.registerAgain(ctx, c.stream, used) })
+		_ = c.stream.consumer.registering.Do(ctx, used, 0, func() error {
+			return c.cfg.registrar.registerAgain(ctx, c.stream,
+				used)
+		})
 		return done
 	}
 	if !errors.Is(cause, kcl.ErrShardNotFound) || c.stream.err() != nil {
@@ -29,7 +32,8 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	}
 	gone, fresh := c.stream.absent.observe(list, c.shard.ID)
 	if fresh {
-		c.log.WarnContext(ctx, "shard is neither listed nor readable: it counts as expired when that has been so for a while", "position", c.next, "wait", goneTime)
+		c.log.WarnContext(ctx, "shard is neither listed nor readable: it counts as expired when that has been so for a while",
+			"position", c.next, "wait", goneTime)
 	}
 	if !gone {
 		return done

@@ -9,9 +9,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// restarts are the waits between processors of one consumer. They grow until a
-// checkpoint is accepted: a processor that dies behind its third batch has
-// processed two each time.
+// restarts are the waits between processors of one consumer. They grow until a checkpoint is
+// accepted: a processor that dies behind its third batch has processed two each time.
 type restarts struct {
 	backoff *retry.Backoff
 	at      kcl.ExtendedSequenceNumber // the checkpoint at the last restart

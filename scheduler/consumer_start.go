@@ -60,7 +60,7 @@ func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *
 		return fmt.Errorf("read lease %s again: %w", l.key, err)
 	}
 	if now.Checkpoint != l.start.Checkpoint {
-		return fmt.Errorf("%w: lease %s was taken at %s, and is at %s", errRowChanged, l.key, l.start.Checkpoint, now.Checkpoint)
+		return fmt.Errorf("%w: lease %s taken at %s is at %s", errRowChanged, l.key, l.start.Checkpoint, now.Checkpoint)
 	}
 	*row, *seen = now, true
 	return nil
@@ -96,7 +96,8 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 	}
 	l.progress.storeAnswered(err)
 	if err == nil {
-		l.start = l.start.With(set|leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrOrigin|leases.AttrHashKeyRange|leases.AttrParents, to)
+		l.start = l.start.With(set|leases.AttrStreamCreated|leases.AttrPinnedAt|leases.AttrOrigin|
+			leases.AttrHashKeyRange|leases.AttrParents, to)
 		l.holder.Amend(to, leases.AttrAll)
 		return true, nil
 	}

@@ -53,7 +53,8 @@ func TestE15TwoApplicationsOneConsumerName(t *testing.T) {
 	})
 }
 
-// A ConsumerARN of another stream, which only the service can tell when the stream is given by name.
+// A ConsumerARN of another stream, which only the service can tell when the stream is given by
+// name.
 func TestConsumerOfAnotherStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, streamName, "bills"))
@@ -71,18 +72,25 @@ func TestConsumerOfAnotherStream(t *testing.T) {
 	})
 }
 
-// TestE15ConsumerTakenMeanwhile: the consumer is deleted, and another application registers the name first. The shard is polled.
+// TestE15ConsumerTakenMeanwhile: the consumer is deleted, and another application registers the
+// name first. The shard is polled.
 func TestE15ConsumerTakenMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		w := r.worker("a").start()
 		r.produceUntil(time.Minute, "fanned out", func() bool { return r.owned() == 1 && w.reads(scheduler.EFO) })
-		forbid := r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}})
+		forbid := r.srv.Inject(kinesistest.Fault{
+			Operation: "RegisterStreamConsumer",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")},
+		})
 		require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
 		time.Sleep(10 * time.Second)
 		arn, err := r.srv.RegisterConsumer(streamName, "app")
 		require.NoError(t, err)
-		_, err = r.admin.TagResource(t.Context(), &kinesis.TagResourceInput{ResourceARN: &arn, Tags: map[string]string{"kcl:application": "another"}})
+		_, err = r.admin.TagResource(t.Context(), &kinesis.TagResourceInput{
+			ResourceARN: &arn,
+			Tags:        map[string]string{"kcl:application": "another"},
+		})
 		require.NoError(t, err)
 		forbid()
 		r.produceUntil(10*time.Minute, "polled", func() bool { return w.reads(scheduler.Polling) })
@@ -98,9 +106,10 @@ func TestE15ConsumerTakenMeanwhile(t *testing.T) {
 	})
 }
 
-// TestE13E26ManyShardsAskOnce: the consumer is deleted under the shards of two workers, and later none of them can subscribe for
-// minutes. One shard of a worker asks for all what became of the consumer, and one registers it again: not a call for each shard,
-// as the service answers 20 descriptions a second for a whole account.
+// TestE13E26ManyShardsAskOnce: the consumer is deleted under the shards of two workers, and later
+// none of them can subscribe for minutes. One shard of a worker asks for all what became of the
+// consumer, and one registers it again: not a call for each shard, as the service answers 20
+// descriptions a second for a whole account.
 func TestE13E26ManyShardsAskOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -120,7 +129,8 @@ func TestE13E26ManyShardsAskOnce(t *testing.T) {
 		require.True(t, a.reads(scheduler.EFO) && b.reads(scheduler.EFO), "through a new consumer")
 		require.LessOrEqual(t, asked()-before, 2*10)
 		require.LessOrEqual(t, r.srv.Calls("RegisterStreamConsumer")-registered, 2*2)
-		out, err := r.admin.ListStreamConsumers(t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: aws.String(r.srv.StreamARN(streamName))})
+		out, err := r.admin.ListStreamConsumers(t.Context(),
+			&kinesis.ListStreamConsumersInput{StreamARN: aws.String(r.srv.StreamARN(streamName))})
 		require.NoError(t, err)
 		require.Len(t, out.Consumers, 1)
 
@@ -139,23 +149,28 @@ func TestE13E26ManyShardsAskOnce(t *testing.T) {
 	})
 }
 
-// TestE28StopWhileRegisteringAgain: the consumer is gone, and registering another is limited for minutes; a stop does not wait for that.
+// TestE28StopWhileRegisteringAgain: the consumer is gone, and registering another is limited for
+// minutes; a stop does not wait for that.
 func TestE28StopWhileRegisteringAgain(t *testing.T) {
 	t.Parallel()
 	for _, fallback := range []scheduler.Fallback{scheduler.FallbackPolling, scheduler.FallbackOff} {
-		t.Run(map[scheduler.Fallback]string{scheduler.FallbackOff: "off", scheduler.FallbackPolling: "polling"}[fallback], func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, oneStream(3))
-				w := r.worker("a", func(c *scheduler.Config) { c.Fallback = fallback }).start()
-				r.eventually(time.Minute, "fanned out", func() bool { return r.owned() == 3 && w.reads(scheduler.EFO) })
-				r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")}})
-				require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
-				time.Sleep(20 * time.Second)
-				began := time.Now()
-				require.NoError(t, w.stop())
-				require.Less(t, time.Since(began), 5*time.Second)
+		t.Run(map[scheduler.Fallback]string{scheduler.FallbackOff: "off", scheduler.FallbackPolling: "polling"}[fallback],
+			func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, oneStream(3))
+					w := r.worker("a", func(c *scheduler.Config) { c.Fallback = fallback }).start()
+					r.eventually(time.Minute, "fanned out", func() bool { return r.owned() == 3 && w.reads(scheduler.EFO) })
+					r.srv.Inject(kinesistest.Fault{
+						Operation: "RegisterStreamConsumer",
+						Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "no")},
+					})
+					require.NoError(t, r.srv.DeleteConsumer(streamName, "app"))
+					time.Sleep(20 * time.Second)
+					began := time.Now()
+					require.NoError(t, w.stop())
+					require.Less(t, time.Since(began), 5*time.Second)
+				})
 			})
-		})
 	}
 }

@@ -78,7 +78,8 @@ func TestContextOfProcessRecordsLivesUntilTheLastCall(t *testing.T) {
 	}
 }
 
-// A batch that the timer of processors.Batch has handed on is not cut off by a stop, and not done twice.
+// A batch that the timer of processors.Batch has handed on is not cut off by a stop, and not done
+// twice.
 func TestStopDoesNotCutOffABatchOfTheTimer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +168,12 @@ func TestValuesOfRunsContextReachAllCallbacks(t *testing.T) {
 		r.finished(time.Minute)
 		r.split(r.open()[0])
 		time.Sleep(time.Minute)
-		w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+		w.faults.SetFault(func(ctx context.Context, _ leasefault.Call,
+			_ func() error,
+		) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
 		time.Sleep(30 * time.Second)
 		w.faults.SetFault(nil)
 		time.Sleep(30 * time.Second)
@@ -271,8 +277,8 @@ func (w *worker) replaceEach(make func() kcl.Processor, opts ...func(*scheduler.
 	w.Scheduler = scheduler.New(cfg, func(kcl.StreamIdentifier, kcl.Shard) kcl.Processor { return make() })
 }
 
-// Work that does not heed its context, behind a decorator, is not hidden: Run says that it was left behind, and while it goes
-// on the process does not read the shard a second time.
+// Work that does not heed its context, behind a decorator, is not hidden: Run says that it was left
+// behind, and while it goes on the process does not read the shard a second time.
 func TestDeafWorkBehindADecorator(t *testing.T) {
 	t.Parallel()
 	for name, decorate := range map[string]func(p kcl.Processor) kcl.Processor{
@@ -319,7 +325,12 @@ func TestDeafWorkBehindADecorator(t *testing.T) {
 					time.Sleep(10 * time.Second)
 					require.EqualValues(t, 1, working.Load())
 					if lost {
-						w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+						w.faults.SetFault(func(ctx context.Context, _ leasefault.Call,
+							_ func() error,
+						) error {
+							<-ctx.Done()
+							return ctx.Err()
+						})
 						time.Sleep(30 * time.Second)
 						w.faults.SetFault(nil)
 						time.Sleep(5 * time.Minute)

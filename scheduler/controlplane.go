@@ -60,26 +60,28 @@ func (p *controlPlane) describe(ctx context.Context, where string, cfg StreamCon
 		return nil, fmt.Errorf("%s: the service's ARN of %s: %w", where, cfg.resource(), err)
 	}
 	if cfg.ARN != "" && arn != cfg.ARN || cfg.Name != "" && id.Name != cfg.Name {
-		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where, cfg.resource(), arn)
+		return nil, fmt.Errorf("%w: %s: the service knows %s as %s: correct the ARN", kcl.ErrInvalidStream, where,
+			cfg.resource(), arn)
 	}
 	created := aws.ToTime(d.StreamCreationTimestamp)
 	switch {
 	case !created.IsZero():
 		id.CreationEpoch = created.Unix()
 	case p.multi:
-		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, which the lease keys of several streams need: read it alone", kcl.ErrInvalidStream, where, cfg.resource())
+		return nil, fmt.Errorf("%w: %s: the service does not say when %s was created, and lease keys of several streams "+
+			"contain that time: read the stream alone", kcl.ErrInvalidStream, where, cfg.resource())
 	}
 	label := id.Name
 	if p.multi {
 		if cfg.CreationEpoch > 0 {
 			id.CreationEpoch = cfg.CreationEpoch
 		}
-		// Names are not unique: other accounts have streams, and an earlier stream may
-		// have had the name.
+		// Names are not unique: other accounts have streams, and an earlier stream may have had the name.
 		label = id.String()
 	}
 	st := newStream(streamIdentity{
-		where: where, cfg: cfg, id: id, label: label, created: created, multi: p.multi, marks: leases.MarksOf(p.application, id, p.multi),
+		where: where, cfg: cfg, id: id, label: label, created: created, multi: p.multi,
+		marks: leases.MarksOf(p.application, id, p.multi),
 	}, &lineage{client: p.client, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)})
 	st.metrics = p.metrics.Stream(id.String())
 	st.placing.update(d, time.Now())
@@ -96,7 +98,9 @@ func (p *controlPlane) summary(ctx context.Context, st *stream) (*types.StreamDe
 	return out.StreamDescriptionSummary, nil
 }
 
-func (p *controlPlane) call(ctx context.Context, in *kinesis.DescribeStreamSummaryInput) (*kinesis.DescribeStreamSummaryOutput, error) {
+func (p *controlPlane) call(
+	ctx context.Context, in *kinesis.DescribeStreamSummaryInput,
+) (*kinesis.DescribeStreamSummaryOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	out, err := p.client.DescribeStreamSummary(ctx, in)
@@ -157,7 +161,8 @@ func (p *controlPlane) shardGone(ctx context.Context, st *stream, shardID string
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := p.client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
-		StreamName: &st.id.Name, StreamARN: &st.id.ARN, ShardId: &shardID, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+		StreamName: &st.id.Name, StreamARN: &st.id.ARN, ShardId: &shardID,
+		ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
 	})
 	switch {
 	case err == nil:
@@ -168,7 +173,8 @@ func (p *controlPlane) shardGone(ctx context.Context, st *stream, shardID string
 		_, err := p.summary(ctx, st)
 		return err == nil, err
 	}
-	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID, awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))
+	return false, fmt.Errorf("find out whether the parent shard %s has expired: %w", shardID,
+		awserr.Explain(err, "kinesis:GetShardIterator", st.id.ARN))
 }
 
 // pastRetention tells whether age exceeds what the stream keeps, and how long that is.
@@ -203,7 +209,7 @@ func (p *controlPlane) placedByService(ctx context.Context, st *stream) bool {
 		now := time.Now()
 		d, err := p.summary(ctx, st)
 		if err != nil {
-			p.log.WarnContext(ctx, "it is not known how the stream places its records, nothing is dropped", "stream", st.label, "err", err)
+			p.log.WarnContext(ctx, "placement of records unknown, no record is dropped", "stream", st.label, "err", err)
 			return err
 		}
 		st.placing.update(d, now)

@@ -23,8 +23,8 @@ func (w *worker) orders() scheduler.StreamStatus {
 // seriesStream is the stream in the labels of metrics, the same with one stream as with several.
 func (w *worker) seriesStream() string { return w.orders().Stream.String() }
 
-// An aggregate is one record of the stream and many of the user's; metrics count both, and Status the user's. The series have
-// the same names with a second stream.
+// An aggregate is one record of the stream and many of the user's; metrics count both, and Status
+// the user's. The series have the same names with a second stream.
 func TestRecordsAreCountedByWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	for _, streams := range [][]string{{streamName}, {streamName, "bills"}} {

@@ -30,7 +30,8 @@ func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 		}
 		failed++
 		if count, due := d.undecoded.add(1); due {
-			d.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", left.in[0].Position(), "err", err, "count", count)
+			d.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", left.in[0].Position(),
+				"err", err, "count", count)
 		}
 		left.keep()
 	}

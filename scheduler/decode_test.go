@@ -17,7 +17,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// registry decodes data that begin with "v1:", fails at those with "bad:" and panics at those with "panic:".
+// registry decodes data that begin with "v1:", fails at those with "bad:" and panics at those with
+// "panic:".
 func registry(calls *atomic.Int64) kcl.Decoder {
 	schema := &kcl.Schema{Name: "order", Format: "JSON", Definition: "{}", Version: "1"}
 	return kcl.DecoderFunc(func(_ context.Context, r kcl.Record) ([]byte, *kcl.Schema, error) {
@@ -34,7 +35,8 @@ func registry(calls *atomic.Int64) kcl.Decoder {
 	})
 }
 
-// Records are decoded one by one, plain or out of an aggregate; one that cannot be comes as it is, and costs no neighbour.
+// Records are decoded one by one, plain or out of an aggregate; one that cannot be comes as it is,
+// and costs no neighbour.
 func TestDecoder(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {

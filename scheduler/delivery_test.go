@@ -17,8 +17,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// A machine is suspended while a batch waits: when it wakes, the lease may be another worker's. Nothing is delivered before that
-// is looked at, neither the next batch nor one that is tried again.
+// A machine is suspended while a batch waits: when it wakes, the lease may be another worker's.
+// Nothing is delivered before that is looked at, neither the next batch nor one that is tried
+// again.
 func TestNothingIsDeliveredAfterASuspension(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []bool{false, true} {
@@ -92,7 +93,8 @@ func TestStopDoesNotCheckpointAFailedBatch(t *testing.T) {
 	})
 }
 
-// SHARD_END covers records that were delivered and never checkpointed: a warning names them, unless nothing is open.
+// SHARD_END covers records that were delivered and never checkpointed: a warning names them, unless
+// nothing is open.
 func TestUncheckpointedEndIsTold(t *testing.T) {
 	t.Parallel()
 	const told = "shard ends with records that were delivered and not checkpointed"
@@ -133,7 +135,8 @@ func TestUncheckpointedEndIsTold(t *testing.T) {
 	}
 }
 
-// A shard with data that brings only empty batches is told, however its lag trembles; one whose lag shrinks is not.
+// A shard with data that brings only empty batches is told, however its lag trembles; one whose lag
+// shrinks is not.
 func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 	t.Parallel()
 	for name, tc := range testsize.Some(2, map[string]struct {
@@ -176,7 +179,8 @@ func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 	}
 }
 
-// A trial of polling that neither brings a batch nor fails for good has an end: fan-out is tried again, and works.
+// A trial of polling that neither brings a batch nor fails for good has an end: fan-out is tried
+// again, and works.
 func TestTrialOfPollingHasAnEnd(t *testing.T) {
 	t.Parallel()
 	for name, polling := range map[string]kinesistest.Action{
@@ -191,7 +195,10 @@ func TestTrialOfPollingHasAnEnd(t *testing.T) {
 				r.put(keys(3)...)
 				r.finished(time.Minute)
 				r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{polling}})
-				heal := r.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "no")}})
+				heal := r.srv.Inject(kinesistest.Fault{
+					Operation: "SubscribeToShard",
+					Do:        []kinesistest.Action{kinesistest.Fail("InternalFailureException", "no")},
+				})
 				r.srv.ResetConnections()
 				time.Sleep(5 * time.Minute)
 				heal()

@@ -22,11 +22,15 @@ func falseEnd(behind time.Duration) kinesistest.Fault {
 
 // An event of a subscription that says so.
 func falseEndEvent(n int, behind time.Duration) kinesistest.Fault {
-	return kinesistest.Fault{Operation: "SubscribeToShard", Client: "a", Do: []kinesistest.Action{kinesistest.SendFalseEnd(n, behind)}}
+	return kinesistest.Fault{
+		Operation: "SubscribeToShard", Client: "a",
+		Do: []kinesistest.Action{kinesistest.SendFalseEnd(n, behind)},
+	}
 }
 
-// A shard that was split while the consumer was behind, and answers that say once, or a few times, that it has been read to
-// its end. ListShards names the children, and the backlog is delivered all the same.
+// A shard that was split while the consumer was behind, and answers that say once, or a few times,
+// that it has been read to its end. ListShards names the children, and the backlog is delivered all
+// the same.
 func TestOddEndOverABacklogIsNoEnd(t *testing.T) {
 	t.Parallel()
 	denied := func(op, _ string) bool { return op == "GetRecords" || op == "GetShardIterator" }
@@ -35,14 +39,20 @@ func TestOddEndOverABacklogIsNoEnd(t *testing.T) {
 		deny   func(op, resource string) bool
 		faults []kinesistest.Fault
 	}{
-		"polling, far from the tip":      {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(5 * time.Second)}},
-		"polling, nothing said":          {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(-1)}},
-		"polling, at the tip":            {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(0)}},
-		"fan-out, far from the tip":      {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(0, 5*time.Second)}},
-		"fan-out, at the tip":            {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(0, 0)}},
-		"fan-out, in the middle":         {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(1, 5*time.Second)}},
-		"fan-out, GetRecords too":        {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(0, 5*time.Second), falseEnd(5 * time.Second)}},
-		"fan-out, stream says nothing":   {scheduler.EFO, nil, []kinesistest.Fault{{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.EndStream(kinesistest.AfterEvents(0))}}, falseEnd(-1)}},
+		"polling, far from the tip": {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(5 * time.Second)}},
+		"polling, nothing said":     {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(-1)}},
+		"polling, at the tip":       {scheduler.Polling, nil, []kinesistest.Fault{falseEnd(0)}},
+		"fan-out, far from the tip": {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(0, 5*time.Second)}},
+		"fan-out, at the tip":       {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(0, 0)}},
+		"fan-out, in the middle":    {scheduler.EFO, nil, []kinesistest.Fault{falseEndEvent(1, 5*time.Second)}},
+		"fan-out, GetRecords too": {scheduler.EFO, nil, []kinesistest.Fault{
+			falseEndEvent(0, 5*time.Second),
+			falseEnd(5 * time.Second),
+		}},
+		"fan-out, stream says nothing": {scheduler.EFO, nil, []kinesistest.Fault{{
+			Operation: "SubscribeToShard",
+			Do:        []kinesistest.Action{kinesistest.EndStream(kinesistest.AfterEvents(0))},
+		}, falseEnd(-1)}},
 		"fan-out, GetRecords is refused": {scheduler.EFO, denied, []kinesistest.Fault{falseEndEvent(0, 5*time.Second)}},
 	} {
 		for times := 1; times <= 3; times++ {
@@ -60,7 +70,10 @@ func TestOddEndOverABacklogIsNoEnd(t *testing.T) {
 						r.srv.Inject(f)
 					}
 					w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = test.mode }).start()
-					r.eventually(5*time.Minute, "the parent has ended", func() bool { return r.has(parent) && r.row(parent).Finished() })
+					r.eventually(5*time.Minute, "the parent has ended", func() bool {
+						return r.has(parent) &&
+							r.row(parent).Finished()
+					})
 					require.True(t, r.audit.complete(), r.audit.missing())
 					require.NoError(t, w.stop())
 					r.audit.check(0)
@@ -70,7 +83,8 @@ func TestOddEndOverABacklogIsNoEnd(t *testing.T) {
 	}
 }
 
-// For a long time a part of all answers says that the shard has ended, while it is resharded under load.
+// For a long time a part of all answers says that the shard has ended, while it is resharded under
+// load.
 func TestOddEndsAtRandom(t *testing.T) {
 	t.Parallel()
 	for seed := range testsize.Pick[uint64](1, 2, 4) {
@@ -85,7 +99,10 @@ func TestOddEndsAtRandom(t *testing.T) {
 					return nil
 				}
 				behind := []time.Duration{-1, 0, 5 * time.Second}[rnd.IntN(3)]
-				return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.FalseEnd(behind), kinesistest.SendFalseEnd(rnd.IntN(4), max(behind, 0))}}
+				return &kinesistest.Fault{Do: []kinesistest.Action{
+					kinesistest.FalseEnd(behind),
+					kinesistest.SendFalseEnd(rnd.IntN(4), max(behind, 0)),
+				}}
 			})
 			w := r.worker("a", mode).start()
 			for range 6 {
@@ -101,13 +118,14 @@ func TestOddEndsAtRandom(t *testing.T) {
 	}
 }
 
-// A server that never says of a closed shard that it has ended, and goes on giving iterators and continuations: an event of
-// its that names the children has a continuation as well.
+// A server that never says of a closed shard that it has ended, and goes on giving iterators and
+// continuations: an event of its that names the children has a continuation as well.
 func TestEndThatTheServerDoesNotSpellOut(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string][]kinesistest.Action{
-		"from both":                   {kinesistest.HideEnd()},
-		"from a server that is stuck": {kinesistest.HideEnd(), kinesistest.Answer(200, []byte(`{"Records":[],"NextShardIterator":"next","MillisBehindLatest":0}`))},
+		"from both": {kinesistest.HideEnd()},
+		"from a server that is stuck": {kinesistest.HideEnd(), kinesistest.Answer(200,
+			[]byte(`{"Records":[],"NextShardIterator":"next","MillisBehindLatest":0}`))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,8 +9,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// TestE17ExpiredUnreadIsTold: nobody has read for longer than records are kept, and the service starts at the oldest record
-// without a word. The log says so, once. It says nothing while the record at the checkpoint is still there.
+// TestE17ExpiredUnreadIsTold: nobody has read for longer than records are kept, and the service
+// starts at the oldest record without a word. The log says so, once. It says nothing while the
+// record at the checkpoint is still there.
 func TestE17ExpiredUnreadIsTold(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

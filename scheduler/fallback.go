@@ -304,7 +304,8 @@ func (f *fallback) change(ctx context.Context) {
 		f.failing = streak{}
 		f.metrics.ModeChanged("polling")
 		f.progress.setMode(Polling, f.reason)
-		f.log.WarnContext(ctx, "enhanced fan-out fails, the shard is read by polling", "err", f.reason, "position", f.next, "next_try", f.probe.due)
+		f.log.WarnContext(ctx, "enhanced fan-out fails, the shard is read by polling", "err", f.reason, "position", f.next,
+			"next_try", f.probe.due)
 	} else {
 		f.state, f.reason, f.failing = fanOut, nil, streak{}
 		f.metrics.ModeChanged("efo")
@@ -315,11 +316,11 @@ func (f *fallback) change(ctx context.Context) {
 	f.since = now
 }
 
-// avoidable tells whether the other way of reading may succeed after the final error of
-// this one.
+// avoidable tells whether the other way of reading may succeed after the final error of this one.
 func (f *fallback) avoidable(err error) bool {
 	switch {
-	case f.disabled(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound), errors.Is(err, kcl.ErrInvalidPosition):
+	case f.disabled(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound),
+		errors.Is(err, kcl.ErrInvalidPosition):
 		return false
 	case errors.Is(err, efo.ErrConsumerNotFound):
 		return f.stream.cfg.ConsumerARN != "" // any other is registered again
@@ -327,8 +328,7 @@ func (f *fallback) avoidable(err error) bool {
 	return true
 }
 
-// keyTrouble tells whether the stream's KMS key causes the error. Polling needs the key
-// as well.
+// keyTrouble tells whether the stream's KMS key causes the error. Polling needs the key as well.
 func keyTrouble(err error) bool {
 	return strings.HasPrefix(awserr.Code(err), "KMS")
 }

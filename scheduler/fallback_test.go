@@ -65,7 +65,10 @@ func subscribeFails(do ...kinesistest.Action) func(*rig) func() {
 // denies has the service deny an operation to everybody.
 func denies(operation string) func(*rig) func() {
 	return func(r *rig) func() {
-		return r.srv.Inject(kinesistest.Fault{Operation: operation, Do: []kinesistest.Action{kinesistest.Fail("AccessDeniedException", "no")}})
+		return r.srv.Inject(kinesistest.Fault{
+			Operation: operation,
+			Do:        []kinesistest.Action{kinesistest.Fail("AccessDeniedException", "no")},
+		})
 	}
 }
 
@@ -176,7 +179,10 @@ func TestFallbackOfRegistration(t *testing.T) {
 			return func() { require.NoError(r.t, r.srv.DeleteConsumer(streamName, "other7")) }
 		}, efo.ErrTooManyConsumers},
 		"registering is never answered": {func(r *rig) func() {
-			return r.srv.Inject(kinesistest.Fault{Operation: "RegisterStreamConsumer", Do: []kinesistest.Action{kinesistest.Silence()}})
+			return r.srv.Inject(kinesistest.Fault{
+				Operation: "RegisterStreamConsumer",
+				Do:        []kinesistest.Action{kinesistest.Silence()},
+			})
 		}, nil},
 	}) {
 		t.Run(name, func(t *testing.T) {
@@ -222,17 +228,24 @@ func TestNoFallback(t *testing.T) {
 	t.Parallel()
 	all := func(r *rig, action kinesistest.Action) func() {
 		return r.srv.Inject(kinesistest.Fault{When: func(c *kinesistest.Call) bool {
-			return c.Client == "a" && (c.Operation == "SubscribeToShard" || c.Operation == "GetShardIterator" || c.Operation == "GetRecords")
+			return c.Client == "a" && (c.Operation == "SubscribeToShard" || c.Operation == "GetShardIterator" ||
+				c.Operation == "GetRecords")
 		}, Do: []kinesistest.Action{action}})
 	}
 	for name, tc := range map[string]struct {
 		breaks func(*rig) func()
 		err    error
 	}{
-		"outage":            {func(r *rig) func() { return r.srv.Partition("a") }, nil},
-		"all reading fails": {func(r *rig) func() { return all(r, kinesistest.Fail("InternalFailureException", "boom")) }, nil},
-		"key disabled":      {subscribeFails(kinesistest.Fail("KMSDisabledException", "no key")), nil},
-		"all denied":        {func(r *rig) func() { return all(r, kinesistest.Fail("AccessDeniedException", "no")) }, kcl.ErrAccessDenied},
+		"outage": {func(r *rig) func() { return r.srv.Partition("a") }, nil},
+		"all reading fails": {
+			func(r *rig) func() { return all(r, kinesistest.Fail("InternalFailureException", "boom")) },
+			nil,
+		},
+		"key disabled": {subscribeFails(kinesistest.Fail("KMSDisabledException", "no key")), nil},
+		"all denied": {
+			func(r *rig) func() { return all(r, kinesistest.Fail("AccessDeniedException", "no")) },
+			kcl.ErrAccessDenied,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -276,7 +289,8 @@ func TestFallbackThroughReshardAndHandover(t *testing.T) {
 		parent := r.open()[0]
 		left, right := r.split(parent)
 		r.produceUntil(time.Minute, "the children are polled", func() bool {
-			return r.row(parent).Finished() && a.shard(left).Mode == scheduler.Polling && a.shard(right).Mode == scheduler.Polling
+			return r.row(parent).Finished() && a.shard(left).Mode == scheduler.Polling &&
+				a.shard(right).Mode == scheduler.Polling
 		})
 		b := r.worker("b").start()
 		r.produceUntil(2*time.Minute, "b polls some", func() bool { return b.reads(scheduler.Polling) && r.owned() == 3 })
@@ -358,7 +372,8 @@ func TestFallbackFromAGivenConsumer(t *testing.T) {
 		w := r.worker("a", func(c *scheduler.Config) { c.Streams[0].ConsumerARN = arn }).start()
 		r.produce(5, time.Second, keys(3))
 		require.True(t, w.reads(scheduler.EFO))
-		_, err = r.admin.DeregisterStreamConsumer(t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: aws.String(arn)})
+		_, err = r.admin.DeregisterStreamConsumer(t.Context(),
+			&kinesis.DeregisterStreamConsumerInput{ConsumerARN: aws.String(arn)})
 		require.NoError(t, err)
 		r.produceUntil(time.Minute, "polled", func() bool { return w.reads(scheduler.Polling) })
 		require.ErrorIs(t, w.shard(r.open()[0]).ModeErr, efo.ErrConsumerNotFound)
@@ -370,8 +385,8 @@ func TestFallbackFromAGivenConsumer(t *testing.T) {
 	})
 }
 
-// While a shard is polled, polling breaks and fan-out works again: the shard does not wait for its next try of fan-out, which may
-// be an hour away.
+// While a shard is polled, polling breaks and fan-out works again: the shard does not wait for its
+// next try of fan-out, which may be an hour away.
 func TestFallbackEndsWhenPollingFails(t *testing.T) {
 	t.Parallel()
 	for name, action := range testsize.Some(1, map[string]kinesistest.Action{
@@ -395,7 +410,8 @@ func TestFallbackEndsWhenPollingFails(t *testing.T) {
 				require.True(t, w.reads(scheduler.Polling), "neither works")
 				require.Error(t, w.Healthy())
 				fanOut()
-				r.produceUntil(scheduler.DefaultFallbackAfter+time.Minute, "fanned out", func() bool { return w.reads(scheduler.EFO) })
+				r.produceUntil(scheduler.DefaultFallbackAfter+time.Minute, "fanned out",
+					func() bool { return w.reads(scheduler.EFO) })
 				r.finished(10 * time.Second)
 				require.NoError(t, w.Healthy())
 				require.Equal(t, shards, log.count(fellBack))

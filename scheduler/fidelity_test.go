@@ -16,7 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// TestRecordsAreWhole: everything that the service and the producer say of a record and of a batch reaches the processor, in both modes.
+// TestRecordsAreWhole: everything that the service and the producer say of a record and of a batch
+// reaches the processor, in both modes.
 func TestRecordsAreWhole(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -24,7 +25,10 @@ func TestRecordsAreWhole(t *testing.T) {
 		shard := r.open()[0]
 
 		put := func(data string) (string, time.Time) {
-			out, err := r.admin.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(streamName), PartitionKey: aws.String("plain key"), Data: []byte(data)})
+			out, err := r.admin.PutRecord(t.Context(), &kinesis.PutRecordInput{
+				StreamName:   aws.String(streamName),
+				PartitionKey: aws.String("plain key"), Data: []byte(data),
+			})
 			require.NoError(t, err)
 			return *out.SequenceNumber, time.Now()
 		}
@@ -37,7 +41,11 @@ func TestRecordsAreWhole(t *testing.T) {
 			put("backlog" + strings.Repeat(".", 900<<10))
 			time.Sleep(time.Second)
 		}
-		_, err := r.admin.StartStreamEncryption(t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: aws.String(streamName), EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+		_, err := r.admin.StartStreamEncryption(t.Context(),
+			&kinesis.StartStreamEncryptionInput{
+				StreamName: aws.String(streamName), EncryptionType: types.EncryptionTypeKms,
+				KeyId: aws.String("alias/aws/kinesis"),
+			})
 		require.NoError(t, err)
 		r.active()
 		lastSeq, lastAt := put("encrypted")
@@ -106,7 +114,8 @@ func TestRecordsAreWhole(t *testing.T) {
 
 		for sub, name := range []string{"with hash", "without"} {
 			rec := byData[name]
-			require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: aggregateSeq, SubSequenceNumber: int64(sub)}, rec.Position())
+			require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: aggregateSeq, SubSequenceNumber: int64(sub)},
+				rec.Position())
 			require.True(t, rec.Aggregated())
 			require.WithinDuration(t, aggregateAt, rec.ApproximateArrival(), 10*time.Millisecond)
 			hash, ok := rec.ExplicitHashKey()

@@ -18,12 +18,15 @@ import (
 )
 
 var (
-	kills = flag.Int("kills", 0, "how many workers TestX13 kills; 0 picks a number; the catalogue asks for 1000 before a release")
-	churn = flag.Duration("churn", 0, "for how long TestX16 changes the size of the fleet; 0 picks a time; the catalogue asks for 6h before a release")
+	kills = flag.Int("kills", 0,
+		"how many workers TestX13 kills; 0 picks a number; the catalogue asks for 1000 before a release")
+	churn = flag.Duration("churn", 0,
+		"for how long TestX16 changes the size of the fleet; 0 picks a time; the catalogue asks for 6h before a release")
 )
 
-// TestX13Killed: workers die at any moment, again and again. Nothing is lost, and a kill repeats no more than the batches that
-// its shards had in hand: here each is checkpointed, so that is what was processed and not yet recorded.
+// TestX13Killed: workers die at any moment, again and again. Nothing is lost, and a kill repeats no
+// more than the batches that its shards had in hand: here each is checkpointed, so that is what was
+// processed and not yet recorded.
 func TestX13Killed(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -35,7 +38,8 @@ func TestX13Killed(t *testing.T) {
 		start := func() *worker {
 			born++
 			w := r.worker(fmt.Sprintf("w%d", born), mode)
-			// A record has been dealt with some time before its checkpoint is there: the moment in which a kill makes a duplicate.
+			// A record has been dealt with some time before its checkpoint is there: the moment in which a
+			// kill makes a duplicate.
 			w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 				p.take(in)
 				time.Sleep(100 * time.Millisecond)
@@ -84,7 +88,8 @@ func (o *owners) look(r *rig) {
 	}
 }
 
-// TestX14RollingDeploy: twenty workers are replaced one by one, gracefully. Nothing comes twice, and a shard moves twice on average at the most.
+// TestX14RollingDeploy: twenty workers are replaced one by one, gracefully. Nothing comes twice,
+// and a shard moves twice on average at the most.
 func TestX14RollingDeploy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,8 +137,8 @@ func TestX14RollingDeploy(t *testing.T) {
 	})
 }
 
-// TestX16AutoscalerChurn: the fleet goes from 3 to 30 workers and back every two minutes. Nothing is lost, nothing comes twice,
-// and no record waits long.
+// TestX16AutoscalerChurn: the fleet goes from 3 to 30 workers and back every two minutes. Nothing
+// is lost, nothing comes twice, and no record waits long.
 func TestX16AutoscalerChurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

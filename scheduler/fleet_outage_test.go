@@ -43,7 +43,8 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				r.capture()
 				var workers []*worker
 				for i := range 3 {
-					workers = append(workers, r.worker(fmt.Sprintf("w%d", i), func(c *scheduler.Config) { c.RetrievalMode = mode }).start())
+					workers = append(workers, r.worker(fmt.Sprintf("w%d", i),
+						func(c *scheduler.Config) { c.RetrievalMode = mode }).start())
 				}
 				seen := checkpoints{}
 				r.produce(20, time.Second, keys(40))

@@ -27,7 +27,8 @@ func TestLeasesOfAnotherLiveStreamAreNotToBeDeleted(t *testing.T) {
 		require.NoError(t, r.srv.CreateStream(kinesistest.StreamConfig{Name: "payments", Shards: 2}))
 		time.Sleep(time.Minute)
 		rows := r.rows()
-		b := r.worker("b", mode, func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "payments"}} }).start()
+		b := r.worker("b", mode,
+			func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "payments"}} }).start()
 		<-b.done
 		require.ErrorIs(t, b.err, kcl.ErrStreamRecreated)
 		require.ErrorContains(t, b.err, "use another table (Config.Table)")
@@ -49,7 +50,8 @@ func TestRowsOfAnotherLibraryAreAdopted(t *testing.T) {
 		w := r.worker("a").start()
 		r.finished(time.Minute)
 		require.False(t, r.row(shard).StreamCreated.IsZero())
-		require.Equal(t, kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}, r.row(shard).HashKeyRange)
+		require.Equal(t, kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"},
+			r.row(shard).HashKeyRange)
 		require.NoError(t, w.stop())
 		r.audit.check(0)
 	})

@@ -23,9 +23,8 @@ const (
 	// NoDeletion keeps all leases: a stream that comes back goes on where it was,
 	// whenever that is (NO_STREAMS_LEASES_DELETION).
 	NoDeletion FormerStreamsDeletion = iota
-	// AutoDetectionAndDeferredDeletion deletes the leases of every stream that the
-	// lease table knows and the list of streams does not name
-	// (FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION).
+	// AutoDetectionAndDeferredDeletion deletes the leases of every stream that the lease table knows
+	// and the list of streams does not name (FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION).
 	AutoDetectionAndDeferredDeletion
 	// ProvidedListDeferredDeletion deletes those of the streams that Provided
 	// names, and that the list does not (PROVIDED_STREAMS_DEFERRED_DELETION).
@@ -62,16 +61,14 @@ func (d FormerStreamsDeletion) MarshalText() ([]byte, error) { return []byte(d.S
 type FormerStreams struct {
 	// Deletion is the strategy. Defaults to NoDeletion.
 	Deletion FormerStreamsDeletion
-	// Wait is how long nobody may have written to a former stream's leases before
-	// they are deleted; each worker counts for itself, from its start on
-	// (waitPeriodToDeleteFormerStreams in the KCL). Defaults to 1h
-	// (DefaultFormerStreamsWait); at least 1m, and three times FailoverTime counts
-	// when that is more.
+	// Wait is how long nobody may have written to a former stream's leases before they are deleted;
+	// each worker counts for itself, from its start on (waitPeriodToDeleteFormerStreams in the KCL).
+	// Defaults to 1h (DefaultFormerStreamsWait); at least 1m, and three times FailoverTime counts when
+	// that is more.
 	Wait time.Duration
-	// Provided names the streams whose leases may be deleted
-	// (streamIdentifiersForLeaseCleanup in the KCL): account, name and creation
-	// epoch, as in the lease keys. It is asked at each refresh, may take 30 seconds,
-	// and an error means that nothing is deleted now. Required by
+	// Provided names the streams whose leases may be deleted (streamIdentifiersForLeaseCleanup in the
+	// KCL): account, name and creation epoch, as in the lease keys. It is asked at each refresh, may
+	// take 30 seconds, and an error means that nothing is deleted now. Required by
 	// ProvidedListDeferredDeletion, and must be nil otherwise.
 	Provided func(ctx context.Context) ([]kcl.StreamIdentifier, error)
 }
@@ -79,11 +76,13 @@ type FormerStreams struct {
 func (f FormerStreams) validate() error {
 	switch {
 	case f.Deletion < NoDeletion || f.Deletion > ProvidedListDeferredDeletion:
-		return fmt.Errorf("scheduler: Config.FormerStreams.Deletion is %d: use scheduler.NoDeletion, scheduler.AutoDetectionAndDeferredDeletion or scheduler.ProvidedListDeferredDeletion", int(f.Deletion))
+		return fmt.Errorf("scheduler: Config.FormerStreams.Deletion is %d: use scheduler.NoDeletion, "+
+			"scheduler.AutoDetectionAndDeferredDeletion or scheduler.ProvidedListDeferredDeletion", int(f.Deletion))
 	case f.Deletion == ProvidedListDeferredDeletion && f.Provided == nil:
-		return errors.New("scheduler: Config.FormerStreams.Provided is missing, which ProvidedListDeferredDeletion asks: give a function that names the streams")
+		return errors.New("scheduler: Config.FormerStreams.Provided is missing: give a function that names the streams")
 	case f.Deletion != ProvidedListDeferredDeletion && f.Provided != nil:
-		return fmt.Errorf("scheduler: Config.FormerStreams.Provided is set, but Deletion is %s, which does not ask it: leave it out, or use ProvidedListDeferredDeletion", f.Deletion)
+		return fmt.Errorf("scheduler: Config.FormerStreams.Provided is set, but Deletion is %s, which does not call "+
+			"it: leave it out, or use ProvidedListDeferredDeletion", f.Deletion)
 	}
 	return nil
 }
@@ -104,8 +103,7 @@ type formerCleaner struct {
 	providing question
 }
 
-// cleanUp deletes the leases that are due. absent names streams of the list that are not
-// open yet.
+// cleanUp deletes the leases that are due. absent names streams of the list that are not open yet.
 func (f *formerCleaner) cleanUp(ctx context.Context, absent map[string]bool) {
 	if f.policy.Deletion == NoDeletion || f.coord.Err() != nil {
 		return
@@ -126,7 +124,9 @@ func (f *formerCleaner) cleanUp(ctx context.Context, absent map[string]bool) {
 
 // formerRows selects the rows of streams that are not read any more. An absent stream may
 // be any stream of its name.
-func (f *formerCleaner) formerRows(ctx context.Context, rows []leases.Lease, absent map[string]bool) ([]leases.Lease, error) {
+func (f *formerCleaner) formerRows(
+	ctx context.Context, rows []leases.Lease, absent map[string]bool,
+) ([]leases.Lease, error) {
 	provided := map[string]bool{}
 	if f.policy.Deletion == ProvidedListDeferredDeletion {
 		var ids []kcl.StreamIdentifier
@@ -151,7 +151,8 @@ func (f *formerCleaner) formerRows(ctx context.Context, rows []leases.Lease, abs
 	}
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
 		id, err := kcl.ParseStreamIdentifier(l.Stream)
-		return err != nil || foreign(l) || current[l.Stream] || absent[id.Name] || (f.policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
+		return err != nil || foreign(l) || current[l.Stream] || absent[id.Name] ||
+			(f.policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
 	}), nil
 }
 
@@ -169,7 +170,7 @@ func (f *formerCleaner) delete(ctx context.Context, rows []leases.Lease) {
 		if err != nil {
 			if ctx.Err() == nil {
 				f.metrics.LeaseStoreError("delete")
-				log.WarnContext(ctx, "leases of a former stream cannot be deleted, trying again", "lease", row.Key, "deleted", i, "err", err)
+				log.WarnContext(ctx, "deletion of a former lease failed, trying again", "lease", row.Key, "deleted", i, "err", err)
 			}
 			return
 		}

@@ -17,23 +17,27 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// foreignRow makes the row of a shard as another library does: a worker completes it before it reads.
+// foreignRow makes the row of a shard as another library does: a worker completes it before it
+// reads.
 func (r *rig) foreignRow() string {
 	shard := r.open()[0]
 	require.NoError(r.t, r.store.Create(r.t.Context(), leases.Lease{
-		Key: shard, ShardID: shard, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+		Key: shard, ShardID: shard, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 	}))
 	return shard
 }
 
-// One call of the store is answered only when its context ends, as the contract allows: it has a deadline, and the shard is read.
+// One call of the store is answered only when its context ends, as the contract allows: it has a
+// deadline, and the shard is read.
 func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 	t.Parallel()
 	for op, hangs := range map[string]func(leasefault.Call) bool{
 		"list":   func(c leasefault.Call) bool { return c.Op == "list" },
 		"get":    func(c leasefault.Call) bool { return c.Op == "get" },
 		"create": func(c leasefault.Call) bool { return c.Op == "create" },
-		"update": func(c leasefault.Call) bool { return c.Op == "update" && !c.Update.Set.Has(leases.AttrCounter) }, // no holder's
+		// no holder's
+		"update": func(c leasefault.Call) bool { return c.Op == "update" && !c.Update.Set.Has(leases.AttrCounter) },
 	} {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
@@ -61,12 +65,19 @@ func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 	}
 }
 
-// A store that does not even heed its context: health tells, before the first record as well as at the shard's end.
+// A store that does not even heed its context: health tells, before the first record as well as at
+// the shard's end.
 func TestDeafStoreIsTold(t *testing.T) {
 	t.Parallel()
 	for name, hangs := range map[string]func(leasefault.Call) bool{
-		"before the first record": func(c leasefault.Call) bool { return c.Op == "update" && c.Update.Set.Has(leases.AttrStreamCreated) },
-		"at the shard's end":      func(c leasefault.Call) bool { return c.Op == "create" && c.Key != "shardId-000000000000" },
+		"before the first record": func(c leasefault.Call) bool {
+			return c.Op == "update" &&
+				c.Update.Set.Has(leases.AttrStreamCreated)
+		},
+		"at the shard's end": func(c leasefault.Call) bool {
+			return c.Op == "create" &&
+				c.Key != "shardId-000000000000"
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +144,8 @@ func TestStoreThatPanicsHasFailed(t *testing.T) {
 	}
 }
 
-// The children of a shard cannot be recorded, while renewals work: the end that does not come is told.
+// The children of a shard cannot be recorded, while renewals work: the end that does not come is
+// told.
 func TestEndThatCannotBeRecordedIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

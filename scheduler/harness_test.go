@@ -223,7 +223,8 @@ func (r *rig) dump() string {
 	listing, _ := r.store.List(context.Background())
 	slices.SortFunc(listing.Leases, func(a, b leases.Lease) int { return strings.Compare(a.Key, b.Key) })
 	for _, l := range listing.Leases {
-		fmt.Fprintf(&b, "row %s owner=%s counter=%d checkpoint=%s parents=%v children=%v\n", l.Key, l.ActualOwner(), l.Counter, l.Checkpoint, l.Parents, l.Children)
+		fmt.Fprintf(&b, "row %s owner=%s counter=%d checkpoint=%s parents=%v children=%v\n", l.Key, l.ActualOwner(),
+			l.Counter, l.Checkpoint, l.Parents, l.Children)
 	}
 	for _, w := range r.workers {
 		fmt.Fprintf(&b, "worker %s healthy: %v\n", w.name, w.Healthy())
@@ -231,7 +232,8 @@ func (r *rig) dump() string {
 			for _, sh := range st.Shards {
 				if sh.State != scheduler.StateNone {
 					behind, known := sh.Behind()
-					fmt.Fprintf(&b, "  %s %s records=%d position=%s behind=%s (%t) err=%v\n", sh.ShardID, sh.State, sh.Records, sh.Position, behind, known, sh.Err)
+					fmt.Fprintf(&b, "  %s %s records=%d position=%s behind=%s (%t) err=%v\n", sh.ShardID, sh.State, sh.Records,
+						sh.Position, behind, known, sh.Err)
 				}
 			}
 		}
@@ -330,7 +332,10 @@ func (r *rig) split(id string) (left, right string) {
 		}
 		middle := new(big.Int).Add(number(*s.HashKeyRange.StartingHashKey), number(*s.HashKeyRange.EndingHashKey))
 		middle.Rsh(middle, 1).Add(middle, big.NewInt(1))
-		_, err := r.admin.SplitShard(context.Background(), &kinesis.SplitShardInput{StreamName: aws.String(streamName), ShardToSplit: &id, NewStartingHashKey: aws.String(middle.String())})
+		_, err := r.admin.SplitShard(context.Background(), &kinesis.SplitShardInput{
+			StreamName:   aws.String(streamName),
+			ShardToSplit: &id, NewStartingHashKey: aws.String(middle.String()),
+		})
 		require.NoError(r.t, err)
 	}
 	r.active()
@@ -342,7 +347,10 @@ func (r *rig) split(id string) (left, right string) {
 // merge joins two neighbours and returns their child.
 func (r *rig) merge(a, b string) string {
 	r.t.Helper()
-	_, err := r.admin.MergeShards(context.Background(), &kinesis.MergeShardsInput{StreamName: aws.String(streamName), ShardToMerge: &a, AdjacentShardToMerge: &b})
+	_, err := r.admin.MergeShards(context.Background(), &kinesis.MergeShardsInput{
+		StreamName:   aws.String(streamName),
+		ShardToMerge: &a, AdjacentShardToMerge: &b,
+	})
 	require.NoError(r.t, err)
 	r.active()
 	children := r.childrenOf(a)
@@ -364,7 +372,8 @@ func (r *rig) childrenOf(id string) []string {
 func (r *rig) active() {
 	r.t.Helper()
 	r.eventually(time.Minute, "the stream is ACTIVE", func() bool {
-		out, err := r.admin.DescribeStreamSummary(context.Background(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(streamName)})
+		out, err := r.admin.DescribeStreamSummary(context.Background(),
+			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(streamName)})
 		return err == nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusActive
 	})
 }

@@ -50,15 +50,28 @@ func TestStallIsNamed(t *testing.T) {
 		// breaks breaks something and returns how to repair it.
 		breaks func(*rig, *worker) func()
 	}{
-		"service fails": {layer: scheduler.LayerService, breaks: subscribe(kinesistest.Fail("InternalFailureException", "boom"))},
+		"service fails": {layer: scheduler.LayerService, breaks: subscribe(kinesistest.Fail("InternalFailureException",
+			"boom"))},
 		"service throttles": {layer: scheduler.LayerService, mode: scheduler.Polling, breaks: func(r *rig, _ *worker) func() {
-			return r.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.Fail("ProvisionedThroughputExceededException", "Rate exceeded")}})
+			return r.srv.Inject(kinesistest.Fault{
+				Operation: "GetRecords",
+				Do:        []kinesistest.Action{kinesistest.Fail("ProvisionedThroughputExceededException", "Rate exceeded")},
+			})
 		}},
-		"stream is silent": {layer: scheduler.LayerStream, breaks: subscribe(kinesistest.StallStream(kinesistest.AfterEvents(0)))},
-		"stream is cut":    {layer: scheduler.LayerStream, breaks: subscribe(kinesistest.ResetStream(kinesistest.AfterBytes(40)))},
-		"service does not answer": {layer: scheduler.LayerStream, mode: scheduler.Polling, breaks: func(r *rig, w *worker) func() {
-			return r.srv.Partition(w.name)
-		}},
+		"stream is silent": {
+			layer:  scheduler.LayerStream,
+			breaks: subscribe(kinesistest.StallStream(kinesistest.AfterEvents(0))),
+		},
+		"stream is cut": {
+			layer:  scheduler.LayerStream,
+			breaks: subscribe(kinesistest.ResetStream(kinesistest.AfterBytes(40))),
+		},
+		"service does not answer": {
+			layer: scheduler.LayerStream, mode: scheduler.Polling,
+			breaks: func(r *rig, w *worker) func() {
+				return r.srv.Partition(w.name)
+			},
+		},
 		"events cannot be decoded": {layer: scheduler.LayerDecoder, breaks: subscribe(kinesistest.CorruptEvent(1))},
 		"processor blocks": {layer: scheduler.LayerProcessor, breaks: func(_ *rig, w *worker) func() {
 			release := make(chan struct{})
@@ -87,7 +100,10 @@ func TestStallIsNamed(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, oneStream(1))
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
+				w := r.worker("a", func(c *scheduler.Config) {
+					c.RetrievalMode, c.Fallback = tc.mode,
+						scheduler.FallbackOff
+				}).start()
 				r.produce(3, time.Second, keys(4))
 				r.finished(10 * time.Second)
 				require.NoError(t, w.Healthy())

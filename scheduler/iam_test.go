@@ -68,7 +68,10 @@ func TestS01LeastPolicy(t *testing.T) {
 		// does not say it. A consumer that exists already is asked for its tags.
 		"efo.json": {"kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListTagsForResource"},
 	}
-	for file, mode := range map[string]scheduler.RetrievalMode{"efo.json": scheduler.EFO, "polling.json": scheduler.Polling} {
+	for file, mode := range map[string]scheduler.RetrievalMode{
+		"efo.json":     scheduler.EFO,
+		"polling.json": scheduler.Polling,
+	} {
 		t.Run(strings.TrimSuffix(file, ".json"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				allowed := policy(t, file)
@@ -119,7 +122,8 @@ func TestS01LeastPolicy(t *testing.T) {
 				require.Empty(t, refused, "needed, but not in docs/iam/%s", file)
 				for _, s := range allowed {
 					for _, action := range s.Action {
-						require.True(t, used[action] || slices.Contains(rare[file], action), "docs/iam/%s allows %s, which was not needed", file, action)
+						require.True(t, used[action] || slices.Contains(rare[file], action),
+							"docs/iam/%s allows %s, which was not needed", file, action)
 					}
 				}
 			})
@@ -158,7 +162,8 @@ func TestS01LeastPolicyOfKCL3(t *testing.T) {
 			c.Leases, c.RetrievalMode, c.Assignment = store, scheduler.Polling, leases.AssignmentKCL3
 		}).start()
 		r.eventually(10*time.Second, "both shards are read", func() bool { return r.owned() == 2 })
-		require.Equal(t, leases.AssignmentState{Mode: "KCL 3.x", Leader: w.Status().Worker, Leading: true}, w.Status().Assignment)
+		require.Equal(t, leases.AssignmentState{Mode: "KCL 3.x", Leader: w.Status().Worker, Leading: true},
+			w.Status().Assignment)
 		r.put(keys(50)...)
 		r.split(r.open()[0])
 		r.put(keys(50)...)

@@ -32,7 +32,10 @@ func fromLatest() func(*scheduler.Config) { return from(kcl.InitialPosition{Kind
 
 // sentinel is the row of a shard that was not read yet.
 func sentinel(key, position string) leases.Lease {
-	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: position}}
+	return leases.Lease{
+		Key: key, ShardID: key, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: position},
+	}
 }
 
 // counting makes a worker count what it is given, and checkpoint.
@@ -98,7 +101,10 @@ func TestTimeOfTheFirstWorkerHoldsOverACrash(t *testing.T) {
 func TestLaterConfigurationDoesNotMoveTheStart(t *testing.T) {
 	t.Parallel()
 	for name, later := range map[string]kcl.InitialPosition{
-		"LATEST": {Kind: kcl.Latest}, "TRIM_HORIZON": {}, "an earlier time": {Kind: kcl.AtTimestamp, Timestamp: time.Unix(1, 0)},
+		"LATEST": {Kind: kcl.Latest}, "TRIM_HORIZON": {}, "an earlier time": {
+			Kind:      kcl.AtTimestamp,
+			Timestamp: time.Unix(1, 0),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +142,10 @@ func TestLatestByHandSkipsTheBacklog(t *testing.T) {
 		row := r.row(r.open()[0])
 		to := row
 		to.Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}
-		require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCheckpoint}))
+		require.NoError(t, r.store.Update(t.Context(), leases.Update{
+			Read: row, Expect: leases.AttrCounter, To: to,
+			Set: leases.AttrCheckpoint,
+		}))
 		b := r.worker("b", mode, fromLatest())
 		n := b.counting()
 		b.start()
@@ -157,7 +166,10 @@ func TestLatestOfAnUnlistedStreamIsPinnedFirst(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
 		key := r.foreignLatest("orders")
 		time.Sleep(time.Minute)
-		remove := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		remove := r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards",
+			Do:        []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")},
+		})
 		w := r.worker("a", tracked(list("orders")), mode)
 		unpinned := 0
 		w.do = func(context.Context, *processor, kcl.ProcessRecordsInput) error {
@@ -183,7 +195,10 @@ func TestLatestOfAnUnlistedStreamIsPinnedFirst(t *testing.T) {
 func (r *rig) foreignLatest(stream string) (key string) {
 	summary, err := r.admin.DescribeStreamSummary(r.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
 	require.NoError(r.t, err)
-	id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: stream, CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
+	id := kcl.StreamIdentifier{
+		AccountID: kinesistest.DefaultAccountID, Name: stream,
+		CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix(),
+	}
 	row := sentinel(shardsync.LeaseKey(id, "shardId-000000000000", true), kcl.SentinelLatest)
 	row.Stream, row.ShardID = id.String(), "shardId-000000000000"
 	require.NoError(r.t, r.store.Create(r.t.Context(), row))
@@ -204,7 +219,8 @@ func (u undated) Do(req *http.Request) (*http.Response, error) {
 // withoutDate takes the Date from all answers that a worker gets.
 func (r *rig) withoutDate(name string) func(*scheduler.Config) {
 	return func(c *scheduler.Config) {
-		c.Kinesis = awstest.Kinesis(r.t, r.srv, func(o *kinesis.Options) { o.HTTPClient = undated{r.srv.HTTPClientFrom(name)} })
+		c.Kinesis = awstest.Kinesis(r.t, r.srv,
+			func(o *kinesis.Options) { o.HTTPClient = undated{r.srv.HTTPClientFrom(name)} })
 	}
 }
 
@@ -347,7 +363,10 @@ func TestStartIsReadWhenTheLeaseIsTaken(t *testing.T) {
 			}
 			to := row
 			to.PinnedAt = early
-			return r.store.Update(context.Background(), leases.Update{Read: row, Expect: leases.AttrPinnedAt, To: to, Set: leases.AttrPinnedAt})
+			return r.store.Update(context.Background(), leases.Update{
+				Read: row, Expect: leases.AttrPinnedAt, To: to,
+				Set: leases.AttrPinnedAt,
+			})
 		})
 		w.start()
 		r.eventually(time.Minute, "owned", func() bool { return r.owned() == 1 })
@@ -366,7 +385,10 @@ func TestStreamCreatedAgainIsReadFromItsBeginning(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		now := func() func(*scheduler.Config) {
 			l := &streamList{}
-			l.configure(scheduler.StreamConfig{Name: streamName, InitialPosition: kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: time.Now()}})
+			l.configure(scheduler.StreamConfig{Name: streamName, InitialPosition: kcl.InitialPosition{
+				Kind:      kcl.AtTimestamp,
+				Timestamp: time.Now(),
+			}})
 			return tracked(l)
 		}
 		w := r.worker("a", now()).start()

@@ -24,7 +24,8 @@ const (
 
 // untouched is the attributes that say whose a row is, and those of which every write
 // of a worker that reads the shard changes one.
-const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter | leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
+const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter |
+	leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
 
 // janitor deletes rows that nobody needs any more, and finds hash keys that nobody
 // reads. Every worker has one; several that act at the same time do no harm. It belongs
@@ -122,7 +123,9 @@ func (j *janitor) cleanUp(ctx context.Context, st *stream, all *rowsByStream) er
 
 // audit finds hash keys that nobody reads. The shard sync makes rows for them, except
 // for shards that it takes for finished.
-func (j *janitor) audit(ctx context.Context, st *stream, rows []leases.Lease, list *shardList, opt shardsync.Options) error {
+func (j *janitor) audit(
+	ctx context.Context, st *stream, rows []leases.Lease, list *shardList, opt shardsync.Options,
+) error {
 	coverage := shardsync.Audit(rows, list.shards)
 	if len(coverage.Unknown) > 0 {
 		return nil
@@ -178,7 +181,8 @@ func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.R
 		if r.Lease.Finished() {
 			log.InfoContext(ctx, "lease of a finished shard deleted", "expired", r.Gone)
 		} else {
-			log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost; its lease, which nobody held, was deleted",
+			log.WarnContext(ctx,
+				"shard has left the retention period, what was unread in it is lost; its lease, which nobody held, was deleted",
 				"checkpoint", r.Lease.Checkpoint, "range_start", r.Lease.HashKeyRange.Start, "range_end", r.Lease.HashKeyRange.End)
 		}
 	}

@@ -63,7 +63,8 @@ func TestR17FinishedRowsGoAndStayAway(t *testing.T) {
 		child := r.merge(right, old[1])
 		r.put(ks...)
 		r.finished(time.Minute)
-		r.eventually(8*time.Minute, "the rows of two generations are gone", func() bool { return !r.has(right) && !r.has(old[1]) })
+		r.eventually(8*time.Minute, "the rows of two generations are gone",
+			func() bool { return !r.has(right) && !r.has(old[1]) })
 		want := []string{left, child}
 		slices.Sort(want)
 		require.Equal(t, want, r.rows())
@@ -256,10 +257,18 @@ func TestR17BadListsDeleteNothing(t *testing.T) {
 		idle  bool // the children bring no records
 		spoil func(before, now []types.Shard, parent, child string) []types.Shard
 	}{
-		"behind":                  {spoil: func(before, _ []types.Shard, _, _ string) []types.Shard { return before }},
-		"child is missing":        {spoil: func(_, now []types.Shard, _, child string) []types.Shard { return without(now, child) }},
-		"empty":                   {spoil: func(_, _ []types.Shard, _, _ string) []types.Shard { return nil }},
-		"idle, parent is missing": {idle: true, spoil: func(_, now []types.Shard, parent, _ string) []types.Shard { return without(now, parent) }},
+		"behind": {spoil: func(before, _ []types.Shard, _, _ string) []types.Shard { return before }},
+		"child is missing": {spoil: func(_, now []types.Shard, _,
+			child string,
+		) []types.Shard {
+			return without(now, child)
+		}},
+		"empty": {spoil: func(_, _ []types.Shard, _, _ string) []types.Shard { return nil }},
+		"idle, parent is missing": {idle: true, spoil: func(_, now []types.Shard, parent,
+			_ string,
+		) []types.Shard {
+			return without(now, parent)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -282,7 +291,8 @@ func TestR17BadListsDeleteNothing(t *testing.T) {
 					r.put(keys(40)...)
 					r.finished(time.Minute)
 				}
-				body, err := json.Marshal(map[string]any{"Shards": append([]types.Shard{}, tt.spoil(before, r.shards(), parent, child)...)})
+				body, err := json.Marshal(map[string]any{"Shards": append([]types.Shard{},
+					tt.spoil(before, r.shards(), parent, child)...)})
 				require.NoError(t, err)
 				list.Store(&body)
 				rows := r.rows()

@@ -358,7 +358,13 @@ func TestX06CheckpointMisuse(t *testing.T) {
 			kept = in.Checkpointer
 			last := in.Records[len(in.Records)-1].Position()
 			ahead := kcl.ExtendedSequenceNumber{SequenceNumber: last.SequenceNumber, SubSequenceNumber: 1}
-			for _, pos := range []kcl.ExtendedSequenceNumber{ahead, {}, {SequenceNumber: kcl.SentinelShardEnd}, {SequenceNumber: kcl.SentinelLatest}, {SequenceNumber: "x"}} {
+			for _, pos := range []kcl.ExtendedSequenceNumber{
+				ahead,
+				{},
+				{SequenceNumber: kcl.SentinelShardEnd},
+				{SequenceNumber: kcl.SentinelLatest},
+				{SequenceNumber: "x"},
+			} {
 				if err := in.Checkpointer.CheckpointAt(ctx, pos); !errors.Is(err, kcl.ErrInvalidCheckpoint) {
 					r.audit.violation("%q was accepted: %v", pos, err)
 				}
@@ -446,7 +452,10 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(1))
-		r.srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Times: 1, Do: []kinesistest.Action{kinesistest.StallStream(kinesistest.AfterEvents(3))}})
+		r.srv.Inject(kinesistest.Fault{
+			Operation: "SubscribeToShard", Times: 1,
+			Do: []kinesistest.Action{kinesistest.StallStream(kinesistest.AfterEvents(3))},
+		})
 		w := r.worker("a").start()
 		time.Sleep(30 * time.Second)
 		r.put(keys(4)...)

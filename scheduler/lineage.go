@@ -23,12 +23,14 @@ import (
 )
 
 const (
-	lineageAge    = 3 * time.Second // how old an answer of [lineage.Shard] may be
-	listPageSize  = 1000            // what one call of ListShards may return without throttling anyone
-	listAttempts  = 6               // before a listing that is throttled or broken is given up, to be asked for again
-	listTime      = 2 * time.Minute // for a whole listing: a page token lives for five
-	barrenPages   = 10              // pages in a row without a new shard
-	clockBackdate = 5 * time.Second // LATEST is pinned this much before the service's Date: other hosts, with other clocks, say when records arrive
+	lineageAge   = 3 * time.Second // how old an answer of [lineage.Shard] may be
+	listPageSize = 1000            // what one call of ListShards may return without throttling anyone
+	listAttempts = 6               // before a listing that is throttled or broken is given up, to be asked for again
+	listTime     = 2 * time.Minute // for a whole listing: a page token lives for five
+	barrenPages  = 10              // pages in a row without a new shard
+	// LATEST is pinned this much before the service's Date: other hosts, with other clocks, say when
+	// records arrive
+	clockBackdate = 5 * time.Second
 )
 
 // shardList is one complete answer of ListShards.
@@ -114,8 +116,7 @@ func (l *lineage) known(row leases.Lease) kcl.Shard {
 	return shard
 }
 
-// parents returns the parents of a shard, as far as that is known without asking
-// anybody.
+// parents returns the parents of a shard, as far as that is known without asking anybody.
 func (l *lineage) parents(shardID string) []string {
 	return l.known(leases.Lease{ShardID: shardID}).Parents()
 }
@@ -171,17 +172,15 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 	}
 }
 
-// errCallerGone says that a listing ended because the context of the one who
-// had asked for it did.
+// errCallerGone says that a listing ended because the context of the one who had asked for it did.
 var errCallerGone = errors.New("listing was abandoned")
 
 // errEndless says that the pages of a listing do not come to an end.
 var errEndless = errors.New("the pages of ListShards do not come to an end")
 
-// list reads all pages; a nil filter asks for every shard that has records
-// left. A page token lives for 300 seconds; when it has expired the listing
-// begins again. Pages that do not come to an end are an error, and what was listed
-// until then is thrown away: it is not the whole list.
+// list reads all pages; a nil filter asks for every shard that has records left. A page token lives
+// for 300 seconds; when it has expired the listing begins again. Pages that do not come to an end
+// are an error, and what was listed until then is thrown away: it is not the whole list.
 func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardList, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, listTime, errEndless)
 	defer cancel()
@@ -206,13 +205,15 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 				return list, nil
 			}
 			if tokens[*token] || barren >= barrenPages {
-				return nil, fmt.Errorf("list the shards of %s: %w: page %d brings nothing new; tell those who run the service", l.arn, errEndless, len(tokens)+1)
+				return nil, fmt.Errorf("list the shards of %s: %w: page %d brings nothing new; tell those who run the service",
+					l.arn, errEndless, len(tokens)+1)
 			}
 			tokens[*token] = true
 			failures = 0
 			continue
 		case errors.Is(context.Cause(ctx), errEndless):
-			return nil, fmt.Errorf("list the shards of %s: %w: %d shards after %s: %w", l.arn, errEndless, len(list.shards), listTime, err)
+			return nil, fmt.Errorf("list the shards of %s: %w: %d shards after %s: %w", l.arn, errEndless,
+				len(list.shards), listTime, err)
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", errCallerGone, context.Cause(ctx))
 		case awserr.Is(err, "ResourceNotFoundException"):

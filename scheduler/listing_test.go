@@ -15,8 +15,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// ListShards whose pages never end: each has the token of the one before, or always another one, without a new shard or with
-// a new one each time. A listing comes to an end, is not tried again without a pause, and Healthy tells.
+// ListShards whose pages never end: each has the token of the one before, or always another one,
+// without a new shard or with a new one each time. A listing comes to an end, is not tried again
+// without a pause, and Healthy tells.
 func TestEndlessPages(t *testing.T) {
 	t.Parallel()
 	for name, page := range testsize.Some(1, map[string]func(n int64) (token string, shard int64){
@@ -42,7 +43,10 @@ func TestEndlessPages(t *testing.T) {
 							return nil
 						}
 						token, shard := page(calls.Add(1))
-						body, _ := json.Marshal(map[string]any{"NextToken": token, "Shards": []map[string]any{{"ShardId": fmt.Sprintf("shardId-%012d", shard)}}})
+						body, _ := json.Marshal(map[string]any{
+							"NextToken": token,
+							"Shards":    []map[string]any{{"ShardId": fmt.Sprintf("shardId-%012d", shard)}},
+						})
 						return &kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Delay(time.Second), kinesistest.Answer(200, body)}}
 					})
 					if start {
@@ -69,7 +73,8 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// The second page of ListShards is throttled for a long time: the first page alone is not the list, at the start and later.
+// The second page of ListShards is throttled for a long time: the first page alone is not the list,
+// at the start and later.
 func TestFirstPageIsNotTheList(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -78,7 +83,10 @@ func TestFirstPageIsNotTheList(t *testing.T) {
 		r := newRig(t, cfg)
 		throttle := func() (remove func()) {
 			return r.srv.Inject(kinesistest.Fault{
-				Operation: "ListShards", Client: "a", When: func(c *kinesistest.Call) bool { return strings.Contains(string(c.Body), "NextToken") },
+				Operation: "ListShards", Client: "a", When: func(c *kinesistest.Call) bool {
+					return strings.Contains(string(c.Body),
+						"NextToken")
+				},
 				Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")},
 			})
 		}

@@ -49,7 +49,10 @@ func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 		}
 		p.iterator = out.ShardIterator
 	}
-	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{StreamARN: &st.ARN, ShardIterator: p.iterator, Limit: aws.Int32(1)})
+	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{
+		StreamARN: &st.ARN, ShardIterator: p.iterator,
+		Limit: aws.Int32(1),
+	})
 	switch {
 	case awserr.Is(err, "ExpiredIteratorException"):
 		p.iterator = nil

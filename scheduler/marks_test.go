@@ -22,7 +22,8 @@ func TestRowsAreMarked(t *testing.T) {
 		r := newRig(t, oneStream(2))
 		taken := r.open()[0]
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
-			Key: taken, ShardID: taken, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+			Key: taken, ShardID: taken, ThroughputKBps: -1,
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 		}))
 		w := r.worker("a", mode).start()
 		r.produce(2, time.Second, keys(10))

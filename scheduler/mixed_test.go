@@ -24,8 +24,12 @@ func TestRunEndsBesideOthersThatDoNotFit(t *testing.T) {
 		t.Cleanup(table.Close)
 		store := dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, table), Table: "app", Logger: r.log})
 		require.NoError(t, store.Init(t.Context()))
-		table.Put("app", dynamotest.Item{"leaseKey": dynamotest.S("Migration3.0"), "cv": dynamotest.S(leases.ClientVersion3x)}, dynamotest.Item{
-			"leaseKey": dynamotest.S("java"), "entityType": dynamotest.S("WORKER_METRIC_STATS"), "lut": dynamotest.N(strconv.FormatInt(time.Now().Unix(), 10)),
+		table.Put("app", dynamotest.Item{
+			"leaseKey": dynamotest.S("Migration3.0"),
+			"cv":       dynamotest.S(leases.ClientVersion3x),
+		}, dynamotest.Item{
+			"leaseKey": dynamotest.S("java"), "entityType": dynamotest.S("WORKER_METRIC_STATS"),
+			"lut": dynamotest.N(strconv.FormatInt(time.Now().Unix(), 10)),
 		})
 		w := r.worker("a", func(c *scheduler.Config) { c.Leases, c.Assignment = store, leases.AssignmentNative }).start()
 		select {

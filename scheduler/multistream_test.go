@@ -72,11 +72,14 @@ func TestL20FormOfTheKeys(t *testing.T) {
 					<-w.done
 					require.ErrorIs(t, w.err, leases.ErrForeignTable)
 					if second.multi {
-						require.ErrorContains(t, w.err, `row "shardId-000000000000" belongs to an application with one stream, whose keys are plain shard ids, and this one has several`)
+						require.ErrorContains(t, w.err, `row "shardId-000000000000" belongs to an application with one stream,`+
+							` whose keys are plain shard ids, and this one has several`)
 						require.ErrorContains(t, w.err, ownTable+"read that one stream, named in Config.Streams")
 					} else {
-						require.ErrorContains(t, w.err, `:shardId-000000000000" belongs to an application with several streams, whose keys are account:stream:epoch:shardId, and this one has one stream`)
-						require.ErrorContains(t, w.err, ownTable+"name the stream by Config.StreamTracker, which has keys of that form for one stream too")
+						require.ErrorContains(t, w.err, `:shardId-000000000000" belongs to an application with several streams,`+
+							` whose keys are account:stream:epoch:shardId, and this one has one stream`)
+						require.ErrorContains(t, w.err,
+							ownTable+"name the stream by Config.StreamTracker, which has keys of that form for one stream too")
 					}
 					require.ElementsMatch(t, before, r.table())
 				})
@@ -129,7 +132,11 @@ func TestS03CrossAccount(t *testing.T) {
 		name     string
 		mode     scheduler.RetrievalMode
 		consumer bool // there is one
-	}{{"fan-out", scheduler.EFO, false}, {"fan-out with a consumer", scheduler.EFO, true}, {"polling", scheduler.Polling, false}} {
+	}{
+		{"fan-out", scheduler.EFO, false},
+		{"fan-out with a consumer", scheduler.EFO, true},
+		{"polling", scheduler.Polling, false},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -142,7 +149,8 @@ func TestS03CrossAccount(t *testing.T) {
 				require.Equal(t, "arn:aws:kinesis:us-east-1:"+account+":stream/orders", arn)
 				theirs := scheduler.StreamConfig{ARN: arn}
 				if tc.consumer {
-					out, err := foreignAdmin.RegisterStreamConsumer(t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: aws.String("given")})
+					out, err := foreignAdmin.RegisterStreamConsumer(t.Context(),
+						&kinesis.RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: aws.String("given")})
 					require.NoError(t, err)
 					theirs.ConsumerARN = *out.Consumer.ConsumerARN
 					time.Sleep(time.Second)
@@ -188,7 +196,8 @@ func TestS03CrossAccount(t *testing.T) {
 				require.Equal(t, map[string]int{kinesistest.DefaultAccountID: 2, account: 4}, of)
 				require.Equal(t, tc.mode == scheduler.EFO && !tc.consumer, accounts.called("RegisterStreamConsumer"))
 				if tc.consumer {
-					i := slices.IndexFunc(w.Status().Streams, func(s scheduler.StreamStatus) bool { return s.Stream.AccountID == account })
+					i := slices.IndexFunc(w.Status().Streams,
+						func(s scheduler.StreamStatus) bool { return s.Stream.AccountID == account })
 					require.Equal(t, theirs.ConsumerARN, w.Status().Streams[i].ConsumerARN)
 				}
 				require.NoError(t, w.stop())
@@ -227,7 +236,10 @@ func TestConsumerOfATrackedStreamChanges(t *testing.T) {
 		r.produceTo(2, time.Second, "orders")
 		r.finished(time.Minute)
 		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/app:")
-		l.configure(scheduler.StreamConfig{Name: "orders", ConsumerName: "other", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}})
+		l.configure(scheduler.StreamConfig{
+			Name: "orders", ConsumerName: "other",
+			InitialPosition: kcl.InitialPosition{Kind: kcl.Latest},
+		})
 		r.produceTo(3, time.Minute, "orders")
 		r.finished(time.Minute)
 		require.Contains(t, w.Status().Streams[0].ConsumerARN, "/consumer/other:")
@@ -248,7 +260,10 @@ func TestSeriesOfAFormerStreamAreRemoved(t *testing.T) {
 			c.Metrics = metrics.New(sink)
 		}).start()
 		r.produceTo(3, time.Minute, "orders", "bills")
-		remove := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "oops")}})
+		remove := r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards", Client: "a",
+			Do: []kinesistest.Action{kinesistest.Fail("InternalFailureException", "oops")},
+		})
 		time.Sleep(4 * time.Minute)
 		remove()
 		time.Sleep(4 * time.Minute)
@@ -278,9 +293,13 @@ func TestRowOfAnotherLibraryIsCompletedFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
-		summary, err := r.admin.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
+		summary, err := r.admin.DescribeStreamSummary(t.Context(),
+			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
 		require.NoError(t, err)
-		id := kcl.StreamIdentifier{AccountID: kinesistest.DefaultAccountID, Name: "orders", CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix()}
+		id := kcl.StreamIdentifier{
+			AccountID: kinesistest.DefaultAccountID, Name: "orders",
+			CreationEpoch: summary.StreamDescriptionSummary.StreamCreationTimestamp.Unix(),
+		}
 		key := shardsync.LeaseKey(id, "shardId-000000000000", true)
 		require.NoError(t, r.store.Create(t.Context(), leases.Lease{
 			Key: key, Stream: id.String(), ShardID: "shardId-000000000000", ThroughputKBps: -1,
@@ -329,7 +348,8 @@ func TestItemsOfSeveralStreams(t *testing.T) {
 		require.Regexp(t, `^000000000000:orders:\d+$`, name)
 		item := func(key string) map[string]ddbtypes.AttributeValue {
 			out, err := client.GetItem(t.Context(), &awsdynamodb.GetItemInput{
-				TableName: aws.String("app"), Key: map[string]ddbtypes.AttributeValue{"leaseKey": &ddbtypes.AttributeValueMemberS{Value: key}},
+				TableName: aws.String("app"),
+				Key:       map[string]ddbtypes.AttributeValue{"leaseKey": &ddbtypes.AttributeValueMemberS{Value: key}},
 			})
 			require.NoError(t, err)
 			return out.Item
@@ -346,17 +366,20 @@ func TestItemsOfSeveralStreams(t *testing.T) {
 
 		bills := strings.Replace(name, "orders", "bills", 1)
 		number := func(n string) ddbtypes.AttributeValue { return &ddbtypes.AttributeValueMemberN{Value: n} }
-		_, err := client.PutItem(t.Context(), &awsdynamodb.PutItemInput{TableName: aws.String("app"), Item: map[string]ddbtypes.AttributeValue{
-			"leaseKey":                     &ddbtypes.AttributeValueMemberS{Value: bills + ":shardId-000000000000"},
-			"streamName":                   &ddbtypes.AttributeValueMemberS{Value: bills},
-			"shardId":                      &ddbtypes.AttributeValueMemberS{Value: "shardId-000000000000"},
-			"checkpoint":                   &ddbtypes.AttributeValueMemberS{Value: "TRIM_HORIZON"},
-			"leaseCounter":                 number("7"),
-			"ownerSwitchesSinceCheckpoint": number("0"),
-			"checkpointSubSequenceNumber":  number("0"),
-			"startingHashKey":              &ddbtypes.AttributeValueMemberS{Value: "0"},
-			"endingHashKey":                &ddbtypes.AttributeValueMemberS{Value: "340282366920938463463374607431768211455"},
-		}})
+		_, err := client.PutItem(t.Context(), &awsdynamodb.PutItemInput{
+			TableName: aws.String("app"),
+			Item: map[string]ddbtypes.AttributeValue{
+				"leaseKey":                     &ddbtypes.AttributeValueMemberS{Value: bills + ":shardId-000000000000"},
+				"streamName":                   &ddbtypes.AttributeValueMemberS{Value: bills},
+				"shardId":                      &ddbtypes.AttributeValueMemberS{Value: "shardId-000000000000"},
+				"checkpoint":                   &ddbtypes.AttributeValueMemberS{Value: "TRIM_HORIZON"},
+				"leaseCounter":                 number("7"),
+				"ownerSwitchesSinceCheckpoint": number("0"),
+				"checkpointSubSequenceNumber":  number("0"),
+				"startingHashKey":              &ddbtypes.AttributeValueMemberS{Value: "0"},
+				"endingHashKey":                &ddbtypes.AttributeValueMemberS{Value: "340282366920938463463374607431768211455"},
+			},
+		})
 		require.NoError(t, err)
 		l.set("orders", "bills")
 		r.finished(2 * time.Minute)
@@ -543,7 +566,8 @@ func TestStartWithManyStreamsListsTheTableOnce(t *testing.T) {
 		lists := w.counts("list")
 		w.start()
 		r.eventually(time.Minute, "the rows are made", func() bool { return len(r.table()) == len(streams) })
-		require.LessOrEqual(t, lists.Load(), int32(5), "how large the fleet is, whether others start, whose the rows are, which are missing, and the coordinator's")
+		require.LessOrEqual(t, lists.Load(), int32(5),
+			"how large the fleet is, whether others start, whose the rows are, which are missing, and the coordinator's")
 		r.produceTo(2, time.Second, names...)
 		r.finished(time.Minute)
 		require.NoError(t, w.Healthy())

@@ -10,9 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// orphans knows since when each lease of the table has not been renewed. Nobody reads the
-// shard of such a lease. A lease that is taken again and again, and never renewed, counts
-// as not renewed.
+// orphans knows since when each lease of the table has not been renewed. Nobody reads the shard of
+// such a lease. A lease that is taken again and again, and never renewed, counts as not renewed.
 type orphans struct {
 	mu    sync.Mutex // guards the fields below
 	rows  map[string]orphan
@@ -98,7 +97,8 @@ func (o *orphans) storeTrouble(now time.Time, limit time.Duration) error {
 	if o.store.err == nil || now.Sub(o.store.since) < limit {
 		return nil
 	}
-	return fmt.Errorf("scheduler: the lease table cannot be read since %s: %w", o.store.since.UTC().Format(time.RFC3339), o.store.err)
+	return fmt.Errorf("scheduler: the lease table cannot be read since %s: %w", o.store.since.UTC().Format(time.RFC3339),
+		o.store.err)
 }
 
 // stalls lists the leases that have not been renewed for limit, except those
@@ -114,11 +114,15 @@ func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*co
 		if held[key] != nil || now.Sub(r.since) < limit || r.stream.err() != nil {
 			continue
 		}
-		err := errors.New("no worker takes the lease: look in the log for writes that the lease table refused, or start more workers, or raise MaxLeasesForWorker")
+		err := errors.New("no worker takes the lease: look in the log for writes that the lease table refused, or start " +
+			"more workers, or raise MaxLeasesForWorker")
 		if owner := r.row.ActualOwner(); owner != "" {
 			err = errors.New("worker " + owner + " does not renew the lease, and no other takes it")
 		}
-		out = append(out, &StallError{Stream: r.stream.id, ShardID: r.row.ShardID, LeaseKey: key, Layer: LayerLease, Since: r.since, Err: err})
+		out = append(out, &StallError{
+			Stream: r.stream.id, ShardID: r.row.ShardID, LeaseKey: key, Layer: LayerLease,
+			Since: r.since, Err: err,
+		})
 	}
 	return out
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// absentAge is how old the list of shards may be that explains why a parent
-// has no row.
+// absentAge is how old the list of shards may be that explains why a parent has no row.
 const absentAge = 5 * time.Second
 
 const parentPoll = 500 * time.Millisecond // between two checks of the parents
@@ -120,12 +119,11 @@ const (
 //	b ---'      e
 //	c ---------'
 //
-// The end of c makes the row of e. If a and b are still being read then, d has
-// no row yet, and e must wait all the same. And a row can have been deleted. So
-// the shard goes on without the parent's row only if it has begun itself, if
-// reading began with it (its start is LATEST or a time), or if nothing is left in
-// the parent: it has left the retention period, or is empty from end to end.
-// No clean-up deletes the row of a parent before its children have begun.
+// The end of c makes the row of e. If a and b are still being read then, d has no row yet, and e
+// must wait all the same. And a row can have been deleted. So the shard goes on without the
+// parent's row only if it has begun itself, if reading began with it (its start is LATEST or a
+// time), or if nothing is left in the parent: it has left the retention period, or is empty from
+// end to end. No clean-up deletes the row of a parent before its children have begun.
 //
 // A parent that has left the retention period keeps its row; the consumer that
 // holds it finds out, and writes SHARD_END.
@@ -255,8 +253,8 @@ func (w *parentWait) behindTarget() bool {
 // one: the row was deleted, or the shard was missed when the first rows were made.
 // Whether its records were read nobody knows.
 func (w *parentWait) parentLost(shardID string) error {
-	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and it is not known how far it was read: "+
-		"say so, `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`, then this shard goes on",
+	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and nobody knows how far it was read: "+
+		"run `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`",
 		shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 }
 

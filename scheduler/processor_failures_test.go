@@ -16,8 +16,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// TestX02ErrorStopsTheAdvance: a processor says "failed" by returning an error, and needs no setting for it: the shard stands
-// still at that batch, for an hour if need be, is named in the status, and goes on when the processor can.
+// TestX02ErrorStopsTheAdvance: a processor says "failed" by returning an error, and needs no
+// setting for it: the shard stands still at that batch, for an hour if need be, is named in the
+// status, and goes on when the processor can.
 func TestX02ErrorStopsTheAdvance(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -69,8 +70,8 @@ func TestX02ErrorStopsTheAdvance(t *testing.T) {
 	})
 }
 
-// TestX04ProcessorBlocksForEver: the alarm comes within the limit and names the shard, the lease is kept, other shards go on,
-// and Run returns nevertheless, naming what it has left behind.
+// TestX04ProcessorBlocksForEver: the alarm comes within the limit and names the shard, the lease is
+// kept, other shards go on, and Run returns nevertheless, naming what it has left behind.
 func TestX04ProcessorBlocksForEver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -96,7 +97,8 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 		a.start()
 		ks := keys(30)
 		r.produce(3, time.Second, ks)
-		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm", func() bool { return alarms.value(metrics.Stalled, a.seriesStream(), blocked) == 1 })
+		r.eventually(scheduler.DefaultStallTimeout+10*time.Second, "the alarm",
+			func() bool { return alarms.value(metrics.Stalled, a.seriesStream(), blocked) == 1 })
 		stall := a.stalls()[0]
 		require.Equal(t, scheduler.LayerProcessor, stall.Layer)
 		require.Equal(t, blocked, stall.ShardID)
@@ -128,9 +130,10 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 	})
 }
 
-// TestP16CheckpointOfAnotherShard: a row whose checkpoint belongs to another shard, or to a stream that was deleted, is not read
-// from anywhere: nothing is delivered, nothing is checkpointed, health says why. The other shards are not concerned, and a
-// checkpoint that is put right is read from.
+// TestP16CheckpointOfAnotherShard: a row whose checkpoint belongs to another shard, or to a stream
+// that was deleted, is not read from anywhere: nothing is delivered, nothing is checkpointed,
+// health says why. The other shards are not concerned, and a checkpoint that is put right is read
+// from.
 func TestP16CheckpointOfAnotherShard(t *testing.T) {
 	t.Parallel()
 	for name, foreign := range map[string]func(r *rig, shards []string) string{
@@ -168,7 +171,10 @@ func TestP16CheckpointOfAnotherShard(t *testing.T) {
 
 				read := r.row(shards[0])
 				read.Checkpoint = right.Checkpoint
-				require.NoError(t, r.store.Update(t.Context(), leases.Update{Read: r.row(shards[0]), To: read, Set: leases.AttrCheckpoint}))
+				require.NoError(t, r.store.Update(t.Context(), leases.Update{
+					Read: r.row(shards[0]), To: read,
+					Set: leases.AttrCheckpoint,
+				}))
 				c := r.worker("c", mode).start()
 				r.finished(time.Minute)
 				require.NoError(t, c.stop())
@@ -178,7 +184,8 @@ func TestP16CheckpointOfAnotherShard(t *testing.T) {
 	}
 }
 
-// TestX04AbandonedProcessorIsFenced: what a processor that was left behind still wants to checkpoint is refused.
+// TestX04AbandonedProcessorIsFenced: what a processor that was left behind still wants to
+// checkpoint is refused.
 func TestX04AbandonedProcessorIsFenced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

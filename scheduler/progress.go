@@ -38,7 +38,9 @@ type progress struct {
 	call      string    // method of the processor that runs now; empty when none does
 	callSince time.Time // when it was called
 
-	asking time.Time // when the lease store was asked, before the first record or at the shard's end; zero when it has answered
+	// when the lease store was asked, before the first record or at the shard's end; zero when it has
+	// answered
+	asking time.Time
 	failures
 }
 
@@ -82,8 +84,7 @@ func newProgress(mode RetrievalMode) *progress {
 	return &progress{mode: mode, moved: now, heard: now, nearest: unknownLag}
 }
 
-// become moves to the next state. A transition that is not in the table is a
-// bug of this package.
+// become moves to the next state. A transition that is not in the table is a bug of this package.
 func (p *progress) become(next State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,16 +101,14 @@ func (p *progress) stateNow() State {
 	return p.state
 }
 
-// setMode says how the shard is read from now on, and why, when that is not how
-// it should be.
+// setMode says how the shard is read from now on, and why, when that is not how it should be.
 func (p *progress) setMode(mode RetrievalMode, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mode, p.polled = mode, why
 }
 
-// subscribeEvery is how often SubscribeToShard may be called for a shard, by all
-// workers together.
+// subscribeEvery is how often SubscribeToShard may be called for a shard, by all workers together.
 const subscribeEvery = time.Second
 
 // readingBegan records that the source begins to read.
@@ -126,9 +125,8 @@ func (p *progress) Opened() {
 	p.opened = time.Now()
 }
 
-// untilNextSubscription is when another worker may subscribe to the shard: a
-// second after this one was accepted, or from now on, when this one was still at
-// it a moment ago.
+// untilNextSubscription is when another worker may subscribe to the shard: a second after this one
+// was accepted, or from now on, when this one was still at it a moment ago.
 func (p *progress) untilNextSubscription() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,8 +211,7 @@ func (p *progress) lastAdvance() (records uint64, nearer time.Time) {
 	return p.records, nearer
 }
 
-// storeAsked records that the lease store is asked, before the first record or at the
-// shard's end.
+// storeAsked records that the lease store is asked, before the first record or at the shard's end.
 func (p *progress) storeAsked() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -135,7 +135,10 @@ func TestDeletedConsumerIsRegisteredAgain(t *testing.T) {
 func TestSeveralStreams(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 2}, {Name: "bills", Shards: 1}}})
+		r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{
+			{Name: streamName, Shards: 2},
+			{Name: "bills", Shards: 1},
+		}})
 		two := func(c *scheduler.Config) {
 			c.Streams = []scheduler.StreamConfig{{Name: "bills"}, {Name: streamName}}
 		}
@@ -148,7 +151,10 @@ func TestSeveralStreams(t *testing.T) {
 			require.Regexp(t, `^000000000000:(orders|bills):\d+:shardId-\d{12}$`, l.Key)
 		}
 		require.NoError(t, w.Healthy())
-		_, err := r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String("bills"), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err := r.admin.DeleteStream(t.Context(), &kinesis.DeleteStreamInput{
+			StreamName:              aws.String("bills"),
+			EnforceConsumerDeletion: aws.Bool(true),
+		})
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		require.Regexp(t, `stream 000000000000:bills:\d+ is not read any more`, w.Healthy().Error())

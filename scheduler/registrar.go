@@ -19,8 +19,7 @@ import (
 // errRegistering is the cause when a registration takes longer than FallbackAfter.
 var errRegistering = errors.New("the stream consumer could not be registered in time")
 
-// registrar registers the stream consumers of enhanced fan-out. It is safe for
-// concurrent use.
+// registrar registers the stream consumers of enhanced fan-out. It is safe for concurrent use.
 type registrar struct {
 	client        *kinesis.Client
 	application   string
@@ -49,7 +48,8 @@ func (r *registrar) register(ctx context.Context, st *stream) error {
 		return err
 	}
 	if st.consumer.refuse(before, err) {
-		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label, "err", err, "next_try", st.consumer.due())
+		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label,
+			"err", err, "next_try", st.consumer.due())
 	}
 	return nil
 }
@@ -58,13 +58,17 @@ func (r *registrar) register(ctx context.Context, st *stream) error {
 func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 	if arn := st.cfg.ConsumerARN; arn != "" {
 		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
-			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give the ARN of one of this stream's consumers", kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
+			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give a consumer of the stream",
+				kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
 		}
 		st.consumer.set(arn)
 		return nil
 	}
 	name := cmp.Or(st.cfg.ConsumerName, r.application)
-	arn, err := efo.Register(ctx, r.client, efo.RegisterConfig{StreamARN: st.id.ARN, ConsumerName: name, Application: r.application, Trusted: r.trusted, Logger: r.log})
+	arn, err := efo.Register(ctx, r.client, efo.RegisterConfig{
+		StreamARN: st.id.ARN, ConsumerName: name,
+		Application: r.application, Trusted: r.trusted, Logger: r.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -72,8 +76,7 @@ func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 	return nil
 }
 
-// registerAgain finds or makes a stream consumer in place of used, unless somebody
-// else has.
+// registerAgain finds or makes a stream consumer in place of used, unless somebody else has.
 func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) error {
 	if st.consumer.arn() != used {
 		return nil
@@ -89,10 +92,10 @@ func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) 
 	return err
 }
 
-// registrationAvoidable tells whether a registration failed for a reason that polling
-// avoids.
+// registrationAvoidable tells whether a registration failed for a reason that polling avoids.
 func registrationAvoidable(err error) bool {
-	return errors.Is(err, kcl.ErrAccessDenied) || errors.Is(err, efo.ErrTooManyConsumers) || errors.Is(err, efo.ErrConsumerNotReady) ||
+	return errors.Is(err, kcl.ErrAccessDenied) || errors.Is(err, efo.ErrTooManyConsumers) ||
+		errors.Is(err, efo.ErrConsumerNotReady) ||
 		errors.Is(err, errRegistering) || awserr.Is(err, "LimitExceededException", "UnknownOperationException")
 }
 

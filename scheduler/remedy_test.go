@@ -38,15 +38,44 @@ func TestWhatNoRetryCanMendEndsRunAtOnce(t *testing.T) {
 				return aws.Credentials{}, errors.New("no EC2 IMDS role found")
 			})
 		}, want: []string{"check the client's Region, Credentials", "no EC2 IMDS role found"}},
-		"empty credentials":   {client: func(o *kinesis.Options) { o.Credentials = credentials.NewStaticCredentialsProvider("", "", "") }, want: []string{"check the client's Region, Credentials"}},
-		"unknown token":       {do: fail("UnrecognizedClientException", "The security token included in the request is invalid."), want: []string{"does not know the access key or the session token"}, not: "allow kinesis:"},
-		"expired credentials": {do: fail("ExpiredTokenException", "The security token included in the request is expired"), want: []string{"credentials have expired"}, not: "allow kinesis:"},
-		"wrong secret":        {do: fail("InvalidSignatureException", "The request signature we calculated does not match"), want: []string{"check the secret access key"}, not: "allow kinesis:"},
-		"wrong clock":         {do: fail("InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"), want: []string{"clock of this host is wrong"}, not: "allow kinesis:"},
-		"another service":     {do: fail("UnknownOperationException", ""), want: []string{"another server than this service answers", "BaseEndpoint"}},
-		"another server":      {do: kinesistest.Answer(405, []byte("<Error><Code>MethodNotAllowed</Code></Error>")), want: []string{"another server than this service answers"}},
-		"a page":              {do: kinesistest.Answer(200, []byte("<html>welcome")), want: []string{"another server than this service answers"}},
-		"a missing right":     {do: fail("AccessDeniedException", "no"), want: []string{"allow kinesis:DescribeStreamSummary on stream orders"}},
+		"empty credentials": {client: func(o *kinesis.Options) {
+			o.Credentials = credentials.NewStaticCredentialsProvider("",
+				"", "")
+		}, want: []string{"check the client's Region, Credentials"}},
+		"unknown token": {
+			do: fail("UnrecognizedClientException",
+				"The security token included in the request is invalid."),
+			want: []string{"does not know the access key or the session token"}, not: "allow kinesis:",
+		},
+		"expired credentials": {
+			do:   fail("ExpiredTokenException", "The security token included in the request is expired"),
+			want: []string{"credentials have expired"}, not: "allow kinesis:",
+		},
+		"wrong secret": {
+			do:   fail("InvalidSignatureException", "The request signature we calculated does not match"),
+			want: []string{"check the secret access key"}, not: "allow kinesis:",
+		},
+		"wrong clock": {
+			do: fail("InvalidSignatureException",
+				"Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"),
+			want: []string{"clock of this host is wrong"}, not: "allow kinesis:",
+		},
+		"another service": {
+			do:   fail("UnknownOperationException", ""),
+			want: []string{"another server than this service answers", "BaseEndpoint"},
+		},
+		"another server": {
+			do:   kinesistest.Answer(405, []byte("<Error><Code>MethodNotAllowed</Code></Error>")),
+			want: []string{"another server than this service answers"},
+		},
+		"a page": {
+			do:   kinesistest.Answer(200, []byte("<html>welcome")),
+			want: []string{"another server than this service answers"},
+		},
+		"a missing right": {
+			do:   fail("AccessDeniedException", "no"),
+			want: []string{"allow kinesis:DescribeStreamSummary on stream orders"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -77,11 +106,13 @@ func TestWhatNoRetryCanMendEndsRunAtOnce(t *testing.T) {
 	}
 }
 
-// TestAnAnswerIsNoSilence: a stream that is being created and pages of a proxy are waited out, for longer than silence is.
+// TestAnAnswerIsNoSilence: a stream that is being created and pages of a proxy are waited out, for
+// longer than silence is.
 func TestAnAnswerIsNoSilence(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]kinesistest.Action{
-		"CREATING":  kinesistest.Answer(200, []byte(`{"StreamDescriptionSummary":{"StreamStatus":"CREATING","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/orders","StreamName":"orders"}}`)),
+		"CREATING": kinesistest.Answer(200, []byte(`{"StreamDescriptionSummary":{"StreamStatus":"CREATING",`+
+			`"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/orders","StreamName":"orders"}}`)),
 		"HTML 503":  kinesistest.Answer(503, []byte("<html>come back later")),
 		"empty 502": kinesistest.Answer(502, nil),
 	} {
@@ -90,7 +121,10 @@ func TestAnAnswerIsNoSilence(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, oneStream(1))
 				r.capture()
-				remove := r.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamSummary", Client: "a", Do: []kinesistest.Action{do}})
+				remove := r.srv.Inject(kinesistest.Fault{
+					Operation: "DescribeStreamSummary", Client: "a",
+					Do: []kinesistest.Action{do},
+				})
 				w := r.worker("a").start()
 				time.Sleep(10 * time.Minute)
 				require.ErrorContains(t, w.Healthy(), "describe stream")
@@ -107,8 +141,9 @@ func TestAnAnswerIsNoSilence(t *testing.T) {
 func TestOneStreamThatIsNotReadyKeepsNoOtherUnread(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]kinesistest.Action{
-		"CREATING": kinesistest.Answer(200, []byte(`{"StreamDescriptionSummary":{"StreamStatus":"CREATING","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/bills","StreamName":"bills"}}`)),
-		"500":      kinesistest.Fail("InternalFailure", "for this stream alone"),
+		"CREATING": kinesistest.Answer(200, []byte(`{"StreamDescriptionSummary":{"StreamStatus":"CREATING",`+
+			`"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/bills","StreamName":"bills"}}`)),
+		"500": kinesistest.Fail("InternalFailure", "for this stream alone"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,8 +152,16 @@ func TestOneStreamThatIsNotReadyKeepsNoOtherUnread(t *testing.T) {
 				cfg.Streams = append(cfg.Streams, kinesistest.StreamConfig{Name: "bills", Shards: 1})
 				r := newRig(t, cfg)
 				r.capture()
-				remove := r.srv.Inject(kinesistest.Fault{Operation: "DescribeStreamSummary", Stream: "bills", Client: "a", Do: []kinesistest.Action{do}})
-				w := r.worker("a", func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "bills"}, {Name: streamName}} }).start()
+				remove := r.srv.Inject(kinesistest.Fault{
+					Operation: "DescribeStreamSummary", Stream: "bills", Client: "a",
+					Do: []kinesistest.Action{do},
+				})
+				w := r.worker("a", func(c *scheduler.Config) {
+					c.Streams = []scheduler.StreamConfig{
+						{Name: "bills"},
+						{Name: streamName},
+					}
+				}).start()
 				r.put(keys(3)...)
 				r.finished(time.Minute)
 				time.Sleep(5 * time.Minute)
@@ -132,7 +175,8 @@ func TestOneStreamThatIsNotReadyKeepsNoOtherUnread(t *testing.T) {
 	}
 }
 
-// TestThrottledLeaseTableSaysSoAtTheStart: whoever looks at a worker that does not come up is told the reason.
+// TestThrottledLeaseTableSaysSoAtTheStart: whoever looks at a worker that does not come up is told
+// the reason.
 func TestThrottledLeaseTableSaysSoAtTheStart(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"DescribeTable", "CreateTable"} {
@@ -143,7 +187,11 @@ func TestThrottledLeaseTableSaysSoAtTheStart(t *testing.T) {
 				r.capture()
 				tables := dynamotest.Start(dynamotest.Config{})
 				defer tables.Close()
-				remove := tables.Inject(dynamotest.Fault{Operation: operation, Do: []dynamotest.Action{dynamotest.Fail("ThrottlingException", "Rate of requests exceeds the allowed throughput.")}})
+				remove := tables.Inject(dynamotest.Fault{
+					Operation: operation,
+					Do: []dynamotest.Action{dynamotest.Fail("ThrottlingException",
+						"Rate of requests exceeds the allowed throughput.")},
+				})
 				w := r.worker("a", func(c *scheduler.Config) {
 					c.Leases = dynamodb.New(dynamodb.Config{Client: awstest.DynamoDB(t, tables), Table: "app"})
 				}).start()
@@ -159,7 +207,8 @@ func TestThrottledLeaseTableSaysSoAtTheStart(t *testing.T) {
 	}
 }
 
-// TestABodyThatDoesNotArriveIsNoDecodersFault: what is missing cannot be decoded, but the decoder is not what is stuck.
+// TestABodyThatDoesNotArriveIsNoDecodersFault: what is missing cannot be decoded, but the decoder
+// is not what is stuck.
 func TestABodyThatDoesNotArriveIsNoDecodersFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -74,7 +74,10 @@ func TestR05FinishedShardsStayFinished(t *testing.T) {
 		r.produce(2, time.Second, keys(10))
 		r.split(parent)
 		r.finished(time.Minute)
-		r.eventually(time.Minute, "the parent has ended", func() bool { return r.row(parent).Finished() && r.row(parent).ActualOwner() == "" || r.owned() == 2 })
+		r.eventually(time.Minute, "the parent has ended", func() bool {
+			return r.row(parent).Finished() &&
+				r.row(parent).ActualOwner() == "" || r.owned() == 2
+		})
 		was := r.row(parent)
 		for _, name := range []string{"b", "c", "d"} {
 			require.NoError(t, w.stop())
@@ -325,7 +328,10 @@ func TestL19TableOfAnotherApplication(t *testing.T) {
 		a := r.worker("a", mode).start()
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)
-		_, err := r.admin.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("payments"), ShardCount: aws.Int32(2)})
+		_, err := r.admin.CreateStream(t.Context(), &kinesis.CreateStreamInput{
+			StreamName: aws.String("payments"),
+			ShardCount: aws.Int32(2),
+		})
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		rows := r.rows()

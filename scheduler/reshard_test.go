@@ -418,9 +418,15 @@ func TestChildIsPinnedNoLaterThanItsParent(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		latest := kcl.InitialPosition{Kind: kcl.Latest}.Sentinel()
 		ctx := t.Context()
-		require.NoError(t, r.store.Create(ctx, leases.Lease{Key: parent, ShardID: parent, Checkpoint: latest, PinnedAt: pin, ThroughputKBps: -1}))
+		require.NoError(t, r.store.Create(ctx, leases.Lease{
+			Key: parent, ShardID: parent, Checkpoint: latest, PinnedAt: pin,
+			ThroughputKBps: -1,
+		}))
 		for _, id := range []string{left, right} {
-			require.NoError(t, r.store.Create(ctx, leases.Lease{Key: id, ShardID: id, Parents: []string{parent}, Checkpoint: latest, PinnedAt: time.Now(), ThroughputKBps: -1}))
+			require.NoError(t, r.store.Create(ctx, leases.Lease{
+				Key: id, ShardID: id, Parents: []string{parent},
+				Checkpoint: latest, PinnedAt: time.Now(), ThroughputKBps: -1,
+			}))
 		}
 		w := r.worker("a", from(kcl.InitialPosition{Kind: kcl.Latest})).start()
 		r.finished(time.Minute)

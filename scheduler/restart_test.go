@@ -18,9 +18,10 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// A processor that asks to be replaced, in ProcessRecords or in ShardEnded: a fresh instance begins at the last accepted
-// checkpoint and gets everything behind it again, also what the old one had taken without an error. The old one hears
-// LeaseLost, and can neither checkpoint nor go on. The lease stays.
+// A processor that asks to be replaced, in ProcessRecords or in ShardEnded: a fresh instance begins
+// at the last accepted checkpoint and gets everything behind it again, also what the old one had
+// taken without an error. The old one hears LeaseLost, and can neither checkpoint nor go on. The
+// lease stays.
 func TestRestartBeginsAtTheLastAcceptedCheckpoint(t *testing.T) {
 	t.Parallel()
 	for _, atEnd := range []bool{false, true} {
@@ -109,7 +110,8 @@ func TestRestartBeginsAtTheLastAcceptedCheckpoint(t *testing.T) {
 	}
 }
 
-// A checkpoint of the old instance that is still being written when it asks to be replaced: the new one begins behind it.
+// A checkpoint of the old instance that is still being written when it asks to be replaced: the new
+// one begins behind it.
 func TestRestartWaitsForTheCheckpointUnderWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,7 +154,8 @@ func TestRestartWaitsForTheCheckpointUnderWay(t *testing.T) {
 	})
 }
 
-// A stop during the wait for another instance: there is nobody to ask, and the lease is released at once.
+// A stop during the wait for another instance: there is nobody to ask, and the lease is released at
+// once.
 func TestStopBetweenTwoInstances(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,12 +176,17 @@ func TestStopBetweenTwoInstances(t *testing.T) {
 	})
 }
 
-// An instance inside a decorator asks to be replaced: the whole processor is, and nothing of the old one works on.
+// An instance inside a decorator asks to be replaced: the whole processor is, and nothing of the
+// old one works on.
 func TestRestartReachesThroughDecorators(t *testing.T) {
 	t.Parallel()
 	for name, decorate := range map[string]func(p func() kcl.Processor) kcl.Processor{
 		"retry": func(p func() kcl.Processor) kcl.Processor {
-			return processors.Retry(p(), processors.RetryOptions{DeadLetter: func(context.Context, processors.DeadLetter) error { return nil }})
+			return processors.Retry(p(), processors.RetryOptions{DeadLetter: func(context.Context,
+				processors.DeadLetter,
+			) error {
+				return nil
+			}})
 		},
 		"batch": func(p func() kcl.Processor) kcl.Processor {
 			return processors.Batch(p(), processors.BatchOptions{MaxRecords: 2})
@@ -226,7 +234,8 @@ func TestRestartReachesThroughDecorators(t *testing.T) {
 	}
 }
 
-// An instance that lives for one batch only: the waits grow, and health turns red although each one begins well.
+// An instance that lives for one batch only: the waits grow, and health turns red although each one
+// begins well.
 func TestRestartsBackOffAndAreTold(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"initialize", "process"} {

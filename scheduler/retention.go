@@ -19,8 +19,7 @@ const (
 	retentionTry   = time.Minute      // before a question that failed is asked again
 )
 
-// retention is for how long a stream keeps its records. It can be changed while
-// the stream is read.
+// retention is for how long a stream keeps its records. It can be changed while the stream is read.
 type retention struct {
 	mu    sync.Mutex    // guards the fields below
 	keeps time.Duration // 0 when the service did not say
@@ -53,10 +52,9 @@ func (r readPlace) age(now time.Time) time.Duration {
 	return r.behind + max(now.Sub(r.at), now.Round(0).Sub(r.at.Round(0)))
 }
 
-// gapWatch notices that a position left the retention period before it was read. The
-// service then goes on at its oldest record without an error. The processor may have kept
-// the batch before for too long. The service may not have answered. Or records come faster
-// than they are read.
+// gapWatch notices that a position left the retention period before it was read. The service then
+// goes on at its oldest record without an error. The processor may have kept the batch before for
+// too long. The service may not have answered. Or records come faster than they are read.
 type gapWatch struct {
 	*shardLease
 	last           readPlace
@@ -99,14 +97,14 @@ func (g *gapWatch) check(ctx context.Context, age time.Duration, from kcl.Positi
 		slog.Any("position", from), slog.Duration("age", age), slog.Duration("retention", keeps), slog.Int("count", count),
 	}
 	if len(records) > 0 {
-		attrs = append(attrs, slog.Any("resumed", records[0].Position()), slog.Time("arrived", records[0].ApproximateArrival()))
+		attrs = append(attrs, slog.Any("resumed", records[0].Position()),
+			slog.Time("arrived", records[0].ApproximateArrival()))
 	}
-	g.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period before it was read on from; what was unread behind it and as old is lost: "+
-		"process faster, or keep records for longer", attrs...)
+	g.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period before it was read on from; "+
+		"unread records behind it are lost: process faster, or keep records for longer", attrs...)
 }
 
-// checkCheckpoint logs, once, that the record at the checkpoint is not in the stream any
-// more.
+// checkCheckpoint logs, once, that the record at the checkpoint is not in the stream any more.
 func (g *gapWatch) checkCheckpoint(ctx context.Context, records []kcl.Record) {
 	if g.checkpointSeen || len(records) == 0 {
 		return
@@ -118,6 +116,7 @@ func (g *gapWatch) checkCheckpoint(ctx context.Context, records []kcl.Record) {
 		return
 	}
 	g.metrics.RetentionGap()
-	g.log.WarnContext(ctx, "the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
+	g.log.WarnContext(ctx,
+		"the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
 		"checkpoint", g.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }

@@ -39,8 +39,9 @@ func calm(c *scheduler.Config) {
 	c.FailoverTime, c.ShardSyncInterval = 10*time.Minute, time.Hour
 }
 
-// The processor is blocked for hours, and then goes on under the same lease. What the stream has dropped meanwhile is told
-// and counted; nothing is, when it keeps records for longer than that, or was told to before it was too late.
+// The processor is blocked for hours, and then goes on under the same lease. What the stream has
+// dropped meanwhile is told and counted; nothing is, when it keeps records for longer than that, or
+// was told to before it was too late.
 func TestRetentionOvertakesARunningShard(t *testing.T) {
 	t.Parallel()
 	const told = "left the retention period before it was read on from"
@@ -75,7 +76,11 @@ func TestRetentionOvertakesARunningShard(t *testing.T) {
 				w.start()
 				for i := range int(test.blocked / (10 * time.Minute)) {
 					if i == 30 && test.keep > 0 {
-						_, err := r.admin.IncreaseStreamRetentionPeriod(t.Context(), &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: aws.String(streamName), RetentionPeriodHours: &test.keep})
+						_, err := r.admin.IncreaseStreamRetentionPeriod(t.Context(),
+							&kinesis.IncreaseStreamRetentionPeriodInput{
+								StreamName:           aws.String(streamName),
+								RetentionPeriodHours: &test.keep,
+							})
 						require.NoError(t, err)
 					}
 					r.put("k")

@@ -26,7 +26,7 @@ type retryability int
 
 const (
 	giveUp      retryability = iota // the same call will fail again
-	wrongPlace                      // something else than the service answered, or clocks differ: gives up unless that was an accident
+	wrongPlace                      // another server answered, or clocks differ: an accident is tried again
 	tryAgain                        // the service answered that it cannot now
 	unreachable                     // nobody answered
 )
@@ -35,12 +35,13 @@ const (
 // or of the lease store is made again.
 func retryable(err error) retryability {
 	switch {
-	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied), errors.Is(err, kcl.ErrStreamNotFound),
-		errors.Is(err, kcl.ErrStreamRecreated), errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost),
-		errors.Is(err, efo.ErrConsumerTaken),
+	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied),
+		errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrStreamRecreated),
+		errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost), errors.Is(err, efo.ErrConsumerTaken),
 		errors.Is(err, efo.ErrTooManyConsumers): // which wraps a LimitExceeded
 		return giveUp
-	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException", "ExpiredTokenException"):
+	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException",
+		"ExpiredTokenException"):
 		return giveUp
 	case errors.Is(err, errTracker):
 		return tryAgain // it is the user's, and not on the network for all we know
@@ -50,7 +51,8 @@ func retryable(err error) retryability {
 		return giveUp
 	case awserr.Foreign(err), awserr.Skewed(err):
 		return wrongPlace // of a skew the SDK has learned by how much: the next call may succeed
-	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException", "InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
+	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException",
+		"InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain
 	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":
 		return unreachable

@@ -19,11 +19,10 @@ import (
 var errRowsVanished = errors.New("the rows of the stream have vanished from the lease table")
 
 // errRowsMissing says that a row has just vanished, and is not made yet.
-var errRowsMissing = errors.New("a row has vanished from the lease table a moment ago, and is left to the worker that held it")
+var errRowsMissing = errors.New("a row has just vanished from the lease table, its former owner may make it again")
 
-// rowMemory is what this process has seen of the rows of its streams. A row that is
-// absent was deleted if the memory has it, and else was never made. It is safe for
-// concurrent use.
+// rowMemory is what this process has seen of the rows of its streams. A row that is absent was
+// deleted if the memory has it, and else was never made. It is safe for concurrent use.
 type rowMemory struct {
 	table      *rowTable
 	streams    *streamSet
@@ -105,15 +104,16 @@ func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 	case st.hasRows(rows):
 		m.add(st)
 	case m.has(st):
-		return fmt.Errorf("%w: stream %s: workers that hold leases make theirs again; for the others restore the table, or the rows (`kclctl leases restore`), "+
-			"or start all workers again to begin anew at the initial position", errRowsVanished, st.label)
+		return fmt.Errorf("%w: stream %s: workers make the rows of leases that they hold; restore the other rows (`kclctl "+
+			"leases restore`), or restart all workers to begin at the initial position", errRowsVanished, st.label)
 	}
 	return nil
 }
 
-// planMissing plans the rows that a stream lacks, and returns the shards that it
-// planned from.
-func (m *rowMemory) planMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) (plan []leases.Lease, shards []kcl.Shard, err error) {
+// planMissing plans the rows that a stream lacks, and returns the shards that it planned from.
+func (m *rowMemory) planMissing(
+	ctx context.Context, st *stream, list *shardList, rows []leases.Lease,
+) (plan []leases.Lease, shards []kcl.Shard, err error) {
 	if err := m.checkVanished(st, rows); err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +157,10 @@ func (m *rowMemory) stalls() []*StallError {
 	var out []*StallError
 	for _, e := range m.coord.Vanished() {
 		if st := m.streams.of(e.Held); st != nil && st.err() == nil {
-			out = append(out, &StallError{Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease, Since: e.Since, Err: e})
+			out = append(out, &StallError{
+				Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease,
+				Since: e.Since, Err: e,
+			})
 		}
 	}
 	return out

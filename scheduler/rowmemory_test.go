@@ -198,8 +198,8 @@ func TestLostRowOfAnEmptyParent(t *testing.T) {
 	})
 }
 
-// A parent without a row has records. Some answers say that it has none. The children must not start: they would pass the
-// records of the parent.
+// A parent without a row has records. Some answers say that it has none. The children must not
+// start: they would pass the records of the parent.
 func TestLostRowOfAParentThatLooksEmpty(t *testing.T) {
 	t.Parallel()
 	for behind, times := range map[time.Duration]int{-1: 3, 0: 4, 5 * time.Second: 3} {

@@ -74,11 +74,14 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 		s.cfg.Kinesis = kinesis.New(options)
 		s.sources.client = s.cfg.Kinesis
 		if cfg.RetrievalMode == EFO {
-			s.sources.http = efo.NewHTTPClient(cfg.Kinesis.Options().HTTPClient, efo.TransportConfig{H2C: cfg.H2C, Logger: s.log})
+			s.sources.http = efo.NewHTTPClient(cfg.Kinesis.Options().HTTPClient,
+				efo.TransportConfig{H2C: cfg.H2C, Logger: s.log})
 		}
 	}
 	s.streams = newStreamSet(s.cfg, s.log)
-	s.control = &controlPlane{client: s.cfg.Kinesis, application: cfg.Application, multi: cfg.multi(), metrics: cfg.Metrics, log: s.log}
+	s.control = &controlPlane{
+		client: s.cfg.Kinesis, application: cfg.Application, multi: cfg.multi(), metrics: cfg.Metrics, log: s.log,
+	}
 	s.registrar = &registrar{
 		client: s.cfg.Kinesis, application: cfg.Application, mode: cfg.RetrievalMode, fallback: cfg.Fallback,
 		fallbackAfter: s.cfg.FallbackAfter, streams: s.streams, log: s.log,
@@ -113,25 +116,24 @@ func (s *Scheduler) newTracker() *tracker {
 	}
 	return &tracker{
 		function: s.cfg.StreamTracker, interval: s.cfg.StreamRefreshInterval, validate: s.cfg.validateStreams,
-		streams: s.streams, control: s.control, registrar: s.registrar, syncer: s.syncer, table: s.table, coord: s.coord, metrics: s.cfg.Metrics, log: s.log,
+		streams: s.streams, control: s.control, registrar: s.registrar, syncer: s.syncer, table: s.table, coord: s.coord,
+		metrics: s.cfg.Metrics, log: s.log,
 		list: s.cfg.Streams, where: where, current: true,
 		former: &formerCleaner{
-			policy: s.cfg.FormerStreams, wait: max(s.cfg.FormerStreams.Wait, 3*s.cfg.FailoverTime), application: s.cfg.Application,
-			streams: s.streams, table: s.table, coord: s.coord, metrics: s.cfg.Metrics, log: s.log,
+			policy: s.cfg.FormerStreams, wait: max(s.cfg.FormerStreams.Wait, 3*s.cfg.FailoverTime),
+			application: s.cfg.Application, streams: s.streams, table: s.table, coord: s.coord,
+			metrics: s.cfg.Metrics, log: s.log,
 		},
 	}
 }
 
-// Run works until ctx ends, and then stops gracefully: no more leases are
-// taken, the batch in hand is finished, processors may checkpoint, leases are
-// released. It returns nil after such a stop, and after one of
-// Config.StopAtTip, and a *leases.AbandonedError that
-// names the shards whose processors did not return within
-// Config.ShutdownTimeout. Any other error is what made it stop, or kept it from
-// starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
-// kcl.ErrStreamRecreated, kcl.ErrAccessDenied (naming the action to allow),
-// leases.ErrForeignTable, leases.ErrMixedAssignment. Services that are throttled
-// or away are waited for.
+// Run works until ctx ends, and then stops gracefully: no more leases are taken, the batch in hand
+// is finished, processors may checkpoint, leases are released. It returns nil after such a stop,
+// and after one of Config.StopAtTip, and a *leases.AbandonedError that names the shards whose
+// processors did not return within Config.ShutdownTimeout. Any other error is what made it stop, or
+// kept it from starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
+// kcl.ErrStreamRecreated, kcl.ErrAccessDenied (naming the action to allow), leases.ErrForeignTable,
+// leases.ErrMixedAssignment. Services that are throttled or away are waited for.
 //
 // Run may be called once. Everything that it starts has ended when it returns,
 // but for abandoned processors, and a stream tracker that does not return.
@@ -158,7 +160,8 @@ func (s *Scheduler) run(ctx context.Context) error {
 	s.streams.fail = func(err error) { fail(&failure{err}) }
 	s.tip.end = func() { fail(errReadToTip) }
 
-	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams", len(s.cfg.Streams))
+	s.log.InfoContext(ctx, "worker starts", "application", s.cfg.Application, "mode", s.cfg.RetrievalMode, "streams",
+		len(s.cfg.Streams))
 	defer s.closeConnections()
 	if err := s.prepare(work); err != nil {
 		if ctx.Err() != nil {
@@ -187,7 +190,8 @@ func (s *Scheduler) closeConnections() {
 func (s *Scheduler) validate() error {
 	err := s.given.Validate()
 	if s.factory == nil {
-		err = errors.Join(err, errors.New("scheduler: the processor factory is nil: give New a function that returns a new processor"))
+		err = errors.Join(err,
+			errors.New("scheduler: the processor factory is nil: give New a function that returns a new processor"))
 	}
 	return err
 }
@@ -196,7 +200,9 @@ func (s *Scheduler) validate() error {
 // a tracker names are opened later, each as it can.
 func (s *Scheduler) prepare(ctx context.Context) error {
 	openShards := func(ctx context.Context) (int, error) { return s.control.openShards(ctx, s.cfg.Streams) }
-	spread := fleetstart.Spread{List: s.table.List, OpenShards: openShards, FailoverTime: s.cfg.FailoverTime, Logger: s.log}
+	spread := fleetstart.Spread{
+		List: s.table.List, OpenShards: openShards, FailoverTime: s.cfg.FailoverTime, Logger: s.log,
+	}
 	checksTag, err := spread.Wait(ctx)
 	if err != nil {
 		return err
@@ -213,15 +219,17 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare the lease table: %w", err)
 	}
 	if len(streams) == 0 {
-		if err := s.retryStart(ctx, "check lease table", func(ctx context.Context) error { return s.table.check(ctx, s.cfg.Application, s.cfg.multi()) }); err != nil {
+		check := func(ctx context.Context) error { return s.table.check(ctx, s.cfg.Application, s.cfg.multi()) }
+		if err := s.retryStart(ctx, "check lease table", check); err != nil {
 			return err
 		}
 	}
-	if err := s.syncFirst(ctx, streams); err != nil { // before anything is registered: the table may be another application's
+	if err := s.syncFirst(ctx, streams); err != nil { // first, as the table may be another application's
 		return err
 	}
 	for _, st := range streams {
-		if err := s.retryStart(ctx, "register stream consumer", func(ctx context.Context) error { return s.registrar.register(ctx, st) }); err != nil {
+		register := func(ctx context.Context) error { return s.registrar.register(ctx, st) }
+		if err := s.retryStart(ctx, "register stream consumer", register); err != nil {
 			return err
 		}
 	}
@@ -246,7 +254,7 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 			case err == nil:
 				streams = append(streams, st)
 			case s.cfg.multi() && retryable(err) == tryAgain:
-				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read meanwhile", "stream", cfg.resource(), "err", err)
+				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read", "stream", cfg.resource(), "err", err)
 				return nil
 			}
 			return err

@@ -12,7 +12,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// modes runs a test once for each way of reading. Under -short it takes one of them, by the test's name.
+// modes runs a test once for each way of reading. Under -short it takes one of them, by the test's
+// name.
 func modes(t *testing.T, test func(t *testing.T, mode func(*scheduler.Config))) {
 	t.Helper()
 	all := []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling}

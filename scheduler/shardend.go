@@ -17,7 +17,8 @@ import (
 // the processor agreed.
 func (c *consumer) shardEnded(ctx context.Context) outcome {
 	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.delivery.checkpointer}
-	if out := c.delivery.repeat(ctx, "shard_ended", func() error { return c.delivery.processor.ShardEnded(ctx, in) }); out != done {
+	call := func() error { return c.delivery.processor.ShardEnded(ctx, in) }
+	if out := c.delivery.repeat(ctx, "shard_ended", call); out != done {
 		return out
 	}
 	c.finished = true
@@ -52,11 +53,12 @@ func (c *consumer) warnUnrecorded(ctx context.Context) {
 	if r.OpenSince.IsZero() || c.cfg.checkpointInterval > 0 {
 		return
 	}
-	c.log.WarnContext(ctx, "shard ends with records that were delivered and not checkpointed, ShardEnded has vouched for them: checkpoint there before it returns nil",
+	c.log.WarnContext(ctx, "shard ends with records that were delivered and not checkpointed, ShardEnded has vouched "+
+		"for them: checkpoint there before it returns nil",
 		"checkpoint", r.Last, "delivered", r.Delivered, "since", r.OpenSince)
 }
 
-func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, checkpointer *checkpoint.Checkpointer) error {
+func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, ck *checkpoint.Checkpointer) error {
 	parent := l.holder.Lease()
 	ids := make([]string, 0, len(children))
 	for _, child := range children {
@@ -80,7 +82,7 @@ func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, c
 	if err := l.holder.SetChildren(ctx, ids); err != nil {
 		return fmt.Errorf("record the children: %w", err)
 	}
-	return checkpointer.End(ctx)
+	return ck.End(ctx)
 }
 
 // moveChildStart moves the start of a child that starts at a time to the start of this

@@ -53,8 +53,8 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestLargeRecordsOverASlowLine: a record of 9 MiB takes longer than any deadline on the whole. What is arriving is no
-// silence, and each record is fetched once.
+// TestLargeRecordsOverASlowLine: a record of 9 MiB takes longer than any deadline on the whole.
+// What is arriving is no silence, and each record is fetched once.
 func TestLargeRecordsOverASlowLine(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -84,7 +84,8 @@ func TestLargeRecordsOverASlowLine(t *testing.T) {
 	})
 }
 
-// TestLargeLeaseTableOverASlowLine: a page of the lease table takes longer than a request may. It is listed all the same.
+// TestLargeLeaseTableOverASlowLine: a page of the lease table takes longer than a request may. It
+// is listed all the same.
 func TestLargeLeaseTableOverASlowLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,7 +95,10 @@ func TestLargeLeaseTableOverASlowLine(t *testing.T) {
 		require.NoError(t, fast.Init(t.Context()))
 		for i := range 100 {
 			key := "shardId-" + strings.Repeat("0", 9) + string(rune('a'+i/26)) + string(rune('a'+i%26))
-			require.NoError(t, fast.Create(t.Context(), leases.Lease{Key: key, ShardID: key, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}))
+			require.NoError(t, fast.Create(t.Context(), leases.Lease{
+				Key: key, ShardID: key,
+				Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+			}))
 		}
 		client := awstest.DynamoDB(t, tables, func(o *sdk.Options) {
 			o.HTTPClient = &http.Client{Transport: slowLine{o.HTTPClient.(*http.Client).Transport, 2000}}

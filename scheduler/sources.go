@@ -52,7 +52,9 @@ func (s *sources) fetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *pol
 	})
 }
 
-func (s *sources) subscriber(st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool) *efo.Subscriber {
+func (s *sources) subscriber(
+	st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool,
+) *efo.Subscriber {
 	return efo.NewSubscriber(efo.Config{
 		Client:      s.client,
 		HTTPClient:  s.http,

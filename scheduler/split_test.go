@@ -17,7 +17,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// commas makes a record of each word between commas, and fails at "bad", panics at "panic" and at too many.
+// commas makes a record of each word between commas, and fails at "bad", panics at "panic" and at
+// too many.
 func commas(_ context.Context, r kcl.Record) ([]kcl.Decoded, error) {
 	switch string(r.Data()) {
 	case "plain":
@@ -36,7 +37,8 @@ func commas(_ context.Context, r kcl.Record) ([]kcl.Decoded, error) {
 	return out, nil
 }
 
-// Data that a Decoder returns without a schema were discarded without a word: compressed records came compressed.
+// Data that a Decoder returns without a schema were discarded without a word: compressed records
+// came compressed.
 func TestDecoderWithoutASchema(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -84,7 +86,8 @@ func TestSplitter(t *testing.T) {
 		const want = "a b c plain bad,one panic,one too,many d e bad,one f g h i"
 		r.eventually(time.Minute, "all", func() bool { return got.text() == want })
 		require.NoError(t, w.stop())
-		require.True(t, slices.IsSortedFunc(got.records, func(a, b kcl.Record) int { return a.Position().Compare(b.Position()) }))
+		require.True(t,
+			slices.IsSortedFunc(got.records, func(a, b kcl.Record) int { return a.Position().Compare(b.Position()) }))
 		positions := map[string]kcl.ExtendedSequenceNumber{}
 		for _, rec := range got.records {
 			positions[string(rec.Data())] = rec.Position()
@@ -93,11 +96,13 @@ func TestSplitter(t *testing.T) {
 		}
 		require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: first, SubSequenceNumber: 2}, positions["c"])
 		require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: aggregate, SubSequenceNumber: 1}, positions["e"])
-		require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: aggregate, SubSequenceNumber: 3*kcl.MaxSplit + 2}, positions["i"])
+		require.Equal(t, kcl.ExtendedSequenceNumber{SequenceNumber: aggregate, SubSequenceNumber: 3*kcl.MaxSplit + 2},
+			positions["i"])
 	})
 }
 
-// A checkpoint after any part is where the next worker goes on: nothing is left out, nothing repeated.
+// A checkpoint after any part is where the next worker goes on: nothing is left out, nothing
+// repeated.
 func TestCheckpointBetweenParts(t *testing.T) {
 	t.Parallel()
 	for _, aggregates := range []scheduler.Aggregates{scheduler.SplitAggregates, scheduler.KeepAggregates} {

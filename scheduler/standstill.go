@@ -94,7 +94,8 @@ func (s *standstills) observe(now time.Time, row leases.Lease, consumer *consume
 		return
 	}
 	if consumer != nil {
-		if at := consumer.delivery.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(consumer.begun) >= limit && now.Sub(st.last) >= limit {
+		if at := consumer.delivery.report().Last; !at.IsZero() && at != st.checkpoint || now.Sub(consumer.begun) >= limit &&
+			now.Sub(st.last) >= limit {
 			delete(s.byKey, row.Key)
 		}
 		return
@@ -140,7 +141,7 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 		}
 		out = append(out, &StallError{
 			Stream: st.stream.id, ShardID: st.shardID, LeaseKey: key, Layer: st.layer, Since: st.since,
-			Err: fmt.Errorf("its work has broken off %d times at the checkpoint %s, and begins there again: %w", st.breaks, st.checkpoint, st.err),
+			Err: fmt.Errorf("its work has broken off %d times at %s: %w", st.breaks, st.checkpoint, st.err),
 		})
 	}
 	return out

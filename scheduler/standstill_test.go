@@ -27,14 +27,25 @@ func takesOnly(_ context.Context, call leasefault.Call, apply func() error) erro
 	return apply()
 }
 
-// A table that accepts takes and refuses renewals: every consumer looks well until its lease is lost, and the next one begins at
-// the same checkpoint. Health remembers the shard, not the consumer.
+// A table that accepts takes and refuses renewals: every consumer looks well until its lease is
+// lost, and the next one begins at the same checkpoint. Health remembers the shard, not the
+// consumer.
 func TestHealthOutlivesALease(t *testing.T) {
 	t.Parallel()
-	for name, do := range testsize.Some(1, map[string]func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error{
+	for name, do := range testsize.Some(1, map[string]func(ctx context.Context, p *processor,
+		in kcl.ProcessRecordsInput) error{
 		"checkpoints each batch": nil,
-		"checkpoints seldom":     func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error { p.take(in); return nil },
-		"fails":                  func(context.Context, *processor, kcl.ProcessRecordsInput) error { return errors.New("no database") },
+		"checkpoints seldom": func(_ context.Context, p *processor,
+			in kcl.ProcessRecordsInput,
+		) error {
+			p.take(in)
+			return nil
+		},
+		"fails": func(context.Context, *processor,
+			kcl.ProcessRecordsInput,
+		) error {
+			return errors.New("no database")
+		},
 	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +81,8 @@ func TestHealthOutlivesALease(t *testing.T) {
 	}
 }
 
-// A shard without records whose lease is lost again and again is told as well: nobody could read a record.
+// A shard without records whose lease is lost again and again is told as well: nobody could read a
+// record.
 func TestHealthTellsOfALeaseThatNeverLasts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +100,8 @@ func TestHealthTellsOfALeaseThatNeverLasts(t *testing.T) {
 	})
 }
 
-// One lease that is lost turns nothing red for good: not for the worker that lost it, and not when the processor never checkpoints.
+// One lease that is lost turns nothing red for good: not for the worker that lost it, and not when
+// the processor never checkpoints.
 func TestOneLostLeaseIsNoStandstill(t *testing.T) {
 	t.Parallel()
 	for _, again := range []bool{true, false} { // who reads on: the same worker, or another
@@ -103,7 +116,12 @@ func TestOneLostLeaseIsNoStandstill(t *testing.T) {
 				a.start()
 				r.put("k")
 				r.finished(time.Minute)
-				a.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+				a.faults.SetFault(func(ctx context.Context, _ leasefault.Call,
+					_ func() error,
+				) error {
+					<-ctx.Done()
+					return ctx.Err()
+				})
 				b := r.worker("b")
 				b.do = never
 				if !again {
@@ -123,7 +141,8 @@ func TestOneLostLeaseIsNoStandstill(t *testing.T) {
 	}
 }
 
-// A provisioned table that is far too small: most writes are throttled. A shard whose checkpoint stands still is told by some worker.
+// A provisioned table that is far too small: most writes are throttled. A shard whose checkpoint
+// stands still is told by some worker.
 func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 	t.Parallel()
 	for _, percent := range []uint32{95, 98} {

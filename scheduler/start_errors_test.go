@@ -29,7 +29,8 @@ func TestMissingStream(t *testing.T) {
 		w := r.worker("a", mode).start()
 		<-w.done
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
-		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no stream orders in region us-east-1: create it, or correct name and region")
+		require.ErrorContains(t, w.err,
+			"Config.Streams[0]: there is no stream orders in region us-east-1: create it, or correct name and region")
 		require.ErrorContains(t, w.Healthy(), "no stream orders")
 	})
 }
@@ -43,7 +44,8 @@ func TestForeignARN(t *testing.T) {
 		}).start()
 		<-w.done
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
-		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: create it, or correct name and region")
+		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no "+
+			"arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: create it, or correct name and region")
 		require.Empty(t, r.table())
 	})
 }
@@ -72,7 +74,10 @@ func TestAccessDenied(t *testing.T) {
 				cfg := oneStream(1)
 				cfg.Deny = func(operation, _ string) bool { return operation == tc.operation }
 				r := newRig(t, cfg)
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
+				w := r.worker("a", func(c *scheduler.Config) {
+					c.RetrievalMode, c.Fallback = tc.mode,
+						scheduler.FallbackOff
+				}).start()
 				<-w.done
 				require.ErrorIs(t, w.err, kcl.ErrAccessDenied)
 				require.ErrorContains(t, w.err, "allow kinesis:"+tc.operation+" on ")
@@ -92,7 +97,10 @@ func TestAccessDenied(t *testing.T) {
 				cfg.Deny = func(operation, _ string) bool { return !allowed.Load() && operation == tc.operation }
 				r := newRig(t, cfg)
 				r.put(keys(3)...)
-				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode, c.Fallback = tc.mode, scheduler.FallbackOff }).start()
+				w := r.worker("a", func(c *scheduler.Config) {
+					c.RetrievalMode, c.Fallback = tc.mode,
+						scheduler.FallbackOff
+				}).start()
 				time.Sleep(10 * time.Second)
 				err := w.Healthy()
 				require.ErrorIs(t, err, kcl.ErrAccessDenied)
@@ -119,7 +127,10 @@ func TestR14ThrottledStart(t *testing.T) {
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 		r := newRig(t, oneStream(2))
 		r.put(keys(10)...)
-		remove := r.srv.Inject(kinesistest.Fault{Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		remove := r.srv.Inject(kinesistest.Fault{
+			Client: "a",
+			Do:     []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")},
+		})
 		w := r.worker("a", mode).start()
 		time.Sleep(5 * time.Minute)
 		require.ErrorContains(t, w.Healthy(), "Rate exceeded")
@@ -135,7 +146,10 @@ func TestStopDuringTheStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(2))
-		r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards", Client: "a",
+			Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")},
+		})
 		w := r.worker("a").start()
 		time.Sleep(time.Minute)
 		before := time.Now()
@@ -277,7 +291,10 @@ func isDone(w *worker) bool {
 
 func (r *rig) deleteStream() {
 	r.t.Helper()
-	_, err := r.admin.DeleteStream(r.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(streamName), EnforceConsumerDeletion: aws.Bool(true)})
+	_, err := r.admin.DeleteStream(r.t.Context(), &kinesis.DeleteStreamInput{
+		StreamName:              aws.String(streamName),
+		EnforceConsumerDeletion: aws.Bool(true),
+	})
 	require.NoError(r.t, err)
 	time.Sleep(time.Second)
 }
@@ -285,7 +302,10 @@ func (r *rig) deleteStream() {
 func (r *rig) recreate(shards int32) {
 	r.t.Helper()
 	r.deleteStream()
-	_, err := r.admin.CreateStream(r.t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String(streamName), ShardCount: &shards})
+	_, err := r.admin.CreateStream(r.t.Context(), &kinesis.CreateStreamInput{
+		StreamName: aws.String(streamName),
+		ShardCount: &shards,
+	})
 	require.NoError(r.t, err)
 	time.Sleep(time.Second)
 	r.active()

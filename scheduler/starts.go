@@ -18,8 +18,10 @@ import (
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
 	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
-		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream elsewhere, and goes on from its checkpoints",
-			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy", "to move a shard that is read already: kclctl leases set-checkpoint")
+		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream "+
+			"elsewhere, and goes on from its checkpoints",
+			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy",
+			"to move a shard that is read already: kclctl leases set-checkpoint")
 	}
 	plan := shardsync.PlanStarts(rows, initial, opt)
 	// All workers of a fleet that finds an older table would write each row. So each

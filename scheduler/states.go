@@ -2,8 +2,7 @@ package scheduler
 
 import "fmt"
 
-// State is where the consumer of a shard stands. The names are those of the
-// KCL's ConsumerStates.
+// State is where the consumer of a shard stands. The names are those of the KCL's ConsumerStates.
 type State int
 
 // The states of a shard's consumer. The zero value means that this worker has

@@ -32,8 +32,7 @@ type StreamStatus struct {
 	Mode RetrievalMode
 	// ConsumerARN is the stream consumer of enhanced fan-out.
 	ConsumerARN string
-	// LastSync is when the lease table was last compared with the stream's
-	// shards without an error.
+	// LastSync is when the lease table was last compared with the stream's shards without an error.
 	LastSync time.Time `json:",omitzero"`
 	// Err says why the stream is not read any more or cannot be yet, or why its
 	// last synchronisation failed; nil otherwise.
@@ -56,9 +55,8 @@ type ShardStatus struct {
 	Owner string
 	// State of this worker's consumer; StateNone for shards of others.
 	State State
-	// Mode is how this worker reads the shard now: Polling (POLLING) instead of
-	// the configured EFO (FANOUT) after a fallback. The configured one for
-	// shards of others.
+	// Mode is how this worker reads the shard now: Polling (POLLING) instead of the configured EFO
+	// (FANOUT) after a fallback. The configured one for shards of others.
 	Mode RetrievalMode
 	// ModeErr is what made the shard fall back to polling; nil unless it has.
 	ModeErr error

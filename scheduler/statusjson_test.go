@@ -109,7 +109,10 @@ func TestStopThatIsAnErrorSaysSo(t *testing.T) {
 		r.log = slog.New(slog.NewJSONHandler(l, nil))
 		w := r.worker("a").start()
 		r.eventually(time.Minute, "read", func() bool { return r.owned() == 1 })
-		r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Do: []kinesistest.Action{kinesistest.Fail("AccessDeniedException", "no")}})
+		r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards",
+			Do:        []kinesistest.Action{kinesistest.Fail("AccessDeniedException", "no")},
+		})
 		require.NoError(t, r.srv.DeleteStream(streamName))
 		<-w.done
 		require.Error(t, w.err)
@@ -127,6 +130,7 @@ func TestEnumsHaveNames(t *testing.T) {
 		&scheduler.StallError{ShardID: "shardId-0", Layer: scheduler.LayerParent, Err: errors.New("late")},
 	})
 	require.NoError(t, err)
-	require.Contains(t, string(text), `["FANOUT","POLLING","NONE","FallbackPolling","FallbackOff","SplitAggregates","NO_STREAMS_LEASES_DELETION",`)
+	require.Contains(t, string(text),
+		`["FANOUT","POLLING","NONE","FallbackPolling","FallbackOff","SplitAggregates","NO_STREAMS_LEASES_DELETION",`)
 	require.Contains(t, string(text), `"Err":"late"`)
 }

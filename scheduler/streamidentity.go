@@ -50,7 +50,10 @@ func (st *streamIdentity) owns(row leases.Lease) bool { return row.Stream == st.
 
 // syncOptions says of the stream what new rows carry.
 func (st *streamIdentity) syncOptions(list *shardList) shardsync.Options {
-	return shardsync.Options{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created, Application: st.marks.Application}
+	return shardsync.Options{
+		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
+		Application: st.marks.Application,
+	}
 }
 
 // sameCreation compares creation times to the second, which is what the
@@ -80,8 +83,8 @@ func (st *streamIdentity) keyed() bool { return st.multi && st.id.CreationEpoch 
 
 // undated says that LATEST cannot be pinned.
 func (st *streamIdentity) undated() error {
-	return fmt.Errorf("the service's answer to ListShards has no Date, which LATEST of stream %s needs: use kcl.AtTimestamp or kcl.TrimHorizon as InitialPosition, "+
-		"or give each lease at LATEST a time (`kclctl leases set-checkpoint`)", st.label)
+	return fmt.Errorf("the service's answer to ListShards has no Date, which LATEST of stream %s needs: use "+
+		"kcl.AtTimestamp or kcl.TrimHorizon, or give each lease at LATEST a time (`kclctl leases set-checkpoint`)", st.label)
 }
 
 // checkForm tells whether rows have the keys of an application with several
@@ -91,11 +94,15 @@ func checkForm(multi bool, rows []leases.Lease) error {
 	for _, row := range rows {
 		switch {
 		case multi && row.Stream == "":
-			return fmt.Errorf("%w: row %q belongs to an application with one stream, whose keys are plain shard ids, and this one has several, whose keys are account:stream:epoch:shardId: "+
-				"give it a lease table of its own (checkpoints are not carried over), or read that one stream, named in Config.Streams", leases.ErrForeignTable, row.Key)
+			return fmt.Errorf("%w: row %q belongs to an application with one stream, whose keys are plain shard ids, and "+
+				"this one has several, whose keys are account:stream:epoch:shardId: "+
+				"give it a lease table of its own (checkpoints are not carried over), or read that one stream, named in "+
+				"Config.Streams", leases.ErrForeignTable, row.Key)
 		case !multi && row.Stream != "":
-			return fmt.Errorf("%w: row %q belongs to an application with several streams, whose keys are account:stream:epoch:shardId, and this one has one stream, whose keys are plain shard ids: "+
-				"give it a lease table of its own (checkpoints are not carried over), or name the stream by Config.StreamTracker, which has keys of that form for one stream too", leases.ErrForeignTable, row.Key)
+			return fmt.Errorf("%w: row %q belongs to an application with several streams, whose keys are "+
+				"account:stream:epoch:shardId, and this one has one stream, whose keys are plain shard ids: "+
+				"give it a lease table of its own (checkpoints are not carried over), or name the stream by "+
+				"Config.StreamTracker, which has keys of that form for one stream too", leases.ErrForeignTable, row.Key)
 		}
 	}
 	return nil
@@ -160,30 +167,33 @@ func (st *streamIdentity) checkEpoch(rows []leases.Lease) error {
 			continue
 		}
 		if id.CreationEpoch < kinesisBegan || id.CreationEpoch > st.created.Unix() {
-			return fmt.Errorf("%w: the lease table has leases of stream %s by the name of %s, which another library made, but the stream was created at %s (%d): "+
-				"to go on with their checkpoints set CreationEpoch of the stream to %d; to begin anew use another table (Config.Table)",
+			return fmt.Errorf("%w: leases of stream %s have the name %s, which another library made, but the stream was "+
+				"created at %s (%d): to go on with their checkpoints set CreationEpoch of the stream to %d; to begin "+
+				"anew use another table (Config.Table)",
 				leases.ErrForeignTable, st.id.Name, id, st.created.UTC().Format(time.RFC3339), st.created.Unix(), id.CreationEpoch)
 		}
 	}
 	return nil
 }
 
-// recreated is the error of a stream whose rows were made for an earlier one of
-// its name. Only rows that have this stream's mark are advised to be deleted: the
-// name stands for another stream now, so that one is gone. Rows without a mark
-// may be those of a stream that is still read.
+// recreated is the error of a stream whose rows were made for an earlier one of its name. Only rows
+// that have this stream's mark are advised to be deleted: the name stands for another stream now,
+// so that one is gone. Rows without a mark may be those of a stream that is still read.
 func (st *streamIdentity) recreated(was, now time.Time, marked bool) error {
-	err := fmt.Errorf("%w: stream %s was created at %s, but its leases were made for one created at %s: their checkpoints mean nothing here",
+	err := fmt.Errorf("%w: stream %s was created at %s, its leases for one of %s: their checkpoints are void",
 		kcl.ErrStreamRecreated, st.id.Name, now.UTC().Format(time.RFC3339), was.UTC().Format(time.RFC3339))
 	switch {
 	case st.multi && st.cfg.CreationEpoch == 0: // seen while it was read; the new one has keys of its own
 		return fmt.Errorf("%w; the new one is read by leases of its own", err)
 	case st.multi && marked:
-		return fmt.Errorf("%w; delete them to start anew with the initial position (`kclctl leases delete -all -stream %s -table TABLE`)", err, st.label)
+		return fmt.Errorf("%w; delete them to start anew with the initial position (`kclctl leases delete -all -stream %s "+
+			"-table TABLE`)", err, st.label)
 	case marked:
-		return fmt.Errorf("%w; delete its rows from the lease table, or use another table, to start anew with the initial position (`kclctl leases delete -all -table TABLE`); "+
-			"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
+		return fmt.Errorf("%w; delete its rows from the lease table, or use another table, to start anew (`kclctl leases "+
+			"delete -all -table TABLE`); if the records are the same, keep the checkpoints (`kclctl leases adopt "+
+			"-application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
 	}
-	return fmt.Errorf("%w; use another table (Config.Table) to start anew with the initial position: the leases do not say whose they are, and another stream may be read by them; "+
-		"if it is the same stream with the same records, keep its checkpoints (`kclctl leases adopt -application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
+	return fmt.Errorf("%w; use another table (Config.Table) to start anew with the initial position: the leases name no "+
+		"stream, and may be those of another; if the records are the same, keep the checkpoints (`kclctl leases adopt "+
+		"-application %s -stream %s -table TABLE`)", err, st.marks.Application, st.id.ARN)
 }

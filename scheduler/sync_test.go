@@ -91,7 +91,8 @@ func TestR13TenThousandShards(t *testing.T) {
 		r.eventually(time.Minute, "some are read", func() bool { return r.owned() == 10 })
 		time.Sleep(90 * time.Second) // syncs, audits and clean-ups find nothing to do
 		require.Len(t, r.table(), shards)
-		require.Greater(t, pages.Load(), max(second, int32(2*(shards/1000-1))), "both workers have listed all, and the faults have happened")
+		require.Greater(t, pages.Load(), max(second, int32(2*(shards/1000-1))),
+			"both workers have listed all, and the faults have happened")
 		for _, w := range r.workers {
 			require.NoError(t, w.stop())
 		}
@@ -129,7 +130,10 @@ func TestListShardsDown(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		w := r.worker("a", mode).start()
 		r.produce(2, time.Second, keys(10))
-		remove := r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")}})
+		remove := r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards", Client: "a",
+			Do: []kinesistest.Action{kinesistest.Fail("LimitExceededException", "Rate exceeded")},
+		})
 		r.split(r.open()[0])
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)

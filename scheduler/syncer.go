@@ -36,7 +36,8 @@ type syncer struct {
 
 func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowMemory, log *slog.Logger) *syncer {
 	return &syncer{
-		streams: streams, control: control, table: seen.table, seen: seen, coord: seen.coord, interval: cfg.ShardSyncInterval, log: log,
+		streams: streams, control: control, table: seen.table, seen: seen, coord: seen.coord, interval: cfg.ShardSyncInterval,
+		log:    log,
 		claims: &claimer{worker: cfg.WorkerID, table: seen.table, seen: seen}, requests: make(chan struct{}, 1),
 	}
 }
@@ -99,7 +100,8 @@ func (s *syncer) loop(ctx context.Context) {
 				s.streams.stop(ctx, st, err)
 				continue
 			}
-			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) || errors.Is(err, errContradiction) {
+			if errors.Is(err, kcl.ErrStreamNotFound) || errors.Is(err, kcl.ErrStreamRecreated) ||
+				errors.Is(err, errContradiction) {
 				if gone := s.control.streamGone(ctx, st, err); gone != nil {
 					s.streams.stop(ctx, st, gone)
 				}
@@ -205,9 +207,10 @@ func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	return list, nil
 }
 
-// syncRows creates the rows that listing lacks. It returns the rows that cannot
-// be read.
-func (s *syncer) syncRows(ctx context.Context, st *stream, list *shardList, listing leases.Listing) ([]*leases.RowError, error) {
+// syncRows creates the rows that listing lacks. It returns the rows that cannot be read.
+func (s *syncer) syncRows(
+	ctx context.Context, st *stream, list *shardList, listing leases.Listing,
+) ([]*leases.RowError, error) {
 	created := 0
 	for round := 1; ; round++ {
 		yield := round < yieldRounds && len(listing.Bad) == 0
@@ -249,7 +252,9 @@ const yieldRounds = 20
 
 // createMissing plans and creates rows. If yield is set it stops at the first row that
 // exists already. complete says that all were created.
-func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool) (created int, complete bool, err error) {
+func (s *syncer) createMissing(
+	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool,
+) (created int, complete bool, err error) {
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
@@ -271,4 +276,4 @@ func (s *syncer) createMissing(ctx context.Context, st *stream, list *shardList,
 }
 
 // errContradiction makes the loop check the stream's creation time.
-var errContradiction = errors.New("the shards of the stream have the names, but not the sequence numbers, that they had before")
+var errContradiction = errors.New("the stream has other sequence numbers than before under the same shard ids")

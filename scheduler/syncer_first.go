@@ -23,12 +23,11 @@ const (
 // It is transient: the list is asked for again, for as long as it takes.
 var errIncomplete = errors.New("the list of shards is incomplete")
 
-// firstShards returns the shards of which the first rows of a stream are planned.
-// Those in which reading begins must have every hash key, as in the KCL: a shard
-// that was left out is found later, but not the ancestor of one that has a row:
-// that is taken for finished, and what is unread in it would be lost. They may
-// overlap, which harms nobody: a child that is listed while its parent is open
-// waits for it.
+// firstShards returns the shards of which the first rows of a stream are planned. Those in which
+// reading begins must have every hash key, as in the KCL: a shard that was left out is found later,
+// but not the ancestor of one that has a row: that is taken for finished, and what is unread in it
+// would be lost. They may overlap, which harms nobody: a child that is listed while its parent is
+// open waits for it.
 func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.InitialPosition) ([]kcl.Shard, error) {
 	switch initial.Kind {
 	case kcl.Latest:
@@ -38,13 +37,15 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 		// Only the shards that were open at that time or later: reading starts with
 		// those. (The KCL asks for those that were open at that time; when it was
 		// before the oldest of them, the service has none to tell.)
-		from, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp})
+		filter := &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp}
+		from, err := st.lineage.list(ctx, filter)
 		if err != nil {
 			return nil, err
 		}
 		return from.shards, st.checkHashKeys(from.shards)
 	}
-	shards, oldest := list.shards, slices.DeleteFunc(slices.Clone(list.shards), func(s kcl.Shard) bool { return len(s.Parents()) > 0 })
+	shards, oldest := list.shards, slices.DeleteFunc(slices.Clone(list.shards),
+		func(s kcl.Shard) bool { return len(s.Parents()) > 0 })
 	if slices.ContainsFunc(shards, list.torn) {
 		// Parents that are not listed have been trimmed, or were left out.
 		horizon, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon})
@@ -58,14 +59,15 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 	return shards, st.checkHashKeys(oldest)
 }
 
-// planFirst plans all rows of a stream that has none, or only its anchor: the
-// oldest one of this plan, which a worker makes first and alone, see claim. Then
-// the anchor's origin says where to begin, and the anchor is left out. The plan is
-// nil for a stream that has other rows.
-func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.Lease) ([]leases.Lease, []kcl.Shard, error) {
+// planFirst plans all rows of a stream that has none, or only its anchor: the oldest one of this
+// plan, which a worker makes first and alone, see claim. Then the anchor's origin says where to
+// begin, and the anchor is left out. The plan is nil for a stream that has other rows.
+func (st *stream) planFirst(
+	ctx context.Context, list *shardList, rows []leases.Lease,
+) ([]leases.Lease, []kcl.Shard, error) {
 	initial, opt, made := st.cfg.InitialPosition, st.syncOptions(list), st.rowsOf(rows)
 	switch {
-	case len(made) > 1 || (len(made) == 1 && (made[0].Started() || made[0].ActualOwner() != "" || made[0].Origin.IsZero())):
+	case len(made) > 1 || len(made) == 1 && (made[0].Started() || made[0].ActualOwner() != "" || made[0].Origin.IsZero()):
 		return nil, nil, nil
 	case len(made) == 1:
 		switch origin := made[0].Origin; origin.Kind {
@@ -77,9 +79,8 @@ func (st *stream) planFirst(ctx context.Context, list *shardList, rows []leases.
 			initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 		}
 	case initial.Kind != kcl.TrimHorizon && st.replaces(rows):
-		// The stream was created again under its name, while the application read
-		// the one before: everything in it was written since the application began,
-		// whatever time is configured by now.
+		// The stream was created again under its name, while the application read the one before:
+		// everything in it was written since the application began, whatever time is configured by now.
 		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 	}
 	shards, err := st.firstShards(ctx, list, initial)
@@ -122,8 +123,9 @@ func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 	if more := len(coverage.Holes) - 1; more > 0 {
 		what += fmt.Sprintf(", and %d other range(s)", more)
 	}
-	return fmt.Errorf("%w: stream %s: %s: no lease is made before the list is complete, so that no record is left out; while a stream is resharded that passes by itself; "+
-		"if it lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell those who run the service", errIncomplete, st.label, what, st.id.Name)
+	return fmt.Errorf("%w: stream %s: %s: no lease is made before the list is complete; a reshard ends by itself; if it "+
+		"lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell those who run the service",
+		errIncomplete, st.label, what, st.id.Name)
 }
 
 // coverageOf says which hash keys none of some shards has.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +47,8 @@ func TestIncompleteHashRangeVectors(t *testing.T) {
 	positions := map[string]kcl.InitialPosition{
 		"LATEST":       {Kind: kcl.Latest},
 		"TRIM_HORIZON": {Kind: kcl.TrimHorizon},
-		"AT_TIMESTAMP": {Kind: kcl.AtTimestamp, Timestamp: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}, // when the bubble begins
+		// when the bubble begins
+		"AT_TIMESTAMP": {Kind: kcl.AtTimestamp, Timestamp: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	}
 	for name, position := range positions {
 		for _, tc := range []struct {
@@ -59,14 +59,17 @@ func TestIncompleteHashRangeVectors(t *testing.T) {
 			{0, []int{1}, nil},
 			{1, []int{1}, nil},
 			{2, []int{1}, nil},
-			{3, []int{0}, []string{"of the 2 shards to begin with none has the hash keys from 0 to 113427455640312821154458202477256070484, before shardId-000000000001"}},
-			{3, []int{1}, []string{"from 113427455640312821154458202477256070485 to 226854911280625642308916404954512140969, after shardId-000000000000, before shardId-000000000002"}},
+			{3, []int{0}, []string{"of the 2 shards to begin with none has the hash keys from 0 to " +
+				"113427455640312821154458202477256070484, before shardId-000000000001"}},
+			{3, []int{1}, []string{"from 113427455640312821154458202477256070485 to 226854911280625642308916404954512140969, " +
+				"after shardId-000000000000, before shardId-000000000002"}},
 			{3, []int{2}, []string{"to 340282366920938463463374607431768211455, after shardId-000000000001"}},
 			{3, []int{0, 2}, []string{"of the 1 shards", "and 1 other range(s)"}},
 			{3, nil, []string{"of the 0 shards", "from 0 to 340282366920938463463374607431768211455:"}},
 			{40, []int{1}, []string{"stream orders: ", "`aws kinesis list-shards --stream-name orders`"}},
 		} {
-			t.Run(name+" "+strconv.Itoa(tc.omits)+" times without "+strings.Trim(strings.Join(strings.Fields(fmt.Sprint(tc.shards)), " and "), "[]"), func(t *testing.T) {
+			shards := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(tc.shards)), " and "), "[]")
+			t.Run(fmt.Sprintf("%s %d times without %s", name, tc.omits, shards), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, oneStream(3))
@@ -79,7 +82,10 @@ func TestIncompleteHashRangeVectors(t *testing.T) {
 					}
 					asked := r.omits("a", tc.omits, ids...)
 					var log bytes.Buffer
-					w := r.worker("a", from(position), func(c *scheduler.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }).start()
+					w := r.worker("a", from(position), func(c *scheduler.Config) {
+						c.Logger = slog.New(slog.NewTextHandler(&log,
+							nil))
+					}).start()
 					r.eventually(20*time.Minute, "the list is complete", func() bool {
 						if int(asked.Load()) <= tc.omits {
 							require.Empty(t, r.table(), "no row is made before")
@@ -136,10 +142,14 @@ func TestIncompleteListOfOneWorker(t *testing.T) {
 		r.omits("a", 1000, r.open()[1])
 		a := r.worker("a").start()
 		time.Sleep(time.Minute)
-		require.ErrorContains(t, a.Healthy(), "not running, but starting: synchronise shards: the list of shards is incomplete: stream orders: ")
+		require.ErrorContains(t, a.Healthy(),
+			"not running, but starting: synchronise shards: the list of shards is incomplete: stream orders: ")
 		require.Empty(t, r.table())
 		b := r.worker("b").start()
-		r.eventually(time.Minute, "both are ready", func() bool { return a.Healthy() == nil && b.Healthy() == nil && r.owned() == 3 })
+		r.eventually(time.Minute, "both are ready", func() bool {
+			return a.Healthy() == nil && b.Healthy() == nil &&
+				r.owned() == 3
+		})
 		r.put(keys(10)...)
 		r.finished(time.Minute)
 		require.NoError(t, a.stop())
@@ -171,7 +181,10 @@ func TestIncompleteListOfOneStream(t *testing.T) {
 		t.Run(map[bool]string{false: "configured", true: "tracked"}[tracked], func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: streamName, Shards: 2}, {Name: "bills", Shards: 1}}})
+				r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{
+					{Name: streamName, Shards: 2},
+					{Name: "bills", Shards: 1},
+				}})
 				r.put(keys(10)...)
 				r.putIn("bills", []string{"bill0", "bill1"})
 				var asked atomic.Int32
@@ -197,7 +210,8 @@ func TestIncompleteListOfOneStream(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				require.Greater(t, asked.Load(), int32(6), "the list is asked for again at once")
 				time.Sleep(10 * time.Minute)
-				require.Regexp(t, `stream 000000000000:bills:\d+ cannot be listed since .*: the list of shards is incomplete`, w.Healthy().Error())
+				require.Regexp(t, `stream 000000000000:bills:\d+ cannot be listed since .*: the list of shards is incomplete`,
+					w.Healthy().Error())
 				require.Len(t, r.table(), 2)
 				heal()
 				r.eventually(time.Minute, "all is read", func() bool { return r.owned() == 3 })
@@ -256,7 +270,8 @@ func TestIncompleteListOfAReshardedStream(t *testing.T) {
 				if !tc.want {
 					require.True(t, r.audit.complete(), "it is read although one list lacks it")
 				} else {
-					require.ErrorContains(t, w.Healthy(), "none has the hash keys from 0 to 170141183460469231731687303715884105727, before "+old[1])
+					require.ErrorContains(t, w.Healthy(),
+						"none has the hash keys from 0 to 170141183460469231731687303715884105727, before "+old[1])
 					require.Empty(t, r.table())
 				}
 				heal()

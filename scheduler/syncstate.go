@@ -82,11 +82,13 @@ func (s *syncState) trouble(now time.Time, limit, interval time.Duration, label 
 	case errors.Is(s.failing.err, errRowsVanished):
 		return fmt.Errorf("scheduler: %w", s.failing.err)
 	case s.failing.err != nil && now.Sub(s.failing.since) >= limit:
-		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s (last synchronised %s): %w", label, s.failing.since.UTC().Format(time.RFC3339), stamp(s.last), s.failing.err)
+		return fmt.Errorf("scheduler: the shards of stream %s cannot be listed since %s (last synchronised %s): %w", label,
+			s.failing.since.UTC().Format(time.RFC3339), stamp(s.last), s.failing.err)
 	case !s.last.IsZero() && now.Sub(s.last) >= limit+2*interval:
-		return fmt.Errorf("scheduler: the shards of stream %s were last synchronised %s, although that is due each %s: the service or the lease store does not come to an end with an answer", label, stamp(s.last), interval)
+		return fmt.Errorf("scheduler: the shards of stream %s were last synchronised %s, due each %s: the service or "+
+			"the lease store does not finish its answer", label, stamp(s.last), interval)
 	case len(s.bad) > 0:
-		return fmt.Errorf("scheduler: %d row(s) of the lease table cannot be read, and their shards are not: %w", len(s.bad), s.bad[0])
+		return fmt.Errorf("scheduler: %d row(s) of the table cannot be read, nor their shards: %w", len(s.bad), s.bad[0])
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (t *tipStop) aim(streams []*stream) error {
 		}
 	}
 	if target.IsZero() {
-		return errors.New("scheduler: Config.StopAtTip is set, but the service does not say its time (no Date header in the answers of ListShards), so it is not known where to stop")
+		return errors.New("scheduler: Config.StopAtTip needs the service's time: answers of ListShards have no Date header")
 	}
 	t.target = target.UTC().Truncate(time.Millisecond)
 	return nil
@@ -120,15 +120,15 @@ func (t *tipStop) missing(ctx context.Context) (missing string, err error) {
 		return "a row cannot be read", listing.Bad[0]
 	}
 	for i, st := range streams {
-		if plan := shardsync.Plan(lists[i].shards, st.rowsOf(listing.Leases), st.cfg.InitialPosition, st.syncOptions(lists[i])); len(plan) > 0 {
+		if plan := shardsync.Plan(lists[i].shards, st.rowsOf(listing.Leases), st.cfg.InitialPosition,
+			st.syncOptions(lists[i])); len(plan) > 0 {
 			return "no row for shard " + plan[0].ShardID, nil
 		}
 	}
 	return t.unreached(listing.Leases), nil
 }
 
-// unreached names a row of this worker's streams whose shard no worker has read up to
-// the target.
+// unreached names a row of this worker's streams whose shard no worker has read up to the target.
 func (t *tipStop) unreached(rows []leases.Lease) string {
 	for _, row := range rows {
 		switch {
@@ -167,8 +167,9 @@ func (c *consumer) recordTarget(ctx context.Context) {
 	}
 	at := c.holder.Lease().Checkpoint
 	if err := c.holder.SetReached(ctx, c.cfg.tip.target); err != nil {
-		c.log.WarnContext(ctx, "it cannot be recorded that the shard has been read to where StopAtTip stops, it is read on", "err", err)
+		c.log.WarnContext(ctx, "the end of StopAtTip is not recorded, the shard is read on", "err", err)
 		return
 	}
-	c.log.InfoContext(ctx, "shard has been read to where StopAtTip stops", "target", c.cfg.tip.target, "checkpoint", at, "position", c.delivery.processed)
+	c.log.InfoContext(ctx, "shard has been read to where StopAtTip stops", "target", c.cfg.tip.target, "checkpoint", at,
+		"position", c.delivery.processed)
 }

@@ -32,8 +32,8 @@ func (w *worker) ends(within time.Duration) {
 	require.NoError(w.r.t, w.err)
 }
 
-// A backfill by two workers ends with all that was there, though the stream is written and resharded all the while, and the next one
-// goes on there.
+// A backfill by two workers ends with all that was there, though the stream is written and
+// resharded all the while, and the next one goes on there.
 func TestStopAtTip(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -121,7 +121,8 @@ func TestStopAtTipWithAKilledWorker(t *testing.T) {
 	})
 }
 
-// A processor that fails with its last call may hold what it has not processed: the shard is read on.
+// A processor that fails with its last call may hold what it has not processed: the shard is read
+// on.
 func TestStopAtTipWaitsForTheLastCall(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -145,5 +146,9 @@ func TestStopAtTipWaitsForTheLastCall(t *testing.T) {
 
 func TestStopAtTipMistakes(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, scheduler.Config{StopAtTip: true, StreamTracker: func(context.Context) ([]scheduler.StreamConfig, error) { return nil, nil }}.Validate(), "StopAtTip and StreamTracker")
+	require.ErrorContains(t, scheduler.Config{
+		StopAtTip:     true,
+		StreamTracker: func(context.Context) ([]scheduler.StreamConfig, error) { return nil, nil },
+	}.Validate(),
+		"StopAtTip and StreamTracker")
 }

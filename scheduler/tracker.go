@@ -19,11 +19,10 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// StreamTracker returns the streams that the application reads now
-// (MultiStreamTracker in the KCL). Every worker asks its own, at the start and
-// then every Config.StreamRefreshInterval, from one goroutine. It must return when
-// ctx ends, which it does after 30 seconds; one that does not is an error too, and
-// left behind at a stop. Workers whose lists differ for a while do each other no
+// StreamTracker returns the streams that the application reads now (MultiStreamTracker in the KCL).
+// Every worker asks its own, at the start and then every Config.StreamRefreshInterval, from one
+// goroutine. It must return when ctx ends, which it does after 30 seconds; one that does not is an
+// error too, and left behind at a stop. Workers whose lists differ for a while do each other no
 // harm.
 //
 // A stream that appears is read without a restart, from its InitialPosition
@@ -81,7 +80,9 @@ func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 	defer t.mu.Unlock()
 	var errs []error
 	if t.asking.err != nil && now.Sub(t.asking.since) >= limit {
-		errs = append(errs, fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w", t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
+		errs = append(errs,
+			fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w",
+				t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
 	}
 	for _, a := range t.absent {
 		// The old stream reports its deletion, but not that a new one exists.
@@ -254,8 +255,7 @@ func (t *tracker) apply(ctx context.Context) (done bool) {
 	return done
 }
 
-// drop stops the streams that the list lacks, or names with another consumer or other
-// lease keys.
+// drop stops the streams that the list lacks, or names with another consumer or other lease keys.
 func (t *tracker) drop(ctx context.Context) {
 	wanted := map[string]StreamConfig{}
 	for _, cfg := range t.list {
@@ -263,7 +263,8 @@ func (t *tracker) drop(ctx context.Context) {
 	}
 	for _, st := range t.streams.all() {
 		cfg, ok := wanted[st.cfg.key()]
-		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName && cfg.CreationEpoch == st.cfg.CreationEpoch
+		same := ok && cfg.ConsumerARN == st.cfg.ConsumerARN && cfg.ConsumerName == st.cfg.ConsumerName &&
+			cfg.CreationEpoch == st.cfg.CreationEpoch
 		if same {
 			continue
 		}
@@ -271,7 +272,7 @@ func (t *tracker) drop(ctx context.Context) {
 		st.stop(errFormer)
 		st.metrics.Close()
 		if ok {
-			t.log.InfoContext(ctx, "stream is to be read with another consumer or other lease keys, its shards start again", "stream", st.label)
+			t.log.InfoContext(ctx, "consumer or lease keys of the stream changed, its shards start again", "stream", st.label)
 		} else {
 			t.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
 		}
@@ -334,7 +335,8 @@ func (t *tracker) failed(ctx context.Context, a *absentee, err error) {
 	if first {
 		level = slog.LevelWarn
 	}
-	t.log.LogAttrs(ctx, level, "stream cannot be read yet, trying again", slog.String("stream", a.cfg.resource()), slog.Any("err", err))
+	t.log.LogAttrs(ctx, level, "stream cannot be read yet, trying again", slog.String("stream", a.cfg.resource()),
+		slog.Any("err", err))
 }
 
 // openOne opens a stream in place of old, which is nil or has stopped.
@@ -360,7 +362,9 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		return err
 	}
 	if st.replaces(rows) {
-		t.log.WarnContext(ctx, "a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream", "stream", st.label)
+		t.log.WarnContext(ctx,
+			"a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream",
+			"stream", st.label)
 	}
 	if err := t.registrar.register(ctx, st); err != nil {
 		return err
@@ -369,7 +373,8 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		return context.Cause(ctx)
 	}
 	if other := t.streams.replace(old, st); other != nil {
-		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where, cfg.resource(), other.cfg.resource())
+		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where,
+			cfg.resource(), other.cfg.resource())
 	}
 	if old != nil && old.label != st.label {
 		old.metrics.Close()

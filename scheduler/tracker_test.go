@@ -131,7 +131,8 @@ func TestStreamsComeAndGo(t *testing.T) {
 		require.Empty(t, r.rowsOf("bills"))
 		for _, rows := range r.rowsOf("orders") {
 			for _, row := range rows {
-				require.Regexp(t, `^000000000000:orders:\d+:shardId-\d{12}$`, row.Key, "one stream of a tracker has the keys of several")
+				require.Regexp(t, `^000000000000:orders:\d+:shardId-\d{12}$`, row.Key,
+					"one stream of a tracker has the keys of several")
 				require.Equal(t, row.Key, row.Stream+":"+row.ShardID)
 				require.False(t, row.StreamCreated.IsZero())
 			}
@@ -371,7 +372,10 @@ func TestTrackedStreamIsDenied(t *testing.T) {
 func TestR18StreamIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	static := func(c *scheduler.Config) {
-		c.Streams = []scheduler.StreamConfig{{Name: "orders"}, {Name: "bills", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}}}
+		c.Streams = []scheduler.StreamConfig{{Name: "orders"}, {
+			Name:            "bills",
+			InitialPosition: kcl.InitialPosition{Kind: kcl.Latest},
+		}}
 	}
 	dynamic := func(c *scheduler.Config) {
 		static(c)
@@ -380,7 +384,10 @@ func TestR18StreamIsCreatedAgain(t *testing.T) {
 		c.StreamTracker = func(context.Context) ([]scheduler.StreamConfig, error) { return streams, nil }
 	}
 	for name, how := range map[string]func(*scheduler.Config){"static": static, "tracker": dynamic} {
-		for _, deletion := range []scheduler.FormerStreamsDeletion{scheduler.NoDeletion, scheduler.AutoDetectionAndDeferredDeletion} {
+		for _, deletion := range []scheduler.FormerStreamsDeletion{
+			scheduler.NoDeletion,
+			scheduler.AutoDetectionAndDeferredDeletion,
+		} {
 			t.Run(fmt.Sprintf("%s %s", name, deletion), func(t *testing.T) {
 				t.Parallel()
 				modes(t, func(t *testing.T, mode func(*scheduler.Config)) {

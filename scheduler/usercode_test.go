@@ -18,11 +18,14 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// A method of the processor that ends its goroutine (require and t.FailNow do) fails as one that panics: it is logged, counted,
-// called again by the same consumer, and health tells when it lasts.
+// A method of the processor that ends its goroutine (require and t.FailNow do) fails as one that
+// panics: it is logged, counted, called again by the same consumer, and health tells when it lasts.
 func TestGoexitInAProcessorIsAPanic(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"factory", "initialize", "process_records", "shard_ended", "shutdown_requested", "lease_lost"} {
+	for _, method := range []string{
+		"factory", "initialize", "process_records", "shard_ended", "shutdown_requested",
+		"lease_lost",
+	} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -38,7 +41,8 @@ func TestGoexitInAProcessorIsAPanic(t *testing.T) {
 						runtime.Goexit()
 					}
 				}
-				w.replaceEach(func() kcl.Processor { exit("factory"); return &processor{w: w} }, func(c *scheduler.Config) { c.Metrics = metrics.New(numbers) })
+				w.replaceEach(func() kcl.Processor { exit("factory"); return &processor{w: w} },
+					func(c *scheduler.Config) { c.Metrics = metrics.New(numbers) })
 				w.initialize = func(context.Context, *processor, kcl.InitializeInput) error { exit("initialize"); return nil }
 				w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 					exit("process_records")
@@ -59,7 +63,12 @@ func TestGoexitInAProcessorIsAPanic(t *testing.T) {
 				case "shard_ended":
 					r.split(shard)
 				case "lease_lost":
-					w.faults.SetFault(func(ctx context.Context, _ leasefault.Call, _ func() error) error { <-ctx.Done(); return ctx.Err() })
+					w.faults.SetFault(func(ctx context.Context, _ leasefault.Call,
+						_ func() error,
+					) error {
+						<-ctx.Done()
+						return ctx.Err()
+					})
 					time.Sleep(20 * time.Second)
 					w.faults.SetFault(nil)
 				}
@@ -100,7 +109,8 @@ func (d *exitingDecoder) Decode(_ context.Context, r kcl.Record) ([]byte, *kcl.S
 	return r.Data(), &kcl.Schema{}, nil
 }
 
-// A decoder that ends its goroutine at a record: that record is delivered as it is, the others decoded.
+// A decoder that ends its goroutine at a record: that record is delivered as it is, the others
+// decoded.
 func TestGoexitInADecoder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -222,7 +232,10 @@ func TestPanicsOfSinkAndLogHandlerAreContained(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 				r := newRig(t, oneStream(1))
-				w := r.worker("a", mode, func(c *scheduler.Config) { c.Metrics, c.Logger = metrics.New(sink), slog.New(panics{}) }).start()
+				w := r.worker("a", mode, func(c *scheduler.Config) {
+					c.Metrics, c.Logger = metrics.New(sink),
+						slog.New(panics{})
+				}).start()
 				r.produce(3, time.Second, keys(3))
 				r.finished(time.Minute)
 				r.split(r.open()[0])

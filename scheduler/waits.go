@@ -69,19 +69,19 @@ func (w *waits) stuck(now time.Time, limit time.Duration, key string) (since tim
 	case now.Sub(since) < limit:
 		return time.Time{}, nil
 	case !wait.mark.row:
-		err = fmt.Errorf("the parent shard %s has no row in the lease table, and it is not known to have been read to its end", wait.shard)
+		err = fmt.Errorf("the parent shard %s has no row in the lease table, and may have unread records", wait.shard)
 	case wait.mark.owner == "":
 		err = fmt.Errorf("the parent shard %s has not been read to its end, and no worker holds its lease", wait.shard)
 	case wait.mark.here:
-		err = fmt.Errorf("the parent shard %s does not come to its end: no record of it has been processed meanwhile", wait.shard)
+		err = fmt.Errorf("the parent shard %s does not come to its end: no record was processed meanwhile", wait.shard)
 	default:
-		err = fmt.Errorf("the parent shard %s does not come to its end: worker %s has written no checkpoint of it meanwhile", wait.shard, wait.mark.owner)
+		err = fmt.Errorf("the parent shard %s does not come to its end: worker %s has written no checkpoint of it meanwhile",
+			wait.shard, wait.mark.owner)
 	}
 	return since, err
 }
 
-// observeWaits records what the consumers of this worker wait for, by the rows of the
-// last scan.
+// observeWaits records what the consumers of this worker wait for, by the rows of the last scan.
 func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 	consumers := w.consumers.all()
 	var byKey map[string]leases.Lease

@@ -34,8 +34,8 @@ func (w *worker) stall(shard string) *scheduler.StallError {
 	return walk(w.Healthy())
 }
 
-// A parent that is idle at its tip, closed, and does not end, because neither the server says so nor ListShards shows its
-// children: the child turns Healthy red, and names it.
+// A parent that is idle at its tip, closed, and does not end, because neither the server says so
+// nor ListShards shows its children: the child turns Healthy red, and names it.
 func TestChildNamesTheParentThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
@@ -46,11 +46,17 @@ func TestChildNamesTheParentThatDoesNotEnd(t *testing.T) {
 		r.finished(time.Minute)
 		left, right := "shardId-000000000002", "shardId-000000000003"
 		for _, operation := range []string{"SubscribeToShard", "GetRecords"} {
-			r.srv.Inject(kinesistest.Fault{Operation: operation, Client: "a", Shard: parent, Do: []kinesistest.Action{kinesistest.HideEnd()}})
+			r.srv.Inject(kinesistest.Fault{
+				Operation: operation, Client: "a", Shard: parent,
+				Do: []kinesistest.Action{kinesistest.HideEnd()},
+			})
 		}
 		r.srv.ResetConnections() // subscriptions that are open are not harmed
 		time.Sleep(20 * time.Second)
-		r.srv.Inject(kinesistest.Fault{Operation: "ListShards", Client: "a", Do: []kinesistest.Action{kinesistest.OmitShards(left, right)}})
+		r.srv.Inject(kinesistest.Fault{
+			Operation: "ListShards", Client: "a",
+			Do: []kinesistest.Action{kinesistest.OmitShards(left, right)},
+		})
 		r.split(parent)
 		for _, child := range []string{left, right} {
 			row := shardsync.ChildLease(r.row(parent), kcl.ChildShard{ID: child, Parents: []string{parent}})
@@ -67,8 +73,8 @@ func TestChildNamesTheParentThatDoesNotEnd(t *testing.T) {
 	})
 }
 
-// A parent with a long backlog keeps its descendants waiting for an hour, and one whose processor fails says so itself: its
-// children name it.
+// A parent with a long backlog keeps its descendants waiting for an hour, and one whose processor
+// fails says so itself: its children name it.
 func TestChildOfABusyParentIsHealthy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -30,16 +30,14 @@ const (
 	// LayerStream: the connection or the event stream brings nothing, or
 	// brings empty batches although the shard has data.
 	LayerStream Layer = "stream"
-	// LayerDecoder: what arrives cannot be decoded, or Config.Decoder does not
-	// return.
+	// LayerDecoder: what arrives cannot be decoded, or Config.Decoder does not return.
 	LayerDecoder Layer = "decoder"
 	// LayerProcessor: the processor does not return, or keeps failing.
 	LayerProcessor Layer = "processor"
 	// LayerCheckpointStore: checkpoints, and what else is written to the lease table
 	// before the first record and at the shard's end, are not answered, or keep failing.
 	LayerCheckpointStore Layer = "checkpoint store"
-	// LayerLease: nobody renews the shard's lease, or its row cannot be read or is
-	// lost.
+	// LayerLease: nobody renews the shard's lease, or its row cannot be read or is lost.
 	LayerLease Layer = "lease"
 	// LayerParent: the shard waits for a parent that does not come to its end.
 	LayerParent Layer = "parent"
@@ -64,7 +62,8 @@ type StallError struct {
 
 // Error implements error.
 func (e *StallError) Error() string {
-	text := fmt.Sprintf("stream %s shard %s makes no progress since %s: stuck in the %s layer", e.Stream.Name, e.ShardID, e.Since.UTC().Format(time.RFC3339), e.Layer)
+	text := fmt.Sprintf("stream %s shard %s makes no progress since %s: stuck in the %s layer", e.Stream.Name, e.ShardID,
+		e.Since.UTC().Format(time.RFC3339), e.Layer)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
@@ -76,10 +75,9 @@ func (e *StallError) Unwrap() error { return e.Err }
 
 // Healthy returns nil while this worker does its work, and otherwise every
 // reason why not, joined: Run has not started or has ended, the lease store
-// cannot be reached or is too slow for Config.FailoverTime, a stream has gone or cannot be listed or opened, the stream
-// tracker fails, or a shard with data makes no progress (a [*StallError], which
-// names the layer). It is cheap and calls nothing remote; give it to a readiness
-// probe.
+// cannot be reached or is too slow for Config.FailoverTime, a stream has gone or cannot be listed
+// or opened, the stream tracker fails, or a shard with data makes no progress (a [*StallError],
+// which names the layer). It is cheap and calls nothing remote; give it to a readiness probe.
 func (s *Scheduler) Healthy() error {
 	phase, detail := s.status.phase()
 	if phase != phaseRunning {
@@ -147,7 +145,10 @@ func (w *watchdog) stalls(now time.Time) []*StallError {
 			}
 		}
 		if layer != "" {
-			out = append(out, &StallError{Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err})
+			out = append(out, &StallError{
+				Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since,
+				Err: err,
+			})
 		}
 	}
 	out = append(out, w.seen.stalls()...)
@@ -169,7 +170,9 @@ func (w *watchdog) stalls(now time.Time) []*StallError {
 
 // stuck names the layer in which a consumer is stuck, or none. It asks the deepest layer
 // first, which holds up the others.
-func (p *progress) stuck(now time.Time, limit time.Duration, ck checkpoint.Report, valid bool) (Layer, time.Time, error) {
+func (p *progress) stuck(
+	now time.Time, limit time.Duration, ck checkpoint.Report, valid bool,
+) (Layer, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) >= limit }
@@ -267,7 +270,8 @@ func (w *watchdog) loop(ctx context.Context) {
 		for _, e := range w.stalls(now) {
 			stalled[e.LeaseKey] = e
 			if old := known[e.LeaseKey]; old == nil || old.Layer != e.Layer {
-				w.log.ErrorContext(ctx, "shard makes no progress", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer, "since", e.Since, "err", e.Err)
+				w.log.ErrorContext(ctx, "shard makes no progress", "stream", e.Stream.Name, "shard", e.ShardID, "layer", e.Layer,
+					"since", e.Since, "err", e.Err)
 			}
 		}
 		for key, c := range w.consumers.all() {
