@@ -31,7 +31,7 @@ func TestStoreLogsToTheLoggerOfTheWorker(t *testing.T) {
 			cfg.Client = awstest.DynamoDB(t, ddb)
 			w := r.worker(name, func(c *scheduler.Config) { c.Leases = dynamodb.New(cfg) }).start()
 			time.Sleep(time.Minute)
-			w.stop()
+			require.NoError(t, w.stop())
 		}
 		require.Equal(t, 1, workers.count(`msg="lease table created" worker=`))
 		require.Equal(t, 1, workers.count("lease table created"))
