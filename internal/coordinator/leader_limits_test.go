@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,38 @@ func TestRowThatNoLeaderCanWrite(t *testing.T) {
 			}
 		}
 		require.LessOrEqual(t, changes, 3, "each has tried")
+		require.Less(t, f.LongestGap(), 10*time.Second)
+	})
+}
+
+// Reports of many former workers are deleted on a slow table. A new lease does not wait for the end
+// of that.
+func TestChoresOnASlowTable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const former = 60
+		f := fleettest.NewKCL3(t, 2)
+		f.Is3x()
+		for i := range former {
+			require.NoError(t, f.Table.Fleet().ReportWorker(t.Context(), leases.WorkerMetrics{
+				Worker: fmt.Sprintf("former-%02d", i), Updated: time.Now().Add(-240 * time.Hour),
+			}))
+		}
+		f.Server.Inject(dynamotest.Fault{Operation: "DeleteItem", Do: []dynamotest.Action{dynamotest.Delay(2 * time.Second)}})
+		f.Start("a")
+		time.Sleep(20 * time.Second)
+		left := func() int { return len(f.Reports()) - 1 }
+		for i := range 25 {
+			key := fmt.Sprintf("shardId-9%d", i)
+			f.Create(key)
+			begun := time.Now()
+			for f.Readers()[key] == "" {
+				time.Sleep(100 * time.Millisecond)
+				require.Less(t, time.Since(begun), 20*time.Second)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		require.Less(t, left(), former, "the chores go on")
 		require.Less(t, f.LongestGap(), 10*time.Second)
 	})
 }

@@ -138,7 +138,7 @@ func (f beforePipeline) ProcessPipelineHook(next sdk.ProcessPipelineHook) sdk.Pr
 	}
 }
 
-// BenchmarkList is one listing. TestRedisListing of the integration tests measures the time of a
+// BenchmarkList is one listing. BenchmarkRedisList of the integration suite measures the time of a
 // server's thread.
 func BenchmarkList(b *testing.B) {
 	for _, n := range []int{10, 100, 1000, 10000} {
