@@ -7,39 +7,38 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// How long a shard must be absent before it counts as expired. A child that was
-// born a moment ago is absent as well, and so is what a lagging service leaves
-// out. Clean-up has the same patience (shardsync.PlanCleanup).
+// How long a shard must be absent before it counts as expired. A lagging service also leaves out
+// shards, a new child for example. Clean-up waits as long (shardsync.PlanCleanup).
 const (
 	goneLists = 3 // complete lists in a row without the shard
 	goneTime  = 10 * time.Minute
-	goneAge   = time.Minute     // how old a list may be that counts
-	goneGap   = 5 * time.Minute // without a question: lists from before count no more
+	goneAge   = time.Minute     // a list that counts is at most this old
+	goneGap   = 5 * time.Minute // after this long without observe, an absence is forgotten
 )
 
 // absences remembers which shards of a stream are absent, and since when. It belongs to the stream,
-// because a consumer is replaced with every lease. It is safe for concurrent use.
+// because each lease of a shard gets a new consumer. It is safe for concurrent use.
 type absences struct {
 	mu     sync.Mutex // guards shards
 	shards map[string]absence
 }
 
-// absence is an unbroken row of lists without a shard.
+// absence is a series of consecutive lists without one shard.
 type absence struct {
-	since  time.Time // the first list was asked for
-	newest time.Time // the last one was
-	lists  int
-	looked time.Time // the last time that anybody asked
+	since    time.Time // when the first of these lists was requested
+	newest   time.Time // when the last of these lists was requested
+	lists    int
+	observed time.Time // when observe was last called for the shard
 }
 
-// observe adds a list to what is known of a shard that a reader did not find. It tells whether
-// the shard has been absent for long enough, and whether it is a new absence.
+// observe counts a list for a shard that its reader did not find. gone tells whether the shard has
+// been absent for goneTime. fresh tells whether the absence is new.
 func (a *absences) observe(list *shardList, shardID string) (gone, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
 	for id, s := range a.shards {
-		if now.Sub(s.looked) > goneGap {
+		if now.Sub(s.observed) > goneGap {
 			delete(a.shards, id)
 		}
 	}
@@ -51,7 +50,7 @@ func (a *absences) observe(list *shardList, shardID string) (gone, fresh bool) {
 	if !known {
 		s.since = list.asked
 	}
-	s.looked = now
+	s.observed = now
 	if list.asked.After(s.newest) && list.whole() {
 		s.newest = list.asked
 		s.lists++
@@ -63,15 +62,15 @@ func (a *absences) observe(list *shardList, shardID string) (gone, fresh bool) {
 	return s.lists >= goneLists && s.newest.Sub(s.since) >= goneTime, !known
 }
 
-// found says that the service has the shard after all.
+// found forgets the absence of a shard, because the service has returned data of the shard.
 func (a *absences) found(shardID string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.shards, shardID)
 }
 
-// whole tells whether the open shards of a list have every hash key. One that
-// lacks some says nothing about a shard that it lacks.
+// whole tells whether the open shards of a list cover every hash key. An incomplete list does not
+// prove that a shard is absent.
 func (s *shardList) whole() bool {
 	var open []kcl.Shard
 	for _, shard := range s.shards {

@@ -15,29 +15,31 @@ import (
 	"github.com/kinesis-go/kcl/kpl"
 )
 
-// Aggregates is what becomes of records that the Kinesis Producer Library
-// aggregated (AggregatorUtil in the KCL). Whatever looks like an aggregate and
-// is none is delivered as it is, and counted.
+// Aggregates says how the library delivers records that the Kinesis Producer Library aggregated
+// (AggregatorUtil in the KCL). A record that looks like an aggregate and is not valid is delivered
+// unchanged, and counted.
 type Aggregates int
 
-// What becomes of aggregates.
+// The ways to deliver aggregates.
 const (
-	// SplitAggregates delivers all their user records, each with its place as
-	// SubSequenceNumber. A batch with aggregates and more than a mebibyte of data
-	// comes in several calls of ProcessRecords. Around a reshard the Kinesis Producer Library writes
-	// records again that came to another shard than foreseen: these come twice.
+	// SplitAggregates delivers all user records of an aggregate. The SubSequenceNumber of a user
+	// record is its index in the aggregate. A batch with aggregates and more than a mebibyte of data
+	// is delivered in several calls of ProcessRecords. During a reshard a record can reach another
+	// shard than the Kinesis Producer Library predicted. The library writes such a record again, and
+	// the record is delivered twice.
 	SplitAggregates Aggregates = iota
 	// SplitAggregatesInRange drops the user records whose hash key does not belong to the shard, and
-	// counts them. That hides those duplicates. It loses records of producers that aggregate without
-	// regard to shards. The KCL does it by default, and drops the whole aggregate for one such record.
-	// On a stream that distributes records automatically (AUTO), keys say nothing about the shard:
-	// nothing is dropped there. A change to AUTO is noticed within a minute, so change to
-	// SplitAggregates before; the same holds for the way back, until the last record from before has
-	// expired.
+	// counts them. That hides the duplicates of a reshard. It loses records of producers that
+	// aggregate without regard to shards. The KCL drops by default, and drops the whole aggregate for
+	// one such record. A stream that distributes records automatically (AUTO) does not place records
+	// by key, so nothing is dropped there. The library notices a change to AUTO within a minute. Use
+	// SplitAggregates before such a change. After a change back, use SplitAggregates until the last
+	// AUTO record has expired.
 	SplitAggregatesInRange
-	// KeepAggregates delivers them as they are. A checkpoint inside an aggregate, from before this was
-	// set, still resumes inside it; only one at its first user record means the whole aggregate from
-	// now on. Checkpoint whole batches before such a change.
+	// KeepAggregates delivers aggregates unchanged. A checkpoint inside an aggregate can exist from
+	// before the change to KeepAggregates. Reading still resumes inside that aggregate. The exception
+	// is a checkpoint at the first user record: it then counts for the whole aggregate. Checkpoint
+	// whole batches before the change.
 	KeepAggregates
 )
 
@@ -58,13 +60,14 @@ func (a Aggregates) String() string {
 func (a Aggregates) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 const (
-	pieceBytes = 1 << 20        // of a batch with aggregates are split at a time
-	placingAge = time.Minute    // how old the answer to how a stream places its records may be
-	placingTry = placingAge / 6 // how old the lack of an answer may be
+	pieceBytes = 1 << 20        // the size of a piece of a batch with aggregates
+	placingAge = time.Minute    // the maximal age of a known record distribution of a stream
+	placingTry = placingAge / 6 // the wait after a failed call for it
 )
 
-// pieces cuts a batch with aggregates into batches that are delivered one after the other: small
-// user records take many times the memory of their carriers, and a batch can have ten mebibytes.
+// pieces cuts a batch with aggregates into smaller batches, which are delivered one after the
+// other. Small user records take many times the memory of their aggregate, and a batch can have ten
+// mebibytes.
 func (d *delivery) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 	return func(yield func(kcl.Batch) bool) {
 		records, size, aggregates := batch.Records, 0, false
@@ -87,8 +90,8 @@ func (d *delivery) pieces(batch kcl.Batch) iter.Seq[kcl.Batch] {
 	}
 }
 
-// expand turns Kinesis records into user records. Code before it counts Kinesis records,
-// code after it user records.
+// expand turns Kinesis records into user records. Callers before expand count Kinesis records, and
+// callees after it count user records.
 func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Record {
 	var opt kpl.Options
 	switch d.cfg.aggregates {
@@ -114,11 +117,11 @@ func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	return out
 }
 
-// expandResumed splits only the aggregate that the checkpoint stands in. Kept whole, it
-// would count as processed, and its remaining user records would be lost.
+// expandResumed splits only the aggregate that contains the checkpoint. A whole aggregate would
+// count as processed, and its remaining user records would be lost.
 func (d *delivery) expandResumed(records []kcl.Record) []kcl.Record {
 	if _, splits := d.cfg.decoder.(kcl.Splitter); splits || d.last.SubSequenceNumber == 0 {
-		return records // parts of a whole record are the Splitter's
+		return records // the sub-sequence number is the Splitter's, not that of an aggregate
 	}
 	i := slices.IndexFunc(records, func(r kcl.Record) bool { return r.SequenceNumber() == d.last.SequenceNumber })
 	if i < 0 {
@@ -128,9 +131,9 @@ func (d *delivery) expandResumed(records []kcl.Record) []kcl.Record {
 	return slices.Concat(records[:i], remaining, records[i+1:])
 }
 
-// skip makes progress past a batch that has nothing left to deliver, up to its last
-// record. That position can be checkpointed. Otherwise a shard with only such batches
-// would be read from further back each time.
+// skip moves the delivery past a batch without records to deliver. The position of the last record
+// can then be checkpointed. Otherwise the checkpoint of a shard with only such batches would never
+// move.
 func (d *delivery) skip(pos kcl.ExtendedSequenceNumber) {
 	if pos.Compare(d.last) <= 0 {
 		return
@@ -140,7 +143,7 @@ func (d *delivery) skip(pos kcl.ExtendedSequenceNumber) {
 	d.progress.batchSkipped()
 }
 
-// batchSkipped records that a batch had nothing to deliver.
+// batchSkipped records progress after a batch without records to deliver.
 func (p *progress) batchSkipped() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,10 +151,10 @@ func (p *progress) batchSkipped() {
 	p.progressed = p.moved
 }
 
-// placing is what is known of how a stream places its records.
+// placing remembers whether the service or the partition key places the records of a stream.
 type placing struct {
 	mu        sync.Mutex // guards the fields below
-	byService bool       // AUTO; once seen it stays, because such records stay in the stream
+	byService bool       // AUTO; never reset, because AUTO records stay in the stream
 	asked     time.Time
 
 	shared *retry.Shared // the shards of the stream ask together

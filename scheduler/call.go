@@ -11,14 +11,14 @@ import (
 	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
-// repeat calls a method of the processor until it succeeds. Before each call
-// the lease is asked whether it is still valid; while it waits after a failure,
-// a stop ends it. A processor that asks to be replaced is not called again.
+// repeat calls a method of the processor until it succeeds. Before each call it checks that the
+// lease is valid. A stop ends the wait after a failure. A processor that returns ErrRestart is not
+// called again.
 func (d *delivery) repeat(ctx context.Context, method string, f func() error) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for attempt := 1; ; attempt++ {
 		if !d.holder.Valid() {
-			// The ownership deadline has passed; the holder says so in a moment.
+			// The ownership deadline has passed. The holder cancels ctx in a moment.
 			<-ctx.Done()
 		}
 		if ctx.Err() != nil {

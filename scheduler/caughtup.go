@@ -8,7 +8,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// batchRead records a batch that was read and is processed next.
+// batchRead records a batch that the source has returned and that is processed next.
 func (p *progress) batchRead(b kcl.Batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -22,7 +22,7 @@ func (p *progress) batchProcessed(b kcl.Batch) {
 	p.tip.Processed(b)
 }
 
-// readingRestarted records that reading begins anew at an earlier place.
+// readingRestarted records that reading starts again at an earlier position.
 func (p *progress) readingRestarted() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,15 +35,15 @@ func (p *progress) caughtUp(now time.Time) bool {
 	return p.state == StateProcessing && p.tip.CaughtUp(now)
 }
 
-// CaughtUp tells whether this worker has nothing left to do for now: it reads at least one shard,
-// and each shard that it reads is caught up. It is false while anything is unknown: before the
-// first answers, while a stream cannot be listed or a lease is held by nobody, between a shard's
-// end and its children. Nothing is said about the shards of other workers.
+// CaughtUp tells whether this worker reads at least one shard, and each shard that it reads is
+// caught up. CaughtUp is false before the first answers of the service, while a stream cannot be
+// listed, and while a lease has no owner. It is false between a shard's end and the start of its
+// children. The shards of other workers do not count. Any goroutine may call CaughtUp.
 //
-// A shard is caught up once the service has said twice, at least a second apart and at the same
-// place, that nothing is unread (MillisBehindLatest 0), and ProcessRecords has returned nil for all
-// that came before. It stays so while later records are processed as they come. Work that a
-// processor does after ProcessRecords is not seen. [ShardStatus.CaughtUp] tells it of each shard.
+// A shard is caught up after two answers with MillisBehindLatest 0 at the same position, at least a
+// second apart. ProcessRecords must have returned nil for all earlier records. The shard stays
+// caught up while later records are processed as they come. Work that a processor does after
+// ProcessRecords returns does not count. [ShardStatus.CaughtUp] has the time for each shard.
 func (s *Scheduler) CaughtUp() bool {
 	if phase, _ := s.status.phase(); phase != phaseRunning {
 		return false
@@ -65,7 +65,7 @@ func (s *Scheduler) CaughtUp() bool {
 	return len(consumers) > 0 && s.allRead(s.coord.Leases(), consumers)
 }
 
-// allRead tells whether each unfinished row has a reader, as far as the last listing tells.
+// allRead tells whether each unfinished row of the last listing has a reader.
 func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer) bool {
 	known := make(map[string]bool, len(rows))
 	for _, row := range rows {
@@ -79,7 +79,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 		if owner := row.ActualOwner(); !row.Finished() && !s.tip.reached(row) && (owner == "" || owner == s.cfg.WorkerID) {
 			return false
 		}
-		for _, child := range row.Children { // made before their parent's end was written
+		for _, child := range row.Children { // a child's row is made before the parent's end is written
 			key := shardsync.LeaseKey(st.id, child, st.multi)
 			if row.Finished() && !known[key] && consumers[key] == nil {
 				return false
