@@ -45,16 +45,16 @@ const (
 	minFormerStreamsWait = time.Minute
 )
 
-// RetrievalMode is how records are read.
+// RetrievalMode is the way to read records.
 type RetrievalMode int
 
 // The modes of retrieval.
 const (
-	// EFO is enhanced fan-out: a stream consumer of its own, records pushed over
-	// SubscribeToShard, 2 MB/s per shard (FANOUT in the KCL).
+	// EFO is enhanced fan-out (FANOUT in the KCL). The application has its own stream consumer.
+	// SubscribeToShard pushes records, 2 MB/s per shard.
 	EFO RetrievalMode = iota
-	// Polling is GetRecords, which shares 2 MB/s per shard with every other
-	// polling application (POLLING in the KCL).
+	// Polling calls GetRecords (POLLING in the KCL). All polling applications together share 2 MB/s
+	// per shard.
 	Polling
 )
 
@@ -72,38 +72,38 @@ func (m RetrievalMode) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [RetrievalMode.String].
 func (m RetrievalMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// Config says what a [Scheduler] does. Application, Streams (or StreamTracker), Kinesis and Leases
-// are required; the zero value of every other field is a working default.
+// Config configures a [Scheduler]. Application, Streams (or StreamTracker), Kinesis and Leases are
+// required; the zero value of every other field is a working default.
 type Config struct {
-	// Application names the group of workers that share the work. It is the name under which enhanced
-	// fan-out registers, so it must be a valid consumer name: 1 to 128 letters, digits, underscores,
-	// dots and hyphens (applicationName in the KCL). Required.
+	// Application names the group of workers that share the work. Enhanced fan-out registers a stream
+	// consumer under this name, so it must be a valid consumer name: 1 to 128 letters, digits,
+	// underscores, dots and hyphens (applicationName in the KCL). Required.
 	Application string
 
 	// WorkerID names this process in the lease table. Run appends a random suffix, so that two
-	// processes configured alike are never taken for one. Defaults to the host's name.
+	// processes with the same configuration have different ids. Defaults to the host's name.
 	WorkerID string
 
 	// Streams are the streams to read, at least one. With one stream the lease keys are plain shard
 	// ids; with several they are account:stream:epoch:shardId, as in the KCL. An application cannot
-	// change from the one form to the other on one lease table. Required, unless StreamTracker is set.
+	// change between the two forms on one lease table. Required, unless StreamTracker is set.
 	Streams []StreamConfig
 
-	// StreamTracker names the streams to read in place of Streams, while the worker runs; see
-	// [StreamTracker]. The lease keys are those of several streams, however many it names
-	// (MultiStreamTracker in the KCL). Defaults to nil: the streams are those of Streams.
+	// StreamTracker names the streams to read while the worker runs (MultiStreamTracker in the KCL).
+	// It replaces Streams; see [StreamTracker]. The lease keys always have the form for several
+	// streams. Defaults to nil: the worker reads Streams.
 	StreamTracker StreamTracker
 
-	// StreamRefreshInterval is how often StreamTracker is asked, give or take a
-	// fifth. With several Streams it is how often one that was deleted is looked
-	// for again. Defaults to 1m (DefaultStreamRefresh); at least 1s.
+	// StreamRefreshInterval is the time between two calls of StreamTracker, plus or minus a fifth.
+	// With several Streams it is the time between two searches for a deleted stream. Defaults to 1m
+	// (DefaultStreamRefresh); at least 1s.
 	StreamRefreshInterval time.Duration
 
-	// FormerStreams says what becomes of the leases of streams that the application does not read any
-	// more. Defaults to keeping them. Has no effect with one stream and no StreamTracker.
+	// FormerStreams says when the leases of a stream are deleted that the application no longer reads.
+	// Defaults to never. Has no effect with one stream and no StreamTracker.
 	FormerStreams FormerStreams
 
-	// Kinesis calls the service. Its region and credentials are used as they are. Required.
+	// Kinesis calls the service. The library uses its region and credentials unchanged. Required.
 	Kinesis *kinesis.Client
 
 	// Leases is the lease table that all workers of the application share:
@@ -113,119 +113,123 @@ type Config struct {
 	// RetrievalMode is EFO (the default) or Polling.
 	RetrievalMode RetrievalMode
 
-	// Fallback says what becomes of a shard that enhanced fan-out cannot read for a reason that
-	// polling avoids: no stream consumer can be registered, a permission is missing, another
+	// Fallback says how to read a shard that enhanced fan-out cannot read for a reason that polling
+	// avoids. Such reasons are: no stream consumer can be registered, a permission is missing, another
 	// application holds the shard, or subscriptions bring nothing. FallbackPolling (the default) polls
-	// it, from exactly where fan-out stopped, once that has lasted for FallbackAfter, or at once when
-	// it cannot pass by itself; and tries fan-out again after 5 minutes, then twice as late each time,
-	// up to an hour, and each FallbackAfter while polling fails as well. ShardStatus.Mode,
-	// kcl_retrieval_mode and the log say so. FallbackOff makes it an error. Has no effect with
-	// Polling.
+	// the shard from exactly where fan-out stopped. The change happens after FallbackAfter of
+	// failures, or at once if the error is permanent. Fan-out is tried again after 5 minutes. Each
+	// later wait is twice as long, up to an hour. While polling fails too, fan-out is tried each
+	// FallbackAfter. ShardStatus.Mode, kcl_retrieval_mode and the log show the change. FallbackOff
+	// returns an error instead. Fallback has no effect with Polling.
 	Fallback Fallback
 
-	// FallbackAfter is how long fan-out must fail without a break before a shard is polled instead,
-	// how long polling must before fan-out is tried out of its turn, and how long the registration of
-	// the stream consumer may take. Defaults to 1m (DefaultFallbackAfter); at least 10s.
+	// FallbackAfter is how long fan-out must fail without a break before a shard is polled. Polling
+	// must fail as long before fan-out is tried early. The registration of the stream consumer may
+	// take as long. Defaults to 1m (DefaultFallbackAfter); at least 10s.
 	FallbackAfter time.Duration
 
-	// Aggregates says what becomes of records that the Kinesis Producer Library
-	// aggregated. Defaults to SplitAggregates, which delivers every user record.
+	// Aggregates says how records are delivered that the Kinesis Producer Library aggregated. Defaults
+	// to SplitAggregates, which delivers every user record.
 	Aggregates Aggregates
 
-	// PollingMemory is about how many bytes polling may take for what it has read and the processors
-	// have not yet dealt with, in all shards together: see polling.Memory. Shards wait for each other
-	// rather than exceed it. Defaults to 256 MiB (DefaultPollingMemory).
+	// PollingMemory bounds, in bytes, the records that polling has read and the processors have not
+	// processed. It is an approximate bound for all shards together: see polling.Memory. At the bound,
+	// shards wait for each other. Defaults to 256 MiB (DefaultPollingMemory).
 	PollingMemory int64
 
-	// Decoder decodes the records' data: what a schema registry wants
-	// (glueSchemaRegistryDeserializer in the KCL), compressed data, or, with a
-	// kcl.Splitter, records that hold several. Defaults to nil: nothing is decoded.
+	// Decoder decodes the data of records: data of a schema registry (glueSchemaRegistryDeserializer
+	// in the KCL), or compressed data. A kcl.Splitter splits a record into several. Defaults to nil:
+	// nothing is decoded.
 	Decoder kcl.Decoder
 
 	// Assignment says who decides which worker reads which shard. Defaults to leases.AssignmentAuto:
-	// as the lease table says, which suits workers of this library alone and beside those of every
-	// Java KCL. Run returns leases.ErrMixedAssignment when other workers use the table in a way that
-	// does not go together with the setting.
+	// the lease table decides. The default suits workers of this library, alone or beside workers of
+	// any Java KCL. Run returns leases.ErrMixedAssignment if the setting contradicts the assignment of
+	// other workers of the table.
 	Assignment leases.Assignment
 
-	// FailoverTime is how long a lease may go unrenewed before others take it (failoverTimeMillis in
-	// the KCL). It must be the same in all workers of an application. Leases are renewed each third of
-	// it, and the lease table is listed each fifth, but not more often than each 2s or each half of
-	// it: who can wait longer pays less. A table that is too slow for it turns Healthy red: it must be
-	// listed in half of FailoverTime, and answer a write in a third. Defaults to 10s
-	// (DefaultFailoverTime); at least 1s.
+	// FailoverTime is how long a lease may stay unrenewed before other workers take it
+	// (failoverTimeMillis in the KCL). It must be the same in all workers of an application. Leases
+	// are renewed each third of it. The lease table is listed each fifth of it, but at most each 2s or
+	// each half of it. A longer FailoverTime makes fewer calls and costs less. The table must list
+	// within half of FailoverTime, and write within a third; otherwise Healthy returns an error.
+	// Defaults to 10s (DefaultFailoverTime); at least 1s.
 	FailoverTime time.Duration
 
-	// AssignmentStrategy says by what a leader shares the leases out, on a table of
-	// KCL 3.x: leases.AssignByUtilization (the default), which evens out CPU or
-	// throughput, or leases.AssignByLeaseCount (leaseAssignmentStrategy in the KCL).
-	// The leader's setting counts, so it should be the same in all workers. It has no
-	// effect where workers take leases by themselves, see Balance.
+	// AssignmentStrategy says how a leader assigns the leases on a table of KCL 3.x
+	// (leaseAssignmentStrategy in the KCL). leases.AssignByUtilization (the default) evens out CPU or
+	// throughput. leases.AssignByLeaseCount evens out the number of leases. The leader's setting
+	// counts, so it should be the same in all workers. It has no effect where workers take leases by
+	// themselves, see Balance.
 	AssignmentStrategy leases.AssignmentStrategy
 
-	// MaxThroughputKBps is how much the leases of one worker may deliver, in KB of 1024 bytes a
-	// second, before a leader gives it no more (maxThroughputPerHostKBps in the KCL). It bounds no
-	// delivery, and is the leader's setting like AssignmentStrategy. Defaults to 0, no limit.
+	// MaxThroughputKBps is a throughput in KB (1024 bytes) a second (maxThroughputPerHostKBps in the
+	// KCL). A leader assigns no more leases to a worker whose leases deliver as much. Delivery itself
+	// is not limited. The leader's setting counts, as for AssignmentStrategy. Defaults to 0, no limit.
 	MaxThroughputKBps float64
 
-	// DisableWorkerMetrics keeps this worker from telling the leader of a table of KCL 3.x how much of
-	// its CPU is used: of what its control group is allowed on Linux, where that is limited, else of
-	// the machine's. It is judged by the throughput of its leases then, as on other systems
-	// (disableWorkerMetrics in the KCL). Defaults to false.
+	// DisableWorkerMetrics stops this worker's reports of its CPU use on a table of KCL 3.x
+	// (disableWorkerMetrics in the KCL). On Linux a worker reports the used part of its control
+	// group's CPU limit, or of the machine's CPU if there is no limit. The leader rates a worker
+	// without reports by the throughput of its leases. Workers on other systems never report. Defaults
+	// to false.
 	DisableWorkerMetrics bool
 
-	// MaxLeasesForWorker is how many leases this worker takes at most. With too few workers for that,
-	// shards stay unread, and Healthy says so. Defaults to 0, no limit.
+	// MaxLeasesForWorker is how many leases this worker takes at most. If all workers together may
+	// take too few leases, some shards stay unread, and Healthy reports them. Defaults to 0, no limit.
 	MaxLeasesForWorker int
 
-	// Balance says what is evened out between the workers of an application: leases.BalanceLeaseCount
-	// (the default), or leases.BalanceThroughput for streams some of whose shards carry much more than
-	// others. It must be the same in all workers, and has no effect while a leader assigns the leases.
+	// Balance says what the workers of an application even out. leases.BalanceLeaseCount (the default)
+	// evens out the number of leases. leases.BalanceThroughput suits streams with shards of very
+	// different throughput. Balance must be the same in all workers. It has no effect while a leader
+	// assigns the leases.
 	Balance leases.Balance
 
-	// ShutdownTimeout is how long processors may take to finish, when Run's context ends or a lease is
-	// handed over; then their context is cancelled with kcl.ErrShutdownTimeout. Run returns a second
-	// later at most. Whoever ends the process must wait for longer: Kubernetes kills it after
-	// terminationGracePeriodSeconds (30, which include a preStop hook), and Amazon ECS after
-	// stopTimeout (30). Defaults to 25s (DefaultShutdownTimeout), which fits.
+	// ShutdownTimeout is how long a processor may take to finish after Run's context ends or its lease
+	// is handed over. After it, the processor's context is cancelled with kcl.ErrShutdownTimeout. Run
+	// returns at most a second later. The supervisor of the process must wait longer. Kubernetes kills
+	// the process after terminationGracePeriodSeconds (30, which include a preStop hook), and Amazon
+	// ECS after stopTimeout (30). Defaults to 25s (DefaultShutdownTimeout), which fits.
 	ShutdownTimeout time.Duration
 
-	// CheckpointInterval makes the library checkpoint by itself: after a batch was processed without
-	// error, when that much time has passed since the last checkpoint, and once more at a stop.
-	// Defaults to 0, which leaves checkpoints to the processor: ProcessRecords returning nil then
-	// promises nothing about work that the processor has handed on. Must not be negative.
+	// CheckpointInterval is the least time between two checkpoints that the library makes by itself.
+	// The library makes one after a batch was processed without error, and one at a stop. With
+	// CheckpointInterval, a nil from ProcessRecords means that all work on the records is done.
+	// Defaults to 0: only the processor makes checkpoints, and may still work on records after
+	// ProcessRecords has returned nil. Must not be negative.
 	CheckpointInterval time.Duration
 
 	// StopAtTip ends Run with nil once the fleet has processed all records that had arrived when Run
-	// began, by the service's clock: for backfills and tests. What arrives later may be processed too,
-	// for ten seconds or so. A stream that is written all the time is no obstacle. A shard that has
-	// been read so far is released, with a last call of ShutdownRequested, and others that want to
-	// read on may take it. Run waits for the shards of other workers, which need StopAtTip too, or the
-	// end of their shards. It never ends where a leader assigns leases (KCL 3.x), nor beside workers
-	// of the Java KCL, which do not say how far they have read: that is logged each minute. Not with
-	// StreamTracker. Defaults to false.
+	// began, by the service's clock. It is for backfills and tests. Records that arrive about ten
+	// seconds later may be processed too. Run also ends on a stream that is written all the time. A
+	// shard that has been read so far gets a last call of ShutdownRequested, and its lease is
+	// released. Workers without StopAtTip may take it and read on. Run waits for the shards of other
+	// workers: they need StopAtTip too, or the shards must end. Run never ends where a leader assigns
+	// leases (KCL 3.x). Run never ends beside workers of the Java KCL, which do not record how far
+	// they have read. Each minute a log names the missing part. StopAtTip excludes StreamTracker.
+	// Defaults to false.
 	StopAtTip bool
 
-	// ShardSyncInterval is how often the lease table is compared with the
-	// streams' shards, give or take a fifth. Children of a shard that has ended
-	// do not wait for it. Defaults to 1m (DefaultShardSyncInterval); at least 1s.
+	// ShardSyncInterval is the time between two comparisons of the lease table with the streams'
+	// shards, plus or minus a fifth. Children of an ended shard do not wait for the comparison.
+	// Defaults to 1m (DefaultShardSyncInterval); at least 1s.
 	ShardSyncInterval time.Duration
 
-	// StallTimeout is how long a shard with data may make no progress before
-	// Healthy reports it. A processor that takes longer for a batch is
-	// reported. Defaults to 2m (DefaultStallTimeout); at least 10s.
+	// StallTimeout is how long a shard with data may make no progress before Healthy reports it.
+	// Healthy also reports a processor that takes longer for a batch. Defaults to 2m
+	// (DefaultStallTimeout); at least 10s.
 	StallTimeout time.Duration
 
-	// H2C makes enhanced fan-out speak HTTP/2 with prior knowledge to an http endpoint, such as a
-	// local server that can. Defaults to false: HTTP/1.1 there, one connection per shard. https
-	// endpoints, and clients with an HTTP client of the user's own, are not affected.
+	// H2C makes enhanced fan-out speak HTTP/2 with prior knowledge to an http endpoint. A local server
+	// must support that. Defaults to false: HTTP/1.1, with one connection per shard. H2C has no effect
+	// on https endpoints, or if the user has set the HTTP client of Kinesis.
 	H2C bool
 
-	// Logger takes the log of the library, and of a lease store that has no logger of its own. The
-	// content of records is never logged. Defaults to slog.Default().
+	// Logger receives the log of the library, and of a lease store without its own logger. The library
+	// never logs the content of records. Defaults to slog.Default().
 	Logger *slog.Logger
 
-	// Metrics takes the library's numbers. Defaults to nil: none.
+	// Metrics receives the library's metrics. Defaults to nil: no metrics.
 	Metrics *metrics.Metrics
 }
 
@@ -233,31 +237,31 @@ type Config struct {
 type StreamConfig struct {
 	// Name of the stream. Name or ARN is required; when both are given they must agree.
 	Name string
-	// ARN of the stream; needed for a stream of another account. Its account is
-	// the one in the lease keys, and all calls name the stream by it.
+	// ARN of the stream; required for a stream of another account. The lease keys contain the ARN's
+	// account, and all calls name the stream by its ARN.
 	ARN string
 
-	// CreationEpoch is the number in the stream's lease keys, account:name:epoch, in an application
-	// with several streams: positive, and without effect with one. Defaults to 0, the time when the
-	// stream was created, in seconds. Set it on a table of the Java KCL whose application gives its
-	// StreamIdentifiers another number; a stream that is created again is refused then.
+	// CreationEpoch is the epoch in the stream's lease keys, account:name:epoch:shardId. Must not be
+	// negative. It has no effect in an application with one stream. Defaults to 0: the creation time
+	// of the stream in seconds. Set it on a table of a Java KCL application whose StreamIdentifiers
+	// have another epoch. With CreationEpoch a stream that was deleted and created again is an error.
 	CreationEpoch int64
 
 	// ConsumerName is the name under which enhanced fan-out registers with the
 	// stream. Defaults to Config.Application.
 	ConsumerName string
-	// ConsumerARN is a consumer that exists already: nothing is registered then.
+	// ConsumerARN is the ARN of an existing stream consumer. With it the library registers none.
 	ConsumerARN string
 
-	// InitialPosition is where reading starts when the lease table has no leases for the stream. They
-	// keep it until there is a checkpoint: a later process that is configured otherwise changes
-	// nothing, and a time in each process (time.Now()) is that of the first one. Defaults to
-	// kcl.TrimHorizon (the KCL's default is LATEST).
+	// InitialPosition is where reading starts if the lease table has no leases for the stream. New
+	// leases keep it until their first checkpoint. Another InitialPosition in a later process changes
+	// nothing. If each process computes a time, as time.Now(), the time of the first process counts.
+	// Defaults to kcl.TrimHorizon (the KCL's default is LATEST).
 	InitialPosition kcl.InitialPosition
 }
 
-// Validate reports every problem of c at once, each naming the field, the
-// value and the remedy. Run calls it.
+// Validate returns all problems of c in one error. Each problem names the field, the value and the
+// remedy. Run calls Validate.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -361,7 +365,8 @@ func (c Config) validateKinesis(bad func(format string, args ...any)) {
 	}
 }
 
-// validEndpoint tells whether an endpoint is a URL that can be called; nil is the SDK's own.
+// validEndpoint returns an error if an endpoint is not an http or https URL. nil stands for the
+// SDK's endpoint.
 func validEndpoint(endpoint *string) error {
 	if endpoint == nil {
 		return nil
@@ -373,14 +378,14 @@ func validEndpoint(endpoint *string) error {
 	return nil
 }
 
-// validateStreams checks a list of streams; where names it.
+// validateStreams checks a list of streams. where names the list in errors.
 func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 	var errs []error
 	region := ""
 	if c.Kinesis != nil {
 		region = c.Kinesis.Options().Region
 	}
-	first := map[string]int{} // by ARN, and by name when a stream is not named by ARN
+	first := map[string]int{} // the first index of each ARN and each name
 	for i, s := range streams {
 		bad := func(format string, args ...any) {
 			errs = append(errs, fmt.Errorf("scheduler: %s[%d]."+format, append([]any{where, i}, args...)...))
@@ -446,11 +451,10 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 	return errs
 }
 
-// multi tells whether the lease keys are those of an application with several streams.
+// multi tells whether lease keys have the form for several streams.
 func (c Config) multi() bool { return c.StreamTracker != nil || len(c.Streams) > 1 }
 
-// withDefaults returns a copy of c with the defaults filled in and the random
-// suffix on the worker id.
+// withDefaults returns a copy of c with its defaults, and with a random suffix on the worker id.
 func (c Config) withDefaults() Config {
 	if c.WorkerID == "" {
 		c.WorkerID = "worker"

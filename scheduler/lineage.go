@@ -24,12 +24,12 @@ import (
 
 const (
 	lineageAge   = 3 * time.Second // how old an answer of [lineage.Shard] may be
-	listPageSize = 1000            // what one call of ListShards may return without throttling anyone
-	listAttempts = 6               // before a listing that is throttled or broken is given up, to be asked for again
-	listTime     = 2 * time.Minute // for a whole listing: a page token lives for five
-	barrenPages  = 10              // pages in a row without a new shard
-	// LATEST is pinned this much before the service's Date: other hosts, with other clocks, say when
-	// records arrive
+	listPageSize = 1000            // shards a page; larger pages may be throttled
+	listAttempts = 6               // consecutive failures of a page that end a listing
+	listTime     = 2 * time.Minute // for a whole listing; a page token lives for five minutes
+	barrenPages  = 10              // consecutive pages without a new shard that end a listing
+	// clockBackdate is how long before the service's Date LATEST is pinned. Arrival times come from
+	// other hosts of the service, with other clocks.
 	clockBackdate = 5 * time.Second
 )
 
@@ -38,35 +38,34 @@ type shardList struct {
 	shards   []kcl.Shard // in the service's order
 	byID     map[string]kcl.Shard
 	children map[string][]kcl.ChildShard
-	asked    time.Time // when the first page was asked for, local clock
-	pin      time.Time // the service's time at the first page, less clockBackdate; zero when it did not say
+	asked    time.Time // when the first page was requested, local clock
+	pin      time.Time // the service's time at the first page, minus clockBackdate; zero if unknown
 }
 
-// lineage is the one view of a stream's shards that its readers and the shard
-// sync share: at most one listing is under way at a time. It answers efo's
-// question about the end of a shard. It is safe for concurrent use.
+// lineage lists the shards of a stream for its readers and for the shard sync. At most one listing
+// runs at a time. lineage tells package efo whether a shard has ended. It is safe for concurrent
+// use.
 type lineage struct {
 	client *kinesis.Client
 	name   string
 	arn    string
-	opened time.Time // the service's time when the stream was opened, less clockBackdate; zero when it did not say
+	opened time.Time // the service's time when the stream was opened, minus clockBackdate; zero if unknown
 
 	mu     sync.Mutex // guards the fields below; never held during a call
 	last   *shardList
 	call   *listing
-	failed time.Time // when the last listing failed; zero when it did not
-	why    error
+	failed time.Time // when the last listing failed; zero if it succeeded
+	err    error     // of the last listing
 }
 
-// listing is a call of ListShards under way, which others may wait for.
+// listing is a running listing of the shards. Other callers may wait for it.
 type listing struct {
 	done chan struct{} // closed when list and err are set
 	list *shardList
 	err  error
 }
 
-// Shard returns what ListShards says about a shard, at most a few seconds old,
-// and the children that name it as a parent.
+// Shard returns a shard of a list that is at most lineageAge old, and its children.
 func (l *lineage) Shard(ctx context.Context, shardID string) (kcl.Shard, []kcl.ChildShard, bool, error) {
 	list, err := l.get(ctx, lineageAge)
 	if err != nil {
@@ -76,8 +75,8 @@ func (l *lineage) Shard(ctx context.Context, shardID string) (kcl.Shard, []kcl.C
 	return shard, list.children[shardID], ok, nil
 }
 
-// pin returns the service's time of the last listing, or of the opening of the
-// stream, less clockBackdate; zero when the service said none.
+// pin returns the service's time of the last listing, or else of the opening of the stream, minus
+// clockBackdate. It returns zero if the service sent no Date.
 func (l *lineage) pin() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,8 +86,8 @@ func (l *lineage) pin() time.Time {
 	return l.last.pin
 }
 
-// latestAt is the time that LATEST stands for, when the service has just sent an
-// answer: its Date, less clockBackdate; zero when it has none.
+// latestAt returns the time to pin LATEST at: the Date of the service's answer, minus
+// clockBackdate. It returns zero for an answer without a Date.
 func latestAt(answer middleware.Metadata) time.Time {
 	at, ok := awsmiddleware.GetServerTime(answer)
 	if !ok || at.IsZero() {
@@ -97,7 +96,7 @@ func latestAt(answer middleware.Metadata) time.Time {
 	return at.Add(-clockBackdate)
 }
 
-// known returns what is known of a row's shard without asking anybody.
+// known returns the shard of a row from the last list, or else from the row. It makes no call.
 func (l *lineage) known(row leases.Lease) kcl.Shard {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,14 +115,14 @@ func (l *lineage) known(row leases.Lease) kcl.Shard {
 	return shard
 }
 
-// parents returns the parents of a shard, as far as that is known without asking anybody.
+// parents returns the parents of a shard in the last list. It makes no call.
 func (l *lineage) parents(shardID string) []string {
 	return l.known(leases.Lease{ShardID: shardID}).Parents()
 }
 
-// get returns a list that is at most maxAge old. A maxAge of 0 asks for one
-// that was begun after the call. Anybody else gets the error of a listing that has
-// just failed: many ask, again and again, and a failed listing can be a long one.
+// get returns a list that is at most maxAge old. With a maxAge of 0 the listing begins after the
+// call of get. With a longer maxAge, get returns the error of a listing that failed within
+// lineageAge. Many callers ask often, and a failing listing can take long.
 func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, error) {
 	asked := time.Now()
 	for {
@@ -134,7 +133,7 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 			return list, nil
 		}
 		if maxAge > 0 && !l.failed.IsZero() && asked.Sub(l.failed) < lineageAge {
-			err := l.why
+			err := l.err
 			l.mu.Unlock()
 			return nil, err
 		}
@@ -150,9 +149,9 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 			l.mu.Lock()
 			switch {
 			case call.err == nil:
-				l.last, l.failed, l.why = call.list, time.Time{}, nil
+				l.last, l.failed, l.err = call.list, time.Time{}, nil
 			case !errors.Is(call.err, errCallerGone):
-				l.failed, l.why = time.Now(), call.err
+				l.failed, l.err = time.Now(), call.err
 			}
 			l.call = nil
 			l.mu.Unlock()
@@ -161,8 +160,8 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 		}
 		select {
 		case <-call.done:
-			// Its caller's context may be what ended it: the error is not ours.
-			// Its list may be older than this question: check again.
+			// The context of the listing's caller may have ended the listing. That is no error for this
+			// caller. The list may be too old for this caller, so check it again.
 			if call.err != nil && !errors.Is(call.err, context.Canceled) && !errors.Is(call.err, errCallerGone) {
 				return nil, call.err
 			}
@@ -172,15 +171,15 @@ func (l *lineage) get(ctx context.Context, maxAge time.Duration) (*shardList, er
 	}
 }
 
-// errCallerGone says that a listing ended because the context of the one who had asked for it did.
+// errCallerGone says that a listing ended because the context of its caller ended.
 var errCallerGone = errors.New("listing was abandoned")
 
 // errEndless says that the pages of a listing do not come to an end.
 var errEndless = errors.New("the pages of ListShards do not come to an end")
 
-// list reads all pages; a nil filter asks for every shard that has records left. A page token lives
-// for 300 seconds; when it has expired the listing begins again. Pages that do not come to an end
-// are an error, and what was listed until then is thrown away: it is not the whole list.
+// list reads all pages. A nil filter lists every shard that still has records. A page token lives
+// for 300 seconds. After a token has expired, the listing begins again. Pages without an end are an
+// error, and the incomplete list is dropped.
 func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardList, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, listTime, errEndless)
 	defer cancel()
@@ -190,7 +189,7 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 	barren, tokens := 0, map[string]bool{}
 	for failures := 0; ; {
 		in := &kinesis.ListShardsInput{NextToken: token, MaxResults: aws.Int32(listPageSize)}
-		if token == nil { // a token stands for stream and filter, and excludes them
+		if token == nil { // a request has a token, or a stream and a filter
 			in.StreamName, in.StreamARN, in.ShardFilter = &l.name, &l.arn, filter
 			list, barren = newShardList(), 0
 			clear(tokens)
@@ -246,8 +245,8 @@ func newShardList() *shardList {
 	}
 }
 
-// add appends a page, and returns how many shards are new. A shard that is listed twice
-// counts once.
+// add appends a page, and returns the number of new shards. It ignores a shard that is listed
+// already.
 func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 	before := len(s.shards)
 	if s.pin.IsZero() {
@@ -267,8 +266,8 @@ func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 	return len(s.shards) - before
 }
 
-// contradicts tells whether a shard began elsewhere according to an earlier
-// list: then one of the lists is of another stream of the same name.
+// contradicts tells whether an earlier list has another starting sequence number for a shard. If
+// so, one of the lists belongs to another stream of the same name.
 func (s *shardList) contradicts(earlier *shardList) bool {
 	if earlier == nil {
 		return false
@@ -281,7 +280,7 @@ func (s *shardList) contradicts(earlier *shardList) bool {
 	return false
 }
 
-// childShard says of a shard what its parents' end would say.
+// childShard returns a shard in the form in which the end of its parents lists it.
 func childShard(s kcl.Shard) kcl.ChildShard {
 	return kcl.ChildShard{ID: s.ID, Parents: slices.Clone(s.Parents()), HashKeyRange: s.HashKeyRange}
 }
