@@ -18,15 +18,15 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// Fallback says what becomes of a shard that enhanced fan-out cannot read.
+// Fallback says how to read a shard that enhanced fan-out cannot read.
 type Fallback int
 
 const (
 	// FallbackPolling reads the shard by polling, from where fan-out stopped,
 	// until fan-out works again. See [Config.Fallback].
 	FallbackPolling Fallback = iota
-	// FallbackOff makes it an error: of Run when the stream consumer cannot be
-	// registered, of Healthy when a shard cannot be subscribed to.
+	// FallbackOff returns an error: from Run if the stream consumer cannot be registered, and from
+	// Healthy if a shard cannot be subscribed to.
 	FallbackOff
 )
 
@@ -45,8 +45,8 @@ func (f Fallback) String() string {
 func (f Fallback) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 const (
-	trialTime  = 15 * time.Second // how long a trial may bring nothing of its first batch
-	steadyTime = 30 * time.Second // age at which a subscription without records ends a streak of failures
+	trialTime  = 15 * time.Second // a trial ends after this long without any data
+	steadyTime = 30 * time.Second // a subscription of this age ends a streak of failures, even without records
 
 	// Fan-out is tried again firstProbe after the change to polling. Each later wait is
 	// twice as long, up to maxProbe, until fan-out has worked for maxProbe. A shard
@@ -56,7 +56,7 @@ const (
 	maxProbe   = time.Hour
 )
 
-// Causes for which a fallback ends a run of its source.
+// Causes with which a fallback cancels a run of its source.
 var (
 	errFallBack = errors.New("enhanced fan-out keeps failing")
 	errTrial    = errors.New("the trial brought nothing")
@@ -75,20 +75,20 @@ func (p *schedule) failed(now time.Time) {
 	p.due = now.Add(p.wait + rand.N(p.wait/4))
 }
 
-// fallbackState is how a fallback reads its shard now.
+// fallbackState is the source from which a fallback reads its shard now.
 type fallbackState int
 
 const (
-	fanOut     fallbackState = iota // by fan-out
+	fanOut     fallbackState = iota // fan-out reads the shard
 	tryPolling                      // fan-out fails: polling must bring a batch
-	polled                          // by polling
+	polled                          // polling reads the shard
 	tryFanOut                       // a probe: fan-out must bring a batch
 )
 
-// trial tells whether a way of reading is being tried.
+// trial tells whether the state is a trial of fan-out or polling.
 func (s fallbackState) trial() bool { return s == tryPolling || s == tryFanOut }
 
-// mode is the way of reading that works, or worked before the trial.
+// mode returns the current way of reading, or the one before the trial.
 func (s fallbackState) mode() RetrievalMode {
 	if s == polled || s == tryFanOut {
 		return Polling
@@ -96,9 +96,9 @@ func (s fallbackState) mode() RetrievalMode {
 	return EFO
 }
 
-// fallback reads a shard by enhanced fan-out, and by polling while fan-out fails for a
-// reason that polling avoids. It is the source of one consumer and belongs to the
-// consumer's goroutine, as do both observers.
+// fallback reads a shard by enhanced fan-out. It reads by polling while fan-out fails for a reason
+// that polling avoids. A fallback is the source of one consumer. The fallback and both its
+// observers belong to the consumer's goroutine.
 //
 //	          fan-out fails for FallbackAfter, or for good
 //	fanOut ------------------------------------------------> tryPolling
@@ -110,9 +110,9 @@ func (s fallbackState) mode() RetrievalMode {
 //	     |                                                             |
 //	     +------------------ nothing within trialTime -----------------+
 //
-// The mode changes only after a trial has brought a batch. An outage that polling does
-// not avoid changes nothing. Both ways go on from the Next of the last batch that was
-// processed, so a change neither skips nor repeats a record.
+// The mode changes only after a trial has brought a batch, so an outage of both ways changes
+// nothing. Fan-out and polling both go on from the Next of the last processed batch. So a change
+// skips no record and repeats none.
 type fallback struct {
 	sources  *sources
 	stream   *stream
@@ -126,16 +126,16 @@ type fallback struct {
 	fetcher    *polling.Fetcher
 
 	state  fallbackState
-	since  time.Time // when the mode changed last
+	since  time.Time // when the mode last changed
 	probe  schedule  // of tryFanOut
 	tried  time.Time // when the last tryFanOut began
 	trial  time.Time // when the last trial of either way began
-	reason error     // why fan-out was left, or is to be left
+	reason error     // the error of fan-out that caused the change to polling, or the trial
 
-	next    kcl.Position // where to go on
+	next    kcl.Position // where the next run starts to read
 	stop    context.CancelCauseFunc
-	opened  time.Time // the subscription
-	failing streak    // of fan-out, for reasons that polling avoids; of polling in that mode
+	opened  time.Time // when the last subscription opened
+	failing streak    // failures of the mode: of polling, or of fan-out for reasons that polling avoids
 }
 
 func newFallback(s *sources, st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) *fallback {
@@ -147,10 +147,10 @@ func newFallback(s *sources, st *stream, p *progress, m *metrics.Shard, owned fu
 	return f
 }
 
-// disabled tells whether fan-out is the only way.
+// disabled tells whether polling is not allowed.
 func (f *fallback) disabled() bool { return f.sources.fallback == FallbackOff }
 
-// Batches implements source. A trial that an earlier call began is over.
+// Batches implements source. It does not continue a trial of an earlier call.
 func (f *fallback) Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error] {
 	return func(yield func(kcl.Batch, error) bool) {
 		f.next = from
@@ -167,7 +167,7 @@ func (f *fallback) Batches(ctx context.Context, shardID string, from kcl.Positio
 	}
 }
 
-// source is what the state reads from.
+// source returns the source from which the state reads.
 func (f *fallback) source() source {
 	if f.state == polled || f.state == tryPolling {
 		return f.fetcher
@@ -178,8 +178,8 @@ func (f *fallback) source() source {
 	return f.subscriber
 }
 
-// run reads from one source. It returns false when another run is due, and true when it
-// has given the end or an error to the caller of Batches.
+// run reads from one source. It returns false if another run must follow. It returns true after the
+// end of the shard, or after an error for the caller of Batches.
 func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch, error) bool) (over bool) {
 	if refusal := f.stream.consumer.refusal(); refusal != nil && f.state.mode() == EFO {
 		f.reason, f.state = refusal, tryPolling
@@ -222,8 +222,8 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 	return true
 }
 
-// probeDue tells whether fan-out is to be tried again. While polling fails as well, it
-// is due earlier: there is nothing to lose.
+// probeDue tells whether it is time to try fan-out again. While polling fails too, that time comes
+// earlier, because a trial interrupts nothing.
 func (f *fallback) probeDue() bool {
 	if f.state.mode() == EFO || f.stream.consumer.arn() == "" {
 		return false
@@ -233,9 +233,9 @@ func (f *fallback) probeDue() bool {
 		f.failing.err != nil && time.Since(f.failing.since) >= after && time.Since(f.tried) >= after
 }
 
-// worked ends a streak of failures: any answer ends that of polling, records or a long
-// subscription that of fan-out. Records do not count while another application wants
-// the shard: two that take the shard from each other both get some.
+// worked ends a streak of failures. Any batch ends a streak of polling. Records or a long
+// subscription end a streak of fan-out. Records do not end it while another application uses the
+// stream consumer: two applications that take the shard from each other both get records.
 func (f *fallback) worked(batch kcl.Batch) {
 	if f.state.mode() == Polling {
 		f.failing = streak{}
@@ -249,16 +249,16 @@ func (f *fallback) worked(batch kcl.Batch) {
 	}
 }
 
-// failed decides what follows the end of a run: the error for the caller of Batches, or
-// nil when another run is due. The change to polling begins at the same position. That
-// is never LATEST, which would mean a later tip there (see adoption.run).
+// failed chooses the state after a failed run. It returns the error for the caller of Batches, or
+// nil if another run must follow. Polling begins at the position where fan-out stopped. That
+// position is never LATEST, which would mean a later tip (see shardLease.adopt).
 func (f *fallback) failed(ctx context.Context, err error) error {
-	ours := errors.Is(err, errTrial) || errors.Is(err, errFallBack)
+	stoppedHere := errors.Is(err, errTrial) || errors.Is(err, errFallBack)
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case f.state == tryFanOut:
-		// Fan-out does not work yet. If anything else is wrong, polling finds out.
+		// Fan-out does not work yet. Polling will report any other problem.
 		f.state = polled
 		if now := time.Now(); !now.Before(f.probe.due) {
 			f.probe.failed(now)
@@ -269,17 +269,17 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 		f.log.DebugContext(ctx, "enhanced fan-out does not work yet", "err", err, "next_try", f.probe.due)
 		return nil
 	case f.state == tryPolling:
-		// Polling does not work either: fan-out goes on as if polling did not exist.
+		// Polling does not work either, so fan-out goes on.
 		f.state, f.failing = fanOut, streak{}
 		f.metrics.SetFanOut(true)
-		if ours {
+		if stoppedHere {
 			return nil
 		}
 		return fmt.Errorf("%w; nor can the shard be polled: %w", f.reason, err)
 	case errors.Is(err, errProbe):
 		f.state = tryFanOut
 		return nil
-	case ours:
+	case stoppedHere:
 		if f.state == fanOut && errors.Is(err, errFallBack) {
 			f.state = tryPolling
 		}
@@ -293,7 +293,7 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// change makes the way of reading that was tried the mode.
+// change sets the mode to the way of reading whose trial succeeded.
 func (f *fallback) change(ctx context.Context) {
 	now := time.Now()
 	if f.state == tryPolling {
@@ -316,24 +316,25 @@ func (f *fallback) change(ctx context.Context) {
 	f.since = now
 }
 
-// avoidable tells whether the other way of reading may succeed after the final error of this one.
+// avoidable tells whether the other way of reading may succeed after a final error of the current
+// way.
 func (f *fallback) avoidable(err error) bool {
 	switch {
 	case f.disabled(), errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrShardNotFound),
 		errors.Is(err, kcl.ErrInvalidPosition):
 		return false
 	case errors.Is(err, efo.ErrConsumerNotFound):
-		return f.stream.cfg.ConsumerARN != "" // any other is registered again
+		return f.stream.cfg.ConsumerARN != "" // without a configured consumer, the registrar registers one again
 	}
 	return true
 }
 
-// keyTrouble tells whether the stream's KMS key causes the error. Polling needs the key as well.
-func keyTrouble(err error) bool {
+// isKeyError tells whether the stream's KMS key causes the error. Polling needs the key too.
+func isKeyError(err error) bool {
 	return strings.HasPrefix(awserr.Code(err), "KMS")
 }
 
-// fanOutObserver watches the subscriber.
+// fanOutObserver receives the events of the subscriber.
 type fanOutObserver struct{ f *fallback }
 
 func (o fanOutObserver) Opened() {
@@ -350,7 +351,7 @@ func (o fanOutObserver) Retrying(err error, wait time.Duration) {
 		return
 	}
 	f.progress.Retrying(err, wait)
-	if f.disabled() || keyTrouble(err) {
+	if f.disabled() || isKeyError(err) {
 		f.failing = streak{}
 		return
 	}
@@ -361,7 +362,7 @@ func (o fanOutObserver) Retrying(err error, wait time.Duration) {
 	}
 }
 
-// pollObserver watches the fetcher.
+// pollObserver receives the events of the fetcher.
 type pollObserver struct{ f *fallback }
 
 func (o pollObserver) Opened()   {}
@@ -371,7 +372,7 @@ func (o pollObserver) Retrying(err error, wait time.Duration) {
 	f := o.f
 	f.progress.Retrying(err, wait)
 	if f.state.mode() == Polling {
-		if !awserr.Throttled(err) && !keyTrouble(err) {
+		if !awserr.Throttled(err) && !isKeyError(err) {
 			f.failing.failed(err)
 		}
 		if f.probeDue() {
@@ -379,10 +380,11 @@ func (o pollObserver) Retrying(err error, wait time.Duration) {
 		}
 		return
 	}
-	// An answer ends the silence that bounds a trial, even an answer that refuses.
+	// Any answer, even a refusal, restarts the timer that bounds a trial. So a trial also ends by its
+	// age.
 	endless := time.Since(f.trial)+wait >= trialTime
 	if f.state.trial() && (endless || f.failing.err != nil && !awserr.Throttled(err)) {
-		// Both ways fail, which is an outage. Fan-out must be ready when it ends.
+		// Both ways fail, which is an outage. Go back to fan-out, to be ready at the outage's end.
 		f.stop(fmt.Errorf("%w: %w", errTrial, err))
 	}
 }

@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	probeEvery = time.Second // between two calls of GetRecords for a shard without a row
-	probeAgain = time.Minute // after a record or a refused call: the record may expire meanwhile
+	probeEvery = time.Second // the wait between two calls of GetRecords for a shard without a row
+	probeAgain = time.Minute // the wait after a record, which may expire meanwhile, or after a refused call
 )
 
-// probe finds out whether a closed shard without a row has any record. It belongs to the
-// consumer of a child that waits.
+// probe finds out whether a closed shard without a row has any record. It belongs to the consumer
+// of a waiting child.
 type probe struct {
 	iterator *string
 	next     time.Time // when the service may be called again
-	ended    bool      // the last pass reached the end of the shard, and read no record
-	judge    shardend.Judge
-	empty    bool // the shard has no record; final, because the shard is closed
+	ended    bool      // the last pass reached the end of the shard without a record
+	end      shardend.Judge
+	empty    bool // the shard has no record; never reset, because a closed shard gets no records
 }
 
 // step makes at most one call of each kind, and tells whether the shard is empty. One pass over the
-// shard that finds no record proves nothing. Another pass must confirm it, as shardend wants it of
-// every end.
+// shard without a record proves nothing. A second pass must confirm it, as package shardend
+// requires for each end of a shard.
 func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamIdentifier, shardID string) bool {
 	if p.empty || time.Now().Before(p.next) {
 		return p.empty
@@ -60,22 +60,22 @@ func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 		p.next = time.Now().Add(probeAgain / 10)
 	case len(out.Records) > 0:
 		p.iterator, p.ended, p.next = nil, false, time.Now().Add(probeAgain)
-		p.judge.Forget()
+		p.end.Forget()
 	case aws.ToString(out.NextShardIterator) != "":
 		p.iterator = out.NextShardIterator
 	case !p.ended:
 		p.iterator, p.ended = nil, true
 	default:
 		p.iterator = nil
-		p.empty = p.judge.Ended(time.Now(), shardend.Place{}, shardend.Answer{
+		p.empty = p.end.Ended(time.Now(), shardend.Place{}, shardend.Answer{
 			Last: true, Tip: shardend.AtTip(out.MillisBehindLatest), Children: fromsdk.Children(out.ChildShards, shardID),
 		})
 	}
 	return p.empty
 }
 
-// setParentLost records that the shard waits for a parent that nobody will finish. The
-// zero value says that it does not.
+// setParentLost records that the shard waits for a parent that no worker will finish. A zero streak
+// means that the shard does not.
 func (p *progress) setParentLost(lost streak) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

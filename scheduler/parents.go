@@ -11,7 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// absentAge is how old the list of shards may be that explains why a parent has no row.
+// absentAge is the maximal age of the list of shards that explains a parent without a row.
 const absentAge = 5 * time.Second
 
 const parentPoll = 500 * time.Millisecond // between two checks of the parents
@@ -19,11 +19,11 @@ const parentPoll = 500 * time.Millisecond // between two checks of the parents
 // parentWait waits until no parent holds a shard back.
 type parentWait struct {
 	*shardLease
-	orphaned streak            // waits for a parent without a row
-	probes   map[string]*probe // of such parents
+	orphaned streak            // checks that found a parent without a row
+	probes   map[string]*probe // probes of parents without a row, by shard id
 }
 
-// wait returns when no parent holds the shard back, see parentState.
+// wait waits until no parent holds the shard back, see parentState.
 func (w *parentWait) wait(ctx context.Context) outcome {
 	for {
 		w.progress.storeAsked()
@@ -40,7 +40,7 @@ func (w *parentWait) wait(ctx context.Context) outcome {
 		}
 	}
 	if len(w.start.Parents) > 0 && w.startsAtATime() {
-		// A parent may have moved the pin, see moveChildStart.
+		// Read the row again: a parent may have moved the pin, see moveChildStart.
 		for {
 			w.progress.storeAsked()
 			row, err := w.cfg.table.Get(ctx, w.key)
@@ -63,8 +63,8 @@ func (w *parentWait) wait(ctx context.Context) outcome {
 	return done
 }
 
-// parentsFinished tells whether no parent holds the shard back any more. It asks about
-// all of them each time: a missing row can have been made again meanwhile.
+// parentsFinished tells whether no parent holds the shard back. Each call checks all parents,
+// because a missing row can have been made again.
 func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 	all := true
 	var ends []string
@@ -88,8 +88,8 @@ func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 	if !all {
 		return false, nil
 	}
-	// The last scan may be old, and a finished row can have been put back. A row that is
-	// gone by now was finished.
+	// The last scan may be old, and somebody may have reset a finished row. So read these rows again.
+	// A row that is missing now was finished.
 	for _, parent := range ends {
 		row, found, err := w.rowNow(ctx, parent)
 		if err != nil || (found && !row.Finished()) {
@@ -99,34 +99,33 @@ func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// parentState is what a parent means to this shard.
+// parentState says whether a parent holds this shard back, and why.
 type parentState int
 
 const (
-	parentUnread  parentState = iota // it is still to be read
-	parentEnded                      // its row says SHARD_END
-	parentPassed                     // it has no row, and this shard need not wait for it
-	parentMissing                    // it has no row, and should have one
+	parentUnread  parentState = iota // the parent has not been read to its end
+	parentEnded                      // the parent's row says SHARD_END
+	parentPassed                     // the parent has no row, and this shard need not wait for it
+	parentMissing                    // the parent has no row, and should have one
 )
 
-// parentState tells whether a parent no longer holds this shard back.
+// parentState tells whether a parent holds this shard back.
 //
-// A row that is missing proves nothing by itself. Of three shards, a and b are
-// merged to d, and d and c to e:
+// A missing row alone proves nothing. In this example a and b are merged to d, and d and c to e:
 //
 //	a ---.
 //	      d ---.
 //	b ---'      e
 //	c ---------'
 //
-// The end of c makes the row of e. If a and b are still being read then, d has no row yet, and e
-// must wait all the same. And a row can have been deleted. So the shard goes on without the
-// parent's row only if it has begun itself, if reading began with it (its start is LATEST or a
-// time), or if nothing is left in the parent: it has left the retention period, or is empty from
-// end to end. No clean-up deletes the row of a parent before its children have begun.
+// The end of c makes the row of e. While a and b are still being read, d has no row, and e must
+// wait. A row can also have been deleted. So this shard starts without a parent's row only in three
+// cases. This shard has begun already. Or the application began to read at this shard (its start is
+// LATEST or a time). Or the parent has no records: it has left the retention period, or it is empty
+// from end to end. Clean-up never deletes the row of a parent before its children have begun.
 //
-// A parent that has left the retention period keeps its row; the consumer that
-// holds it finds out, and writes SHARD_END.
+// A parent with a row can leave the retention period too. The consumer that holds its lease then
+// writes SHARD_END.
 func (w *parentWait) parentState(ctx context.Context, parent string) (parentState, error) {
 	row, found, err := w.rowOf(ctx, parent)
 	switch {
@@ -137,21 +136,21 @@ func (w *parentWait) parentState(ctx context.Context, parent string) (parentStat
 	case found:
 		return parentUnread, nil
 	case !w.start.Checkpoint.IsSentinel():
-		return parentPassed, nil // this shard has begun, so its parents had ended, and were cleaned up since
+		return parentPassed, nil // this shard has begun, so its parents had ended, and clean-up deleted their rows
 	}
 	list, err := w.stream.lineage.get(ctx, absentAge)
 	if err != nil {
 		return parentUnread, err
 	}
 	shard, listed := list.byID[parent]
-	frontier := w.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
-	if listed || !frontier {
+	firstShard := w.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
+	if listed || !firstShard {
 		waiting, err := w.willGetRow(ctx, parent, map[string]bool{})
 		if err != nil || waiting {
 			return parentUnread, err
 		}
 	}
-	// An ancestor can have ended, and made the row, since the row was asked for.
+	// An ancestor may have ended after the first read of the row, and made the row.
 	row, found, err = w.rowNow(ctx, parent)
 	switch {
 	case err != nil:
@@ -160,7 +159,7 @@ func (w *parentWait) parentState(ctx context.Context, parent string) (parentStat
 		return parentEnded, nil
 	case found:
 		return parentUnread, nil
-	case frontier || !listed:
+	case firstShard || !listed:
 		return parentPassed, nil
 	}
 	if w.probes == nil {
@@ -175,8 +174,8 @@ func (w *parentWait) parentState(ctx context.Context, parent string) (parentStat
 	return parentMissing, nil
 }
 
-// rowOf returns a row of the last scan, which may be old. If the scan has no row, as
-// before the first one, rowOf asks the table.
+// rowOf returns the row of a shard from the last scan, which may be old. If the scan has no such
+// row, rowOf reads the table.
 func (w *parentWait) rowOf(ctx context.Context, shardID string) (leases.Lease, bool, error) {
 	if row, ok := w.cfg.coord.Lookup(shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi)); ok {
 		return row, true, nil
@@ -184,7 +183,7 @@ func (w *parentWait) rowOf(ctx context.Context, shardID string) (leases.Lease, b
 	return w.rowNow(ctx, shardID)
 }
 
-// rowNow asks the table.
+// rowNow reads the row of a shard from the table.
 func (w *parentWait) rowNow(ctx context.Context, shardID string) (leases.Lease, bool, error) {
 	row, err := w.cfg.table.Get(ctx, shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 	if errors.Is(err, leases.ErrNotFound) {
@@ -193,10 +192,10 @@ func (w *parentWait) rowNow(ctx context.Context, shardID string) (leases.Lease, 
 	return row, err == nil, err
 }
 
-// willGetRow tells whether a shard without a row will get one: an ancestor of it is still
-// being read. Otherwise the application never read the shard, or finished it and its row
-// was removed. seen are ancestors that were asked already: each split that was merged
-// again doubles the number of ways to an ancestor.
+// willGetRow tells whether a shard without a row will get one, because an ancestor is still being
+// read. Otherwise the application never read the shard, or it finished the shard and the row was
+// removed. seen has the ancestors that were checked already. Without seen, each split that was
+// merged again would double the number of paths to an ancestor.
 func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[string]bool) (bool, error) {
 	list, err := w.stream.lineage.get(ctx, absentAge)
 	if err != nil {
@@ -204,7 +203,7 @@ func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[st
 	}
 	shard, listed := list.byID[shardID]
 	if !listed {
-		// Gone, or so new that the list does not show it yet.
+		// The shard has expired, or is too new for the list.
 		gone, err := w.cfg.control.shardExpired(ctx, w.stream, list, shardID)
 		return !gone, err
 	}
@@ -220,7 +219,7 @@ func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[st
 		case found && !row.Finished():
 			return true, nil
 		case found:
-			// Its end made the row that is missing now: that was removed.
+			// The end of this parent made the missing row, so the row was removed later.
 			continue
 		}
 		if _, listed := list.byID[parent]; !listed {
@@ -228,7 +227,7 @@ func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[st
 			if err != nil || !gone {
 				return !gone, err
 			}
-			continue // expired without ever having been read
+			continue // the parent expired unread
 		}
 		if waiting, err := w.willGetRow(ctx, parent, seen); err != nil || waiting {
 			return waiting, err
@@ -237,8 +236,8 @@ func (w *parentWait) willGetRow(ctx context.Context, shardID string, seen map[st
 	return false, nil
 }
 
-// behindTarget tells whether the shard has nothing to read: a parent was read up to the
-// target and has not ended, so the shard began later.
+// behindTarget tells whether a parent was read up to the target of StopAtTip and has not ended. If
+// so, this shard began after the target, and has nothing to read.
 func (w *parentWait) behindTarget() bool {
 	for _, parent := range w.start.Parents {
 		row, ok := w.cfg.coord.Lookup(shardsync.LeaseKey(w.stream.id, parent, w.stream.multi))
@@ -249,17 +248,17 @@ func (w *parentWait) behindTarget() bool {
 	return false
 }
 
-// parentLost is what is wrong with a parent that is listed and has no row, nor gets
-// one: the row was deleted, or the shard was missed when the first rows were made.
-// Whether its records were read nobody knows.
+// parentLost returns the error for a parent that is listed, has no row and will not get one. Either
+// the row was deleted, or the first synchronisation missed the shard. Nothing shows whether its
+// records were read.
 func (w *parentWait) parentLost(shardID string) error {
 	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and nobody knows how far it was read: "+
 		"run `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`",
 		shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 }
 
-// recordLost records that a parent has no row, or nil. Its holder or the end of an
-// ancestor may soon make the row, so that counts as lost only after holderTime.
+// recordLost records the error that a parent has no row, or nil. The holder of the lease or the end
+// of an ancestor may soon make the row. So the row counts as lost only after holderTime.
 func (w *parentWait) recordLost(err error) {
 	w.orphaned.set(err)
 	lost := w.orphaned

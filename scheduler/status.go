@@ -9,87 +9,88 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Status is what a [Scheduler] is doing, for an operator.
+// Status is a snapshot of a [Scheduler] for an operator.
 type Status struct {
-	// Worker is the worker's id in the lease table, its random suffix included.
+	// Worker is the worker's id in the lease table, with its random suffix.
 	Worker string
-	// Phase is where Run stands: created, starting, running, stopping or stopped.
+	// Phase is the phase of Run: created, starting, running, stopping or stopped.
 	Phase string
-	// Detail says what a start waits for, or why Run ended.
+	// Detail says what the start waits for, or why Run ended.
 	Detail string
 	// Assignment is how this worker gets its leases, and who leads the fleet.
 	Assignment leases.AssignmentState
-	// Streams that are read, ordered by name, and after them those that shall be
-	// and cannot be yet, as far as they are known.
+	// Streams are the streams that are read, ordered by name. After them come the known streams that
+	// the application should read and cannot read yet.
 	Streams []StreamStatus
 }
 
 // StreamStatus is one stream of a [Status].
 type StreamStatus struct {
-	// Stream as the service knows it, with its ARN.
+	// Stream names the stream as the service does, with its ARN.
 	Stream kcl.StreamIdentifier
 	// Mode is the configured way to read records.
 	Mode RetrievalMode
 	// ConsumerARN is the stream consumer of enhanced fan-out.
 	ConsumerARN string
-	// LastSync is when the lease table was last compared with the stream's shards without an error.
+	// LastSync is when the lease table was last compared with the stream's shards without an error;
+	// zero before.
 	LastSync time.Time `json:",omitzero"`
-	// Err says why the stream is not read any more or cannot be yet, or why its
-	// last synchronisation failed; nil otherwise.
+	// Err says why the stream is no longer read, why it cannot be read yet, or why its last
+	// synchronisation failed. It is nil otherwise.
 	Err error
 	// Shards are the rows of the lease table, in the order of their ids.
 	Shards []ShardStatus
 }
 
-// ShardStatus is one shard of a [StreamStatus]. Shards of other workers have
-// only what the lease table says.
+// ShardStatus is one shard of a [StreamStatus]. For a shard of another worker it has only values
+// from the lease table.
 type ShardStatus struct {
 	// ShardID such as shardId-000000000000.
 	ShardID string
 	// LeaseKey is the key of the shard's row in the lease table: the shard id, or
 	// account:stream:epoch:shardId when the application reads several streams.
 	LeaseKey string
-	// Parents are the ids of the shards that this one continues: none, one or two.
+	// Parents are the ids of the shard's parents: none, one or two.
 	Parents []string
-	// Owner is the worker that reads the shard; empty when nobody does.
+	// Owner is the worker that owns the lease; empty without an owner.
 	Owner string
-	// State of this worker's consumer; StateNone for shards of others.
+	// State is the state of this worker's consumer; StateNone for shards of other workers.
 	State State
-	// Mode is how this worker reads the shard now: Polling (POLLING) instead of the configured EFO
-	// (FANOUT) after a fallback. The configured one for shards of others.
+	// Mode is how this worker reads the shard now. After a fallback it is Polling (POLLING) instead of
+	// the configured EFO (FANOUT). For shards of other workers it is the configured mode.
 	Mode RetrievalMode
-	// ModeErr is what made the shard fall back to polling; nil unless it has.
+	// ModeErr is the error of fan-out that caused a fallback to polling; nil without a fallback.
 	ModeErr error
-	// Checkpoint is the last one in the lease table.
+	// Checkpoint is the last checkpoint in the lease table.
 	Checkpoint kcl.ExtendedSequenceNumber
-	// Position is that of the last record that this worker has processed.
+	// Position is the position of the last record that this worker has processed.
 	Position kcl.ExtendedSequenceNumber
-	// CaughtUp is when the shard was last found to be caught up, see
-	// [Scheduler.CaughtUp]; zero before, and for shards of others.
+	// CaughtUp is when the shard was last caught up, see [Scheduler.CaughtUp]. It is zero before, and
+	// for shards of other workers.
 	CaughtUp time.Time `json:",omitzero"`
-	// LastProgress is when a batch was last processed, or the shard was last
-	// seen to have no more data; zero before, and for shards of others.
+	// LastProgress is when a batch was last processed, or when the service last said that the shard
+	// has no more data. It is zero before, and for shards of other workers.
 	LastProgress time.Time `json:",omitzero"`
-	// Records counts those processed under this lease: each user record of an
-	// aggregate, as kcl_user_records_total does.
+	// Records counts the records that were processed under this lease. Each user record of an
+	// aggregate counts, as in kcl_user_records_total.
 	Records uint64
-	// Err is what is being retried now; nil when nothing is.
+	// Err is the error of the operation that is being retried now; nil otherwise.
 	Err error
-	// Stalled names the layer that is stuck when the shard makes no progress.
+	// Stalled names the layer that stops the progress of the shard; empty if the shard makes progress.
 	Stalled Layer
 
 	behind time.Duration
 	known  bool
 }
 
-// Behind is how far this worker is behind the tip of the shard: the
-// MillisBehindLatest of the last batch that was processed. It grows when no batch is
-// processed for ten seconds. It is not known, and the answer false, before the first
-// batch was processed, after one that did not say it, and for shards of other workers.
+// Behind returns how far this worker is behind the tip of the shard: the MillisBehindLatest of the
+// last processed batch. The value grows if no batch is processed for ten seconds. The second result
+// is false if the lag is not known. It is not known before the first processed batch, after a batch
+// without MillisBehindLatest, and for shards of other workers.
 func (s ShardStatus) Behind() (time.Duration, bool) { return s.behind, s.known }
 
-// Status returns a snapshot. It is cheap, calls nothing remote, and may be
-// called at any time, from any goroutine.
+// Status returns a snapshot. It is cheap and makes no remote call. Any goroutine may call it at any
+// time.
 func (s *Scheduler) Status() Status {
 	out := Status{Worker: s.cfg.WorkerID}
 	out.Phase, out.Detail = s.status.phase()
@@ -118,7 +119,7 @@ func (s *Scheduler) Status() Status {
 			seen[row.Key] = true
 			ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key], ss.Mode))
 		}
-		for _, c := range taken[st] { // since the last scan
+		for _, c := range taken[st] { // leases that were taken after the last scan
 			if !seen[c.key] {
 				ss.Shards = append(ss.Shards, shardStatus(c.holder.Lease(), c, ss.Mode))
 			}
@@ -138,7 +139,7 @@ func (s *Scheduler) Status() Status {
 
 func shardStatus(row leases.Lease, c *consumer, mode RetrievalMode) ShardStatus {
 	if c != nil {
-		row = c.holder.Lease() // never behind the scan
+		row = c.holder.Lease() // at least as new as the scan
 	}
 	out := ShardStatus{
 		ShardID: row.ShardID, LeaseKey: row.Key, Parents: row.Parents,

@@ -2,7 +2,7 @@ package scheduler
 
 import "encoding/json"
 
-// MarshalJSON writes errors as their texts, and leaves those out that are nil.
+// MarshalJSON writes errors as their texts, and omits nil errors.
 func (s StreamStatus) MarshalJSON() ([]byte, error) {
 	type plain StreamStatus
 	return json.Marshal(struct {
@@ -11,8 +11,8 @@ func (s StreamStatus) MarshalJSON() ([]byte, error) {
 	}{plain(s), text(s.Err)})
 }
 
-// MarshalJSON writes errors as their texts, and leaves those out that are nil. The
-// lag is MillisBehindLatest, as in the service's API, and null when it is not known.
+// MarshalJSON writes errors as their texts, and omits nil errors. It writes the lag as
+// MillisBehindLatest, as in the service's API, or null if the lag is not known.
 func (s ShardStatus) MarshalJSON() ([]byte, error) {
 	type plain ShardStatus
 	out := struct {
