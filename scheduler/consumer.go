@@ -14,23 +14,24 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-const uncheckpointed = 10 * time.Minute // of deliveries without a checkpoint before a warning
+const uncheckpointed = 10 * time.Minute // deliveries without a checkpoint for this long are logged
 
-// outcome is how a step of a consumer ended.
+// outcome says how a step of a consumer ended.
 type outcome int
 
 const (
-	done      outcome = iota // go on
+	done      outcome = iota // the step succeeded, and the next one follows
 	ended                    // the shard has been read to its end
-	stopped                  // asked to finish
+	stopped                  // the consumer is asked to finish
 	lost                     // the processor's context has ended
-	restarted                // the processor asks to be replaced
+	restarted                // the processor asks for its replacement
 )
 
-// errStopping ends only reading, when the consumer is asked to finish.
+// errStopping is the cause that ends reading after a request to finish. It does not end calls of
+// the processor.
 var errStopping = errors.New("the worker stops or hands the shard over")
 
-// consumerConfig is what every consumer of a worker gets.
+// consumerConfig has what all consumers of a worker share.
 type consumerConfig struct {
 	factory            kcl.ProcessorFactory
 	mode               RetrievalMode
@@ -52,8 +53,8 @@ type consumerConfig struct {
 	log                *slog.Logger
 }
 
-// consumer takes one shard from its parents' end to its own, under one lease. All of it
-// runs on one goroutine, which the coordinator starts and joins. Others may use progress,
+// consumer reads one shard under one lease, from the end of the parents to the end of the shard. It
+// runs on one goroutine, which the coordinator starts and joins. Other goroutines may use progress,
 // metrics and delivery.report.
 type consumer struct {
 	*shardLease
@@ -62,8 +63,8 @@ type consumer struct {
 	gaps     gapWatch
 	delivery delivery
 
-	src      source       // made for the first processor
-	next     kcl.Position // where the source goes on
+	src      source       // made for the first processor, and kept for later ones
+	next     kcl.Position // where the source reads next
 	children []kcl.ChildShard
 	finished bool // ShardEnded has returned nil
 	missing  bool // the last read did not find the shard
@@ -79,8 +80,8 @@ func newConsumer(l *shardLease) *consumer {
 	}
 }
 
-// consume runs the consumer of one lease. The coordinator calls it on a
-// goroutine of its own; ctx ends with ErrLeaseLost or ErrShutdownTimeout.
+// consume runs the consumer of one lease. The coordinator starts a goroutine for each call. ctx
+// ends with ErrLeaseLost or ErrShutdownTimeout.
 func (s *Scheduler) consume(ctx context.Context, h *holder.Holder) {
 	row := h.Lease()
 	st := s.streams.of(row)
@@ -99,7 +100,7 @@ func (s *Scheduler) consume(ctx context.Context, h *holder.Holder) {
 	}
 }
 
-// run is the life of the consumer, one state after the other.
+// run takes the consumer through its states, one after the other.
 func (c *consumer) run(lease context.Context) {
 	ctx, reading, end := c.lifetime(lease)
 	defer end()
@@ -114,9 +115,9 @@ func (c *consumer) run(lease context.Context) {
 	c.become(ctx, StateShutdownComplete)
 }
 
-// lifetime derives two contexts from that of the lease. ctx is for the processor's calls. It
-// ends when the lease is lost, when a shutdown takes too long, and after the last call. A
-// request to finish ends only reading. end ends both.
+// lifetime derives two contexts from that of the lease. ctx is for the processor's calls. It ends
+// if the lease is lost, if a shutdown takes too long, and after the last call. A request to finish
+// ends only reading. The function end ends both.
 func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(lease)
 	reading, halt := context.WithCancelCause(ctx)
@@ -130,7 +131,7 @@ func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context
 		}
 		halt(errStopping)
 		select {
-		case <-c.stream.stopped: // the holder keeps no time for this case
+		case <-c.stream.stopped: // the holder has no timer for a stopped stream
 		case <-ctx.Done():
 			return
 		}
@@ -148,7 +149,7 @@ func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context
 	}
 }
 
-// live is the life of one processor, from its first call to its last.
+// live runs one processor from its first call to its last.
 func (c *consumer) live(ctx, reading context.Context) outcome {
 	ctx, end := context.WithCancelCause(ctx)
 	c.become(ctx, StateInitializing)
@@ -163,7 +164,7 @@ func (c *consumer) live(ctx, reading context.Context) outcome {
 	if out == ended {
 		c.become(ctx, StateShuttingDown)
 		if out = c.shardEnded(ctx); out == stopped {
-			c.delivery.shutdownRequested(ctx) // it has not agreed to the end: its last chance to checkpoint
+			c.delivery.shutdownRequested(ctx) // ShardEnded has not returned nil: let the processor checkpoint
 		}
 	}
 	cause := kcl.ErrLeaseLost
@@ -190,12 +191,12 @@ func (c *consumer) become(ctx context.Context, next State) {
 	c.log.DebugContext(ctx, "consumer changed state", "state", next)
 }
 
-// warnUncheckpointed logs every ten minutes that a shard delivers and never checkpoints.
-// The watchdog calls it.
+// warnUncheckpointed logs every ten minutes that a shard has deliveries and no checkpoint. The
+// watchdog calls it.
 func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallTimeout time.Duration) {
 	r := c.delivery.report()
 	if c.progress.blocked(now, stallTimeout) {
-		return // the processor has not returned: that is what to fix
+		return // the processor has not returned, and Healthy reports that
 	}
 	if c.cfg.checkpointInterval > 0 || r.OpenSince.IsZero() || now.Sub(r.OpenSince) < uncheckpointed ||
 		now.Sub(c.warned) < uncheckpointed {
@@ -207,10 +208,10 @@ func (c *consumer) warnUncheckpointed(ctx context.Context, now time.Time, stallT
 		"since", r.OpenSince, "checkpoint", r.Last)
 }
 
-// initialize readies the consumer for a processor, and the processor for records.
+// initialize prepares the consumer for a processor, and calls the processor's Initialize.
 func (c *consumer) initialize(ctx context.Context) outcome {
 	c.delivery.begin()
-	c.next, _ = c.start.Start() // adopt lets no row pass without the time of its start
+	c.next, _ = c.start.Start() // the row has the time of its start, because adopt has succeeded
 	if c.stopping() {
 		return stopped
 	}
@@ -222,8 +223,8 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 	return out
 }
 
-// unexpected logs that a panic or a runtime.Goexit outside the contained calls has ended
-// the consumer. Its lease is released.
+// unexpected logs that a panic or a runtime.Goexit outside package usercode has ended the consumer.
+// The holder releases its lease.
 func (c *consumer) unexpected(ctx context.Context) {
 	if c.progress.stateNow() != StateShutdownComplete {
 		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called "+

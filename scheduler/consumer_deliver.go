@@ -10,24 +10,24 @@ import (
 	"github.com/kinesis-go/kcl/checkpoint"
 )
 
-const autoCheckpointIn = 10 * time.Second // how long a checkpoint that the library makes may take
+const autoCheckpointIn = 10 * time.Second // the limit of a checkpoint that the library makes
 
-// delivery is the processor of a shard with what it was given. Status and the watchdog
-// may call report; the rest belongs to the consumer's goroutine.
+// delivery calls the processor of a shard, and remembers the delivered records. Status and the
+// watchdog may call report. Everything else belongs to the consumer's goroutine.
 type delivery struct {
 	*shardLease
 	processor kcl.Processor
-	last      kcl.ExtendedSequenceNumber // of the last record delivered
-	processed kcl.ExtendedSequenceNumber // of the last record processed
-	tried     time.Time                  // last checkpoint that the library tried by itself
+	last      kcl.ExtendedSequenceNumber // position of the last delivered record
+	processed kcl.ExtendedSequenceNumber // position of the last processed record
+	tried     time.Time                  // when the library last tried a checkpoint by itself
 	corrupt   logLimiter                 // corrupt aggregates
 	undecoded logLimiter                 // records that could not be decoded
 
-	mu           sync.Mutex // guards checkpointer, which is made after the parents' end
+	mu           sync.Mutex // guards checkpointer, which is nil until the parents have ended
 	checkpointer *checkpoint.Checkpointer
 }
 
-// begin readies the delivery for another processor, from the checkpoint on.
+// begin prepares the delivery for another processor, which starts at the checkpoint.
 func (d *delivery) begin() {
 	ck := checkpoint.New(d.holder, d.start.Checkpoint, d.metrics)
 	d.mu.Lock()
@@ -62,7 +62,7 @@ func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 			d.skip(batch.Records[len(batch.Records)-1].Position())
 		}
 		d.progress.recordsProcessed(0, d.processed, batch.BehindLatest)
-		d.checkpointInTime(ctx) // the shard may bring nothing for a while
+		d.checkpointInTime(ctx) // the next record may come late
 		return done
 	}
 	d.last = records[len(records)-1].Position()
@@ -102,19 +102,19 @@ func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 	return done
 }
 
-// fresh drops the records up to the checkpoint, or up to the last one that was
-// delivered should the source bring one twice. It decodes the others.
+// fresh drops the records up to the checkpoint, and records that the source brings twice. It
+// decodes the other records.
 func (d *delivery) fresh(ctx context.Context, records []kcl.Record) []kcl.Record {
 	if _, splits := d.cfg.decoder.(kcl.Splitter); !splits {
 		return d.decode(ctx, after(records, d.last))
 	}
-	// The record that the checkpoint stands in is split again: it may have more parts.
+	// Split the record that contains the checkpoint again, because it may have more parts.
 	whole := d.last
 	whole.SubSequenceNumber = whole.SubSequenceNumber/kcl.MaxSplit - 1
 	return after(d.decode(ctx, after(records, whole)), d.last)
 }
 
-// after returns the records behind a position.
+// after returns the records after a position.
 func after(records []kcl.Record, pos kcl.ExtendedSequenceNumber) []kcl.Record {
 	for i := range records {
 		if records[i].Position().Compare(pos) > 0 {
@@ -124,14 +124,15 @@ func after(records []kcl.Record, pos kcl.ExtendedSequenceNumber) []kcl.Record {
 	return nil
 }
 
-// checkpointInTime makes the checkpoint that is due, if the library makes any.
+// checkpointInTime makes a checkpoint if CheckpointInterval is set and has passed.
 func (d *delivery) checkpointInTime(ctx context.Context) {
 	if every := d.cfg.checkpointInterval; every > 0 && time.Since(d.tried) >= every {
 		d.autoCheckpoint(ctx)
 	}
 }
 
-// autoCheckpoint records what was processed, unless the processor itself has recorded more.
+// autoCheckpoint makes a checkpoint at the last processed record, unless the processor has made a
+// later one.
 func (d *delivery) autoCheckpoint(ctx context.Context) {
 	d.tried = time.Now()
 	if d.processed.Compare(d.checkpointer.Report().Last) <= 0 || d.processed.IsSentinel() {

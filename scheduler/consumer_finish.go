@@ -9,8 +9,8 @@ import (
 	"github.com/kinesis-go/kcl"
 )
 
-// shutdownRequested lets the processor finish, with a live checkpointer: the stop of the
-// worker does not end ctx.
+// shutdownRequested calls ShutdownRequested. The stop of the worker does not end ctx, so the
+// processor can still checkpoint.
 func (d *delivery) shutdownRequested(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
@@ -31,8 +31,8 @@ func (d *delivery) shutdownRequested(ctx context.Context) {
 // errReplaced is the error that a replaced processor gets from its context and its checkpointer.
 var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
 
-// leaseLost calls LeaseLost; the processor is in no other call. Its context has ended, so
-// this call gets a new one.
+// leaseLost calls LeaseLost after all other calls of the processor have returned. The processor's
+// context has ended, so this call gets a new one.
 func (d *delivery) leaseLost(ctx context.Context) {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, kcl.ErrRestart):

@@ -7,11 +7,11 @@ import (
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
-// process reads the shard and hands its records to the processor, until the
-// shard ends, the consumer shall finish or the lease is lost.
+// process reads the shard and delivers its records to the processor. It returns after the end of
+// the shard, a request to finish, or the loss of the lease.
 func (c *consumer) process(ctx, reading context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
-	if c.src == nil { // a later processor goes on with the way of reading that worked
+	if c.src == nil { // a later processor keeps the source, and with it the mode of a fallback
 		c.src = c.cfg.sources.open(c.stream, c.progress, c.metrics, c.holder.Valid, c.shard.ID)
 	}
 	src := c.src
@@ -44,7 +44,8 @@ func (c *consumer) process(ctx, reading context.Context) outcome {
 
 var errNoEnd = errors.New("the source ended without the end of the shard")
 
-// read runs the source until it has nothing more. An error is one that the source calls final.
+// read delivers the batches of the source until the source ends. It returns the final error of the
+// source.
 func (c *consumer) read(ctx, reading context.Context, src source) (outcome, error) {
 	for batch, err := range src.Batches(reading, c.shard.ID, c.next) {
 		switch {
@@ -62,7 +63,7 @@ func (c *consumer) read(ctx, reading context.Context, src source) (outcome, erro
 		c.progress.batchRead(batch)
 		c.gaps.observe(ctx, batch, c.next)
 		for piece := range c.delivery.pieces(batch) {
-			if c.stopping() { // one piece is as long as a batch
+			if c.stopping() { // a piece takes as long to process as a batch
 				return stopped, nil
 			}
 			if out := c.delivery.deliver(ctx, piece); out != done {

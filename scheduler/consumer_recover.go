@@ -9,10 +9,10 @@ import (
 	"github.com/kinesis-go/kcl/efo"
 )
 
-const examineAge = 5 * time.Second // how old the answer to another shard's question for the stream may be
+const examineAge = 5 * time.Second // the age up to which shards share one answer about their stream
 
-// recoverFrom acts on an error that was final for the source, which read through
-// the stream consumer used. Many shards come here at the same time, so one acts for all.
+// recoverFrom handles a final error of the source. used is the ARN of the stream consumer of the
+// source. Many shards can fail at the same time, so one of them makes the calls for all.
 func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) outcome {
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
@@ -39,7 +39,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 		return done
 	}
 	if !c.stream.created.IsZero() && c.cfg.control.checkSameStream(ctx, c.stream) != nil {
-		return done // examine may not have got an answer
+		return done // examine may have failed to reach the service
 	}
 	c.children = list.children[c.shard.ID]
 	c.metrics.RetentionGap()
@@ -48,11 +48,11 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	return ended
 }
 
-// examine asks whether the stream is still there, unless another shard has just done so.
+// examine asks the service whether the stream still exists, unless another shard has just asked.
 func (c *consumer) examine(ctx context.Context, cause error) {
 	key := "asks"
 	if errors.Is(cause, kcl.ErrAccessDenied) || errors.Is(cause, kcl.ErrStreamRecreated) {
-		key = cause.Error() // does not ask, or need not
+		key = cause.Error() // streamGone mostly decides these without a call
 	}
 	_ = c.stream.examining.Do(ctx, key, examineAge, func() error {
 		if c.stream.err() == nil {

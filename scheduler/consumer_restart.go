@@ -9,8 +9,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// restarts are the waits between processors of one consumer. They grow until a checkpoint is
-// accepted: a processor that dies behind its third batch has processed two each time.
+// restarts computes the waits between the processors of one consumer. The waits grow until a
+// checkpoint is accepted. Processed batches do not reset them, because a processor that fails at
+// its third batch has processed two each time.
 type restarts struct {
 	backoff *retry.Backoff
 	at      kcl.ExtendedSequenceNumber // the checkpoint at the last restart
@@ -23,8 +24,8 @@ func (r *restarts) next(at kcl.ExtendedSequenceNumber) time.Duration {
 	return r.backoff.Next()
 }
 
-// restart makes ready for another processor, after one that asked to be
-// replaced. reading ends when the consumer shall finish.
+// restart prepares the consumer for another processor, after one that returned ErrRestart. reading
+// ends if the consumer is asked to finish.
 func (c *consumer) restart(ctx, reading context.Context) outcome {
 	c.delivery.processor = nil
 	c.progress.readingRestarted()
@@ -33,7 +34,7 @@ func (c *consumer) restart(ctx, reading context.Context) outcome {
 	if out := c.pause(ctx, wait); out != done {
 		return out
 	}
-	// A checkpoint of the old one may be under way still, or have an unknown outcome.
+	// A checkpoint of the old processor may still be running, or have an unknown outcome.
 	if c.delivery.checkpointer.Settled(reading) != nil || c.holder.Renew(reading) != nil {
 		return stopped
 	}

@@ -13,11 +13,11 @@ import (
 
 var errRowChanged = errors.New("the checkpoint is not the one that was taken")
 
-// adopt completes a row that another library made: marks, the stream's creation time, the
-// time of the start, hash keys, and the second parent, which vmware-go-kcl does not keep.
-// A row with foreign marks is not read. adopt tries until the row has all of it. If a
-// record were processed before the row has its start, and the lease lost before a
-// checkpoint, the next owner would start later.
+// adopt completes a row that another library made. It adds marks, the stream's creation time, the
+// time of the start, hash keys, and the second parent, which vmware-go-kcl does not keep. It
+// rejects a row with foreign marks. adopt tries until the row is complete. Suppose a record is
+// processed before the row has its start, and the lease is lost before a checkpoint. Then the next
+// owner would start later.
 func (l *shardLease) adopt(ctx context.Context) outcome {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	for row, seen := l.start, false; ; {
@@ -30,7 +30,7 @@ func (l *shardLease) adopt(ctx context.Context) outcome {
 			err = l.stream.marks.Check(row)
 			if err != nil {
 				l.log.ErrorContext(ctx, "lease belongs to somebody else", "err", err)
-				l.cfg.syncer.request(l.stream) // which stops the stream
+				l.cfg.syncer.request(l.stream) // the shard sync stops the stream
 				return stopped
 			}
 			var complete bool
@@ -47,8 +47,8 @@ func (l *shardLease) adopt(ctx context.Context) outcome {
 	}
 }
 
-// refreshStart reads a row at LATEST or AT_TIMESTAMP once more: the listing by which the
-// lease was taken may be older than a write to its start.
+// refreshStart reads a row at LATEST or AT_TIMESTAMP again. The listing from which the lease was
+// taken may be older than the last write to the row's start.
 func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *bool) error {
 	if *seen || !l.startsAtATime() {
 		return nil
@@ -66,8 +66,8 @@ func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *
 	return nil
 }
 
-// complete makes one attempt to write the attributes that row lacks. On a conflict it sets
-// row to the present row.
+// complete tries once to write the attributes that row lacks. After a conflict it sets row to the
+// current row.
 func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, error) {
 	to, set := l.stream.marks.Complete(*row)
 	if to.StreamCreated.IsZero() && !l.stream.created.IsZero() {
@@ -102,15 +102,15 @@ func (l *shardLease) complete(ctx context.Context, row *leases.Lease) (bool, err
 		return true, nil
 	}
 	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {
-		*row = *conflict.Current // a parent or another worker has completed it, see moveChildStart
+		*row = *conflict.Current // a parent or another worker has changed it, see moveChildStart
 		return false, nil
 	}
 	return false, err
 }
 
-// starts returns what decides where the shard of a row starts. For LATEST without a pin
-// that is the service's time, which is not known before the stream is listed. A local
-// clock, or LATEST when reading begins, would be wrong.
+// starts returns the values that decide where the shard of a row starts. LATEST without a pin needs
+// the service's time, which is known after the stream was listed. The local clock would be wrong,
+// and so would the tip when reading begins.
 func (l *shardLease) starts(ctx context.Context, row leases.Lease) (shardsync.Starts, error) {
 	s := shardsync.Starts{Initial: l.stream.cfg.InitialPosition, Origin: l.stream.sync.origin()}
 	if row.Checkpoint.SequenceNumber != kcl.SentinelLatest || !row.PinnedAt.IsZero() {

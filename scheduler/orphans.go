@@ -10,22 +10,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// orphans knows since when each lease of the table has not been renewed. Nobody reads the shard of
-// such a lease. A lease that is taken again and again, and never renewed, counts as not renewed.
+// orphans remembers since when each lease of the table has not been renewed. No worker reads the
+// shard of such a lease. A lease that is taken again and again without renewals counts as not
+// renewed.
 type orphans struct {
 	mu    sync.Mutex // guards the fields below
 	rows  map[string]orphan
-	store streak // failures of listing the table
+	store streak // failed listings of the table
 }
 
 type orphan struct {
 	stream *stream
 	row    leases.Lease
-	since  time.Time // when the row was first seen, or last seen to be renewed or checkpointed
-	change time.Time // when its owner or counter was last seen to change
-	steady time.Time // since when one owner has changed it without a break
-	// excused: the time of an outage was not counted. Each row is excused once, or a table
-	// that can be listed now and then would hide the row for ever.
+	since  time.Time // the row's first listing, or the last one that shows a renewal or a checkpoint
+	change time.Time // the last listing with a new owner or counter
+	steady time.Time // since when one owner has changed the row without a break
+	// excused says that the time of one outage was not counted. Each row is excused once. Otherwise an
+	// unreliable table would hide the row for ever.
 	excused bool
 }
 
@@ -48,8 +49,8 @@ func (o *orphans) observe(now time.Time, st *stream, row leases.Lease, failover 
 	if r.row.Counter == row.Counter && r.row.ActualOwner() == row.ActualOwner() {
 		return
 	}
-	// A take adds one to the counter, and a lease can be taken by its last owner. After
-	// a time without a listing an owner that renews has added more.
+	// A take adds one to the counter, and the last owner can take the lease again. So an increase by
+	// one may be a take. An owner that renews has added more since a late previous listing.
 	expired := now.Sub(r.change) > failover && row.Counter-r.row.Counter < 2
 	if expired || r.row.ActualOwner() != row.ActualOwner() {
 		r.steady = now
@@ -61,16 +62,15 @@ func (o *orphans) observe(now time.Time, st *stream, row leases.Lease, failover 
 	o.rows[row.Key] = r
 }
 
-// keep forgets the rows that are not among keys: they have been deleted, or their
-// stream is not read any more.
+// keep forgets the rows that are not in keys. They were deleted, or their stream is no longer read.
 func (o *orphans) keep(keys map[string]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	maps.DeleteFunc(o.rows, func(key string, _ orphan) bool { return !keys[key] })
 }
 
-// readable records whether the table could be listed. During an outage nothing is known
-// of any row, and after it every row looks late.
+// readable records whether the table could be listed. After an outage of the table every row looks
+// late, so readable excuses the rows.
 func (o *orphans) readable(now time.Time, err error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,7 +107,7 @@ func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*co
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.store.err != nil {
-		now = o.store.since // nothing is known of the time since
+		now = o.store.since // the outage hides later renewals
 	}
 	var out []*StallError
 	for key, r := range o.rows {

@@ -11,53 +11,54 @@ import (
 	"github.com/kinesis-go/kcl/internal/caughtup"
 )
 
-// progress is how far one shard's consumer has come, and what fails. The consumer and its
-// source write it, Status and the watchdog read it. It observes both sources.
+// progress records the progress and the failures of one shard's consumer. The consumer and its
+// source write it, and Status and the watchdog read it. It is the observer of a source.
 type progress struct {
 	mu sync.Mutex // guards the fields below
 
 	state    State
 	mode     RetrievalMode
-	polled   error // why, when the mode is not the configured one
+	polled   error // why the mode is not the configured one, or nil
 	records  uint64
 	position kcl.ExtendedSequenceNumber
 	behind   time.Duration
-	nearest  time.Duration // the least of behind since the last record, or unknownLag
+	nearest  time.Duration // the least value of behind since the last record, or unknownLag
 	tip      caughtup.Tip
-	// moved is when a batch was processed, or the shard had no more data; at first
-	// when the state changed last.
+	// moved is when a batch was last processed, or the shard last had no more data. Before that it is
+	// when the state last changed.
 	moved time.Time
-	// progressed is the same, and zero at first.
+	// progressed is like moved, but zero before the first batch.
 	progressed time.Time
-	// heard is when the source last heard anything, or was last free to listen.
+	// heard is when the source last received anything, or when the last call of the processor
+	// returned.
 	heard time.Time
 
-	begun  bool      // reading
-	opened time.Time // the subscription that reading goes on with; zero when there is none
+	begun  bool      // reading has begun
+	opened time.Time // when the current subscription opened; zero without one
 
-	call      string    // method of the processor that runs now; empty when none does
-	callSince time.Time // when it was called
+	call      string    // the method of the processor that runs now, or empty
+	callSince time.Time // when that method was called
 
-	// when the lease store was asked, before the first record or at the shard's end; zero when it has
-	// answered
+	// asking is when the consumer called the lease store, before the first record or at the shard's
+	// end. It is zero after the answer.
 	asking time.Time
 	failures
 }
 
-// failures is what fails now.
+// failures has one streak for each operation that can fail.
 type failures struct {
-	refusal   streak // the source has given up, with an error that needs a person
-	processor streak // the processor
-	reading   streak // the source
-	storing   streak // the lease store, before the first record and at the shard's end
-	lost      streak // a parent that nobody will finish
-	listing   streak // ListShards, without which the shard cannot start
+	refusal   streak // final errors of the source, which need a person
+	processor streak // errors of the processor
+	reading   streak // errors of the source that it retries
+	storing   streak // errors of the lease store, before the first record and at the shard's end
+	lost      streak // a parent that no worker will finish
+	listing   streak // errors of ListShards, without which the shard cannot start
 }
 
-// streak is failures without a success between them.
+// streak is a series of failures without a success between them.
 type streak struct {
-	since time.Time // of the first; zero when the last attempt succeeded
-	err   error     // of the last
+	since time.Time // the first failure; zero after a success
+	err   error     // the last failure
 }
 
 func (s *streak) failed(err error) {
@@ -76,7 +77,7 @@ func (s *streak) set(err error) {
 	}
 }
 
-// unknownLag is more than any lag: the next answer comes nearer in any case.
+// unknownLag is more than any lag, so the next answer is always nearer to the tip.
 const unknownLag time.Duration = math.MaxInt64
 
 func newProgress(mode RetrievalMode) *progress {
@@ -101,7 +102,8 @@ func (p *progress) stateNow() State {
 	return p.state
 }
 
-// setMode says how the shard is read from now on, and why, when that is not how it should be.
+// setMode sets the mode of reading. why is the reason for a mode that is not the configured one, or
+// nil.
 func (p *progress) setMode(mode RetrievalMode, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,15 +120,16 @@ func (p *progress) readingBegan() {
 	p.begun = true
 }
 
-// Opened records that the source may read now. It has received nothing yet.
+// Opened records that the source has opened a subscription. The source has received nothing yet.
 func (p *progress) Opened() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opened = time.Now()
 }
 
-// untilNextSubscription is when another worker may subscribe to the shard: a second after this one
-// was accepted, or from now on, when this one was still at it a moment ago.
+// untilNextSubscription returns how long another worker must wait before it subscribes to the
+// shard. That is a second after this worker's subscription was accepted. Without a current
+// subscription it is a second from now, because this worker may have just tried.
 func (p *progress) untilNextSubscription() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,14 +158,14 @@ func (p *progress) Retrying(err error, _ time.Duration) {
 	p.opened = time.Time{}
 }
 
-// callBegan records that a method of the processor runs.
+// callBegan records that a method of the processor is called.
 func (p *progress) callBegan(method string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.call, p.callSince = method, time.Now()
 }
 
-// blocked tells whether a method of the processor has run for a while.
+// blocked tells whether a method of the processor has run for limit.
 func (p *progress) blocked(now time.Time, limit time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,12 +181,12 @@ func (p *progress) callEnded(err error) {
 	p.processor.set(err)
 }
 
-// recordsProcessed records that a batch was processed, or was empty.
+// recordsProcessed records that a batch was processed. The batch may be empty.
 func (p *progress) recordsProcessed(records int, last kcl.ExtendedSequenceNumber, behind time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// An empty batch is progress if it is nearer to the tip than any before: a part of the
-	// shard has no records. A lag that goes up and down is no progress.
+	// An empty batch is progress if it is nearer to the tip than any earlier one, because parts of a
+	// shard can have no records. A lag that goes up and down is no progress.
 	if records > 0 || behind == 0 || behind < p.nearest {
 		p.moved, p.nearest = time.Now(), behind
 		if records > 0 || p.tip.LagKnown() {
@@ -200,8 +203,8 @@ func (p *progress) recordsProcessed(records int, last kcl.ExtendedSequenceNumber
 	}
 }
 
-// lastAdvance returns how many records have been processed and, away from the tip,
-// when the shard last came nearer to it.
+// lastAdvance returns the number of processed records. Away from the tip, it also returns when
+// reading last came nearer to the tip.
 func (p *progress) lastAdvance() (records uint64, nearer time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,7 +214,7 @@ func (p *progress) lastAdvance() (records uint64, nearer time.Time) {
 	return p.records, nearer
 }
 
-// storeAsked records that the lease store is asked, before the first record or at the shard's end.
+// storeAsked records a call of the lease store, before the first record or at the shard's end.
 func (p *progress) storeAsked() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,7 +229,7 @@ func (p *progress) storeAnswered(err error) {
 	p.storing.set(err)
 }
 
-// result records whether something that failed, such as listing, works now.
+// result records the result of an operation, such as a listing, in its streak.
 func (p *progress) result(s *streak, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

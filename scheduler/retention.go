@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	leastRetention = 24 * time.Hour   // what a stream keeps at least, on AWS
-	retentionAge   = 10 * time.Minute // how old the answer may be, once a position is as old as that
-	retentionTry   = time.Minute      // before a question that failed is asked again
+	leastRetention = 24 * time.Hour   // the least retention period on AWS
+	retentionAge   = 10 * time.Minute // the maximal age of the value for a position that may exceed it
+	retentionTry   = time.Minute      // the wait after a failed call for the retention period
 )
 
-// retention is for how long a stream keeps its records. It can be changed while the stream is read.
+// retention remembers how long a stream keeps its records. That can change while the stream is
+// read.
 type retention struct {
 	mu    sync.Mutex    // guards the fields below
-	keeps time.Duration // 0 when the service did not say
+	keeps time.Duration // 0 if unknown
 	asked time.Time
 
 	shared *retry.Shared // the shards of the stream ask together
@@ -40,21 +41,21 @@ func (r *retention) known() (keeps time.Duration, age time.Duration) {
 	return r.keeps, time.Since(r.asked)
 }
 
-// readPlace is how far reading had come with a batch.
+// readPlace is how far reading had come when a batch was read.
 type readPlace struct {
 	at     time.Time     // when the batch was read; zero before the first
 	behind time.Duration // how far the batch was behind the tip then
 }
 
-// age is how old the records behind the batch have become. While a machine is suspended
-// one of its two clocks stands still.
+// age returns the age of the records after the batch. It uses the wall clock and the monotonic
+// clock, because one of them stands still while a machine is suspended.
 func (r readPlace) age(now time.Time) time.Duration {
 	return r.behind + max(now.Sub(r.at), now.Round(0).Sub(r.at.Round(0)))
 }
 
-// gapWatch notices that a position left the retention period before it was read. The service then
-// goes on at its oldest record without an error. The processor may have kept the batch before for
-// too long. The service may not have answered. Or records come faster than they are read.
+// gapWatch detects that a position left the retention period before it was read. The service then
+// continues at its oldest record without an error. The processor may have taken too long for the
+// previous batch. The service may not have answered. Or records come faster than they are read.
 type gapWatch struct {
 	*shardLease
 	last           readPlace
@@ -62,8 +63,8 @@ type gapWatch struct {
 	gaps           logLimiter // positions that had left the retention period
 }
 
-// begin forgets the last place. A shard at LATEST has no checkpointed record that could
-// be missing, but a time from which it counts, by the service's clock.
+// begin forgets the last place. A shard at LATEST has no checkpointed record that could be missing.
+// For such a shard begin checks the age of the pin, by the service's clock.
 func (g *gapWatch) begin(ctx context.Context, start kcl.Position) {
 	g.last, g.checkpointSeen = readPlace{}, false
 	now, pin := g.stream.lineage.pin(), g.start.PinnedAt
@@ -72,7 +73,8 @@ func (g *gapWatch) begin(ctx context.Context, start kcl.Position) {
 	}
 }
 
-// observe compares a batch, read from position from, with the place of the one before.
+// observe compares a batch with the place of the previous batch. from is the position at which the
+// batch was read.
 func (g *gapWatch) observe(ctx context.Context, batch kcl.Batch, from kcl.Position) {
 	last := g.last
 	g.last = readPlace{batch.ReceivedAt, batch.BehindLatest}
@@ -82,7 +84,7 @@ func (g *gapWatch) observe(ctx context.Context, batch kcl.Batch, from kcl.Positi
 	g.checkCheckpoint(ctx, batch.Records)
 }
 
-// check counts and logs a gap if a position of that age had left the retention period.
+// check counts and logs a gap if age exceeds the retention period.
 func (g *gapWatch) check(ctx context.Context, age time.Duration, from kcl.Position, records []kcl.Record) {
 	gone, keeps := g.cfg.control.pastRetention(ctx, g.stream, age)
 	if !gone {
@@ -104,7 +106,7 @@ func (g *gapWatch) check(ctx context.Context, age time.Duration, from kcl.Positi
 		"unread records behind it are lost: process faster, or keep records for longer", attrs...)
 }
 
-// checkCheckpoint logs, once, that the record at the checkpoint is not in the stream any more.
+// checkCheckpoint logs once that the record at the checkpoint is no longer in the stream.
 func (g *gapWatch) checkCheckpoint(ctx context.Context, records []kcl.Record) {
 	if g.checkpointSeen || len(records) == 0 {
 		return

@@ -14,22 +14,23 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// errRowsVanished says that all rows of a stream are gone while the application
-// runs. Reading does not begin anew because of that.
+// errRowsVanished says that all rows of a stream were deleted while the application runs. The
+// stream is then not read again from the initial position.
 var errRowsVanished = errors.New("the rows of the stream have vanished from the lease table")
 
-// errRowsMissing says that a row has just vanished, and is not made yet.
+// errRowsMissing says that a row has just vanished, and that the shard sync waits before it makes
+// the row again.
 var errRowsMissing = errors.New("a row has just vanished from the lease table, its former owner may make it again")
 
-// rowMemory is what this process has seen of the rows of its streams. A row that is absent was
-// deleted if the memory has it, and else was never made. It is safe for concurrent use.
+// rowMemory remembers the rows of the streams that this process has seen. An absent row was deleted
+// if the memory has it. Otherwise the row was never made. It is safe for concurrent use.
 type rowMemory struct {
 	table      *rowTable
 	streams    *streamSet
 	coord      *coordinator.Coordinator
 	holderTime time.Duration // how long a worker may hold the lease of a row that vanished
-	// byStream: a stream that comes back counts as another one. Its rows may rightly
-	// be gone where FormerStreams deletes them.
+	// byStream says that a stream that comes back counts as a new one. It is set if FormerStreams may
+	// have deleted the stream's rows.
 	byStream bool
 
 	mu    sync.Mutex           // guards the fields below
@@ -40,12 +41,12 @@ type rowMemory struct {
 func newRowMemory(cfg Config, table *rowTable, streams *streamSet, coord *coordinator.Coordinator) *rowMemory {
 	return &rowMemory{
 		table: table, streams: streams, coord: coord, byStream: cfg.FormerStreams.Deletion != NoDeletion,
-		holderTime: 2 * cfg.FailoverTime, // which is more than a listing lags behind, too
+		holderTime: 2 * cfg.FailoverTime, // also longer than the lag of a listing
 		known:      map[any]bool{}, rows: map[string]time.Time{},
 	}
 }
 
-// key names a stream in known.
+// key returns the key of a stream in known.
 func (m *rowMemory) key(st *stream) any {
 	if m.byStream {
 		return st
@@ -84,8 +85,8 @@ func (m *rowMemory) has(st *stream) bool {
 	return m.known[m.key(st)]
 }
 
-// list lists the rows for a synchronisation of streams. It lists consistently before
-// it lets a stream appear without rows, because a listing may lag.
+// list lists the rows for a synchronisation of streams. A listing may lag, so list makes a
+// consistent one before it reports a stream without rows.
 func (m *rowMemory) list(ctx context.Context, streams ...*stream) (leases.Listing, error) {
 	if slices.ContainsFunc(streams, func(st *stream) bool { return !m.has(st) }) {
 		return m.table.listNow(ctx)
@@ -97,8 +98,8 @@ func (m *rowMemory) list(ctx context.Context, streams ...*stream) (leases.Listin
 	return listing, err
 }
 
-// checkVanished fails if rows, from list, has none of a stream and this process has
-// seen one. A stream without rows that were ever seen is new to the application.
+// checkVanished returns an error if rows has no row of a stream and this process has seen one. rows
+// must come from list. A stream without a seen row is new to the application.
 func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 	switch {
 	case st.hasRows(rows):
@@ -131,9 +132,9 @@ func (m *rowMemory) planMissing(
 	return plan, shards, nil
 }
 
-// holdBack removes rows from a plan that must not be made now. If a row vanished a
-// moment ago, its holder knows the checkpoint and makes it. If a row is deleted again
-// and again, people decide. The error says that rows are left for later.
+// holdBack removes rows from a plan that must not be made now. If a row has just vanished, the
+// holder of its lease knows the checkpoint and makes the row. If a row is deleted again and again,
+// a person must decide. The error says that a later synchronisation must make some rows.
 func (m *rowMemory) holdBack(plan []leases.Lease) ([]leases.Lease, error) {
 	abandoned := map[string]bool{}
 	for _, e := range m.coord.Vanished() {

@@ -13,8 +13,8 @@ import (
 // creators is how many rows are written at the same time.
 const creators = 10
 
-// rowTable is the lease table as the owners of this package use it: listings have a
-// time limit, and a conflict of a write that others make too is no error.
+// rowTable is the lease table with a time limit for listings. Its create and update return no error
+// for a conflict, because another worker may have made the same write.
 type rowTable struct{ leases.Store }
 
 // list reads the whole table. The listing may lag.
@@ -54,12 +54,13 @@ func (t *rowTable) createAll(ctx context.Context, rows []leases.Lease) (made int
 		if ok {
 			made++
 		}
-		err = firstError(err, errs[i]) // one is enough: the table fails
+		err = firstError(err, errs[i]) // the others mostly have the same cause
 	}
 	return made, err
 }
 
-// update makes a write. A conflict is no error: the write was done, or is planned anew.
+// update makes a write. A conflict is no error: another worker made the write, or a later
+// synchronisation plans it again.
 func (t *rowTable) update(ctx context.Context, u leases.Update) error {
 	err := t.Update(ctx, u)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
@@ -71,7 +72,7 @@ func (t *rowTable) update(ctx context.Context, u leases.Update) error {
 	return nil
 }
 
-// check tells, before any stream is known, whether the table can be the application's.
+// check returns an error if the table belongs to another application. It needs no stream.
 func (t *rowTable) check(ctx context.Context, application string, multi bool) error {
 	listing, err := t.listNow(ctx)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// shardEnded calls ShardEnded until the processor agrees, and then records the end: first
-// the children's rows, so that none is missed, and last SHARD_END. It returns done only if
-// the processor agreed.
+// shardEnded calls ShardEnded until it returns nil, and then records the end of the shard. It first
+// makes the children's rows, so that no child is missed, and then writes SHARD_END. It returns done
+// only if ShardEnded returned nil.
 func (c *consumer) shardEnded(ctx context.Context) outcome {
 	in := kcl.ShardEndedInput{Children: c.children, Checkpointer: c.delivery.checkpointer}
 	call := func() error { return c.delivery.processor.ShardEnded(ctx, in) }
@@ -46,8 +46,8 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 	return done
 }
 
-// warnUnrecorded logs records that SHARD_END covers although they were never checkpointed.
-// The nil of ShardEnded says that they are processed. The KCL refuses in this case.
+// warnUnrecorded logs that SHARD_END will cover records without a checkpoint. ShardEnded returned
+// nil, so the processor has processed them. The KCL returns an error in this case.
 func (c *consumer) warnUnrecorded(ctx context.Context) {
 	r := c.delivery.checkpointer.Report()
 	if r.OpenSince.IsZero() || c.cfg.checkpointInterval > 0 {
@@ -65,7 +65,7 @@ func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, c
 		ids = append(ids, child.ID)
 		row := shardsync.ChildLease(parent, child)
 		if row.Origin.IsZero() {
-			row.Origin = l.start.Origin // adopt wrote it, which the holder may not know
+			row.Origin = l.start.Origin // adopt wrote the origin, and the holder may not have it
 		}
 		if row.StreamCreated.IsZero() {
 			row.StreamCreated = l.stream.created
@@ -85,11 +85,11 @@ func (l *shardLease) recordEnd(ctx context.Context, children []kcl.ChildShard, c
 	return ck.End(ctx)
 }
 
-// moveChildStart moves the start of a child that starts at a time to the start of this
-// shard, if that is earlier. Two workers that start an application together can see the
-// stream before and after a reshard, and pin parent and child at different times. Records
-// between those times would be lost. The child is unread: it waits for this shard. The
-// first checkpoint removed this shard's pin, so the origin says where it started.
+// moveChildStart moves the start time of a child back to the start of this shard, if that is
+// earlier. Two workers can start an application at the same time and list the stream before and
+// after a reshard. Then they pin parent and child at different times, and records between those
+// times would be lost. The child is unread, because it waits for this shard. The first checkpoint
+// removed the pin of this shard, but the origin still has its start.
 func (l *shardLease) moveChildStart(ctx context.Context, key string) error {
 	began := l.start.Origin
 	if began.IsZero() && !l.start.PinnedAt.IsZero() {
@@ -100,13 +100,13 @@ func (l *shardLease) moveChildStart(ctx context.Context, key string) error {
 	}
 	row, err := l.cfg.table.Get(ctx, key)
 	if errors.Is(err, leases.ErrNotFound) {
-		return nil // finished and cleaned up
+		return nil // the child was finished, and clean-up deleted its row
 	}
 	if err != nil {
 		return fmt.Errorf("read lease %s: %w", key, err)
 	}
 	made := row
-	if made.Origin.IsZero() { // by an older release, or another library
+	if made.Origin.IsZero() { // an older release or another library made the row
 		made.Origin = leases.Origin{Kind: made.Checkpoint.SequenceNumber, At: made.PinnedAt}
 	}
 	pin, later := shardsync.MadeLater(made, began)

@@ -11,14 +11,14 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// shardLease is a lease that this worker holds, with what all parts of its consumer use.
+// shardLease is a lease that this worker holds, with the values that all parts of its consumer use.
 type shardLease struct {
 	cfg      *consumerConfig
 	stream   *stream
 	holder   *holder.Holder
 	key      string
 	shard    kcl.Shard
-	start    leases.Lease // the row that reading starts from
+	start    leases.Lease // the row with the checkpoint at which reading starts
 	progress *progress
 	metrics  *metrics.Shard
 	log      *slog.Logger
@@ -35,7 +35,7 @@ func newShardLease(cfg *consumerConfig, st *stream, h *holder.Holder) *shardLeas
 	}
 }
 
-// pause waits, unless the consumer is asked to finish or its context ends.
+// pause waits for d. A request to finish or the end of ctx ends the wait early.
 func (l *shardLease) pause(ctx context.Context, d time.Duration) outcome {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -12,14 +12,14 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fewBreaks is how often a shard's work may break off without open records and without
-// failures before it is reported.
+// fewBreaks is how often the work on a shard must break off to be reported, if no records are open
+// and nothing has failed.
 const fewBreaks = 3
 
-// standstills remembers shards whose work breaks off and begins again at the same
-// checkpoint. What a consumer knows of its shard ends with its lease, and each
-// new consumer seems healthy at first: a table that accepts takes and refuses
-// renewals would have every record delivered again and again, for ever.
+// standstills remembers shards whose work breaks off and begins again at the same checkpoint. A
+// consumer ends with its lease, and each new consumer seems healthy at first. For example, a table
+// can accept takes and refuse renewals. Then every record would be delivered again and again,
+// without a report.
 //
 //	consumer  1 ----x  2 ----x  3 ----x  4 ---      x: lease lost, or processor replaced
 //	delivered   .....    .....    .....    ...
@@ -33,15 +33,15 @@ type standstill struct {
 	stream     *stream
 	shardID    string
 	checkpoint kcl.ExtendedSequenceNumber
-	since      time.Time // since when records are delivered behind checkpoint, or the first trouble
+	since      time.Time // the first delivery after checkpoint, or the first failure
 	breaks     int
-	last       time.Time // when it broke off last
-	open       bool      // records were delivered, or something failed
+	last       time.Time // when the work last broke off
+	open       bool      // records were delivered without a checkpoint, or something failed
 	layer      Layer
-	err        error // what failed, or why the work broke off last
+	err        error // the failure, or why the work last broke off
 
-	owner string    // of the lease, as the table was last seen, when that is another worker
-	held  time.Time // since when
+	owner string    // the lease's owner in the last scan, if that is another worker
+	held  time.Time // since when owner has held the lease
 }
 
 // broke records that the work on a shard has broken off with cause.
@@ -83,9 +83,9 @@ func (s *standstills) broke(now time.Time, c *consumer, cause error) {
 	}
 }
 
-// observe forgets a shard when its checkpoint has moved, or when one worker has held its
-// lease for limit without a break: that worker can judge the shard by itself. consumer
-// is this worker's, or nil.
+// observe forgets a shard if its checkpoint has moved. It also forgets a shard if one worker has
+// held its lease for limit without a break, because that worker detects a stall by itself. consumer
+// is this worker's consumer of the shard, or nil.
 func (s *standstills) observe(now time.Time, row leases.Lease, consumer *consumer, limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +109,8 @@ func (s *standstills) observe(now time.Time, row leases.Lease, consumer *consume
 	}
 }
 
-// ahead tells whether a checkpoint of the table, which may be an old view, lies
-// behind at in the shard, or is another start.
+// ahead tells whether seen is a later checkpoint than at. seen comes from a scan, which may be old.
+// If only at is a sentinel, seen is later.
 func ahead(seen, at kcl.ExtendedSequenceNumber) bool {
 	if seen.IsSentinel() || at.IsSentinel() {
 		return seen != at && !seen.IsSentinel()
@@ -118,7 +118,7 @@ func ahead(seen, at kcl.ExtendedSequenceNumber) bool {
 	return seen.Compare(at) > 0
 }
 
-// keep forgets the shards that have no row any more.
+// keep forgets the shards without a row.
 func (s *standstills) keep(rows map[string]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,15 +147,15 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 	return out
 }
 
-// brokeOff records that the work of a processor, or the wait for the parents, ended
-// because the lease was lost. A shutdown that took too long is no such end.
+// brokeOff records that the loss of the lease ended the work of a processor, or the wait for the
+// parents. It ignores a shutdown that took too long.
 func (c *consumer) brokeOff(ctx context.Context) {
 	if cause := context.Cause(ctx); errors.Is(cause, kcl.ErrLeaseLost) {
 		c.cfg.standstills.broke(time.Now(), c, cause)
 	}
 }
 
-// troubled returns what fails now, and since when.
+// troubled returns the current failure with its layer, and since when it lasts.
 func (p *progress) troubled() (Layer, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,9 +12,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// settleStarts writes the start into the rows of a stream that lack it. A later process
-// would decide differently, see [shardsync.PlanStarts]. It logs once that the configured
-// initial position is not where the application began.
+// settleStarts writes the start of reading into the rows of a stream without one. A later process
+// could decide differently, see [shardsync.PlanStarts]. settleStarts logs once if the application
+// began at another position than the configured one.
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
 	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
@@ -24,9 +24,9 @@ func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, 
 			"to move a shard that is read already: kclctl leases set-checkpoint")
 	}
 	plan := shardsync.PlanStarts(rows, initial, opt)
-	// All workers of a fleet that finds an older table would write each row. So each
-	// worker begins with another row. At a conflict it leaves the other rows to the others
-	// or to the next synchronisation. A missing time cannot wait.
+	// On an older table all workers of a fleet would write each row. So each worker begins with
+	// another row. After a conflict a worker leaves the remaining rows to other workers, or to its
+	// next synchronisation. Only rows with a missing time cannot wait.
 	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	slices.SortStableFunc(plan, func(a, b leases.Update) int { return urgent(b) - urgent(a) })
 	for some := range slices.Chunk(plan, creators) {
@@ -46,7 +46,7 @@ func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, 
 	return nil
 }
 
-// urgent is 1 for a write without which reading would start at the wrong place.
+// urgent returns 1 for a write without which reading would start at the wrong position, and else 0.
 func urgent(u leases.Update) int {
 	if u.Set.Has(leases.AttrPinnedAt) && !u.To.PinnedAt.IsZero() {
 		return 1
@@ -54,7 +54,7 @@ func urgent(u leases.Update) int {
 	return 0
 }
 
-// writeStarts makes some writes at the same time.
+// writeStarts makes writes at the same time, and counts the conflicts.
 func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflicts int, err error) {
 	errs := make([]error, len(some))
 	parallel.Do(len(some), creators, func(i int) { errs[i] = s.table.Update(ctx, some[i]) })

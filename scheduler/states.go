@@ -2,7 +2,7 @@ package scheduler
 
 import "fmt"
 
-// State is where the consumer of a shard stands. The names are those of the KCL's ConsumerStates.
+// State is the state of a shard's consumer. The names are those of the KCL's ConsumerStates.
 type State int
 
 // The states of a shard's consumer. The zero value means that this worker has
@@ -10,15 +10,15 @@ type State int
 const (
 	// StateNone: this worker does not consume the shard.
 	StateNone State = iota
-	// StateWaitingOnParents: the lease is held, and a parent has not ended yet.
+	// StateWaitingOnParents: this worker holds the lease, and a parent has not ended.
 	StateWaitingOnParents
-	// StateInitializing: the processor is being made and initialised.
+	// StateInitializing: the worker makes and initialises the processor.
 	StateInitializing
-	// StateProcessing: records are read and processed.
+	// StateProcessing: the worker reads and processes records.
 	StateProcessing
-	// StateShutdownRequested: the processor was asked to finish.
+	// StateShutdownRequested: the worker has asked the processor to finish.
 	StateShutdownRequested
-	// StateShuttingDown: the shard has ended, or its lease was lost.
+	// StateShuttingDown: the shard has ended, or the worker has lost the lease.
 	StateShuttingDown
 	// StateShutdownComplete: the processor gets no more calls.
 	StateShutdownComplete
@@ -48,12 +48,12 @@ func (s State) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [State.String].
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// transitions lists where a consumer may go from each state.
+// transitions lists the states that may follow each state.
 var transitions = map[State][]State{
 	StateNone:              {StateWaitingOnParents},
 	StateWaitingOnParents:  {StateInitializing, StateShutdownComplete},
 	StateInitializing:      {StateProcessing, StateShuttingDown, StateShutdownComplete},
 	StateProcessing:        {StateShutdownRequested, StateShuttingDown, StateShutdownComplete},
 	StateShutdownRequested: {StateShuttingDown, StateShutdownComplete},
-	StateShuttingDown:      {StateInitializing, StateShutdownComplete}, // with another processor
+	StateShuttingDown:      {StateInitializing, StateShutdownComplete}, // initialising follows with another processor
 }

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// arrivalSlack is how much later than the target a record must have arrived to prove
-	// that all records before the target were read: arrival times do not quite ascend.
+	// arrivalSlack is the least time between the target and the arrival of a record that proves that
+	// all records before the target were read. Arrival times do not ascend strictly.
 	arrivalSlack = 10 * time.Second
-	stopPoll     = 2 * time.Second // between two checks whether all has been read
-	stopTell     = time.Minute     // between two logs of what is missing
+	stopPoll     = 2 * time.Second // the wait between two checks whether all records were read
+	stopLogEvery = time.Minute     // the time between two logs of missing work
 )
 
 // errReadToTip ends Run, which returns nil then.
 var errReadToTip = errors.New("all that Config.StopAtTip asks for has been read")
 
-// tipStop ends Run when the fleet has read up to the target of Config.StopAtTip: the
-// service's time when Run listed the streams first. The target stays, so a stream that
-// is written all the time ends Run too.
+// tipStop ends Run after the fleet has read up to the target of Config.StopAtTip. The target is the
+// service's time of the first listing of the streams by Run. The target never moves, so Run also
+// ends on a stream that is written all the time.
 //
 //	row:  read from -- target reached, goReached = target, released -- taken again only
 //	                |                                                  for a later target
@@ -44,13 +44,13 @@ type tipStop struct {
 	target time.Time // zero without StopAtTip; set before the first lease is taken
 }
 
-// aim sets the target.
+// aim sets the target to the latest time of the listings of streams.
 func (t *tipStop) aim(streams []*stream) error {
 	var target time.Time
 	for _, st := range streams {
 		pin := st.lineage.pin()
 		if pin.IsZero() {
-			continue // the stream is listed later, and all its answers are later still
+			continue // the stream is listed later, after the target
 		}
 		if at := pin.Add(clockBackdate); at.After(target) {
 			target = at
@@ -68,7 +68,7 @@ func (t *tipStop) reached(row leases.Lease) bool {
 	return !t.target.IsZero() && !row.Reached.IsZero() && !row.Reached.Before(t.target)
 }
 
-// loop ends Run when the fleet has read up to the target. It ends with ctx.
+// loop ends Run after the fleet has read up to the target. It ends with ctx.
 func (t *tipStop) loop(ctx context.Context) {
 	if t.target.IsZero() {
 		return
@@ -83,15 +83,15 @@ func (t *tipStop) loop(ctx context.Context) {
 		case err == nil && missing == "":
 			t.end()
 			return
-		case time.Since(logged) >= stopTell:
+		case time.Since(logged) >= stopLogEvery:
 			logged = time.Now()
 			t.log.InfoContext(ctx, "worker does not stop yet", "missing", missing, "err", err)
 		}
 	}
 }
 
-// missing names a part of the fleet's work that is not done, or nothing. It asks the
-// service and the table only when this worker knows of no such part.
+// missing names a part of the fleet's work that is not done, or returns an empty string. It calls
+// the service and the table only if this worker knows of no such part.
 func (t *tipStop) missing(ctx context.Context) (missing string, err error) {
 	streams := t.streams.all()
 	if mode := t.coord.Assignment().Mode; mode != "native" {
@@ -145,8 +145,7 @@ func (t *tipStop) unreached(rows []leases.Lease) string {
 	return ""
 }
 
-// atTarget tells whether the shard has been read up to the target with this batch,
-// which has been processed.
+// atTarget tells whether this processed batch completes the shard up to the target.
 func (c *consumer) atTarget(batch kcl.Batch) bool {
 	if c.cfg.tip.target.IsZero() || batch.End != nil {
 		return false
@@ -159,8 +158,8 @@ func (c *consumer) atTarget(batch kcl.Batch) bool {
 	return c.progress.caughtUp(time.Now())
 }
 
-// recordTarget writes that the shard has been read up to the target. Unless that
-// succeeds, somebody reads on from the checkpoint, and finds out anew.
+// recordTarget writes that the shard has been read up to the target. If the write fails, the next
+// owner reads on from the checkpoint until it reaches the target again.
 func (c *consumer) recordTarget(ctx context.Context) {
 	if !c.arrived || ctx.Err() != nil {
 		return

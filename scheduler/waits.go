@@ -10,37 +10,37 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// remoteWait is how long a shard that another worker reads may write no
-// checkpoint before its children call it stuck. Nothing else is seen of it here.
+// remoteWait is how long a parent that another worker reads may go without a checkpoint before its
+// children report it as stuck. This worker sees no other sign of that parent's progress.
 const remoteWait = 10 * time.Minute
 
-// waits knows which ancestor each waiting shard waits for, and since when that ancestor
-// has not moved. It outlives consumers, which are replaced with every lease. Only the
-// watchdog's goroutine changes it.
+// waits remembers the ancestor that each waiting shard waits for, and since when that ancestor made
+// no progress. It outlives consumers, because each lease gets a new consumer. Only the watchdog's
+// goroutine changes it.
 type waits struct {
 	mu    sync.Mutex // guards byKey
 	byKey map[string]wait
 }
 
-// wait is what one shard waits for.
+// wait is the ancestor that one shard waits for.
 type wait struct {
 	shard string // the ancestor that has to end first
-	mark  mark
-	since time.Time // mark has been the same
+	mark  ancestorMark
+	since time.Time // since when mark has not changed
 }
 
-// mark is what changes while an ancestor comes nearer to its end.
-type mark struct {
-	row        bool // it has one
+// ancestorMark has the values that change while an ancestor makes progress.
+type ancestorMark struct {
+	row        bool // the ancestor has a row
 	owner      string
 	checkpoint kcl.ExtendedSequenceNumber
 
-	here    bool      // this worker reads it
-	records uint64    // that it has processed
-	nearer  time.Time // when it last came nearer to the tip; zero at the tip
+	here    bool      // this worker reads the ancestor
+	records uint64    // records that this worker has processed
+	nearer  time.Time // when reading last came nearer to the tip; zero at the tip
 }
 
-// update replaces what the consumers of this worker wait for.
+// update replaces the waits of the consumers of this worker.
 func (w *waits) update(now time.Time, waiting map[string]wait) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -54,7 +54,8 @@ func (w *waits) update(now time.Time, waiting map[string]wait) {
 	w.byKey = waiting
 }
 
-// stuck says of a shard which ancestor does not come to its end, and since when.
+// stuck returns an error that names the ancestor without progress for which a shard waits, and
+// since when. It returns nil if there is none.
 func (w *waits) stuck(now time.Time, limit time.Duration, key string) (since time.Time, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,7 +82,8 @@ func (w *waits) stuck(now time.Time, limit time.Duration, key string) (since tim
 	return since, err
 }
 
-// observeWaits records what the consumers of this worker wait for, by the rows of the last scan.
+// observeWaits records the ancestors that the consumers of this worker wait for, from the rows of
+// the last scan.
 func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 	consumers := w.consumers.all()
 	var byKey map[string]leases.Lease
@@ -90,7 +92,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 		if c.progress.stateNow() != StateWaitingOnParents {
 			continue
 		}
-		if byKey == nil { // most of the time nobody waits
+		if byKey == nil { // made for the first waiting consumer: mostly there is none
 			byKey = make(map[string]leases.Lease, len(rows))
 			for _, row := range rows {
 				byKey[row.Key] = row
@@ -99,7 +101,7 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 		if shard := c.stream.blocker(c.holder.Lease().Parents, byKey, map[string]bool{c.shard.ID: true}, true); shard != "" {
 			parent := shardsync.LeaseKey(c.stream.id, shard, c.stream.multi)
 			row, ok := byKey[parent]
-			m := mark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
+			m := ancestorMark{row: ok, owner: row.ActualOwner(), checkpoint: row.Checkpoint}
 			if reader := consumers[parent]; reader != nil {
 				m.here = true
 				m.records, m.nearer = reader.progress.lastAdvance()
@@ -110,9 +112,9 @@ func (w *watchdog) observeWaits(now time.Time, rows []leases.Lease) {
 	w.waits.update(now, waiting)
 }
 
-// blocker returns the ancestor that has to move before a shard can start, or nothing if
-// all of them have ended. A parent without a row counts only
-// for the shard itself: rows of older ones are removed in time.
+// blocker returns the ancestor that must make progress before a shard can start. It returns an
+// empty string if all ancestors have ended. With direct, a parent without a row counts as not
+// ended. The rows of older ancestors may have been removed by clean-up.
 func (st *stream) blocker(parents []string, rows map[string]leases.Lease, seen map[string]bool, direct bool) string {
 	for _, parent := range parents {
 		row, ok := rows[shardsync.LeaseKey(st.id, parent, st.multi)]
