@@ -19,7 +19,7 @@ import (
 // syncers is how many streams are listed at the same time.
 const syncers = 8
 
-// syncer makes the rows that streams lack, and decides where reading starts.
+// syncer makes the missing rows of streams, and decides where reading starts.
 type syncer struct {
 	streams  *streamSet
 	control  *controlPlane
@@ -31,7 +31,7 @@ type syncer struct {
 	log      *slog.Logger
 
 	requests chan struct{} // wakes the loop; holds one request
-	running  bool          // the loop runs, and so does the coordinator
+	running  bool          // loop and the coordinator run
 }
 
 func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowMemory, log *slog.Logger) *syncer {
@@ -42,8 +42,8 @@ func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowM
 	}
 }
 
-// loop compares the lease table with the streams' shards: all streams periodically, and one
-// stream when it was opened, when a shard ended, or after a failure. It ends with ctx.
+// loop compares the lease table with the streams' shards. It compares all streams periodically, and
+// one stream after its opening, after the end of a shard, or after a failure. It ends with ctx.
 func (s *syncer) loop(ctx context.Context) {
 	s.running = true
 	next := time.Now().Add(s.wait())
@@ -96,7 +96,8 @@ func (s *syncer) loop(ctx context.Context) {
 			st.metrics.ShardSyncError()
 			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
 			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.sync.isClaimed()) {
-				// Not the first time: the row may be of a worker that is being refused.
+				// This is the second time. The first time, the row may belong to a worker that is being
+				// refused.
 				s.streams.stop(ctx, st, err)
 				continue
 			}
@@ -114,7 +115,7 @@ func (s *syncer) loop(ctx context.Context) {
 	}
 }
 
-// syncRetry is when a synchronisation that failed is tried again.
+// syncRetry is when a failed synchronisation is tried again.
 type syncRetry struct {
 	at      time.Time
 	backoff *retry.Backoff
@@ -125,7 +126,7 @@ func (s *syncer) wait() time.Duration {
 	return d - d/5 + rand.N(2*d/5+1)
 }
 
-// request asks for a synchronisation of a stream. Many requests make one.
+// request asks for a synchronisation of a stream. Several requests lead to one synchronisation.
 func (s *syncer) request(st *stream) {
 	st.sync.request()
 	select {
@@ -134,9 +135,8 @@ func (s *syncer) request(st *stream) {
 	}
 }
 
-// syncAll creates the missing rows of some streams, and returns an error or nil for each.
-// Streams with an incomplete list are listed again some moments later, all together,
-// before that is an error.
+// syncAll creates the missing rows of streams, and returns an error or nil for each stream. It
+// lists streams with an incomplete list again, all together, up to completeTries times.
 func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]error {
 	results := make(map[*stream]error, len(streams))
 	for try := 1; ; try++ {
@@ -162,9 +162,9 @@ type syncResult struct {
 	bad []*leases.RowError
 }
 
-// syncOnce makes one attempt of syncAll. It lists shards before rows. Otherwise a shard
-// whose row another worker makes meanwhile could be planned again with another start. One
-// listing of the rows, which is a scan of the table, serves all streams.
+// syncOnce makes one attempt of syncAll. It lists shards before rows. In the other order, another
+// worker could make a shard's row after the listing of rows, and this worker would plan the row
+// again with another start. One scan of the table serves all streams.
 func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))
 	errs := make([]error, len(streams))
@@ -191,8 +191,8 @@ func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]sy
 	return results
 }
 
-// listShards lists a stream's shards for a synchronisation. Only one is under
-// way for a stream at a time.
+// listShards lists a stream's shards for a synchronisation. A stream has at most one running
+// synchronisation.
 func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	list, err := st.lineage.get(ctx, 0)
 	if err != nil {
@@ -207,7 +207,8 @@ func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	return list, nil
 }
 
-// syncRows creates the rows that listing lacks. It returns the rows that cannot be read.
+// syncRows creates the rows of a stream that are not in listing. It returns the rows that cannot be
+// read.
 func (s *syncer) syncRows(
 	ctx context.Context, st *stream, list *shardList, listing leases.Listing,
 ) ([]*leases.RowError, error) {
@@ -222,8 +223,8 @@ func (s *syncer) syncRows(
 		if complete {
 			break
 		}
-		// Another worker makes the same rows. Wait for it, so that a fleet that starts
-		// together does not write every row many times.
+		// Another worker makes the same rows. Wait for that worker, or else the workers of a starting
+		// fleet write each row many times.
 		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
 			return listing.Bad, err
 		}
@@ -246,12 +247,12 @@ func (s *syncer) syncRows(
 	return listing.Bad, nil
 }
 
-// yieldRounds is how often a synchronisation waits for another worker that makes the same
-// rows. It does not wait while rows cannot be read: they are planned each time.
+// yieldRounds is how often a synchronisation waits for another worker that makes the same rows. It
+// never waits while some rows cannot be read, because these rows are planned each time.
 const yieldRounds = 20
 
-// createMissing plans and creates rows. If yield is set it stops at the first row that
-// exists already. complete says that all were created.
+// createMissing plans and creates rows. With yield it stops after the first chunk with an existing
+// row. complete says that all planned rows exist.
 func (s *syncer) createMissing(
 	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool,
 ) (created int, complete bool, err error) {

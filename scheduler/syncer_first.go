@@ -15,28 +15,27 @@ import (
 )
 
 const (
-	completeTries = 3           // lists of shards before one that is incomplete is an error
-	completeWait  = time.Second // between two of them, give or take a half
+	completeTries = 3           // consecutive incomplete lists of shards that make an error
+	completeWait  = time.Second // the wait between two lists, plus or minus a half
 )
 
-// errIncomplete says that the service's list cannot be all of a stream's shards.
-// It is transient: the list is asked for again, for as long as it takes.
+// errIncomplete says that the service's list lacks shards of a stream. It is transient: the stream
+// is listed again until the list is complete.
 var errIncomplete = errors.New("the list of shards is incomplete")
 
-// firstShards returns the shards of which the first rows of a stream are planned. Those in which
-// reading begins must have every hash key, as in the KCL: a shard that was left out is found later,
-// but not the ancestor of one that has a row: that is taken for finished, and what is unread in it
-// would be lost. They may overlap, which harms nobody: a child that is listed while its parent is
-// open waits for it.
+// firstShards returns the shards from which the first rows of a stream are planned. The shards in
+// which reading begins must cover every hash key, as in the KCL. A later synchronisation finds most
+// missing shards. But it takes a missing ancestor of a shard with a row for finished, and the
+// ancestor's unread records would be lost. The shards may overlap: a child that is listed while its
+// parent is open waits for the parent.
 func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.InitialPosition) ([]kcl.Shard, error) {
 	switch initial.Kind {
 	case kcl.Latest:
 		open := slices.DeleteFunc(slices.Clone(list.shards), kcl.Shard.Closed)
 		return list.shards, st.checkHashKeys(open)
 	case kcl.AtTimestamp:
-		// Only the shards that were open at that time or later: reading starts with
-		// those. (The KCL asks for those that were open at that time; when it was
-		// before the oldest of them, the service has none to tell.)
+		// Reading starts with the shards that were open at that time or later. (The KCL lists the shards
+		// that were open at that time. For a time before the oldest shard, that list is empty.)
 		filter := &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp, Timestamp: &initial.Timestamp}
 		from, err := st.lineage.list(ctx, filter)
 		if err != nil {
@@ -47,7 +46,7 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 	shards, oldest := list.shards, slices.DeleteFunc(slices.Clone(list.shards),
 		func(s kcl.Shard) bool { return len(s.Parents()) > 0 })
 	if slices.ContainsFunc(shards, list.torn) {
-		// Parents that are not listed have been trimmed, or were left out.
+		// The service has trimmed an unlisted parent, or the list lacks it.
 		horizon, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon})
 		if err != nil {
 			return nil, err
@@ -59,9 +58,10 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 	return shards, st.checkHashKeys(oldest)
 }
 
-// planFirst plans all rows of a stream that has none, or only its anchor: the oldest one of this
-// plan, which a worker makes first and alone, see claim. Then the anchor's origin says where to
-// begin, and the anchor is left out. The plan is nil for a stream that has other rows.
+// planFirst plans all rows of a stream that has no row, or only its anchor. The anchor is the first
+// row of this plan, which one worker makes before all others, see claim. With an anchor, its origin
+// says where reading begins, and the plan omits the anchor. The plan is nil for a stream with other
+// rows.
 func (st *stream) planFirst(
 	ctx context.Context, list *shardList, rows []leases.Lease,
 ) ([]leases.Lease, []kcl.Shard, error) {
@@ -79,8 +79,8 @@ func (st *stream) planFirst(
 			initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 		}
 	case initial.Kind != kcl.TrimHorizon && st.replaces(rows):
-		// The stream was created again under its name, while the application read the one before:
-		// everything in it was written since the application began, whatever time is configured by now.
+		// The stream was created again under its name, while the application read the earlier stream. All
+		// its records are newer than the application's begin, so read them all, whatever is configured.
 		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 	}
 	shards, err := st.firstShards(ctx, list, initial)
@@ -90,7 +90,7 @@ func (st *stream) planFirst(
 	plan := shardsync.Plan(shards, nil, initial, opt)
 	if len(made) == 1 {
 		if len(plan) == 0 || plan[0].Key != made[0].Key || plan[0].Checkpoint != made[0].Checkpoint {
-			return nil, nil, nil // no anchor: the others may have been deleted
+			return nil, nil, nil // the row is no anchor, and other rows may have been deleted
 		}
 		plan = plan[1:]
 	}
@@ -105,8 +105,8 @@ func (s *shardList) torn(shard kcl.Shard) bool {
 	return slices.ContainsFunc(shard.Parents(), func(p string) bool { _, ok := s.byID[p]; return !ok })
 }
 
-// checkHashKeys finds hash keys that none of the shards in which reading begins
-// has. Of shards whose hash keys are not known it finds nothing.
+// checkHashKeys returns an error if the shards in which reading begins do not cover all hash keys.
+// It returns nil if the hash keys of a shard are not known.
 func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 	coverage := coverageOf(shards)
 	if len(coverage.Holes) == 0 || len(coverage.Unknown) > 0 {
@@ -128,7 +128,7 @@ func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 		errIncomplete, st.label, what, st.id.Name)
 }
 
-// coverageOf says which hash keys none of some shards has.
+// coverageOf returns the ranges of hash keys that shards do not cover.
 func coverageOf(shards []kcl.Shard) shardsync.Coverage {
 	rows := make([]leases.Lease, len(shards))
 	for i, s := range shards {
@@ -137,8 +137,8 @@ func coverageOf(shards []kcl.Shard) shardsync.Coverage {
 	return shardsync.Audit(rows, nil)
 }
 
-// syncFirst makes the rows of all streams before reading begins. A stream whose list stays
-// incomplete does not delay the others: the syncer goes on with it.
+// syncFirst makes the rows of all streams before reading begins. A stream with an incomplete list
+// does not delay the others. The syncer's loop makes its rows later.
 func (s *Scheduler) syncFirst(ctx context.Context, streams []*stream) error {
 	todo := streams
 	err := s.retryStart(ctx, "synchronise shards", func(ctx context.Context) error {

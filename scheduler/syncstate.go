@@ -9,24 +9,24 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// syncState is what the shard sync knows of a stream. It is safe for concurrent use,
-// except for first and anchor, which belong to the shard sync.
+// syncState is the state of the shard sync of one stream. It is safe for concurrent use, except for
+// first and anchor, which belong to the shard sync.
 type syncState struct {
 	first  *shardList // the first list of Run
 	anchor string     // key of the row that this worker made first, see claim
 
 	mu          sync.Mutex // guards the fields below
 	claimed     bool       // the table and the stream's rows in it are this application's
-	wanted      bool       // a synchronisation out of turn
-	last        time.Time  // synchronisation without an error
+	requested   bool       // a synchronisation before the next interval was requested
+	last        time.Time  // the last synchronisation without an error
 	failing     streak
 	bad         []*leases.RowError // rows that cannot be read
 	began       leases.Origin      // where the application began to read the stream, as the rows say
-	beganLogged bool               // it was logged that the configuration differs from began
+	beganLogged bool               // a difference between began and the configuration was logged
 }
 
-// isClaimed tells whether the stream's rows are known to be this application's. Before
-// that none is taken.
+// isClaimed tells whether the stream's rows are known to be this application's. Until then no lease
+// of the stream is taken.
 func (s *syncState) isClaimed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,23 +39,23 @@ func (s *syncState) setClaimed() {
 	s.claimed = true
 }
 
-// request asks for a synchronisation out of turn.
+// request asks for a synchronisation before the next interval.
 func (s *syncState) request() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wanted = true
+	s.requested = true
 }
 
-// takeRequest tells whether one was requested since the last call.
+// takeRequest tells whether a synchronisation was requested after the last call of takeRequest.
 func (s *syncState) takeRequest() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted := s.wanted
-	s.wanted = false
-	return wanted
+	requested := s.requested
+	s.requested = false
+	return requested
 }
 
-// finished records how a synchronisation ended.
+// finished records the result of a synchronisation.
 func (s *syncState) finished(err error, bad []*leases.RowError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +73,8 @@ func (s *syncState) status() (time.Time, error) {
 	return s.last, s.failing.err
 }
 
-// trouble is what Healthy reports. A synchronisation that neither fails nor ends shows in
-// the age of the last good one: there should be one in each interval.
+// trouble returns the error of the shard sync for Healthy. It also reports a synchronisation that
+// never ends: the last good one is then older than the interval allows.
 func (s *syncState) trouble(now time.Time, limit, interval time.Duration, label string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *syncState) trouble(now time.Time, limit, interval time.Duration, label 
 	return nil
 }
 
-// stamp is a time for people, who read "never" for none.
+// stamp formats a time for a message. A zero time is "never".
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -101,16 +101,16 @@ func stamp(t time.Time) string {
 	return "at " + t.UTC().Format(time.RFC3339)
 }
 
-// origin is where the application began to read the stream, as of the last
-// synchronisation; zero if that is not known.
+// origin returns where the application began to read the stream, by the rows of the last
+// synchronisation. It is zero if unknown.
 func (s *syncState) origin() leases.Origin {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.began
 }
 
-// setOrigin records where the application began. differs is true the first time that
-// this is not what is configured.
+// setOrigin records where the application began. differs is true the first time that began is not
+// the configured position.
 func (s *syncState) setOrigin(began, configured leases.Origin) (differs bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

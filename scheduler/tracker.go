@@ -20,36 +20,34 @@ import (
 )
 
 // StreamTracker returns the streams that the application reads now (MultiStreamTracker in the KCL).
-// Every worker asks its own, at the start and then every Config.StreamRefreshInterval, from one
-// goroutine. It must return when ctx ends, which it does after 30 seconds; one that does not is an
-// error too, and left behind at a stop. Workers whose lists differ for a while do each other no
-// harm.
+// Each worker calls its own tracker, at the start and then every Config.StreamRefreshInterval, from
+// one goroutine. ctx ends after 30 seconds, and the function must then return. A function that does
+// not return counts as failed, and a stop does not wait for it. The lists of workers may differ for
+// a while.
 //
-// A stream that appears is read without a restart, from its InitialPosition
-// unless the lease table has its checkpoints. A stream that is not in the list
-// any more is left: its processors get ShutdownRequested, its leases are released
-// and stay, and reading goes on from there when the stream comes back; see
-// [FormerStreams]. (The KCL goes on reading it until its leases are deleted, and
-// reads every other stream that the table knows too; here only what the list
-// names is read.) A change of ConsumerName or ConsumerARN makes the stream's
-// consumers start again; InitialPosition counts only when a stream appears. An
-// empty list is a list: nothing is read.
+// A new stream in the list is read without a restart. Reading starts from the checkpoints in the
+// lease table, or else from its InitialPosition. After a stream has left the list, its processors
+// get ShutdownRequested, and its leases are released and kept. If the stream comes back, reading
+// goes on from its checkpoints; see [FormerStreams]. Only streams of the list are read. (The KCL
+// reads a former stream until its leases are deleted, and reads all other streams of the table
+// too.) A change of ConsumerName or ConsumerARN restarts the stream's consumers. A change of
+// InitialPosition has no effect on a stream in the list. With an empty list no stream is read.
 //
-// An error, a panic, or a list that is not valid changes nothing: the last list
-// counts, a warning is logged, and Healthy tells when it lasts.
+// After an error, a panic or an invalid list the previous list stays in force. The library logs a
+// warning, and Healthy returns an error if the failures last.
 type StreamTracker func(ctx context.Context) ([]StreamConfig, error)
 
 const (
-	trackTimeout   = 30 * time.Second // an answer of the tracker
+	trackTimeout   = 30 * time.Second // the limit of a call of the tracker
 	openers        = 8                // streams that are opened at the same time
-	openAttempts   = 4                // before a stream is left to the next refresh
-	openingBackoff = 2 * time.Second  // at most between two of those
+	openAttempts   = 4                // attempts to open a stream until the next refresh
+	openingBackoff = 2 * time.Second  // the longest wait between two attempts
 )
 
-// errFormer stops a stream that is not in the list any more.
+// errFormer is the error that stops a stream after it has left the list.
 var errFormer = errors.New("the stream is not among the streams to read any more")
 
-// errTracker is wrapped by what the tracker returns.
+// errTracker wraps the errors of the tracker.
 var errTracker = errors.New("ask Config.StreamTracker")
 
 // key identifies a stream in a list.
@@ -60,7 +58,7 @@ func (c StreamConfig) key() string {
 	return c.Name
 }
 
-// tracked is what Status and Healthy report of the list, besides the streams that are read.
+// tracked has the failures of the tracker and the unopened streams, for Status and Healthy.
 type tracked struct {
 	mu     sync.Mutex // guards the fields below
 	asking streak     // failures of the tracker
@@ -70,11 +68,11 @@ type tracked struct {
 // absentee is a stream of the list that could not be opened yet.
 type absentee struct {
 	cfg StreamConfig
-	old *stream // that has stopped and says so itself, or nil
+	old *stream // the stopped stream that cfg replaces, which reports its own error; or nil
 	streak
 }
 
-// trouble is what Healthy reports of the list.
+// trouble returns the errors of the list for Healthy.
 func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,8 +117,8 @@ func (t *tracked) names() map[string]bool {
 	return names
 }
 
-// tracker keeps the streams that are read in step with the list of streams. It belongs to
-// the goroutine of loop, except for tracked.
+// tracker opens and stops streams to match the list of streams. It belongs to the goroutine of
+// loop, except for tracked.
 type tracker struct {
 	function  StreamTracker // nil: the list is Config.Streams
 	interval  time.Duration
@@ -142,14 +140,15 @@ type tracker struct {
 	asking  question
 }
 
-// question is a function of the user's that is asked again and again.
-type question struct{ running chan struct{} } // closed when a call that was left behind returns
+// question calls a user function that may not return.
+type question struct{ running chan struct{} } // closed when the abandoned call returns; nil without one
 
-// errNoAnswer says that the function was left behind and has not returned yet.
+// errNoAnswer says that a call was abandoned and has not returned.
 var errNoAnswer = fmt.Errorf("it has not returned in %s: %w", trackTimeout, context.DeadlineExceeded)
 
-// ask calls f, for trackTimeout at most. A call that ignores its context is left behind:
-// Healthy reports it, and a stop does not wait. Until it returns there is no other call.
+// ask calls f with a time limit of trackTimeout. It abandons a call that ignores its context.
+// Healthy reports such a call, and a stop does not wait for it. ask makes no other call until that
+// call returns.
 func (q *question) ask(ctx context.Context, f func(ctx context.Context) error) error {
 	if q.running != nil {
 		select {
@@ -162,7 +161,7 @@ func (q *question) ask(ctx context.Context, f func(ctx context.Context) error) e
 	call, cancel := context.WithTimeout(ctx, trackTimeout)
 	done := make(chan struct{})
 	var err error
-	go func() { // ends when f returns; joined, unless it is left behind
+	go func() { // ends when f returns; joined, unless the call is abandoned
 		defer close(done)
 		defer cancel()
 		err = usercode.Call(func() error { return f(call) })
@@ -179,9 +178,9 @@ func (q *question) ask(ctx context.Context, f func(ctx context.Context) error) e
 	}
 }
 
-// loop opens streams that appear in the list, stops those that vanish, looks again for
-// those that were deleted, and cleans up after former streams. It ends with ctx. The
-// first list is there already.
+// loop opens new streams of the list, stops streams that have left it, searches again for deleted
+// streams, and deletes leases of former streams. It ends with ctx. The first list must be set
+// before.
 func (t *tracker) loop(ctx context.Context) {
 	if !t.streams.multi {
 		return
@@ -215,7 +214,7 @@ func (t *tracker) loop(ctx context.Context) {
 	}
 }
 
-// refresh asks the tracker function for the list.
+// refresh gets the list from the tracker function.
 func (t *tracker) refresh(ctx context.Context) error {
 	if t.function == nil {
 		return nil
@@ -242,12 +241,12 @@ func (t *tracker) refresh(ctx context.Context) error {
 	return nil
 }
 
-// apply opens and stops streams as the list says. It returns false if a stream could not
-// be opened for a reason that passes.
+// apply opens and stops streams to match the list. It returns false if opening a stream failed with
+// a transient error.
 func (t *tracker) apply(ctx context.Context) (done bool) {
 	t.drop(ctx)
 	done = t.open(ctx)
-	// An old list proves nothing, and an empty one is a mistake more often than not.
+	// Delete no leases by an old list. An empty list is mostly a mistake.
 	if t.current && len(t.list) > 0 {
 		t.former.cleanUp(ctx, t.tracked.names())
 	}
@@ -255,7 +254,8 @@ func (t *tracker) apply(ctx context.Context) (done bool) {
 	return done
 }
 
-// drop stops the streams that the list lacks, or names with another consumer or other lease keys.
+// drop stops the streams that are not in the list, or that the list gives another consumer or other
+// lease keys.
 func (t *tracker) drop(ctx context.Context) {
 	wanted := map[string]StreamConfig{}
 	for _, cfg := range t.list {
@@ -279,8 +279,8 @@ func (t *tracker) drop(ctx context.Context) {
 	}
 }
 
-// open opens the streams of the list that are not read, some at a time. It returns false
-// if a failure was one that passes.
+// open opens the unread streams of the list, some at a time. It returns false after a transient
+// error.
 func (t *tracker) open(ctx context.Context) bool {
 	running := map[string]*stream{}
 	for _, st := range t.streams.all() {
@@ -339,7 +339,7 @@ func (t *tracker) failed(ctx context.Context, a *absentee, err error) {
 		slog.Any("err", err))
 }
 
-// openOne opens a stream in place of old, which is nil or has stopped.
+// openOne opens a stream, and replaces old with it. old is a stopped stream or nil.
 func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, rows []leases.Lease) error {
 	var st *stream
 	backoff := retry.New(firstBackoff, openingBackoff)

@@ -20,43 +20,44 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Layer is the part in which a shard is stuck.
+// Layer is the part of the system in which a shard is stuck.
 type Layer string
 
 // The layers that a [StallError] can name, from the socket upwards.
 const (
 	// LayerService: the service refuses or fails the calls.
 	LayerService Layer = "service"
-	// LayerStream: the connection or the event stream brings nothing, or
-	// brings empty batches although the shard has data.
+	// LayerStream: the connection or the event stream brings no data, or only empty batches although
+	// the shard has data.
 	LayerStream Layer = "stream"
-	// LayerDecoder: what arrives cannot be decoded, or Config.Decoder does not return.
+	// LayerDecoder: an answer or an event cannot be decoded, or Config.Decoder does not return.
 	LayerDecoder Layer = "decoder"
 	// LayerProcessor: the processor does not return, or keeps failing.
 	LayerProcessor Layer = "processor"
-	// LayerCheckpointStore: checkpoints, and what else is written to the lease table
-	// before the first record and at the shard's end, are not answered, or keep failing.
+	// LayerCheckpointStore: calls of the lease store get no answer or keep failing. These are
+	// checkpoints, and calls before the first record and at the shard's end.
 	LayerCheckpointStore Layer = "checkpoint store"
-	// LayerLease: nobody renews the shard's lease, or its row cannot be read or is lost.
+	// LayerLease: no worker renews the shard's lease, or the row of the lease cannot be read or is
+	// lost.
 	LayerLease Layer = "lease"
-	// LayerParent: the shard waits for a parent that does not come to its end.
+	// LayerParent: the shard waits for a parent that makes no progress or has lost its row.
 	LayerParent Layer = "parent"
 )
 
 // StallError says that a shard makes no progress. [Scheduler.Healthy] returns
 // one for each such shard.
 type StallError struct {
-	// Stream that the shard belongs to.
+	// Stream is the stream of the shard.
 	Stream kcl.StreamIdentifier
 	// ShardID such as shardId-000000000000.
 	ShardID string
 	// LeaseKey is the key of the shard's row in the lease table.
 	LeaseKey string
-	// Layer that is stuck.
+	// Layer is the layer that is stuck.
 	Layer Layer
-	// Since is when it got stuck, by the local clock.
+	// Since is when the shard got stuck, by the local clock.
 	Since time.Time
-	// Err is what the layer says, if it says anything.
+	// Err is the error of the layer; nil without one.
 	Err error
 }
 
@@ -70,14 +71,14 @@ func (e *StallError) Error() string {
 	return text
 }
 
-// Unwrap returns what the layer says.
+// Unwrap returns the error of the layer.
 func (e *StallError) Unwrap() error { return e.Err }
 
-// Healthy returns nil while this worker does its work, and otherwise every
-// reason why not, joined: Run has not started or has ended, the lease store
-// cannot be reached or is too slow for Config.FailoverTime, a stream has gone or cannot be listed
-// or opened, the stream tracker fails, or a shard with data makes no progress (a [*StallError],
-// which names the layer). It is cheap and calls nothing remote; give it to a readiness probe.
+// Healthy returns nil while this worker does its work. Otherwise it returns all reasons in one
+// error. Run may not run. The lease store may be unreachable, or too slow for Config.FailoverTime.
+// A stream may have been deleted, or cannot be listed or opened. The stream tracker may fail. Or a
+// shard with data makes no progress (a [*StallError], which names the layer). Healthy is cheap and
+// makes no remote call. Any goroutine may call it at any time, for example a readiness probe.
 func (s *Scheduler) Healthy() error {
 	phase, detail := s.status.phase()
 	if phase != phaseRunning {
@@ -92,8 +93,8 @@ func (s *Scheduler) Healthy() error {
 	return errors.Join(errs...)
 }
 
-// watchdog finds the shards that make no progress. Its loop logs them and sets the metric.
-// Others may call stalls and troubles at any time.
+// watchdog finds the shards that make no progress. Its loop logs them and sets the metric. Other
+// goroutines may call stalls and troubles at any time.
 type watchdog struct {
 	streams      *streamSet
 	coord        *coordinator.Coordinator
@@ -110,8 +111,8 @@ type watchdog struct {
 	standstills standstills
 }
 
-// troubles returns what is wrong with the lease table and with streams as a whole. A
-// table may fail for two FailoverTimes: after that, leases expire.
+// troubles returns the errors of the lease table and of whole streams. A table may fail for two
+// FailoverTimes, because leases expire only after that.
 func (w *watchdog) troubles(now time.Time) []error {
 	var errs []error
 	if err := w.orphans.storeTrouble(now, 2*w.failover); err != nil {
@@ -128,9 +129,9 @@ func (w *watchdog) troubles(now time.Time) []error {
 	return errs
 }
 
-// orphanTime is how long the row of a healthy lease may look the same to others. A lease
-// is renewed each third of FailoverTime and listed each fifth. The leases of a dead worker
-// are taken within two FailoverTimes.
+// orphanTime is how long the row of a healthy lease may look unchanged to other workers. A lease is
+// renewed each third of FailoverTime and listed each fifth. The leases of a dead worker are taken
+// within two FailoverTimes.
 func orphanTime(failover time.Duration) time.Duration { return 3 * failover }
 
 // stalls lists the shards that make no progress.
@@ -168,8 +169,8 @@ func (w *watchdog) stalls(now time.Time) []*StallError {
 	return out
 }
 
-// stuck names the layer in which a consumer is stuck, or none. It asks the deepest layer
-// first, which holds up the others.
+// stuck names the layer in which a consumer is stuck, or returns an empty layer. It checks the
+// deepest layer first, because that layer holds up the others.
 func (p *progress) stuck(
 	now time.Time, limit time.Duration, ck checkpoint.Report, valid bool,
 ) (Layer, time.Time, error) {
@@ -196,7 +197,7 @@ func (p *progress) stuck(
 	case old(p.processor.since):
 		return LayerProcessor, p.processor.since, p.processor.err
 	case p.call != "" || p.processor.err != nil || p.state != StateProcessing:
-		// The processor works, or a parent has not ended: not this shard's fault.
+		// The processor works, or a parent has not ended, so the shard is not stuck.
 		return "", time.Time{}, nil
 	case !valid && old(p.moved):
 		return LayerLease, p.moved, errors.New("the lease could not be renewed")
@@ -214,16 +215,16 @@ func (p *progress) stuck(
 
 var errNoStoreAnswer = errors.New("the lease store does not answer a checkpoint")
 
-// readLayer tells from an error of a source how far down it happened.
+// readLayer returns the layer that caused an error of a source.
 func readLayer(err error) Layer {
 	if err == nil {
 		return LayerStream
 	}
 	if awserr.Code(err) == "other" {
-		return LayerService // an answer that is an error, whatever its body is
+		return LayerService // the answer has an error status, so its body does not matter
 	}
 	if awserr.Cut(err) {
-		return LayerStream // what does not arrive cannot be decoded either
+		return LayerStream // the connection broke within an answer
 	}
 	if undecodable(err) {
 		return LayerDecoder
@@ -237,7 +238,7 @@ func readLayer(err error) Layer {
 	return LayerService
 }
 
-// undecodable tells whether something arrived that is no event or no answer.
+// undecodable tells whether received bytes are not a valid event or answer.
 func undecodable(err error) bool {
 	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
 		return true
@@ -252,8 +253,7 @@ func undecodable(err error) bool {
 	return ok
 }
 
-// loop sets the metric of each shard, and logs a shard that stalls and one that goes on.
-// It ends with ctx.
+// loop sets the metric of each shard, and logs when a stall begins and ends. It ends with ctx.
 func (w *watchdog) loop(ctx context.Context) {
 	ticker := time.NewTicker(min(w.stallTimeout/10, 5*time.Second))
 	defer ticker.Stop()
@@ -287,11 +287,11 @@ func (w *watchdog) loop(ctx context.Context) {
 	}
 }
 
-// observe records which leases nobody renews, what waiting shards wait for, and whether
-// the table can be listed.
+// observe records which leases no worker renews, which ancestors shards wait for, and whether the
+// table can be listed.
 func (w *watchdog) observe(now time.Time) {
 	if !w.orphans.readable(now, w.coord.Err()) {
-		return // the view is old and says nothing
+		return // the rows are too old to judge
 	}
 	rows := w.coord.Leases()
 	w.observeWaits(now, rows)
@@ -313,8 +313,8 @@ func (w *watchdog) observe(now time.Time) {
 	w.orphans.keep(keys)
 }
 
-// waitsUnowned tells whether a lease has no owner and a parent is unread. Then the parent
-// is what to report.
+// waitsUnowned tells whether a lease has no owner and a parent is unread. The watchdog then reports
+// the parent, not this lease.
 func waitsUnowned(st *stream, row leases.Lease, unread map[string]bool) bool {
 	return row.ActualOwner() == "" && slices.ContainsFunc(row.Parents, func(p string) bool {
 		return p != row.ShardID && unread[shardsync.LeaseKey(st.id, p, st.multi)]
