@@ -43,8 +43,7 @@ type shardList struct {
 }
 
 // lineage lists the shards of a stream for its readers and for the shard sync. At most one listing
-// runs at a time. lineage tells package efo whether a shard has ended. It is safe for concurrent
-// use.
+// runs at a time. lineage tells efo whether a shard has ended. It is safe for concurrent use.
 type lineage struct {
 	client *kinesis.Client
 	name   string
@@ -245,8 +244,7 @@ func newShardList() *shardList {
 	}
 }
 
-// add appends a page, and returns the number of new shards. It ignores a shard that is listed
-// already.
+// add appends a page, and returns the number of new shards. It ignores shards that it has already.
 func (s *shardList) add(out *kinesis.ListShardsOutput) int {
 	before := len(s.shards)
 	if s.pin.IsZero() {

@@ -19,8 +19,7 @@ const (
 	retentionTry   = time.Minute      // the wait after a failed call for the retention period
 )
 
-// retention remembers how long a stream keeps its records. That can change while the stream is
-// read.
+// retention remembers how long a stream keeps its records. That time can change.
 type retention struct {
 	mu    sync.Mutex    // guards the fields below
 	keeps time.Duration // 0 if unknown

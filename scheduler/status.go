@@ -89,8 +89,7 @@ type ShardStatus struct {
 // without MillisBehindLatest, and for shards of other workers.
 func (s ShardStatus) Behind() (time.Duration, bool) { return s.behind, s.known }
 
-// Status returns a snapshot. It is cheap and makes no remote call. Any goroutine may call it at any
-// time.
+// Status returns a snapshot. It is cheap and makes no remote call. Any goroutine may call it.
 func (s *Scheduler) Status() Status {
 	out := Status{Worker: s.cfg.WorkerID}
 	out.Phase, out.Detail = s.status.phase()

@@ -191,8 +191,7 @@ func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]sy
 	return results
 }
 
-// listShards lists a stream's shards for a synchronisation. A stream has at most one running
-// synchronisation.
+// listShards lists a stream's shards for a synchronisation. A stream has at most one at a time.
 func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	list, err := st.lineage.get(ctx, 0)
 	if err != nil {
@@ -207,8 +206,7 @@ func (st *stream) listShards(ctx context.Context) (*shardList, error) {
 	return list, nil
 }
 
-// syncRows creates the rows of a stream that are not in listing. It returns the rows that cannot be
-// read.
+// syncRows creates the rows of a stream that listing lacks. It returns the unreadable rows.
 func (s *syncer) syncRows(
 	ctx context.Context, st *stream, list *shardList, listing leases.Listing,
 ) ([]*leases.RowError, error) {

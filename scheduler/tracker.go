@@ -279,8 +279,7 @@ func (t *tracker) drop(ctx context.Context) {
 	}
 }
 
-// open opens the unread streams of the list, some at a time. It returns false after a transient
-// error.
+// open opens the unread streams of the list. It returns false after a transient error.
 func (t *tracker) open(ctx context.Context) bool {
 	running := map[string]*stream{}
 	for _, st := range t.streams.all() {
