@@ -21,8 +21,10 @@ import (
 // each returns a factory of lanes that call handle with one record at a time.
 func each(handle func(context.Context, kcl.Record) error) func(int) kcl.Processor {
 	return func(int) kcl.Processor {
-		return processors.Each(handle, processors.FuncOptions{Checkpoints: processors.Checkpoints{Interval: never},
-			Logger: quiet})
+		return processors.Each(handle, processors.FuncOptions{
+			Checkpoints: processors.Checkpoints{Interval: never},
+			Logger:      quiet,
+		})
 	}
 }
 

@@ -57,14 +57,18 @@ func TestAuditAsksKinesis(t *testing.T) {
 			l[1].Checkpoint.SequenceNumber = seq1
 			return l
 		}, []string{"out-of-range"}},
-		"a shard is missing": {func(l []leases.Lease) []leases.Lease { return append(l[:1:1], l[2:]...) },
-			[]string{"missing-lease"}},
+		"a shard is missing": {
+			func(l []leases.Lease) []leases.Lease { return append(l[:1:1], l[2:]...) },
+			[]string{"missing-lease"},
+		},
 		"children to come": {func(l []leases.Lease) []leases.Lease {
 			l[0].Checkpoint.SequenceNumber = "TRIM_HORIZON"
 			return l[:2]
 		}, nil},
-		"parent is missing": {func(l []leases.Lease) []leases.Lease { return l[1:] },
-			[]string{"missing-parent", "missing-parent"}},
+		"parent is missing": {
+			func(l []leases.Lease) []leases.Lease { return l[1:] },
+			[]string{"missing-parent", "missing-parent"},
+		},
 		"parent not wanted": {func(l []leases.Lease) []leases.Lease {
 			l[2].Checkpoint.SequenceNumber, l[3].Checkpoint.SequenceNumber = "LATEST", "LATEST"
 			return l[1:]

@@ -27,8 +27,10 @@ func TestDeleteAllHalfWay(t *testing.T) {
 	r := newRig(t,
 		lease(parent, at(seq1, 0), covers("0", last)), // half read, closed by a split
 		lease(left, covers("0", half), childOf), lease(right, covers(next, last), childOf), lease(other))
-	r.srv.Inject(dynamotest.Fault{Operation: "DeleteItem", Key: left, Times: 1,
-		Do: []dynamotest.Action{dynamotest.Throttle()}})
+	r.srv.Inject(dynamotest.Fault{
+		Operation: "DeleteItem", Key: left, Times: 1,
+		Do: []dynamotest.Action{dynamotest.Throttle()},
+	})
 	got := r.leases("delete", "-all", "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, parent+": not changed, because the related row "+left+" was not changed")
@@ -79,8 +81,10 @@ func TestImportHalfWay(t *testing.T) {
 	}
 	// The child sorts before its parent.
 	r.makeOld("old", old("shardId-000000000001", "shardId-000000000005"), old("shardId-000000000005", ""), old(other, ""))
-	r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Key: "shardId-000000000005", Times: 1,
-		Do: []dynamotest.Action{dynamotest.Throttle()}})
+	r.srv.Inject(dynamotest.Fault{
+		Operation: "PutItem", Key: "shardId-000000000005", Times: 1,
+		Do: []dynamotest.Action{dynamotest.Throttle()},
+	})
 	got := r.leases("import", "-from", "old", "-yes")
 	require.Equal(t, statusFailed, got.status, got.out)
 	require.Contains(t, got.errors,
@@ -125,13 +129,19 @@ func TestRestore(t *testing.T) {
 	require.Contains(t, got.errors, "set-checkpoint")
 
 	for at, want := range map[string]leases.Lease{
-		seq1 + "/3": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: seq1,
-			SubSequenceNumber: 3}},
+		seq1 + "/3": {Checkpoint: kcl.ExtendedSequenceNumber{
+			SequenceNumber:    seq1,
+			SubSequenceNumber: 3,
+		}},
 		"TRIM_HORIZON": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}},
-		"LATEST@2026-01-31T08:00:00Z": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
-			PinnedAt: created},
-		"AT_TIMESTAMP@2026-01-31T08:00:00Z": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp},
-			PinnedAt: created},
+		"LATEST@2026-01-31T08:00:00Z": {
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
+			PinnedAt:   created,
+		},
+		"AT_TIMESTAMP@2026-01-31T08:00:00Z": {
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp},
+			PinnedAt:   created,
+		},
 	} {
 		require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: parent}, 0))
 		got := r.leases("restore", "-at", at, "-yes", parent)
@@ -139,8 +149,10 @@ func TestRestore(t *testing.T) {
 		require.Equal(t, want.Checkpoint, r.get(parent).Checkpoint)
 		require.True(t, want.PinnedAt.Equal(r.get(parent).PinnedAt))
 	}
-	for at, text := range map[string]string{"LATEST": "has no time", "AT_TIMESTAMP": "has no time",
-		"SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time"} {
+	for at, text := range map[string]string{
+		"LATEST": "has no time", "AT_TIMESTAMP": "has no time",
+		"SHARD_END": "give -finished", "x": "POSITION", "LATEST@now": "want a time",
+	} {
 		got := r.leases("restore", "-at", at, "-yes", other)
 		require.Equal(t, statusUsage, got.status, at)
 		require.Contains(t, got.errors, text)

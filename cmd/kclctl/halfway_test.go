@@ -61,8 +61,10 @@ func TestHalfWay(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					calls := 0
-					f := dynamotest.Fault{Operation: c.op,
-						When: func(dynamotest.Call) bool { calls++; return calls == n }, Do: []dynamotest.Action{dynamotest.Throttle()}}
+					f := dynamotest.Fault{
+						Operation: c.op,
+						When:      func(dynamotest.Call) bool { calls++; return calls == n }, Do: []dynamotest.Action{dynamotest.Throttle()},
+					}
 					if how != "throttled" {
 						f.Do = nil
 						f.When = func(dynamotest.Call) bool {

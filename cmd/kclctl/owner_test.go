@@ -26,8 +26,11 @@ func TestOwnerWithoutItsSuffix(t *testing.T) {
 	require.Empty(t, r.get(finished).Owner+r.get(held).Owner)
 	require.Equal(t, "w10:bbbbbbbbbb", r.get(free).Owner, "w10 is another name")
 
-	for _, args := range [][]string{{"release", "-owner", "w1", "-yes"}, {"list", "-owner", "w"},
-		{"list", "-owner", "w1", "-json"}} {
+	for _, args := range [][]string{
+		{"release", "-owner", "w1", "-yes"},
+		{"list", "-owner", "w"},
+		{"list", "-owner", "w1", "-json"},
+	} {
 		got = r.leases(args...)
 		require.Equal(t, statusFailed, got.status, args)
 		require.Contains(t, got.errors, "workers that hold leases: w10:bbbbbbbbbb, w2:cccccccccc")
@@ -55,8 +58,14 @@ func TestEmptyTable(t *testing.T) {
 
 	// An empty table with another key cannot become a lease table.
 	r.makeTable("sessions", "sessionId")
-	for _, args := range [][]string{{"list"}, {"fleet"}, {"audit"}, {"release", "-owner", "w"}, {"delete", "-all"},
-		{"adopt", "-created", "2026-02-01T00:00:00Z"}} {
+	for _, args := range [][]string{
+		{"list"},
+		{"fleet"},
+		{"audit"},
+		{"release", "-owner", "w"},
+		{"delete", "-all"},
+		{"adopt", "-created", "2026-02-01T00:00:00Z"},
+	} {
 		got := kclctl(t, nil, append([]string{"leases", args[0], "-table", "sessions", "-endpoint", r.url}, args[1:]...)...)
 		require.Equal(t, statusFailed, got.status, args)
 		require.Contains(t, got.errors, "table sessions is empty, and no lease table: its key is sessionId, not leaseKey",

@@ -38,8 +38,11 @@ func requireHarmless(t *testing.T, out string) {
 func TestHostileNames(t *testing.T) {
 	evil := "w\x1b]0;owned\a\u202e\u009b2J\n\t😀\U000e0001"
 	r := newRig(t, lease("shardId-000000000000", heldBy(evil, 1)))
-	for _, args := range [][]string{{"list"}, {"show", "shardId-000000000000"},
-		{"release", "-yes", "shardId-000000000000"}} {
+	for _, args := range [][]string{
+		{"list"},
+		{"show", "shardId-000000000000"},
+		{"release", "-yes", "shardId-000000000000"},
+	} {
 		got := r.leases(args...)
 		require.Equal(t, statusOK, got.status, got.errors)
 		requireHarmless(t, got.out+got.errors)

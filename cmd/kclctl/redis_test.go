@@ -86,8 +86,10 @@ func TestImportFromRedis(t *testing.T) {
 	require.Contains(t, got.out, "4 read back and found right")
 	require.Equal(t, seq2, r.get("shardId-000000000002").Checkpoint.SequenceNumber)
 
-	args := []string{"leases", "import", "-from", table, "-from-store", "redis", "-from-redis", url, "-redis", url,
-		"-table", table, "-yes"}
+	args := []string{
+		"leases", "import", "-from", table, "-from-store", "redis", "-from-redis", url, "-redis", url,
+		"-table", table, "-yes",
+	}
 	for _, want := range []string{"4 rows created", "4 there already"} {
 		got = kclctl(t, strings.NewReader(""), args...)
 		require.Equal(t, statusOK, got.status, got.errors)

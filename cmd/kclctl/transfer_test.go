@@ -186,8 +186,10 @@ func TestImportOfDamagedRows(t *testing.T) {
 // TestImportVerifies: the import names rows that it could not write.
 func TestImportVerifies(t *testing.T) {
 	r := oldRig(t, oldFleet()...)
-	remove := r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table, Key: "shardId-000000000001",
-		Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")}})
+	remove := r.srv.Inject(dynamotest.Fault{
+		Operation: "PutItem", Table: table, Key: "shardId-000000000001",
+		Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "boom")},
+	})
 	got := r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusFailed, got.status)
 	require.Contains(t, got.errors, "shardId-000000000001: ")
@@ -196,8 +198,10 @@ func TestImportVerifies(t *testing.T) {
 	remove()
 
 	// A lost answer is no failure: the row is there.
-	defer r.srv.Inject(dynamotest.Fault{Operation: "PutItem", Table: table,
-		Do: []dynamotest.Action{dynamotest.LoseAnswer()}})()
+	defer r.srv.Inject(dynamotest.Fault{
+		Operation: "PutItem", Table: table,
+		Do: []dynamotest.Action{dynamotest.LoseAnswer()},
+	})()
 	got = r.leases("import", "-from", old, "-yes")
 	require.Equal(t, statusOK, got.status, got.errors)
 	require.Contains(t, got.out, "3 there already; 4 read back and found right, 0 failed")

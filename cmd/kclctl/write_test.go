@@ -249,8 +249,11 @@ func TestRenewedMeanwhile(t *testing.T) {
 		"release, owner":          {[]string{"release", held}, another, "now held, owner worker-2"},
 		"set-checkpoint, renewed": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, renewal, ""},
 		"set-checkpoint, read on": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, progress, ""},
-		"set-checkpoint, overtook": {[]string{"set-checkpoint", held, seq1 + "/5"}, progress,
-			"checkpoint " + seq2 + ", counter 42: look again"},
+		"set-checkpoint, overtook": {
+			[]string{"set-checkpoint", held, seq1 + "/5"},
+			progress,
+			"checkpoint " + seq2 + ", counter 42: look again",
+		},
 		"set-checkpoint, owner": {[]string{"set-checkpoint", held, "TRIM_HORIZON"}, another, "now held, owner worker-2"},
 		"delete, renewed":       {[]string{"delete", held, "-force"}, renewal, "stop the worker first"},
 		"delete, owner":         {[]string{"delete", held, "-force"}, another, "now held, owner worker-2"},
@@ -360,8 +363,10 @@ func TestLostAnswer(t *testing.T) {
 	for operation, args := range map[string][]string{
 		"UpdateItem": {"release", held}, "DeleteItem": {"delete", finished},
 	} {
-		remove := r.srv.Inject(dynamotest.Fault{Operation: operation, Times: 1,
-			Do: []dynamotest.Action{dynamotest.LoseAnswer()}})
+		remove := r.srv.Inject(dynamotest.Fault{
+			Operation: operation, Times: 1,
+			Do: []dynamotest.Action{dynamotest.LoseAnswer()},
+		})
 		got := r.leases(append(args, "-yes")...)
 		remove()
 		require.Equal(t, statusOK, got.status, got.errors)
@@ -399,8 +404,10 @@ func TestAdoptOfAnotherApplication(t *testing.T) {
 	}
 	r := newRig(t, lease(held, at(seq1, 0), heldBy("worker-1", 41), mark), lease("other", mark))
 	srv := kinesisFor(t, table)
-	args := []string{"adopt", "-application", "billing", "-stream", srv.StreamARN(table), "-kinesis-endpoint", srv.URL(),
-		"-watch", "1ms", "-yes"}
+	args := []string{
+		"adopt", "-application", "billing", "-stream", srv.StreamARN(table), "-kinesis-endpoint", srv.URL(),
+		"-watch", "1ms", "-yes",
+	}
 	scans := 0
 	remove := r.srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 2, When: func(dynamotest.Call) bool {
 		if scans++; scans == 2 { // renewed while the table is watched
@@ -469,8 +476,10 @@ func TestStopped(t *testing.T) {
 	r := newRig(t, fleet()...)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	defer r.srv.Inject(dynamotest.Fault{Operation: "UpdateItem", Times: 1,
-		When: func(dynamotest.Call) bool { cancel(); return false }})()
+	defer r.srv.Inject(dynamotest.Fault{
+		Operation: "UpdateItem", Times: 1,
+		When: func(dynamotest.Call) bool { cancel(); return false },
+	})()
 	var out, errors bytes.Buffer
 	status := run(ctx, []string{"leases", "release", "-table", table, "-endpoint", r.url, "-yes", held, pending},
 		strings.NewReader(""), &out, &errors)

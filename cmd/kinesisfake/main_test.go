@@ -205,8 +205,10 @@ func TestWrongCommandLines(t *testing.T) {
 		"number":   {[]string{"-stream", "orders:many"}, []string{"orders:many", "1 to 10000 shards"}},
 		"name":     {[]string{"-stream", "or/ders:1"}, []string{"or/ders", "letters, digits"}},
 		"twice":    {[]string{"-stream", "a:1", "-stream", "a:2"}, []string{"-stream a is given twice"}},
-		"several": {[]string{"-account", "12", "-region", "EU", "-listen", "4567"},
-			[]string{"-account", "-region", "-listen"}},
+		"several": {
+			[]string{"-account", "12", "-region", "EU", "-listen", "4567"},
+			[]string{"-account", "-region", "-listen"},
+		},
 		"cert": {[]string{"-cert-out", "x"}, []string{"-cert-out needs -tls"}},
 	} {
 		t.Run(name, func(t *testing.T) {

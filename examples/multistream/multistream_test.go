@@ -62,8 +62,10 @@ func TestStreamsFromFile(t *testing.T) {
 	list, err := f.tracker(t.Context())
 	require.NoError(t, err)
 	latest := kcl.InitialPosition{Kind: kcl.Latest}
-	require.Equal(t, []scheduler.StreamConfig{{Name: "orders", InitialPosition: latest},
-		{ARN: arn, InitialPosition: latest}}, list)
+	require.Equal(t, []scheduler.StreamConfig{
+		{Name: "orders", InitialPosition: latest},
+		{ARN: arn, InitialPosition: latest},
+	}, list)
 }
 
 func TestParse(t *testing.T) {

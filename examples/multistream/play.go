@@ -33,10 +33,14 @@ var script = []struct {
 	{6 * time.Second, "stream notes is created and added", func(s *stage) error {
 		return errors.Join(s.create("notes"), s.read("orders", "bills", "notes"))
 	}},
-	{12 * time.Second, "bills is removed: its shards are released",
-		func(s *stage) error { return s.read("orders", "notes") }},
-	{20 * time.Second, "bills comes back, and goes on where it was",
-		func(s *stage) error { return s.read("orders", "bills", "notes") }},
+	{
+		12 * time.Second, "bills is removed: its shards are released",
+		func(s *stage) error { return s.read("orders", "notes") },
+	},
+	{
+		20 * time.Second, "bills comes back, and goes on where it was",
+		func(s *stage) error { return s.read("orders", "bills", "notes") },
+	},
 }
 
 const (

@@ -70,8 +70,10 @@ func TestParseHelp(t *testing.T) {
 	var usage bytes.Buffer
 	_, err := cli.Parse("efo", []string{"-h"}, &usage)
 	require.ErrorIs(t, err, flag.ErrHelp)
-	for _, s := range []string{"usage: efo -stream NAME", "-application name", "-worker id", "-from time",
-		"default trim_horizon"} {
+	for _, s := range []string{
+		"usage: efo -stream NAME", "-application name", "-worker id", "-from time",
+		"default trim_horizon",
+	} {
 		require.Contains(t, usage.String(), s)
 	}
 }

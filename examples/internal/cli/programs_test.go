@@ -81,8 +81,10 @@ func (p *program) next(t *testing.T) printed {
 	require.True(t, p.stdout.Scan(), "no line in time: %v", p.stdout.Err())
 	var fields map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &fields))
-	require.ElementsMatch(t, []string{"stream", "shard", "sequenceNumber", "subSequenceNumber", "partitionKey",
-		"approximateArrival", "data"},
+	require.ElementsMatch(t, []string{
+		"stream", "shard", "sequenceNumber", "subSequenceNumber", "partitionKey",
+		"approximateArrival", "data",
+	},
 		slices.Collect(maps.Keys(fields)), "a promised field is missing, or one is new: %s", p.stdout.Text())
 	var line printed
 	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &line))
@@ -158,8 +160,11 @@ func TestProgramMistakes(t *testing.T) {
 	}{
 		"help":  {[]string{"-h"}, 0, "usage: polling -stream NAME"},
 		"flags": {[]string{"-stream", stream}, 2, "-application is missing"},
-		"position": {[]string{"-stream", stream, "-application", "a", "-from", "tomorrow"}, 2,
-			"use trim_horizon, latest or a time"},
+		"position": {
+			[]string{"-stream", stream, "-application", "a", "-from", "tomorrow"},
+			2,
+			"use trim_horizon, latest or a time",
+		},
 		"region": {[]string{"-stream", stream, "-application", "a"}, 1, "no AWS region: set AWS_REGION"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,14 +57,34 @@ func TestAuditHoles(t *testing.T) {
 		ranges []r
 		want   []string
 	}{
-		"hole": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"6", "23", false},
-			{"25", last, false}}, []string{"hole", "overlap"}},
-		"none": {[]r{{"24", last, false}, {"6", "23", false}, {"0", "1", false}, {"4", "23", false},
-			{"2", "3", false}}, []string{"overlap"}},
-		"none within": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", false}, {"24", last, false},
-			{"24", "45", false}}, []string{"overlap"}},
-		"finished": {[]r{{"0", "1", false}, {"2", "3", false}, {"4", "23", true}, {"6", "23", false},
-			{"24", last, false}}, []string{"hole"}},
+		"hole": {[]r{
+			{"0", "1", false},
+			{"2", "3", false},
+			{"4", "23", false},
+			{"6", "23", false},
+			{"25", last, false},
+		}, []string{"hole", "overlap"}},
+		"none": {[]r{
+			{"24", last, false},
+			{"6", "23", false},
+			{"0", "1", false},
+			{"4", "23", false},
+			{"2", "3", false},
+		}, []string{"overlap"}},
+		"none within": {[]r{
+			{"0", "1", false},
+			{"2", "3", false},
+			{"4", "23", false},
+			{"24", last, false},
+			{"24", "45", false},
+		}, []string{"overlap"}},
+		"finished": {[]r{
+			{"0", "1", false},
+			{"2", "3", false},
+			{"4", "23", true},
+			{"6", "23", false},
+			{"24", last, false},
+		}, []string{"hole"}},
 		"all finished":   {[]r{{"0", half, true}, {next, last, true}}, []string{"hole"}},
 		"exact":          {[]r{{"0", half, false}, {next, last, false}}, nil},
 		"inner overlap":  {[]r{{"0", last, false}, {"10", "20", false}}, []string{"overlap"}},
@@ -110,11 +130,15 @@ func TestAuditFindings(t *testing.T) {
 	}{
 		"empty":   {},
 		"healthy": {rows: []leases.Lease{lease("a", whole)}},
-		"bad row": {rows: []leases.Lease{lease("a", whole)}, bad: []*leases.RowError{{Key: "b", Err: errors.New("damaged")}},
-			findings: []string{"bad-row"}},
+		"bad row": {
+			rows: []leases.Lease{lease("a", whole)}, bad: []*leases.RowError{{Key: "b", Err: errors.New("damaged")}},
+			findings: []string{"bad-row"},
+		},
 		"children wait for their parent": {
-			rows: []leases.Lease{lease("a", whole, at(seq1)), lease("b", covers("0", half), parents("a")),
-				lease("c", covers(next, last), parents("a"))},
+			rows: []leases.Lease{
+				lease("a", whole, at(seq1)), lease("b", covers("0", half), parents("a")),
+				lease("c", covers(next, last), parents("a")),
+			},
 		},
 		"grandchild waits": {
 			rows: []leases.Lease{lease("a", whole), lease("b", whole, parents("a")), lease("c", whole, parents("b"))},
@@ -130,15 +154,21 @@ func TestAuditFindings(t *testing.T) {
 			findings: []string{"missing-child"},
 		},
 		"parent is missing, child read": {rows: []leases.Lease{lease("b", whole, at(seq1), parents("a"))}},
-		"parent is missing, child not": {rows: []leases.Lease{lease("b", whole, parents("a"))},
-			notes: []string{"missing-parent"}},
-		"hash keys not known": {rows: []leases.Lease{lease("a", covers("0", "5")), lease("b")},
-			notes: []string{"no-hash-keys"}},
+		"parent is missing, child not": {
+			rows:  []leases.Lease{lease("b", whole, parents("a"))},
+			notes: []string{"missing-parent"},
+		},
+		"hash keys not known": {
+			rows:  []leases.Lease{lease("a", covers("0", "5")), lease("b")},
+			notes: []string{"no-hash-keys"},
+		},
 		"creation not known": {rows: []leases.Lease{lease("a", whole,
 			func(l *leases.Lease) { l.StreamCreated = time.Time{} })}, notes: []string{"no-stream"}},
 		"two creations": {
-			rows: []leases.Lease{lease("a", covers("0", half)),
-				lease("b", covers(next, last), func(l *leases.Lease) { l.StreamCreated = created.Add(time.Hour) })},
+			rows: []leases.Lease{
+				lease("a", covers("0", half)),
+				lease("b", covers(next, last), func(l *leases.Lease) { l.StreamCreated = created.Add(time.Hour) }),
+			},
 			findings: []string{"stream-mix"},
 		},
 		"forms of key": {
