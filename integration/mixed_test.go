@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
@@ -82,11 +83,7 @@ func (m *mixed) start(ctx context.Context, t *testing.T, name, variable string, 
 	require.NoError(t, err)
 	if variable != "" {
 		path = endpoint(t, variable)
-		select {
-		case javaWorkers <- struct{}{}:
-		case <-ctx.Done():
-			require.FailNow(t, "too many Java workers run")
-		}
+		m.awaitPlace(ctx, t)
 	}
 	several := ""
 	if len(m.streams) > 1 {
@@ -109,6 +106,28 @@ func (m *mixed) start(ctx context.Context, t *testing.T, name, variable string, 
 			<-javaWorkers
 		}
 	}()
+}
+
+// awaitPlace waits until another Java worker may run. If workers hold leases, the load goes on
+// meanwhile: after a pause a leader would measure uneven shards.
+func (m *mixed) awaitPlace(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if slices.ContainsFunc(m.rows, func(row leases.Lease) bool { return row.Owner != "" }) {
+		m.await(ctx, t, 10*time.Minute, "there is a place for a Java worker", func() bool {
+			select {
+			case javaWorkers <- struct{}{}:
+				return true
+			default:
+				return false
+			}
+		})
+		return
+	}
+	select {
+	case javaWorkers <- struct{}{}:
+	case <-ctx.Done():
+		require.FailNow(t, "too many Java workers run")
+	}
 }
 
 func (m *mixed) startJava3(ctx context.Context, t *testing.T, name string) {
@@ -416,9 +435,14 @@ func TestMixedWithJava3(t *testing.T) {
 	require.Zero(t, m.settled(ctx, t, 30*time.Second), "records twice")
 
 	m.kill(ctx, t, "j1")
+	killed := time.Now()
 	m.awaitAll(ctx, t, 45*time.Second, 1, "g1")
 	m.awaitLeader(ctx, t, 40*time.Second, "g1")
 	m.settled(ctx, t, 30*time.Second)
+	// A share for the dead worker would leave the others nothing to move.
+	m.await(ctx, t, 2*time.Minute, "the leader counts j1 no more", func() bool {
+		return time.Since(killed) > kcl3.WorkerSilence+mixedFailover
+	})
 
 	before, asked := m.duplicates(), m.count("g1", "requested")
 	m.startJava3(ctx, t, "j2")
