@@ -319,7 +319,8 @@ func TestKCL3AfterKCL2(t *testing.T) {
 		for key, row := range f.Rows() {
 			to := row
 			to.Owner, to.Counter = "old", 7
-			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, To: to, Set: leases.AttrOwner | leases.AttrCounter}), key)
+			require.NoError(t, f.Table.Update(t.Context(),
+				leases.Update{Read: row, To: to, Set: leases.AttrOwner | leases.AttrCounter}), key)
 		}
 		f.Start("a", kcl3)
 		time.Sleep(30 * time.Second)

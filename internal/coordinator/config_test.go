@@ -11,5 +11,7 @@ import (
 func TestRunReportsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	err := coordinator.New(coordinator.Config{}).Run(t.Context())
-	require.EqualError(t, err, "coordinator: Config.Store is missing\ncoordinator: Config.WorkerID is missing\ncoordinator: Config.Consume is missing")
+	require.EqualError(t, err, "coordinator: Config.Store is missing\n"+
+		"coordinator: Config.WorkerID is missing\n"+
+		"coordinator: Config.Consume is missing")
 }

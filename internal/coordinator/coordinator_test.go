@@ -162,7 +162,8 @@ func TestScansFollowFailoverTime(t *testing.T) {
 		f.Period = 5 * time.Second
 		var lists atomic.Int32
 		for _, id := range []string{"a", "b", "c"} {
-			f.Start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute }).Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
+			w := f.Start(id, func(c *coordinator.Config) { c.FailoverTime = time.Minute })
+			w.Faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 				if call.Op == "list" {
 					lists.Add(1)
 				}

@@ -242,7 +242,8 @@ func TestL14Outage(t *testing.T) {
 		stopped := f.Total(func(s fleettest.Shard) int { return s.Done })
 		require.ErrorIs(t, f.Workers["a"].Coordinator.Err(), errStore)
 		time.Sleep(3 * time.Hour)
-		require.Equal(t, stopped, f.Total(func(s fleettest.Shard) int { return s.Done }), "nothing is delivered without a lease")
+		require.Equal(t, stopped, f.Total(func(s fleettest.Shard) int { return s.Done }),
+			"nothing is delivered without a lease")
 		for _, w := range f.Workers {
 			w.Faults.SetFault(nil)
 		}

@@ -130,7 +130,8 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		load, moves = f.loads()
 		t.Logf("with d: %v in %d moves", load, moves)
 		require.Len(t, load, 4)
-		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100, "no worker has more than its heaviest shard and a little")
+		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100,
+			"no worker has more than its heaviest shard and a little")
 		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1)
@@ -209,7 +210,8 @@ func TestL02LoadThatShifts(t *testing.T) {
 		spread      float64 // from 1.33
 	}{
 		{"steady", 1, 20 * time.Minute, testsize.Pick(10*time.Minute, 10*time.Minute, 2*time.Hour), 0, 15 * time.Minute, 0.5},
-		{"in bursts", 30, time.Hour, testsize.Pick(time.Hour, time.Hour, 12*time.Hour), testsize.Pick(4, 4, 12), 30 * time.Minute, 0.95},
+		{"in bursts", 30, time.Hour, testsize.Pick(time.Hour, time.Hour, 12*time.Hour), testsize.Pick(4, 4, 12),
+			30 * time.Minute, 0.95},
 	}[:testsize.Pick(1, 2, 2)] {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,7 +247,9 @@ func TestL02LoadThatShifts(t *testing.T) {
 
 				l, err := f.Store.List(t.Context())
 				require.NoError(t, err)
-				slices.SortFunc(l.Leases, func(a, b leases.Lease) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key)) })
+				slices.SortFunc(l.Leases, func(a, b leases.Lease) int {
+					return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key))
+				})
 				for _, row := range l.Leases[:shards/2] {
 					var i int
 					_, _ = fmt.Sscanf(row.Key, "shard-%d", &i)
@@ -266,7 +270,8 @@ func TestL02LoadThatShifts(t *testing.T) {
 				require.Greater(t, f.spread(before), 1.0)
 				time.Sleep(tt.within)
 				_, after := f.loads()
-				t.Logf("%d moves at first, %d in %v; from %v to %v in %d moves and %v", first, moves, tt.then, before, load(), after, tt.within)
+				t.Logf("%d moves at first, %d in %v; from %v to %v in %d moves and %v", first, moves, tt.then, before,
+					load(), after, tt.within)
 				require.Less(t, f.spread(load()), tt.spread)
 				require.LessOrEqual(t, after, shards/2)
 				require.Empty(t, f.Warned.Take())

@@ -38,7 +38,8 @@ func TestKCL34OnTableOfKCL35(t *testing.T) {
 		f.RequireBalance("a", "b")
 
 		f.Server.Put("app-CoordinatorState", dynamotest.Item{
-			"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java"), "recordVersionNumber": dynamotest.S("1"), "leaseDuration": dynamotest.S("120000"),
+			"key": dynamotest.S("Leader"), "ownerName": dynamotest.S("java"), "recordVersionNumber": dynamotest.S("1"),
+			"leaseDuration": dynamotest.S("120000"),
 		})
 		w := f.Start("c")
 		<-w.Done

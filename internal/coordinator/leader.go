@@ -82,7 +82,8 @@ func (d *leaderWork) run(ctx context.Context, v *plan.View) {
 	if term != d.term {
 		d.tenure = tenure{term: term, began: now, choresDue: now}
 	}
-	idle := slices.ContainsFunc(v.Rows, func(r plan.Row) bool { return !r.Finished() && (r.Expired || r.ActualOwner() == "") })
+	idle := slices.ContainsFunc(v.Rows,
+		func(r plan.Row) bool { return !r.Finished() && (r.Expired || r.ActualOwner() == "") })
 	if d.workers == nil || idle || now-d.readAt >= workersInterval {
 		if err := d.readWorkers(ctx); err != nil {
 			d.countFailure(ctx, err)

@@ -57,7 +57,8 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 		for f.Leader() == "a" { // a heartbeat may come in between
 			lock, err := f.Table.Fleet().Leader(t.Context())
 			require.NoError(t, err)
-			_ = f.Table.Fleet().AcquireLeader(t.Context(), lock, leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
+			_ = f.Table.Fleet().AcquireLeader(t.Context(), lock,
+				leases.LeaderLock{Owner: "other", Version: "1", Duration: time.Hour})
 		}
 		time.Sleep(20 * time.Second)
 		require.Zero(t, seen.get(metrics.Leader))

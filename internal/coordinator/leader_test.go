@@ -66,7 +66,8 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 // An owner may hand over for as long as its ShutdownTimeout, whatever the leader's is.
 func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 	t.Parallel()
-	for name, ofLeader := range map[string]time.Duration{"all the same": 3 * time.Minute, "not the leader": 10 * time.Second} {
+	for name, ofLeader := range map[string]time.Duration{"all the same": 3 * time.Minute,
+		"not the leader": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -158,7 +159,8 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := fleettest.NewKCL3(t, 1)
-		f.Server.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader", Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
+		f.Server.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader",
+			Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
 		a := f.Start("a", kcl3)
 		for f.Leader() == "" {
 			time.Sleep(100 * time.Millisecond)
@@ -304,7 +306,8 @@ func TestLeaderKeepsToMaxLeases(t *testing.T) {
 		require.Equal(t, map[string]int{"a": 3, "b": 3, "": 4}, f.Load())
 		before := f.Server.AllCalls()["Scan"]
 		time.Sleep(time.Minute)
-		require.LessOrEqual(t, f.Server.AllCalls()["Scan"]-before, 3*35, "the leader lists, and reads reports; the other one does so no more often than else")
+		require.LessOrEqual(t, f.Server.AllCalls()["Scan"]-before, 3*35,
+			"the leader lists, and reads reports; the other one does so no more often than else")
 		f.Start("c", kcl3, maxLeases(3))
 		f.Start("d", kcl3, maxLeases(3))
 		time.Sleep(15 * time.Second)
@@ -330,7 +333,8 @@ func TestCostOfKCL3(t *testing.T) {
 		per := func(operation string) float64 {
 			return float64(after[operation]-before[operation]) / workers / (minutes * 60)
 		}
-		t.Logf("a worker-second: %.3f scans, %.3f queries, %.3f gets, %.3f describes", per("Scan"), per("Query"), per("GetItem"), per("DescribeTable"))
+		t.Logf("a worker-second: %.3f scans, %.3f queries, %.3f gets, %.3f describes", per("Scan"), per("Query"),
+			per("GetItem"), per("DescribeTable"))
 		require.LessOrEqual(t, per("Scan"), 0.30)
 		require.LessOrEqual(t, per("Query"), 0.45)
 		require.LessOrEqual(t, per("GetItem"), 0.25)
@@ -355,7 +359,8 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	}
 	var alive []member
 	var repair func()
-	modes := []string{leases.ClientVersion3x, leases.ClientVersion3xRollback, leases.ClientVersion3x, leases.ClientVersion2x}
+	modes := []string{leases.ClientVersion3x, leases.ClientVersion3xRollback, leases.ClientVersion3x,
+		leases.ClientVersion2x}
 	native := false
 	for i := range testsize.Pick(20, 40, 40) {
 		switch n := rng.IntN(12); {
@@ -385,10 +390,12 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 				repair()
 			}
 			host := alive[rng.IntN(len(alive))].id
-			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(), dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second)}
+			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(),
+				dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second)}
 			// Calls come from many goroutines of one process, in an order of their own.
 			action := actions[rng.IntN(len(actions))]
-			repair = f.Server.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 }, Do: []dynamotest.Action{action}})
+			repair = f.Server.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 },
+				Do: []dynamotest.Action{action}})
 		case n == 9 && !slices.ContainsFunc(alive, func(m member) bool { return m.java != nil }):
 			status := modes[rng.IntN(len(modes))]
 			f.SetClientVersion(status)
@@ -411,7 +418,8 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	require.NotContains(t, load, "")
 	require.Contains(t, load, "last")
 	for id := range load {
-		require.True(t, id == "last" || slices.ContainsFunc(alive, func(m member) bool { return m.id == id && m.ours != nil }), "%v", load)
+		require.True(t, id == "last" ||
+			slices.ContainsFunc(alive, func(m member) bool { return m.id == id && m.ours != nil }), "%v", load)
 	}
 	f.Reset()
 	time.Sleep(2 * time.Minute)
@@ -456,7 +464,8 @@ func TestL25ZombieLeader(t *testing.T) {
 		fault dynamotest.Fault
 		leads bool // still
 	}{
-		{"cannot list", dynamotest.Fault{Operation: "Scan", Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "")}}, false},
+		{"cannot list", dynamotest.Fault{Operation: "Scan",
+			Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "")}}, false},
 		{"list hangs", dynamotest.Fault{Operation: "Scan", Do: []dynamotest.Action{dynamotest.Silence()}}, false},
 		{"cannot assign", dynamotest.Fault{Operation: "UpdateItem", When: func(c dynamotest.Call) bool {
 			return c.Key == "shardId-000000000009"
@@ -547,7 +556,8 @@ func TestLeaderIsLaterThanARenewal(t *testing.T) {
 			to := row
 			to.Owner = "java"
 			to.Counter++
-			require.NoError(t, f.Table.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+			require.NoError(t, f.Table.Update(t.Context(),
+				leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 		}
 		renew()
 		f.Start("b") // leads, and is to assign the lease to the other one

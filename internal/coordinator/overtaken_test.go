@@ -49,7 +49,8 @@ func steal(f *fleettest.Fleet, id, key string) *worker2x {
 			}
 			next := held
 			next.Counter++
-			if f.Store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next, Set: leases.AttrCounter}) != nil {
+			if f.Store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next,
+				Set: leases.AttrCounter}) != nil {
 				w.lost.Store(n)
 				return
 			}
@@ -66,7 +67,8 @@ func (w *worker2x) evict() {
 	require.NoError(w.f.T, err)
 	to := row
 	to.Owner, to.Counter = "", row.Counter+1
-	require.NoError(w.f.T, w.f.Store.Update(w.f.T.Context(), leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
+	require.NoError(w.f.T, w.f.Store.Update(w.f.T.Context(),
+		leases.Update{Read: row, Expect: leases.AttrOwner, To: to, Set: leases.AttrOwner | leases.AttrCounter}))
 }
 
 // slow is a consumer that processes a batch for d.

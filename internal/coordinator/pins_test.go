@@ -27,7 +27,8 @@ func TestTakeRemovesAPinThatAnotherLibraryLeft(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		require.Equal(t, "a", f.Row(first).Owner)
 		require.Zero(t, f.Row(first).PinnedAt)
-		require.Equal(t, "LATEST@2023-11-14T22:13:20Z", f.Row(first).Origin.String(), "where the application began is not forgotten")
+		require.Equal(t, "LATEST@2023-11-14T22:13:20Z", f.Row(first).Origin.String(),
+			"where the application began is not forgotten")
 	})
 }
 

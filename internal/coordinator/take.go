@@ -256,7 +256,8 @@ func (t *table) withdraw(l leases.Lease) {
 		default:
 			to := withoutHandover(l)
 			to.Owner = l.CheckpointOwner
-			now, accepted = t.update(t.last, leases.Update{Read: l, Expect: holder.HandoverAttrs, To: to, Set: holder.HandoverAttrs})
+			now, accepted = t.update(t.last,
+				leases.Update{Read: l, Expect: holder.HandoverAttrs, To: to, Set: holder.HandoverAttrs})
 		}
 		if accepted || now == nil {
 			return

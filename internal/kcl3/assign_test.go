@@ -25,7 +25,8 @@ func TestAssign(t *testing.T) {
 		want  string
 		spill int
 	}{
-		{"not towards a worker with an expired lease", []string{"w dead", "w a", "w b", "1 dead 10 expired", "2 a 10", "3 a 10", "4 a 10", "5 -"}, nil, "5>b 1>b", 0},
+		{"not towards a worker with an expired lease",
+			[]string{"w dead", "w a", "w b", "1 dead 10 expired", "2 a 10", "3 a 10", "4 a 10", "5 -"}, nil, "5>b 1>b", 0},
 		{"one worker has an expired lease", []string{"w a", "w b", "1 a 10 expired", "2 -"}, nil, "2>b 1>b", 0},
 		{"all workers have expired leases", []string{"w a", "w b", "1 a 10 expired", "2 b 10 expired", "3 -"}, nil, "3>a", 0},
 		{"a new worker", append([]string{"w a", "w b"}, many(8, "%d a 100")...), nil, "0>>b 1>>b 2>>b", 0},
@@ -33,33 +34,48 @@ func TestAssign(t *testing.T) {
 		{"more workers than leases", []string{"w a", "w b", "w c", "1 a 10", "2 a 10"}, nil, "1>>b", 0},
 		{"a record now and then", []string{"w a", "w b", "1 a 0.9", "2 b 0"}, nil, "", 0},
 		{"idle CPUs", []string{"w a 0.1/80", "w b 0.9/80", "1 a 1", "2 b 1", "3 b 1"}, nil, "", 0},
-		{"nothing is known yet", append([]string{"w a", "w b", "w c"}, many(6, "%d -")...), nil, "0>a 1>b 2>c 3>a 4>b 5>c", 0},
+		{"nothing is known yet", append([]string{"w a", "w b", "w c"}, many(6, "%d -")...), nil,
+			"0>a 1>b 2>c 3>a 4>b 5>c", 0},
 		{"CPUs are not known", append([]string{"w a 0/80", "w b 0/80"}, many(4, "%d -")...), nil, "0>a 1>b 2>a 3>b", 0},
 		{"a parent before its child", []string{"w a", "0 - (1)", "1 -"}, limit(1), "1>a", 0},
 		{"a parent before its child, where there is room", []string{"w a", "0 - (1)", "1 -"}, limit(2), "1>a", 0},
 		{"a child whose parent is being read", []string{"w a", "w b", "0 - (1)", "1 b", "2 -"}, limit(1), "2>a", 0},
 		{"a finished parent", []string{"w a", "0 - (1)", "1 - end", "2 -"}, limit(1), "0>a", 1},
-		{"who waited longest", []string{"w a", "1 x 1 expired since9", "2 x 1 expired since3", "3 x 1 expired since5"}, limit(2), "2>a 3>a", 1},
+		{"who waited longest", []string{"w a", "1 x 1 expired since9", "2 x 1 expired since3", "3 x 1 expired since5"},
+			limit(2), "2>a 3>a", 1},
 		{"handed over to one that is full", []string{"w a", "w b", "1 b", "2 b<x expired"}, limit(1), "2>a", 0},
-		{"handed over to one that waits", []string{"w a", "w b", "1 b", "2 b<x expired"}, func(v *View) { v.Balance = false }, "2>b", 0},
+		{"handed over to one that waits", []string{"w a", "w b", "1 b", "2 b<x expired"},
+			func(v *View) { v.Balance = false }, "2>b", 0},
 		{"counts for the next owner", append([]string{"w a", "w b"}, "1 b<a 10", "2 b<a 10", "3 a 10", "4 a 10"), nil, "", 0},
-		{"finished leases do not count", []string{"w a", "w b", "1 a 10 end", "2 a 10 end", "3 a 10 end", "4 a 10", "5 b 10"}, nil, "", 0},
+		{"finished leases do not count", []string{"w a", "w b", "1 a 10 end", "2 a 10 end", "3 a 10 end", "4 a 10", "5 b 10"},
+			nil, "", 0},
 		{"finished leases are not assigned", []string{"w a", "1 - end", "2 x end expired"}, nil, "", 0},
 		{"a parent that is itself", []string{"w a", "0 - (0)"}, nil, "0>a", 0},
 		{"not now", append([]string{"w a", "w b"}, many(8, "%d a 100")...), func(v *View) { v.Balance = false }, "", 0},
 		{"abrupt", []string{"w a", "w b", "1 a 10", "2 a 10"}, func(v *View) { v.Config.abrupt = true }, "1>b", 0},
-		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"}, func(v *View) { v.Config.MaxThroughput = 10; v.Balance = false }, "3>b 4>b", 0},
-		{"some workers have no sensor", []string{"w a", "w b 1/80", "1 a 10", "2 a 10", "3 b 10", "4 b 10", "5 b 10", "6 b 10"}, nil, "3>>a", 0},
+		{"max throughput", []string{"w a", "w b", "1 a 100", "2 b 9", "3 - 1", "4 - 1"},
+			func(v *View) { v.Config.MaxThroughput = 10; v.Balance = false }, "3>b 4>b", 0},
+		{"some workers have no sensor", []string{"w a", "w b 1/80", "1 a 10", "2 a 10", "3 b 10", "4 b 10", "5 b 10",
+			"6 b 10"}, nil, "3>>a", 0},
 		{"the receiver is at its limit", []string{"w a 10/15", "w b 50/80", "1 b 10", "2 b 10"}, nil, "", 0},
-		{"CPU counts beside workers without a sensor", []string{"w a 95/100", "w b 5/100", "w c", "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 c 10", "7 c 10"}, nil, "1>>b", 0},
-		{"who has a sensor counts with the others' average", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 c 10", "6 c 10"), nil, "", 0},
-		{"a new worker without a sensor", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10", "4 b 10", "5 b 10", "6 b 10"), nil, "1>>c 4>>c", 0},
-		{"a new worker on the same machine", append([]string{"w a 40/100", "w b 40/100"}, many(4, "%d a 10")...), nil, "0>>b", 0},
-		{"the machine of a new worker is busy", append([]string{"w a 40/100", "w b 90/100"}, many(4, "%d a 10")...), nil, "", 0},
-		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
-		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "1>>b", 0},
-		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10", "3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
-		{"another receiver than the most idle", []string{"w a 10/11", "w b 90/95", "w c 20/95", "1 b 10", "2 b 10", "3 b 10"}, nil, "1>>c", 0},
+		{"CPU counts beside workers without a sensor", []string{"w a 95/100", "w b 5/100", "w c", "1 a 10", "2 a 10",
+			"3 a 10", "4 b 10", "5 b 10", "6 c 10", "7 c 10"}, nil, "1>>b", 0},
+		{"who has a sensor counts with the others' average", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10",
+			"2 a 10", "3 a 10", "4 b 10", "5 c 10", "6 c 10"), nil, "", 0},
+		{"a new worker without a sensor", append([]string{"w a 50/100", "w b 50/100", "w c"}, "1 a 10", "2 a 10", "3 a 10",
+			"4 b 10", "5 b 10", "6 b 10"), nil, "1>>c 4>>c", 0},
+		{"a new worker on the same machine", append([]string{"w a 40/100", "w b 40/100"}, many(4, "%d a 10")...),
+			nil, "0>>b", 0},
+		{"the machine of a new worker is busy", append([]string{"w a 40/100", "w b 90/100"}, many(4, "%d a 10")...),
+			nil, "", 0},
+		{"CPU that may be chance", []string{"w a 90,10,90,10,90/100", "w b 10,90,10,90,10/100", "1 a 10", "2 a 10", "3 b 10",
+			"4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
+		{"CPU that is none", []string{"w a 90,90,90,90,90/100", "w b 10,11,10,10,10/100", "1 a 10", "2 a 10", "3 b 10",
+			"4 b 10"}, func(v *View) { v.Config.Certain = true }, "1>>b", 0},
+		{"CPU that is not known for long enough", []string{"w a 90,90,90,90/100", "w b 10,10,10,10/100", "1 a 10", "2 a 10",
+			"3 b 10", "4 b 10"}, func(v *View) { v.Config.Certain = true }, "", 0},
+		{"another receiver than the most idle", []string{"w a 10/11", "w b 90/95", "w c 20/95", "1 b 10", "2 b 10", "3 b 10"},
+			nil, "1>>c", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,7 +111,8 @@ func TestHandoverWatch(t *testing.T) {
 	var w HandoverWatch
 	note := func(at time.Duration, rows []leases.Lease) map[string]bool {
 		w.Note(at, rows)
-		return w.Overdue(at, func(owner string) time.Duration { return map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}[owner] })
+		limits := map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}
+		return w.Overdue(at, func(owner string) time.Duration { return limits[owner] })
 	}
 	require.Empty(t, note(0, to("b", "a")))
 	require.Empty(t, note(40*sec, to("b", "a")))
@@ -117,7 +134,8 @@ func TestBurstsOfCPU(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(5, 5))
-			v := fleetOf(t, slices.Concat([]string{"w a 10/100", "w b 10/100", last}, many(6, "%d a 10"), many(6, "1%d b 10"), many(6, "2%d c 10"))...)
+			v := fleetOf(t, slices.Concat([]string{"w a 10/100", "w b 10/100", last}, many(6, "%d a 10"), many(6, "1%d b 10"),
+				many(6, "2%d c 10"))...)
 			v.Config = DefaultConfig()
 			v.Config.Certain = true
 			minute := func() []Move {
@@ -167,14 +185,16 @@ func drawFleet(t *rapid.T) View {
 		l := Row{Since: time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))}
 		l.Key = fmt.Sprintf("%03d", i)
 		l.ShardID = l.Key
-		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"17", "17", "17", kcl.SentinelShardEnd}).Draw(t, "checkpoint")
+		checkpoints := rapid.SampledFrom([]string{"17", "17", "17", kcl.SentinelShardEnd})
+		l.Checkpoint.SequenceNumber = checkpoints.Draw(t, "checkpoint")
 		l.ThroughputKBps = rapid.SampledFrom([]float64{-1, 0, 0.1, 10, 10, 200, 1e6}).Draw(t, "throughput")
 		l.Owner = rapid.SampledFrom(owners).Draw(t, "owner")
 		l.Expired = l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0
 		if i > 0 && rapid.IntRange(0, 4).Draw(t, "child") == 0 {
 			l.Parents = []string{fmt.Sprintf("%03d", rapid.IntRange(0, i-1).Draw(t, "parent"))}
 		}
-		if from := rapid.SampledFrom(owners).Draw(t, "from"); l.Owner != "" && from != l.Owner && rapid.IntRange(0, 5).Draw(t, "handed over") == 0 {
+		if from := rapid.SampledFrom(owners).Draw(t, "from"); l.Owner != "" && from != l.Owner &&
+			rapid.IntRange(0, 5).Draw(t, "handed over") == 0 {
 			l.CheckpointOwner = from
 			l.Overdue = from != "" && rapid.Bool().Draw(t, "overdue")
 		}
@@ -258,7 +278,8 @@ func TestAssignProperties(t *testing.T) {
 			} else {
 				require.False(t, m.Graceful)
 				require.True(t, r.ActualOwner() == "" || r.Expired || r.Overdue)
-				require.True(t, !doubtful[m.To] || v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || !sure, "others could take it")
+				require.True(t, !doubtful[m.To] || v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || !sure,
+					"others could take it")
 				placed[r.Key] = true
 			}
 			count[m.To]++
@@ -269,7 +290,8 @@ func TestAssignProperties(t *testing.T) {
 				continue
 			}
 			left++
-			require.True(t, v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || len(v.Workers) == 0 || r.Owner != "", "a free lease and a free worker")
+			require.True(t, v.Config.MaxLeases > 0 || v.Config.MaxThroughput > 0 || len(v.Workers) == 0 || r.Owner != "",
+				"a free lease and a free worker")
 		}
 		require.GreaterOrEqual(t, left, spill)
 		if spill > 0 {

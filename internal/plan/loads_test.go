@@ -73,7 +73,8 @@ func (f *loads) lead(d time.Duration) {
 		if tick%60 != 0 {
 			return
 		}
-		fleet := kcl3.View{Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
+		fleet := kcl3.View{Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(),
+			Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
 		fleet.Config.Certain = true
 		for _, r := range v.Rows {
 			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
@@ -144,7 +145,8 @@ func (f *loads) spread(rate func(i int) float64) float64 {
 }
 
 // bursts returns loads that are usual, but times as much for a while at random moments.
-func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Duration) func(i int, now time.Duration) float64 {
+func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Duration,
+) func(i int, now time.Duration) float64 {
 	wait := func() time.Duration { return time.Duration(rng.ExpFloat64() * float64(every-long)) }
 	begin := make([]time.Duration, len(usual))
 	for i := range begin {
@@ -194,9 +196,10 @@ func TestThroughputThatVaries(t *testing.T) {
 		{"a burst each half hour", 5, 50, func(rng *rand.Rand, _ []float64) func(int, time.Duration) float64 {
 			return bursts(rng, same(50, 10), 30, 10*time.Second, 30*minute)
 		}, 1, 0.5},
-		{"bursts of leases that differ, few for each worker", 10, 50, func(rng *rand.Rand, usual []float64) func(int, time.Duration) float64 {
-			return bursts(rng, usual, 30, 10*time.Second, 5*minute)
-		}, 2, 1},
+		{"bursts of leases that differ, few for each worker", 10, 50,
+			func(rng *rand.Rand, usual []float64) func(int, time.Duration) float64 {
+				return bursts(rng, usual, 30, 10*time.Second, 5*minute)
+			}, 2, 1},
 		{"huge bursts", 5, 30, func(rng *rand.Rand, usual []float64) func(int, time.Duration) float64 {
 			return bursts(rng, usual, 1000, 10*time.Second, 15*minute)
 		}, 2, 1},
@@ -227,7 +230,8 @@ func TestThroughputThatVaries(t *testing.T) {
 			last := make([]time.Duration, tt.leases)
 			each := make([]int, tt.leases)
 			f.moved = func(i int, now time.Duration) {
-				require.True(t, each[i] == 0 || last[i] < time.Minute || now-last[i] >= 5*time.Minute, "shard %d moves too often", i)
+				require.True(t, each[i] == 0 || last[i] < time.Minute || now-last[i] >= 5*time.Minute,
+					"shard %d moves too often", i)
 				last[i] = now
 				if each[i]++; now < time.Hour {
 					first++
@@ -237,7 +241,8 @@ func TestThroughputThatVaries(t *testing.T) {
 			}
 			f.run(time.Duration(hours) * time.Hour)
 			n := float64(tt.leases)
-			t.Logf("moves of a lease: %.2f in the first hour, then %.2f a day", float64(first)/n, float64(later)/n/float64(hours-1)*24)
+			t.Logf("moves of a lease: %.2f in the first hour, then %.2f a day", float64(first)/n,
+				float64(later)/n/float64(hours-1)*24)
 			require.LessOrEqual(t, float64(first), tt.first*n)
 			require.LessOrEqual(t, float64(later), max(tt.most*n*float64(hours-1)/24, math.Ceil(tt.most)*2), "%v", each)
 			require.LessOrEqual(t, slices.Max(each), 12)
@@ -262,7 +267,8 @@ func TestThroughputThatShifts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			rate := bursts(rand.New(rand.NewPCG(7, 7)), slices.Repeat([]float64{10}, tt.leases), tt.times, 10*time.Second, 5*time.Minute)
+			rate := bursts(rand.New(rand.NewPCG(7, 7)), slices.Repeat([]float64{10}, tt.leases), tt.times,
+				10*time.Second, 5*time.Minute)
 			shifted := make([]float64, tt.leases)
 			var f *loads
 			var at []float64
@@ -311,7 +317,8 @@ func TestLeaderLeavesChanceAlone(t *testing.T) {
 		first, most int     // moves in the first hour, and then in each
 		spread      float64 // a quarter of an hour after the shift
 	}{
-		{"half as much or half as much again", func(int, time.Duration) float64 { return 10 * (0.5 + noise.Float64()) }, 0, 0, 0.5},
+		{"half as much or half as much again", func(int, time.Duration) float64 { return 10 * (0.5 + noise.Float64()) },
+			0, 0, 0.5},
 		{"nothing, then everything", func(int, time.Duration) float64 { return 50 * float64(five.IntN(5)/4) }, 25, 1, 0.6},
 		{"bursts", bursts(rng(), usual, 30, 10*time.Second, 5*time.Minute), 50, 4, 1},
 	} {

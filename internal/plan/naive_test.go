@@ -104,7 +104,8 @@ func (p *naivePlanner) balance() {
 	}
 	movable := map[string][]leases.Lease{}
 	for _, r := range p.Rows {
-		if r.Finished() || r.Expired || r.Owner == "" || r.CheckpointOwner != "" || (r.Busy && r.Owner != p.Me) || p.spares(&r) {
+		if r.Finished() || r.Expired || r.Owner == "" || r.CheckpointOwner != "" ||
+			(r.Busy && r.Owner != p.Me) || p.spares(&r) {
 			continue
 		}
 		movable[r.Owner] = append(movable[r.Owner], r.Lease)
@@ -197,7 +198,8 @@ func (p *naivePlanner) balanceThroughput() {
 	fresh := poor && 2*p.load[p.Me]*len(p.workers) < leases
 	movable := map[string][]int{} // of p.rows
 	for i, r := range p.Rows {
-		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" && (!r.Busy || r.Owner == p.Me) && !p.spares(&r) {
+		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" &&
+			(!r.Busy || r.Owner == p.Me) && !p.spares(&r) {
 			movable[r.Owner] = append(movable[r.Owner], i)
 		}
 	}
@@ -239,7 +241,8 @@ func (p *naivePlanner) lightest(load map[string]burden) string {
 
 // heaviestMove returns a lease for worker to, from the worker with the highest throughput that has
 // a lease which fits the difference. at is -1 when there is none.
-func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64, to string, least float64) (from string, at int) {
+func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64,
+	to string, least float64) (from string, at int) {
 	owners := slices.Clone(p.workers)
 	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
 	for _, from := range owners {

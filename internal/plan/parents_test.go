@@ -84,7 +84,8 @@ func TestPlanParentsFirst(t *testing.T) {
 				continue
 			}
 			for i := range rows {
-				if r := rows[i]; r.Owner != "" && closed[r.Key] && !slices.ContainsFunc(r.Parents, func(p string) bool { return !finished(p) }) {
+				if r := rows[i]; r.Owner != "" && closed[r.Key] &&
+					!slices.ContainsFunc(r.Parents, func(p string) bool { return !finished(p) }) {
 					rows[i].Checkpoint.SequenceNumber = "SHARD_END"
 				}
 			}

@@ -19,8 +19,10 @@ func drawRows(t *rapid.T) []Row {
 	n := rapid.IntRange(0, 40).Draw(t, "leases")
 	rows := make([]Row, n)
 	for i := range rows {
-		l := leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i), Owner: rapid.SampledFrom(workers).Draw(t, "owner")}
-		l.Checkpoint.SequenceNumber = rapid.SampledFrom([]string{"TRIM_HORIZON", "17", "17", "17", "SHARD_END"}).Draw(t, "checkpoint")
+		l := leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i),
+			Owner: rapid.SampledFrom(workers).Draw(t, "owner")}
+		checkpoints := rapid.SampledFrom([]string{"TRIM_HORIZON", "17", "17", "17", "SHARD_END"})
+		l.Checkpoint.SequenceNumber = checkpoints.Draw(t, "checkpoint")
 		l.NativeOwner = rapid.SampledFrom([]string{l.Owner, l.Owner, l.Owner, "java"}).Draw(t, "native")
 		if l.Owner != "" && rapid.IntRange(0, 9).Draw(t, "asked") == 0 {
 			l.CheckpointOwner = rapid.SampledFrom(workers).Draw(t, "from")
@@ -42,7 +44,8 @@ func drawRows(t *rapid.T) []Row {
 func TestPlanProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		v := View{Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"), Asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
+		v := View{Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"),
+			Asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
 		byKey := map[string]Row{}
 		total := 0
 		for _, r := range v.Rows {
@@ -184,7 +187,9 @@ func TestPlanBalances(t *testing.T) {
 		counts := slices.Sorted(maps.Values(got))
 		require.Len(t, got, len(workers), "every lease has a living owner: %v", got)
 		require.LessOrEqual(t, counts[len(counts)-1]-counts[0], 1, "%v to %v", load, got)
-		if knownBefore := slices.Sorted(maps.Values(load)); len(load) == 0 || knownBefore[len(load)-1]-knownBefore[0] <= 1 || len(load) == len(workers) {
+		knownBefore := slices.Sorted(maps.Values(load))
+		even := len(load) == 0 || knownBefore[len(load)-1]-knownBefore[0] <= 1
+		if even || len(load) == len(workers) {
 			// Nobody evened out what was uneven before a newcomer was seen.
 			require.LessOrEqual(t, moves, max(surplus, deficit)+2*len(workers), "%v", load)
 		}

@@ -97,7 +97,8 @@ func TestPlanThroughputEvensOut(t *testing.T) {
 		known := min(len(load)+1, len(workers)) // one without leases is known to itself only
 		for _, w := range workers {
 			gap := load[w] - low
-			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviestPart)*(1+1e-9), "%s of %v: less than its least lease would even out", w, load)
+			require.LessOrEqual(t, gap, max(uneven*total/float64(known), least[w]/heaviestPart)*(1+1e-9),
+				"%s of %v: less than its least lease would even out", w, load)
 		}
 	})
 }
@@ -215,7 +216,8 @@ func TestPlanThroughputRestlessLeases(t *testing.T) {
 	rows := make([]Row, 12)
 	for i := range rows {
 		owner := workerNames[i%3/2] // a has eight, b four
-		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner}, KBps: 100, Restless: true}
+		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner},
+			KBps: 100, Restless: true}
 	}
 	require.Empty(t, evenOut(slices.Clone(rows), workerNames[:2], 0))
 	require.NotEmpty(t, evenOut(rows, workerNames[:3], 0), "c has none")

@@ -39,8 +39,10 @@ func TestFormerWatch(t *testing.T) {
 	require.Empty(t, w.Note(at(0), []leases.Lease{a1, b}, wait))
 	require.Equal(t, 2, w.Streams())
 	require.Empty(t, w.Note(at(9), []leases.Lease{a1, b}, wait))
-	require.Equal(t, [][]string{{"a:1"}, {"b:1"}}, keysOf(w.Note(at(10), []leases.Lease{b, a1}, wait)), "nobody has written for all of the wait")
-	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(11), []leases.Lease{a1}, wait)), "what another worker has deleted is no sign of life")
+	require.Equal(t, [][]string{{"a:1"}, {"b:1"}}, keysOf(w.Note(at(10), []leases.Lease{b, a1}, wait)),
+		"nobody has written for all of the wait")
+	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(11), []leases.Lease{a1}, wait)),
+		"what another worker has deleted is no sign of life")
 
 	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(12), []leases.Lease{a1, b}, wait)), "b has come back")
 	require.Empty(t, w.Note(at(13), []leases.Lease{a1, a2, b}, wait), "a row was added to a")
@@ -62,7 +64,8 @@ func TestFormerRowsGoChildrenFirst(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		list := drawStream(t)
-		opt := Options{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}, Multi: true}
+		opt := Options{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000},
+			Multi: true}
 		rows := Plan(list, nil, kcl.InitialPosition{}, opt)
 		finished := map[string]bool{}
 		for i, l := range rows { // parents before children
@@ -139,8 +142,10 @@ func TestGenerations(t *testing.T) {
 		return rows
 	}
 	require.Empty(t, Generations(nil, shards))
-	require.Equal(t, [][]string{{"0", "1", "4"}, {"2", "5"}, {"3"}}, keysOf(Generations(plan("0", "1", "4", "2", "5", "3"), shards)))
-	require.Equal(t, [][]string{{"0"}, {"3"}}, keysOf(Generations(plan("0", "3"), shards)), "a generation between them is there already")
+	require.Equal(t, [][]string{{"0", "1", "4"}, {"2", "5"}, {"3"}},
+		keysOf(Generations(plan("0", "1", "4", "2", "5", "3"), shards)))
+	require.Equal(t, [][]string{{"0"}, {"3"}}, keysOf(Generations(plan("0", "3"), shards)),
+		"a generation between them is there already")
 	require.Equal(t, [][]string{{"0"}, {"6"}}, keysOf(Generations(plan("6", "0"), shards)))
 	var circle int
 	for _, g := range Generations(plan("7", "8"), shards) {

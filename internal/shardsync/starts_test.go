@@ -29,7 +29,8 @@ func TestMissedShardsStartWhereTheApplicationBegan(t *testing.T) {
 	t.Parallel()
 	first, later := second(1000), second(5000)
 	initials := map[string]kcl.InitialPosition{
-		"TRIM_HORIZON": {}, "LATEST": latest(), "the time": atTime(first), "a later time": atTime(later), "an earlier time": atTime(second(10)),
+		"TRIM_HORIZON": {}, "LATEST": latest(), "the time": atTime(first), "a later time": atTime(later),
+		"an earlier time": atTime(second(10)),
 	}
 	for began, one := range initials {
 		plan := Plan(shards("0 1 2"), nil, one, Options{PinnedAt: first})
@@ -63,7 +64,8 @@ func TestMissedShardsOfAnotherLibraryAreDecidedOnce(t *testing.T) {
 	require.Equal(t, one[1:], other)
 
 	horizon := Plan(shards("0 1 2"), java, kcl.InitialPosition{}, Options{})
-	require.Equal(t, horizon[1:], Plan(shards("0 1 2"), append(java, horizon[0]), latest(), Options{PinnedAt: second(5000)}))
+	require.Equal(t, horizon[1:],
+		Plan(shards("0 1 2"), append(java, horizon[0]), latest(), Options{PinnedAt: second(5000)}))
 
 	// Children tell nothing that their parents do not.
 	plan := Plan(shards("0- 1(0) 2(0)"), java, atTime(second(1000)), Options{})
@@ -109,23 +111,40 @@ func TestStartsAreSettled(t *testing.T) {
 		origin  leases.Origin
 	}{
 		{"LATEST of another library", leases.Lease{Checkpoint: at(l)}, latest(), now, leases.Origin{}, now, origin(l, now)},
-		{"LATEST, and no time is known", leases.Lease{Checkpoint: at(l)}, latest(), time.Time{}, leases.Origin{}, time.Time{}, leases.Origin{}},
-		{"LATEST by hand", leases.Lease{Checkpoint: at(l), Origin: origin(l, then)}, latest(), now, origin(l, then), now, origin(l, then)},
-		{"LATEST where TRIM_HORIZON is configured", leases.Lease{Checkpoint: at(l)}, kcl.InitialPosition{}, now, leases.Origin{}, now, leases.Origin{}},
-		{"a time of another library, and one is configured", leases.Lease{Checkpoint: at(a)}, atTime(then), now, leases.Origin{}, then, origin(a, then)},
-		{"a time of another library, and none is configured", leases.Lease{Checkpoint: at(a)}, latest(), now, leases.Origin{}, second(0), leases.Origin{}},
-		{"a time of another library, and an older one is known", leases.Lease{Checkpoint: at(a)}, atTime(now), now, origin(a, then), now, origin(a, then)},
-		{"an older release's LATEST", leases.Lease{Checkpoint: at(l), PinnedAt: then}, latest(), now, origin(l, then), then, origin(l, then)},
-		{"an older release's pin beside a number", leases.Lease{Checkpoint: at(number), PinnedAt: then}, latest(), now, leases.Origin{}, time.Time{}, origin(l, then)},
-		{"an older release's pin, configured otherwise since", leases.Lease{Checkpoint: at(number), PinnedAt: then}, kcl.InitialPosition{}, now, leases.Origin{}, time.Time{}, leases.Origin{}},
-		{"a pin at the end of a shard", leases.Lease{Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then, Origin: origin(a, then)}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
-		{"made for a later time", leases.Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)}, atTime(now), now, origin(a, then), then, origin(a, now)},
-		{"made for LATEST, the application began at a time", leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(a, then), then, origin(l, now)},
-		{"made for LATEST, the application began at TRIM_HORIZON", leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, now)}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
-		{"an older release's LATEST of a later time", leases.Lease{Checkpoint: at(l), PinnedAt: now}, latest(), now, origin(l, then), then, origin(l, now)},
-		{"pinned by hand", leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)}, latest(), now, origin(l, second(10)), now, origin(l, then)},
-		{"a child that another library made", leases.Lease{Checkpoint: at(h)}, latest(), now, origin(l, then), time.Time{}, origin(l, then)},
-		{"nothing is known", leases.Lease{Checkpoint: at(number)}, latest(), now, leases.Origin{}, time.Time{}, leases.Origin{}},
+		{"LATEST, and no time is known", leases.Lease{Checkpoint: at(l)}, latest(), time.Time{}, leases.Origin{},
+			time.Time{}, leases.Origin{}},
+		{"LATEST by hand", leases.Lease{Checkpoint: at(l), Origin: origin(l, then)}, latest(), now, origin(l, then),
+			now, origin(l, then)},
+		{"LATEST where TRIM_HORIZON is configured", leases.Lease{Checkpoint: at(l)}, kcl.InitialPosition{}, now,
+			leases.Origin{}, now, leases.Origin{}},
+		{"a time of another library, and one is configured", leases.Lease{Checkpoint: at(a)}, atTime(then), now,
+			leases.Origin{}, then, origin(a, then)},
+		{"a time of another library, and none is configured", leases.Lease{Checkpoint: at(a)}, latest(), now, leases.Origin{},
+			second(0), leases.Origin{}},
+		{"a time of another library, and an older one is known", leases.Lease{Checkpoint: at(a)}, atTime(now), now,
+			origin(a, then), now, origin(a, then)},
+		{"an older release's LATEST", leases.Lease{Checkpoint: at(l), PinnedAt: then}, latest(), now, origin(l, then),
+			then, origin(l, then)},
+		{"an older release's pin beside a number", leases.Lease{Checkpoint: at(number), PinnedAt: then}, latest(), now,
+			leases.Origin{}, time.Time{}, origin(l, then)},
+		{"an older release's pin, configured otherwise since", leases.Lease{Checkpoint: at(number), PinnedAt: then},
+			kcl.InitialPosition{}, now, leases.Origin{}, time.Time{}, leases.Origin{}},
+		{"a pin at the end of a shard", leases.Lease{Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then,
+			Origin: origin(a, then)}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
+		{"made for a later time", leases.Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)}, atTime(now), now,
+			origin(a, then), then, origin(a, now)},
+		{"made for LATEST, the application began at a time", leases.Lease{Checkpoint: at(l), PinnedAt: now,
+			Origin: origin(l, now)}, latest(), now, origin(a, then), then, origin(l, now)},
+		{"made for LATEST, the application began at TRIM_HORIZON", leases.Lease{Checkpoint: at(l), PinnedAt: now,
+			Origin: origin(l, now)}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
+		{"an older release's LATEST of a later time", leases.Lease{Checkpoint: at(l), PinnedAt: now}, latest(), now,
+			origin(l, then), then, origin(l, now)},
+		{"pinned by hand", leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)}, latest(), now,
+			origin(l, second(10)), now, origin(l, then)},
+		{"a child that another library made", leases.Lease{Checkpoint: at(h)}, latest(), now, origin(l, then),
+			time.Time{}, origin(l, then)},
+		{"nothing is known", leases.Lease{Checkpoint: at(number)}, latest(), now, leases.Origin{},
+			time.Time{}, leases.Origin{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -154,11 +173,14 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		moment := rapid.Custom(func(t *rapid.T) time.Time { return second(rapid.Int64Range(1, 4).Draw(t, "second")) })
 		initial := rapid.Custom(func(t *rapid.T) kcl.InitialPosition {
-			return rapid.SampledFrom([]kcl.InitialPosition{{}, latest(), atTime(moment.Draw(t, "configured"))}).Draw(t, "initial")
+			positions := []kcl.InitialPosition{{}, latest(), atTime(moment.Draw(t, "configured"))}
+			return rapid.SampledFrom(positions).Draw(t, "initial")
 		})
 		var rows []leases.Lease
 		for _, id := range []string{"0", "1", "2"} {
-			l := leases.Lease{Key: id, ShardID: id, Checkpoint: at(rapid.SampledFrom([]string{kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp, "100", kcl.SentinelShardEnd}).Draw(t, "checkpoint"))}
+			checkpoints := rapid.SampledFrom([]string{kcl.SentinelTrimHorizon, kcl.SentinelLatest,
+				kcl.SentinelAtTimestamp, "100", kcl.SentinelShardEnd})
+			l := leases.Lease{Key: id, ShardID: id, Checkpoint: at(checkpoints.Draw(t, "checkpoint"))}
 			if rapid.Bool().Draw(t, "pinned") {
 				l.PinnedAt = moment.Draw(t, "pin")
 			}
@@ -191,7 +213,8 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 			start, ok := l.Start()
 			require.True(t, ok)
 			if start != before[i] { // only a row without origin can have told something new
-				require.True(t, start.Kind == kcl.TrimHorizon || start.Timestamp.Before(before[i].Timestamp), "%v, then %v", before[i], start)
+				require.True(t, start.Kind == kcl.TrimHorizon || start.Timestamp.Before(before[i].Timestamp),
+					"%v, then %v", before[i], start)
 			}
 		}
 	})
@@ -206,7 +229,8 @@ func TestMovedByHand(t *testing.T) {
 		{Checkpoint: at("100"), PinnedAt: began},
 		{Checkpoint: at("100"), Origin: leases.Origin{Kind: kcl.SentinelLatest, At: began}},
 	} {
-		for _, position := range []string{kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200", kcl.SentinelShardEnd} {
+		for _, position := range []string{kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200",
+			kcl.SentinelShardEnd} {
 			to, changed := l.Moved(at(position), now)
 			require.Equal(t, position, to.Checkpoint.SequenceNumber)
 			require.Equal(t, to.Timed(), to.PinnedAt.Equal(now))

@@ -17,8 +17,8 @@ import (
 // TestTranscripts plays the scenes of testdata. Each file shows one departure from the KCL, and its
 // head says what the KCL does and what this library does. The folder says which decision is asked.
 //
-// KEYS are sixteenths of the hash keys: "0..8" is the lower half. A lease takes parents and hash keys
-// from its shard, unless its own row says them. Times are those of one day.
+// KEYS are sixteenths of the hash keys: "0..8" is the lower half. A lease takes parents and hash
+// keys from its shard, unless its own row says them. Times are those of one day.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
 	for folder, play := range map[string]func(*testing.T, string) []string{
@@ -70,8 +70,8 @@ func playStarts(t *testing.T, input string) []string {
 	return orNothing(lines, "nothing is written")
 }
 
-// playCleanup shows [PlanCleanup] a survey each minute, or those of the table AT: UNLISTED shards are
-// missing in the list of the survey, and somebody has written to the WRITTEN leases before it.
+// playCleanup shows [PlanCleanup] a survey each minute, or those of the table AT: UNLISTED shards
+// are missing in the list of the survey, and somebody has written to the WRITTEN leases before it.
 func playCleanup(t *testing.T, input string) []string {
 	s := parseScene(t, input, transcript.Format{"AT": {"UNLISTED", "WRITTEN"}})
 	surveys := s.Tables["AT"]
@@ -87,13 +87,15 @@ func playCleanup(t *testing.T, input string) []string {
 	last := 0
 	for _, survey := range surveys {
 		at := begin.Add(duration(t, survey["AT"]))
-		list := slices.DeleteFunc(slices.Clone(s.shards), func(shard kcl.Shard) bool { return slices.Contains(words(survey["UNLISTED"]), shard.ID) })
+		list := slices.DeleteFunc(slices.Clone(s.shards),
+			func(shard kcl.Shard) bool { return slices.Contains(words(survey["UNLISTED"]), shard.ID) })
 		for i := range s.rows {
 			if slices.Contains(words(survey["WRITTEN"]), s.rows[i].Key) {
 				s.rows[i].Counter++
 			}
 		}
-		plan, past = PlanCleanup(Survey{At: at, ListedAt: at, Shards: list, Rows: s.rows, Initial: s.initial, Options: s.opt}, past)
+		seen := Survey{At: at, ListedAt: at, Shards: list, Rows: s.rows, Initial: s.initial, Options: s.opt}
+		plan, past = PlanCleanup(seen, past)
 		for _, r := range plan[min(last, len(plan)):] {
 			lines = append(lines, survey["AT"]+": "+removalText(r))
 		}
@@ -158,8 +160,8 @@ func playHoles(t *testing.T, input string) []string {
 	return lines
 }
 
-// playFormer shows a [FormerWatch] the counters of the leases of streams that this worker does not read.
-// A lease is written stream/shard.
+// playFormer shows a [FormerWatch] the counters of the leases of streams that this worker does not
+// read. A lease is written stream/shard.
 func playFormer(t *testing.T, input string) []string {
 	s := transcript.Parse(t, input, transcript.Format{"": {"wait"}, "LEASE": {"PARENT"}, "AT": {"COUNTERS"}})
 	parents := map[string][]string{}

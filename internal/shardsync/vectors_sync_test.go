@@ -18,7 +18,8 @@ const (
 	graphA = `0 11-102 0-99; 1 11-102 100-199; 2 11-102 200-299; 3 11-102 300-399; 4 11- 400-499; 5 11-205 500-MAX;
 		6 103-205 0-199 0,1; 7 103-205 200-399 2,3; 8 206- 0-399 6,7; 9 206- 500-799 5; 10 206- 800-MAX 5`
 	graphB = `0 1000-1049 0-49; 1 1000-1049 50-MAX; 2 1050-1099 0-MAX 0,1; 3 1100-1149 0-49 2; 4 1100-1149 50-MAX 2;
-		5 1150-1199 0-MAX 3,4; 6 1200-1249 0-49 5; 7 1200-1249 50-MAX 5; 8 1250-1299 0-MAX 6,7; 9 1300- 0-49 8; 10 1300- 50-MAX 8`
+		5 1150-1199 0-MAX 3,4; 6 1200-1249 0-49 5; 7 1200-1249 50-MAX 5; 8 1250-1299 0-MAX 6,7; 9 1300- 0-49 8;
+		10 1300- 50-MAX 8`
 	graphC = `0 11-102 0-399; 1 11- 400-499; 2 11-102 500-599; 3 11-102 600-MAX; 4 103-205 0-199 0; 5 103-205 200-399 0;
 		6 103- 500-MAX 2,3; 7 206- 0-99 4; 8 206- 100-199 4; 9 206- 200-299 5; 10 206- 300-399 5`
 )
@@ -75,7 +76,8 @@ func TestSyncVectors(t *testing.T) {
 		pinned              string // ours at LATEST
 		not                 string // of javaAll: shards that we do not read
 	}{
-		{"A 3,4,5", graphA, "3 4 5", "2 6", "0 1 2", "0:T 1:T 2:T 6:T 7:T 10:T 8:T 9:T", "0:L 1:L 2:L 6:L 7:T 10:T 8:T 9:T", ""},
+		{"A 3,4,5", graphA, "3 4 5", "2 6", "0 1 2", "0:T 1:T 2:T 6:T 7:T 10:T 8:T 9:T",
+			"0:L 1:L 2:L 6:L 7:T 10:T 8:T 9:T", ""},
 		{"A 4,5,7", graphA, "4 5 7", "6", "0 1", "0:T 1:T 6:T 10:T 8:T 9:T", "0:L 1:L 6:L 10:T 8:T 9:T", ""},
 		{"A 2,6", graphA, "2 6", "3 4 9 10", "3 4 5", "3:T 4:T 5:T 7:T 10:T 8:T 9:T", "3:L 4:L 5:L 7:T 10:L 8:T 9:L", ""},
 		{"A 4,9,10", graphA, "4 9 10", "8", "0 1 2 3", "0:T 1:T 2:T 3:T 6:T 7:T 8:T", "0:L 1:L 2:L 3:L 6:L 7:L 8:L", ""},
@@ -91,7 +93,8 @@ func TestSyncVectors(t *testing.T) {
 		{"C 1,6-10", graphC, "1 6 7 8 9 10", "", "", "", "", ""},
 		{"a parent has no row", "0 303-404 0-9; 1 405- 10-MAX; 2 202-302 0-MAX", "2", "1", "0 1", "0:T 1:T", "0:L 1:L", ""},
 		// The KCL fails, or leaves out 2, whose parent should have been closed.
-		{"a child of an open shard", "0 1- 0-9; 1 1- 10-MAX; 2 2- 10-MAX 1; 3 1- 0-9", "3", "0 1", "0 1", "0:T 1:T 2:T", "0:L 1:L 2:L", ""},
+		{"a child of an open shard", "0 1- 0-9; 1 1- 10-MAX; 2 2- 10-MAX 1; 3 1- 0-9", "3", "0 1", "0 1", "0:T 1:T 2:T",
+			"0:L 1:L 2:L", ""},
 	}
 	pin := time.Unix(1000, 0)
 	for _, tt := range tests {
@@ -197,7 +200,8 @@ func TestSyncOfEmptyTableVectors(t *testing.T) {
 			plan := Plan(list, nil, kcl.InitialPosition{Kind: tt.kind}, Options{PinnedAt: time.Unix(1000, 0)})
 			require.Equal(t, tt.want, synced(plan))
 			for _, id := range strings.Fields(tt.java) {
-				require.True(t, slices.ContainsFunc(plan, func(l leases.Lease) bool { return l.ShardID == "shardId-"+id }), "the KCL makes %s", id)
+				require.True(t, slices.ContainsFunc(plan, func(l leases.Lease) bool { return l.ShardID == "shardId-"+id }),
+					"the KCL makes %s", id)
 			}
 			for _, l := range plan {
 				require.Zero(t, l.Counter)
