@@ -210,8 +210,10 @@ func TestL02LoadThatShifts(t *testing.T) {
 		spread      float64 // from 1.33
 	}{
 		{"steady", 1, 20 * time.Minute, testsize.Pick(10*time.Minute, 10*time.Minute, 2*time.Hour), 0, 15 * time.Minute, 0.5},
-		{"in bursts", 30, time.Hour, testsize.Pick(time.Hour, time.Hour, 12*time.Hour), testsize.Pick(4, 4, 12),
-			30 * time.Minute, 0.95},
+		{
+			"in bursts", 30, time.Hour, testsize.Pick(time.Hour, time.Hour, 12*time.Hour), testsize.Pick(4, 4, 12),
+			30 * time.Minute, 0.95,
+		},
 	}[:testsize.Pick(1, 2, 2)] {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

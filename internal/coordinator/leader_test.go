@@ -66,8 +66,10 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 // An owner may hand over for as long as its ShutdownTimeout, whatever the leader's is.
 func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 	t.Parallel()
-	for name, ofLeader := range map[string]time.Duration{"all the same": 3 * time.Minute,
-		"not the leader": 10 * time.Second} {
+	for name, ofLeader := range map[string]time.Duration{
+		"all the same":   3 * time.Minute,
+		"not the leader": 10 * time.Second,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -159,8 +161,10 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := fleettest.NewKCL3(t, 1)
-		f.Server.Inject(dynamotest.Fault{Operation: "PutItem", Key: "Leader",
-			Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)}})
+		f.Server.Inject(dynamotest.Fault{
+			Operation: "PutItem", Key: "Leader",
+			Do: []dynamotest.Action{dynamotest.DelayAnswer(2 * time.Second)},
+		})
 		a := f.Start("a", kcl3)
 		for f.Leader() == "" {
 			time.Sleep(100 * time.Millisecond)
@@ -359,8 +363,10 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 	}
 	var alive []member
 	var repair func()
-	modes := []string{leases.ClientVersion3x, leases.ClientVersion3xRollback, leases.ClientVersion3x,
-		leases.ClientVersion2x}
+	modes := []string{
+		leases.ClientVersion3x, leases.ClientVersion3xRollback, leases.ClientVersion3x,
+		leases.ClientVersion2x,
+	}
 	native := false
 	for i := range testsize.Pick(20, 40, 40) {
 		switch n := rng.IntN(12); {
@@ -390,12 +396,16 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 				repair()
 			}
 			host := alive[rng.IntN(len(alive))].id
-			actions := []dynamotest.Action{dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(),
-				dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second)}
+			actions := []dynamotest.Action{
+				dynamotest.LoseAnswer(), dynamotest.LoseRequest(), dynamotest.Throttle(),
+				dynamotest.Silence(), dynamotest.Delay(2 * time.Second), dynamotest.Late(3 * time.Second),
+			}
 			// Calls come from many goroutines of one process, in an order of their own.
 			action := actions[rng.IntN(len(actions))]
-			repair = f.Server.Inject(dynamotest.Fault{Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 },
-				Do: []dynamotest.Action{action}})
+			repair = f.Server.Inject(dynamotest.Fault{
+				Client: host, When: func(dynamotest.Call) bool { return rand.IntN(3) > 0 },
+				Do: []dynamotest.Action{action},
+			})
 		case n == 9 && !slices.ContainsFunc(alive, func(m member) bool { return m.java != nil }):
 			status := modes[rng.IntN(len(modes))]
 			f.SetClientVersion(status)
@@ -464,8 +474,10 @@ func TestL25ZombieLeader(t *testing.T) {
 		fault dynamotest.Fault
 		leads bool // still
 	}{
-		{"cannot list", dynamotest.Fault{Operation: "Scan",
-			Do: []dynamotest.Action{dynamotest.Fail("InternalServerError", "")}}, false},
+		{"cannot list", dynamotest.Fault{
+			Operation: "Scan",
+			Do:        []dynamotest.Action{dynamotest.Fail("InternalServerError", "")},
+		}, false},
 		{"list hangs", dynamotest.Fault{Operation: "Scan", Do: []dynamotest.Action{dynamotest.Silence()}}, false},
 		{"cannot assign", dynamotest.Fault{Operation: "UpdateItem", When: func(c dynamotest.Call) bool {
 			return c.Key == "shardId-000000000009"

@@ -49,8 +49,10 @@ func steal(f *fleettest.Fleet, id, key string) *worker2x {
 			}
 			next := held
 			next.Counter++
-			if f.Store.Update(ctx, leases.Update{Read: held, Expect: leases.AttrCounter, To: next,
-				Set: leases.AttrCounter}) != nil {
+			if f.Store.Update(ctx, leases.Update{
+				Read: held, Expect: leases.AttrCounter, To: next,
+				Set: leases.AttrCounter,
+			}) != nil {
 				w.lost.Store(n)
 				return
 			}

@@ -86,8 +86,10 @@ func TestLeaderWithRareListings(t *testing.T) {
 		f := fleettest.NewKCL3(t, 6, func(c *dynamotest.Config) { c.PageRows = 3 })
 		f.Is3x()
 		for _, client := range []string{"a", "b"} {
-			f.Server.Inject(dynamotest.Fault{Operation: "Scan", Client: client,
-				Do: []dynamotest.Action{dynamotest.Delay(2300 * time.Millisecond)}})
+			f.Server.Inject(dynamotest.Fault{
+				Operation: "Scan", Client: client,
+				Do: []dynamotest.Action{dynamotest.Delay(2300 * time.Millisecond)},
+			})
 		}
 		f.Start("a")
 		time.Sleep(2 * time.Minute)

@@ -23,8 +23,10 @@ func TestModeThatTheLeaseTableTells(t *testing.T) {
 		f.Java("java", func(j *fleettest.JavaWorker) { j.Lead = true })
 		time.Sleep(time.Minute)
 		require.Equal(t, map[string]int{"java": 4}, f.Load())
-		f.Server.Inject(dynamotest.Fault{Client: "a", Table: "app-CoordinatorState",
-			Do: []dynamotest.Action{dynamotest.Deny()}})
+		f.Server.Inject(dynamotest.Fault{
+			Client: "a", Table: "app-CoordinatorState",
+			Do: []dynamotest.Action{dynamotest.Deny()},
+		})
 		w := f.Start("a")
 		time.Sleep(time.Minute)
 		require.NotEqual(t, "native", w.Coordinator.Assignment().Mode)

@@ -323,8 +323,10 @@ func once(w *fleettest.Worker, fault leasefault.Fault) leasefault.Fault {
 // TestL12RefusedCheckpointDoesNotCostTheLease lets a table refuse or swallow checkpoints, and
 // accept renewals. A call that gives up returns at once.
 func TestL12RefusedCheckpointDoesNotCostTheLease(t *testing.T) {
-	for name, fault := range map[string]leasefault.Fault{"refused": leasefault.Failing(errStore),
-		"swallowed": leasefault.Silent} {
+	for name, fault := range map[string]leasefault.Fault{
+		"refused":   leasefault.Failing(errStore),
+		"swallowed": leasefault.Silent,
+	} {
 		t.Run(name, func(t *testing.T) {
 			held(t, func(ctx context.Context, f *fleettest.Fleet, a *fleettest.Worker, h *holder.Holder) {
 				refuse := func(ctx context.Context, call leasefault.Call, apply func() error) error {

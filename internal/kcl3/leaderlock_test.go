@@ -26,24 +26,43 @@ func TestLockWatch(t *testing.T) {
 		"released": {
 			{0, &leases.LeaderLock{Owner: "java", Version: "1", Duration: 120 * sec, Released: true}, true},
 		},
-		"held": {{0, java("1"), false}, {119 * sec, java("1"), false}, {120 * sec, java("1"), false},
-			{120*sec + 1, java("1"), true}},
-		"heartbeats": {{0, java("1"), false}, {100 * sec, java("2"), false}, {200 * sec, java("2"), false},
-			{221 * sec, java("2"), true}},
+		"held": {
+			{0, java("1"), false},
+			{119 * sec, java("1"), false},
+			{120 * sec, java("1"), false},
+			{120*sec + 1, java("1"), true},
+		},
+		"heartbeats": {
+			{0, java("1"), false},
+			{100 * sec, java("2"), false},
+			{200 * sec, java("2"), false},
+			{221 * sec, java("2"), true},
+		},
 		"looked at twice only":  {{0, java("1"), false}, {500 * sec, java("1"), true}},
 		"a machine just booted": {{sec, java("1"), false}, {122 * sec, java("1"), true}},
-		"short duration": {{0, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, false},
-			{21 * sec, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, true}},
-		"duration is not told": {{0, &leases.LeaderLock{Owner: "x", Version: "1"}, false},
+		"short duration": {
+			{0, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, false},
+			{21 * sec, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, true},
+		},
+		"duration is not told": {
+			{0, &leases.LeaderLock{Owner: "x", Version: "1"}, false},
 			{21 * sec, &leases.LeaderLock{Owner: "x", Version: "1"}, false},
-			{121 * sec, &leases.LeaderLock{Owner: "x", Version: "1"}, true}},
-		"duration is changed": {{0, &leases.LeaderLock{Owner: "x", Version: "1", Duration: 20 * sec}, false},
-			{21 * sec, &leases.LeaderLock{Owner: "x", Version: "1", Duration: 120 * sec}, false}},
-		"released, then taken": {{0, &leases.LeaderLock{Version: "1", Released: true, Duration: sec}, true},
-			{500 * sec, java("2"), false}, {621 * sec, java("2"), true}},
+			{121 * sec, &leases.LeaderLock{Owner: "x", Version: "1"}, true},
+		},
+		"duration is changed": {
+			{0, &leases.LeaderLock{Owner: "x", Version: "1", Duration: 20 * sec}, false},
+			{21 * sec, &leases.LeaderLock{Owner: "x", Version: "1", Duration: 120 * sec}, false},
+		},
+		"released, then taken": {
+			{0, &leases.LeaderLock{Version: "1", Released: true, Duration: sec}, true},
+			{500 * sec, java("2"), false},
+			{621 * sec, java("2"), true},
+		},
 		"absent, then taken": {{0, nil, true}, {500 * sec, java("1"), false}},
-		"another owner, version 1": {{0, java("1"), false},
-			{121 * sec, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, false}},
+		"another owner, version 1": {
+			{0, java("1"), false},
+			{121 * sec, &leases.LeaderLock{Owner: "go", Version: "1", Duration: 20 * sec}, false},
+		},
 	}
 	for name, looks := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -96,22 +115,61 @@ func TestNeglect(t *testing.T) {
 		rescue bool
 	}
 	tests := map[string][]scan{
-		"free": {{0, held("", 0), false}, {9 * sec, held("", 0), false}, {18 * sec, held("", 0), false},
-			{27 * sec, held("", 0), false}, {32 * sec, held("", 0), false}, {33 * sec, held("", 0), true}},
-		"expired": {{11 * sec, expired("a", 5), false}, {20 * sec, expired("a", 5), false},
-			{29 * sec, expired("a", 5), false}, {33 * sec, expired("a", 5), false}, {34 * sec, expired("a", 5), true}},
-		"finished": {{0, finished, false}, {9 * sec, finished, false}, {18 * sec, finished, false},
-			{27 * sec, finished, false}, {36 * sec, finished, false}},
-		"held": {{0, held("a", 0), false}, {9 * sec, held("a", 1), false},
-			{18 * sec, held("a", 2), false}, {27 * sec, held("a", 3), false}, {36 * sec, held("a", 4), false}},
-		"assigned to a living worker": {{0, held("", 0), false}, {9 * sec, held("a", 1), false},
-			{18 * sec, held("a", 2), false}, {27 * sec, held("a", 3), false}, {36 * sec, expired("a", 3), false}},
-		"assigned to a dead worker": {{0, held("", 0), false}, {9 * sec, held("a", 1), false},
-			{18 * sec, held("a", 1), false}, {27 * sec, expired("a", 1), false}, {33 * sec, expired("a", 1), true}},
-		"not while it may be picked up": {{0, held("", 0), false}, {9 * sec, held("", 0), false},
-			{18 * sec, held("", 0), false}, {27 * sec, held("", 0), false}, {33 * sec, held("a", 1), false}},
-		"the table could not be listed": {{0, held("", 0), false}, {33 * sec, held("", 0), false},
-			{40 * sec, held("", 0), false}},
+		"free": {
+			{0, held("", 0), false},
+			{9 * sec, held("", 0), false},
+			{18 * sec, held("", 0), false},
+			{27 * sec, held("", 0), false},
+			{32 * sec, held("", 0), false},
+			{33 * sec, held("", 0), true},
+		},
+		"expired": {
+			{11 * sec, expired("a", 5), false},
+			{20 * sec, expired("a", 5), false},
+			{29 * sec, expired("a", 5), false},
+			{33 * sec, expired("a", 5), false},
+			{34 * sec, expired("a", 5), true},
+		},
+		"finished": {
+			{0, finished, false},
+			{9 * sec, finished, false},
+			{18 * sec, finished, false},
+			{27 * sec, finished, false},
+			{36 * sec, finished, false},
+		},
+		"held": {
+			{0, held("a", 0), false},
+			{9 * sec, held("a", 1), false},
+			{18 * sec, held("a", 2), false},
+			{27 * sec, held("a", 3), false},
+			{36 * sec, held("a", 4), false},
+		},
+		"assigned to a living worker": {
+			{0, held("", 0), false},
+			{9 * sec, held("a", 1), false},
+			{18 * sec, held("a", 2), false},
+			{27 * sec, held("a", 3), false},
+			{36 * sec, expired("a", 3), false},
+		},
+		"assigned to a dead worker": {
+			{0, held("", 0), false},
+			{9 * sec, held("a", 1), false},
+			{18 * sec, held("a", 1), false},
+			{27 * sec, expired("a", 1), false},
+			{33 * sec, expired("a", 1), true},
+		},
+		"not while it may be picked up": {
+			{0, held("", 0), false},
+			{9 * sec, held("", 0), false},
+			{18 * sec, held("", 0), false},
+			{27 * sec, held("", 0), false},
+			{33 * sec, held("a", 1), false},
+		},
+		"the table could not be listed": {
+			{0, held("", 0), false},
+			{33 * sec, held("", 0), false},
+			{40 * sec, held("", 0), false},
+		},
 	}
 	for name, scans := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -44,8 +44,10 @@ func playAssign(t *testing.T, input string) []string {
 		"WORKER": {"CPU", "LIMIT"},
 		"LEASE":  {"OWNER", "KB/S", "DEVIATION", "PARENT", "STATE"},
 	})
-	v := View{Balance: s.Settings["balance"] != "no", Config: DefaultConfig(), Delivers: map[string]float64{},
-		Doubts: map[string]float64{}}
+	v := View{
+		Balance: s.Settings["balance"] != "no", Config: DefaultConfig(), Delivers: map[string]float64{},
+		Doubts: map[string]float64{},
+	}
 	v.Config.Certain, v.Config.ByCount = true, s.Settings["by"] == "count"
 	v.Config.MaxLeases, v.Config.MaxThroughput = int(numeric(t, s.Settings["max leases"])),
 		numeric(t, s.Settings["max KB/s"])
@@ -205,14 +207,20 @@ func playSilence(t *testing.T, input string) []string {
 // playTable asks [NextTable] for the leader's step in the migration to a single table. All workers
 // live and support it. REPORTS says which table has the report of a worker.
 func playTable(t *testing.T, input string) []string {
-	s := transcript.Parse(t, input, transcript.Format{"": {"stored", "age", "asked to migrate"}, "WORKER": {"REPORTS"},
-		"LEASE": {"OWNER"}})
-	v := TableView{SideTables: true, Migrate: s.Settings["asked to migrate"] == "yes", Alive: map[string]bool{},
-		Me: "me", Now: wall}
+	s := transcript.Parse(t, input, transcript.Format{
+		"": {"stored", "age", "asked to migrate"}, "WORKER": {"REPORTS"},
+		"LEASE": {"OWNER"},
+	})
+	v := TableView{
+		SideTables: true, Migrate: s.Settings["asked to migrate"] == "yes", Alive: map[string]bool{},
+		Me: "me", Now: wall,
+	}
 	v.Stored = stateOf("TABLE_MIGRATION_STATUS_"+s.Settings["stored"], duration(t, s.Settings["age"]))
 	for _, w := range s.Tables["WORKER"] {
-		v.Workers = append(v.Workers, leases.WorkerMetrics{Worker: w["WORKER"], Updated: wall, Support: 1,
-			SupportUpdated: wall, InSideTable: w["REPORTS"] == "side"})
+		v.Workers = append(v.Workers, leases.WorkerMetrics{
+			Worker: w["WORKER"], Updated: wall, Support: 1,
+			SupportUpdated: wall, InSideTable: w["REPORTS"] == "side",
+		})
 		v.Alive[w["WORKER"]] = true
 	}
 	for _, row := range s.Tables["LEASE"] {

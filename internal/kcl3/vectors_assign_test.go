@@ -109,34 +109,59 @@ func TestAssignVectors(t *testing.T) {
 		{"sensor failed earlier", []string{"w w -1,50,50/80", "1 - 10", "2 - 10"}, nil, "1>w 2>w", 0},
 		{"no throughput", append([]string{yield, take}, many(10, "%d yield 0")...), nil, "0>>take", 0},
 		{"max leases", []string{take, "1 -", "2 -", "3 -"}, func(v *View) { v.Config.MaxLeases = 2 }, "1>take 2>take", 1},
-		{"free before expired", []string{take, "1 random 10 expired", "2 -"},
-			func(v *View) { v.Config.MaxThroughput = 9 }, "2>take", 1},
+		{
+			"free before expired",
+			[]string{take, "1 random 10 expired", "2 -"},
+			func(v *View) { v.Config.MaxThroughput = 9 }, "2>take", 1,
+		},
 		{"above the operating range", []string{"w a 41,41/50", "w b 59,59/50", "1 b 1000", "2 b 1"}, nil, "2>>a", 0},
-		{"throughput is taken", []string{yield, take, "1 yield 100", "2 yield 200", "3 yield 300", "4 yield 400"},
-			ten, "1>>take", 0},
-		{"exact", []string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"},
-			func(v *View) { v.Config.threshold, v.Config.exact = 0.1, true }, "", 0},
-		{"the least lease overshoots", []string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"},
-			ten, "2>>take", 0},
-		{"two busy workers", []string{"w y1 90,90/80", "w y2 90,90/80", take, "1 y1 10", "2 y1 1000", "3 y2 10", "4 y2 1000",
-			"5 take 10"}, ten, "1>>take 3>>take", 0},
-		{"hot, but the others are not", append([]string{"w hot 90,90/50", "w take 40,40/80"}, many(6, "%d hot 10")...),
-			nil, "0>>take", 0},
+		{
+			"throughput is taken",
+			[]string{yield, take, "1 yield 100", "2 yield 200", "3 yield 300", "4 yield 400"},
+			ten, "1>>take", 0,
+		},
+		{
+			"exact",
+			[]string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"},
+			func(v *View) { v.Config.threshold, v.Config.exact = 0.1, true }, "", 0,
+		},
+		{
+			"the least lease overshoots",
+			[]string{yield, take, "1 yield 300", "2 yield 299", "3 yield 301", "4 take 3000"},
+			ten, "2>>take", 0,
+		},
+		{"two busy workers", []string{
+			"w y1 90,90/80", "w y2 90,90/80", take, "1 y1 10", "2 y1 1000", "3 y2 10", "4 y2 1000",
+			"5 take 10",
+		}, ten, "1>>take 3>>take", 0},
+		{
+			"hot, but the others are not", append([]string{"w hot 90,90/50", "w take 40,40/80"}, many(6, "%d hot 10")...),
+			nil, "0>>take", 0,
+		},
 		{"the only lease", []string{yield, take, "1 yield 5", "2 take 30"}, nil, "1>>take", 0},
-		{"free leases and balance", append([]string{yield, take, "y yield 1000", "t -"}, many(7, "%d yield 10")...), ten,
-			"t>take 0>>take 1>>take 2>>take", 0},
+		{
+			"free leases and balance", append([]string{yield, take, "y yield 1000", "t -"}, many(7, "%d yield 10")...), ten,
+			"t>take 0>>take 1>>take 2>>take", 0,
+		},
 		{"graceful", []string{yield, take, "1 yield 5", "2 yield 30"}, nil, "1>>take", 0},
 		{"handed over already", []string{yield, take, "1 take<yield 5", "2 yield 30"}, nil, "", 0},
 		{"handed over for too long", []string{yield, take, "1 take<yield 5 overdue", "2 yield 30"}, nil, "1>take", 0},
 		{"a dead worker hands over to a dead one", []string{take, "1 random<another expired"}, nil, "1>take", 0},
 		{"a restarted worker hands over to a dead one", []string{"w w 50,50/80", "1 random<w overdue"}, nil, "1>w", 0},
-		{"default worker, all is well", []string{"w a", "w b 50,50/80", "1 a 100", "2 a 200", "3 b 300", "4 b 400"},
-			nil, "", 0},
+		{
+			"default worker, all is well",
+			[]string{"w a", "w b 50,50/80", "1 a 100", "2 a 200", "3 b 300", "4 b 400"},
+			nil, "", 0,
+		},
 		{"default worker, both have too much", []string{"w a", "w b 90,90/80", "1 a 10", "2 b 10"}, nil, "", 0},
 		// The KCL gives 3 to a: it compares a's throughput with its own, and b's
 		// CPU with its own.
-		{"default worker gets its part", []string{"w a", "w b 50,50/80", "1 - 10", "2 - 10", "3 - 10", "4 b 10"}, nil,
-			"1>a 2>a 3>b", 0},
+		{
+			"default worker gets its part",
+			[]string{"w a", "w b 50,50/80", "1 - 10", "2 - 10", "3 - 10", "4 b 10"},
+			nil,
+			"1>a 2>a 3>b", 0,
+		},
 		{"leases have owners that live", []string{take, "1 take expired 10"}, nil, "", 0},
 		{"nobody is there", []string{"1 -", "2 x 10 expired"}, nil, "", 2},
 	}
@@ -171,8 +196,10 @@ func TestAssignCountVectors(t *testing.T) {
 		want  string
 		spill int
 	}{
-		{"15 free leases, 10 at most", append(many(15, "%02d -"), "w a"), 10,
-			"00>a 01>a 02>a 03>a 04>a 05>a 06>a 07>a 08>a 09>a", 5},
+		{
+			"15 free leases, 10 at most", append(many(15, "%02d -"), "w a"), 10,
+			"00>a 01>a 02>a 03>a 04>a 05>a 06>a 07>a 08>a 09>a", 5,
+		},
 		{"two and none", []string{"w a", "w b", "1 a 10", "2 a 10"}, 0, "1>>b", 0},
 		{"one and none", []string{"w a", "w b", "1 a 10"}, 0, "", 0},
 		{"two and one", []string{"w a", "w b", "1 a 10", "2 a 1", "3 b 999"}, 0, "", 0},

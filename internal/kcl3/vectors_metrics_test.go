@@ -32,8 +32,12 @@ func TestWorkerMetricsVectors(t *testing.T) {
 		"a range without a metric":       {now, nil, limit, true, true},
 		"CPU":                            {now, c, limit, true, false},
 		"the metric of an early version": {now, map[string][]float64{"THROUGHPUT": {1}}, nil, true, true},
-		"two metrics": {now, map[string][]float64{"C": {1}, "M": {1}},
-			map[string][]float64{"C": {80}, "M": {90}}, true, false},
+		"two metrics": {
+			now,
+			map[string][]float64{"C": {1}, "M": {1}},
+			map[string][]float64{"C": {80}, "M": {90}},
+			true, false,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,14 +95,24 @@ func TestWorkersAreCountedOn(t *testing.T) {
 	tests := map[string][]look{
 		"reports":               {{0, 0, true}, {30 * sec, 30 * sec, true}, {60 * sec, 60 * sec, true}},
 		"60 s are not too long": {{60 * sec, 0, true}, {61 * sec, 0, false}},
-		"died": {{0, 0, true}, {60 * sec, 0, true}, {61 * sec, 0, false},
-			{90 * sec, 90 * sec, true}},
+		"died": {
+			{0, 0, true},
+			{60 * sec, 0, true},
+			{61 * sec, 0, false},
+			{90 * sec, 90 * sec, true},
+		},
 		"had died before": {{100 * sec, 0, false}},
-		"its clock is behind": {{0, -3600 * sec, false}, {30 * sec, -3570 * sec, true},
-			{91 * sec, -3570 * sec, false}},
+		"its clock is behind": {
+			{0, -3600 * sec, false},
+			{30 * sec, -3570 * sec, true},
+			{91 * sec, -3570 * sec, false},
+		},
 		"its clock is ahead": {{0, 3600 * sec, true}, {30 * sec, 3630 * sec, true}},
-		"died, and its clock was ahead": {{0, 3600 * sec, true}, {60 * sec, 3600 * sec, true},
-			{61 * sec, 3600 * sec, false}},
+		"died, and its clock was ahead": {
+			{0, 3600 * sec, true},
+			{60 * sec, 3600 * sec, true},
+			{61 * sec, 3600 * sec, false},
+		},
 		"its clock was set back just now": {{0, 0, true}, {30 * sec, -600 * sec, true}},
 	}
 	for name, looks := range tests {
@@ -114,8 +128,10 @@ func TestWorkersAreCountedOn(t *testing.T) {
 		})
 	}
 	var w WorkerWatch
-	failing := leases.WorkerMetrics{Worker: "f", Updated: start, Stats: map[string][]float64{"C": {-1}},
-		Range: map[string][]float64{"C": {80}}}
+	failing := leases.WorkerMetrics{
+		Worker: "f", Updated: start, Stats: map[string][]float64{"C": {-1}},
+		Range: map[string][]float64{"C": {80}},
+	}
 	require.Equal(t, []leases.WorkerMetrics{good},
 		w.Active(start, 0, []leases.WorkerMetrics{{Worker: "no time"}, failing, good}))
 	require.Empty(t, w.Active(start, sec, nil))

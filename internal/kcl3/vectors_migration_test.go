@@ -59,7 +59,8 @@ func TestReadyVectors(t *testing.T) {
 			{1260 * sec, true, ab, alive("a", "b"), true},
 		},
 		"the index goes away": {
-			{0, true, ab, alive("a", "b"), false}, {300 * sec, false, ab, alive("a", "b"), false},
+			{0, true, ab, alive("a", "b"), false},
+			{300 * sec, false, ab, alive("a", "b"), false},
 			{600 * sec, true, ab, alive("a", "b"), false},
 		},
 		"a worker does not report": {{0, true, ab, alive("a"), false}, {600 * sec, true, ab, alive("a"), false}},
@@ -69,14 +70,22 @@ func TestReadyVectors(t *testing.T) {
 			{600 * sec, true, ab, alive("a", "b"), false},
 			{1200 * sec, true, ab, alive("a", "b"), true},
 		},
-		"a worker comes along that is ready": {{0, true, ab, alive("a", "b"), false},
-			{600 * sec, true, owned("a", "b", "c"), alive("a", "b", "c"), true}},
-		"a worker has no lease": {{0, true, owned("a"), alive("a", "b"), false},
-			{600 * sec, true, owned("a"), alive("a", "b"), true}},
-		"a lease has no owner": {{0, true, owned("a", ""), alive("a"), false},
-			{600 * sec, true, owned("a", ""), alive("a"), false}},
-		"a finished lease has no owner": {{0, true, append(owned("a"), finished), alive("a"), false},
-			{600 * sec, true, append(owned("a"), finished), alive("a"), true}},
+		"a worker comes along that is ready": {
+			{0, true, ab, alive("a", "b"), false},
+			{600 * sec, true, owned("a", "b", "c"), alive("a", "b", "c"), true},
+		},
+		"a worker has no lease": {
+			{0, true, owned("a"), alive("a", "b"), false},
+			{600 * sec, true, owned("a"), alive("a", "b"), true},
+		},
+		"a lease has no owner": {
+			{0, true, owned("a", ""), alive("a"), false},
+			{600 * sec, true, owned("a", ""), alive("a"), false},
+		},
+		"a finished lease has no owner": {
+			{0, true, append(owned("a"), finished), alive("a"), false},
+			{600 * sec, true, append(owned("a"), finished), alive("a"), true},
+		},
 	}
 	for name, looks := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,8 +100,10 @@ func TestReadyVectors(t *testing.T) {
 
 func TestClientVersionVectors(t *testing.T) {
 	t.Parallel()
-	for _, status := range []string{"", leases.ClientVersionInit, leases.ClientVersionUpgradeFrom2x,
-		leases.ClientVersion2x, leases.ClientVersion3xRollback, leases.ClientVersion3x} {
+	for _, status := range []string{
+		"", leases.ClientVersionInit, leases.ClientVersionUpgradeFrom2x,
+		leases.ClientVersion2x, leases.ClientVersion3xRollback, leases.ClientVersion3x,
+	} {
 		_, ok := NextClientVersion(stateOf(status, time.Hour), false, "me", wall)
 		require.False(t, ok)
 		to, ok := NextClientVersion(stateOf(status, time.Hour), true, "me", wall)
@@ -141,8 +152,10 @@ func TestTableVectors(t *testing.T) {
 	workers := func(kinds ...string) (all []leases.WorkerMetrics, alive map[string]bool) {
 		alive = map[string]bool{}
 		for _, k := range kinds {
-			m := leases.WorkerMetrics{Worker: k, Updated: wall, Support: 1, SupportUpdated: wall.Add(-80 * sec),
-				InSideTable: k != here}
+			m := leases.WorkerMetrics{
+				Worker: k, Updated: wall, Support: 1, SupportUpdated: wall.Add(-80 * sec),
+				InSideTable: k != here,
+			}
 			if k == old {
 				m.Support, m.SupportUpdated = 0, time.Time{}
 			}
@@ -174,26 +187,58 @@ func TestTableVectors(t *testing.T) {
 		{"a lease without an owner", "", 0, false, []string{aside}, []string{aside, ""}, leases.TableMigrationInit, false},
 		{"asked for too early", "", 0, true, []string{here}, []string{here}, "-", false},
 		{"bakes", leases.TableMigrationInit, time.Hour - sec, false, []string{aside}, []string{aside}, "-", false},
-		{"has baked", leases.TableMigrationInit, time.Hour, false, []string{aside}, []string{aside},
-			leases.TableMigrationDeployed, false},
-		{"one of 3.4 is back", leases.TableMigrationInit, time.Hour, false, []string{aside, old},
-			[]string{aside, old}, "", false},
+		{
+			"has baked", leases.TableMigrationInit, time.Hour, false,
+			[]string{aside},
+			[]string{aside},
+			leases.TableMigrationDeployed, false,
+		},
+		{
+			"one of 3.4 is back", leases.TableMigrationInit, time.Hour, false,
+			[]string{aside, old},
+			[]string{aside, old},
+			"", false,
+		},
 		{"waits for the operator", leases.TableMigrationDeployed, bake, false, []string{aside}, []string{aside}, "-", false},
-		{"asked for, one reports aside", leases.TableMigrationDeployed, bake, true, []string{here, aside},
-			[]string{here}, "-", false},
-		{"asked for, a dead one did", leases.TableMigrationDeployed, bake, true, []string{here, dead}, []string{here},
-			leases.TableMigrationPending, true},
-		{"asked for, all report here", leases.TableMigrationDeployed, 0, true, []string{here}, []string{here},
-			leases.TableMigrationPending, true},
+		{
+			"asked for, one reports aside", leases.TableMigrationDeployed, bake, true,
+			[]string{here, aside},
+			[]string{here},
+			"-", false,
+		},
+		{
+			"asked for, a dead one did", leases.TableMigrationDeployed, bake, true,
+			[]string{here, dead},
+			[]string{here},
+			leases.TableMigrationPending, true,
+		},
+		{
+			"asked for, all report here", leases.TableMigrationDeployed, 0, true,
+			[]string{here},
+			[]string{here},
+			leases.TableMigrationPending, true,
+		},
 		{"asked for, nobody reports", leases.TableMigrationDeployed, 0, true, nil, []string{here}, "-", false},
 		{"pending, bakes", leases.TableMigrationPending, bake - sec, true, []string{here}, []string{here}, "-", false},
-		{"pending, has baked", leases.TableMigrationPending, bake, true, []string{here}, []string{here},
-			leases.TableMigrationComplete, true},
-		{"pending, one reports aside", leases.TableMigrationPending, bake, true, []string{here, aside}, []string{here},
-			leases.TableMigrationDeployed, false},
+		{
+			"pending, has baked", leases.TableMigrationPending, bake, true,
+			[]string{here},
+			[]string{here},
+			leases.TableMigrationComplete, true,
+		},
+		{
+			"pending, one reports aside", leases.TableMigrationPending, bake, true,
+			[]string{here, aside},
+			[]string{here},
+			leases.TableMigrationDeployed, false,
+		},
 		// The KCL takes a leader that was not asked for a roll-back: DEPLOYED.
-		{"pending, but this worker was not asked", leases.TableMigrationPending, bake, false, []string{here},
-			[]string{here}, "-", false},
+		{
+			"pending, but this worker was not asked", leases.TableMigrationPending, bake, false,
+			[]string{here},
+			[]string{here},
+			"-", false,
+		},
 		{"complete", leases.TableMigrationComplete, bake, true, []string{here, aside}, []string{here}, "-", false},
 		{"unknown", "TABLE_MIGRATION_STATUS_NEW", bake, true, []string{here}, []string{here}, "-", false},
 	}

@@ -81,8 +81,10 @@ func scenes(n int) map[string]View {
 	}
 	return map[string]View{
 		"second worker": {Me: "me", Asks: -1, Rows: manyRows(n, join)},
-		"second worker by throughput": {Me: "me", Asks: -1, Rows: manyRows(n, join),
-			By: leases.BalanceThroughput, Calm: true},
+		"second worker by throughput": {
+			Me: "me", Asks: -1, Rows: manyRows(n, join),
+			By: leases.BalanceThroughput, Calm: true,
+		},
 		"cold start": {Me: "w001", Asks: -1, Rows: manyRows(n, nobody)},
 		"balanced":   {Me: "w001", Asks: -1, Rows: manyRows(n, others(100))},
 	}

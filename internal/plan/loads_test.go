@@ -73,8 +73,10 @@ func (f *loads) lead(d time.Duration) {
 		if tick%60 != 0 {
 			return
 		}
-		fleet := kcl3.View{Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(),
-			Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{}}
+		fleet := kcl3.View{
+			Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(),
+			Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{},
+		}
 		fleet.Config.Certain = true
 		for _, r := range v.Rows {
 			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
@@ -196,10 +198,12 @@ func TestThroughputThatVaries(t *testing.T) {
 		{"a burst each half hour", 5, 50, func(rng *rand.Rand, _ []float64) func(int, time.Duration) float64 {
 			return bursts(rng, same(50, 10), 30, 10*time.Second, 30*minute)
 		}, 1, 0.5},
-		{"bursts of leases that differ, few for each worker", 10, 50,
+		{
+			"bursts of leases that differ, few for each worker", 10, 50,
 			func(rng *rand.Rand, usual []float64) func(int, time.Duration) float64 {
 				return bursts(rng, usual, 30, 10*time.Second, 5*minute)
-			}, 2, 1},
+			}, 2, 1,
+		},
 		{"huge bursts", 5, 30, func(rng *rand.Rand, usual []float64) func(int, time.Duration) float64 {
 			return bursts(rng, usual, 1000, 10*time.Second, 15*minute)
 		}, 2, 1},
@@ -317,8 +321,10 @@ func TestLeaderLeavesChanceAlone(t *testing.T) {
 		first, most int     // moves in the first hour, and then in each
 		spread      float64 // a quarter of an hour after the shift
 	}{
-		{"half as much or half as much again", func(int, time.Duration) float64 { return 10 * (0.5 + noise.Float64()) },
-			0, 0, 0.5},
+		{
+			"half as much or half as much again", func(int, time.Duration) float64 { return 10 * (0.5 + noise.Float64()) },
+			0, 0, 0.5,
+		},
 		{"nothing, then everything", func(int, time.Duration) float64 { return 50 * float64(five.IntN(5)/4) }, 25, 1, 0.6},
 		{"bursts", bursts(rng(), usual, 30, 10*time.Second, 5*time.Minute), 50, 4, 1},
 	} {

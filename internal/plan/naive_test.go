@@ -242,7 +242,8 @@ func (p *naivePlanner) lightest(load map[string]burden) string {
 // heaviestMove returns a lease for worker to, from the worker with the highest throughput that has
 // a lease which fits the difference. at is -1 when there is none.
 func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][]int, weight map[string]float64,
-	to string, least float64) (from string, at int) {
+	to string, least float64,
+) (from string, at int) {
 	owners := slices.Clone(p.workers)
 	slices.SortStableFunc(owners, func(a, b string) int { return cmp.Compare(load[b].kbps, load[a].kbps) })
 	for _, from := range owners {

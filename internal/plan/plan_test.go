@@ -19,8 +19,10 @@ func drawRows(t *rapid.T) []Row {
 	n := rapid.IntRange(0, 40).Draw(t, "leases")
 	rows := make([]Row, n)
 	for i := range rows {
-		l := leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i),
-			Owner: rapid.SampledFrom(workers).Draw(t, "owner")}
+		l := leases.Lease{
+			Key: fmt.Sprintf("shard-%03d", i), Counter: int64(i),
+			Owner: rapid.SampledFrom(workers).Draw(t, "owner"),
+		}
 		checkpoints := rapid.SampledFrom([]string{"TRIM_HORIZON", "17", "17", "17", "SHARD_END"})
 		l.Checkpoint.SequenceNumber = checkpoints.Draw(t, "checkpoint")
 		l.NativeOwner = rapid.SampledFrom([]string{l.Owner, l.Owner, l.Owner, "java"}).Draw(t, "native")
@@ -44,8 +46,10 @@ func drawRows(t *rapid.T) []Row {
 func TestPlanProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		v := View{Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"),
-			Asks: rapid.IntRange(-1, 1).Draw(t, "asks")}
+		v := View{
+			Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"),
+			Asks: rapid.IntRange(-1, 1).Draw(t, "asks"),
+		}
 		byKey := map[string]Row{}
 		total := 0
 		for _, r := range v.Rows {

@@ -216,8 +216,10 @@ func TestPlanThroughputRestlessLeases(t *testing.T) {
 	rows := make([]Row, 12)
 	for i := range rows {
 		owner := workerNames[i%3/2] // a has eight, b four
-		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner},
-			KBps: 100, Restless: true}
+		rows[i] = Row{
+			Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner},
+			KBps:  100, Restless: true,
+		}
 	}
 	require.Empty(t, evenOut(slices.Clone(rows), workerNames[:2], 0))
 	require.NotEmpty(t, evenOut(rows, workerNames[:3], 0), "c has none")

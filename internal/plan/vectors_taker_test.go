@@ -27,17 +27,25 @@ func TestTakerVectors(t *testing.T) {
 		want       map[string]int
 	}{
 		{"no lease is available, one is free", "1 -\n2 foo\n3 bar\n4 baz", "", nil}, // see below
-		{"all are expired", "2 foo expired idle\n3 bar expired\n4 baz expired", "",
-			map[string]int{"take 2 (handover)": 1, "take 3 (expired)": 1, "take 4 (expired)": 1}},
+		{
+			"all are expired", "2 foo expired idle\n3 bar expired\n4 baz expired", "",
+			map[string]int{"take 2 (handover)": 1, "take 3 (expired)": 1, "take 4 (expired)": 1},
+		},
 		{"off by one", "1 bar\n2 bar\n3 baz\n4 baz\n5 foo", "", map[string]int{}},
-		{"steal from who has most", "1 bar\n2 baz\n3 baz\n4 baz\n5 baz\n6 baz", " new",
-			map[string]int{"ask baz (balance)": 1}},
-		{"steal from a worker of the KCL", "1 bar\n2 baz native=-\n3 baz native=-\n4 baz native=-\n5 baz native=-", " new",
-			map[string]int{"take baz (balance)": 1}},
+		{
+			"steal from who has most", "1 bar\n2 baz\n3 baz\n4 baz\n5 baz\n6 baz", " new",
+			map[string]int{"ask baz (balance)": 1},
+		},
+		{
+			"steal from a worker of the KCL", "1 bar\n2 baz native=-\n3 baz native=-\n4 baz native=-\n5 baz native=-", " new",
+			map[string]int{"take baz (balance)": 1},
+		},
 		{"three are free, bar has one", "1 bar\n2 -\n3 -\n4 -", " new", map[string]int{"free": 2}},
 		{"the same, very long", "1 bar\n2 - waited=1\n3 - waited=1\n4 - waited=1", " new", map[string]int{"free": 2}},
-		{"one is free, bar has three", "1 -\n2 bar\n3 bar\n4 bar", " new",
-			map[string]int{"take 1 (free)": 1, "ask bar (balance)": 1}},
+		{
+			"one is free, bar has three", "1 -\n2 bar\n3 bar\n4 bar", " new",
+			map[string]int{"take 1 (free)": 1, "ask bar (balance)": 1},
+		},
 		{"one is free, bar has two", "1 -\n2 bar\n3 bar", " new", map[string]int{"take 1 (free)": 1}},
 		{"a new lease of another worker", "1 bar", " new", map[string]int{}},
 		{"an expired lease of another worker", "1 bar expired", " new", map[string]int{"take 1 (expired)": 1}},

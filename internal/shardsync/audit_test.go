@@ -24,8 +24,10 @@ func covering(text string) []leases.Lease {
 		f, done := strings.CutPrefix(f, "-")
 		start, end, _ := strings.Cut(strings.ReplaceAll(f, "MAX", maxHashKey.String()), "-")
 		id := fmt.Sprintf("shardId-%012d", i)
-		l := leases.Lease{Key: id, ShardID: id, HashKeyRange: kcl.HashKeyRange{Start: start, End: end},
-			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
+		l := leases.Lease{
+			Key: id, ShardID: id, HashKeyRange: kcl.HashKeyRange{Start: start, End: end},
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+		}
 		if done {
 			l.Checkpoint.SequenceNumber = kcl.SentinelShardEnd
 		}
@@ -99,8 +101,10 @@ func TestAuditSaysWhere(t *testing.T) {
 	t.Parallel()
 	rows := covering("0-9 20-29 25-MAX")
 	c := Audit(rows, nil)
-	require.Equal(t, []Hole{{HashKeyRange: kcl.HashKeyRange{Start: "10", End: "19"}, After: rows[0].Key,
-		Before: rows[1].Key}}, c.Holes)
+	require.Equal(t, []Hole{{
+		HashKeyRange: kcl.HashKeyRange{Start: "10", End: "19"}, After: rows[0].Key,
+		Before: rows[1].Key,
+	}}, c.Holes)
 	require.Equal(t, [][2]string{{rows[1].Key, rows[2].Key}}, c.Overlaps)
 }
 

@@ -39,8 +39,10 @@ func TestPlanClaim(t *testing.T) {
 	c = PlanClaim(rows, multi)
 	require.True(t, c.Unproven)
 	require.Len(t, c.Adopt, 2)
-	require.Equal(t, leases.Update{Read: rows[2], Expect: leases.AttrApplication,
-		To: leases.Lease{Key: "a", Stream: bills, Application: "billing"}, Set: leases.AttrApplication}, c.Adopt[0])
+	require.Equal(t, leases.Update{
+		Read: rows[2], Expect: leases.AttrApplication,
+		To: leases.Lease{Key: "a", Stream: bills, Application: "billing"}, Set: leases.AttrApplication,
+	}, c.Adopt[0])
 	require.Equal(t, "b", c.Adopt[1].Read.Key)
 	require.Equal(t, leases.AttrStreamARN, c.Adopt[1].Set)
 
@@ -78,8 +80,10 @@ func TestFits(t *testing.T) {
 		"number behind":      {[]leases.Lease{{ShardID: "a", Checkpoint: at("2001")}}, false},
 		"trimmed":            {[]leases.Lease{{ShardID: "x", Checkpoint: at("5")}}, true},
 		"finished":           {[]leases.Lease{{ShardID: "a", HashKeyRange: high, Checkpoint: finished}}, true},
-		"finished and not": {[]leases.Lease{{ShardID: "a", HashKeyRange: high, Checkpoint: finished},
-			{ShardID: "b", HashKeyRange: low}}, false},
+		"finished and not": {[]leases.Lease{
+			{ShardID: "a", HashKeyRange: high, Checkpoint: finished},
+			{ShardID: "b", HashKeyRange: low},
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

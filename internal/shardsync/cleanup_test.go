@@ -67,13 +67,16 @@ func rowsOf(text string, list []kcl.Shard) []leases.Lease {
 // cleanup surveys the same picture every minute for as long as it takes, and
 // returns what may be deleted at the end; a ! marks a shard that is gone.
 func cleanup(t require.TestingT, list []kcl.Shard, rows []leases.Lease, initial kcl.PositionKind,
-	d time.Duration) string {
+	d time.Duration,
+) string {
 	var past CleanupHistory
 	var plan []Removal
 	at := time.Unix(10000, 0)
 	for end := at.Add(d); !at.After(end); at = at.Add(time.Minute) {
-		s := Survey{At: at, ListedAt: at.Add(-time.Second), Shards: list, Rows: rows,
-			Initial: kcl.InitialPosition{Kind: initial}, Options: Options{PinnedAt: at}}
+		s := Survey{
+			At: at, ListedAt: at.Add(-time.Second), Shards: list, Rows: rows,
+			Initial: kcl.InitialPosition{Kind: initial}, Options: Options{PinnedAt: at},
+		}
 		plan, past = PlanCleanup(s, past)
 	}
 	return removed(plan)
@@ -199,8 +202,11 @@ func TestR17OnlyCompleteListsInARowCount(t *testing.T) {
 		{"listed in between", [][]kcl.Shard{without, without, with, without, without}, 6 * time.Minute, false, ""},
 		{"partial lists", [][]kcl.Shard{partial, partial, partial, partial}, 6 * time.Minute, false, ""},
 		{"the last one is partial", [][]kcl.Shard{without, without, without, partial}, 6 * time.Minute, false, ""},
-		{"two partial ones between", [][]kcl.Shard{without, partial, without, partial, without},
-			6 * time.Minute, false, "0!"},
+		{
+			"two partial ones between",
+			[][]kcl.Shard{without, partial, without, partial, without},
+			6 * time.Minute, false, "0!",
+		},
 		{"empty lists", [][]kcl.Shard{nil, nil, nil, nil}, 6 * time.Minute, false, ""},
 		{"the same list", [][]kcl.Shard{without, without, without, without}, 6 * time.Minute, true, ""},
 	} {
@@ -240,8 +246,10 @@ func TestS15CleanupIsFinal(t *testing.T) {
 		opt := Options{PinnedAt: at}
 		initial := kcl.InitialPosition{Kind: kind}
 		for range 15 {
-			plan, past = PlanCleanup(Survey{At: at, ListedAt: at, Shards: list[trimmed:], Rows: rows, Initial: initial,
-				Options: opt}, past)
+			plan, past = PlanCleanup(Survey{
+				At: at, ListedAt: at, Shards: list[trimmed:], Rows: rows, Initial: initial,
+				Options: opt,
+			}, past)
 			at = at.Add(time.Minute)
 		}
 		left := slices.Clone(rows)
@@ -285,8 +293,10 @@ func TestS15CleanupIsFinal(t *testing.T) {
 func TestCleanupOfOneOfSeveralStreams(t *testing.T) {
 	t.Parallel()
 	list := ranged("0..16:0- 0..8:1(0) 8..16:2(0)")
-	opt := Options{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000},
-		Multi: true}
+	opt := Options{
+		Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000},
+		Multi:  true,
+	}
 	rows := rowsOf("0=E>1,2 1=5 2=5", list)
 	for i := range rows {
 		rows[i].Stream = opt.Stream.String()

@@ -26,16 +26,22 @@ func manyFinished(n int) Survey {
 			end = maxHashKey
 		}
 		keys := kcl.HashKeyRange{Start: start.String(), End: end.String()}
-		p := kcl.Shard{ID: fmt.Sprintf("shardId-%012d", i), StartingSequenceNumber: "1", EndingSequenceNumber: "2",
-			HashKeyRange: keys}
+		p := kcl.Shard{
+			ID: fmt.Sprintf("shardId-%012d", i), StartingSequenceNumber: "1", EndingSequenceNumber: "2",
+			HashKeyRange: keys,
+		}
 		c := kcl.Shard{ID: fmt.Sprintf("shardId-%012d", i+n), ParentID: p.ID, StartingSequenceNumber: "3", HashKeyRange: keys}
 		s.Shards = append(s.Shards, p, c)
 		s.Rows = append(
 			s.Rows,
-			leases.Lease{Key: p.ID, ShardID: p.ID, HashKeyRange: keys,
-				Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd}},
-			leases.Lease{Key: c.ID, ShardID: c.ID, HashKeyRange: keys, Parents: []string{p.ID},
-				Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"}},
+			leases.Lease{
+				Key: p.ID, ShardID: p.ID, HashKeyRange: keys,
+				Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelShardEnd},
+			},
+			leases.Lease{
+				Key: c.ID, ShardID: c.ID, HashKeyRange: keys, Parents: []string{p.ID},
+				Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"},
+			},
 		)
 	}
 	return s

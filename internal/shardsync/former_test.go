@@ -64,8 +64,10 @@ func TestFormerRowsGoChildrenFirst(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		list := drawStream(t)
-		opt := Options{Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000},
-			Multi: true}
+		opt := Options{
+			Stream: kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000},
+			Multi:  true,
+		}
 		rows := Plan(list, nil, kcl.InitialPosition{}, opt)
 		finished := map[string]bool{}
 		for i, l := range rows { // parents before children

@@ -82,8 +82,11 @@ func TestJavaRandomVectors(t *testing.T) {
 		want   []int32
 	}{
 		{"ten and down", []int32{10, 9, 8, 7}, []int32{3, 7, 0, 2}},
-		{"large ones", []int32{half + 1, half + 1, half + 1, half + 1, half},
-			[]int32{719977525, 63954995, 552873169, 1046619502, 516785559}},
+		{
+			"large ones",
+			[]int32{half + 1, half + 1, half + 1, half + 1, half},
+			[]int32{719977525, 63954995, 552873169, 1046619502, 516785559},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -110,11 +113,18 @@ func TestShardSyncLeaderOfRows(t *testing.T) {
 	}{
 		{"finished rows", []leases.Lease{{Owner: "a"}, {Owner: "b"}, {Owner: "c"}, finished}, "z"},
 		{"the next owner", []leases.Lease{{Owner: "a"}, {Owner: "b"}, {Owner: "c"}, {Owner: "z", CheckpointOwner: "y"}}, "z"},
-		{"suffixes of this library", []leases.Lease{{Owner: "host-1"}, {Owner: "host-1:99aa"}, {Owner: "host-1:0f00"},
-			{Owner: "host"}}, "host-1:99aa"},
+		{"suffixes of this library", []leases.Lease{
+			{Owner: "host-1"},
+			{Owner: "host-1:99aa"},
+			{Owner: "host-1:0f00"},
+			{Owner: "host"},
+		}, "host-1:99aa"},
 		// By bytes the emoji, U+1F600, would be the last one.
-		{"code units", []leases.Lease{{Owner: "w\U0001F600"}, {Owner: "wz"}, {Owner: "w\uFF5E"}, {Owner: "w\u00e9"}},
-			"w\uFF5E"},
+		{
+			"code units",
+			[]leases.Lease{{Owner: "w\U0001F600"}, {Owner: "wz"}, {Owner: "w\uFF5E"}, {Owner: "w\u00e9"}},
+			"w\uFF5E",
+		},
 		{"nobody", []leases.Lease{{Key: "0"}, {Key: "1", CheckpointOwner: ""}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,8 +24,10 @@ func TestPlannedLeasesAreMarked(t *testing.T) {
 	shards := []kcl.Shard{{ID: "shardId-000000000000"}, {ID: "shardId-000000000001", ParentID: "shardId-000000000000"}}
 	for name, want := range map[string]leases.Marks{
 		"single": {Application: "billing", StreamARN: "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders"},
-		"multi": {Application: "billing", StreamARN: "arn:aws-cn:kinesis:cn-north-1",
-			Stream: "123456789012:orders:1700000000"},
+		"multi": {
+			Application: "billing", StreamARN: "arn:aws-cn:kinesis:cn-north-1",
+			Stream: "123456789012:orders:1700000000",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

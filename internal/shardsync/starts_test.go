@@ -111,40 +111,119 @@ func TestStartsAreSettled(t *testing.T) {
 		origin  leases.Origin
 	}{
 		{"LATEST of another library", leases.Lease{Checkpoint: at(l)}, latest(), now, leases.Origin{}, now, origin(l, now)},
-		{"LATEST, and no time is known", leases.Lease{Checkpoint: at(l)}, latest(), time.Time{}, leases.Origin{},
-			time.Time{}, leases.Origin{}},
-		{"LATEST by hand", leases.Lease{Checkpoint: at(l), Origin: origin(l, then)}, latest(), now, origin(l, then),
-			now, origin(l, then)},
-		{"LATEST where TRIM_HORIZON is configured", leases.Lease{Checkpoint: at(l)}, kcl.InitialPosition{}, now,
-			leases.Origin{}, now, leases.Origin{}},
-		{"a time of another library, and one is configured", leases.Lease{Checkpoint: at(a)}, atTime(then), now,
-			leases.Origin{}, then, origin(a, then)},
-		{"a time of another library, and none is configured", leases.Lease{Checkpoint: at(a)}, latest(), now, leases.Origin{},
-			second(0), leases.Origin{}},
-		{"a time of another library, and an older one is known", leases.Lease{Checkpoint: at(a)}, atTime(now), now,
-			origin(a, then), now, origin(a, then)},
-		{"an older release's LATEST", leases.Lease{Checkpoint: at(l), PinnedAt: then}, latest(), now, origin(l, then),
-			then, origin(l, then)},
-		{"an older release's pin beside a number", leases.Lease{Checkpoint: at(number), PinnedAt: then}, latest(), now,
-			leases.Origin{}, time.Time{}, origin(l, then)},
-		{"an older release's pin, configured otherwise since", leases.Lease{Checkpoint: at(number), PinnedAt: then},
-			kcl.InitialPosition{}, now, leases.Origin{}, time.Time{}, leases.Origin{}},
-		{"a pin at the end of a shard", leases.Lease{Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then,
-			Origin: origin(a, then)}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
-		{"made for a later time", leases.Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)}, atTime(now), now,
-			origin(a, then), then, origin(a, now)},
-		{"made for LATEST, the application began at a time", leases.Lease{Checkpoint: at(l), PinnedAt: now,
-			Origin: origin(l, now)}, latest(), now, origin(a, then), then, origin(l, now)},
-		{"made for LATEST, the application began at TRIM_HORIZON", leases.Lease{Checkpoint: at(l), PinnedAt: now,
-			Origin: origin(l, now)}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
-		{"an older release's LATEST of a later time", leases.Lease{Checkpoint: at(l), PinnedAt: now}, latest(), now,
-			origin(l, then), then, origin(l, now)},
-		{"pinned by hand", leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)}, latest(), now,
-			origin(l, second(10)), now, origin(l, then)},
-		{"a child that another library made", leases.Lease{Checkpoint: at(h)}, latest(), now, origin(l, then),
-			time.Time{}, origin(l, then)},
-		{"nothing is known", leases.Lease{Checkpoint: at(number)}, latest(), now, leases.Origin{},
-			time.Time{}, leases.Origin{}},
+		{
+			"LATEST, and no time is known",
+			leases.Lease{Checkpoint: at(l)},
+			latest(),
+			time.Time{},
+			leases.Origin{},
+			time.Time{},
+			leases.Origin{},
+		},
+		{
+			"LATEST by hand",
+			leases.Lease{Checkpoint: at(l), Origin: origin(l, then)},
+			latest(), now, origin(l, then),
+			now, origin(l, then),
+		},
+		{
+			"LATEST where TRIM_HORIZON is configured",
+			leases.Lease{Checkpoint: at(l)},
+			kcl.InitialPosition{},
+			now,
+			leases.Origin{},
+			now,
+			leases.Origin{},
+		},
+		{
+			"a time of another library, and one is configured",
+			leases.Lease{Checkpoint: at(a)},
+			atTime(then), now,
+			leases.Origin{},
+			then, origin(a, then),
+		},
+		{
+			"a time of another library, and none is configured",
+			leases.Lease{Checkpoint: at(a)},
+			latest(), now,
+			leases.Origin{},
+			second(0),
+			leases.Origin{},
+		},
+		{
+			"a time of another library, and an older one is known",
+			leases.Lease{Checkpoint: at(a)},
+			atTime(now), now,
+			origin(a, then), now, origin(a, then),
+		},
+		{
+			"an older release's LATEST",
+			leases.Lease{Checkpoint: at(l), PinnedAt: then},
+			latest(), now, origin(l, then),
+			then, origin(l, then),
+		},
+		{
+			"an older release's pin beside a number",
+			leases.Lease{Checkpoint: at(number), PinnedAt: then},
+			latest(), now,
+			leases.Origin{},
+			time.Time{},
+			origin(l, then),
+		},
+		{
+			"an older release's pin, configured otherwise since",
+			leases.Lease{Checkpoint: at(number), PinnedAt: then},
+			kcl.InitialPosition{},
+			now,
+			leases.Origin{},
+			time.Time{},
+			leases.Origin{},
+		},
+		{"a pin at the end of a shard", leases.Lease{
+			Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then,
+			Origin: origin(a, then),
+		}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
+		{
+			"made for a later time",
+			leases.Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)},
+			atTime(now), now,
+			origin(a, then), then, origin(a, now),
+		},
+		{"made for LATEST, the application began at a time", leases.Lease{
+			Checkpoint: at(l), PinnedAt: now,
+			Origin: origin(l, now),
+		}, latest(), now, origin(a, then), then, origin(l, now)},
+		{"made for LATEST, the application began at TRIM_HORIZON", leases.Lease{
+			Checkpoint: at(l), PinnedAt: now,
+			Origin: origin(l, now),
+		}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
+		{
+			"an older release's LATEST of a later time",
+			leases.Lease{Checkpoint: at(l), PinnedAt: now},
+			latest(), now,
+			origin(l, then), then, origin(l, now),
+		},
+		{
+			"pinned by hand",
+			leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)},
+			latest(), now,
+			origin(l, second(10)), now, origin(l, then),
+		},
+		{
+			"a child that another library made",
+			leases.Lease{Checkpoint: at(h)},
+			latest(), now, origin(l, then),
+			time.Time{},
+			origin(l, then),
+		},
+		{
+			"nothing is known",
+			leases.Lease{Checkpoint: at(number)},
+			latest(), now,
+			leases.Origin{},
+			time.Time{},
+			leases.Origin{},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -178,8 +257,10 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 		})
 		var rows []leases.Lease
 		for _, id := range []string{"0", "1", "2"} {
-			checkpoints := rapid.SampledFrom([]string{kcl.SentinelTrimHorizon, kcl.SentinelLatest,
-				kcl.SentinelAtTimestamp, "100", kcl.SentinelShardEnd})
+			checkpoints := rapid.SampledFrom([]string{
+				kcl.SentinelTrimHorizon, kcl.SentinelLatest,
+				kcl.SentinelAtTimestamp, "100", kcl.SentinelShardEnd,
+			})
 			l := leases.Lease{Key: id, ShardID: id, Checkpoint: at(checkpoints.Draw(t, "checkpoint"))}
 			if rapid.Bool().Draw(t, "pinned") {
 				l.PinnedAt = moment.Draw(t, "pin")
@@ -229,8 +310,10 @@ func TestMovedByHand(t *testing.T) {
 		{Checkpoint: at("100"), PinnedAt: began},
 		{Checkpoint: at("100"), Origin: leases.Origin{Kind: kcl.SentinelLatest, At: began}},
 	} {
-		for _, position := range []string{kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200",
-			kcl.SentinelShardEnd} {
+		for _, position := range []string{
+			kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200",
+			kcl.SentinelShardEnd,
+		} {
 			to, changed := l.Moved(at(position), now)
 			require.Equal(t, position, to.Checkpoint.SequenceNumber)
 			require.Equal(t, to.Timed(), to.PinnedAt.Equal(now))

@@ -66,8 +66,10 @@ func TestPlanSync(t *testing.T) {
 	}{
 		{"first sync at TRIM_HORIZON", graphA, "", kcl.TrimHorizon, "0:T 1:T 2:T 3:T 4:T 5:T 6:T 7:T 8:T 9:T 10:T"},
 		{"first sync at LATEST", graphA, "", kcl.Latest, "4:L@now 8:L@now 9:L@now 10:L@now"},
-		{"first sync at a time", "6-(0,1) 7-(2,3) 4 5- 8(6,7) 9(5) 10(5)", "", kcl.AtTimestamp,
-			"6:A 7:A 4:A 5:A 8:T 9:T 10:T"},
+		{
+			"first sync at a time", "6-(0,1) 7-(2,3) 4 5- 8(6,7) 9(5) 10(5)", "", kcl.AtTimestamp,
+			"6:A 7:A 4:A 5:A 8:T 9:T 10:T",
+		},
 		{"nothing new", graphA, "0 1 2 3 4 5 6 7 8 9 10", kcl.TrimHorizon, ""},
 		{"nothing new at LATEST", graphA, "4* 8* 9* 10*", kcl.Latest, ""},
 		{"split after LATEST", "0- 1 2(0) 3(0)", "0* 1*", kcl.Latest, "2:T 3:T"},
@@ -78,8 +80,10 @@ func TestPlanSync(t *testing.T) {
 		{"parents are trimmed", "3(1) 4(1)", "1*", kcl.Latest, "3:T 4:T"},
 		{"LATEST was interrupted", "0 1 2", "0*", kcl.Latest, "1:L@old 2:L@old"},
 		{"LATEST was interrupted, then a split", "0 1- 2(1) 3(1)", "0*", kcl.Latest, "1:L@old 2:L@old 3:L@old"},
-		{"LATEST was interrupted on an old stream", "0- 1-(0) 2(1) 3(1) 4", "4!", kcl.Latest,
-			"1:L@moment 2:L@moment 3:L@moment"},
+		{
+			"LATEST was interrupted on an old stream", "0- 1-(0) 2(1) 3(1) 4", "4!", kcl.Latest,
+			"1:L@moment 2:L@moment 3:L@moment",
+		},
 		{"LATEST was interrupted long ago", "0- 1-(0) 2(1) 3(1) 4", "4*", kcl.Latest, "0:L@old 1:L@old 2:L@old 3:L@old"},
 		{"TRIM_HORIZON was interrupted", graphA, "0 1 2", kcl.TrimHorizon, "3:T 4:T 5:T 6:T 7:T 8:T 9:T 10:T"},
 		{"a time was interrupted", "0 1 2", "0", kcl.AtTimestamp, "1:A 2:A"},
@@ -122,8 +126,10 @@ func TestPlanSync(t *testing.T) {
 				rows = append(rows, l)
 			}
 			for _, s := range shards(tt.shards) {
-				rows = append(rows, leases.Lease{Key: "123456789012:orders:1600000000:" + s.ID,
-					Stream: "123456789012:orders:1600000000", ShardID: s.ID, PinnedAt: old.Add(-time.Hour)})
+				rows = append(rows, leases.Lease{
+					Key:    "123456789012:orders:1600000000:" + s.ID,
+					Stream: "123456789012:orders:1600000000", ShardID: s.ID, PinnedAt: old.Add(-time.Hour),
+				})
 			}
 			twin := Plan(shards(tt.shards), rows, initial, opt)
 			require.Equal(t, tt.want, planned(twin, pins), "of several streams")

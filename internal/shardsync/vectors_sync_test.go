@@ -76,8 +76,10 @@ func TestSyncVectors(t *testing.T) {
 		pinned              string // ours at LATEST
 		not                 string // of javaAll: shards that we do not read
 	}{
-		{"A 3,4,5", graphA, "3 4 5", "2 6", "0 1 2", "0:T 1:T 2:T 6:T 7:T 10:T 8:T 9:T",
-			"0:L 1:L 2:L 6:L 7:T 10:T 8:T 9:T", ""},
+		{
+			"A 3,4,5", graphA, "3 4 5", "2 6", "0 1 2", "0:T 1:T 2:T 6:T 7:T 10:T 8:T 9:T",
+			"0:L 1:L 2:L 6:L 7:T 10:T 8:T 9:T", "",
+		},
 		{"A 4,5,7", graphA, "4 5 7", "6", "0 1", "0:T 1:T 6:T 10:T 8:T 9:T", "0:L 1:L 6:L 10:T 8:T 9:T", ""},
 		{"A 2,6", graphA, "2 6", "3 4 9 10", "3 4 5", "3:T 4:T 5:T 7:T 10:T 8:T 9:T", "3:L 4:L 5:L 7:T 10:L 8:T 9:L", ""},
 		{"A 4,9,10", graphA, "4 9 10", "8", "0 1 2 3", "0:T 1:T 2:T 3:T 6:T 7:T 8:T", "0:L 1:L 2:L 3:L 6:L 7:L 8:L", ""},
@@ -93,8 +95,10 @@ func TestSyncVectors(t *testing.T) {
 		{"C 1,6-10", graphC, "1 6 7 8 9 10", "", "", "", "", ""},
 		{"a parent has no row", "0 303-404 0-9; 1 405- 10-MAX; 2 202-302 0-MAX", "2", "1", "0 1", "0:T 1:T", "0:L 1:L", ""},
 		// The KCL fails, or leaves out 2, whose parent should have been closed.
-		{"a child of an open shard", "0 1- 0-9; 1 1- 10-MAX; 2 2- 10-MAX 1; 3 1- 0-9", "3", "0 1", "0 1", "0:T 1:T 2:T",
-			"0:L 1:L 2:L", ""},
+		{
+			"a child of an open shard", "0 1- 0-9; 1 1- 10-MAX; 2 2- 10-MAX 1; 3 1- 0-9", "3", "0 1", "0 1", "0:T 1:T 2:T",
+			"0:L 1:L 2:L", "",
+		},
 	}
 	pin := time.Unix(1000, 0)
 	for _, tt := range tests {
