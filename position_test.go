@@ -198,12 +198,16 @@ func TestPositionsAsText(t *testing.T) {
 	text, err := json.Marshal(want)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"Numbers":["","42","42/7","SHARD_END"],
-		"Positions":["TRIM_HORIZON","LATEST","AT_SEQUENCE_NUMBER 42","AFTER_SEQUENCE_NUMBER 42","AT_TIMESTAMP 2026-01-31T08:00:00.005Z"],
+		"Positions":["TRIM_HORIZON","LATEST","AT_SEQUENCE_NUMBER 42","AFTER_SEQUENCE_NUMBER 42",
+			"AT_TIMESTAMP 2026-01-31T08:00:00.005Z"],
 		"Start":{"Kind":"AT_TIMESTAMP","Timestamp":"2026-01-31T08:00:00.005Z"}}`, string(text))
 	var got all
 	require.NoError(t, json.Unmarshal(text, &got))
 	require.Equal(t, want, got)
-	for _, bad := range []string{`{"Numbers":["x"]}`, `{"Numbers":["1/x"]}`, `{"Positions":["NOWHERE"]}`, `{"Positions":["AT_SEQUENCE_NUMBER"]}`, `{"Positions":["LATEST 5"]}`, `{"Positions":["AT_TIMESTAMP noon"]}`} {
+	for _, bad := range []string{
+		`{"Numbers":["x"]}`, `{"Numbers":["1/x"]}`, `{"Positions":["NOWHERE"]}`,
+		`{"Positions":["AT_SEQUENCE_NUMBER"]}`, `{"Positions":["LATEST 5"]}`, `{"Positions":["AT_TIMESTAMP noon"]}`,
+	} {
 		require.Error(t, json.Unmarshal([]byte(bad), &got), bad)
 	}
 }

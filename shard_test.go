@@ -50,7 +50,8 @@ func TestParseARNs(t *testing.T) {
 		}
 	}
 	for _, arn := range []string{
-		"", "orders", "arn:aws:sqs:eu-central-1:123456789012:stream/orders", "arn:aws:kinesis:eu-central-1:1234:stream/orders",
+		"", "orders", "arn:aws:sqs:eu-central-1:123456789012:stream/orders",
+		"arn:aws:kinesis:eu-central-1:1234:stream/orders",
 		"arn:aws:kinesis:eu-central-1:123456789012:table/orders", "arn:aws:kinesis:eu-central-1:123456789012:stream/",
 		"arn:aws:kinesis:eu-central-1:123456789012:stream/orders/consumer/billing:1700000000",
 		"arn:abc:kinesis:eu-central-1:123456789012:stream/orders", "arn:aws:dynamodb:eu-central-1:123456789012:stream/orders",

@@ -69,7 +69,10 @@ func TestX06OnlyWhatWasDelivered(t *testing.T) {
 	require.NoError(t, c.CheckpointAt(ctx, at(13)))
 	require.Empty(t, r.written, "the same checkpoint again is not written")
 	require.NoError(t, c.CheckpointAt(ctx, at(127)))
-	for _, s := range []string{"2", "13", "9000", "6789", "", "bogus", "007", "-1", kcl.SentinelShardEnd, kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp} {
+	for _, s := range []string{
+		"2", "13", "9000", "6789", "", "bogus", "007", "-1", kcl.SentinelShardEnd,
+		kcl.SentinelTrimHorizon, kcl.SentinelLatest, kcl.SentinelAtTimestamp,
+	} {
 		require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: s}), kcl.ErrInvalidCheckpoint, s)
 	}
 	require.ErrorIs(t, c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{SequenceNumber: "130", SubSequenceNumber: -1}),
@@ -267,7 +270,10 @@ func TestAcceptedPositionsAreMonotone(t *testing.T) {
 			"checkpoint": func(*rapid.T) { _ = c.Checkpoint(ctx) },
 			"checkpoint at": func(t *rapid.T) {
 				_ = c.CheckpointAt(ctx, kcl.ExtendedSequenceNumber{
-					SequenceNumber: rapid.SampledFrom([]string{"0", strconv.Itoa(delivered), strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "n")), "x", kcl.SentinelLatest}).
+					SequenceNumber: rapid.SampledFrom([]string{
+						"0", strconv.Itoa(delivered),
+						strconv.Itoa(rapid.IntRange(0, 200).Draw(t, "n")), "x", kcl.SentinelLatest,
+					}).
 						Draw(t, "s"),
 					SubSequenceNumber: rapid.Int64Range(-1, 2).Draw(t, "sub"),
 				})

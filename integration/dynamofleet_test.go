@@ -27,13 +27,19 @@ func TestFleetStoreOnDynamoDBLocal(t *testing.T) {
 			for suffix, key := range map[string]string{"-CoordinatorState": "key", "-WorkerMetricStats": "wid"} {
 				_, err := client.CreateTable(t.Context(), &sdk.CreateTableInput{
 					TableName: aws.String(table + suffix), BillingMode: types.BillingModePayPerRequest,
-					KeySchema:            []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
-					AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String(key), AttributeType: types.ScalarAttributeTypeS}},
+					KeySchema: []types.KeySchemaElement{{AttributeName: &key, KeyType: types.KeyTypeHash}},
+					AttributeDefinitions: []types.AttributeDefinition{{
+						AttributeName: aws.String(key),
+						AttributeType: types.ScalarAttributeTypeS,
+					}},
 				})
 				require.NoError(t, err)
 			}
 		}
-		return dynamodb.New(dynamodb.Config{Client: client, Table: table, MigrateToLeaseTable: true, RequestTimeout: patience})
+		return dynamodb.New(dynamodb.Config{
+			Client: client, Table: table, MigrateToLeaseTable: true,
+			RequestTimeout: patience,
+		})
 	})
 }
 
@@ -43,7 +49,10 @@ func TestStoreInSegmentsOnDynamoDBLocal(t *testing.T) {
 	t.Parallel()
 	client := dynamodbClient(dynamodbURL(t))
 	leasetest.TestStore(t, func(*testing.T) leases.Store {
-		return dynamodb.New(dynamodb.Config{Client: client, Table: unique("leases"), ScanSegments: 4, RequestTimeout: patience})
+		return dynamodb.New(dynamodb.Config{
+			Client: client, Table: unique("leases"), ScanSegments: 4,
+			RequestTimeout: patience,
+		})
 	})
 }
 

@@ -27,7 +27,8 @@ func runExample(t *testing.T, name, kinesisURL, dynamodbURL string) {
 	client := kinesisClient(kinesisURL)
 	stream, application, l := createStream(ctx, t, client, 2), unique("app"), newLedger()
 	start := func(worker string) *process {
-		return launch(t, environment(kinesisURL, dynamodbURL), name, "-stream", stream, "-application", application, "-worker", worker)
+		return launch(t, environment(kinesisURL, dynamodbURL), name, "-stream", stream, "-application", application,
+			"-worker", worker)
 	}
 	finish := func(p *process, worker string) {
 		until(ctx, t, l.String, func() bool { p.read(t, l, worker, stream); return l.complete() })
@@ -45,7 +46,8 @@ func runExample(t *testing.T, name, kinesisURL, dynamodbURL string) {
 	require.Zero(t, second.stop(ctx, t, syscall.SIGTERM), "exit status after SIGTERM")
 	second.read(t, l, "second", stream)
 	put, missing, duplicates := l.counts()
-	require.Equal(t, []int{160, 0, 0}, []int{put, missing, duplicates}, "every record once over two runs: put, missing, duplicates")
+	require.Equal(t, []int{160, 0, 0}, []int{put, missing, duplicates},
+		"every record once over two runs: put, missing, duplicates")
 
 	l.produce(ctx, t, client, stream, 8, 10)
 	third := start("third")
@@ -63,7 +65,8 @@ func runExample(t *testing.T, name, kinesisURL, dynamodbURL string) {
 
 func TestKinesisFakeEndsCleanly(t *testing.T) {
 	t.Parallel()
-	endpoint(t, "KCL_DYNAMODB_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL") // with the suite, not with `make test`
+	// It runs with the suite, not with `make test`.
+	endpoint(t, "KCL_DYNAMODB_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
 	ctx := within(t, time.Minute)
 	fake := launch(t, nil, "kinesisfake", "-listen", "127.0.0.1:0", "-stream", "orders:3")
 	text := <-fake.lines

@@ -23,8 +23,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// gate stands between a worker and a server, as a policy does: while it is shut, SubscribeToShard is denied, and the
-// subscriptions that were open end.
+// gate stands between a worker and a server, as a policy does. While the gate is shut, it denies
+// SubscribeToShard, and open subscriptions end.
 type gate struct {
 	next http.RoundTripper
 
@@ -44,7 +44,8 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 		body := []byte(`{"__type":"AccessDeniedException","message":"not allowed"}`)
 		return &http.Response{
 			StatusCode: http.StatusBadRequest, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
-			Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+			Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, ContentLength: int64(len(body)),
+			Body: io.NopCloser(bytes.NewReader(body)),
 		}, nil
 	}
 	resp, err := g.next.RoundTrip(req)
@@ -74,7 +75,8 @@ func fill(ctx context.Context, t *testing.T, client *kinesis.Client, arn string)
 	t.Helper()
 	last := ""
 	for i := range 25 {
-		out, err := client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: aws.String(fmt.Sprintf("other-%02d", i))})
+		out, err := client.RegisterStreamConsumer(ctx,
+			&kinesis.RegisterStreamConsumerInput{StreamARN: &arn, ConsumerName: aws.String(fmt.Sprintf("other-%02d", i))})
 		if awserr.Is(err, "LimitExceededException") {
 			require.GreaterOrEqual(t, i, 5)
 			return last
@@ -90,9 +92,10 @@ func fill(ctx context.Context, t *testing.T, client *kinesis.Client, arn string)
 	return ""
 }
 
-// runFallback reads two streams by enhanced fan-out. The one has no place for another consumer, so it is polled from the start;
-// to the other the subscriptions are denied while it is read. Both go on by polling at exactly the same place, and return to fan-out once
-// that works again.
+// runFallback reads two streams by enhanced fan-out. The first stream has no place for another
+// consumer, and is polled from the start. The subscriptions of the second are denied while it is
+// read. Both go on by polling at exactly the same place, and return to fan-out once that works
+// again.
 func runFallback(t *testing.T, client *kinesis.Client, tables *awsdynamodb.Client) {
 	ctx := within(t, 11*time.Minute)
 	full, denied := createStream(ctx, t, client, 2), createStream(ctx, t, client, 2)
@@ -111,8 +114,9 @@ func runFallback(t *testing.T, client *kinesis.Client, tables *awsdynamodb.Clien
 	application, l, other := unique("app"), newLedger(), newLedger() // of full, and of denied
 	cfg := scheduler.Config{
 		Application: application, Streams: []scheduler.StreamConfig{{Name: full}, {Name: denied}},
-		Kinesis: kinesisClient(*client.Options().BaseEndpoint, func(o *kinesis.Options) { o.HTTPClient = &http.Client{Transport: door} }),
-		Leases:  dynamodb.New(dynamodb.Config{Client: tables, Table: application}), FallbackAfter: 10 * time.Second,
+		Kinesis: kinesisClient(*client.Options().BaseEndpoint,
+			func(o *kinesis.Options) { o.HTTPClient = &http.Client{Transport: door} }),
+		Leases: dynamodb.New(dynamodb.Config{Client: tables, Table: application}), FallbackAfter: 10 * time.Second,
 		FailoverTime: 30 * time.Second, Logger: logger(t), // one worker: nobody waits for its leases
 	}
 	w := &worker{done: make(chan error, 1)}
@@ -182,17 +186,22 @@ func runFallback(t *testing.T, client *kinesis.Client, tables *awsdynamodb.Clien
 	}
 }
 
-// runConsumerDeleted reads by a consumer whose ARN was given, and deletes it: nobody but its owner may make another, so the
-// stream is polled, from exactly there.
+// runConsumerDeleted reads by a consumer whose ARN was given, and deletes the consumer. Only its
+// owner may make another, so the worker polls the stream from exactly there.
 func runConsumerDeleted(t *testing.T, client *kinesis.Client, tables *awsdynamodb.Client) {
 	ctx := within(t, 3*time.Minute)
 	stream := createStream(ctx, t, client, 2)
 	summary, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
 	require.NoError(t, err)
-	consumer, err := client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: summary.StreamDescriptionSummary.StreamARN, ConsumerName: aws.String("ours")})
+	consumer, err := client.RegisterStreamConsumer(ctx,
+		&kinesis.RegisterStreamConsumerInput{
+			StreamARN:    summary.StreamDescriptionSummary.StreamARN,
+			ConsumerName: aws.String("ours"),
+		})
 	require.NoError(t, err)
 	until(ctx, t, func() string { return "consumer is not ACTIVE" }, func() bool {
-		d, err := client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
+		d, err := client.DescribeStreamConsumer(ctx,
+			&kinesis.DescribeStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
 		return err == nil && d.ConsumerDescription.ConsumerStatus == types.ConsumerStatusActive
 	})
 	inner := http.DefaultTransport
@@ -202,17 +211,23 @@ func runConsumerDeleted(t *testing.T, client *kinesis.Client, tables *awsdynamod
 	door := &gate{next: inner}
 	application, l := unique("app"), newLedger()
 	w := startWorker(ctx, scheduler.Config{
-		Application: application, Streams: []scheduler.StreamConfig{{Name: stream, ConsumerARN: *consumer.Consumer.ConsumerARN}},
-		Kinesis: kinesisClient(*client.Options().BaseEndpoint, func(o *kinesis.Options) { o.HTTPClient = &http.Client{Transport: door} }),
-		Leases:  dynamodb.New(dynamodb.Config{Client: tables, Table: application}), FallbackAfter: 10 * time.Second,
+		Application: application, Streams: []scheduler.StreamConfig{{
+			Name:        stream,
+			ConsumerARN: *consumer.Consumer.ConsumerARN,
+		}},
+		Kinesis: kinesisClient(*client.Options().BaseEndpoint,
+			func(o *kinesis.Options) { o.HTTPClient = &http.Client{Transport: door} }),
+		Leases: dynamodb.New(dynamodb.Config{Client: tables, Table: application}), FallbackAfter: 10 * time.Second,
 		FailoverTime: 30 * time.Second, Logger: logger(t), // one worker: nobody waits for its leases
 	}, "worker", l)
 	l.produce(ctx, t, client, stream, 8, 5)
 	l.settled(ctx, t)
-	_, err = client.DeregisterStreamConsumer(ctx, &kinesis.DeregisterStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
+	_, err = client.DeregisterStreamConsumer(ctx,
+		&kinesis.DeregisterStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
 	require.NoError(t, err)
 	until(ctx, t, func() string { return "the consumer is still there" }, func() bool {
-		_, err := client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
+		_, err := client.DescribeStreamConsumer(ctx,
+			&kinesis.DescribeStreamConsumerInput{ConsumerARN: consumer.Consumer.ConsumerARN})
 		return err != nil
 	})
 	door.set(true) // ends the subscriptions, should the server let them live

@@ -75,7 +75,9 @@ func runFleet(t *testing.T, mode scheduler.RetrievalMode, client *kinesis.Client
 	runFleetOn(t, mode, client, application, dynamodb.New(dynamodb.Config{Client: tables, Table: application}))
 }
 
-func runFleetOn(t *testing.T, mode scheduler.RetrievalMode, client *kinesis.Client, application string, store leases.Store) {
+func runFleetOn(t *testing.T, mode scheduler.RetrievalMode, client *kinesis.Client, application string,
+	store leases.Store,
+) {
 	ctx := within(t, 4*time.Minute)
 	stream, l := createStream(ctx, t, client, 4), newLedger()
 	cfg := scheduler.Config{

@@ -20,7 +20,8 @@ type initialResponse struct{ next http.RoundTripper }
 
 func (i initialResponse) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := i.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".SubscribeToShard") {
+	if err != nil || resp.StatusCode != http.StatusOK ||
+		!strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".SubscribeToShard") {
 		return resp, err
 	}
 	message, err := initialResponseMessage()

@@ -102,10 +102,10 @@ func (j *journal) keysIn(shards []string) (keys []string) {
 	return keys
 }
 
-// replay goes through all events in the order in which they happened. It returns what must not
-// be: a record out of order within its key; a record delivered again by a worker that began with the
-// shard after a checkpoint behind that record; likewise a record of a shard that had ended. (A
-// worker from which a lease was taken may deliver a little more before it knows.)
+// replay goes through all events in the order in which they happened. It returns each of these
+// faults: a record out of order within its key; a record delivered again by a worker that began
+// with the shard after a checkpoint behind that record; likewise a record of a shard that had
+// ended. (A worker from which a lease was taken may deliver a little more before it knows.)
 func (j *journal) replay() (wrong []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -159,7 +159,8 @@ func (j *journal) String() string {
 	fmt.Fprintf(&out, "missing %d, duplicates %d, events %v", missing, duplicates, j.counts)
 	for _, e := range j.events {
 		if e.kind != "record" && e.kind != "checkpoint" {
-			fmt.Fprintf(&out, "\n%d.%03d %s %s %s %s %s", e.micros/1e6%1000, e.micros/1000%1000, e.worker, e.kind, e.shard, e.sequence, e.data)
+			fmt.Fprintf(&out, "\n%d.%03d %s %s %s %s %s", e.micros/1e6%1000, e.micros/1000%1000, e.worker, e.kind, e.shard,
+				e.sequence, e.data)
 		}
 	}
 	return out.String()

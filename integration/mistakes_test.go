@@ -36,7 +36,8 @@ func TestMistakes(t *testing.T) {
 	})
 	t.Run("missing stream on kinesis-local", func(t *testing.T) {
 		t.Parallel()
-		err := run(t, kinesislocalClient(kinesislocalURL(t)), dynamodbClient(dynamodbURL(t)), "no-such-stream", unique("leases"))
+		err := run(t, kinesislocalClient(kinesislocalURL(t)), dynamodbClient(dynamodbURL(t)),
+			"no-such-stream", unique("leases"))
 		require.ErrorIs(t, err, kcl.ErrStreamNotFound)
 		require.ErrorContains(t, err, "no-such-stream")
 	})
@@ -46,8 +47,11 @@ func TestMistakes(t *testing.T) {
 		ctx, table := within(t, time.Minute), unique("orders")
 		_, err := tables.CreateTable(ctx, &awsdynamodb.CreateTableInput{
 			TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
-			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("id"), AttributeType: types.ScalarAttributeTypeN}},
-			KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{{
+				AttributeName: aws.String("id"),
+				AttributeType: types.ScalarAttributeTypeN,
+			}},
+			KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: types.KeyTypeHash}},
 		})
 		require.NoError(t, err)
 		err = run(t, client, tables, createStream(ctx, t, client, 1), table)

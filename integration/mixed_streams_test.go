@@ -35,7 +35,8 @@ func TestMixedSeveralStreams(t *testing.T) {
 
 	m.list, m.keys = []string{stays}, m.keys[:mixedKeys]
 	for range 10 {
-		_, err := m.kinesis.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: aws.String(goes), PartitionKey: aws.String("key"), Data: []byte("left 1")})
+		_, err := m.kinesis.PutRecord(ctx,
+			&kinesis.PutRecordInput{StreamName: aws.String(goes), PartitionKey: aws.String("key"), Data: []byte("left 1")})
 		require.NoError(t, err)
 	}
 	m.start(ctx, t, "g3", "")

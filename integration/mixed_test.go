@@ -160,7 +160,8 @@ func (m *mixed) stop(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
 	stopped := m.count(name, "stopped")
 	require.Contains(t, []int{0, 143}, m.workers[name].stop(ctx, t, syscall.SIGTERM))
-	m.await(ctx, t, 10*time.Second, name+" says that it has stopped", func() bool { return m.count(name, "stopped") > stopped })
+	m.await(ctx, t, 10*time.Second, name+" says that it has stopped",
+		func() bool { return m.count(name, "stopped") > stopped })
 }
 
 func (m *mixed) step(t *testing.T, format string, args ...any) {
@@ -205,8 +206,9 @@ func (m *mixed) putOne(ctx context.Context, t *testing.T, key string) {
 	hash := new(big.Int).Lsh(big.NewInt(2*(k%mixedKeys)+1), 127) // in the middle of the key's part
 	hash.Div(hash, big.NewInt(mixedKeys))
 	_, err = m.kinesis.PutRecord(context.WithoutCancel(ctx), &kinesis.PutRecordInput{
-		StreamName: aws.String(m.streams[k/mixedKeys]), PartitionKey: aws.String(key), ExplicitHashKey: aws.String(hash.String()),
-		Data: fmt.Appendf(nil, "%-1024s", key+" "+strconv.Itoa(number)), // both kinds of leader take less for idle
+		StreamName: aws.String(m.streams[k/mixedKeys]), PartitionKey: aws.String(key),
+		ExplicitHashKey: aws.String(hash.String()),
+		Data:            fmt.Appendf(nil, "%-1024s", key+" "+strconv.Itoa(number)), // both kinds of leader take less for idle
 	})
 	require.NoError(t, err)
 	m.ledger.mu.Lock()
@@ -246,7 +248,8 @@ func name(owner string) string {
 func (m *mixed) held() map[string][]string {
 	held := map[string][]string{}
 	for _, row := range m.rows {
-		listed := len(m.streams) == 1 || slices.ContainsFunc(m.list, func(name string) bool { return strings.Contains(row.Key, ":"+name+":") })
+		listed := len(m.streams) == 1 ||
+			slices.ContainsFunc(m.list, func(name string) bool { return strings.Contains(row.Key, ":"+name+":") })
 		if listed && !row.Checkpoint.IsShardEnd() {
 			held[name(row.ActualOwner())] = append(held[name(row.ActualOwner())], row.Key)
 		}
@@ -335,8 +338,8 @@ func (m *mixed) awaitLeader(ctx context.Context, t *testing.T, limit time.Durati
 	})
 }
 
-// awaitHandOver gives records to the shards of one worker only, until the leader moves a shard of it
-// to the other, and both have done what belongs to that.
+// awaitHandOver gives records to the shards of one worker only, until the leader moves a shard
+// of it to the other, and both have done their part of the hand-over.
 func (m *mixed) awaitHandOver(ctx context.Context, t *testing.T, limit time.Duration, from, to string) {
 	t.Helper()
 	keys := m.keys
@@ -358,8 +361,8 @@ func (m *mixed) reshard(ctx context.Context, t *testing.T, limit time.Duration, 
 	m.awaitAll(ctx, t, limit, 1, names...)
 }
 
-// TestMixedSwapInPlace replaces Java by Go and Go by Java on one table: first with nobody in between, then
-// with both at work.
+// TestMixedSwapInPlace replaces Java by Go and Go by Java on one table: first with nobody in
+// between, then with both at work.
 func TestMixedSwapInPlace(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 10*time.Minute)
@@ -390,8 +393,8 @@ func TestMixedSwapInPlace(t *testing.T) {
 	require.Empty(t, m.wrong)
 }
 
-// TestMixedWithJava2 has a worker of KCL 2.x and Go workers on one table: each takes its share, each
-// takes over when the other is killed, and a split and a merge are followed.
+// TestMixedWithJava2 has a worker of KCL 2.x and Go workers on one table: each takes its share,
+// each takes over when the other is killed, and both follow a split and a merge.
 func TestMixedWithJava2(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 10*time.Minute)

@@ -22,7 +22,9 @@ func (m *mixed) clientVersion(ctx context.Context, t *testing.T) *leases.Migrati
 	return migrations.ClientVersion
 }
 
-func (m *mixed) awaitClientVersion(ctx context.Context, t *testing.T, limit time.Duration, status string) (found leases.MigrationState) {
+func (m *mixed) awaitClientVersion(ctx context.Context, t *testing.T, limit time.Duration,
+	status string,
+) (found leases.MigrationState) {
 	t.Helper()
 	m.await(ctx, t, limit, "the table says "+status, func() bool {
 		stored := m.clientVersion(ctx, t)
@@ -72,10 +74,10 @@ func (m *mixed) deleteIndex(ctx context.Context, t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestMixedUpgradesFrom2X takes a Java and a Go worker on one table from the assignment of KCL 2.x to
-// that of 3.x, and back. The Java worker makes the step forward, for which it only waits less than
-// the ten minutes that a fleet must be ready; an operator makes the step back. Each worker looks once
-// a minute, so that either may be the first to follow, and lead.
+// TestMixedUpgradesFrom2X takes a Java and a Go worker on one table from the assignment of KCL 2.x
+// to that of 3.x, and back. The Java worker makes the step forward. It waits less than the ten
+// minutes for which a fleet must be ready. An operator makes the step back. Each worker reads the
+// state once a minute, so either may be the first to follow, and lead.
 func TestMixedUpgradesFrom2X(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 10*time.Minute)

@@ -26,7 +26,8 @@ var build = sync.OnceValue(func() (err error) {
 	if bin, err = os.MkdirTemp("", "kcl-integration-"); err != nil {
 		return err
 	}
-	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../examples/multistream", "../cmd/kinesisfake").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../examples/multistream",
+		"../cmd/kinesisfake").CombinedOutput()
 	if err != nil {
 		return errors.New(string(out))
 	}
@@ -123,7 +124,8 @@ func (p *process) read(t *testing.T, l *ledger, worker, stream string) {
 			require.NotNil(t, record.PartitionKey)
 			require.True(t, strings.HasPrefix(string(record.Data), *record.PartitionKey+" "), text)
 			require.WithinDuration(t, time.Now(), record.Arrival, time.Hour)
-			require.NoError(t, l.process(worker, record.Shard, fmt.Sprint(record.SequenceNumber, record.SubSequenceNumber), string(record.Data)))
+			require.NoError(t, l.process(worker, record.Shard, fmt.Sprint(record.SequenceNumber, record.SubSequenceNumber),
+				string(record.Data)))
 		default:
 			return
 		}

@@ -22,14 +22,17 @@ type listing struct {
 	stream string
 }
 
-func (l listing) Shard(ctx context.Context, id string) (shard kcl.Shard, children []kcl.ChildShard, ok bool, err error) {
+func (l listing) Shard(ctx context.Context, id string) (shard kcl.Shard, children []kcl.ChildShard,
+	ok bool, err error,
+) {
 	out, err := l.client.ListShards(ctx, &kinesis.ListShardsInput{StreamName: aws.String(l.stream)})
 	if err != nil {
 		return kcl.Shard{}, nil, false, err
 	}
 	for _, s := range out.Shards {
 		found := kcl.Shard{
-			ID: aws.ToString(s.ShardId), ParentID: aws.ToString(s.ParentShardId), AdjacentParentID: aws.ToString(s.AdjacentParentShardId),
+			ID: aws.ToString(s.ShardId), ParentID: aws.ToString(s.ParentShardId),
+			AdjacentParentID:     aws.ToString(s.AdjacentParentShardId),
 			EndingSequenceNumber: aws.ToString(s.SequenceNumberRange.EndingSequenceNumber),
 		}
 		switch {
@@ -44,7 +47,9 @@ func (l listing) Shard(ctx context.Context, id string) (shard kcl.Shard, childre
 
 // runReader reads one shard from its first record through a split, by one of the two sources
 // alone: every record once and in order, then the end with both children.
-func runReader(t *testing.T, client *kinesis.Client, source func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error]) {
+func runReader(t *testing.T, client *kinesis.Client,
+	source func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error],
+) {
 	ctx := within(t, 2*time.Minute)
 	stream, l := createStream(ctx, t, client, 1), newLedger()
 	out, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)})
@@ -77,9 +82,12 @@ func runReader(t *testing.T, client *kinesis.Client, source func(ctx context.Con
 	}
 }
 
-func efoSource(client *kinesis.Client) func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
+func efoSource(
+	client *kinesis.Client,
+) func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
 	return func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
-		consumer, err := efo.Register(ctx, client, efo.RegisterConfig{StreamARN: arn, ConsumerName: "reader", Logger: logger(t)})
+		consumer, err := efo.Register(ctx, client,
+			efo.RegisterConfig{StreamARN: arn, ConsumerName: "reader", Logger: logger(t)})
 		require.NoError(t, err)
 		return efo.NewSubscriber(efo.Config{
 			Client: client, StreamARN: arn, ConsumerARN: consumer, Lineage: listing{client, stream},
@@ -88,7 +96,9 @@ func efoSource(client *kinesis.Client) func(ctx context.Context, t *testing.T, s
 	}
 }
 
-func pollingSource(client *kinesis.Client) func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
+func pollingSource(
+	client *kinesis.Client,
+) func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
 	return func(ctx context.Context, t *testing.T, stream, arn string) iter.Seq2[kcl.Batch, error] {
 		return polling.NewFetcher(polling.Config{
 			Client: client, StreamARN: arn, Lineage: listing{client, stream}, Logger: logger(t),

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadmeFleet types the commands of README.md into a shell, as a reader does: a fleet of processes
-// shares a stream of the fake, with its leases in the fake's tables.
+// TestReadmeFleet types the commands of README.md into a shell, as a reader does: a fleet of
+// processes shares a stream of the fake, with its leases in the fake's tables.
 func TestReadmeFleet(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"bash", "curl"} {
@@ -40,7 +40,8 @@ func TestReadmeFleet(t *testing.T) {
 
 	shell := exec.CommandContext(t.Context(), "bash")
 	shell.Dir, shell.Stderr, shell.WaitDelay = "..", t.Output(), 10*time.Second
-	shell.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") }) // of other servers
+	shell.Env = slices.DeleteFunc(os.Environ(),
+		func(v string) bool { return strings.HasPrefix(v, "AWS_") }) // of other servers
 	in, err := shell.StdinPipe()
 	require.NoError(t, err)
 	out, err := shell.StdoutPipe()
@@ -66,7 +67,8 @@ func TestReadmeFleet(t *testing.T) {
 		_ = shell.Wait()
 	}()
 
-	build, export, fake, one, two, put, list, killed, stopped := commands[0], commands[1], commands[2], commands[3], commands[4], commands[5], commands[6], commands[7], commands[8]
+	build, export, fake, one, two, put, list, killed, stopped := commands[0], commands[1], commands[2], commands[3],
+		commands[4], commands[5], commands[6], commands[7], commands[8]
 	run(build)
 	run(export)
 	run(fake)

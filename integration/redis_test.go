@@ -38,7 +38,10 @@ func redisOptions(t *testing.T, url string) *sdk.Options {
 // redisStore returns the store of an application of its own.
 func redisStore(t *testing.T, client sdk.UniversalClient, change ...func(*redis.Config)) *redis.Store {
 	t.Helper()
-	cfg := redis.Config{Client: client, Application: unique("leases"), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := redis.Config{
+		Client: client, Application: unique("leases"),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -183,11 +186,15 @@ func TestRedisClusterMovesSlot(t *testing.T) {
 }
 
 func redisLease(key string) leases.Lease {
-	return leases.Lease{Key: key, ShardID: key, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}}
+	return leases.Lease{
+		Key: key, ShardID: key, ThroughputKBps: -1,
+		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
+	}
 }
 
 // rights is what the package comment of leases/redis asks for.
-const rights = "+eval +evalsha +type +hget +hmget +hgetall +hset +hdel +del +zadd +zrem +zscore +zrangebylex +hello +auth +ping"
+const rights = "+eval +evalsha +type +hget +hmget +hgetall +hset +hdel +del " +
+	"+zadd +zrem +zscore +zrangebylex +hello +auth +ping"
 
 // setUser is the command that makes a user who may do what the package comment
 // says with the keys of a pattern.
@@ -222,7 +229,10 @@ func TestStoreOnRedisClusterWithUser(t *testing.T) {
 			return node.Do(ctx, "ACL", "DELUSER", name).Err()
 		})
 	})
-	client := closed(t, sdk.NewClusterClient(&sdk.ClusterOptions{Addrs: admin.Options().Addrs, Username: name, Password: password}))
+	client := closed(t, sdk.NewClusterClient(&sdk.ClusterOptions{
+		Addrs: admin.Options().Addrs, Username: name,
+		Password: password,
+	}))
 	leasetest.TestStore(t, func(t *testing.T) leases.Store {
 		return redisStore(t, client, func(c *redis.Config) { c.KeyPrefix = prefix })
 	})
@@ -280,7 +290,10 @@ type replicated struct {
 func newReplicated(t *testing.T) *replicated {
 	t.Helper()
 	sentinels := strings.Split(endpoint(t, "KCL_REDIS_SENTINELS"), ",")
-	return &replicated{t: t, sentinels: sentinels, sentinel: closed(t, sdk.NewSentinelClient(&sdk.Options{Addr: sentinels[0]}))}
+	return &replicated{
+		t: t, sentinels: sentinels,
+		sentinel: closed(t, sdk.NewSentinelClient(&sdk.Options{Addr: sentinels[0]})),
+	}
 }
 
 func (r *replicated) client() *sdk.Client {
@@ -299,7 +312,8 @@ func (r *replicated) master(ctx context.Context) string {
 // stop ends a server. It is asked on a connection without retries: a client of
 // the sentinels would stop the next master too.
 func (r *replicated) stop(ctx context.Context, address string) {
-	_ = closed(r.t, sdk.NewClient(&sdk.Options{Addr: address, MaxRetries: -1})).Do(ctx, "SHUTDOWN", "NOSAVE").Err() // the connection breaks
+	_ = closed(r.t, sdk.NewClient(&sdk.Options{Addr: address, MaxRetries: -1})).Do(ctx, "SHUTDOWN",
+		"NOSAVE").Err() // the connection breaks
 }
 
 // whole waits until the master has a replica in step: then the next failover is possible.
@@ -312,7 +326,8 @@ func (r *replicated) whole(ctx context.Context) {
 			return false
 		}
 		replicas, err := r.sentinel.Replicas(ctx, "kcl").Result()
-		return err == nil && len(replicas) == 1 && replicas[0]["flags"] == "slave" && replicas[0]["master-link-status"] == "ok"
+		return err == nil && len(replicas) == 1 && replicas[0]["flags"] == "slave" &&
+			replicas[0]["master-link-status"] == "ok"
 	})
 }
 
@@ -337,7 +352,10 @@ func TestS11RedisFailover(t *testing.T) {
 	}, func() bool {
 		to := row
 		to.Counter++
-		err := s.Update(ctx, leases.Update{Read: row, Expect: leases.AttrOwner | leases.AttrCounter, To: to, Set: leases.AttrCounter})
+		err := s.Update(ctx, leases.Update{
+			Read: row, Expect: leases.AttrOwner | leases.AttrCounter, To: to,
+			Set: leases.AttrCounter,
+		})
 		var conflict *leases.ConflictError
 		switch {
 		case err == nil:
@@ -412,7 +430,8 @@ func TestS11RedisFleetFailover(t *testing.T) {
 	defer stop()
 	for _, id := range []string{"a", "b"} {
 		c := coordinator.New(coordinator.Config{
-			Store: store(), WorkerID: id, FailoverTime: failover, ScanInterval: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Store: store(), WorkerID: id, FailoverTime: failover, ScanInterval: 500 * time.Millisecond,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			Consume: func(ctx context.Context, h *holder.Holder) {
 				key := h.Lease().Key
 				note(key, id, true)
@@ -452,7 +471,8 @@ func TestS11RedisFleetFailover(t *testing.T) {
 	before := r.master(ctx)
 	require.NotEmpty(t, before)
 	r.stop(ctx, before)
-	until(ctx, t, func() string { return "no new master" }, func() bool { now := r.master(ctx); return now != "" && now != before })
+	until(ctx, t, func() string { return "no new master" },
+		func() bool { now := r.master(ctx); return now != "" && now != before })
 	replaced := time.Now()
 	old, err := s.List(ctx)
 	require.NoError(t, err)
@@ -465,7 +485,8 @@ func TestS11RedisFleetFailover(t *testing.T) {
 		}
 		return settled()
 	})
-	t.Logf("settled %v after the new master was named; two readers for at most %v", time.Since(replaced).Round(time.Millisecond), longest)
+	t.Logf("settled %v after the new master was named; two readers for at most %v",
+		time.Since(replaced).Round(time.Millisecond), longest)
 	mu.Lock()
 	require.LessOrEqual(t, longest, failover)
 	mu.Unlock()
@@ -504,7 +525,8 @@ func BenchmarkRedisList(b *testing.B) {
 			for i := range n {
 				l := redisLease(fmt.Sprintf("shardId-%012d", i))
 				l.Owner, l.NativeOwner, l.Counter = "worker-1:aaaaaaaaaa", "worker-1:aaaaaaaaaa", 12345
-				l.StreamCreated, l.HashKeyRange = time.Unix(1700000000, 0).UTC(), kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}
+				l.StreamCreated, l.HashKeyRange = time.Unix(1700000000, 0).UTC(),
+					kcl.HashKeyRange{Start: "0", End: "340282366920938463463374607431768211455"}
 				rows = append(rows, l)
 				require.NoError(b, s.Create(b.Context(), l))
 			}

@@ -17,13 +17,15 @@ import (
 func createStream(ctx context.Context, t *testing.T, client *kinesis.Client, shards int32) string {
 	t.Helper()
 	name := unique("stream")
-	_, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(shards)})
+	_, err := client.CreateStream(ctx,
+		&kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(shards)})
 	require.NoError(t, err)
 	awaitActive(ctx, t, client, name)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		_, err := client.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(name), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err := client.DeleteStream(ctx,
+			&kinesis.DeleteStreamInput{StreamName: aws.String(name), EnforceConsumerDeletion: aws.Bool(true)})
 		if err != nil {
 			t.Logf("stream %s stays behind: %v", name, err)
 		}
@@ -70,7 +72,8 @@ func openShards(ctx context.Context, t *testing.T, client *kinesis.Client, strea
 	t.Helper()
 	out, err := client.ListShards(ctx, &kinesis.ListShardsInput{StreamName: aws.String(stream)})
 	require.NoError(t, err)
-	shards := slices.DeleteFunc(out.Shards, func(s types.Shard) bool { return s.SequenceNumberRange.EndingSequenceNumber != nil })
+	shards := slices.DeleteFunc(out.Shards,
+		func(s types.Shard) bool { return s.SequenceNumberRange.EndingSequenceNumber != nil })
 	slices.SortFunc(shards, func(a, b types.Shard) int {
 		return number(t, a.HashKeyRange.StartingHashKey).Cmp(number(t, b.HashKeyRange.StartingHashKey))
 	})

@@ -49,7 +49,8 @@ func TestCodecsEncode(t *testing.T) {
 
 	got, err := jsonCodec{}.encode(v)
 	require.NoError(t, err)
-	const want = `{"Text":"a","Pointer":null,"Number":7,"Flag":true,"Blob":"AP8=","Time":1700000000.123,"List":[{"Pointer":null}]}`
+	const want = `{"Text":"a","Pointer":null,"Number":7,"Flag":true,"Blob":"AP8=","Time":1700000000.123,` +
+		`"List":[{"Pointer":null}]}`
 	require.Equal(t, want, string(got)) //nolint:testifylint // byte for byte: JSONEq forgives the decimals of the time
 
 	got, err = cborCodec{}.encode(v)
@@ -106,9 +107,13 @@ func TestJSONDecodes(t *testing.T) {
 func TestCBORDecodesWhatJavaSends(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
-		"indefinite":   "bf" + "6454657874" + "7f61616162ff" + "64426c6f62" + "5f4100 41ffff" + "6454696d65" + "c11b0000018bcfe5687b" + "644c697374" + "9fa0ff" + "67556e6b6e6f776e" + "bf6161f6ff" + "ff",
-		"definite":     "a4" + "6454657874" + "626162" + "64426c6f62" + "4200ff" + "6454696d65" + "c11b0000018bcfe5687b" + "644c697374" + "81a0",
-		"untaggedTime": "a4" + "6454657874" + "626162" + "64426c6f62" + "4200ff" + "6454696d65" + "1b0000018bcfe5687b" + "644c697374" + "81a0",
+		"indefinite": "bf" + "6454657874" + "7f61616162ff" + "64426c6f62" + "5f4100 41ffff" +
+			"6454696d65" + "c11b0000018bcfe5687b" + "644c697374" + "9fa0ff" +
+			"67556e6b6e6f776e" + "bf6161f6ff" + "ff",
+		"definite": "a4" + "6454657874" + "626162" + "64426c6f62" + "4200ff" +
+			"6454696d65" + "c11b0000018bcfe5687b" + "644c697374" + "81a0",
+		"untaggedTime": "a4" + "6454657874" + "626162" + "64426c6f62" + "4200ff" +
+			"6454696d65" + "1b0000018bcfe5687b" + "644c697374" + "81a0",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +130,8 @@ func TestCBORDecodesWhatJavaSends(t *testing.T) {
 func TestCodecsRefuse(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
-		"syntax": `{`, "array": `[]`, "text": `{"Text":1}`, "blob": `{"Blob":"%"}`, "number": `{"Number":"1"}`, "time": `{"Time":"2024"}`,
+		"syntax": `{`, "array": `[]`, "text": `{"Text":1}`, "blob": `{"Blob":"%"}`, "number": `{"Number":"1"}`,
+		"time":      `{"Time":"2024"}`,
 		"timeRange": `{"Time":1e300}`, "trailing": `{} {}`,
 	} {
 		var got wire
@@ -134,8 +140,9 @@ func TestCodecsRefuse(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"syntax": "bf", "array": "80", "text": "a1645465787401", "textBytes": "a164546578744161", "utf8": "a1645465787461ff",
-		"blobText": "a164426c6f626161", "timeDouble": "a16454696d65c1fb41d954fc40000000", "timeFloat": "a16454696d65fb41d954fc40000000",
-		"timeTag": "a16454696d65c001", "timeText": "a16454696d65c16161", "timeRange": "a16454696d651bffffffffffffffff",
+		"blobText": "a164426c6f626161", "timeDouble": "a16454696d65c1fb41d954fc40000000",
+		"timeFloat": "a16454696d65fb41d954fc40000000",
+		"timeTag":   "a16454696d65c001", "timeText": "a16454696d65c16161", "timeRange": "a16454696d651bffffffffffffffff",
 		"trailing": "a0a0", "nested": strings.Repeat("81", 100) + "80",
 	} {
 		b, err := hex.DecodeString(body)
@@ -150,8 +157,10 @@ func TestCodecsRefuse(t *testing.T) {
 // can be sent back.
 func FuzzCodecs(f *testing.F) {
 	for _, seed := range []string{
-		`{"Text":"a","Blob":"AP8=","Time":1700000000.123,"List":[{"Tags":{"a":"b"}}]}`, `{"Number":1e2}`, `null`, `{"Time":-0.0005}`,
-		"\xa1\x64Text\x61a", "\xbf\x64Time\xc1\x1b\x00\x00\x01\x8b\xcf\xe5\x68\x7b\xff", "\xa1\x64Blob\x5f\x41\x00\xff", "\xf6",
+		`{"Text":"a","Blob":"AP8=","Time":1700000000.123,"List":[{"Tags":{"a":"b"}}]}`, `{"Number":1e2}`, `null`,
+		`{"Time":-0.0005}`,
+		"\xa1\x64Text\x61a", "\xbf\x64Time\xc1\x1b\x00\x00\x01\x8b\xcf\xe5\x68\x7b\xff",
+		"\xa1\x64Blob\x5f\x41\x00\xff", "\xf6",
 	} {
 		f.Add([]byte(seed))
 	}

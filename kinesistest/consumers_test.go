@@ -15,7 +15,8 @@ import (
 )
 
 func (e env) register(name string) (*types.Consumer, error) {
-	out, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: &name})
+	out, err := e.cl.RegisterStreamConsumer(e.t.Context(),
+		&kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: &name})
 	if err != nil {
 		return nil, err
 	}
@@ -37,12 +38,16 @@ func TestConsumerLife(t *testing.T) {
 		c, err := e.register("app")
 		require.NoError(t, err)
 		require.Equal(t, types.ConsumerStatusCreating, c.ConsumerStatus)
-		require.Equal(t, fmt.Sprintf("%s/consumer/app:%d", e.srv.StreamARN(testStream), c.ConsumerCreationTimestamp.Unix()), *c.ConsumerARN)
+		require.Equal(t, fmt.Sprintf("%s/consumer/app:%d", e.srv.StreamARN(testStream), c.ConsumerCreationTimestamp.Unix()),
+			*c.ConsumerARN)
 		_, err = e.register("app")
 		requireCode(t, "ResourceInUseException", err)
 
 		byARN := kinesis.DescribeStreamConsumerInput{ConsumerARN: c.ConsumerARN}
-		byName := kinesis.DescribeStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("app")}
+		byName := kinesis.DescribeStreamConsumerInput{
+			StreamARN:    aws.String(e.srv.StreamARN(testStream)),
+			ConsumerName: aws.String("app"),
+		}
 		both := byName
 		both.ConsumerARN = c.ConsumerARN
 		e.settle()
@@ -54,7 +59,8 @@ func TestConsumerLife(t *testing.T) {
 			require.Equal(t, e.srv.StreamARN(testStream), *d.StreamARN)
 			require.True(t, c.ConsumerCreationTimestamp.Equal(*d.ConsumerCreationTimestamp))
 		}
-		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: c.ConsumerARN})
+		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(),
+			&kinesis.DeregisterStreamConsumerInput{ConsumerARN: c.ConsumerARN})
 		require.NoError(t, err)
 		d, err := e.describeConsumer(byName)
 		require.NoError(t, err)
@@ -79,7 +85,8 @@ func TestConsumerRefused(t *testing.T) {
 		requireCode(t, "ValidationException", err)
 		_, err = e.register(strings.Repeat("x", 129))
 		requireCode(t, "ValidationException", err)
-		_, err = e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN("nope")), ConsumerName: aws.String("c")})
+		_, err = e.cl.RegisterStreamConsumer(e.t.Context(),
+			&kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN("nope")), ConsumerName: aws.String("c")})
 		requireCode(t, "ResourceNotFoundException", err)
 		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{})
 		requireCode(t, "InvalidArgumentException", err)
@@ -87,9 +94,16 @@ func TestConsumerRefused(t *testing.T) {
 		requireCode(t, "InvalidArgumentException", err)
 		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{ConsumerARN: aws.String(e.srv.StreamARN(testStream))})
 		requireCode(t, "ValidationException", err)
-		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{ConsumerARN: aws.String(e.consumer("c")), ConsumerName: aws.String("d")})
+		_, err = e.describeConsumer(kinesis.DescribeStreamConsumerInput{
+			ConsumerARN:  aws.String(e.consumer("c")),
+			ConsumerName: aws.String("d"),
+		})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("nope")})
+		_, err = e.cl.DeregisterStreamConsumer(e.t.Context(),
+			&kinesis.DeregisterStreamConsumerInput{
+				StreamARN:    aws.String(e.srv.StreamARN(testStream)),
+				ConsumerName: aws.String("nope"),
+			})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -129,7 +143,8 @@ func TestListStreamConsumers(t *testing.T) {
 			e.consumer(fmt.Sprint("c", i))
 		}
 		arn := aws.String(e.srv.StreamARN(testStream))
-		pages := kinesis.NewListStreamConsumersPaginator(e.cl, &kinesis.ListStreamConsumersInput{StreamARN: arn, MaxResults: aws.Int32(2)})
+		pages := kinesis.NewListStreamConsumersPaginator(e.cl,
+			&kinesis.ListStreamConsumersInput{StreamARN: arn, MaxResults: aws.Int32(2)})
 		var names []string
 		var token *string
 		for pages.HasMorePages() {
@@ -147,9 +162,11 @@ func TestListStreamConsumers(t *testing.T) {
 		time.Sleep(301 * time.Second)
 		_, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: token})
 		requireCode(t, "ExpiredNextTokenException", err)
-		_, err = e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: aws.String("x")})
+		_, err = e.cl.ListStreamConsumers(e.t.Context(),
+			&kinesis.ListStreamConsumersInput{StreamARN: arn, NextToken: aws.String("x")})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn, StreamCreationTimestamp: aws.Time(time.Unix(1, 0))})
+		_, err = e.cl.ListStreamConsumers(e.t.Context(),
+			&kinesis.ListStreamConsumersInput{StreamARN: arn, StreamCreationTimestamp: aws.Time(time.Unix(1, 0))})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -170,11 +187,13 @@ func TestConsumerTags(t *testing.T) {
 	}
 	withConfig(t, cfg, func(t *testing.T, e env) {
 		in := &kinesis.RegisterStreamConsumerInput{
-			StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("tagged"), Tags: map[string]string{"a": "b"},
+			StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("tagged"),
+			Tags: map[string]string{"a": "b"},
 		}
 		c, err := e.cl.RegisterStreamConsumer(t.Context(), in)
 		require.NoError(t, err)
-		tags, err := e.cl.ListTagsForResource(t.Context(), &kinesis.ListTagsForResourceInput{ResourceARN: c.Consumer.ConsumerARN})
+		tags, err := e.cl.ListTagsForResource(t.Context(),
+			&kinesis.ListTagsForResourceInput{ResourceARN: c.Consumer.ConsumerARN})
 		require.NoError(t, err)
 		require.Equal(t, []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}, tags.Tags)
 

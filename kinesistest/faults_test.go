@@ -44,8 +44,11 @@ func TestCallFaults(t *testing.T) {
 			require.True(t, ok, err)
 			require.Equal(t, "slow down", throttled.ErrorMessage())
 		}, 0, 0},
-		"failInternal":    {kinesistest.Fail("InternalFailure", "oops"), status(500, "InternalFailure"), 0, 0},
-		"failUnavailable": {kinesistest.Fail("ServiceUnavailableException", ""), status(503, "ServiceUnavailableException"), 0, 0},
+		"failInternal": {kinesistest.Fail("InternalFailure", "oops"), status(500, "InternalFailure"), 0, 0},
+		"failUnavailable": {
+			kinesistest.Fail("ServiceUnavailableException", ""),
+			status(503, "ServiceUnavailableException"), 0, 0,
+		},
 		"answer":          {kinesistest.Answer(418, []byte(`{"__type":"Teapot"}`)), status(418, "Teapot"), 0, 0},
 		"answerGarbage":   {kinesistest.Answer(200, []byte(`<html>`)), broken, 0, 0},
 		"delay":           {kinesistest.Delay(3 * time.Second), fine, 1, 3 * time.Second},
@@ -117,20 +120,25 @@ func TestFaultsSelect(t *testing.T) {
 		fault kinesistest.Fault
 		want  string // one letter for each call, F for those that fail
 	}{
-		"all":        {kinesistest.Fault{}, "FFFFF"},
-		"operation":  {kinesistest.Fault{Operation: "ListShards"}, ".F.F."},
-		"stream":     {kinesistest.Fault{Stream: testStream}, "FFFFF"},
-		"foreign":    {kinesistest.Fault{Stream: "payments"}, "....."},
-		"shard":      {kinesistest.Fault{Shard: shardID(0)}, "F...."},
-		"shards":     {kinesistest.Fault{Operation: "GetShardIterator"}, "F.F.."},
-		"consumer":   {kinesistest.Fault{Consumer: "app"}, "....F"},
-		"skip":       {kinesistest.Fault{Skip: 2}, "..FFF"},
-		"times":      {kinesistest.Fault{Times: 2}, "FF..."},
-		"skipTimes":  {kinesistest.Fault{Operation: "ListShards", Skip: 1, Times: 1}, "...F."},
-		"client":     {kinesistest.Fault{Client: "client"}, "FFFFF"},
-		"other":      {kinesistest.Fault{Client: "another"}, "....."},
-		"when":       {kinesistest.Fault{When: func(c *kinesistest.Call) bool { return bytes.Contains(c.Body, []byte("LATEST")) }}, "F.F.."},
-		"whenHeader": {kinesistest.Fault{When: func(c *kinesistest.Call) bool { return c.Header.Get("User-Agent") == "" }}, "....."},
+		"all":       {kinesistest.Fault{}, "FFFFF"},
+		"operation": {kinesistest.Fault{Operation: "ListShards"}, ".F.F."},
+		"stream":    {kinesistest.Fault{Stream: testStream}, "FFFFF"},
+		"foreign":   {kinesistest.Fault{Stream: "payments"}, "....."},
+		"shard":     {kinesistest.Fault{Shard: shardID(0)}, "F...."},
+		"shards":    {kinesistest.Fault{Operation: "GetShardIterator"}, "F.F.."},
+		"consumer":  {kinesistest.Fault{Consumer: "app"}, "....F"},
+		"skip":      {kinesistest.Fault{Skip: 2}, "..FFF"},
+		"times":     {kinesistest.Fault{Times: 2}, "FF..."},
+		"skipTimes": {kinesistest.Fault{Operation: "ListShards", Skip: 1, Times: 1}, "...F."},
+		"client":    {kinesistest.Fault{Client: "client"}, "FFFFF"},
+		"other":     {kinesistest.Fault{Client: "another"}, "....."},
+		"when": {kinesistest.Fault{When: func(c *kinesistest.Call) bool {
+			return bytes.Contains(c.Body, []byte("LATEST"))
+		}}, "F.F.."},
+		"whenHeader": {
+			kinesistest.Fault{When: func(c *kinesistest.Call) bool { return c.Header.Get("User-Agent") == "" }},
+			".....",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,7 +148,8 @@ func TestFaultsSelect(t *testing.T) {
 			srv.Inject(tc.fault)
 			iterator := func(shard int) error {
 				_, err := client.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{
-					StreamName: aws.String(testStream), ShardId: aws.String(shardID(shard)), ShardIteratorType: types.ShardIteratorTypeLatest,
+					StreamName: aws.String(testStream), ShardId: aws.String(shardID(shard)),
+					ShardIteratorType: types.ShardIteratorTypeLatest,
 				})
 				return err
 			}
@@ -191,7 +200,10 @@ func TestFirstFaultHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := start(t, kinesistest.Config{}, 1, 0)
 		srv.Inject(kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Delay(time.Second), kinesistest.Fail("One", "")}})
-		srv.Inject(kinesistest.Fault{Do: []kinesistest.Action{kinesistest.Delay(2 * time.Second), kinesistest.Fail("Two", ""), kinesistest.Silence()}})
+		srv.Inject(kinesistest.Fault{Do: []kinesistest.Action{
+			kinesistest.Delay(2 * time.Second), kinesistest.Fail("Two", ""),
+			kinesistest.Silence(),
+		}})
 		began := time.Now()
 		_, err := sdk(srv, srv.HTTPClient()).ListStreams(t.Context(), &kinesis.ListStreamsInput{})
 		status(http.StatusBadRequest, "One")(t, err)
@@ -214,7 +226,8 @@ func TestFreeze(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		put := func(ctx context.Context, client *kinesis.Client, data string) error {
-			_, err := client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: aws.String("k"), Data: []byte(data)})
+			_, err := client.PutRecord(ctx,
+				&kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: aws.String("k"), Data: []byte(data)})
 			return err
 		}
 		require.ErrorIs(t, put(ctx, frozen, "frozen"), context.DeadlineExceeded)
@@ -312,15 +325,18 @@ func TestStreamFaults(t *testing.T) {
 		unknown int
 		err     func(t *testing.T, err error, http1 bool)
 	}{
-		"end":               {do: kinesistest.EndStream(after(2)), data: all[:2], err: clean},
-		"endAtOnce":         {do: kinesistest.EndStream(after(0)), err: clean},
-		"endInFrame":        {do: kinesistest.EndStream(kinesistest.AfterBytes(300)), err: clean},
-		"endBeforeAll":      {do: kinesistest.EndStream(kinesistest.AfterBytes(0)), err: contains("initial response")},
-		"reset":             {do: kinesistest.ResetStream(after(2)), data: all[:2], err: reset},
-		"resetInFrame":      {do: kinesistest.ResetStream(kinesistest.AfterBytes(300)), err: reset},
-		"stall":             {do: kinesistest.StallStream(after(3)), data: all[:3], err: silent},
-		"stallInFrame":      {do: kinesistest.StallStream(kinesistest.AfterBytes(300)), err: silent},
-		"exception":         {do: kinesistest.SendException(2, "ResourceInUseException", "taken over"), data: all[:2], err: exception},
+		"end":          {do: kinesistest.EndStream(after(2)), data: all[:2], err: clean},
+		"endAtOnce":    {do: kinesistest.EndStream(after(0)), err: clean},
+		"endInFrame":   {do: kinesistest.EndStream(kinesistest.AfterBytes(300)), err: clean},
+		"endBeforeAll": {do: kinesistest.EndStream(kinesistest.AfterBytes(0)), err: contains("initial response")},
+		"reset":        {do: kinesistest.ResetStream(after(2)), data: all[:2], err: reset},
+		"resetInFrame": {do: kinesistest.ResetStream(kinesistest.AfterBytes(300)), err: reset},
+		"stall":        {do: kinesistest.StallStream(after(3)), data: all[:3], err: silent},
+		"stallInFrame": {do: kinesistest.StallStream(kinesistest.AfterBytes(300)), err: silent},
+		"exception": {
+			do:   kinesistest.SendException(2, "ResourceInUseException", "taken over"),
+			data: all[:2], err: exception,
+		},
 		"exceptionAtOnce":   {do: kinesistest.SendException(0, "ResourceInUseException", "taken over"), err: exception},
 		"error":             {do: kinesistest.SendError(1, "Strange", "things"), data: all[:1], err: contains("Strange")},
 		"falseEnd":          {do: kinesistest.SendFalseEnd(2, time.Second), data: all[:2], err: clean},
@@ -338,7 +354,10 @@ func TestStreamFaults(t *testing.T) {
 					srv, consumer := start(t, kinesistest.Config{HTTP1: http1}, 1, 0)
 					client := sdk(srv, srv.HTTPClient())
 					srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Times: 1, Do: []kinesistest.Action{tc.do}})
-					srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Skip: 1, Do: []kinesistest.Action{kinesistest.SlowStart(time.Second)}})
+					srv.Inject(kinesistest.Fault{
+						Operation: "SubscribeToShard", Skip: 1,
+						Do: []kinesistest.Action{kinesistest.SlowStart(time.Second)},
+					})
 					var wg sync.WaitGroup
 					wg.Go(func() { // one record an event
 						for _, data := range all {
@@ -373,7 +392,10 @@ func TestHoldSubscription(t *testing.T) {
 		client := sdk(srv, srv.HTTPClient())
 		srv.Inject(kinesistest.Fault{
 			Operation: "SubscribeToShard", Times: 1,
-			Do: []kinesistest.Action{kinesistest.HoldSubscription(20 * time.Second), kinesistest.EndStream(kinesistest.AfterEvents(1))},
+			Do: []kinesistest.Action{
+				kinesistest.HoldSubscription(20 * time.Second),
+				kinesistest.EndStream(kinesistest.AfterEvents(1)),
+			},
 		})
 		require.Equal(t, []string{"0"}, consume(t.Context(), client, consumer).data)
 		for _, tc := range []struct {
@@ -424,7 +446,10 @@ func TestSendGoAway(t *testing.T) {
 func TestInflateCBOR(t *testing.T) {
 	t.Parallel()
 	srv, consumer := start(t, kinesistest.Config{}, 1, 1)
-	srv.Inject(kinesistest.Fault{Do: []kinesistest.Action{kinesistest.InflateEvent(1, 5000), kinesistest.EndStream(kinesistest.AfterEvents(1))}})
+	srv.Inject(kinesistest.Fault{Do: []kinesistest.Action{
+		kinesistest.InflateEvent(1, 5000),
+		kinesistest.EndStream(kinesistest.AfterEvents(1)),
+	}})
 	body := "\xa3\x6bConsumerARN\x78" + string(rune(len(consumer))) + consumer + "\x67ShardId\x74" + shardID(0) +
 		"\x70StartingPosition\xa1\x64Type\x6cTRIM_HORIZON"
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL(), strings.NewReader(body))

@@ -16,12 +16,20 @@ func TestFramesAreThoseOfTheService(t *testing.T) {
 		f, rest, err := decodeFrame(initialResponseFrame(c))
 		require.NoError(t, err)
 		require.Empty(t, rest)
-		require.Equal(t, []header{{":event-type", "initial-response"}, {":content-type", c.contentType()}, {":message-type", "event"}}, f.headers)
+		require.Equal(t, []header{
+			{":event-type", "initial-response"},
+			{":content-type", c.contentType()},
+			{":message-type", "event"},
+		}, f.headers)
 		require.Equal(t, empty, string(f.payload))
 
 		f, _, err = decodeFrame(exceptionFrame("ResourceInUseException", "busy", c))
 		require.NoError(t, err)
-		require.Equal(t, []header{{":exception-type", "ResourceInUseException"}, {":content-type", c.contentType()}, {":message-type", "exception"}}, f.headers)
+		require.Equal(t, []header{
+			{":exception-type", "ResourceInUseException"},
+			{":content-type", c.contentType()},
+			{":message-type", "exception"},
+		}, f.headers)
 		var body struct {
 			Message string `json:"message"`
 		}
@@ -30,7 +38,8 @@ func TestFramesAreThoseOfTheService(t *testing.T) {
 	}
 	f, _, err := decodeFrame(errorFrame("InternalError", "oops"))
 	require.NoError(t, err)
-	require.Equal(t, []header{{":error-code", "InternalError"}, {":error-message", "oops"}, {":message-type", "error"}}, f.headers)
+	require.Equal(t, []header{{":error-code", "InternalError"}, {":error-message", "oops"}, {":message-type", "error"}},
+		f.headers)
 	require.Empty(t, f.payload)
 	require.Equal(t, "error", f.value(":message-type"))
 	require.Empty(t, f.value(":event-type"))
@@ -90,7 +99,8 @@ func FuzzFrame(f *testing.F) {
 	f.Add(initialResponseFrame(jsonCodec{}))
 	f.Add(exceptionFrame("ResourceInUseException", "busy", cborCodec{}))
 	f.Add(errorFrame("Code", "message"))
-	f.Add(appendFrame(nil, eventHeaders(eventSubscribeToShard, jsonCodec{}), []byte(`{"Records":[],"MillisBehindLatest":0}`)))
+	f.Add(appendFrame(nil, eventHeaders(eventSubscribeToShard, jsonCodec{}),
+		[]byte(`{"Records":[],"MillisBehindLatest":0}`)))
 	f.Add(appendFrame(nil, nil, nil)[:14])
 	f.Add([]byte("\x00\x00\x00\x10\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -47,7 +47,10 @@ func TestHandlerErrors(t *testing.T) {
 		"bad base64":           {contentTypeJSON, "Kinesis_20131202.PutRecord", `{"Data":"%"}`, "SerializationException"},
 		"not CBOR":             {contentTypeCBOR, "Kinesis_20131202.ListStreams", "{", "SerializationException"},
 		"missing member":       {contentTypeJSON, "Kinesis_20131202.GetRecords", "{}", "ValidationException"},
-		"not found":            {contentTypeJSON, "Kinesis_20131202.DescribeStream", `{"StreamName":"s"}`, "ResourceNotFoundException"},
+		"not found": {
+			contentTypeJSON, "Kinesis_20131202.DescribeStream", `{"StreamName":"s"}`,
+			"ResourceNotFoundException",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +78,8 @@ func TestHandlerErrors(t *testing.T) {
 // and so do requests without a target.
 func TestHandlerOthers(t *testing.T) {
 	t.Parallel()
-	s := New(t, Config{Others: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })})
+	others := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
+	s := New(t, Config{Others: http.HandlerFunc(others)})
 	for target, status := range map[string]int{
 		"DynamoDB_20120810.ListTables": http.StatusTeapot,
 		"Kinesis_20131202.ListStreams": http.StatusOK,
@@ -88,7 +92,8 @@ func TestHandlerOthers(t *testing.T) {
 
 func TestHandlerRequestTooLarge(t *testing.T) {
 	t.Parallel()
-	w := New(t, Config{}).request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", strings.Repeat(" ", maxRequestBytes+1))
+	w := New(t, Config{}).request(t, contentTypeJSON, "Kinesis_20131202.PutRecords",
+		strings.Repeat(" ", maxRequestBytes+1))
 	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
 }
 
@@ -108,15 +113,18 @@ func TestHandlerBrokenBody(t *testing.T) {
 func TestHandlerManyElements(t *testing.T) {
 	t.Parallel()
 	s := New(t, Config{})
-	w := s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", `{"StreamName":"s","Records":[`+strings.Repeat("{},", maxElements)+`{}]}`)
+	w := s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords",
+		`{"StreamName":"s","Records":[`+strings.Repeat("{},", maxElements)+`{}]}`)
 	require.Equal(t, http.StatusBadRequest, w.Code)
 	require.Contains(t, w.Body.String(), "SerializationException")
-	w = s.request(t, contentTypeCBOR, "Kinesis_20131202.PutRecords", "\xa1\x67Records\x9f"+strings.Repeat("\xa0", maxElements+1)+"\xff")
+	w = s.request(t, contentTypeCBOR, "Kinesis_20131202.PutRecords",
+		"\xa1\x67Records\x9f"+strings.Repeat("\xa0", maxElements+1)+"\xff")
 	require.Equal(t, http.StatusBadRequest, w.Code)
 	require.Contains(t, w.Body.String(), "SerializationException")
 
 	full := `{"PartitionKey":"` + strings.Repeat(",", maxPartitionKey) + `","Data":"AA==","ExplicitHashKey":"0"}`
-	w = s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords", `{"StreamName":"s","Records":[`+strings.Repeat(full+",", maxRecords-1)+full+`]}`)
+	w = s.request(t, contentTypeJSON, "Kinesis_20131202.PutRecords",
+		`{"StreamName":"s","Records":[`+strings.Repeat(full+",", maxRecords-1)+full+`]}`)
 	require.Contains(t, w.Body.String(), "ResourceNotFoundException", "as many commas as a good request can have")
 }
 
@@ -153,10 +161,14 @@ func TestHandlerDeny(t *testing.T) {
 	require.NoError(t, json.Unmarshal(iterator.Body.Bytes(), &it))
 
 	bodies := map[string]string{
-		"GetRecords": `{"ShardIterator":"` + it.ShardIterator + `"}`, "SubscribeToShard": `{"ConsumerARN":"` + consumer + `"}`,
-		"DescribeStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`, "DeregisterStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`,
-		"TagResource": `{"ResourceARN":"` + stream + `"}`, "UntagResource": `{"ResourceARN":"` + stream + `"}`, "ListTagsForResource": `{"ResourceARN":"` + stream + `"}`,
-		"PutResourcePolicy": `{"ResourceARN":"` + stream + `"}`, "GetResourcePolicy": `{"ResourceARN":"` + stream + `"}`, "DeleteResourcePolicy": `{"ResourceARN":"` + stream + `"}`,
+		"GetRecords":               `{"ShardIterator":"` + it.ShardIterator + `"}`,
+		"SubscribeToShard":         `{"ConsumerARN":"` + consumer + `"}`,
+		"DescribeStreamConsumer":   `{"ConsumerARN":"` + consumer + `"}`,
+		"DeregisterStreamConsumer": `{"ConsumerARN":"` + consumer + `"}`,
+		"TagResource":              `{"ResourceARN":"` + stream + `"}`, "UntagResource": `{"ResourceARN":"` + stream + `"}`,
+		"ListTagsForResource": `{"ResourceARN":"` + stream + `"}`,
+		"PutResourcePolicy":   `{"ResourceARN":"` + stream + `"}`, "GetResourcePolicy": `{"ResourceARN":"` + stream + `"}`,
+		"DeleteResourcePolicy":   `{"ResourceARN":"` + stream + `"}`,
 		"RegisterStreamConsumer": `{"StreamARN":"` + stream + `"}`, "ListStreamConsumers": `{"StreamARN":"` + stream + `"}`,
 	}
 	for _, op := range slices.Sorted(maps.Keys(operations)) {
@@ -176,8 +188,8 @@ func TestHandlerDeny(t *testing.T) {
 		var e errorBody
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &e), op)
 		require.Equal(t, "AccessDeniedException", e.Type, op)
-		require.Equal(t, "User: arn:aws:iam::000000000000:user/kinesistest is not authorized to perform: kinesis:"+op+" on resource: "+want+
-			" because no identity-based policy allows the kinesis:"+op+" action", e.Message)
+		require.Equal(t, "User: arn:aws:iam::000000000000:user/kinesistest is not authorized to perform: kinesis:"+op+
+			" on resource: "+want+" because no identity-based policy allows the kinesis:"+op+" action", e.Message)
 		require.Equal(t, want, resource)
 	}
 }
@@ -186,17 +198,27 @@ func TestHandlerDeny(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	names := slices.Sorted(maps.Keys(operations))
 	for i := range names {
-		f.Add(uint8(i), false, []byte(`{"StreamName":"s","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","ShardId":"shardId-000000000000","Limit":1}`))
+		f.Add(uint8(i), false, []byte(`{"StreamName":"s","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s",`+
+			`"ShardId":"shardId-000000000000","Limit":1}`))
 		f.Add(uint8(i), true, []byte("\xbf\x6aStreamName\x61s\xff"))
 	}
-	f.Add(uint8(slices.Index(names, "PutRecords")), false, []byte(`{"StreamName":"s","Records":[{"Data":"eA==","PartitionKey":"k","ExplicitHashKey":"1"}]}`))
-	f.Add(uint8(slices.Index(names, "SplitShard")), false, []byte(`{"StreamName":"s","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"100"}`))
-	f.Add(uint8(slices.Index(names, "GetShardIterator")), false, []byte(`{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1e9}`))
-	f.Add(uint8(slices.Index(names, "ListShards")), false, []byte(`{"StreamName":"s","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1.5}}`))
-	f.Add(uint8(slices.Index(names, "SubscribeToShard")), false, []byte(`{"ConsumerARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`))
+	f.Add(uint8(slices.Index(names, "PutRecords")), false,
+		[]byte(`{"StreamName":"s","Records":[{"Data":"eA==","PartitionKey":"k","ExplicitHashKey":"1"}]}`))
+	f.Add(uint8(slices.Index(names, "SplitShard")), false,
+		[]byte(`{"StreamName":"s","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"100"}`))
+	f.Add(uint8(slices.Index(names, "GetShardIterator")), false,
+		[]byte(`{"StreamName":"s","ShardId":"shardId-000000000000","ShardIteratorType":"AT_TIMESTAMP","Timestamp":1e9}`))
+	f.Add(uint8(slices.Index(names, "ListShards")), false,
+		[]byte(`{"StreamName":"s","ShardFilter":{"Type":"AT_TIMESTAMP","Timestamp":1.5}}`))
+	f.Add(uint8(slices.Index(names, "SubscribeToShard")), false,
+		[]byte(`{"ConsumerARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",`+
+			`"ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`))
 	f.Fuzz(func(t *testing.T, op uint8, cborBody bool, body []byte) {
 		// No listener: only the handler, so that many requests fit in a second.
-		s := &Server{faults: newFaults(), backend: newBackend(Config{ShardLimit: 100, StateDelay: -1, Streams: []StreamConfig{{Name: "s", Shards: 2}}})}
+		s := &Server{
+			faults:  newFaults(),
+			backend: newBackend(Config{ShardLimit: 100, StateDelay: -1, Streams: []StreamConfig{{Name: "s", Shards: 2}}}),
+		}
 		contentType := contentTypeJSON
 		if cborBody {
 			contentType = contentTypeCBOR

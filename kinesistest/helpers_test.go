@@ -48,7 +48,10 @@ func TestHelpersPut(t *testing.T) {
 		seq, err := e.srv.PutToShard(testStream, shardID(1), "any key", []byte("x"))
 		require.NoError(t, err)
 		records := e.srv.Records(testStream, shardID(1))
-		require.Equal(t, []kinesistest.Record{{SequenceNumber: seq, PartitionKey: "any key", Data: []byte("x"), Arrival: time.Now().UTC()}}, records)
+		require.Equal(t, []kinesistest.Record{{
+			SequenceNumber: seq, PartitionKey: "any key", Data: []byte("x"),
+			Arrival: time.Now().UTC(),
+		}}, records)
 		shard, _, err := e.srv.PutWithHashKey(testStream, "any key", "340282366920938463463374607431768211455", nil)
 		require.NoError(t, err)
 		require.Equal(t, shardID(1), shard)
@@ -88,13 +91,25 @@ func TestHelpersReshard(t *testing.T) {
 		require.ErrorContains(t, err, "open neighbours")
 		require.Equal(t, []kinesistest.ShardInfo{
 			{ID: shardID(0), StartingHashKey: "0", EndingHashKey: "340282366920938463463374607431768211455"},
-			{ID: shardID(1), ParentID: shardID(0), StartingHashKey: "0", EndingHashKey: "170141183460469231731687303715884105727"},
-			{ID: shardID(2), ParentID: shardID(0), StartingHashKey: "170141183460469231731687303715884105728", EndingHashKey: "340282366920938463463374607431768211455"},
-			{ID: shardID(3), ParentID: shardID(1), AdjacentParentID: shardID(2), StartingHashKey: "0", EndingHashKey: "340282366920938463463374607431768211455", Open: true},
+			{
+				ID: shardID(1), ParentID: shardID(0), StartingHashKey: "0",
+				EndingHashKey: "170141183460469231731687303715884105727",
+			},
+			{
+				ID: shardID(2), ParentID: shardID(0), StartingHashKey: "170141183460469231731687303715884105728",
+				EndingHashKey: "340282366920938463463374607431768211455",
+			},
+			{
+				ID: shardID(3), ParentID: shardID(1), AdjacentParentID: shardID(2), StartingHashKey: "0",
+				EndingHashKey: "340282366920938463463374607431768211455", Open: true,
+			},
 		}, e.srv.Shards(testStream))
 
 		// A split that is under way finds its shard closed: nothing happens twice.
-		_, err = e.cl.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &child, NewStartingHashKey: aws.String("1000")})
+		_, err = e.cl.SplitShard(t.Context(), &kinesis.SplitShardInput{
+			StreamName:   aws.String(testStream),
+			ShardToSplit: &child, NewStartingHashKey: aws.String("1000"),
+		})
 		require.NoError(t, err)
 		_, _, err = e.srv.SplitShard(testStream, child)
 		require.NoError(t, err)
@@ -131,7 +146,10 @@ func BenchmarkServe(b *testing.B) {
 	const size, count = 1 << 10, 4 << 10
 	start := func(b *testing.B) (*kinesistest.Server, func(target, body string) *http.Response) {
 		b.Helper()
-		srv := kinesistest.New(b, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}})
+		srv := kinesistest.New(b, kinesistest.Config{
+			DisableLimits: true,
+			Streams:       []kinesistest.StreamConfig{{Name: testStream}},
+		})
 		data := []byte(strings.Repeat("x", size))
 		for range count {
 			_, _, err := srv.Put(testStream, "key", data)
@@ -153,7 +171,8 @@ func BenchmarkServe(b *testing.B) {
 	}
 	b.Run("GetRecords", func(b *testing.B) {
 		srv, call := start(b)
-		it, err := io.ReadAll(call("GetShardIterator", `{"StreamName":"orders","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}`).Body)
+		it, err := io.ReadAll(call("GetShardIterator",
+			`{"StreamName":"orders","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}`).Body)
 		require.NoError(b, err)
 		for b.Loop() {
 			resp := call("GetRecords", string(it))
@@ -171,7 +190,8 @@ func BenchmarkServe(b *testing.B) {
 			arn, err := srv.RegisterConsumer(testStream, fmt.Sprint("c", i))
 			require.NoError(b, err)
 			b.StartTimer()
-			resp := call("SubscribeToShard", `{"ConsumerARN":"`+arn+`","ShardId":"shardId-000000000000","StartingPosition":{"Type":"TRIM_HORIZON"}}`)
+			resp := call("SubscribeToShard",
+				`{"ConsumerARN":"`+arn+`","ShardId":"shardId-000000000000","StartingPosition":{"Type":"TRIM_HORIZON"}}`)
 			_, err = io.CopyN(io.Discard, resp.Body, size*count)
 			require.NoError(b, err)
 			_ = resp.Body.Close()

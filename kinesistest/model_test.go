@@ -67,7 +67,10 @@ func TestSequenceOrder(t *testing.T) {
 func TestParseSequenceRefuses(t *testing.T) {
 	t.Parallel()
 	good := sequence{epoch: 1, index: 2, time: 3}.String()
-	for _, bad := range []string{"", "0", "1", "-1", "01", "abc", good + "0", good[:55], " " + good, strings.Repeat("9", 129), strings.Repeat("9", 56)} {
+	for _, bad := range []string{
+		"", "0", "1", "-1", "01", "abc", good + "0", good[:55], " " + good,
+		strings.Repeat("9", 129), strings.Repeat("9", 56),
+	} {
 		_, ok := parseSequence(bad)
 		require.False(t, ok, bad)
 	}
@@ -110,16 +113,24 @@ func TestHashKeyText(t *testing.T) {
 func TestParseARN(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]arnParts{
-		"arn:aws:kinesis:us-east-1:000000000000:stream/s":                        {region: "us-east-1", account: "000000000000", stream: "s"},
-		"arn:aws-cn:kinesis:cn-north-1:123456789012:stream/s.t/consumer/c-d:123": {region: "cn-north-1", account: "123456789012", stream: "s.t", consumer: "c-d", created: "123"},
+		"arn:aws:kinesis:us-east-1:000000000000:stream/s": {
+			region:  "us-east-1",
+			account: "000000000000", stream: "s",
+		},
+		"arn:aws-cn:kinesis:cn-north-1:123456789012:stream/s.t/consumer/c-d:123": {
+			region:  "cn-north-1",
+			account: "123456789012", stream: "s.t", consumer: "c-d", created: "123",
+		},
 	} {
 		got, ok := parseARN(text)
 		require.True(t, ok, text)
 		require.Equal(t, want, got)
 	}
 	for _, bad := range []string{
-		"", "s", "arn:aws:s3:::b", "arn:aws:kinesis:r:000000000000:stream/", "arn:aws:kinesis:r:1:stream/s", "arn:aws:kinesis:r:000000000000:stream/s/x",
-		"arn:aws:kinesis:r:000000000000:stream/s/consumer/c", "arn:aws:kinesis:r:000000000000:stream/s/consumer/c:x", "arn:aws:kinesis:r:000000000000:table/s",
+		"", "s", "arn:aws:s3:::b", "arn:aws:kinesis:r:000000000000:stream/", "arn:aws:kinesis:r:1:stream/s",
+		"arn:aws:kinesis:r:000000000000:stream/s/x",
+		"arn:aws:kinesis:r:000000000000:stream/s/consumer/c", "arn:aws:kinesis:r:000000000000:stream/s/consumer/c:x",
+		"arn:aws:kinesis:r:000000000000:table/s",
 	} {
 		_, ok := parseARN(bad)
 		require.False(t, ok, bad)
@@ -170,8 +181,14 @@ func TestRecordsJSON(t *testing.T) {
 			s := genSequence().Draw(t, "cont").String()
 			cont = &s
 		}
-		event := &subscribeToShardEvent{Records: records, ContinuationSequenceNumber: cont, MillisBehindLatest: rapid.Int64Range(0, 1<<40).Draw(t, "behind"), ChildShards: children}
-		answer := getRecordsOutput{Records: records, NextShardIterator: cont, MillisBehindLatest: event.MillisBehindLatest, ChildShards: children}
+		event := &subscribeToShardEvent{
+			Records: records, ContinuationSequenceNumber: cont,
+			MillisBehindLatest: rapid.Int64Range(0, 1<<40).Draw(t, "behind"), ChildShards: children,
+		}
+		answer := getRecordsOutput{
+			Records: records, NextShardIterator: cont, MillisBehindLatest: event.MillisBehindLatest,
+			ChildShards: children,
+		}
 		for _, v := range []any{event, answer} {
 			got, err := encode(jsonCodec{}, v)
 			require.NoError(t, err)

@@ -14,7 +14,10 @@ import (
 )
 
 func (e env) putRecord(key, data string) (*kinesis.PutRecordOutput, error) {
-	return e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: &key, Data: []byte(data)})
+	return e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{
+		StreamName: aws.String(testStream), PartitionKey: &key,
+		Data: []byte(data),
+	})
 }
 
 func entries(n int, key, data string) []types.PutRecordsRequestEntry {
@@ -64,21 +67,39 @@ func TestPutRefused(t *testing.T) {
 			change func(in *kinesis.PutRecordInput)
 			code   string
 		}{
-			"no key":           {func(in *kinesis.PutRecordInput) { in.PartitionKey = nil }, "ValidationException"},
-			"empty key":        {func(in *kinesis.PutRecordInput) { in.PartitionKey = aws.String("") }, "ValidationException"},
-			"long key":         {func(in *kinesis.PutRecordInput) { in.PartitionKey = aws.String(strings.Repeat("k", 257)) }, "ValidationException"},
-			"hash not decimal": {func(in *kinesis.PutRecordInput) { in.ExplicitHashKey = aws.String("0x1") }, "ValidationException"},
+			"no key":    {func(in *kinesis.PutRecordInput) { in.PartitionKey = nil }, "ValidationException"},
+			"empty key": {func(in *kinesis.PutRecordInput) { in.PartitionKey = aws.String("") }, "ValidationException"},
+			"long key": {
+				func(in *kinesis.PutRecordInput) { in.PartitionKey = aws.String(strings.Repeat("k", 257)) },
+				"ValidationException",
+			},
+			"hash not decimal": {
+				func(in *kinesis.PutRecordInput) { in.ExplicitHashKey = aws.String("0x1") },
+				"ValidationException",
+			},
 			"hash too large": {func(in *kinesis.PutRecordInput) {
 				in.ExplicitHashKey = aws.String("340282366920938463463374607431768211456")
 			}, "InvalidArgumentException"},
-			"too large":    {func(in *kinesis.PutRecordInput) { in.Data = make([]byte, 1<<20) }, "ValidationException"},
-			"ordering":     {func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("5") }, "InvalidArgumentException"},
-			"from zero":    {func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("0") }, ""},
-			"no stream":    {func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("nope") }, "ResourceNotFoundException"},
-			"not named":    {func(in *kinesis.PutRecordInput) { in.StreamName = nil }, "InvalidArgumentException"},
-			"bad name":     {func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("a b") }, "ValidationException"},
-			"bad ARN":      {func(in *kinesis.PutRecordInput) { in.StreamARN = aws.String("arn:aws:s3:::x") }, "ValidationException"},
-			"mismatch":     {func(in *kinesis.PutRecordInput) { in.StreamARN = aws.String(e.srv.StreamARN("other")) }, "InvalidArgumentException"},
+			"too large": {func(in *kinesis.PutRecordInput) { in.Data = make([]byte, 1<<20) }, "ValidationException"},
+			"ordering": {
+				func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("5") },
+				"InvalidArgumentException",
+			},
+			"from zero": {func(in *kinesis.PutRecordInput) { in.SequenceNumberForOrdering = aws.String("0") }, ""},
+			"no stream": {
+				func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("nope") },
+				"ResourceNotFoundException",
+			},
+			"not named": {func(in *kinesis.PutRecordInput) { in.StreamName = nil }, "InvalidArgumentException"},
+			"bad name":  {func(in *kinesis.PutRecordInput) { in.StreamName = aws.String("a b") }, "ValidationException"},
+			"bad ARN": {
+				func(in *kinesis.PutRecordInput) { in.StreamARN = aws.String("arn:aws:s3:::x") },
+				"ValidationException",
+			},
+			"mismatch": {
+				func(in *kinesis.PutRecordInput) { in.StreamARN = aws.String(e.srv.StreamARN("other")) },
+				"InvalidArgumentException",
+			},
 			"account":      {func(in *kinesis.PutRecordInput) { in.StreamARN = otherAccount(e) }, "ResourceNotFoundException"},
 			"rehearsal":    {func(in *kinesis.PutRecordInput) { in.DryRun = aws.Bool(true) }, "DryRunOperationException"},
 			"as allowed":   {func(in *kinesis.PutRecordInput) { in.Data = make([]byte, 1<<20-1) }, ""},
@@ -101,14 +122,18 @@ func otherAccount(e env) *string {
 }
 
 func TestPutRecordsRefused(t *testing.T) {
-	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 20, MaxRecordSizeKiB: 2048}}}, func(t *testing.T, e env) {
+	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{
+		Name: testStream, Shards: 20,
+		MaxRecordSizeKiB: 2048,
+	}}}, func(t *testing.T, e env) {
 		_, err := e.putRecords(entries(501, "k", "x"))
 		requireCode(t, "ValidationException", err)
 		_, err = e.putRecords([]types.PutRecordsRequestEntry{})
 		requireCode(t, "ValidationException", err)
 		_, err = e.putRecords(entries(6, "k", strings.Repeat("x", 2<<20-1))) // 12 MiB
 		requireCode(t, "InvalidArgumentException", err)
-		one := append(entries(1, "k", "x"), types.PutRecordsRequestEntry{PartitionKey: aws.String("k"), Data: make([]byte, 2<<20)})
+		one := append(entries(1, "k", "x"),
+			types.PutRecordsRequestEntry{PartitionKey: aws.String("k"), Data: make([]byte, 2<<20)})
 		_, err = e.putRecords(one)
 		requireCode(t, "ValidationException", err) // one bad record fails all
 		out, err := e.putRecords(entries(500, "k", "x"))
@@ -131,7 +156,8 @@ func TestPutThroughput(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, int32(2), *out.FailedRecordCount)
 		require.Equal(t, "ProvisionedThroughputExceededException", *out.Records[0].ErrorCode)
-		require.Equal(t, "Rate exceeded for shard shardId-000000000000 in stream orders under account 000000000000.", *out.Records[0].ErrorMessage)
+		require.Equal(t, "Rate exceeded for shard shardId-000000000000 in stream orders under account 000000000000.",
+			*out.Records[0].ErrorMessage)
 		require.Nil(t, out.Records[0].SequenceNumber)
 		_, err = e.putRecord("k", "x")
 		requireCode(t, "ProvisionedThroughputExceededException", err)
@@ -147,29 +173,31 @@ func TestPutThroughput(t *testing.T) {
 		_, err = e.putRecord("k", strings.Repeat("x", 1<<20-1))
 		require.NoError(t, err)
 	})
-	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}}, func(t *testing.T, e env) {
-		for range 10 {
-			out, err := e.putRecords(entries(500, "k", strings.Repeat("x", 10<<10)))
-			require.NoError(t, err)
-			require.Equal(t, int32(0), *out.FailedRecordCount)
-		}
-	})
+	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}},
+		func(t *testing.T, e env) {
+			for range 10 {
+				out, err := e.putRecords(entries(500, "k", strings.Repeat("x", 10<<10)))
+				require.NoError(t, err)
+				require.Equal(t, int32(0), *out.FailedRecordCount)
+			}
+		})
 }
 
 // TestPutLargeRecords: a stream with large records takes a burst of one, over an average of 1 MiB a
 // second.
 func TestPutLargeRecords(t *testing.T) {
-	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, MaxRecordSizeKiB: 10240}}}, func(t *testing.T, e env) {
-		large := strings.Repeat("x", 10<<20-1)
-		_, err := e.putRecord("k", large)
-		require.NoError(t, err)
-		time.Sleep(9 * time.Second)
-		_, err = e.putRecord("k", large)
-		requireCode(t, "ProvisionedThroughputExceededException", err)
-		time.Sleep(time.Second)
-		_, err = e.putRecord("k", large)
-		require.NoError(t, err)
-	})
+	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, MaxRecordSizeKiB: 10240}}},
+		func(t *testing.T, e env) {
+			large := strings.Repeat("x", 10<<20-1)
+			_, err := e.putRecord("k", large)
+			require.NoError(t, err)
+			time.Sleep(9 * time.Second)
+			_, err = e.putRecord("k", large)
+			requireCode(t, "ProvisionedThroughputExceededException", err)
+			time.Sleep(time.Second)
+			_, err = e.putRecord("k", large)
+			require.NoError(t, err)
+		})
 }
 
 // TestPutAutoDistribution: with AUTO a partition key may be absent, decides nothing, and is kept
@@ -180,7 +208,8 @@ func TestPutAutoDistribution(t *testing.T) {
 	}, func(t *testing.T, e env) {
 		shards := map[string]int{}
 		for _, key := range []*string{nil, aws.String("k"), nil, aws.String("k")} {
-			out, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: key, Data: []byte("x")})
+			out, err := e.cl.PutRecord(e.t.Context(),
+				&kinesis.PutRecordInput{StreamName: aws.String(testStream), PartitionKey: key, Data: []byte("x")})
 			require.NoError(t, err)
 			shards[*out.ShardId]++
 		}

@@ -28,24 +28,30 @@ func TestQuirks(t *testing.T) {
 	require.NoError(t, err)
 	shard := shards.Shards[0].ShardId
 
-	put, err := client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("key"), Data: []byte(`"SequenceNumber":"1"`)})
+	put, err := client.PutRecord(ctx,
+		&kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("key"), Data: []byte(`"SequenceNumber":"1"`)})
 	require.NoError(t, err)
 	require.Regexp(t, "^00000000[1-9]", *put.SequenceNumber)
 	from := func(number string) error {
 		_, err := client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{
-			StreamName: name, ShardId: shard, ShardIteratorType: types.ShardIteratorTypeAtSequenceNumber, StartingSequenceNumber: &number,
+			StreamName: name, ShardId: shard, ShardIteratorType: types.ShardIteratorTypeAtSequenceNumber,
+			StartingSequenceNumber: &number,
 		})
 		return err
 	}
 	require.NoError(t, from(*put.SequenceNumber))
 	require.ErrorContains(t, from((*put.SequenceNumber)[8:]), "did not come from this stream")
 
-	consumer, err := client.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("billing")})
+	consumer, err := client.RegisterStreamConsumer(ctx,
+		&kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("billing")})
 	require.NoError(t, err)
 	require.Equal(t, *arn+"/consumer/billing", *consumer.Consumer.ConsumerARN)
 	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN: consumer.Consumer.ConsumerARN, ShardId: shard,
-		StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeAtSequenceNumber, SequenceNumber: put.SequenceNumber},
+		StartingPosition: &types.StartingPosition{
+			Type:           types.ShardIteratorTypeAtSequenceNumber,
+			SequenceNumber: put.SequenceNumber,
+		},
 	})
 	require.NoError(t, err)
 	defer out.GetStream().Close()

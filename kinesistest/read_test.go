@@ -91,13 +91,30 @@ func TestIteratorRefused(t *testing.T) {
 			code  string
 			text  string
 		}{
-			"unknown shard": {shardID(9), latest, "ResourceNotFoundException", "Could not find shard shardId-000000000009 in stream orders"},
-			"foreign":       {shardID(1), at(seq), "InvalidArgumentException", "It encodes shardId-000000000000, while it was used in a call to a shard with shardId-000000000001"},
-			"future":        {shardID(1), atTime(time.Now().Add(time.Hour)), "InvalidArgumentException", "cannot be greater than"},
-			"unknown type":  {shardID(1), types.StartingPosition{Type: "X"}, "ValidationException", "enum"},
-			"zero":          {shardID(1), at("0"), "InvalidArgumentException", "did not come from this stream"},
-			"no number":     {shardID(1), types.StartingPosition{Type: types.ShardIteratorTypeAfterSequenceNumber}, "InvalidArgumentException", "sequence number"},
-			"no time":       {shardID(1), types.StartingPosition{Type: types.ShardIteratorTypeAtTimestamp}, "InvalidArgumentException", "timestamp"},
+			"unknown shard": {
+				shardID(9), latest, "ResourceNotFoundException",
+				"Could not find shard shardId-000000000009 in stream orders",
+			},
+			"foreign": {
+				shardID(1), at(seq), "InvalidArgumentException",
+				"It encodes shardId-000000000000, while it was used in a call to a shard with shardId-000000000001",
+			},
+			"future": {
+				shardID(1), atTime(time.Now().Add(time.Hour)), "InvalidArgumentException",
+				"cannot be greater than",
+			},
+			"unknown type": {shardID(1), types.StartingPosition{Type: "X"}, "ValidationException", "enum"},
+			"zero":         {shardID(1), at("0"), "InvalidArgumentException", "did not come from this stream"},
+			"no number": {
+				shardID(1),
+				types.StartingPosition{Type: types.ShardIteratorTypeAfterSequenceNumber},
+				"InvalidArgumentException", "sequence number",
+			},
+			"no time": {
+				shardID(1),
+				types.StartingPosition{Type: types.ShardIteratorTypeAtTimestamp},
+				"InvalidArgumentException", "timestamp",
+			},
 		} {
 			time.Sleep(time.Second)
 			_, err := e.getIterator(c.shard, c.from)
@@ -151,23 +168,24 @@ func TestIteratorAndGetRecordsRates(t *testing.T) {
 }
 
 func TestGetRecordsLimit(t *testing.T) {
-	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}}, func(t *testing.T, e env) {
-		for range 10001 {
-			e.put("k", "x")
-		}
-		it := e.iterator(shardID(0), trimHorizon)
-		out := e.getRecords(it)
-		require.Len(t, out.Records, 10000)
-		require.Equal(t, int64(1), *out.MillisBehindLatest)
-		require.Len(t, e.getRecords(out.NextShardIterator).Records, 1)
-		out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(3)})
-		require.NoError(t, err)
-		require.Len(t, out.Records, 3)
-		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(10001)})
-		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(0)})
-		requireCode(t, "ValidationException", err)
-	})
+	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}},
+		func(t *testing.T, e env) {
+			for range 10001 {
+				e.put("k", "x")
+			}
+			it := e.iterator(shardID(0), trimHorizon)
+			out := e.getRecords(it)
+			require.Len(t, out.Records, 10000)
+			require.Equal(t, int64(1), *out.MillisBehindLatest)
+			require.Len(t, e.getRecords(out.NextShardIterator).Records, 1)
+			out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(3)})
+			require.NoError(t, err)
+			require.Len(t, out.Records, 3)
+			_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(10001)})
+			requireCode(t, "InvalidArgumentException", err)
+			_, err = e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, Limit: aws.Int32(0)})
+			requireCode(t, "ValidationException", err)
+		})
 }
 
 // TestGetRecordsTenMiB: an answer has 10 MiB at most, after which the shard is throttled until its
@@ -198,7 +216,8 @@ func TestGetRecordsMillisBehindLatest(t *testing.T) {
 		time.Sleep(time.Minute)
 		e.put("k", "2")
 		time.Sleep(time.Minute)
-		out, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: e.iterator(shardID(0), trimHorizon), Limit: aws.Int32(1)})
+		out, err := e.cl.GetRecords(e.t.Context(),
+			&kinesis.GetRecordsInput{ShardIterator: e.iterator(shardID(0), trimHorizon), Limit: aws.Int32(1)})
 		require.NoError(t, err)
 		require.Equal(t, time.Minute.Milliseconds(), *out.MillisBehindLatest)
 		out = e.getRecords(out.NextShardIterator)
@@ -223,7 +242,11 @@ func TestGetRecordsShardEnd(t *testing.T) {
 		require.Nil(t, out.NextShardIterator)
 		require.Len(t, out.ChildShards, 2)
 		require.Equal(t, []string{shardID(0)}, out.ChildShards[1].ParentShards)
-		for _, from := range []types.StartingPosition{latest, after(seq), at(*firstShard(e).SequenceNumberRange.EndingSequenceNumber), after(*firstShard(e).SequenceNumberRange.EndingSequenceNumber)} {
+		for _, from := range []types.StartingPosition{
+			latest, after(seq),
+			at(*firstShard(e).SequenceNumberRange.EndingSequenceNumber),
+			after(*firstShard(e).SequenceNumberRange.EndingSequenceNumber),
+		} {
 			out := e.getRecords(e.iterator(shardID(0), from))
 			require.Nil(t, out.NextShardIterator)
 			require.Len(t, out.ChildShards, 2)
@@ -236,7 +259,10 @@ func TestGetRecordsShardEnd(t *testing.T) {
 func TestEndFaults(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		e.put("k", "1")
-		remove := e.srv.Inject(kinesistest.Fault{Operation: "GetRecords", Do: []kinesistest.Action{kinesistest.FalseEnd(5 * time.Second)}})
+		remove := e.srv.Inject(kinesistest.Fault{
+			Operation: "GetRecords",
+			Do:        []kinesistest.Action{kinesistest.FalseEnd(5 * time.Second)},
+		})
 		out := e.getRecords(e.iterator(shardID(0), trimHorizon))
 		require.Empty(t, out.Records)
 		require.Nil(t, out.NextShardIterator)
@@ -274,7 +300,8 @@ func TestEndFaults(t *testing.T) {
 func TestGetRecordsOfAnotherStream(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		it := e.iterator(shardID(0), trimHorizon)
-		_, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: it, StreamARN: aws.String(e.srv.StreamARN("other"))})
+		_, err := e.cl.GetRecords(e.t.Context(),
+			&kinesis.GetRecordsInput{ShardIterator: it, StreamARN: aws.String(e.srv.StreamARN("other"))})
 		requireCode(t, "InvalidArgumentException", err)
 		// A stream of the same name that was made later is another stream.
 		require.NoError(t, e.srv.DeleteStream(testStream))

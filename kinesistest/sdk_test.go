@@ -78,9 +78,11 @@ func TestSDKRoundTrip(t *testing.T) {
 		name := aws.String(testStream)
 		arn := aws.String(e.srv.StreamARN(testStream))
 
-		_, err := e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{StreamName: name, ShardCount: aws.Int32(2), Tags: map[string]string{"a": "1"}})
+		_, err := e.cl.CreateStream(e.t.Context(),
+			&kinesis.CreateStreamInput{StreamName: name, ShardCount: aws.Int32(2), Tags: map[string]string{"a": "1"}})
 		require.NoError(t, err)
-		require.NoError(t, kinesis.NewStreamExistsWaiter(e.cl).Wait(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
+		require.NoError(t, kinesis.NewStreamExistsWaiter(e.cl).Wait(e.t.Context(),
+			&kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
 
 		described, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamARN: arn})
 		require.NoError(t, err)
@@ -115,25 +117,32 @@ func TestSDKRoundTrip(t *testing.T) {
 
 		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: name})
 		require.NoError(t, err)
-		require.NoError(t, kinesis.NewStreamNotExistsWaiter(e.cl).Wait(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
+		require.NoError(t, kinesis.NewStreamNotExistsWaiter(e.cl).Wait(e.t.Context(),
+			&kinesis.DescribeStreamInput{StreamName: name}, time.Minute))
 	})
 }
 
 func roundTripRecords(t *testing.T, e env, name, arn *string) (shard *string) {
 	t.Helper()
-	put, err := e.cl.PutRecord(e.t.Context(), &kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("k"), Data: []byte("one")})
+	put, err := e.cl.PutRecord(e.t.Context(),
+		&kinesis.PutRecordInput{StreamName: name, PartitionKey: aws.String("k"), Data: []byte("one")})
 	require.NoError(t, err)
-	puts, err := e.cl.PutRecords(e.t.Context(), &kinesis.PutRecordsInput{StreamARN: arn, Records: []types.PutRecordsRequestEntry{
-		{PartitionKey: aws.String("k"), Data: []byte("two")},
-		{PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("0"), Data: []byte{}},
-	}})
+	puts, err := e.cl.PutRecords(e.t.Context(),
+		&kinesis.PutRecordsInput{StreamARN: arn, Records: []types.PutRecordsRequestEntry{
+			{PartitionKey: aws.String("k"), Data: []byte("two")},
+			{PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("0"), Data: []byte{}},
+		}})
 	require.NoError(t, err)
 	require.Equal(t, int32(0), *puts.FailedRecordCount)
 	require.Equal(t, *put.ShardId, *puts.Records[0].ShardId)
 
-	iterator, err := e.cl.GetShardIterator(e.t.Context(), &kinesis.GetShardIteratorInput{StreamName: name, ShardId: put.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
+	iterator, err := e.cl.GetShardIterator(e.t.Context(), &kinesis.GetShardIteratorInput{
+		StreamName: name,
+		ShardId:    put.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+	})
 	require.NoError(t, err)
-	got, err := e.cl.GetRecords(e.t.Context(), &kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: arn})
+	got, err := e.cl.GetRecords(e.t.Context(),
+		&kinesis.GetRecordsInput{ShardIterator: iterator.ShardIterator, StreamARN: arn})
 	require.NoError(t, err)
 	require.Equal(t, "one", string(got.Records[0].Data))
 	require.Equal(t, "k", *got.Records[0].PartitionKey)
@@ -153,11 +162,13 @@ func roundTripRecords(t *testing.T, e env, name, arn *string) (shard *string) {
 
 func roundTripConsumer(t *testing.T, e env, arn, shard *string) {
 	t.Helper()
-	registered, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("app")})
+	registered, err := e.cl.RegisterStreamConsumer(e.t.Context(),
+		&kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("app")})
 	require.NoError(t, err)
 	require.Equal(t, types.ConsumerStatusCreating, registered.Consumer.ConsumerStatus)
 	e.settle()
-	consumer, err := e.cl.DescribeStreamConsumer(e.t.Context(), &kinesis.DescribeStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+	consumer, err := e.cl.DescribeStreamConsumer(e.t.Context(),
+		&kinesis.DescribeStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
 	require.NoError(t, err)
 	require.Equal(t, types.ConsumerStatusActive, consumer.ConsumerDescription.ConsumerStatus)
 	consumers, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: arn})
@@ -173,54 +184,83 @@ func roundTripConsumer(t *testing.T, e env, arn, shard *string) {
 	require.Equal(t, "one", string(event.Records[0].Data))
 	require.NoError(t, sub.GetStream().Close())
 
-	_, err = e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
+	_, err = e.cl.DeregisterStreamConsumer(e.t.Context(),
+		&kinesis.DeregisterStreamConsumerInput{ConsumerARN: registered.Consumer.ConsumerARN})
 	require.NoError(t, err)
 	e.settle()
 }
 
 func roundTripChanges(t *testing.T, e env, name, arn *string) {
 	t.Helper()
-	_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
+	_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{
+		StreamName:   name,
+		ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000"),
+	})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(2)), AdjacentShardToMerge: aws.String(shardID(3))})
+	_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{
+		StreamName:   name,
+		ShardToMerge: aws.String(shardID(2)), AdjacentShardToMerge: aws.String(shardID(3)),
+	})
 	require.NoError(t, err)
 	e.settle()
-	scaled, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(3), ScalingType: types.ScalingTypeUniformScaling})
+	scaled, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
+		StreamName:       name,
+		TargetShardCount: aws.Int32(3), ScalingType: types.ScalingTypeUniformScaling,
+	})
 	require.NoError(t, err)
 	require.Equal(t, int32(2), *scaled.CurrentShardCount)
 	require.Equal(t, int32(3), *scaled.TargetShardCount)
 	e.settle()
 
-	_, err = e.cl.IncreaseStreamRetentionPeriod(e.t.Context(), &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
+	_, err = e.cl.IncreaseStreamRetentionPeriod(e.t.Context(),
+		&kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(48)})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.DecreaseStreamRetentionPeriod(e.t.Context(), &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(24)})
+	_, err = e.cl.DecreaseStreamRetentionPeriod(e.t.Context(),
+		&kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: aws.Int32(24)})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.UpdateMaxRecordSize(e.t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
+	_, err = e.cl.UpdateMaxRecordSize(e.t.Context(),
+		&kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(2048)})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+	_, err = e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{
+		StreamName:     name,
+		EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis"),
+	})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.StopStreamEncryption(e.t.Context(), &kinesis.StopStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis")})
+	_, err = e.cl.StopStreamEncryption(e.t.Context(), &kinesis.StopStreamEncryptionInput{
+		StreamName:     name,
+		EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("alias/aws/kinesis"),
+	})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.UpdateStreamMode(e.t.Context(), &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
+	_, err = e.cl.UpdateStreamMode(e.t.Context(), &kinesis.UpdateStreamModeInput{
+		StreamARN:         arn,
+		StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand},
+	})
 	require.NoError(t, err)
 	e.settle()
-	_, err = e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: types.RecordDistributionStrategyAuto})
+	_, err = e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(),
+		&kinesis.UpdateStreamRecordDistributionStrategyInput{
+			StreamARN:                  arn,
+			RecordDistributionStrategy: types.RecordDistributionStrategyAuto,
+		})
 	require.NoError(t, err)
 }
 
 func roundTripTags(t *testing.T, e env, name, arn *string) {
 	t.Helper()
-	_, err := e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"b": "2"}})
+	_, err := e.cl.AddTagsToStream(e.t.Context(),
+		&kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"b": "2"}})
 	require.NoError(t, err)
-	_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3"}})
+	_, err = e.cl.TagResource(e.t.Context(),
+		&kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3"}})
 	require.NoError(t, err)
-	_, err = e.cl.RemoveTagsFromStream(e.t.Context(), &kinesis.RemoveTagsFromStreamInput{StreamName: name, TagKeys: []string{"a"}})
+	_, err = e.cl.RemoveTagsFromStream(e.t.Context(),
+		&kinesis.RemoveTagsFromStreamInput{StreamName: name, TagKeys: []string{"a"}})
 	require.NoError(t, err)
 	tags, err := e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name})
 	require.NoError(t, err)

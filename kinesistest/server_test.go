@@ -60,7 +60,9 @@ func put(t *testing.T, srv *kinesistest.Server, shard int, data string) {
 
 // subscribe opens a subscription from TRIM_HORIZON with a protocol object of its own (a shared one
 // races in the SDK).
-func subscribe(ctx context.Context, client *kinesis.Client, consumerARN string, shard int) (*kinesis.SubscribeToShardEventStream, error) {
+func subscribe(ctx context.Context, client *kinesis.Client, consumerARN string,
+	shard int,
+) (*kinesis.SubscribeToShardEventStream, error) {
 	out, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 		ConsumerARN: &consumerARN, ShardId: aws.String(shardID(shard)),
 		StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
@@ -184,14 +186,18 @@ func TestHTTP2WithoutALPN(t *testing.T) {
 	require.True(t, roots.AppendCertsFromPEM(srv.CertPEM()))
 	p := new(http.Protocols)
 	p.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: p, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d := tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}} // no NextProtos, no ALPN
-		return d.DialContext(ctx, network, addr)
-	}}
+	transport := &http.Transport{
+		Protocols: p,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			d := tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}} // no NextProtos, no ALPN
+			return d.DialContext(ctx, network, addr)
+		},
+	}
 	defer transport.CloseIdleConnections()
 	client := sdk(srv, &http.Client{Transport: transport})
 	_, err := client.ListStreams(t.Context(), &kinesis.ListStreamsInput{}, func(o *kinesis.Options) {
-		o.BaseEndpoint = aws.String(strings.Replace(srv.URL(), "https://", "http://", 1)) // so that the transport does not add TLS of its own
+		o.BaseEndpoint = aws.String(strings.Replace(srv.URL(), "https://", "http://",
+			1)) // so that the transport does not add TLS of its own
 	})
 	require.NoError(t, err)
 }
@@ -258,7 +264,10 @@ func TestCloseEndsWhateverWaits(t *testing.T) {
 		client := sdk(srv, srv.HTTPClient())
 		stalled, err := subscribe(t.Context(), client, consumer, 1)
 		require.NoError(t, err)
-		srv.Inject(kinesistest.Fault{Operation: "SubscribeToShard", Do: []kinesistest.Action{kinesistest.StallStream(kinesistest.AfterEvents(0))}})
+		srv.Inject(kinesistest.Fault{
+			Operation: "SubscribeToShard",
+			Do:        []kinesistest.Action{kinesistest.StallStream(kinesistest.AfterEvents(0))},
+		})
 		srv.Inject(kinesistest.Fault{Operation: "ListStreams", Do: []kinesistest.Action{kinesistest.Silence()}})
 		srv.Inject(kinesistest.Fault{Operation: "ListShards", Do: []kinesistest.Action{kinesistest.Delay(time.Hour)}})
 		srv.Freeze(func(c *kinesistest.Call) bool { return c.Operation == "DescribeLimits" })
@@ -427,7 +436,8 @@ func TestHTTP1AnswersSurviveTheSDK(t *testing.T) {
 	}
 	client := sdk(srv, srv.HTTPClient())
 	iterator, err := client.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{
-		StreamName: aws.String(testStream), ShardId: aws.String(shardID(0)), ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+		StreamName: aws.String(testStream), ShardId: aws.String(shardID(0)),
+		ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
 	})
 	require.NoError(t, err)
 	for i := range 100 {

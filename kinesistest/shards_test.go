@@ -61,9 +61,11 @@ func TestListShardsFilters(t *testing.T) {
 			in   *kinesis.ListShardsInput
 			want []string
 		}{
-			"none":                {&kinesis.ListShardsInput{}, ids(0, 1, 2, 3, 4)},
-			"exclusive start":     {&kinesis.ListShardsInput{ExclusiveStartShardId: aws.String(shardID(2))}, ids(3, 4)},
-			"after shard":         {&kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String(shardID(1))}}, ids(2, 3, 4)},
+			"none":            {&kinesis.ListShardsInput{}, ids(0, 1, 2, 3, 4)},
+			"exclusive start": {&kinesis.ListShardsInput{ExclusiveStartShardId: aws.String(shardID(2))}, ids(3, 4)},
+			"after shard": {&kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{
+				Type: types.ShardFilterTypeAfterShardId, ShardId: aws.String(shardID(1)),
+			}}, ids(2, 3, 4)},
 			"at trim horizon":     {filter(types.ShardFilterTypeAtTrimHorizon, time.Time{}), ids(0, 1)},
 			"from trim horizon":   {filter(types.ShardFilterTypeFromTrimHorizon, time.Time{}), ids(0, 1, 2, 3, 4)},
 			"at latest":           {filter(types.ShardFilterTypeAtLatest, time.Time{}), ids(1, 4)},
@@ -91,10 +93,14 @@ func TestListShardsFilters(t *testing.T) {
 			"InvalidArgumentException": {Type: types.ShardFilterTypeAfterShardId},
 			"ValidationException":      {Type: "SOMETIMES"},
 		} {
-			_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &f})
+			_, err := e.cl.ListShards(e.t.Context(),
+				&kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &f})
 			requireCode(t, name, err)
 		}
-		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp}})
+		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{
+			StreamName:  aws.String(testStream),
+			ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeFromTimestamp},
+		})
 		requireCode(t, "InvalidArgumentException", err)
 	})
 }
@@ -104,7 +110,8 @@ func TestListShardsPaging(t *testing.T) {
 		_, _, err := e.srv.SplitShard(testStream, shardID(4))
 		require.NoError(t, err)
 		in := &kinesis.ListShardsInput{
-			StreamName: aws.String(testStream), MaxResults: aws.Int32(2), ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest},
+			StreamName: aws.String(testStream), MaxResults: aws.Int32(2),
+			ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest},
 		}
 		var got []string
 		var token *string
@@ -137,7 +144,8 @@ func TestListShardsPaging(t *testing.T) {
 			requireCode(t, "InvalidArgumentException", err)
 		}
 		time.Sleep(300 * time.Second)
-		require.Equal(t, ids(5, 6), e.list(&kinesis.ListShardsInput{NextToken: token, StreamARN: aws.String(e.srv.StreamARN(testStream))}))
+		require.Equal(t, ids(5, 6),
+			e.list(&kinesis.ListShardsInput{NextToken: token, StreamARN: aws.String(e.srv.StreamARN(testStream))}))
 		time.Sleep(time.Millisecond)
 		_, err = e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{NextToken: token})
 		requireCode(t, "ExpiredNextTokenException", err)
@@ -148,50 +156,58 @@ func TestListShardsPageSizes(t *testing.T) {
 	inBubble(t, 1001, func(t *testing.T, e env) {
 		require.Len(t, e.list(&kinesis.ListShardsInput{}), 1000)
 		require.Len(t, e.list(&kinesis.ListShardsInput{MaxResults: aws.Int32(10000)}), 1000)
-		_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), MaxResults: aws.Int32(10001)})
+		_, err := e.cl.ListShards(e.t.Context(),
+			&kinesis.ListShardsInput{StreamName: aws.String(testStream), MaxResults: aws.Int32(10001)})
 		requireCode(t, "ValidationException", err)
 		d, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Len(t, d.StreamDescription.Shards, 100)
 		require.True(t, *d.StreamDescription.HasMoreShards)
 		d, err = e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{
-			StreamName: aws.String(testStream), ExclusiveStartShardId: d.StreamDescription.Shards[99].ShardId, Limit: aws.Int32(10000),
+			StreamName: aws.String(testStream), ExclusiveStartShardId: d.StreamDescription.Shards[99].ShardId,
+			Limit: aws.Int32(10000),
 		})
 		require.NoError(t, err)
 		require.Len(t, d.StreamDescription.Shards, 901)
 	})
-	withConfig(t, kinesistest.Config{PageSize: 3, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 7}}}, func(t *testing.T, e env) {
-		require.Len(t, e.list(&kinesis.ListShardsInput{}), 3)
-	})
+	withConfig(t, kinesistest.Config{PageSize: 3, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 7}}},
+		func(t *testing.T, e env) {
+			require.Len(t, e.list(&kinesis.ListShardsInput{}), 3)
+		})
 }
 
 // TestListShardsWithoutShards: what a fault leaves out of a list, page by page, is there for all
 // other calls.
 func TestListShardsWithoutShards(t *testing.T) {
-	withConfig(t, kinesistest.Config{PageSize: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 3}}}, func(t *testing.T, e env) {
-		omit := func(ids ...string) {
-			e.srv.Inject(kinesistest.Fault{Operation: "ListShards", Times: 1, Do: []kinesistest.Action{kinesistest.OmitShards(ids...)}})
-		}
-		omit(shardID(0), shardID(2))
-		require.Equal(t, ids(1), e.list(&kinesis.ListShardsInput{}))
-		omit()
-		require.Empty(t, e.list(&kinesis.ListShardsInput{}))
-		require.Equal(t, ids(0, 1), e.list(&kinesis.ListShardsInput{}))
-		out, err := e.cl.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
-		require.NoError(t, err)
-		omit(shardID(1))
-		require.Equal(t, ids(2), e.list(&kinesis.ListShardsInput{NextToken: out.NextToken}))
-		d, err := e.cl.DescribeStream(t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
-		require.NoError(t, err)
-		require.Len(t, d.StreamDescription.Shards, 2)
-	})
+	withConfig(t, kinesistest.Config{PageSize: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 3}}},
+		func(t *testing.T, e env) {
+			omit := func(ids ...string) {
+				e.srv.Inject(kinesistest.Fault{
+					Operation: "ListShards", Times: 1,
+					Do: []kinesistest.Action{kinesistest.OmitShards(ids...)},
+				})
+			}
+			omit(shardID(0), shardID(2))
+			require.Equal(t, ids(1), e.list(&kinesis.ListShardsInput{}))
+			omit()
+			require.Empty(t, e.list(&kinesis.ListShardsInput{}))
+			require.Equal(t, ids(0, 1), e.list(&kinesis.ListShardsInput{}))
+			out, err := e.cl.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream)})
+			require.NoError(t, err)
+			omit(shardID(1))
+			require.Equal(t, ids(2), e.list(&kinesis.ListShardsInput{NextToken: out.NextToken}))
+			d, err := e.cl.DescribeStream(t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
+			require.NoError(t, err)
+			require.Len(t, d.StreamDescription.Shards, 2)
+		})
 }
 
 // TestListShardsStreamCreationTimestamp: it tells streams of one name apart.
 func TestListShardsStreamCreationTimestamp(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		created := func() *time.Time {
-			out, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
+			out, err := e.cl.DescribeStreamSummary(e.t.Context(),
+				&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
 			require.NoError(t, err)
 			return out.StreamDescriptionSummary.StreamCreationTimestamp
 		}
@@ -200,7 +216,8 @@ func TestListShardsStreamCreationTimestamp(t *testing.T) {
 		require.NoError(t, e.srv.DeleteStream(testStream))
 		require.NoError(t, e.srv.CreateStream(kinesistest.StreamConfig{Name: testStream}))
 		require.True(t, created().After(*first), "a name that is used again gets a later time, however soon")
-		_, err := e.cl.ListShards(e.t.Context(), &kinesis.ListShardsInput{StreamName: aws.String(testStream), StreamCreationTimestamp: first})
+		_, err := e.cl.ListShards(e.t.Context(),
+			&kinesis.ListShardsInput{StreamName: aws.String(testStream), StreamCreationTimestamp: first})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -220,7 +237,8 @@ func TestSplitShard(t *testing.T) {
 		_, before, err := e.srv.PutWithHashKey(testStream, "k", "500", []byte("x"))
 		require.NoError(t, err)
 		split := func(shard, at string) error {
-			_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &shard, NewStartingHashKey: &at})
+			_, err := e.cl.SplitShard(e.t.Context(),
+				&kinesis.SplitShardInput{StreamName: aws.String(testStream), ShardToSplit: &shard, NewStartingHashKey: &at})
 			return err
 		}
 		requireCode(t, "ResourceNotFoundException", split(shardID(7), "1000"))
@@ -232,7 +250,8 @@ func TestSplitShard(t *testing.T) {
 		require.NoError(t, split(shardID(0), "1000"))
 
 		// While the stream is UPDATING the parent is open and nothing else may change.
-		summary, err := e.cl.DescribeStreamSummary(e.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
+		summary, err := e.cl.DescribeStreamSummary(e.t.Context(),
+			&kinesis.DescribeStreamSummaryInput{StreamName: aws.String(testStream)})
 		require.NoError(t, err)
 		require.Equal(t, types.StreamStatusUpdating, summary.StreamDescriptionSummary.StreamStatus)
 		require.Len(t, e.srv.Shards(testStream), 2)
@@ -254,7 +273,8 @@ func TestSplitShard(t *testing.T) {
 			require.Equal(t, shardID(0), *c.ParentShardId)
 			require.Nil(t, c.AdjacentParentShardId)
 			require.Nil(t, c.SequenceNumberRange.EndingSequenceNumber)
-			require.Equal(t, 1, number(t, c.SequenceNumberRange.StartingSequenceNumber).Cmp(number(t, parent.SequenceNumberRange.EndingSequenceNumber)),
+			end := number(t, parent.SequenceNumberRange.EndingSequenceNumber)
+			require.Equal(t, 1, number(t, c.SequenceNumberRange.StartingSequenceNumber).Cmp(end),
 				"a child's numbers are later than its parent's")
 		}
 		require.GreaterOrEqual(t, number(t, parent.SequenceNumberRange.EndingSequenceNumber).Cmp(number(t, &before)), 0)
@@ -270,7 +290,8 @@ func TestMergeShards(t *testing.T) {
 	inBubble(t, 3, func(t *testing.T, e env) {
 		merge := func(a, b int) error {
 			_, err := e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{
-				StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(a)), AdjacentShardToMerge: aws.String(shardID(b)),
+				StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(a)),
+				AdjacentShardToMerge: aws.String(shardID(b)),
 			})
 			return err
 		}
@@ -287,13 +308,15 @@ func TestMergeShards(t *testing.T) {
 		require.Equal(t, "0", *child.HashKeyRange.StartingHashKey)
 		require.Equal(t, *out.Shards[1].HashKeyRange.EndingHashKey, *child.HashKeyRange.EndingHashKey)
 		for _, parent := range out.Shards[:2] {
-			require.Equal(t, 1, number(t, child.SequenceNumberRange.StartingSequenceNumber).Cmp(number(t, parent.SequenceNumberRange.EndingSequenceNumber)))
+			end := number(t, parent.SequenceNumberRange.EndingSequenceNumber)
+			require.Equal(t, 1, number(t, child.SequenceNumberRange.StartingSequenceNumber).Cmp(end))
 		}
 		time.Sleep(time.Second)
 		requireCode(t, "InvalidArgumentException", merge(0, 2))
 		require.NoError(t, merge(3, 2))
 		e.settle()
-		require.Equal(t, ids(4), e.list(&kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}}))
+		atLatest := &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}
+		require.Equal(t, ids(4), e.list(&kinesis.ListShardsInput{ShardFilter: atLatest}))
 	})
 }
 
@@ -303,11 +326,13 @@ func TestUpdateShardCount(t *testing.T) {
 		t.Run(strconv.Itoa(c.from)+" to "+strconv.Itoa(c.to), func(t *testing.T) {
 			inBubble(t, c.from, func(t *testing.T, e env) {
 				_, err := e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
-					StreamName: aws.String(testStream), TargetShardCount: aws.Int32(int32(c.to)), ScalingType: types.ScalingTypeUniformScaling,
+					StreamName: aws.String(testStream), TargetShardCount: aws.Int32(int32(c.to)),
+					ScalingType: types.ScalingTypeUniformScaling,
 				})
 				require.NoError(t, err)
 				e.settle()
-				want := kinesistest.New(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "even", Shards: c.to}}}).Shards("even")
+				want := kinesistest.New(t,
+					kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "even", Shards: c.to}}}).Shards("even")
 				got := map[string]string{}
 				for _, s := range e.srv.Shards(testStream) {
 					if s.Open {
@@ -347,25 +372,43 @@ func TestUpdateShardCountRefused(t *testing.T) {
 }
 
 func TestReshardNeedsProvisionedMode(t *testing.T) {
-	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2, OnDemand: true}}}, func(t *testing.T, e env) {
-		name := aws.String(testStream)
-		_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
-		requireCode(t, "ValidationException", err)
-		_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: name, ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
-		requireCode(t, "ValidationException", err)
-		_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
-		requireCode(t, "ValidationException", err)
-	})
+	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2, OnDemand: true}}},
+		func(t *testing.T, e env) {
+			name := aws.String(testStream)
+			_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{
+				StreamName:   name,
+				ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000"),
+			})
+			requireCode(t, "ValidationException", err)
+			_, err = e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{
+				StreamName:   name,
+				ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1)),
+			})
+			requireCode(t, "ValidationException", err)
+			_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
+				StreamName:       name,
+				TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling,
+			})
+			requireCode(t, "ValidationException", err)
+		})
 }
 
 func TestShardLimit(t *testing.T) {
-	withConfig(t, kinesistest.Config{ShardLimit: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2}}}, func(t *testing.T, e env) {
-		name := aws.String(testStream)
-		_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{StreamName: name, ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000")})
-		require.Contains(t, requireCode(t, "LimitExceededException", err).ErrorMessage(), "Limit: 2.")
-		_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{StreamName: name, TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling})
-		requireCode(t, "LimitExceededException", err)
-		_, err = e.cl.CreateStream(e.t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("b"), ShardCount: aws.Int32(1)})
-		requireCode(t, "LimitExceededException", err)
-	})
+	withConfig(t, kinesistest.Config{ShardLimit: 2, Streams: []kinesistest.StreamConfig{{Name: testStream, Shards: 2}}},
+		func(t *testing.T, e env) {
+			name := aws.String(testStream)
+			_, err := e.cl.SplitShard(e.t.Context(), &kinesis.SplitShardInput{
+				StreamName:   name,
+				ShardToSplit: aws.String(shardID(0)), NewStartingHashKey: aws.String("1000"),
+			})
+			require.Contains(t, requireCode(t, "LimitExceededException", err).ErrorMessage(), "Limit: 2.")
+			_, err = e.cl.UpdateShardCount(e.t.Context(), &kinesis.UpdateShardCountInput{
+				StreamName:       name,
+				TargetShardCount: aws.Int32(4), ScalingType: types.ScalingTypeUniformScaling,
+			})
+			requireCode(t, "LimitExceededException", err)
+			_, err = e.cl.CreateStream(e.t.Context(),
+				&kinesis.CreateStreamInput{StreamName: aws.String("b"), ShardCount: aws.Int32(1)})
+			requireCode(t, "LimitExceededException", err)
+		})
 }

@@ -59,7 +59,8 @@ func TestStreamLife(t *testing.T) {
 		requireCode(t, "ResourceInUseException", e.create(testStream, 2))
 		pass(time.Minute)
 		_, err = e.summary(testStream)
-		require.Equal(t, "Stream orders under account 000000000000 not found.", requireCode(t, "ResourceNotFoundException", err).ErrorMessage())
+		require.Equal(t, "Stream orders under account 000000000000 not found.",
+			requireCode(t, "ResourceNotFoundException", err).ErrorMessage())
 		require.NoError(t, e.create(testStream, 2))
 	})
 }
@@ -70,16 +71,43 @@ func TestCreateStreamRefused(t *testing.T) {
 			in   kinesis.CreateStreamInput
 			code string
 		}{
-			"bad name":         {kinesis.CreateStreamInput{StreamName: aws.String("a/b"), ShardCount: aws.Int32(1)}, "ValidationException"},
-			"long name":        {kinesis.CreateStreamInput{StreamName: aws.String(strings.Repeat("x", 129)), ShardCount: aws.Int32(1)}, "ValidationException"},
-			"no shards":        {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(0)}, "ValidationException"},
-			"provisioned":      {kinesis.CreateStreamInput{StreamName: aws.String("s")}, "InvalidArgumentException"},
-			"on demand":        {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}, "ValidationException"},
-			"unknown mode":     {kinesis.CreateStreamInput{StreamName: aws.String("s"), StreamModeDetails: &types.StreamModeDetails{StreamMode: "X"}}, "ValidationException"},
-			"record size":      {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1), MaxRecordSizeInKiB: aws.Int32(1000)}, "ValidationException"},
-			"auto provisioned": {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1), RecordDistributionStrategy: types.RecordDistributionStrategyAuto}, "InvalidArgumentException"},
-			"long tag":         {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1), Tags: map[string]string{strings.Repeat("k", 129): ""}}, "ValidationException"},
-			"too many shards":  {kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(20001)}, "LimitExceededException"},
+			"bad name": {
+				kinesis.CreateStreamInput{StreamName: aws.String("a/b"), ShardCount: aws.Int32(1)},
+				"ValidationException",
+			},
+			"long name": {kinesis.CreateStreamInput{
+				StreamName: aws.String(strings.Repeat("x", 129)),
+				ShardCount: aws.Int32(1),
+			}, "ValidationException"},
+			"no shards": {
+				kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(0)},
+				"ValidationException",
+			},
+			"provisioned": {kinesis.CreateStreamInput{StreamName: aws.String("s")}, "InvalidArgumentException"},
+			"on demand": {kinesis.CreateStreamInput{
+				StreamName: aws.String("s"), ShardCount: aws.Int32(1),
+				StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand},
+			}, "ValidationException"},
+			"unknown mode": {kinesis.CreateStreamInput{
+				StreamName:        aws.String("s"),
+				StreamModeDetails: &types.StreamModeDetails{StreamMode: "X"},
+			}, "ValidationException"},
+			"record size": {kinesis.CreateStreamInput{
+				StreamName: aws.String("s"), ShardCount: aws.Int32(1),
+				MaxRecordSizeInKiB: aws.Int32(1000),
+			}, "ValidationException"},
+			"auto provisioned": {kinesis.CreateStreamInput{
+				StreamName: aws.String("s"), ShardCount: aws.Int32(1),
+				RecordDistributionStrategy: types.RecordDistributionStrategyAuto,
+			}, "InvalidArgumentException"},
+			"long tag": {kinesis.CreateStreamInput{
+				StreamName: aws.String("s"), ShardCount: aws.Int32(1),
+				Tags: map[string]string{strings.Repeat("k", 129): ""},
+			}, "ValidationException"},
+			"too many shards": {
+				kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(20001)},
+				"LimitExceededException",
+			},
 		} {
 			time.Sleep(time.Second)
 			_, err := e.cl.CreateStream(e.t.Context(), &c.in)
@@ -120,7 +148,11 @@ func TestDeleteStreamWithConsumers(t *testing.T) {
 		e.consumer("c")
 		_, err := e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream)})
 		requireCode(t, "ResourceInUseException", err)
-		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err = e.cl.DeleteStream(e.t.Context(),
+			&kinesis.DeleteStreamInput{
+				StreamARN:               aws.String(e.srv.StreamARN(testStream)),
+				EnforceConsumerDeletion: aws.Bool(true),
+			})
 		require.NoError(t, err)
 		e.settle()
 		_, err = e.summary(testStream)
@@ -143,7 +175,8 @@ func TestListStreams(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, byToken.StreamNames, 50)
 		require.False(t, *byToken.HasMoreStreams)
-		byName, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{ExclusiveStartStreamName: aws.String("s099"), Limit: aws.Int32(2)})
+		byName, err := e.cl.ListStreams(e.t.Context(),
+			&kinesis.ListStreamsInput{ExclusiveStartStreamName: aws.String("s099"), Limit: aws.Int32(2)})
 		require.NoError(t, err)
 		require.Equal(t, []string{"s100", "s101"}, byName.StreamNames)
 	})
@@ -160,17 +193,24 @@ func TestCallRates(t *testing.T) {
 			_, err := e.cl.DescribeStream(e.t.Context(), &kinesis.DescribeStreamInput{StreamName: aws.String(testStream)})
 			return err
 		}},
-		"ListStreams": {5, func(e env) error { _, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{}); return err }},
+		"ListStreams": {5, func(e env) error {
+			_, err := e.cl.ListStreams(e.t.Context(), &kinesis.ListStreamsInput{})
+			return err
+		}},
 		"DescribeLimits": {1, func(e env) error {
 			_, err := e.cl.DescribeLimits(e.t.Context(), &kinesis.DescribeLimitsInput{})
 			return err
 		}},
 		"DescribeStreamConsumer": {20, func(e env) error {
-			_, err := e.describeConsumer(kinesis.DescribeStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("c")})
+			_, err := e.describeConsumer(kinesis.DescribeStreamConsumerInput{
+				StreamARN:    aws.String(e.srv.StreamARN(testStream)),
+				ConsumerName: aws.String("c"),
+			})
 			return err
 		}},
 		"ListStreamConsumers": {5, func(e env) error {
-			_, err := e.cl.ListStreamConsumers(e.t.Context(), &kinesis.ListStreamConsumersInput{StreamARN: aws.String(e.srv.StreamARN(testStream))})
+			_, err := e.cl.ListStreamConsumers(e.t.Context(),
+				&kinesis.ListStreamConsumersInput{StreamARN: aws.String(e.srv.StreamARN(testStream))})
 			return err
 		}},
 	} {
@@ -185,12 +225,13 @@ func TestCallRates(t *testing.T) {
 				require.NoError(t, c.call(e))
 				require.Equal(t, c.perSecond+2, e.srv.Calls(op))
 			})
-			withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}}, func(t *testing.T, e env) {
-				e.consumer("c")
-				for range 2 * c.perSecond {
-					require.NoError(t, c.call(e))
-				}
-			})
+			withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}},
+				func(t *testing.T, e env) {
+					e.consumer("c")
+					for range 2 * c.perSecond {
+						require.NoError(t, c.call(e))
+					}
+				})
 		})
 	}
 }
@@ -199,12 +240,14 @@ func TestRetentionPeriod(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		name := aws.String(testStream)
 		increase := func(h int32) error {
-			_, err := e.cl.IncreaseStreamRetentionPeriod(e.t.Context(), &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+			_, err := e.cl.IncreaseStreamRetentionPeriod(e.t.Context(),
+				&kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
 			e.settle()
 			return err
 		}
 		decrease := func(h int32) error {
-			_, err := e.cl.DecreaseStreamRetentionPeriod(e.t.Context(), &kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+			_, err := e.cl.DecreaseStreamRetentionPeriod(e.t.Context(),
+				&kinesis.DecreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
 			e.settle()
 			return err
 		}
@@ -228,7 +271,8 @@ func TestRetentionPeriod(t *testing.T) {
 func TestUpdateMaxRecordSize(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		update := func(kib int32) error {
-			_, err := e.cl.UpdateMaxRecordSize(e.t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), MaxRecordSizeInKiB: &kib})
+			_, err := e.cl.UpdateMaxRecordSize(e.t.Context(),
+				&kinesis.UpdateMaxRecordSizeInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), MaxRecordSizeInKiB: &kib})
 			return err
 		}
 		requireCode(t, "ValidationException", update(1023))
@@ -246,9 +290,11 @@ func TestUpdateMaxRecordSize(t *testing.T) {
 func TestEncryption(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		name, key := aws.String(testStream), aws.String("alias/mine")
-		_, err := e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeNone, KeyId: key})
+		_, err := e.cl.StartStreamEncryption(e.t.Context(),
+			&kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeNone, KeyId: key})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.StartStreamEncryption(e.t.Context(), &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: key})
+		_, err = e.cl.StartStreamEncryption(e.t.Context(),
+			&kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: key})
 		require.NoError(t, err)
 		e.settle()
 		s, err := e.summary(testStream)
@@ -267,12 +313,14 @@ func TestStreamModeAndDistribution(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := aws.String(e.srv.StreamARN(testStream))
 		mode := func(m types.StreamMode) error {
-			_, err := e.cl.UpdateStreamMode(e.t.Context(), &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: m}})
+			_, err := e.cl.UpdateStreamMode(e.t.Context(),
+				&kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: m}})
 			e.settle()
 			return err
 		}
 		distribute := func(s types.RecordDistributionStrategy) error {
-			_, err := e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(), &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: s})
+			_, err := e.cl.UpdateStreamRecordDistributionStrategy(e.t.Context(),
+				&kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: arn, RecordDistributionStrategy: s})
 			return err
 		}
 		requireCode(t, "InvalidArgumentException", distribute(types.RecordDistributionStrategyAuto))
@@ -299,27 +347,34 @@ func TestTags(t *testing.T) {
 		}
 		_, err := e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: many})
 		require.NoError(t, err)
-		_, err = e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"one more": ""}})
+		_, err = e.cl.AddTagsToStream(e.t.Context(),
+			&kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"one more": ""}})
 		requireCode(t, "InvalidArgumentException", err)
-		_, err = e.cl.AddTagsToStream(e.t.Context(), &kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"k00": "again"}})
+		_, err = e.cl.AddTagsToStream(e.t.Context(),
+			&kinesis.AddTagsToStreamInput{StreamName: name, Tags: map[string]string{"k00": "again"}})
 		require.NoError(t, err)
 		out, err := e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name})
 		require.NoError(t, err)
 		require.Len(t, out.Tags, 10)
 		require.True(t, *out.HasMoreTags)
 		require.Equal(t, "again", *out.Tags[0].Value)
-		out, err = e.cl.ListTagsForStream(e.t.Context(), &kinesis.ListTagsForStreamInput{StreamName: name, ExclusiveStartTagKey: aws.String("k47"), Limit: aws.Int32(50)})
+		out, err = e.cl.ListTagsForStream(e.t.Context(),
+			&kinesis.ListTagsForStreamInput{StreamName: name, ExclusiveStartTagKey: aws.String("k47"), Limit: aws.Int32(50)})
 		require.NoError(t, err)
 		require.Len(t, out.Tags, 2)
 		require.False(t, *out.HasMoreTags)
 
 		consumer := aws.String(e.consumer("c"))
-		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: consumer, Tags: map[string]string{"a": "b"}})
+		_, err = e.cl.TagResource(e.t.Context(),
+			&kinesis.TagResourceInput{ResourceARN: consumer, Tags: map[string]string{"a": "b"}})
 		require.NoError(t, err)
 		tags, err := e.cl.ListTagsForResource(e.t.Context(), &kinesis.ListTagsForResourceInput{ResourceARN: consumer})
 		require.NoError(t, err)
 		require.Len(t, tags.Tags, 1)
-		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{ResourceARN: aws.String(e.srv.StreamARN("nope")), Tags: map[string]string{"a": "b"}})
+		_, err = e.cl.TagResource(e.t.Context(), &kinesis.TagResourceInput{
+			ResourceARN: aws.String(e.srv.StreamARN("nope")),
+			Tags:        map[string]string{"a": "b"},
+		})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -328,13 +383,17 @@ func TestTags(t *testing.T) {
 func TestNoStateDelay(t *testing.T) {
 	withConfig(t, kinesistest.Config{StateDelay: -1}, func(t *testing.T, e env) {
 		require.NoError(t, e.create(testStream, 2))
-		_, err := e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{StreamName: aws.String(testStream), ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1))})
+		_, err := e.cl.MergeShards(e.t.Context(), &kinesis.MergeShardsInput{
+			StreamName:   aws.String(testStream),
+			ShardToMerge: aws.String(shardID(0)), AdjacentShardToMerge: aws.String(shardID(1)),
+		})
 		require.NoError(t, err)
 		require.Len(t, e.srv.Shards(testStream), 3)
 		c, err := e.register("app")
 		require.NoError(t, err)
 		require.NoError(t, e.mustSubscribe(*c.ConsumerARN, shardID(2), latest).Close())
-		_, err = e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
+		_, err = e.cl.DeleteStream(e.t.Context(),
+			&kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
 		require.NoError(t, err)
 		require.Nil(t, e.srv.Shards(testStream))
 	})
@@ -349,7 +408,8 @@ func TestConfigValidate(t *testing.T) {
 	}}.Validate()
 	require.Error(t, err)
 	for _, field := range []string{
-		"Config.AccountID", "StreamConfig.Name", "StreamConfig.Shards", "StreamConfig.AutoDistribution", "StreamConfig.Retention",
+		"Config.AccountID", "StreamConfig.Name", "StreamConfig.Shards", "StreamConfig.AutoDistribution",
+		"StreamConfig.Retention",
 		"StreamConfig.MaxRecordSizeKiB", "two streams named \"s\"",
 	} {
 		require.ErrorContains(t, err, field)

@@ -20,7 +20,8 @@ import (
 )
 
 func (e env) subscribe(arn, shard string, at types.StartingPosition) (*kinesis.SubscribeToShardEventStream, error) {
-	out, err := e.cl.SubscribeToShard(e.t.Context(), &kinesis.SubscribeToShardInput{ConsumerARN: &arn, ShardId: &shard, StartingPosition: &at}, ownProtocol)
+	out, err := e.cl.SubscribeToShard(e.t.Context(),
+		&kinesis.SubscribeToShardInput{ConsumerARN: &arn, ShardId: &shard, StartingPosition: &at}, ownProtocol)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,10 @@ func TestSubscribeContinuation(t *testing.T) {
 		require.True(t, ok)
 		require.NoError(t, s.Close())
 		e.put("k", "a")
-		for _, from := range []types.StartingPosition{at(*empty.ContinuationSequenceNumber), after(*empty.ContinuationSequenceNumber)} {
+		for _, from := range []types.StartingPosition{
+			at(*empty.ContinuationSequenceNumber),
+			after(*empty.ContinuationSequenceNumber),
+		} {
 			time.Sleep(6 * time.Second)
 			s := e.mustSubscribe(arn, shardID(0), from)
 			ev, ok := event(s)
@@ -141,7 +145,10 @@ func TestSubscribeContinuation(t *testing.T) {
 			empty = ev
 		}
 		_, b := e.put("k", "b")
-		for _, from := range []types.StartingPosition{at(*empty.ContinuationSequenceNumber), after(*empty.ContinuationSequenceNumber), at(b)} {
+		for _, from := range []types.StartingPosition{
+			at(*empty.ContinuationSequenceNumber),
+			after(*empty.ContinuationSequenceNumber), at(b),
+		} {
 			time.Sleep(6 * time.Second)
 			s := e.mustSubscribe(arn, shardID(0), from)
 			ev, _ := event(s)
@@ -217,12 +224,13 @@ func TestSubscribeCallRate(t *testing.T) {
 		defer e.mustSubscribe(arn, shardID(1), latest).Close()
 		defer e.mustSubscribe(other, shardID(0), latest).Close()
 	})
-	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}}, func(t *testing.T, e env) {
-		arn := e.consumer("c")
-		defer e.mustSubscribe(arn, shardID(0), latest).Close()
-		_, err := e.subscribe(arn, shardID(0), latest)
-		requireCode(t, "ResourceInUseException", err)
-	})
+	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}},
+		func(t *testing.T, e env) {
+			arn := e.consumer("c")
+			defer e.mustSubscribe(arn, shardID(0), latest).Close()
+			_, err := e.subscribe(arn, shardID(0), latest)
+			requireCode(t, "ResourceInUseException", err)
+		})
 }
 
 func TestSubscribeShardEndAfterSplit(t *testing.T) {
@@ -333,20 +341,34 @@ func TestSubscribeCallErrors(t *testing.T) {
 			from       types.StartingPosition
 			code       string
 		}{
-			"unknown shard":        {arn, shardID(7), latest, "ResourceNotFoundException"},
-			"unknown consumer":     {strings.Replace(arn, "consumer/c:", "consumer/d:", 1), shardID(0), latest, "ResourceNotFoundException"},
-			"older registration":   {arn + "1", shardID(0), latest, "ResourceNotFoundException"},
-			"not an ARN":           {"c", shardID(0), latest, "ValidationException"},
-			"foreign number":       {arn, shardID(1), at(seq), "InvalidArgumentException"},
-			"zero":                 {arn, shardID(1), at("0"), "InvalidArgumentException"},
-			"made-up number":       {arn, shardID(1), at("123"), "InvalidArgumentException"},
-			"not a number":         {arn, shardID(1), at("abc"), "ValidationException"},
-			"no number":            {arn, shardID(1), types.StartingPosition{Type: types.ShardIteratorTypeAtSequenceNumber}, "InvalidArgumentException"},
-			"no time":              {arn, shardID(1), types.StartingPosition{Type: types.ShardIteratorTypeAtTimestamp}, "InvalidArgumentException"},
-			"time to come":         {arn, shardID(1), atTime(time.Now().Add(time.Hour)), "InvalidArgumentException"},
-			"unknown kind":         {arn, shardID(1), types.StartingPosition{Type: "SOMEWHERE"}, "ValidationException"},
-			"malformed shard id":   {arn, "shard 1", latest, "ValidationException"},
-			"stream of other name": {strings.Replace(arn, testStream, "nope", 1), shardID(0), latest, "ResourceNotFoundException"},
+			"unknown shard": {arn, shardID(7), latest, "ResourceNotFoundException"},
+			"unknown consumer": {
+				strings.Replace(arn, "consumer/c:", "consumer/d:", 1), shardID(0), latest,
+				"ResourceNotFoundException",
+			},
+			"older registration": {arn + "1", shardID(0), latest, "ResourceNotFoundException"},
+			"not an ARN":         {"c", shardID(0), latest, "ValidationException"},
+			"foreign number":     {arn, shardID(1), at(seq), "InvalidArgumentException"},
+			"zero":               {arn, shardID(1), at("0"), "InvalidArgumentException"},
+			"made-up number":     {arn, shardID(1), at("123"), "InvalidArgumentException"},
+			"not a number":       {arn, shardID(1), at("abc"), "ValidationException"},
+			"no number": {
+				arn, shardID(1),
+				types.StartingPosition{Type: types.ShardIteratorTypeAtSequenceNumber},
+				"InvalidArgumentException",
+			},
+			"no time": {
+				arn, shardID(1),
+				types.StartingPosition{Type: types.ShardIteratorTypeAtTimestamp},
+				"InvalidArgumentException",
+			},
+			"time to come":       {arn, shardID(1), atTime(time.Now().Add(time.Hour)), "InvalidArgumentException"},
+			"unknown kind":       {arn, shardID(1), types.StartingPosition{Type: "SOMEWHERE"}, "ValidationException"},
+			"malformed shard id": {arn, "shard 1", latest, "ValidationException"},
+			"stream of other name": {
+				strings.Replace(arn, testStream, "nope", 1), shardID(0), latest,
+				"ResourceNotFoundException",
+			},
 		} {
 			time.Sleep(time.Second)
 			_, err := e.subscribe(c.arn, c.shard, c.from)
@@ -363,7 +385,8 @@ func TestSubscribeCallErrors(t *testing.T) {
 func TestSubscribeConsumerNotActive(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		arn := aws.String(e.srv.StreamARN(testStream))
-		out, err := e.cl.RegisterStreamConsumer(e.t.Context(), &kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("c")})
+		out, err := e.cl.RegisterStreamConsumer(e.t.Context(),
+			&kinesis.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: aws.String("c")})
 		require.NoError(t, err)
 		_, err = e.subscribe(*out.Consumer.ConsumerARN, shardID(0), latest)
 		requireCode(t, "ResourceInUseException", err)
@@ -377,11 +400,16 @@ func TestSubscribeEndsWithItsResources(t *testing.T) {
 		"consumer": func(e env) error { return e.srv.DeleteConsumer(testStream, "c") },
 		"stream":   func(e env) error { return e.srv.DeleteStream(testStream) },
 		"deregister": func(e env) error {
-			_, err := e.cl.DeregisterStreamConsumer(e.t.Context(), &kinesis.DeregisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("c")})
+			_, err := e.cl.DeregisterStreamConsumer(e.t.Context(),
+				&kinesis.DeregisterStreamConsumerInput{
+					StreamARN:    aws.String(e.srv.StreamARN(testStream)),
+					ConsumerName: aws.String("c"),
+				})
 			return err
 		},
 		"delete": func(e env) error {
-			_, err := e.cl.DeleteStream(e.t.Context(), &kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
+			_, err := e.cl.DeleteStream(e.t.Context(),
+				&kinesis.DeleteStreamInput{StreamName: aws.String(testStream), EnforceConsumerDeletion: aws.Bool(true)})
 			return err
 		},
 	} {
@@ -433,21 +461,23 @@ func TestSubscribeThroughput(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		require.InDelta(t, 9, read(e).Seconds(), 0.1) // the first 2 MiB at once, then 2 MiB a second
 	})
-	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}}, func(t *testing.T, e env) {
-		require.Equal(t, time.Duration(0), read(e))
-	})
+	withConfig(t, kinesistest.Config{DisableLimits: true, Streams: []kinesistest.StreamConfig{{Name: testStream}}},
+		func(t *testing.T, e env) {
+			require.Equal(t, time.Duration(0), read(e))
+		})
 }
 
 // TestSubscribeLargeRecord: a record of the largest size is one event.
 func TestSubscribeLargeRecord(t *testing.T) {
-	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, MaxRecordSizeKiB: 10240}}}, func(t *testing.T, e env) {
-		e.put("k", strings.Repeat("x", 10<<20-1))
-		s := e.mustSubscribe(e.consumer("c"), shardID(0), trimHorizon)
-		defer s.Close()
-		ev, ok := event(s)
-		require.True(t, ok)
-		require.Len(t, ev.Records[0].Data, 10<<20-1)
-	})
+	withConfig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, MaxRecordSizeKiB: 10240}}},
+		func(t *testing.T, e env) {
+			e.put("k", strings.Repeat("x", 10<<20-1))
+			s := e.mustSubscribe(e.consumer("c"), shardID(0), trimHorizon)
+			defer s.Close()
+			ev, ok := event(s)
+			require.True(t, ok)
+			require.Len(t, ev.Records[0].Data, 10<<20-1)
+		})
 }
 
 // TestSubscribeClientGone: a subscription whose client has gone ends, and a slow client does not
@@ -484,7 +514,8 @@ func TestSubscribeClientGone(t *testing.T) {
 func TestSubscribeDryRun(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		_, err := e.cl.SubscribeToShard(e.t.Context(), &kinesis.SubscribeToShardInput{
-			ConsumerARN: aws.String(e.consumer("c")), ShardId: aws.String(shardID(0)), StartingPosition: &latest, DryRun: aws.Bool(true),
+			ConsumerARN: aws.String(e.consumer("c")), ShardId: aws.String(shardID(0)), StartingPosition: &latest,
+			DryRun: aws.Bool(true),
 		})
 		dry, ok := errors.AsType[*types.DryRunOperationException](err)
 		require.True(t, ok, "%v", err)

@@ -13,13 +13,20 @@ import (
 )
 
 func toolStream(onDemand bool) kinesistest.Config {
-	return kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: testStream, OnDemand: onDemand}}, DisableLimits: true}
+	return kinesistest.Config{
+		Streams:       []kinesistest.StreamConfig{{Name: testStream, OnDemand: onDemand}},
+		DisableLimits: true,
+	}
 }
 
 func TestResourcePolicies(t *testing.T) {
 	withConfig(t, toolStream(false), func(t *testing.T, e env) {
 		ctx := t.Context()
-		consumer, err := e.cl.RegisterStreamConsumer(ctx, &kinesis.RegisterStreamConsumerInput{StreamARN: aws.String(e.srv.StreamARN(testStream)), ConsumerName: aws.String("c")})
+		consumer, err := e.cl.RegisterStreamConsumer(ctx,
+			&kinesis.RegisterStreamConsumerInput{
+				StreamARN:    aws.String(e.srv.StreamARN(testStream)),
+				ConsumerName: aws.String("c"),
+			})
 		require.NoError(t, err)
 		const policy = `{"Version":"2012-10-17","Statement":[]}`
 		for _, arn := range []string{e.srv.StreamARN(testStream), *consumer.Consumer.ConsumerARN} {
@@ -47,7 +54,8 @@ func TestResourcePolicies(t *testing.T) {
 			_, err = e.cl.DeleteResourcePolicy(ctx, &kinesis.DeleteResourcePolicyInput{ResourceARN: &arn})
 			requireCode(t, "ResourceNotFoundException", err)
 		}
-		_, err = e.cl.GetResourcePolicy(ctx, &kinesis.GetResourcePolicyInput{ResourceARN: aws.String(e.srv.StreamARN("other"))})
+		_, err = e.cl.GetResourcePolicy(ctx,
+			&kinesis.GetResourcePolicyInput{ResourceARN: aws.String(e.srv.StreamARN("other"))})
 		requireCode(t, "ResourceNotFoundException", err)
 	})
 }
@@ -56,40 +64,60 @@ func TestEnhancedMonitoring(t *testing.T) {
 	withConfig(t, toolStream(false), func(t *testing.T, e env) {
 		ctx, name := t.Context(), aws.String(testStream)
 		out, err := e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{
-			StreamName: name, ShardLevelMetrics: []types.MetricsName{types.MetricsNameOutgoingBytes, types.MetricsNameIncomingBytes},
+			StreamName: name, ShardLevelMetrics: []types.MetricsName{
+				types.MetricsNameOutgoingBytes,
+				types.MetricsNameIncomingBytes,
+			},
 		})
 		require.NoError(t, err)
 		require.Empty(t, out.CurrentShardLevelMetrics)
-		require.Equal(t, []types.MetricsName{types.MetricsNameIncomingBytes, types.MetricsNameOutgoingBytes}, out.DesiredShardLevelMetrics)
+		require.Equal(t, []types.MetricsName{types.MetricsNameIncomingBytes, types.MetricsNameOutgoingBytes},
+			out.DesiredShardLevelMetrics)
 		require.Equal(t, e.srv.StreamARN(testStream), *out.StreamARN)
-		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll}})
+		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{
+			StreamName:        name,
+			ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll},
+		})
 		requireCode(t, "ResourceInUseException", err)
 		e.settle()
 		described, err := e.cl.DescribeStream(ctx, &kinesis.DescribeStreamInput{StreamName: name})
 		require.NoError(t, err)
 		require.Equal(t, out.DesiredShardLevelMetrics, described.StreamDescription.EnhancedMonitoring[0].ShardLevelMetrics)
-		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll}})
+		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{
+			StreamName:        name,
+			ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll},
+		})
 		require.NoError(t, err)
 		e.settle()
-		off, err := e.cl.DisableEnhancedMonitoring(ctx, &kinesis.DisableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{types.MetricsNameIncomingBytes}})
+		off, err := e.cl.DisableEnhancedMonitoring(ctx, &kinesis.DisableEnhancedMonitoringInput{
+			StreamName:        name,
+			ShardLevelMetrics: []types.MetricsName{types.MetricsNameIncomingBytes},
+		})
 		require.NoError(t, err)
 		require.Len(t, off.CurrentShardLevelMetrics, 7)
 		require.Len(t, off.DesiredShardLevelMetrics, 6)
 		e.settle()
-		_, err = e.cl.DisableEnhancedMonitoring(ctx, &kinesis.DisableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll}})
+		_, err = e.cl.DisableEnhancedMonitoring(ctx, &kinesis.DisableEnhancedMonitoringInput{
+			StreamName:        name,
+			ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll},
+		})
 		require.NoError(t, err)
 		e.settle()
 		summary, err := e.summary(testStream)
 		require.NoError(t, err)
 		require.Empty(t, summary.EnhancedMonitoring[0].ShardLevelMetrics)
-		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{"Weight"}})
+		_, err = e.cl.EnableEnhancedMonitoring(ctx,
+			&kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{"Weight"}})
 		requireCode(t, "ValidationException", err)
-		_, err = e.cl.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{}})
+		_, err = e.cl.EnableEnhancedMonitoring(ctx,
+			&kinesis.EnableEnhancedMonitoringInput{StreamName: name, ShardLevelMetrics: []types.MetricsName{}})
 		requireCode(t, "ValidationException", err)
 	})
 }
 
-func (e env) commit(status types.MinimumThroughputBillingCommitmentInputStatus) (*types.MinimumThroughputBillingCommitmentOutput, error) {
+func (e env) commit(
+	status types.MinimumThroughputBillingCommitmentInputStatus,
+) (*types.MinimumThroughputBillingCommitmentOutput, error) {
 	out, err := e.cl.UpdateAccountSettings(e.t.Context(), &kinesis.UpdateAccountSettingsInput{
 		MinimumThroughputBillingCommitment: &types.MinimumThroughputBillingCommitmentInput{Status: status},
 	})
@@ -129,7 +157,8 @@ func TestAccountSettings(t *testing.T) {
 
 func TestWarmThroughput(t *testing.T) {
 	update := func(e env, mib int32) (*kinesis.UpdateStreamWarmThroughputOutput, error) {
-		return e.cl.UpdateStreamWarmThroughput(e.t.Context(), &kinesis.UpdateStreamWarmThroughputInput{StreamName: aws.String(testStream), WarmThroughputMiBps: &mib})
+		return e.cl.UpdateStreamWarmThroughput(e.t.Context(),
+			&kinesis.UpdateStreamWarmThroughputInput{StreamName: aws.String(testStream), WarmThroughputMiBps: &mib})
 	}
 	withConfig(t, toolStream(false), func(t *testing.T, e env) {
 		_, err := e.commit(types.MinimumThroughputBillingCommitmentInputStatusEnabled)

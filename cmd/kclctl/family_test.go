@@ -56,7 +56,8 @@ func TestDeleteOfARenewedLease(t *testing.T) {
 			}
 			to := row
 			to.Counter++
-			_ = r.store.Update(t.Context(), leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
+			_ = r.store.Update(t.Context(),
+				leases.Update{Read: row, Expect: leases.AttrCounter, To: to, Set: leases.AttrCounter})
 		}
 	})
 	got := r.leases("delete", "-force", "-yes", parent)

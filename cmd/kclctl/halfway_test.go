@@ -63,7 +63,8 @@ func TestHalfWay(t *testing.T) {
 					calls := 0
 					f := dynamotest.Fault{
 						Operation: c.op,
-						When:      func(dynamotest.Call) bool { calls++; return calls == n }, Do: []dynamotest.Action{dynamotest.Throttle()},
+						When:      func(dynamotest.Call) bool { calls++; return calls == n },
+						Do:        []dynamotest.Action{dynamotest.Throttle()},
 					}
 					if how != "throttled" {
 						f.Do = nil

@@ -79,12 +79,16 @@ func TestRemedies(t *testing.T) {
 	unsent := &smithy.OperationError{ServiceID: "Kinesis", Err: errors.New("get identity: no credentials")}
 	for want, err := range map[string]error{
 		"allow kinesis:GetRecords on arn:x": say("AccessDeniedException", "not authorized"),
-		"clock of this host is wrong":       say("InvalidSignatureException", "Signature not yet current: 20260101T001000Z is still later than 20260101T000000Z"),
-		"check the secret access key":       say("InvalidSignatureException", "The request signature we calculated does not match"),
-		"does not know the access key":      say("UnrecognizedClientException", "The security token included in the request is invalid"),
-		"credentials have expired":          say("ExpiredTokenException", "The security token included in the request is expired"),
-		"has no credentials":                say("MissingAuthenticationTokenException", "Missing Authentication Token"),
-		"could not be sent":                 unsent,
+		"clock of this host is wrong": say("InvalidSignatureException",
+			"Signature not yet current: 20260101T001000Z is still later than 20260101T000000Z"),
+		"check the secret access key": say("InvalidSignatureException",
+			"The request signature we calculated does not match"),
+		"does not know the access key": say("UnrecognizedClientException",
+			"The security token included in the request is invalid"),
+		"credentials have expired": say("ExpiredTokenException",
+			"The security token included in the request is expired"),
+		"has no credentials": say("MissingAuthenticationTokenException", "Missing Authentication Token"),
+		"could not be sent":  unsent,
 	} {
 		got := awserr.Explain(err, "kinesis:GetRecords", "arn:x")
 		require.ErrorContains(t, got, want)

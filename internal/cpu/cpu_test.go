@@ -11,8 +11,9 @@ import (
 
 const (
 	// Four processors, one of which worked for ten of forty seconds.
-	before = "cpu  100 0 100 1000 0 0 0 0 50 0\ncpu0 1 1 1 1 1\ncpu1 1 1 1 1 1\ncpu2 1 1 1 1 1\ncpu3 1 1 1 1 1\nintr 5\n"
-	after  = "cpu  700 100 200 3800 200 0 100 100 500 0\ncpu0 1 1 1 1 1\ncpu1 1 1 1 1 1\ncpu2 1 1 1 1 1\ncpu3 1 1 1 1 1\nintr 9\n"
+	four   = "cpu0 1 1 1 1 1\ncpu1 1 1 1 1 1\ncpu2 1 1 1 1 1\ncpu3 1 1 1 1 1\n"
+	before = "cpu  100 0 100 1000 0 0 0 0 50 0\n" + four + "intr 5\n"
+	after  = "cpu  700 100 200 3800 200 0 100 100 500 0\n" + four + "intr 9\n"
 )
 
 func TestUsed(t *testing.T) {
@@ -48,24 +49,30 @@ func TestUsed(t *testing.T) {
 		}, 40, true},
 		"a container": {files{
 			"proc/stat": machine, "proc/self/cgroup": {"0::/../../x", "0::/../../x"},
-			"sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"}, "sys/fs/cgroup/cpu.max": {"100000 100000", "100000 100000"},
+			"sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"},
+			"sys/fs/cgroup/cpu.max":  {"100000 100000", "100000 100000"},
 		}, 50, true},
 		"no quota": {files{
-			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"}, "sys/fs/cgroup/cpu.max": {"max 100000", "max 100000"},
+			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"},
+			"sys/fs/cgroup/cpu.max": {"max 100000", "max 100000"},
 		}, 25, true},
 		"two of the four processors": {files{
-			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"}, "sys/fs/cgroup/cpu.max": {"max 100000", "max 100000"},
+			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"},
+			"sys/fs/cgroup/cpu.max":               {"max 100000", "max 100000"},
 			"sys/fs/cgroup/cpuset.cpus.effective": {"0,2", "0,2"},
 		}, 25, true},
 		"more than the machine has": {files{
-			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 1"}, "sys/fs/cgroup/cpu.max": {"800000 100000", "800000 100000"},
+			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 1"},
+			"sys/fs/cgroup/cpu.max": {"800000 100000", "800000 100000"},
 		}, 25, true},
 		"the quota changes": {files{
-			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"}, "sys/fs/cgroup/cpu.max": {"100000 100000", "200000 100000"},
+			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 5000000"},
+			"sys/fs/cgroup/cpu.max": {"100000 100000", "200000 100000"},
 		}, 0, false},
 		"version 1": {v1, 50, true},
 		"bursts above the quota": {files{
-			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 15000000"}, "sys/fs/cgroup/cpu.max": {"100000 100000", "100000 100000"},
+			"proc/stat": machine, "sys/fs/cgroup/cpu.stat": {"usage_usec 0", "usage_usec 15000000"},
+			"sys/fs/cgroup/cpu.max": {"100000 100000", "100000 100000"},
 		}, 100, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +98,10 @@ func TestUsed(t *testing.T) {
 
 func TestProcessors(t *testing.T) {
 	t.Parallel()
-	for list, want := range map[string]float64{"": 0, "0": 1, "0-3": 4, "0-3,8,10-11": 7, "3-0": 0, "x": 0, "-1": 0, "0-99999999": 0} {
+	for list, want := range map[string]float64{
+		"": 0, "0": 1, "0-3": 4, "0-3,8,10-11": 7, "3-0": 0, "x": 0, "-1": 0,
+		"0-99999999": 0,
+	} {
 		require.InDelta(t, want, cpusIn(list), 0, list)
 	}
 }

@@ -50,7 +50,8 @@ func TestDocumentsNameTests(t *testing.T) {
 	require.NotZero(t, found)
 }
 
-// TestScenesAreNamed: docs/kcl3.md links to each scene of a departure from the KCL, and the head of its file tells of both.
+// TestScenesAreNamed: docs/kcl3.md links to each scene of a departure from the KCL. The head of the
+// scene's file says what the KCL does, and what this library does.
 func TestScenesAreNamed(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile("../../docs/kcl3.md")
@@ -65,7 +66,8 @@ func TestScenesAreNamed(t *testing.T) {
 			text, err := os.ReadFile(scene)
 			require.NoError(t, err)
 			head, _, _ := strings.Cut(string(text), "\n\n")
-			require.Regexp(t, `^#.*KCL.*\n#.*\b(We|we|Here|here|Our|Ours|ours)\b`, head, "%s does not begin with what the KCL does and what we do", link)
+			require.Regexp(t, `^#.*KCL.*\n#.*\b(We|we|Here|here|Our|Ours|ours)\b`, head,
+				"%s does not begin with what the KCL does and what we do", link)
 		}
 	}
 }
@@ -108,7 +110,8 @@ func TestConfigurationTableIsComplete(t *testing.T) {
 		}
 	}
 	for _, heading := range []string{
-		"scheduler.Config", "scheduler.StreamConfig", "scheduler.FormerStreams", "leases/dynamodb.Config", "leases/redis.Config",
+		"scheduler.Config", "scheduler.StreamConfig", "scheduler.FormerStreams", "leases/dynamodb.Config",
+		"leases/redis.Config",
 	} {
 		dir, name, _ := strings.Cut(heading, ".")
 		require.ElementsMatch(t, fieldsOf(t, dir, name), sections[heading], heading)

@@ -24,7 +24,8 @@ func TestExportedStructsNameNoInternalType(t *testing.T) {
 	})
 	// Packages of this module alone set this field, as its comment says.
 	require.Equal(t, []string{"kinesistest/config.go: Config.Network names memnet.Network"}, bad)
-	code := "package x\nimport \"github.com/kinesis-go/kcl/internal/line\"\ntype A struct { B []line.Client; c line.Client }\ntype d struct { E line.Client }\n"
+	code := "package x\nimport \"github.com/kinesis-go/kcl/internal/line\"\n" +
+		"type A struct { B []line.Client; c line.Client }\ntype d struct { E line.Client }\n"
 	require.Equal(t, []string{"x.go: A.B names line.Client"}, internalFields(t, "x.go", []byte(code)))
 }
 
@@ -35,7 +36,8 @@ func public(name string) bool {
 		first != "cmd" && first != "examples" && first != "integration"
 }
 
-// internalFields lists the exported fields of exported structs whose type names an internal package.
+// internalFields lists the exported fields of exported structs whose type names an internal
+// package.
 func internalFields(t *testing.T, name string, text []byte) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)

@@ -1,7 +1,8 @@
-// Package fence holds tests of the house rules: first the import rules of ARCHITECTURE.md. Imports point
-// downwards, peers never import peers, and each third-party module stays where it is needed.
+// Package fence holds tests of the house rules: first the import rules of ARCHITECTURE.md. Imports
+// point downwards, peers never import peers, and each third-party module stays where it is needed.
 // Test files are free; a package of the library is not. A second rule keeps real sleeps out of
-// tests: only a package whose tests use testing/synctest, where they take no time, may call time.Sleep.
+// tests. Only a package whose tests use testing/synctest may call time.Sleep: in such a test it
+// takes no time.
 package fence
 
 import (
@@ -54,11 +55,20 @@ var layers = map[string][]string{
 	"internal/awstest":    {".", "metrics", "kinesistest", "internal/dynamotest"},
 	"internal/dynamotest": {},
 	"internal/testsize":   {},
-	"internal/fleettest":  {".", "leases", "leases/dynamodb", "leases/leasefault", "leases/memory", "internal/awstest", "internal/coordinator", "internal/dynamotest", "internal/holder"},
+	"internal/fleettest": {
+		".", "leases", "leases/dynamodb", "leases/leasefault", "leases/memory", "internal/awstest",
+		"internal/coordinator", "internal/dynamotest", "internal/holder",
+	},
 	"internal/transcript": {},
 	// 2: parts
-	"efo":                   {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
-	"polling":               {".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line", "internal/shardend", "internal/shardread"},
+	"efo": {
+		".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line",
+		"internal/shardend", "internal/shardread",
+	},
+	"polling": {
+		".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line",
+		"internal/shardend", "internal/shardread",
+	},
 	"checkpoint":            {".", "metrics"},
 	"kpl":                   {"."},
 	"multilang":             {"."},
@@ -78,9 +88,17 @@ var layers = map[string][]string{
 	"internal/election":     {"metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
 	"internal/holder":       {".", "metrics", "leases", "internal/kcl3", "internal/retry", "internal/trust"},
 	"internal/plan":         {"leases"},
-	"internal/coordinator":  {".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3", "internal/parallel", "internal/plan", "internal/retry", "internal/trust", "internal/usercode"},
+	"internal/coordinator": {
+		".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3",
+		"internal/parallel", "internal/plan", "internal/retry", "internal/trust", "internal/usercode",
+	},
 	// 3: assembly
-	"scheduler":   {".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder", "internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl", "internal/cpu", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/line", "internal/parallel", "internal/usercode"},
+	"scheduler": {
+		".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder",
+		"internal/shardsync", "internal/caughtup", "internal/fleetstart", "internal/guardedstore", "checkpoint", "kpl",
+		"internal/cpu", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/shardend", "internal/line",
+		"internal/parallel", "internal/usercode",
+	},
 	"kinesistest": {},
 	// parts of kclctl
 	"cmd/kclctl/internal/terminal":   {},
@@ -102,17 +120,33 @@ var layers = map[string][]string{
 }
 
 // onlyTests names packages that are for test files alone, in mains and rigs too.
-var onlyTests = []string{"internal/awstest", "internal/fleettest", "internal/testsize", "internal/transcript", "leases/leasetest"}
+var onlyTests = []string{
+	"internal/awstest", "internal/fleettest", "internal/testsize", "internal/transcript",
+	"leases/leasetest",
+}
 
 // fences says who may import a third-party module; the longest matching prefix decides, and one
 // without an entry may be imported by nobody.
 var fences = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2/aws":                {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/gokcl", "internal/shardend", "internal/shardread", "internal/awstest"},
-	"github.com/aws/smithy-go":                        {"efo", "polling", "scheduler", "leases/dynamodb", "metrics/cloudwatch", "internal/awserr", "internal/shardread", "internal/awstest"},
-	"github.com/aws/aws-sdk-go-v2/config":             {}, // rigs only
-	"github.com/aws/aws-sdk-go-v2/credentials":        {"internal/awstest"},
-	"github.com/aws/aws-sdk-go-v2/service/kinesis":    {"efo", "polling", "scheduler", "internal/fromsdk", "internal/shardend", "internal/shardread", "internal/awstest"},
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb":   {"internal/fleettest", "leases/dynamodb", "internal/gokcl", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/aws": {
+		"efo", "polling", "scheduler", "leases/dynamodb",
+		"metrics/cloudwatch", "internal/awserr", "internal/fromsdk", "internal/gokcl", "internal/shardend",
+		"internal/shardread", "internal/awstest",
+	},
+	"github.com/aws/smithy-go": {
+		"efo", "polling", "scheduler", "leases/dynamodb",
+		"metrics/cloudwatch", "internal/awserr", "internal/shardread", "internal/awstest",
+	},
+	"github.com/aws/aws-sdk-go-v2/config":      {}, // rigs only
+	"github.com/aws/aws-sdk-go-v2/credentials": {"internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/kinesis": {
+		"efo", "polling", "scheduler", "internal/fromsdk",
+		"internal/shardend", "internal/shardread", "internal/awstest",
+	},
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb": {
+		"internal/fleettest", "leases/dynamodb", "internal/gokcl",
+		"internal/awstest",
+	},
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
 	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},
 	"github.com/prometheus":                           {"metrics/prometheus"},
@@ -120,10 +154,13 @@ var fences = map[string][]string{
 	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
 	"google.golang.org/protobuf":                      {"kpl"},
 	"github.com/lmittmann/tint":                       {}, // rigs only
-	"github.com/stretchr/testify":                     {"leases/leasetest", "internal/awstest", "internal/fleettest", "internal/transcript"},
+	"github.com/stretchr/testify": {
+		"leases/leasetest", "internal/awstest", "internal/fleettest",
+		"internal/transcript",
+	},
 }
 
-// source is one package as the fence sees it: its folder, and the imports of its files, test files apart.
+// source is one package: its folder, and the imports of its files other than tests.
 type source struct {
 	dir     string
 	imports []string
@@ -324,18 +361,39 @@ func TestTheFenceBites(t *testing.T) {
 		"rig uses any third party": {"integration", "github.com/aws/aws-sdk-go-v2/service/kinesis/types", ""},
 		"part of an allowed one":   {"efo", "github.com/aws/aws-sdk-go-v2/service/kinesis/types", ""},
 
-		"up":                       {"leases", module + "/scheduler", "leases imports scheduler: not below it"},
-		"peer":                     {"efo", module + "/polling", "efo imports polling: not below it"},
-		"peer words":               {".", module + "/metrics", ". imports metrics: not below it"},
-		"scheduler knows no store": {"scheduler", module + "/leases/dynamodb", "scheduler imports leases/dynamodb: not below it"},
-		"fake needs nothing":       {"kinesistest", module, "kinesistest imports .: not below it"},
-		"helper of tests":          {"cmd/kinesisfake", module + "/internal/awstest", "cmd/kinesisfake imports internal/awstest: for tests only"},
-		"root is standard only":    {".", "github.com/aws/smithy-go", ". imports github.com/aws/smithy-go: outside its fence"},
-		"SDK outside its fence":    {"checkpoint", "github.com/aws/aws-sdk-go-v2/service/kinesis", "checkpoint imports github.com/aws/aws-sdk-go-v2/service/kinesis: outside its fence"},
-		"longest prefix decides":   {"efo", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "efo imports github.com/aws/aws-sdk-go-v2/service/dynamodb: outside its fence"},
-		"test library":             {"leases", "github.com/stretchr/testify/require", "leases imports github.com/stretchr/testify/require: outside its fence"},
-		"unknown third party":      {"examples/quickstart", "example.org/new", "examples/quickstart imports example.org/new: outside its fence"},
-		"package without a place":  {"util", "fmt", "util: not in the table of layers"},
+		"up":         {"leases", module + "/scheduler", "leases imports scheduler: not below it"},
+		"peer":       {"efo", module + "/polling", "efo imports polling: not below it"},
+		"peer words": {".", module + "/metrics", ". imports metrics: not below it"},
+		"scheduler knows no store": {
+			"scheduler", module + "/leases/dynamodb",
+			"scheduler imports leases/dynamodb: not below it",
+		},
+		"fake needs nothing": {"kinesistest", module, "kinesistest imports .: not below it"},
+		"helper of tests": {
+			"cmd/kinesisfake", module + "/internal/awstest",
+			"cmd/kinesisfake imports internal/awstest: for tests only",
+		},
+		"root is standard only": {
+			".", "github.com/aws/smithy-go",
+			". imports github.com/aws/smithy-go: outside its fence",
+		},
+		"SDK outside its fence": {
+			"checkpoint", "github.com/aws/aws-sdk-go-v2/service/kinesis",
+			"checkpoint imports github.com/aws/aws-sdk-go-v2/service/kinesis: outside its fence",
+		},
+		"longest prefix decides": {
+			"efo", "github.com/aws/aws-sdk-go-v2/service/dynamodb",
+			"efo imports github.com/aws/aws-sdk-go-v2/service/dynamodb: outside its fence",
+		},
+		"test library": {
+			"leases", "github.com/stretchr/testify/require",
+			"leases imports github.com/stretchr/testify/require: outside its fence",
+		},
+		"unknown third party": {
+			"examples/quickstart", "example.org/new",
+			"examples/quickstart imports example.org/new: outside its fence",
+		},
+		"package without a place": {"util", "fmt", "util: not in the table of layers"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

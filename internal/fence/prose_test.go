@@ -54,7 +54,8 @@ var (
 	sentenceEnd = regexp.MustCompile(`[.!?][)*"]*(?:\s+|$)|\||\n\s*\n`)
 )
 
-// sentences returns the sentences of a document in Markdown. List items, headings and table cells end one.
+// sentences returns the sentences of a document in Markdown. A list item, a heading and a table
+// cell end a sentence.
 func sentences(text string) []string {
 	text = codeBlock.ReplaceAllString(text, "\n\n")
 	text = indented.ReplaceAllString(text, "\n\n")
@@ -73,7 +74,8 @@ func sentences(text string) []string {
 func TestSentencesBites(t *testing.T) {
 	t.Parallel()
 	text := "# How to read it\n\nOne lease, one owner. The `go f(x, y)` call\nreturns at [the end](a.md).\n\n" +
-		"```go\nthis is no sentence of ours\n```\n- A list item is one\n- So is this one. (And what it says.) \n\n| cell | a cell of five words |\n"
+		"```go\nthis is no sentence of ours\n```\n- A list item is one\n- So is this one. (And what it says.) \n\n" +
+		"| cell | a cell of five words |\n"
 	require.Equal(t, []string{
 		"How to read it", "One lease, one owner", "The code call returns at the end", "A list item is one", "So is this one",
 		"(And what it says", "a cell of five words",

@@ -24,7 +24,8 @@ var (
 	relativeLink    = regexp.MustCompile(`\]\(([^):#]+)[^)]*\)`)
 )
 
-// TestDocumentsNameCode: each file, function, folder and exported name of this module that a document names exists.
+// TestDocumentsNameCode: each file, function, folder and exported name of this module that a
+// document names exists.
 func TestDocumentsNameCode(t *testing.T) {
 	t.Parallel()
 	code := declarations(t)
@@ -63,8 +64,8 @@ var (
 	citation  = regexp.MustCompile(`\(I(\d+)[,)]|\binvariant I(\d+)\b`)
 )
 
-// TestInvariantsAreNumbered: the invariants of ARCHITECTURE.md count from I1 without a gap, each names a
-// test, and code cites none that is not there.
+// TestInvariantsAreNumbered: the invariants of ARCHITECTURE.md count from I1 without a gap. Each
+// names a test. Code cites no other numbers.
 func TestInvariantsAreNumbered(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../ARCHITECTURE.md")
@@ -189,8 +190,10 @@ func TestMissingBites(t *testing.T) {
 		folders:  map[string]bool{"leases/": true, "internal/line/": true},
 		packages: map[string]map[string]bool{"leases": {"Store": true}},
 	}
-	require.Empty(t, c.missing("`leases/plan.go`, `leases/plan.go:plan`, `leases/plan.go:view.waiting`, `leases/`, `line/`, `leases.Store`, `context.Cause`"))
+	require.Empty(t, c.missing("`leases/plan.go`, `leases/plan.go:plan`, `leases/plan.go:view.waiting`, "+
+		"`leases/`, `line/`, `leases.Store`, `context.Cause`"))
 	require.Equal(t, []string{
-		"there is no file leases/gone.go", "leases/plan.go does not declare view.plan", "there is no folder scheduler/ with Go files", "package leases does not declare Shop",
+		"there is no file leases/gone.go", "leases/plan.go does not declare view.plan",
+		"there is no folder scheduler/ with Go files", "package leases does not declare Shop",
 	}, c.missing("`leases/gone.go:plan` `leases/plan.go:view.plan` `scheduler/` `leases.Shop(1)`"))
 }

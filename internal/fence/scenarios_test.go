@@ -37,7 +37,8 @@ func TestEveryScenarioHasATest(t *testing.T) {
 	})
 	rows := failures(t)
 	for _, id := range untested(texts) {
-		t.Errorf("no test has %s in its name: put it into one that shows this.\nwhat happens:    %s\nwhat we promise: %s", id, rows[id].happens, rows[id].promise)
+		t.Errorf("no test has %s in its name: put it into one that shows this.\nwhat happens:    %s\nwhat we promise: %s", id,
+			rows[id].happens, rows[id].promise)
 	}
 }
 
@@ -94,5 +95,8 @@ func TestUntestedBites(t *testing.T) {
 	require.Len(t, all, 131)
 	require.NotContains(t, untested([]string{"func TestE12AndE27States(t *testing.T) {"}), "E-27")
 	require.Len(t, untested([]string{"func TestK01K02K03Corrupt(t *testing.T) {", `	"P-04 shared": {`}), len(all)-4)
-	require.Equal(t, all, untested([]string{"func helperE01() {}", "func TestSomethingE01(t *testing.T) {", "// E-01", `"E-1"`}))
+	require.Equal(t, all, untested([]string{
+		"func helperE01() {}", "func TestSomethingE01(t *testing.T) {",
+		"// E-01", `"E-1"`,
+	}))
 }

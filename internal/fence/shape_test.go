@@ -150,11 +150,17 @@ func named(expr ast.Expr) string {
 func TestMisshapenBites(t *testing.T) {
 	t.Parallel()
 	fields := func(n int) string { return strings.Repeat("\ta int\n", n) }
-	require.Empty(t, misshapen(t, "Scheduler", []string{"package x\ntype part struct {\n" + fields(maxFields) + "}\n", "package x\ntype Config struct {\n" + fields(maxFields+1) + "}\n"}))
-	require.Equal(t, []string{"type part has 21 fields"}, misshapen(t, "", []string{"package x\ntype part struct {\n" + fields(maxFields+1) + "}\n"}))
-	require.Equal(t, []string{"type part has a field of type Scheduler"}, misshapen(t, "Scheduler", []string{"package x\ntype part struct { s *Scheduler }\n"}))
+	require.Empty(t, misshapen(t, "Scheduler", []string{
+		"package x\ntype part struct {\n" + fields(maxFields) + "}\n",
+		"package x\ntype Config struct {\n" + fields(maxFields+1) + "}\n",
+	}))
+	require.Equal(t, []string{"type part has 21 fields"},
+		misshapen(t, "", []string{"package x\ntype part struct {\n" + fields(maxFields+1) + "}\n"}))
+	require.Equal(t, []string{"type part has a field of type Scheduler"},
+		misshapen(t, "Scheduler", []string{"package x\ntype part struct { s *Scheduler }\n"}))
 	require.Equal(t, []string{"type part has 26 methods"}, misshapen(t, "", []string{
 		"package x\n" + strings.Repeat("func (p *part) m() {}\n", maxMethods), "package x\nfunc (p part) n() {}\n",
 	}))
-	require.Equal(t, []string{"function f has 91 lines"}, misshapen(t, "", []string{"package x\nfunc f() {" + strings.Repeat("\n", maxLines) + "}\n"}))
+	require.Equal(t, []string{"function f has 91 lines"},
+		misshapen(t, "", []string{"package x\nfunc f() {" + strings.Repeat("\n", maxLines) + "}\n"}))
 }

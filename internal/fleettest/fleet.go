@@ -48,7 +48,8 @@ type Fleet struct {
 	problems []string
 }
 
-// New returns a Fleet without workers, on a table in memory with a lease for each of so many shards.
+// New returns a Fleet without workers, on a table in memory with a lease for each shard. shards is
+// the number of shards.
 func New(t *testing.T, shards int) *Fleet {
 	table := leasefault.New(memory.New())
 	f := newFleet(t)

@@ -1,5 +1,5 @@
-// Package fromsdk turns records, shards, children and lags of the AWS SDK into types of package kcl.
-// The readers efo and polling use it, and so do the scheduler and kclctl.
+// Package fromsdk turns records, shards, children and lags of the AWS SDK into types of package
+// kcl. The readers efo and polling use it, and so do the scheduler and kclctl.
 package fromsdk
 
 import (

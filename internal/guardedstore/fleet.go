@@ -64,11 +64,15 @@ func (g guardedFleet) Migrations(ctx context.Context) (leases.Migrations, error)
 	return call(func() (leases.Migrations, error) { return g.fleet.Migrations(ctx) })
 }
 
-func (g guardedFleet) SetClientVersion(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
+func (g guardedFleet) SetClientVersion(ctx context.Context, read *leases.MigrationState,
+	to leases.MigrationState,
+) error {
 	return usercode.Call(func() error { return g.fleet.SetClientVersion(ctx, read, to) })
 }
 
-func (g guardedFleet) SetTableMigration(ctx context.Context, read *leases.MigrationState, to leases.MigrationState) error {
+func (g guardedFleet) SetTableMigration(ctx context.Context, read *leases.MigrationState,
+	to leases.MigrationState,
+) error {
 	return usercode.Call(func() error { return g.fleet.SetTableMigration(ctx, read, to) })
 }
 

@@ -19,10 +19,13 @@ func TestMayHaveEnded(t *testing.T) {
 		listing               shardread.Listing
 		unsaid, afterEndEvent bool
 	}{
-		"unknown":               {},
-		"no children":           {listing: shardread.Listing{Shard: closed, Listed: true}},
-		"open with children":    {listing: shardread.Listing{Shard: open, Children: children, Listed: true}},
-		"closed with children":  {listing: shardread.Listing{Shard: closed, Children: children, Listed: true}, unsaid: true, afterEndEvent: true},
+		"unknown":            {},
+		"no children":        {listing: shardread.Listing{Shard: closed, Listed: true}},
+		"open with children": {listing: shardread.Listing{Shard: open, Children: children, Listed: true}},
+		"closed with children": {
+			listing: shardread.Listing{Shard: closed, Children: children, Listed: true}, unsaid: true,
+			afterEndEvent: true,
+		},
 		"only children visible": {listing: shardread.Listing{Children: children}, afterEndEvent: true},
 	} {
 		t.Run(name, func(t *testing.T) {

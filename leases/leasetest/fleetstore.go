@@ -15,8 +15,9 @@ import (
 
 // TestFleetStore runs the suite of a [leases.SharedStore]: the data of KCL 3.x besides leases. It
 // calls newStore once for every test. newStore returns a store on an empty table of its own. If
-// sideTables is true, the two side tables of KCL 3.0 to 3.4 exist too, and are empty. The store must
-// be one that moves to a single table as soon as the migration allows it. The suite calls Init.
+// sideTables is true, the two side tables of KCL 3.0 to 3.4 exist too, and are empty. The store
+// must be one that moves to a single table as soon as the migration allows it. The suite
+// calls Init.
 func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) leases.SharedStore) {
 	for _, tt := range fleetTests {
 		for _, side := range []bool{false, true} {
@@ -347,7 +348,8 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 
 	state := set(nil, migrated(leases.TableMigrationInit, 1))
 	requireConflict(t, s.Fleet().SetTableMigration(t.Context(), nil, migrated(leases.TableMigrationInit, 2)))
-	require.NoError(t, s.Fleet().SetTableMigration(t.Context(), state, leases.MigrationState{}), "a worker without support came back")
+	require.NoError(t, s.Fleet().SetTableMigration(t.Context(), state, leases.MigrationState{}),
+		"a worker without support came back")
 	m, err := s.Fleet().Migrations(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, m.Table)
@@ -372,7 +374,8 @@ func testTableMigration(t *testing.T, s leases.SharedStore) {
 	state = set(state, migrated(leases.TableMigrationPending, 5))
 	requireLeader(t, s, mine)
 	rollback := migrated(leases.ClientVersion3xRollback, 6)
-	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &cv, rollback), "the state of the client version is in the lease table now")
+	require.NoError(t, s.Fleet().SetClientVersion(t.Context(), &cv, rollback),
+		"the state of the client version is in the lease table now")
 
 	foreign := migrated(leases.TableMigrationComplete, 7)
 	foreign.By = "worker-b"
