@@ -71,7 +71,7 @@ var layers = map[string][]string{
 	},
 	"checkpoint":            {".", "metrics"},
 	"kpl":                   {"."},
-	"multilang":             {"."},
+	"multilang":             {".", "multilang/internal/protocol", "internal/usercode"},
 	"processors":            {".", "internal/retry", "internal/usercode"},
 	"leases":                {"."},
 	"leases/memory":         {"leases"},
@@ -92,6 +92,9 @@ var layers = map[string][]string{
 		".", "metrics", "leases", "internal/election", "internal/holder", "internal/kcl3",
 		"internal/parallel", "internal/plan", "internal/retry", "internal/trust", "internal/usercode",
 	},
+	// multilang, and what has the API of another library over it
+	"multilang/internal/protocol": {"."},
+	"compat/goguardian/kcl":       {".", "multilang"},
 	// 3: assembly
 	"scheduler": {
 		".", "metrics", "efo", "polling", "leases", "internal/coordinator", "internal/holder",

@@ -31,7 +31,7 @@ var shaped = []string{
 	"cmd/kclctl/internal/terminal", "cmd/kclctl/internal/transfer",
 	"internal/caughtup", "internal/coordinator", "internal/election", "internal/fleetstart", "internal/fleettest",
 	"internal/guardedstore", "internal/holder", "internal/kcl3", "internal/line", "internal/plan", "internal/retry",
-	"internal/shardsync", "internal/trust",
+	"internal/shardsync", "internal/trust", "multilang/...", "compat/...",
 }
 
 // maxPackage bounds the lines of a package, tests aside. The larger ones have a bound of their own,
