@@ -141,7 +141,7 @@ func TestTableOfAnotherStreamIsNotAdopted(t *testing.T) {
 		w := r.worker("a", mode).start()
 		<-w.done
 		require.ErrorIs(t, w.err, leases.ErrForeignTable)
-		require.ErrorContains(t, w.err, "looks like the table of another stream than "+ordersARN)
+		require.ErrorContains(t, w.err, "the table seems to belong to another stream than "+ordersARN)
 		require.ErrorContains(t, w.err, "kclctl leases adopt -application app -stream "+ordersARN)
 		require.Equal(t, rows, r.rows())
 	})

@@ -72,7 +72,7 @@ func (s *Scheduler) allRead(rows []leases.Lease, consumers map[string]*consumer)
 		known[row.Key] = true
 	}
 	for _, row := range rows {
-		st := s.streams.of(row)
+		st := s.streams.ofRow(row)
 		if st == nil || consumers[row.Key] != nil {
 			continue
 		}

@@ -14,50 +14,50 @@ import (
 )
 
 const (
-	claimRounds      = 5  // listings in which a claim must come to an end
-	withdrawAttempts = 10 // to delete the row that a refused worker has made
+	claimRounds      = 5  // the limit of listings of one claim
+	withdrawAttempts = 10 // attempts of a refused worker to delete its anchor
 )
 
-// errUnsettled says that the table changes too fast to be claimed. It is transient.
-var errUnsettled = errors.New("the lease table changes while it is claimed")
+// errClaimUnfinished says that other workers change the table during a claim. It is transient.
+var errClaimUnfinished = errors.New("the lease table keeps changing while it is claimed")
 
 // foreign is the error of a row with the marks of another application or stream.
 type foreign struct{ error }
 
 func (f foreign) Unwrap() error { return f.error }
 
-// claimer makes sure that the lease table is the application's before anything else is
-// written to it, and marks rows.
+// claimer claims the lease table for the application before anything else is written to it. It also
+// marks rows.
 type claimer struct {
 	worker string
 	table  *rowTable
 	seen   *rowMemory
 }
 
-// claim makes sure that the table is the application's, and that its rows are those of
-// these streams. Two workers of different applications can claim at the same time:
+// claim claims the table for the application, and the rows for these streams. Two workers of
+// different applications can claim an empty table at the same time:
 //
 //	table             A                   B
-//	empty             lists: nobody
-//	                                      lists: nobody
+//	empty             lists: no row
+//	                                      lists: no row
 //	a of A            makes its anchor
 //	a of A, b of B                        makes its anchor
 //	a of A                                lists: a is foreign, deletes b, refused
-//	                  lists: nobody else
+//	                  lists: no other row
 //
-// The worker that writes last lists after both writes, and a listing shows every accepted
-// write. So at least one worker is refused, and both may be. If the anchors have the same
-// key, the second write is a conflict.
+// The later of both writers lists after both writes, and a listing shows every accepted write. So
+// at least one worker is refused, and both may be. If the anchors have the same key, the second
+// write is a conflict.
 //
-// claim returns the last listing, and puts the error of each stream into errs. lists are
-// the shards of the streams, errs the errors of listing them.
+// lists has the shards of the streams, and errs the errors of listing them. claim returns the last
+// listing of the table, and puts the error of each stream into errs.
 func (c *claimer) claim(
 	ctx context.Context, streams []*stream, lists []*shardList, errs []error,
 ) (leases.Listing, error) {
-	listErrs, todo := slices.Clone(errs), make(map[int]*stream, len(streams))
+	listErrs, unclaimed := slices.Clone(errs), make(map[int]*stream, len(streams))
 	for i, st := range streams {
 		if !st.sync.isClaimed() {
-			todo[i] = st
+			unclaimed[i] = st
 		}
 	}
 	for round := 1; ; round++ {
@@ -65,52 +65,52 @@ func (c *claimer) claim(
 		if err != nil {
 			return listing, err
 		}
-		more := make([]bool, len(streams))
-		places := slices.Collect(maps.Keys(todo))
-		parallel.Do(len(places), creators, func(n int) {
-			i := places[n]
-			more[i], errs[i] = c.claimOne(ctx, todo[i], lists[i], listErrs[i], listing)
+		again := make([]bool, len(streams))
+		indexes := slices.Collect(maps.Keys(unclaimed))
+		parallel.Do(len(indexes), creators, func(n int) {
+			i := indexes[n]
+			again[i], errs[i] = c.claimOne(ctx, unclaimed[i], lists[i], listErrs[i], listing)
 		})
 		for i := range streams {
-			if !more[i] {
-				delete(todo, i)
+			if !again[i] {
+				delete(unclaimed, i)
 			}
 		}
-		if len(todo) == 0 {
+		if len(unclaimed) == 0 {
 			return listing, nil
 		}
 		if round == claimRounds {
-			for i := range todo {
-				errs[i] = errUnsettled
+			for i := range unclaimed {
+				errs[i] = errClaimUnfinished
 			}
 			return listing, nil
 		}
 	}
 }
 
-// claimOne makes the missing writes for the claim of one stream. more says that the table
-// has to be listed again.
+// claimOne makes the missing writes for the claim of one stream. If again is true, the caller must
+// list the table and call claimOne again.
 func (c *claimer) claimOne(
 	ctx context.Context, st *stream, list *shardList, listErr error, listing leases.Listing,
-) (more bool, err error) {
+) (again bool, err error) {
 	rows := listing.Leases
 	if err := st.checkRows(rows); err != nil {
 		return false, c.withdraw(ctx, st, err)
 	}
 	plan := shardsync.PlanClaim(rows, st.marks)
 	if plan.Unproven {
-		if listErr != nil && !st.keyed() {
+		if listErr != nil && !st.keysProveStream() {
 			return false, listErr
 		}
 		if listErr == nil && !shardsync.ClaimFits(st.rowsOf(rows), list.shards) {
-			return false, fmt.Errorf("%w: it looks like the table of another stream than %s: its leases name no stream, and "+
+			return false, fmt.Errorf("%w: the table seems to belong to another stream than %s: its leases name no stream, and "+
 				"none matches a shard of the stream: use another table (Config.Table); if the leases are the stream's, "+
 				"stop all workers and run `kclctl leases adopt -application %s -stream %s -table TABLE`",
 				leases.ErrForeignTable, st.id.ARN, st.marks.Application, st.id.ARN)
 		}
 	}
 	if plan.Anchor != nil && plan.Anchor.NativeOwner == c.worker {
-		plan.Anchor = nil // no other worker withdraws it
+		plan.Anchor = nil // no other worker withdraws this anchor
 	}
 	if plan.Done() {
 		st.sync.setClaimed()
@@ -138,19 +138,19 @@ func (c *claimer) claimOne(
 	missing = slices.DeleteFunc(missing, func(row leases.Lease) bool {
 		return slices.ContainsFunc(listing.Bad, func(bad *leases.RowError) bool { return bad.Key == row.Key })
 	})
-	if len(missing) == 0 { // rows exist and cannot be read: Healthy reports them
+	if len(missing) == 0 { // the rows exist and cannot be read: Healthy reports them
 		st.sync.setClaimed()
 		return false, nil
 	}
 	anchor := missing[0]
-	anchor.NativeOwner = c.worker // by which this worker recognises it
+	anchor.NativeOwner = c.worker // so that deleteAnchor recognises it
 	_, err = c.table.create(ctx, anchor)
-	st.sync.anchor = anchor.Key // also when the answer got lost
+	st.sync.anchor = anchor.Key // even after an error: the answer may be lost
 	return err == nil, err
 }
 
-// withdraw deletes the anchor of this worker, which is refused, unless another worker of the
-// application relies on it. It returns cause, why the worker is refused.
+// withdraw deletes the anchor of this worker, because the claim is refused. It keeps an anchor that
+// another worker has confirmed. It returns cause, the reason for the refusal.
 func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
 	if st.sync.anchor == "" {
 		return cause
@@ -163,7 +163,7 @@ func (c *claimer) withdraw(ctx context.Context, st *stream, cause error) error {
 			return cause
 		}
 		if attempt == withdrawAttempts || backoff.Wait(ctx) != nil {
-			return fmt.Errorf("%w; lease %q, made by this worker a moment ago, is not deleted: %w", cause, st.sync.anchor, err)
+			return fmt.Errorf("%w; delete lease %q, which this worker has just made: %w", cause, st.sync.anchor, err)
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (c *claimer) deleteAnchor(ctx context.Context, key string) error {
 		return err
 	}
 	if row.NativeOwner != c.worker || row.Counter != 0 || row.ActualOwner() != "" {
-		return nil // not ours, or confirmed by another worker of this application
+		return nil // the anchor of another worker, or a confirmed anchor
 	}
 	err = c.table.Delete(ctx, row, leases.AttrAll)
 	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
@@ -188,8 +188,8 @@ func (c *claimer) deleteAnchor(ctx context.Context, key string) error {
 	return err
 }
 
-// markRows marks rows of the stream that nobody owns. Rows with an owner get
-// their marks when they are taken.
+// markRows marks rows of the stream that have no owner. Rows with an owner get their marks from its
+// consumer.
 func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease) error {
 	var updates []leases.Update
 	for _, row := range st.rowsOf(rows) {
@@ -206,7 +206,7 @@ func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease)
 		errs := make([]error, len(chunk))
 		parallel.Do(len(chunk), creators, func(i int) { errs[i] = c.table.update(ctx, chunk[i]) })
 		for _, err := range errs {
-			if err != nil { // one is enough: it is the table that fails
+			if err != nil { // other errors mostly have the same cause
 				return err
 			}
 		}
@@ -214,5 +214,5 @@ func (c *claimer) markRows(ctx context.Context, st *stream, rows []leases.Lease)
 	return nil
 }
 
-// maxMarks is how many rows a synchronisation marks; what is left waits for the next one.
+// maxMarks is how many rows one synchronisation marks.
 const maxMarks = 500

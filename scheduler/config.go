@@ -106,8 +106,8 @@ type Config struct {
 	// Kinesis calls the service. The library uses its region and credentials unchanged. Required.
 	Kinesis *kinesis.Client
 
-	// Leases is the lease table that all workers of the application share:
-	// leases/dynamodb, leases/redis, or leases/memory inside one process. Required.
+	// Leases is the lease table that all workers of the application share: leases/dynamodb,
+	// leases/redis, or leases/memory inside one process. Required.
 	Leases leases.Store
 
 	// RetrievalMode is EFO (the default) or Polling.
@@ -247,8 +247,8 @@ type StreamConfig struct {
 	// have another epoch. With CreationEpoch a stream that was deleted and created again is an error.
 	CreationEpoch int64
 
-	// ConsumerName is the name under which enhanced fan-out registers with the
-	// stream. Defaults to Config.Application.
+	// ConsumerName is the name under which enhanced fan-out registers with the stream. Defaults to
+	// Config.Application.
 	ConsumerName string
 	// ConsumerARN is the ARN of an existing stream consumer. With it the library registers none.
 	ConsumerARN string
@@ -378,8 +378,8 @@ func validEndpoint(endpoint *string) error {
 	return nil
 }
 
-// validateStreams checks a list of streams. where names the list in errors.
-func (c Config) validateStreams(where string, streams []StreamConfig) []error {
+// validateStreams checks a list of streams. listName is for errors.
+func (c Config) validateStreams(listName string, streams []StreamConfig) []error {
 	var errs []error
 	region := ""
 	if c.Kinesis != nil {
@@ -388,7 +388,7 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 	first := map[string]int{} // the first index of each ARN and each name
 	for i, s := range streams {
 		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("scheduler: %s[%d]."+format, append([]any{where, i}, args...)...))
+			errs = append(errs, fmt.Errorf("scheduler: %s[%d]."+format, append([]any{listName, i}, args...)...))
 		}
 		if s.Name == "" && s.ARN == "" {
 			bad("Name is missing: give Name or ARN")
@@ -420,7 +420,7 @@ func (c Config) validateStreams(where string, streams []StreamConfig) []error {
 			if !ok {
 				first[key] = i
 			} else if s.ARN == "" || streams[at].ARN == "" || s.ARN == streams[at].ARN {
-				bad("Name %q is that of %s[%d] too: name each stream once, and streams of several accounts by ARN", name, where, at)
+				bad("Name %q is that of %s[%d] too: name a stream once, and streams of several accounts by ARN", name, listName, at)
 				break
 			}
 		}

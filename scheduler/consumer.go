@@ -84,7 +84,7 @@ func newConsumer(l *shardLease) *consumer {
 // ends with ErrLeaseLost or ErrShutdownTimeout.
 func (s *Scheduler) consume(ctx context.Context, h *holder.Holder) {
 	row := h.Lease()
-	st := s.streams.of(row)
+	st := s.streams.ofRow(row)
 	if st == nil || row.Finished() {
 		return
 	}

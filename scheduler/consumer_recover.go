@@ -17,8 +17,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	c.examine(ctx, cause)
 	if errors.Is(cause, efo.ErrConsumerNotFound) && c.stream.err() == nil {
 		_ = c.stream.consumer.registering.Do(ctx, used, 0, func() error {
-			return c.cfg.registrar.registerAgain(ctx, c.stream,
-				used)
+			return c.cfg.registrar.registerAgain(ctx, c.stream, used)
 		})
 		return done
 	}
@@ -43,7 +42,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	}
 	c.children = list.children[c.shard.ID]
 	c.metrics.RetentionGap()
-	c.log.WarnContext(ctx, "shard has left the retention period, what was unread in it is lost", "position", c.next,
+	c.log.WarnContext(ctx, "shard has left the retention period, its unread records are lost", "position", c.next,
 		"range_start", c.shard.HashKeyRange.Start, "range_end", c.shard.HashKeyRange.End)
 	return ended
 }

@@ -122,7 +122,7 @@ func (l *shardLease) starts(ctx context.Context, row leases.Lease) (shardsync.St
 			return s, fmt.Errorf("the time that LATEST stands for is not known: %w", err)
 		}
 		if s.Latest = list.pin; s.Latest.IsZero() {
-			return s, l.stream.undated()
+			return s, l.stream.errNoPin()
 		}
 	}
 	return s, nil

@@ -67,7 +67,7 @@ func TestConsumerOfAnotherStream(t *testing.T) {
 		began := time.Now()
 		err = w.Run(t.Context())
 		require.ErrorIs(t, err, kcl.ErrInvalidStream)
-		require.ErrorContains(t, err, "is not a consumer of arn:aws:kinesis:us-east-1:000000000000:stream/orders")
+		require.ErrorContains(t, err, "is no consumer of arn:aws:kinesis:us-east-1:000000000000:stream/orders")
 		require.Less(t, time.Since(began), 10*time.Second, "it does not pass by waiting")
 	})
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
-// callDecode is the Decoder's name among the calls of the user's code.
+// callDecode names calls of the Decoder in the progress of a shard.
 const callDecode = "decode"
 
-// decode gives the records that can be decoded their data and schema, and makes
-// several of those that hold several. Those that cannot be decoded stay as they
-// are: one record must not cost its neighbours. It leaves the slice alone.
+// decode returns the records with decoded data and schemas. A Splitter replaces a record by its
+// parts. A record that cannot be decoded stays unchanged, and does not affect the other records.
+// decode does not change the slice.
 func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Record {
 	if d.cfg.decoder == nil || len(records) == 0 {
 		return records
@@ -21,45 +21,47 @@ func (d *delivery) decode(ctx context.Context, records []kcl.Record) []kcl.Recor
 	d.progress.callBegan(callDecode)
 	defer d.progress.callEnded(nil)
 	splitter, _ := d.cfg.decoder.(kcl.Splitter)
-	left := decoding{decoder: d.cfg.decoder, splitter: splitter, in: records, out: make([]kcl.Record, 0, len(records))}
+	batch := decoding{decoder: d.cfg.decoder, splitter: splitter, in: records, out: make([]kcl.Record, 0, len(records))}
 	failed := 0
-	for len(left.in) > 0 && ctx.Err() == nil { // one call for all records, as long as none of them fails
-		err := usercode.Call(func() error { return left.run(ctx) })
+	for len(batch.in) > 0 && ctx.Err() == nil { // one call decodes all records, unless one of them fails
+		err := usercode.Call(func() error { return batch.run(ctx) })
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
 		failed++
 		if count, due := d.undecoded.add(1); due {
-			d.log.WarnContext(ctx, "record cannot be decoded, it is delivered as it is", "position", left.in[0].Position(),
+			d.log.WarnContext(ctx, "record cannot be decoded, delivering it unchanged", "position", batch.in[0].Position(),
 				"err", err, "count", count)
 		}
-		left.keep()
+		batch.keepFirst()
 	}
-	for len(left.in) > 0 { // the context has ended: nothing of it is delivered
-		left.keep()
+	for len(batch.in) > 0 { // the context has ended, and no record is delivered
+		batch.keepFirst()
 	}
 	d.metrics.DecodeFailed(failed)
-	return left.out
+	return batch.out
 }
 
 // decoding is the decoding of one batch.
 type decoding struct {
 	decoder  kcl.Decoder
-	splitter kcl.Splitter // nil unless the decoder is one
-	in, out  []kcl.Record // what is left, and what was made of the others
+	splitter kcl.Splitter // nil unless the decoder is a Splitter
+	in, out  []kcl.Record // the records before and after decoding
 }
 
-// run decodes up to the first record that fails, which stays the first of in.
+// run decodes records until one fails. The failed record is then the first of in.
 func (d *decoding) run(ctx context.Context) error {
 	for len(d.in) > 0 && ctx.Err() == nil {
-		if err := d.one(ctx, d.in[0]); err != nil {
+		if err := d.decodeFirst(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *decoding) one(ctx context.Context, r kcl.Record) error {
+// decodeFirst decodes the first record of in.
+func (d *decoding) decodeFirst(ctx context.Context) error {
+	r := d.in[0]
 	if d.splitter == nil {
 		data, schema, err := d.decoder.Decode(ctx, r)
 		if err != nil {
@@ -76,9 +78,9 @@ func (d *decoding) one(ctx context.Context, r kcl.Record) error {
 	case err != nil:
 		return err
 	case len(parts) > kcl.MaxSplit:
-		return fmt.Errorf("the Splitter made %d records of one, at most %d are possible", len(parts), kcl.MaxSplit)
+		return fmt.Errorf("the Splitter returned %d parts of one record, more than %d", len(parts), kcl.MaxSplit)
 	case len(parts) == 0:
-		d.keep()
+		d.keepFirst()
 		return nil
 	}
 	for i, part := range parts {
@@ -88,9 +90,9 @@ func (d *decoding) one(ctx context.Context, r kcl.Record) error {
 	return nil
 }
 
-// keep leaves the next record as it is. Where records are split it is the first
-// and only part of itself, so that the order of numbers holds.
-func (d *decoding) keep() {
+// keepFirst moves the first record of in to out without decoding. With a Splitter the record gets
+// the number of a single part, so that the positions of records stay in order.
+func (d *decoding) keepFirst() {
 	r := d.in[0]
 	if d.splitter != nil {
 		r = r.WithPart(0, kcl.Decoded{Data: r.Data(), Schema: r.Schema()})

@@ -22,8 +22,8 @@ import (
 type Fallback int
 
 const (
-	// FallbackPolling reads the shard by polling, from where fan-out stopped,
-	// until fan-out works again. See [Config.Fallback].
+	// FallbackPolling reads the shard by polling, from where fan-out stopped, until fan-out works
+	// again. See [Config.Fallback].
 	FallbackPolling Fallback = iota
 	// FallbackOff returns an error: from Run if the stream consumer cannot be registered, and from
 	// Healthy if a shard cannot be subscribed to.
@@ -48,10 +48,10 @@ const (
 	trialTime  = 15 * time.Second // a trial ends after this long without any data
 	steadyTime = 30 * time.Second // a subscription of this age ends a streak of failures, even without records
 
-	// Fan-out is tried again firstProbe after the change to polling. Each later wait is
-	// twice as long, up to maxProbe, until fan-out has worked for maxProbe. A shard
-	// returns to fan-out at most 4 times in its first 75 minutes and 12 times in six
-	// hours. While polling fails too, fan-out is tried each FallbackAfter.
+	// Fan-out is tried again firstProbe after the change to polling. Each later wait is twice as long,
+	// up to maxProbe, until fan-out has worked for maxProbe. A shard returns to fan-out at most 4
+	// times in its first 75 minutes and 12 times in six hours. While polling fails too, fan-out is
+	// tried each FallbackAfter.
 	firstProbe = 5 * time.Minute
 	maxProbe   = time.Hour
 )
@@ -181,7 +181,7 @@ func (f *fallback) source() source {
 // run reads from one source. It returns false if another run must follow. It returns true after the
 // end of the shard, or after an error for the caller of Batches.
 func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch, error) bool) (over bool) {
-	if refusal := f.stream.consumer.refusal(); refusal != nil && f.state.mode() == EFO {
+	if refusal := f.stream.consumer.err(); refusal != nil && f.state.mode() == EFO {
 		f.reason, f.state = refusal, tryPolling
 	}
 	run, stop := context.WithCancelCause(ctx)
@@ -264,7 +264,7 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 			f.probe.failed(now)
 		}
 		if errors.Is(err, efo.ErrConsumerNotFound) {
-			f.stream.consumer.refuse(f.consumer, err)
+			f.stream.consumer.remove(f.consumer, err)
 		}
 		f.log.DebugContext(ctx, "enhanced fan-out does not work yet", "err", err, "next_try", f.probe.due)
 		return nil

@@ -15,19 +15,19 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// FormerStreamsDeletion says which leases of former streams are deleted.
+// FormerStreamsDeletion selects the former streams whose leases are deleted.
 type FormerStreamsDeletion int
 
-// The strategies of deletion (FormerStreamsLeasesDeletionStrategy in the KCL).
+// The values of FormerStreamsDeletion (FormerStreamsLeasesDeletionStrategy in the KCL).
 const (
-	// NoDeletion keeps all leases: a stream that comes back goes on where it was,
-	// whenever that is (NO_STREAMS_LEASES_DELETION).
+	// NoDeletion keeps all leases. A stream that comes back is read on from its checkpoints
+	// (NO_STREAMS_LEASES_DELETION).
 	NoDeletion FormerStreamsDeletion = iota
-	// AutoDetectionAndDeferredDeletion deletes the leases of every stream that the lease table knows
-	// and the list of streams does not name (FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION).
+	// AutoDetectionAndDeferredDeletion deletes the leases of every stream that is in the lease table
+	// and not in the list of streams (FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION).
 	AutoDetectionAndDeferredDeletion
-	// ProvidedListDeferredDeletion deletes those of the streams that Provided
-	// names, and that the list does not (PROVIDED_STREAMS_DEFERRED_DELETION).
+	// ProvidedListDeferredDeletion deletes the leases of the streams that Provided names and that are
+	// not in the list of streams (PROVIDED_STREAMS_DEFERRED_DELETION).
 	ProvidedListDeferredDeletion
 )
 
@@ -47,29 +47,28 @@ func (d FormerStreamsDeletion) String() string {
 // MarshalText implements [encoding.TextMarshaler] with [FormerStreamsDeletion.String].
 func (d FormerStreamsDeletion) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// FormerStreams says what becomes of the leases of streams that an application
-// with several streams does not read any more, those of deleted streams
-// included: a stream that is created again under its old name is another one.
+// FormerStreams says when leases of former streams are deleted. A former stream is one that an
+// application with several streams no longer reads. That includes deleted streams: a stream that is
+// created again under its old name is another stream.
 //
-// Leases are deleted only by a worker that has not seen anybody write to any
-// lease of the stream for all of Wait, and each only if it is still the same: a
-// worker of this or another library that still reads the stream keeps them.
-// Leases of another application, or of streams in a region where this worker
-// reads none, are never deleted.
-// Nothing is deleted while the list of streams is empty, or while the tracker
-// fails. All workers do it; that several do it at once does no harm.
+// A worker deletes leases of a stream only after it has seen no write to any of its leases for
+// Wait. It deletes each lease only if that lease is unchanged. So any worker of this or another
+// library that still reads the stream keeps the leases. A worker never deletes leases of another
+// application, or of streams in a region of which it reads no stream. It deletes nothing while the
+// list of streams is empty, or while the tracker fails. All workers delete, and several may do so
+// at the same time.
 type FormerStreams struct {
 	// Deletion is the strategy. Defaults to NoDeletion.
 	Deletion FormerStreamsDeletion
-	// Wait is how long nobody may have written to a former stream's leases before they are deleted;
-	// each worker counts for itself, from its start on (waitPeriodToDeleteFormerStreams in the KCL).
-	// Defaults to 1h (DefaultFormerStreamsWait); at least 1m, and three times FailoverTime counts when
-	// that is more.
+	// Wait is how long the leases of a former stream must not change before they are deleted
+	// (waitPeriodToDeleteFormerStreams in the KCL). Each worker measures it from its own start.
+	// Defaults to 1h (DefaultFormerStreamsWait). At least 1m. A value below three times FailoverTime
+	// counts as three times FailoverTime.
 	Wait time.Duration
-	// Provided names the streams whose leases may be deleted (streamIdentifiersForLeaseCleanup in the
-	// KCL): account, name and creation epoch, as in the lease keys. It is asked at each refresh, may
-	// take 30 seconds, and an error means that nothing is deleted now. Required by
-	// ProvidedListDeferredDeletion, and must be nil otherwise.
+	// Provided returns the streams whose leases may be deleted (streamIdentifiersForLeaseCleanup in
+	// the KCL), with account, name and creation epoch, as in the lease keys. It is called at each
+	// refresh of the list of streams, and may take 30 seconds. After an error nothing is deleted until
+	// the next refresh. ProvidedListDeferredDeletion requires it; otherwise it must be nil.
 	Provided func(ctx context.Context) ([]kcl.StreamIdentifier, error)
 }
 
@@ -87,8 +86,8 @@ func (f FormerStreams) validate() error {
 	return nil
 }
 
-// formerCleaner deletes the leases of former streams, if that is the policy. It belongs to
-// the goroutine of the tracker.
+// formerCleaner deletes the leases of former streams, if the policy allows it. It belongs to the
+// goroutine of the tracker.
 type formerCleaner struct {
 	policy      FormerStreams
 	wait        time.Duration
@@ -99,19 +98,20 @@ type formerCleaner struct {
 	metrics     *metrics.Metrics
 	log         *slog.Logger
 
-	watch     shardsync.FormerWatch
-	providing question
+	watch    shardsync.FormerWatch
+	provided question // calls of policy.Provided
 }
 
-// cleanUp deletes the leases that are due. absent names streams of the list that are not open yet.
-func (f *formerCleaner) cleanUp(ctx context.Context, absent map[string]bool) {
+// cleanUp deletes leases of former streams after the wait. unopened has the names of the streams of
+// the list that are not open yet.
+func (f *formerCleaner) cleanUp(ctx context.Context, unopened map[string]bool) {
 	if f.policy.Deletion == NoDeletion || f.coord.Err() != nil {
 		return
 	}
-	former, err := f.formerRows(ctx, f.coord.Leases(), absent)
+	former, err := f.formerRows(ctx, f.coord.Leases(), unopened)
 	if err != nil {
 		if ctx.Err() == nil {
-			f.log.WarnContext(ctx, "it is not known which streams are former ones, nothing is deleted", "err", err)
+			f.log.WarnContext(ctx, "former streams are unknown, deleting no leases", "err", err)
 		}
 		return
 	}
@@ -122,15 +122,15 @@ func (f *formerCleaner) cleanUp(ctx context.Context, absent map[string]bool) {
 	f.metrics.SetFormerStreams(f.watch.Streams())
 }
 
-// formerRows selects the rows of streams that are not read any more. An absent stream may
-// be any stream of its name.
+// formerRows returns the rows of former streams. Every stream with the name of an unopened stream
+// may be that stream, and counts as read.
 func (f *formerCleaner) formerRows(
-	ctx context.Context, rows []leases.Lease, absent map[string]bool,
+	ctx context.Context, rows []leases.Lease, unopened map[string]bool,
 ) ([]leases.Lease, error) {
 	provided := map[string]bool{}
 	if f.policy.Deletion == ProvidedListDeferredDeletion {
 		var ids []kcl.StreamIdentifier
-		err := f.providing.ask(ctx, func(ctx context.Context) (err error) {
+		err := f.provided.ask(ctx, func(ctx context.Context) (err error) {
 			ids, err = f.policy.Provided(ctx)
 			return err
 		})
@@ -145,32 +145,32 @@ func (f *formerCleaner) formerRows(
 	for _, st := range f.streams.all() {
 		current[st.label], regions[st.marks.StreamARN] = true, true
 	}
-	// Other workers of the application may read the streams of another region.
+	// Other workers of the application may read streams of another region.
 	foreign := func(l leases.Lease) bool {
 		return (l.Application != "" && l.Application != f.application) || !regions[l.StreamARN]
 	}
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool {
 		id, err := kcl.ParseStreamIdentifier(l.Stream)
-		return err != nil || foreign(l) || current[l.Stream] || absent[id.Name] ||
+		return err != nil || foreign(l) || current[l.Stream] || unopened[id.Name] ||
 			(f.policy.Deletion == ProvidedListDeferredDeletion && !provided[l.Stream])
 	}), nil
 }
 
-// delete deletes the leases of one former stream until one turns out to have
-// changed: then somebody reads the stream after all.
+// delete deletes the leases of one former stream. It stops at a lease that has changed, because a
+// worker reads the stream.
 func (f *formerCleaner) delete(ctx context.Context, rows []leases.Lease) {
 	log := f.log.With("stream", rows[0].Stream)
 	for i, row := range rows {
-		err := f.table.Delete(ctx, row, untouched)
+		err := f.table.Delete(ctx, row, unchanged)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			f.watch.Forget(row.Stream)
-			log.InfoContext(ctx, "a lease of a former stream has changed, none is deleted now", "lease", row.Key, "deleted", i)
+			log.InfoContext(ctx, "lease of a former stream has changed, keeping its leases", "lease", row.Key, "deleted", i)
 			return
 		}
 		if err != nil {
 			if ctx.Err() == nil {
 				f.metrics.LeaseStoreError("delete")
-				log.WarnContext(ctx, "deletion of a former lease failed, trying again", "lease", row.Key, "deleted", i, "err", err)
+				log.WarnContext(ctx, "delete former lease failed, trying again", "lease", row.Key, "deleted", i, "err", err)
 			}
 			return
 		}

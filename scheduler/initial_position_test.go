@@ -240,7 +240,7 @@ func TestLatestWithoutAnyTimeIsNotRead(t *testing.T) {
 		require.Equal(t, scheduler.StateWaitingOnParents, w.shard("shardId-000000000000").State)
 		require.NotEmpty(t, w.stalls())
 		require.Equal(t, scheduler.LayerService, w.stalls()[0].Layer)
-		require.ErrorContains(t, w.stalls()[0], "has no Date, which LATEST of stream")
+		require.ErrorContains(t, w.stalls()[0], "needs the service's time, and its answer to ListShards has no Date")
 		require.ErrorContains(t, w.stalls()[0], "use kcl.AtTimestamp or kcl.TrimHorizon")
 		require.NoError(t, w.stop())
 	})

@@ -18,18 +18,17 @@ import (
 )
 
 const (
-	cleanupInterval = time.Minute // give or take a fifth (leaseCleanupIntervalMillis in the KCL)
-	maxRemovals     = 500         // of one round; the rest waits for the next one
+	cleanupInterval = time.Minute // plus or minus a fifth (leaseCleanupIntervalMillis in the KCL)
+	maxRemovals     = 500         // deletions of one stream in one round
 )
 
-// untouched is the attributes that say whose a row is, and those of which every write
-// of a worker that reads the shard changes one.
-const untouched = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter |
+// unchanged are the attributes that a deletion expects unchanged. They identify the row's stream
+// and application. Each write of a worker that reads the shard changes at least one of them.
+const unchanged = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter |
 	leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
 
-// janitor deletes rows that nobody needs any more, and finds hash keys that nobody
-// reads. Every worker has one; several that act at the same time do no harm. It belongs
-// to the goroutine of loop.
+// janitor deletes the rows of finished and expired shards, and finds hash keys without a row. Every
+// worker has a janitor, and several may act at the same time. It belongs to the goroutine of loop.
 type janitor struct {
 	streams *streamSet
 	control *controlPlane
@@ -39,16 +38,16 @@ type janitor struct {
 	coord   *coordinator.Coordinator
 	metrics *metrics.Metrics
 	log     *slog.Logger
-	memory  map[*stream]*cleanupMemory // of the streams that are read
+	memory  map[*stream]*cleanupMemory // has the streams that are read
 }
 
-// cleanupMemory is what the janitor knows of a stream from earlier rounds.
+// cleanupMemory has the janitor's findings about a stream from earlier rounds.
 type cleanupMemory struct {
 	history shardsync.CleanupHistory
 	holes   shardsync.HoleWatch
 }
 
-// loop cleans up all streams, each cleanupInterval. It ends with ctx.
+// loop cleans up all streams each cleanupInterval. It ends with ctx.
 func (j *janitor) loop(ctx context.Context) {
 	for retry.Sleep(ctx, cleanupInterval-cleanupInterval/5+rand.N(2*cleanupInterval/5+1)) == nil {
 		streams := j.streams.all()
@@ -62,47 +61,47 @@ func (j *janitor) loop(ctx context.Context) {
 				j.memory[st] = &cleanupMemory{}
 			}
 			if err := j.cleanUp(ctx, st, rows); err != nil && ctx.Err() == nil {
-				j.log.WarnContext(ctx, "leases cannot be looked after, trying again", "stream", st.label, "err", err)
+				j.log.WarnContext(ctx, "clean up leases failed, trying again", "stream", st.label, "err", err)
 			}
 		}
 	}
 }
 
-// rowsAge is how old sorted rows may be.
+// rowsAge is the maximal age of sorted rows.
 const rowsAge = 2 * time.Second
 
-// rowsByStream is the rows of the last scan, sorted by stream. With many streams, one
-// pass over all rows for each stream would take too long.
+// rowsByStream has the rows of the last scan, grouped by stream. With many streams, one pass over
+// all rows for each stream would take too long.
 type rowsByStream struct {
 	coord *coordinator.Coordinator
-	at    time.Time
+	at    time.Time // when the rows were grouped
 	rows  map[string][]leases.Lease
 }
 
-// of returns the rows of a stream, sorted by key. Nobody may change them.
-func (r *rowsByStream) of(st *stream) []leases.Lease {
+// rowsOf returns the rows of a stream, sorted by key. The caller must not change them.
+func (r *rowsByStream) rowsOf(st *stream) []leases.Lease {
 	if r.rows == nil || time.Since(r.at) > rowsAge {
-		r.sort(r.coord.Leases())
+		r.group(r.coord.Leases())
 	}
-	return r.rows[st.inRows()]
+	return r.rows[st.rowStream()]
 }
 
-// sort replaces the rows.
-func (r *rowsByStream) sort(rows []leases.Lease) {
+// group replaces the rows.
+func (r *rowsByStream) group(rows []leases.Lease) {
 	r.at, r.rows = time.Now(), map[string][]leases.Lease{}
 	for _, row := range rows {
 		r.rows[row.Stream] = append(r.rows[row.Stream], row)
 	}
 }
 
-// cleanUp works with the rows of the last scan. They are seconds old, or as old as an
-// outage of the table: every deletion is conditional.
+// cleanUp audits and cleans up one stream. It uses the rows of the last scan. After an outage of
+// the table they may be old, so every deletion is conditional.
 func (j *janitor) cleanUp(ctx context.Context, st *stream, all *rowsByStream) error {
 	list, err := st.lineage.get(ctx, cleanupInterval)
 	if err != nil || st.err() != nil {
 		return err
 	}
-	rows := all.of(st)
+	rows := all.rowsOf(st)
 	foreign := func(row leases.Lease) bool {
 		return !st.sameCreation(row.StreamCreated) || st.marks.Check(row) != nil
 	}
@@ -121,8 +120,8 @@ func (j *janitor) cleanUp(ctx context.Context, st *stream, all *rowsByStream) er
 	return j.remove(ctx, st, removals[:min(len(removals), maxRemovals)])
 }
 
-// audit finds hash keys that nobody reads. The shard sync makes rows for them, except
-// for shards that it takes for finished.
+// audit finds hash keys without a row, and makes rows for them. It also requests a synchronisation.
+// The shard sync alone does not suffice: it takes some missing rows for those of finished shards.
 func (j *janitor) audit(
 	ctx context.Context, st *stream, rows []leases.Lease, list *shardList, opt shardsync.Options,
 ) error {
@@ -152,15 +151,15 @@ func (j *janitor) audit(
 	return later
 }
 
-// remove deletes rows, until something goes wrong.
+// remove deletes rows until an error.
 func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.Removal) error {
-	same := false // this round has found the stream to be the one that the rows were made for
+	sameStream := false // the service has confirmed that the rows were made for this stream
 	for _, r := range removals {
-		if r.Gone && !same {
+		if r.Gone && !sameStream {
 			if err := j.control.checkSameStream(ctx, st); err != nil {
 				return err
 			}
-			same = true
+			sameStream = true
 		}
 		needed, err := j.needed(ctx, st, r)
 		if err != nil {
@@ -169,9 +168,9 @@ func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.R
 		if needed {
 			continue
 		}
-		err = j.table.Delete(ctx, r.Lease, untouched)
+		err = j.table.Delete(ctx, r.Lease, unchanged)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
-			continue // somebody has just written to it
+			continue // another worker has just changed the row
 		}
 		if err != nil {
 			j.metrics.LeaseStoreError("delete")
@@ -182,14 +181,15 @@ func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.R
 			log.InfoContext(ctx, "lease of a finished shard deleted", "expired", r.Gone)
 		} else {
 			log.WarnContext(ctx,
-				"shard has left the retention period, what was unread in it is lost; its lease, which nobody held, was deleted",
+				"shard has left the retention period, its unread records are lost; lease without an owner deleted",
 				"checkpoint", r.Lease.Checkpoint, "range_start", r.Lease.HashKeyRange.Start, "range_end", r.Lease.HashKeyRange.End)
 		}
 	}
 	return nil
 }
 
-// needed asks the table and the service once more whether a row must stay.
+// needed tells whether a row must stay. It asks the service about an expired shard, and the table
+// about the children of a finished shard.
 func (j *janitor) needed(ctx context.Context, st *stream, r shardsync.Removal) (bool, error) {
 	if r.Gone {
 		gone, err := j.control.shardGone(ctx, st, r.Lease.ShardID)

@@ -202,7 +202,7 @@ func TestCleanupIsTriedAgain(t *testing.T) {
 		r.eventually(10*time.Minute, "the parent's row is gone", func() bool { return !r.has(parent) })
 		time.Sleep(10 * time.Minute)
 		require.EqualValues(t, 2, deletions.Load())
-		require.Equal(t, 2, log.count("leases cannot be looked after"))
+		require.Equal(t, 2, log.count("clean up leases failed"))
 		require.Equal(t, []string{left, right}, r.rows())
 		require.NoError(t, w.stop())
 		r.audit.check(0)

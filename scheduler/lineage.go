@@ -237,11 +237,7 @@ func (l *lineage) page(ctx context.Context, in *kinesis.ListShardsInput) (*kines
 }
 
 func newShardList() *shardList {
-	return &shardList{
-		byID:     map[string]kcl.Shard{},
-		children: map[string][]kcl.ChildShard{},
-		asked:    time.Now(),
-	}
+	return &shardList{byID: map[string]kcl.Shard{}, children: map[string][]kcl.ChildShard{}, asked: time.Now()}
 }
 
 // add appends a page, and returns the number of new shards. It ignores shards that it has already.

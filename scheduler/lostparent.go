@@ -50,8 +50,7 @@ func (p *probe) step(ctx context.Context, client *kinesis.Client, st kcl.StreamI
 		p.iterator = out.ShardIterator
 	}
 	out, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{
-		StreamARN: &st.ARN, ShardIterator: p.iterator,
-		Limit: aws.Int32(1),
+		StreamARN: &st.ARN, ShardIterator: p.iterator, Limit: aws.Int32(1),
 	})
 	switch {
 	case awserr.Is(err, "ExpiredIteratorException"):

@@ -41,7 +41,7 @@ func TestL20FormOfTheKeys(t *testing.T) {
 	one := func(c *scheduler.Config) {}
 	two := func(c *scheduler.Config) { c.Streams = []scheduler.StreamConfig{{Name: "orders"}, {Name: "bills"}} }
 	tracker := tracked(list("orders"))
-	const ownTable = "give it a lease table of its own (checkpoints are not carried over), or "
+	const otherTable = "use another lease table (reading then begins without checkpoints), or "
 	type form struct {
 		name   string
 		config func(*scheduler.Config)
@@ -74,12 +74,12 @@ func TestL20FormOfTheKeys(t *testing.T) {
 					if second.multi {
 						require.ErrorContains(t, w.err, `row "shardId-000000000000" belongs to an application with one stream,`+
 							` whose keys are plain shard ids, and this one has several`)
-						require.ErrorContains(t, w.err, ownTable+"read that one stream, named in Config.Streams")
+						require.ErrorContains(t, w.err, otherTable+"read one stream, named in Config.Streams")
 					} else {
 						require.ErrorContains(t, w.err, `:shardId-000000000000" belongs to an application with several streams,`+
 							` whose keys are account:stream:epoch:shardId, and this one has one stream`)
 						require.ErrorContains(t, w.err,
-							ownTable+"name the stream by Config.StreamTracker, which has keys of that form for one stream too")
+							otherTable+"name the stream by Config.StreamTracker, whose keys have the form for several streams")
 					}
 					require.ElementsMatch(t, before, r.table())
 				})

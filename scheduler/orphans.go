@@ -101,8 +101,8 @@ func (o *orphans) storeTrouble(now time.Time, limit time.Duration) error {
 		o.store.err)
 }
 
-// stalls lists the leases that have not been renewed for limit, except those
-// that this worker holds.
+// stalls lists the leases that have not been renewed for limit, except those that this worker
+// holds.
 func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*consumer) []*StallError {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -120,8 +120,7 @@ func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*co
 			err = errors.New("worker " + owner + " does not renew the lease, and no other takes it")
 		}
 		out = append(out, &StallError{
-			Stream: r.stream.id, ShardID: r.row.ShardID, LeaseKey: key, Layer: LayerLease,
-			Since: r.since, Err: err,
+			Stream: r.stream.id, ShardID: r.row.ShardID, LeaseKey: key, Layer: LayerLease, Since: r.since, Err: err,
 		})
 	}
 	return out

@@ -157,7 +157,7 @@ func TestSeveralStreams(t *testing.T) {
 		})
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
-		require.Regexp(t, `stream 000000000000:bills:\d+ is not read any more`, w.Healthy().Error())
+		require.Regexp(t, `stream 000000000000:bills:\d+ is no longer read`, w.Healthy().Error())
 		r.split(r.open()[0])
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)

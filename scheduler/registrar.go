@@ -16,8 +16,8 @@ import (
 	"github.com/kinesis-go/kcl/internal/retry"
 )
 
-// errRegistering is the cause when a registration takes longer than FallbackAfter.
-var errRegistering = errors.New("the stream consumer could not be registered in time")
+// errRegisterTimeout ends a registration that takes longer than FallbackAfter.
+var errRegisterTimeout = errors.New("the registration of the stream consumer took too long")
 
 // registrar registers the stream consumers of enhanced fan-out. It is safe for concurrent use.
 type registrar struct {
@@ -27,12 +27,12 @@ type registrar struct {
 	fallback      Fallback
 	fallbackAfter time.Duration
 	streams       *streamSet
-	trusted       bool // the consumer's owner is not checked; set before the first registration
+	trusted       bool // the tag of the consumer's owner is not checked; set before the first registration
 	log           *slog.Logger
 }
 
-// register finds or makes the stream consumer. If polling can take its place, a failure
-// is no error: the stream's shards are polled, and loop tries again.
+// register finds or makes the stream consumer. If polling avoids the failure, register returns no
+// error: the stream's shards are polled, and loop tries again.
 func (r *registrar) register(ctx context.Context, st *stream) error {
 	if r.mode != EFO {
 		return nil
@@ -41,25 +41,25 @@ func (r *registrar) register(ctx context.Context, st *stream) error {
 		return r.registerNow(ctx, st)
 	}
 	before := st.consumer.arn()
-	bounded, cancel := context.WithTimeoutCause(ctx, r.fallbackAfter, errRegistering)
+	bounded, cancel := context.WithTimeoutCause(ctx, r.fallbackAfter, errRegisterTimeout)
 	defer cancel()
 	err := r.registerNow(bounded, st)
 	if err == nil || ctx.Err() != nil || !registrationAvoidable(err) {
 		return err
 	}
-	if st.consumer.refuse(before, err) {
-		r.log.WarnContext(ctx, "stream consumer cannot be registered, the stream is read by polling", "stream", st.label,
-			"err", err, "next_try", st.consumer.due())
+	if st.consumer.remove(before, err) {
+		r.log.WarnContext(ctx, "register stream consumer failed, reading the stream by polling", "stream", st.label,
+			"err", err, "next_try", st.consumer.registerAt())
 	}
 	return nil
 }
 
-// registerNow finds or makes the stream consumer, unless its ARN was given.
+// registerNow finds or makes the stream consumer, or uses the configured one.
 func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 	if arn := st.cfg.ConsumerARN; arn != "" {
 		if owner, _, err := kcl.ParseConsumerARN(arn); err != nil || owner != st.id.ARN {
-			return fmt.Errorf("%w: %s: ConsumerARN %s is not a consumer of %s: leave it out, or give a consumer of the stream",
-				kcl.ErrInvalidStream, st.where, arn, st.id.ARN)
+			return fmt.Errorf("%w: %s: ConsumerARN %s is no consumer of %s: leave it out, or name a consumer of the stream",
+				kcl.ErrInvalidStream, st.field, arn, st.id.ARN)
 		}
 		st.consumer.set(arn)
 		return nil
@@ -76,7 +76,7 @@ func (r *registrar) registerNow(ctx context.Context, st *stream) error {
 	return nil
 }
 
-// registerAgain finds or makes a stream consumer in place of used, unless somebody else has.
+// registerAgain replaces the stream consumer with the ARN used, unless another call has done so.
 func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) error {
 	if st.consumer.arn() != used {
 		return nil
@@ -85,9 +85,9 @@ func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) 
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	r.log.ErrorContext(ctx, "stream consumer cannot be registered again", "stream", st.label, "err", err)
+	r.log.ErrorContext(ctx, "register stream consumer again failed", "stream", st.label, "err", err)
 	if r.fallback == FallbackPolling && !errors.Is(err, kcl.ErrStreamNotFound) {
-		st.consumer.refuse(used, err) // the shard was being read: it is polled, whatever the reason
+		st.consumer.remove(used, err) // a shard with a reader falls back to polling after any error
 	}
 	return err
 }
@@ -96,23 +96,23 @@ func (r *registrar) registerAgain(ctx context.Context, st *stream, used string) 
 func registrationAvoidable(err error) bool {
 	return errors.Is(err, kcl.ErrAccessDenied) || errors.Is(err, efo.ErrTooManyConsumers) ||
 		errors.Is(err, efo.ErrConsumerNotReady) ||
-		errors.Is(err, errRegistering) || awserr.Is(err, "LimitExceededException", "UnknownOperationException")
+		errors.Is(err, errRegisterTimeout) || awserr.Is(err, "LimitExceededException", "UnknownOperationException")
 }
 
-// loop registers the missing consumers of streams that are polled instead. It ends with
-// ctx. The shards of such a stream change to fan-out when their own probes are due.
+// loop registers the missing consumers of polled streams. Their shards then change to fan-out when
+// their own probes are due. loop ends with ctx.
 func (r *registrar) loop(ctx context.Context) {
 	if r.mode != EFO || r.fallback == FallbackOff {
 		return
 	}
 	for retry.Sleep(ctx, trialTime) == nil {
 		for _, st := range r.streams.all() {
-			if st.consumer.refusal() == nil || st.err() != nil || time.Now().Before(st.consumer.due()) {
+			if st.consumer.err() == nil || st.err() != nil || time.Now().Before(st.consumer.registerAt()) {
 				continue
 			}
 			if err := r.register(ctx, st); err != nil && ctx.Err() == nil {
-				st.consumer.refuse("", err)
-				r.log.WarnContext(ctx, "stream consumer cannot be registered", "stream", st.label, "err", err)
+				st.consumer.remove("", err)
+				r.log.WarnContext(ctx, "register stream consumer failed", "stream", st.label, "err", err)
 			}
 		}
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	leastRetention = 24 * time.Hour   // the least retention period on AWS
-	retentionAge   = 10 * time.Minute // the maximal age of the value for a position that may exceed it
-	retentionTry   = time.Minute      // the wait after a failed call for the retention period
+	minRetention = 24 * time.Hour   // the shortest retention period on AWS
+	retentionAge = 10 * time.Minute // the maximal age of the value for a position that may exceed it
+	retentionTry = time.Minute      // the wait after a failed call for the retention period
 )
 
 // retention remembers how long a stream keeps its records. That time can change.

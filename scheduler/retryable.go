@@ -13,62 +13,61 @@ import (
 )
 
 const (
-	callTimeout     = 10 * time.Second // one call of the control plane, or for one row
-	scanTimeout     = 30 * time.Second // all rows; with DynamoDB, while nothing of them arrives
+	callTimeout     = 10 * time.Second // the limit of a call of the control plane, or for one row
+	scanTimeout     = 30 * time.Second // the limit of a listing; with DynamoDB, of a time without data
 	firstBackoff    = 500 * time.Millisecond
-	maxBackoff      = 20 * time.Second // plus jitter of half of it
-	maxWrong        = 3                // answers in a row that are none of the service's, before Run gives up
-	unreachableTime = 2 * time.Minute  // how long Run tries to reach a service that never answered before it gives up
+	maxBackoff      = 20 * time.Second // plus up to half of it
+	maxForeign      = 3                // consecutive answers of another server that end Run
+	unreachableTime = 2 * time.Minute  // the time without an answer that ends the start
 )
 
-// retryability is what an error of a call says about calling again.
+// retryability says whether a call may succeed after an error.
 type retryability int
 
 const (
-	giveUp      retryability = iota // the same call will fail again
-	wrongPlace                      // another server answered, or clocks differ: an accident is tried again
-	tryAgain                        // the service answered that it cannot now
-	unreachable                     // nobody answered
+	giveUp        retryability = iota // the same call will fail again
+	foreignAnswer                     // another server answered, or clocks differ: this may be temporary
+	tryAgain                          // the service failed, and a later call may succeed
+	unreachable                       // no answer came
 )
 
-// retryable is the one place that decides whether a call of the control plane
-// or of the lease store is made again.
+// retryable tells whether a call of the control plane or of the lease store is made again after an
+// error.
 func retryable(err error) retryability {
 	switch {
 	case errors.Is(err, leases.ErrForeignTable), errors.Is(err, kcl.ErrAccessDenied),
 		errors.Is(err, kcl.ErrStreamNotFound), errors.Is(err, kcl.ErrStreamRecreated),
 		errors.Is(err, kcl.ErrInvalidStream), errors.Is(err, kcl.ErrLeaseLost), errors.Is(err, efo.ErrConsumerTaken),
-		errors.Is(err, efo.ErrTooManyConsumers): // which wraps a LimitExceeded
+		errors.Is(err, efo.ErrTooManyConsumers): // it wraps a LimitExceeded, so check it first
 		return giveUp
 	case awserr.Denied(err), awserr.Is(err, "ResourceNotFoundException", "ValidationException", "InvalidArgumentException",
 		"ExpiredTokenException"):
 		return giveUp
 	case errors.Is(err, errTracker):
-		return tryAgain // it is the user's, and not on the network for all we know
+		return tryAgain // an error of user code, which may have any text
 	case errors.Is(err, errIncomplete), errors.Is(err, errEndless), errors.Is(err, errCreating):
 		return tryAgain // an answer of the service
 	case awserr.NotSent(err):
 		return giveUp
 	case awserr.Foreign(err), awserr.Skewed(err):
-		return wrongPlace // of a skew the SDK has learned by how much: the next call may succeed
+		return foreignAnswer // the SDK corrects a clock skew in the next call
 	case awserr.Throttled(err), awserr.Is(err, "ResourceInUseException", "InternalFailure", "InternalFailureException",
 		"InternalServerError", "ServiceUnavailable", "KMSThrottlingException"):
 		return tryAgain
 	case errors.Is(err, context.DeadlineExceeded), awserr.Code(err) == "transport":
 		return unreachable
 	}
-	// An answer of a service with a code that is not known here, 5xx among them.
-	return tryAgain
+	return tryAgain // an unknown error code of the service, or a 5xx status
 }
 
-// retryStart repeats a step of the start until it succeeds, fails for good or ctx ends. It
-// returns the cause of ctx. A service that has not answered for unreachableTime is an error:
-// a wrong endpoint or missing credentials are more likely than an outage.
+// retryStart repeats a step of the start until it succeeds, fails with a permanent error, or ctx
+// ends. After the end of ctx it returns the cause. It gives up after unreachableTime without an
+// answer: a wrong endpoint or missing credentials are then likelier than an outage.
 func (s *Scheduler) retryStart(ctx context.Context, step string, do func(context.Context) error) error {
 	backoff := retry.New(firstBackoff, maxBackoff)
 	var silent time.Time
-	wrong := 0                   // answers that are not the service's, in a row
-	s.status.starting(step, nil) // once: the last error stays known while the step is repeated
+	foreignAnswers := 0          // consecutive answers of another server
+	s.status.starting(step, nil) // before the loop: while the step is repeated, Status has the last error
 	for {
 		start := time.Now()
 		err := do(ctx)
@@ -79,14 +78,14 @@ func (s *Scheduler) retryStart(ctx context.Context, step string, do func(context
 			return context.Cause(ctx)
 		}
 		kind := retryable(err)
-		if kind != wrongPlace {
-			wrong = 0
+		if kind != foreignAnswer {
+			foreignAnswers = 0
 		}
 		switch kind {
 		case giveUp:
 			return err
-		case wrongPlace:
-			if wrong++; wrong >= maxWrong {
+		case foreignAnswer:
+			if foreignAnswers++; foreignAnswers >= maxForeign {
 				return err
 			}
 		case tryAgain:
@@ -101,7 +100,7 @@ func (s *Scheduler) retryStart(ctx context.Context, step string, do func(context
 		}
 		wait := backoff.Next()
 		s.status.starting(step, err)
-		s.log.WarnContext(ctx, "start is waiting for a service", "step", step, "err", err, "wait", wait)
+		s.log.WarnContext(ctx, "start waits for a service", "step", step, "err", err, "wait", wait)
 		if err := retry.Sleep(ctx, wait); err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (m *rowMemory) observe(now time.Time, rows []leases.Lease) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, row := range rows {
-		if st := m.streams.of(row); st != nil {
+		if st := m.streams.ofRow(row); st != nil {
 			m.known[m.key(st)] = true
 			m.rows[row.Key] = now
 		}
@@ -126,7 +126,7 @@ func (m *rowMemory) planMissing(
 	}
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return nil, nil, st.undated()
+			return nil, nil, st.errNoPin()
 		}
 	}
 	return plan, shards, nil
@@ -157,10 +157,9 @@ func (m *rowMemory) holdBack(plan []leases.Lease) ([]leases.Lease, error) {
 func (m *rowMemory) stalls() []*StallError {
 	var out []*StallError
 	for _, e := range m.coord.Vanished() {
-		if st := m.streams.of(e.Held); st != nil && st.err() == nil {
+		if st := m.streams.ofRow(e.Held); st != nil && st.err() == nil {
 			out = append(out, &StallError{
-				Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease,
-				Since: e.Since, Err: e,
+				Stream: st.id, ShardID: e.Held.ShardID, LeaseKey: e.Held.Key, Layer: LayerLease, Since: e.Since, Err: e,
 			})
 		}
 	}

@@ -83,7 +83,7 @@ func (t *rowTable) check(ctx context.Context, application string, multi bool) er
 			return err
 		}
 	}
-	return checkForm(multi, listing.Leases)
+	return checkKeyForm(multi, listing.Leases)
 }
 
 // firstError returns a unless it is nil, else b.

@@ -25,11 +25,11 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// Scheduler is one worker of an application. Make it with [New]; its methods
-// are safe for concurrent use.
+// Scheduler is one worker of an application. [New] makes it. Its methods are safe for concurrent
+// use.
 type Scheduler struct {
 	cfg     Config
-	given   Config // as it was given, for Validate
+	given   Config // the argument of New, for Validate
 	factory kcl.ProcessorFactory
 	log     *slog.Logger
 	wall    func() time.Time // time.Now, except in tests
@@ -52,12 +52,12 @@ type Scheduler struct {
 	coord     *coordinator.Coordinator
 }
 
-// ErrStarted is what a second call of [Scheduler.Run] returns.
+// ErrStarted is the error of a second call of [Scheduler.Run].
 var ErrStarted = errors.New("scheduler: Run can be called once; make another Scheduler")
 
-// New returns a Scheduler that hands the records of cfg's streams to processors
-// made by factory. It keeps a copy of cfg with the defaults filled in, checks
-// nothing and starts nothing: mistakes are what Run returns.
+// New returns a Scheduler that delivers the records of cfg's streams to processors made by factory.
+// It keeps a copy of cfg and sets the defaults in it. New starts nothing and checks nothing: Run
+// returns the mistakes of cfg.
 func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	cfg.Streams = slices.Clone(cfg.Streams)
 	s := &Scheduler{cfg: cfg.withDefaults(), given: cfg, factory: factory, wall: time.Now}
@@ -68,7 +68,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 		fallback: cfg.Fallback, fallbackAfter: s.cfg.FallbackAfter, log: s.log,
 	}
 	if cfg.Kinesis != nil {
-		// One that gives up connections, for all parts together.
+		// All parts share one client, which gives up silent connections.
 		options := cfg.Kinesis.Options()
 		options.HTTPClient = line.NewClient(options.HTTPClient)
 		s.cfg.Kinesis = kinesis.New(options)
@@ -110,15 +110,15 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 }
 
 func (s *Scheduler) newTracker() *tracker {
-	where := "Config.Streams"
+	listName := "Config.Streams"
 	if s.cfg.StreamTracker != nil {
-		where = "Config.StreamTracker"
+		listName = "Config.StreamTracker"
 	}
 	return &tracker{
 		function: s.cfg.StreamTracker, interval: s.cfg.StreamRefreshInterval, validate: s.cfg.validateStreams,
 		streams: s.streams, control: s.control, registrar: s.registrar, syncer: s.syncer, table: s.table, coord: s.coord,
 		metrics: s.cfg.Metrics, log: s.log,
-		list: s.cfg.Streams, where: where, current: true,
+		list: s.cfg.Streams, listName: listName, current: true,
 		former: &formerCleaner{
 			policy: s.cfg.FormerStreams, wait: max(s.cfg.FormerStreams.Wait, 3*s.cfg.FailoverTime),
 			application: s.cfg.Application, streams: s.streams, table: s.table, coord: s.coord,
@@ -127,16 +127,17 @@ func (s *Scheduler) newTracker() *tracker {
 	}
 }
 
-// Run works until ctx ends, and then stops gracefully: no more leases are taken, the batch in hand
-// is finished, processors may checkpoint, leases are released. It returns nil after such a stop,
-// and after one of Config.StopAtTip, and a *leases.AbandonedError that names the shards whose
-// processors did not return within Config.ShutdownTimeout. Any other error is what made it stop, or
-// kept it from starting: every mistake of the configuration at once, kcl.ErrStreamNotFound,
-// kcl.ErrStreamRecreated, kcl.ErrAccessDenied (naming the action to allow), leases.ErrForeignTable,
-// leases.ErrMixedAssignment. Services that are throttled or away are waited for.
+// Run works until ctx ends, and then stops gracefully. It takes no more leases and finishes the
+// current batches. Then the processors may checkpoint, and Run releases the leases.
 //
-// Run may be called once. Everything that it starts has ended when it returns,
-// but for abandoned processors, and a stream tracker that does not return.
+// Run returns nil after such a stop, and after a stop by Config.StopAtTip. A *leases.AbandonedError
+// names the shards whose processors did not return within Config.ShutdownTimeout. Any other error
+// ended the work or prevented the start: all mistakes of the configuration together,
+// kcl.ErrStreamNotFound, kcl.ErrStreamRecreated, kcl.ErrAccessDenied (with the action to allow),
+// leases.ErrForeignTable, leases.ErrMixedAssignment. Run waits for services that throttle or fail.
+//
+// Run may be called once. When it returns, all its goroutines have ended. Exceptions are abandoned
+// processors, and a stream tracker that does not return.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if !s.status.begin() {
 		return ErrStarted
@@ -171,13 +172,13 @@ func (s *Scheduler) run(ctx context.Context) error {
 	}
 	err := s.work(work)
 	if f, ok := errors.AsType[*failure](context.Cause(work)); ok {
-		return errors.Join(f.error, err) // also when ctx has ended since
+		return errors.Join(f.error, err) // even if ctx has ended meanwhile
 	}
 	return err
 }
 
-// closeConnections closes those that carried the subscriptions. A client of the
-// user's own, which carries them itself then, is left alone.
+// closeConnections closes the idle connections of subscriptions. It closes none of an HTTP client
+// that the user made.
 func (s *Scheduler) closeConnections() {
 	switch s.given.Kinesis.Options().HTTPClient.(type) {
 	case nil, *awshttp.BuildableClient:
@@ -196,8 +197,8 @@ func (s *Scheduler) validate() error {
 	return err
 }
 
-// prepare does everything that must succeed before work begins. The streams that
-// a tracker names are opened later, each as it can.
+// prepare does everything that must succeed before work begins. The tracker opens its streams
+// later, one by one.
 func (s *Scheduler) prepare(ctx context.Context) error {
 	openShards := func(ctx context.Context) (int, error) { return s.control.openShards(ctx, s.cfg.Streams) }
 	spread := fleetstart.Spread{
@@ -224,7 +225,7 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.syncFirst(ctx, streams); err != nil { // first, as the table may be another application's
+	if err := s.syncFirst(ctx, streams); err != nil { // before register: the table may be another application's
 		return err
 	}
 	for _, st := range streams {
@@ -234,7 +235,7 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 		}
 	}
 	if s.cfg.StopAtTip {
-		if err := s.tip.aim(streams); err != nil {
+		if err := s.tip.setTarget(streams); err != nil {
 			return err
 		}
 	}
@@ -242,9 +243,9 @@ func (s *Scheduler) prepare(ctx context.Context) error {
 	return nil
 }
 
-// describeAll asks for the streams of the configuration. Of several streams those
-// that are not ready, or of which the service cannot tell now, are left to the
-// stream tracker: they keep the others from nothing.
+// describeAll asks the service for the streams of the configuration. If there are several, the
+// tracker later opens those that are not ready or cannot be described now. They do not delay the
+// other streams.
 func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 	var streams []*stream
 	for i, cfg := range s.cfg.Streams {
@@ -266,7 +267,7 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 	return streams, nil
 }
 
-// newCoordinator makes the coordinator, which Run runs.
+// newCoordinator makes the coordinator that Run runs.
 func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
 	return coordinator.New(coordinator.Config{
 		Store:              s.cfg.Leases,
@@ -277,10 +278,10 @@ func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
 		Balance:            s.cfg.Balance,
 		AssignmentStrategy: s.cfg.AssignmentStrategy,
 		MaxThroughputKBps:  s.cfg.MaxThroughputKBps,
-		CPU:                s.sensor(),
+		CPU:                s.cpuMeter(),
 		ShutdownTimeout:    s.cfg.ShutdownTimeout,
 		Accept: func(row leases.Lease) bool {
-			st := s.streams.of(row)
+			st := s.streams.ofRow(row)
 			return st != nil && st.accepts(row) && !s.tip.reached(row)
 		},
 		Consume:   s.consume,
@@ -290,28 +291,29 @@ func (s *Scheduler) newCoordinator() *coordinator.Coordinator {
 	})
 }
 
-// sensor measures the CPU for the reports to the leader of a fleet; nil if that is disabled.
-func (s *Scheduler) sensor() func() (float64, bool) {
+// cpuMeter returns the function that measures the CPU for reports to the leader of a fleet. It
+// returns nil if DisableWorkerMetrics is set.
+func (s *Scheduler) cpuMeter() func() (float64, bool) {
 	if s.cfg.DisableWorkerMetrics {
 		return nil
 	}
 	return cpu.NewMeter().Used
 }
 
-// work runs the coordinator and the loops beside it, and joins them.
+// work runs the coordinator and the six loops, and joins them.
 func (s *Scheduler) work(ctx context.Context) error {
-	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	beside, end := context.WithCancel(ctx) // the coordinator may end before ctx, with an error
+	watched, endWatch := context.WithCancel(context.WithoutCancel(ctx))
+	working, endLoops := context.WithCancel(ctx) // an error may end the coordinator before ctx ends
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer cancel()
-	defer end()
-	wg.Go(func() { s.syncer.loop(beside) })    // ends with ctx: a worker that stops makes no more rows
-	wg.Go(func() { s.janitor.loop(beside) })   // ends with ctx, and deletes none either
-	wg.Go(func() { s.registrar.loop(beside) }) // ends with ctx
-	wg.Go(func() { s.tracker.loop(beside) })   // ends with ctx
-	wg.Go(func() { s.tip.loop(beside) })       // ends with ctx, or ends it
-	wg.Go(func() { s.watchdog.loop(loops) })   // ends after the coordinator, so that a stop is watched too
+	defer endWatch()
+	defer endLoops()
+	wg.Go(func() { s.syncer.loop(working) })    // ends with ctx: a stopping worker makes no rows
+	wg.Go(func() { s.janitor.loop(working) })   // ends with ctx: a stopping worker deletes no rows
+	wg.Go(func() { s.registrar.loop(working) }) // ends with ctx
+	wg.Go(func() { s.tracker.loop(working) })   // ends with ctx
+	wg.Go(func() { s.tip.loop(working) })       // ends with ctx, or ends it
+	wg.Go(func() { s.watchdog.loop(watched) })  // ends after the coordinator, to watch the stop
 	s.status.running()
 	s.log.InfoContext(ctx, "worker is ready")
 	stop := context.AfterFunc(ctx, func() {
@@ -322,7 +324,7 @@ func (s *Scheduler) work(ctx context.Context) error {
 	return s.coord.Run(ctx)
 }
 
-// failure is a reason to stop that does not come from Run's caller.
+// failure is an error that ends Run before its caller does.
 type failure struct{ error }
 
 // The phases of Run.
@@ -334,10 +336,10 @@ const (
 	phaseStopped  = "stopped"
 )
 
-// phases is where Run stands.
+// phases has the current phase of Run.
 type phases struct {
 	mu     sync.Mutex // guards the fields below
-	now    string
+	now    string     // empty before Run
 	detail string
 }
 
@@ -388,7 +390,7 @@ func (p *phases) phase() (now, detail string) {
 	return p.now, p.detail
 }
 
-// registry is the consumers of this worker, by lease key.
+// registry has the consumers of this worker by lease key.
 type registry struct {
 	mu    sync.Mutex // guards byKey
 	byKey map[string]*consumer
@@ -406,7 +408,7 @@ func (r *registry) add(c *consumer) {
 func (r *registry) remove(c *consumer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byKey[c.key] == c { // a later one for the same shard may have come already
+	if r.byKey[c.key] == c { // a later consumer of the same shard may have come already
 		delete(r.byKey, c.key)
 	}
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/kinesis-go/kcl/polling"
 )
 
-// source reads a shard; *efo.Subscriber and *polling.Fetcher are two.
+// source reads a shard, by fan-out (*efo.Subscriber) or by polling (*polling.Fetcher).
 type source interface {
 	Batches(ctx context.Context, shardID string, from kcl.Position) iter.Seq2[kcl.Batch, error]
 }
 
-// sources makes the readers of shards.
+// sources makes the sources of shards.
 type sources struct {
 	client        *kinesis.Client
 	http          aws.HTTPClient // carries the subscriptions of enhanced fan-out
@@ -31,7 +31,7 @@ type sources struct {
 	log           *slog.Logger
 }
 
-// open is the one place that chooses how a shard is read.
+// open returns the source of a shard, and so chooses how the shard is read.
 func (s *sources) open(st *stream, p *progress, m *metrics.Shard, owned func() bool, shardID string) source {
 	m.SetFanOut(s.mode == EFO)
 	if s.mode == Polling {
@@ -48,7 +48,7 @@ func (s *sources) fetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *pol
 		Memory:    s.memory,
 		Metrics:   m,
 		Observer:  o,
-		Logger:    s.log, // both add stream and shard
+		Logger:    s.log, // fetchers and subscribers add stream and shard
 	})
 }
 

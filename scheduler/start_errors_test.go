@@ -30,7 +30,7 @@ func TestMissingStream(t *testing.T) {
 		<-w.done
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
 		require.ErrorContains(t, w.err,
-			"Config.Streams[0]: there is no stream orders in region us-east-1: create it, or correct name and region")
+			"Config.Streams[0]: there is no stream orders in region us-east-1: create it, or correct the name or the region")
 		require.ErrorContains(t, w.Healthy(), "no stream orders")
 	})
 }
@@ -45,7 +45,8 @@ func TestForeignARN(t *testing.T) {
 		<-w.done
 		require.ErrorIs(t, w.err, kcl.ErrStreamNotFound)
 		require.ErrorContains(t, w.err, "Config.Streams[0]: there is no "+
-			"arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: create it, or correct name and region")
+			"arn:aws:kinesis:us-east-1:111111111111:stream/orders in region us-east-1: "+
+			"create it, or correct the name or the region")
 		require.Empty(t, r.table())
 	})
 }

@@ -39,8 +39,8 @@ func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, 
 		}
 	}
 	for _, row := range rows {
-		if _, ok := row.Start(); !ok && st.owns(row) && list.pin.IsZero() {
-			return st.undated()
+		if _, ok := row.Start(); !ok && st.hasRow(row) && list.pin.IsZero() {
+			return st.errNoPin()
 		}
 	}
 	return nil

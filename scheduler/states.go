@@ -5,8 +5,8 @@ import "fmt"
 // State is the state of a shard's consumer. The names are those of the KCL's ConsumerStates.
 type State int
 
-// The states of a shard's consumer. The zero value means that this worker has
-// no consumer for the shard.
+// The states of a shard's consumer. The zero value means that this worker has no consumer for the
+// shard.
 const (
 	// StateNone: this worker does not consume the shard.
 	StateNone State = iota

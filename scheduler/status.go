@@ -99,7 +99,7 @@ func (s *Scheduler) Status() Status {
 		return out
 	}
 	var rows rowsByStream
-	rows.sort(s.coord.Leases())
+	rows.group(s.coord.Leases())
 	out.Assignment = s.coord.Assignment()
 	consumers := s.consumers.all()
 	taken := map[*stream][]*consumer{}
@@ -114,7 +114,7 @@ func (s *Scheduler) Status() Status {
 		ss := StreamStatus{Stream: st.id, Mode: s.cfg.RetrievalMode, ConsumerARN: st.consumer.arn()}
 		ss.LastSync, ss.Err = st.status()
 		seen := map[string]bool{}
-		for _, row := range rows.rows[st.inRows()] {
+		for _, row := range rows.rows[st.rowStream()] {
 			seen[row.Key] = true
 			ss.Shards = append(ss.Shards, shardStatus(row, consumers[row.Key], ss.Mode))
 		}

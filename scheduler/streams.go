@@ -11,7 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// stream is one stream that is read. It is safe for concurrent use.
+// stream is a stream that this worker reads, or has read. It is safe for concurrent use.
 type stream struct {
 	streamIdentity
 	metrics   *metrics.Stream
@@ -22,8 +22,8 @@ type stream struct {
 	absent    absences
 	consumer  streamConsumer
 	sync      syncState
-	examining *retry.Shared // shards that fail at the same time ask together whether the stream is gone
-	stopped   chan struct{} // closed when the stream is not read any more
+	examining *retry.Shared // failing shards share one call that asks whether the stream was deleted
+	stopped   chan struct{} // closed when reading the stream ends
 
 	mu      sync.Mutex // guards stopErr
 	stopErr error
@@ -37,14 +37,15 @@ func newStream(id streamIdentity, l *lineage) *stream {
 	}
 }
 
-// err says why the stream is not read any more; nil while it is.
+// err returns the error that ended reading the stream, or nil.
 func (st *stream) err() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.stopErr
 }
 
-// stop ends reading the stream: its consumers are asked to finish. Its rows stay.
+// stop ends reading the stream: it asks the consumers to finish, and keeps the rows. It returns
+// false if an earlier call has stopped the stream.
 func (st *stream) stop(err error) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -56,13 +57,13 @@ func (st *stream) stop(err error) bool {
 	return true
 }
 
-// accepts tells whether a row of this stream may be taken: the stream is being
-// read, and the row was made for it and for this application.
+// accepts tells whether the lease of a row may be taken: the stream is being read, and the row was
+// made for this stream and this application.
 func (st *stream) accepts(row leases.Lease) bool {
 	return st.err() == nil && st.sync.isClaimed() && st.sameCreation(row.StreamCreated) && st.marks.Check(row) == nil
 }
 
-// status returns the time of the last good synchronisation, and what is wrong.
+// status returns the time of the last good synchronisation, and the stream's error.
 func (st *stream) status() (time.Time, error) {
 	synced, err := st.sync.status()
 	if stopped := st.err(); stopped != nil {
@@ -71,22 +72,22 @@ func (st *stream) status() (time.Time, error) {
 	return synced, err
 }
 
-// trouble is what Healthy reports of the stream as a whole.
+// trouble returns the error of the whole stream for Healthy.
 func (st *stream) trouble(now time.Time, limit, interval time.Duration) error {
 	if err := st.err(); err != nil {
-		return fmt.Errorf("scheduler: stream %s is not read any more: %w", st.label, err)
+		return fmt.Errorf("scheduler: stream %s is no longer read: %w", st.label, err)
 	}
 	return st.sync.trouble(now, limit, interval, st.label)
 }
 
-// streamConsumer is a stream's consumer of enhanced fan-out, if it has one.
+// streamConsumer is the stream consumer of enhanced fan-out, or the error that prevents one.
 type streamConsumer struct {
-	registering *retry.Shared // shards that lose the consumer at the same time register together
+	registering *retry.Shared // shards that lose the consumer share one registration
 
-	mu      sync.Mutex // guards the fields below
-	current string     // ARN
-	refused error      // why there is no consumer
-	next    schedule   // of trying to register it again
+	mu       sync.Mutex // guards the fields below
+	current  string     // the ARN; empty without a consumer
+	missing  error      // why there is no consumer
+	register schedule   // when to register again
 }
 
 func (c *streamConsumer) arn() string {
@@ -98,31 +99,32 @@ func (c *streamConsumer) arn() string {
 func (c *streamConsumer) set(arn string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current, c.refused, c.next = arn, nil, schedule{}
+	c.current, c.missing, c.register = arn, nil, schedule{}
 }
 
-// refuse records why there is no consumer, unless the consumer is no longer was.
-func (c *streamConsumer) refuse(was string, err error) bool {
+// remove records that there is no consumer, and why. It changes nothing and returns false if the
+// consumer is not the one with the ARN old.
+func (c *streamConsumer) remove(old string, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current != was {
+	if c.current != old {
 		return false
 	}
-	c.current, c.refused = "", err
-	c.next.failed(time.Now())
+	c.current, c.missing = "", err
+	c.register.failed(time.Now())
 	return true
 }
 
-// refusal says why there is no consumer; nil if there is one.
-func (c *streamConsumer) refusal() error {
+// err returns the error that prevents a consumer, or nil.
+func (c *streamConsumer) err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.refused
+	return c.missing
 }
 
-// due says when to register again.
-func (c *streamConsumer) due() time.Time {
+// registerAt returns when to register the consumer again.
+func (c *streamConsumer) registerAt() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.next.due
+	return c.register.due
 }

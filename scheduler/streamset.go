@@ -10,21 +10,21 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// streamSet is the streams that this worker reads. It is safe for concurrent use.
+// streamSet has the streams that this worker reads. It is safe for concurrent use.
 type streamSet struct {
 	log      *slog.Logger
-	multi    bool          // lease keys carry the stream
-	tracking bool          // a StreamTracker names the streams: others may follow the last one
-	retrack  chan struct{} // asks the tracker for the list of streams; holds one request
+	multi    bool          // lease keys name the stream
+	tracking bool          // there is a StreamTracker, so new streams may follow the last stream
+	refresh  chan struct{} // asks the tracker to refresh its list; holds one request
 	fail     func(error)   // ends Run with an error; set when Run begins
 
 	mu      sync.Mutex         // guards the fields below
-	streams []*stream          // in no order; the slice is replaced, never changed
+	streams []*stream          // not sorted; the slice is replaced, never changed
 	byRow   map[string]*stream // the same streams, by Lease.Stream
 }
 
 func newStreamSet(cfg Config, log *slog.Logger) *streamSet {
-	return &streamSet{log: log, multi: cfg.multi(), tracking: cfg.StreamTracker != nil, retrack: make(chan struct{}, 1)}
+	return &streamSet{log: log, multi: cfg.multi(), tracking: cfg.StreamTracker != nil, refresh: make(chan struct{}, 1)}
 }
 
 // all returns the streams. The caller must not change the slice.
@@ -34,8 +34,8 @@ func (s *streamSet) all() []*stream {
 	return s.streams
 }
 
-// of returns the stream that a row belongs to, or nil.
-func (s *streamSet) of(row leases.Lease) *stream {
+// ofRow returns the stream of a row, or nil.
+func (s *streamSet) ofRow(row leases.Lease) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byRow[row.Stream]
@@ -50,12 +50,12 @@ func (s *streamSet) set(streams []*stream) {
 func (s *streamSet) setLocked(streams []*stream) {
 	s.streams, s.byRow = streams, make(map[string]*stream, len(streams))
 	for _, st := range streams {
-		s.byRow[st.inRows()] = st
+		s.byRow[st.rowStream()] = st
 	}
 }
 
-// replace puts a stream in the place of another; either may be nil. If the set has
-// the new stream already under another name, replace changes nothing and returns it.
+// replace removes the stream old and adds the stream st; each may be nil. If the set already has
+// another stream with st's label, replace changes nothing and returns that stream.
 func (s *streamSet) replace(old, st *stream) (twin *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,16 +78,16 @@ func (s *streamSet) replace(old, st *stream) (twin *stream) {
 	return nil
 }
 
-// stop ends reading a stream. If it was the last of Config.Streams, Run ends with the
-// error. Of several streams, the tracker opens one that was created again.
+// stop ends reading a stream. After the last stream of Config.Streams, Run ends with the errors. If
+// there are several streams, the tracker opens a stream that was created again.
 func (s *streamSet) stop(ctx context.Context, st *stream, err error) {
 	if !st.stop(err) {
 		return
 	}
-	s.log.ErrorContext(ctx, "stream is not read any more", "stream", st.label, "err", err)
+	s.log.ErrorContext(ctx, "stream is no longer read", "stream", st.label, "err", err)
 	if s.multi {
 		select {
-		case s.retrack <- struct{}{}:
+		case s.refresh <- struct{}{}:
 		default:
 		}
 	}

@@ -37,8 +37,7 @@ type syncer struct {
 func newSyncer(cfg Config, streams *streamSet, control *controlPlane, seen *rowMemory, log *slog.Logger) *syncer {
 	return &syncer{
 		streams: streams, control: control, table: seen.table, seen: seen, coord: seen.coord, interval: cfg.ShardSyncInterval,
-		log:    log,
-		claims: &claimer{worker: cfg.WorkerID, table: seen.table, seen: seen}, requests: make(chan struct{}, 1),
+		claims: &claimer{worker: cfg.WorkerID, table: seen.table, seen: seen}, requests: make(chan struct{}, 1), log: log,
 	}
 }
 

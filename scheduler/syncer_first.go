@@ -78,7 +78,7 @@ func (st *stream) planFirst(
 		default:
 			initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}
 		}
-	case initial.Kind != kcl.TrimHorizon && st.replaces(rows):
+	case initial.Kind != kcl.TrimHorizon && st.replacesStream(rows):
 		// The stream was created again under its name, while the application read the earlier stream. All
 		// its records are newer than the application's begin, so read them all, whatever is configured.
 		initial = kcl.InitialPosition{Kind: kcl.TrimHorizon}

@@ -44,8 +44,8 @@ type tipStop struct {
 	target time.Time // zero without StopAtTip; set before the first lease is taken
 }
 
-// aim sets the target to the latest time of the listings of streams.
-func (t *tipStop) aim(streams []*stream) error {
+// setTarget sets the target to the latest time of the listings of streams.
+func (t *tipStop) setTarget(streams []*stream) error {
 	var target time.Time
 	for _, st := range streams {
 		pin := st.lineage.pin()
@@ -132,7 +132,7 @@ func (t *tipStop) missing(ctx context.Context) (missing string, err error) {
 func (t *tipStop) unreached(rows []leases.Lease) string {
 	for _, row := range rows {
 		switch {
-		case t.streams.of(row) == nil || row.Finished():
+		case t.streams.ofRow(row) == nil || row.Finished():
 		case row.Paused != "":
 			return "lease " + row.Key + " is paused"
 		case !t.reached(row):

@@ -122,7 +122,7 @@ func (t *tracked) names() map[string]bool {
 type tracker struct {
 	function  StreamTracker // nil: the list is Config.Streams
 	interval  time.Duration
-	validate  func(where string, list []StreamConfig) []error
+	validate  func(listName string, list []StreamConfig) []error
 	streams   *streamSet
 	control   *controlPlane
 	registrar *registrar
@@ -134,10 +134,10 @@ type tracker struct {
 	former    *formerCleaner
 	tracked   tracked
 
-	list    []StreamConfig
-	where   string // names the list in errors
-	current bool   // list is the last answer of the tracker function
-	asking  question
+	list     []StreamConfig
+	listName string // for errors
+	current  bool   // list is the last answer of the tracker function
+	asking   question
 }
 
 // question calls a user function that may not return.
@@ -203,7 +203,7 @@ func (t *tracker) loop(ctx context.Context) {
 				return
 			case <-timer.C:
 				asked = !time.Now().Before(refresh)
-			case <-t.streams.retrack:
+			case <-t.streams.refresh:
 				timer.Stop()
 				asked = true
 			}
@@ -225,7 +225,7 @@ func (t *tracker) refresh(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		if bad := errors.Join(t.validate(t.where, list)...); bad != nil {
+		if bad := errors.Join(t.validate(t.listName, list)...); bad != nil {
 			err = fmt.Errorf("%w: %w", kcl.ErrInvalidStream, bad)
 		}
 	}
@@ -344,7 +344,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	backoff := retry.New(firstBackoff, openingBackoff)
 	for attempt := 1; ; attempt++ {
 		var err error
-		if st, err = t.control.describe(ctx, t.where, cfg); err == nil {
+		if st, err = t.control.describe(ctx, t.listName, cfg); err == nil {
 			break
 		}
 		if attempt == openAttempts || retryable(err) == giveUp {
@@ -360,7 +360,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	if err := st.checkEpoch(rows); err != nil {
 		return err
 	}
-	if st.replaces(rows) {
+	if st.replacesStream(rows) {
 		t.log.WarnContext(ctx,
 			"a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream",
 			"stream", st.label)
@@ -372,7 +372,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 		return context.Cause(ctx)
 	}
 	if other := t.streams.replace(old, st); other != nil {
-		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.where,
+		return fmt.Errorf("%w: %s: %s and %s are the same stream: name it once", kcl.ErrInvalidStream, t.listName,
 			cfg.resource(), other.cfg.resource())
 	}
 	if old != nil && old.label != st.label {

@@ -44,8 +44,8 @@ const (
 	LayerParent Layer = "parent"
 )
 
-// StallError says that a shard makes no progress. [Scheduler.Healthy] returns
-// one for each such shard.
+// StallError says that a shard makes no progress. [Scheduler.Healthy] returns one for each such
+// shard.
 type StallError struct {
 	// Stream is the stream of the shard.
 	Stream kcl.StreamIdentifier
@@ -147,8 +147,7 @@ func (w *watchdog) stalls(now time.Time) []*StallError {
 		}
 		if layer != "" {
 			out = append(out, &StallError{
-				Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since,
-				Err: err,
+				Stream: c.stream.id, ShardID: c.shard.ID, LeaseKey: c.key, Layer: layer, Since: since, Err: err,
 			})
 		}
 	}
@@ -305,7 +304,7 @@ func (w *watchdog) observe(now time.Time) {
 	}
 	w.standstills.keep(known)
 	for _, row := range rows {
-		if st := w.streams.of(row); st != nil && !w.tip.reached(row) && !waitsUnowned(st, row, unread) {
+		if st := w.streams.ofRow(row); st != nil && !w.tip.reached(row) && !waitsUnowned(st, row, unread) {
 			keys[row.Key] = true
 			w.orphans.observe(now, st, row, w.failover)
 		}
