@@ -142,14 +142,14 @@ type Migrations struct {
 	Table *MigrationState
 	// SideTables says that a table of KCL 3.0 to 3.4 exists, and that the application uses it.
 	SideTables bool
-	// Apart says, in words, which tables of KCL 3.5 and of KCL 3.0 to 3.4 contradict each other, and
-	// what to do. It is empty when nothing is wrong.
-	Apart string
-	// Split says that workers use both kinds of tables, so that there may be two leaders. If Apart is
-	// set without Split, no worker uses the tables of KCL 3.0 to 3.4 any more.
-	Split bool
-	// Wanted says that the operator has asked for the move to a single table.
-	Wanted bool
+	// TableConflict says, in words, which tables of KCL 3.5 and of KCL 3.0 to 3.4 contradict each
+	// other, and what to do. It is empty when nothing is wrong.
+	TableConflict string
+	// BothTablesUsed says that workers use both kinds of tables, so that there may be two leaders. If
+	// only TableConflict is set, no worker uses the tables of KCL 3.0 to 3.4 any more.
+	BothTablesUsed bool
+	// MoveRequested says that the operator has asked for the move to a single table.
+	MoveRequested bool
 }
 
 // MigrationState is one state of a migration.

@@ -46,7 +46,7 @@ func (d *leaderWork) migrate(ctx context.Context) error {
 		return err
 	}
 	step, ok := kcl3.NextTable(kcl3.TableView{
-		Stored: m.Table, SideTables: m.SideTables, Migrate: m.Wanted,
+		Stored: m.Table, SideTables: m.SideTables, Migrate: m.MoveRequested,
 		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.Wall(),
 	})
 	lock, lead := d.elector.Lock()

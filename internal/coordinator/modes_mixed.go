@@ -16,14 +16,14 @@ import (
 // work of those that run.
 func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
-	if _, early := kcl3.TableStatus(m.Table, m.SideTables, m.Wanted); early != nil {
-		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, early)
+	if _, tableErr := kcl3.TableStatus(m.Table, m.SideTables, m.MoveRequested); tableErr != nil {
+		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, tableErr)
 	}
 	ms.warnLeftTables(m)
 	switch {
 	case err != nil:
-	case m.Split && ms.cfg.Assignment != leases.AssignmentNative:
-		err = fmt.Errorf("%w: %s", leases.ErrMixedAssignment, m.Apart)
+	case m.BothTablesUsed && ms.cfg.Assignment != leases.AssignmentNative:
+		err = fmt.Errorf("%w: %s", leases.ErrMixedAssignment, m.TableConflict)
 	case ms.cfg.Assignment == leases.AssignmentNative:
 		err = ms.checkForKCL3(ctx, m)
 	case ms.cfg.Assignment == leases.AssignmentKCL3 && m.ClientVersion == nil && first:
@@ -43,10 +43,10 @@ func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first boo
 // warnLeftTables warns once of tables that a worker of an older KCL 3.x has left behind. If those
 // tables are in use, checkOthers returns an error.
 func (ms *modes) warnLeftTables(m leases.Migrations) {
-	if m.Apart != ms.leftTables && m.Apart != "" && !m.Split {
-		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.Apart)
+	if m.TableConflict != ms.leftTables && m.TableConflict != "" && !m.BothTablesUsed {
+		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.TableConflict)
 	}
-	ms.leftTables = m.Apart
+	ms.leftTables = m.TableConflict
 }
 
 // checkForKCL3 returns an error when a worker of KCL 3.x is running.

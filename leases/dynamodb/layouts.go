@@ -15,12 +15,12 @@ import (
 // ends. Workers of KCL 3.5 that start later find <Table>-CoordinatorState and look for the lock
 // there. Running workers look in the lease table. So the fleet has two leaders.
 type layouts struct {
-	// stray says that the table of the coordinator should not exist.
-	stray bool
-	// split says that the fleet uses both tables.
-	split bool
-	// apart says, in words, what is wrong and what to do. It is empty when nothing is wrong.
-	apart string
+	// strayCoordinator says that the table of the coordinator should not exist.
+	strayCoordinator bool
+	// bothUsed says that the fleet uses both tables.
+	bothUsed bool
+	// conflict says, in words, what is wrong and what to do. It is empty when nothing is wrong.
+	conflict string
 }
 
 // layouts compares the contents of the lease table and the table of the coordinator. migration is
@@ -42,19 +42,19 @@ func (rs *routes) layouts(ctx context.Context, migration string) (layouts, error
 	if migration != "" {
 		there = strings.TrimPrefix(there+", ", ", ") + keyTableMigration + " (" + migration + ")"
 	}
-	l := layouts{stray: !stored, split: there != ""}
-	l.apart = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well",
+	l := layouts{strayCoordinator: !stored, bothUsed: there != ""}
+	l.conflict = fmt.Sprintf("table %s of KCL 3.5 holds %s, and there is the table %s of KCL 3.0 to 3.4 as well",
 		own.name, here, side.name)
 	switch {
-	case !l.split:
-		l.apart += fmt.Sprintf(", which is not in use: "+
+	case !l.bothUsed:
+		l.conflict += fmt.Sprintf(", which is not in use: "+
 			"a worker of KCL 3.0 to 3.4 was started, and cannot work here. "+
 			"Delete %s: workers of KCL 3.5 that start while it exists elect a leader of their own in it", side.name)
-	case l.stray:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
+	case l.strayCoordinator:
+		l.conflict += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
 			"Stop all workers, delete %s, which holds no leases, and start them again", there, side.name)
 	default:
-		l.apart += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
+		l.conflict += fmt.Sprintf(" with %s: workers look for the leader in different tables, so that there may be two. "+
 			"Stop all workers, delete the item %s of %s, and start them again", there, keyLeader, own.name)
 	}
 	return l, nil

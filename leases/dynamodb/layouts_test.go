@@ -41,7 +41,7 @@ func TestLayoutsApart(t *testing.T) {
 		leader    string // whose lock the fleet obeys
 		sideTable bool   // the application uses the side table
 		split     bool
-		says      []string // parts of Apart; none: nothing is wrong
+		says      []string // parts of TableConflict; none: nothing is wrong
 	}{
 		{
 			name: "left behind", own: []dynamotest.Item{leader(here, "a"), version(here)}, leader: "a",
@@ -96,10 +96,10 @@ func TestLayoutsApart(t *testing.T) {
 			srv.Put(table+"-CoordinatorState", tt.side...)
 			m, err := s.Fleet().Migrations(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, tt.split, m.Split)
-			require.Equal(t, len(tt.says) > 0, m.Apart != "", m.Apart)
+			require.Equal(t, tt.split, m.BothTablesUsed)
+			require.Equal(t, len(tt.says) > 0, m.TableConflict != "", m.TableConflict)
 			for _, words := range tt.says {
-				require.Contains(t, m.Apart, words)
+				require.Contains(t, m.TableConflict, words)
 			}
 			require.Equal(t, tt.sideTable, m.SideTables)
 			lock, err := s.Fleet().Leader(t.Context())

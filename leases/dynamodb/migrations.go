@@ -96,10 +96,10 @@ func (m migrationStates) Migrations(ctx context.Context) (leases.Migrations, err
 		return leases.Migrations{}, err
 	}
 	out := leases.Migrations{
-		SideTables: (r.coordinator || r.metrics) && !r.layouts.stray, Wanted: m.routes.migrate,
-		Apart: r.layouts.apart, Split: r.layouts.split,
+		SideTables: (r.coordinator || r.metrics) && !r.layouts.strayCoordinator, MoveRequested: m.routes.migrate,
+		TableConflict: r.layouts.conflict, BothTablesUsed: r.layouts.bothUsed,
 	}
-	if tm != nil && !r.layouts.stray {
+	if tm != nil && !r.layouts.strayCoordinator {
 		out.Table = &r.migration
 	}
 	cv, where, err := m.clientVersion(ctx, r)

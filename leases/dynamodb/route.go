@@ -48,7 +48,7 @@ func newRoutes(cfg Config, leaseTable *table) *routes {
 // coordinator table. It is also true if a stray coordinator table exists beside a lease table of
 // KCL 3.5.
 func (r route) single() bool {
-	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete || r.layouts.stray
+	return !r.coordinator || r.migration.Status == leases.TableMigrationComplete || r.layouts.strayCoordinator
 }
 
 // writesToLeaseTable tells whether new items have to be made in the lease table. Before the

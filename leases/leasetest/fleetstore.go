@@ -29,7 +29,7 @@ func TestFleetStore(t *testing.T, newStore func(t *testing.T, sideTables bool) l
 				require.NoError(t, s.Init(t.Context()))
 				m, err := s.Fleet().Migrations(t.Context())
 				require.NoError(t, err)
-				require.Equal(t, leases.Migrations{SideTables: side, Wanted: m.Wanted}, m)
+				require.Equal(t, leases.Migrations{SideTables: side, MoveRequested: m.MoveRequested}, m)
 				tt.run(t, s)
 			})
 		}
