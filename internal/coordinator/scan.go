@@ -189,7 +189,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) plan.View {
 		}
 	}
 	s.sightings, s.rows = sightings, rows
-	s.vanished.NoteListing(now, rows)
+	s.vanished.CheckListing(now, rows)
 	slices.SortFunc(v.Rows, func(a, b plan.Row) int { return strings.Compare(a.Key, b.Key) })
 	if weigh || v.By == leases.BalanceThroughput {
 		s.scale.Weigh(s.cfg.FailoverTime, &v, now)

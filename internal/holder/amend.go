@@ -2,13 +2,14 @@ package holder
 
 import "github.com/kinesis-go/kcl/leases"
 
-// amendAttrs are the attributes that others than the owner write too, without raising the counter.
+// amendAttrs are the attributes that other workers and tools write too. Their writes do not raise
+// the counter.
 const amendAttrs = leases.AttrParents | leases.AttrHashKeyRange | leases.AttrPinnedAt | leases.AttrStreamCreated |
 	leases.AttrApplication | leases.AttrStreamARN | leases.AttrOrigin | leases.AttrPaused | leases.AttrReset
 
-// Amend tells the holder about another writer's write to its row: the attributes of set that are
-// not empty in row. Attributes that only the owner writes are ignored. If the row vanishes, the
-// holder makes it again with these values.
+// Amend tells the holder about another writer's write to its row. That write set the attributes of
+// set that are not empty in row. Amend ignores attributes that only the owner writes. If the row
+// vanishes, the holder makes it again with these values.
 func (h *held) Amend(row leases.Lease, set leases.Attr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

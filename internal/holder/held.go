@@ -18,35 +18,35 @@ type held struct {
 	clock trust.Clock
 	log   *slog.Logger
 
-	stopping chan struct{} // closed when the consumer shall finish
-	abandon  chan struct{} // closed when nobody waits for the consumer any longer
+	stopping  chan struct{} // closed when the consumer shall finish
+	abandoned chan struct{} // closed when nobody waits for the consumer any longer
 
-	ctx      context.Context //nolint:containedctx // of the consumer; it ends with the lease
-	cancel   context.CancelCauseFunc
-	io       context.Context //nolint:containedctx // of the calls to the store; ends with the lease
-	cancelIO context.CancelCauseFunc
+	ctx         context.Context //nolint:containedctx // of the consumer; it ends with the lease
+	cancel      context.CancelCauseFunc
+	storeCtx    context.Context //nolint:containedctx // of the calls to the store; ends with the lease
+	cancelStore context.CancelCauseFunc
 
-	mu       sync.Mutex // guards the fields below
-	row      leases.Lease
-	sent     trust.Instant // when the last accepted renewal was sent
-	lost     string        // why the lease was lost, or empty
-	over     bool          // the lease was released, or its shard is finished
-	asked    bool          // stopping is closed
-	leaving  bool          // the worker stops
-	timers   []*time.Timer
-	deadline *time.Timer
+	mu          sync.Mutex // guards the fields below
+	row         leases.Lease
+	sent        trust.Instant // when the last accepted renewal was sent
+	lossReason  string        // why the lease was lost, or empty
+	closed      bool          // the lease was released, or its shard is finished
+	stopAsked   bool          // stopping is closed
+	workerStops bool          // the worker stops
+	timers      []*time.Timer
+	deadline    *time.Timer
 }
 
 // newHeld returns a lease whose take was sent at the instant sent. Call watchDeadline next.
 func newHeld(base context.Context, cfg *Config, row leases.Lease, sent trust.Instant) *held {
 	h := &held{
 		cfg: cfg, clock: *cfg.Clock, log: cfg.Log.With("shard", row.ShardID, "lease", row.Key),
-		stopping: make(chan struct{}), abandon: make(chan struct{}), row: row, sent: sent,
+		stopping: make(chan struct{}), abandoned: make(chan struct{}), row: row, sent: sent,
 	}
 	// Neither context ends when the worker stops. A consumer is asked to finish, and must still be
 	// able to write.
 	h.ctx, h.cancel = context.WithCancelCause(base)
-	h.io, h.cancelIO = context.WithCancelCause(base)
+	h.storeCtx, h.cancelStore = context.WithCancelCause(base)
 	return h
 }
 
@@ -63,7 +63,7 @@ func (h *held) Lease() leases.Lease {
 // consumer's context ends.
 func (h *held) Valid() bool {
 	h.mu.Lock()
-	valid := h.lost == "" && !h.over
+	valid := h.lossReason == "" && !h.closed
 	late := h.remainingLocked() <= 0
 	h.mu.Unlock()
 	if valid && late {
@@ -72,8 +72,8 @@ func (h *held) Valid() bool {
 	return valid && !late
 }
 
-// Stopping is closed when the consumer shall finish, checkpoint and return, because the worker
-// stops or another worker has asked for the lease.
+// Stopping is closed when the consumer shall finish, checkpoint and return. The reason is that the
+// worker stops, or that another worker has asked for the lease.
 func (h *held) Stopping() <-chan struct{} { return h.stopping }
 
 // lastSent returns when the last accepted renewal was sent.
@@ -116,42 +116,41 @@ func (h *held) expire() {
 }
 
 // Stop asks the consumer to finish, and does not wait. If the consumer does not return, timers
-// cancel its context and then abandon it. leaving says that the worker stops: then the calls of the
-// store end too.
-func (h *held) Stop(leaving bool) {
+// cancel its context and then abandon it. If workerStops is set, the calls of the store end too.
+func (h *held) Stop(workerStops bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.over {
+	if h.closed {
 		return
 	}
-	if leaving && !h.leaving {
-		h.leaving = true
+	if workerStops && !h.workerStops {
+		h.workerStops = true
 		// The coordinator returns at that time, so calls of the store must end too.
 		h.timers = append(h.timers,
-			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { h.cancelIO(kcl.ErrShutdownTimeout) }))
+			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { h.cancelStore(kcl.ErrShutdownTimeout) }))
 	}
-	if !h.asked {
-		h.asked = true
+	if !h.stopAsked {
+		h.stopAsked = true
 		close(h.stopping)
 		h.timers = append(h.timers,
 			time.AfterFunc(h.cfg.ShutdownTimeout, func() { h.cancel(kcl.ErrShutdownTimeout) }),
-			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { close(h.abandon) }),
+			time.AfterFunc(h.cfg.ShutdownTimeout+AbandonAfter, func() { close(h.abandoned) }),
 		)
 	}
 }
 
-// isLeaving tells whether the worker stops.
-func (h *held) isLeaving() bool {
+// workerStopping tells whether the worker stops.
+func (h *held) workerStopping() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.leaving
+	return h.workerStops
 }
 
-// noteEnd notes that the lease ended without a loss.
-func (h *held) noteEnd(reason string) {
+// endWithoutLoss ends the lease after its release, or after the end of its shard.
+func (h *held) endWithoutLoss(reason string) {
 	h.mu.Lock()
-	first := h.lost == "" && !h.over
-	h.over = true
+	first := h.lossReason == "" && !h.closed
+	h.closed = true
 	h.mu.Unlock()
 	if first {
 		h.cfg.Metrics.LeaseLost(reason)
@@ -162,24 +161,24 @@ func (h *held) noteEnd(reason string) {
 // lose ends the lease at once, because it was lost. Only the first call counts.
 func (h *held) lose(reason string) {
 	h.mu.Lock()
-	first := h.lost == "" && !h.over
+	first := h.lossReason == "" && !h.closed
 	if first {
-		h.lost = reason
+		h.lossReason = reason
 	}
 	h.mu.Unlock()
 	if !first {
 		return
 	}
 	h.cancel(kcl.ErrLeaseLost)
-	h.cancelIO(kcl.ErrLeaseLost)
+	h.cancelStore(kcl.ErrLeaseLost)
 	h.cfg.Metrics.LeaseLost(reason)
 	h.log.Warn("lease lost", "reason", reason)
 }
 
-// call returns the context of one call to the store. It ends with ctx, the lease, or the deadline
-// of a call.
-func (h *held) call(ctx context.Context) (context.Context, context.CancelFunc) {
-	call, cancel := context.WithTimeout(h.io, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
+// callContext returns the context of one call to the store. It ends with ctx, the lease, or the
+// deadline of a call.
+func (h *held) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	call, cancel := context.WithTimeout(h.storeCtx, min(trust.CallTimeout(h.cfg.FailoverTime), h.remaining()))
 	stop := context.AfterFunc(ctx, cancel)
 	return call, func() { stop(); cancel() }
 }
@@ -191,10 +190,10 @@ func (h *held) pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-t.C:
 		return nil
-	case <-h.io.Done():
+	case <-h.storeCtx.Done():
 		return kcl.ErrLeaseLost
 	case <-ctx.Done():
-		if h.io.Err() != nil {
+		if h.storeCtx.Err() != nil {
 			return kcl.ErrLeaseLost
 		}
 		return context.Cause(ctx)

@@ -34,10 +34,10 @@ func New(base context.Context, cfg *Config, row leases.Lease, sent trust.Instant
 	return h
 }
 
-// Delivered counts bytes that the record processor was given. They make the lease's throughput: a
-// moving average that the renewals write. Leases can be balanced by it, see [leases.Balance].
-// Until the first call, even with 0, the row's throughput stays as it is. It matches
-// LeaseStatsRecorder.
+// Delivered counts bytes that the record processor was given. The lease's throughput is computed
+// from them. It is a moving average, and the renewals write it. Leases can be balanced by it, see
+// [leases.Balance]. Until the first call, even with 0, the row's throughput stays as it is. It
+// matches LeaseStatsRecorder.
 func (h *Holder) Delivered(bytes int) { h.meter.add(bytes) }
 
 // Run is the holder's goroutine, and may be called once. It starts the consumer, and renews and
@@ -56,16 +56,16 @@ func (h *Holder) Run() {
 		case <-h.returned:
 			h.endLease()
 			return
-		case <-h.abandon:
+		case <-h.abandoned:
 			h.log.Error("record processor did not return in time and is abandoned")
-			if !h.isLeaving() {
+			if !h.workerStopping() {
 				h.endLease() // others wait for the lease
 			}
 			return
-		case <-h.io.Done(): // the lease is lost, and nothing is written any more
+		case <-h.storeCtx.Done(): // the lease is lost, and nothing is written any more
 			select {
 			case <-h.returned:
-			case <-h.abandon:
+			case <-h.abandoned:
 				h.log.Error("record processor did not return in time and is abandoned")
 			}
 			return
@@ -103,14 +103,14 @@ func (h *Holder) renewWait() time.Duration {
 // end stops the timers and cancels all contexts after the holder's goroutine has done its work.
 func (h *Holder) end() {
 	h.mu.Lock()
-	h.over = true
+	h.closed = true
 	h.deadline.Stop()
 	for _, t := range h.timers {
 		t.Stop()
 	}
 	h.mu.Unlock()
 	close(h.ended)
-	h.cancelIO(kcl.ErrLeaseLost)
+	h.cancelStore(kcl.ErrLeaseLost)
 	h.cancel(kcl.ErrLeaseLost)
 }
 
@@ -126,14 +126,14 @@ func (h *Holder) RowChanged() {
 // Returned is closed when the consumer has returned.
 func (h *Holder) Returned() <-chan struct{} { return h.returned }
 
-// Ended tells whether the holder writes to its row no more: the lease was lost or has ended, or the
-// worker has not stopped in time.
-func (h *Holder) Ended() bool { return h.io.Err() != nil }
+// Ended tells whether the holder has stopped to write to its row. The lease was lost or has ended,
+// or the worker has not stopped in time.
+func (h *Holder) Ended() bool { return h.storeCtx.Err() != nil }
 
 // ReturnedEarly tells, after Run has returned, whether the consumer returned although nobody had
 // asked for that. A lease that was lost and a finished shard are good reasons to return.
 func (h *Holder) ReturnedEarly() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lost == "" && !h.asked && !h.row.Finished()
+	return h.lossReason == "" && !h.stopAsked && !h.row.Finished()
 }

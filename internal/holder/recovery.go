@@ -9,7 +9,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// A row that vanishes under its holder (by hand, by a time to live, by a partial restore) says
+// A row may vanish under its holder by hand, by a time to live, or by a partial restore. That says
 // nothing about the shard. The holder knows the position in the shard. So it makes the row again
 // while it may trust its lease:
 //
@@ -27,15 +27,15 @@ import (
 type recovery int
 
 const (
-	recovered recovery = iota // the row exists again, and is this worker's
-	settled                   // the change needs no write any more
-	undecided                 // the store failed, and the caller may try again
-	gone                      // the lease was lost
+	recovered      recovery = iota // the row exists again, and is this worker's
+	writeNotNeeded                 // the change needs no write any more
+	storeFailed                    // the store failed, and the caller may try again
+	leaseGone                      // the lease was lost
 )
 
-// confirm reads the row after a write that found none.
-func (h *writer) confirm(ctx context.Context) (*leases.Lease, error) {
-	call, cancel := h.call(ctx)
+// readRow reads the row after a write that found none.
+func (h *writer) readRow(ctx context.Context) (*leases.Lease, error) {
+	call, cancel := h.callContext(ctx)
 	defer cancel()
 	row, err := h.cfg.Store.Get(call, h.Lease().Key)
 	if errors.Is(err, leases.ErrNotFound) {
@@ -47,48 +47,48 @@ func (h *writer) confirm(ctx context.Context) (*leases.Lease, error) {
 	return &row, nil
 }
 
-// recover handles a write of c that found no row, or found in current a row that was made anew. It
-// gets the row back if the lease can still be trusted. last is the attempt.
-func (h *writer) recover(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
+// recoverRow handles the attempt last at the change c. The attempt found no row, or found in
+// current a new row in its place. recoverRow gets the row back if the lease can still be trusted.
+func (h *writer) recoverRow(ctx context.Context, c *change, last attempt, current *leases.Lease) (recovery, error) {
 	if current != nil {
-		return h.retake(ctx, c, *current)
+		return h.retakeRow(ctx, c, *current)
 	}
-	return h.recreate(ctx, c, last)
+	return h.recreateRow(ctx, c, last)
 }
 
-// recreate makes the row again as it was last accepted. c is the change that found no row, and last
-// the attempt at it.
-func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recovery, error) {
+// recreateRow makes the row again as the store accepted it last. last is the attempt at the change
+// c that found no row.
+func (h *writer) recreateRow(ctx context.Context, c *change, last attempt) (recovery, error) {
 	row := h.Lease()
-	if end, ended := h.endOf(row, last); ended {
+	if end, ended := h.finishedRow(row, last); ended {
 		// A clean-up removes a finished row once its children have been read from. Children that
 		// have not been read from still need the row, which says that they may be.
 		began, err := h.childrenBegan(ctx, end)
 		if err != nil {
-			return undecided, err
+			return storeFailed, err
 		}
 		if began {
-			h.accept(end, last.sent) // as if the row existed: its shard has been read to the end
-			return settled, nil
+			h.acceptRow(end, last.sent) // as if the row existed, because its shard has been read to the end
+			return writeNotNeeded, nil
 		}
 	}
 	switch {
 	case !h.cfg.Accept(row): // this worker does not read the stream any more
 		return h.giveUp(c, "deleted"), nil
-	case c.last && len(h.unknown) > 0:
+	case c.endsLease && len(h.unconfirmed) > 0:
 		// The write may have taken effect before the deletion. Then the row was another worker's.
-		return settled, nil
+		return writeNotNeeded, nil
 	case !h.cfg.Vanished.mayRecreate(row.Key, h.clock.Now().Mono):
 		e := &VanishedError{Held: row, Since: time.Now()}
-		h.cfg.Vanished.noteLost(e)
+		h.cfg.Vanished.recordLoss(e)
 		h.log.Error("row of the lease is deleted again and again, giving up the lease; its shard is not read",
 			"checkpoint", position(row), "err", e)
 		return h.giveUp(c, "deleted"), nil
 	case !h.Valid():
-		return gone, nil
+		return leaseGone, nil
 	}
-	a := attempt{to: h.rowAgain(c, row), set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
-	call, cancel := h.call(ctx)
+	a := attempt{to: h.recreatedRow(c, row), set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
+	call, cancel := h.callContext(ctx)
 	defer cancel()
 	err := h.cfg.Store.Create(call, a.to)
 	if err == nil {
@@ -98,24 +98,24 @@ func (h *writer) recreate(ctx context.Context, c *change, last attempt) (recover
 	conflict, ok := errors.AsType[*leases.ConflictError](err)
 	if !ok {
 		h.rememberAttempt(a)
-		return undecided, err
+		return storeFailed, err
 	}
 	if conflict.Current == nil {
-		return undecided, err // the row has vanished once more, or is no lease
+		return storeFailed, err // the row has vanished once more, or is no lease
 	}
 	if mine, ok := h.ownAttempt(conflict.Current, a); ok {
 		h.acceptAttempt(mine, *conflict.Current)
 		return h.afterRecreation(c), nil
 	}
-	return h.retake(ctx, c, *conflict.Current)
+	return h.retakeRow(ctx, c, *conflict.Current)
 }
 
-// endOf returns the row with its shard finished, if a write has finished it, or may have.
-func (h *writer) endOf(row leases.Lease, last attempt) (leases.Lease, bool) {
+// finishedRow returns the row with its shard finished, if a write has finished it, or may have.
+func (h *writer) finishedRow(row leases.Lease, last attempt) (leases.Lease, bool) {
 	if row.Finished() {
 		return row, true
 	}
-	for _, a := range append(slices.Clone(h.unknown), last) {
+	for _, a := range append(slices.Clone(h.unconfirmed), last) {
 		if a.to.Finished() {
 			return a.to, true
 		}
@@ -130,7 +130,7 @@ func (h *writer) childrenBegan(ctx context.Context, row leases.Lease) (bool, err
 		if row.Stream != "" {
 			key = row.Stream + ":" + id
 		}
-		call, cancel := h.call(ctx)
+		call, cancel := h.callContext(ctx)
 		child, err := h.cfg.Store.Get(call, key)
 		cancel()
 		switch {
@@ -145,72 +145,73 @@ func (h *writer) childrenBegan(ctx context.Context, row leases.Lease) (bool, err
 	return len(row.Children) > 0, nil
 }
 
-// rowAgain returns the row as c makes it again. If c gives the lease back, the row has no owner.
-func (h *writer) rowAgain(c *change, row leases.Lease) leases.Lease {
+// recreatedRow returns the row as c makes it again. If c gives the lease back, the row has no
+// owner.
+func (h *writer) recreatedRow(c *change, row leases.Lease) leases.Lease {
 	row.Owner, row.CheckpointOwner, row.HandoverTo = h.cfg.WorkerID, "", ""
-	if c.last {
+	if c.endsLease {
 		row.Owner = ""
 	}
 	row.Counter++
 	return row
 }
 
-// afterRecreation returns what the re-creation means for c.
+// afterRecreation returns what the row that exists again means for c.
 func (h *writer) afterRecreation(c *change) recovery {
-	if c.last {
-		return settled
+	if c.endsLease {
+		return writeNotNeeded
 	}
 	return recovered
 }
 
 // giveUp loses the lease, or gives up the attempt to release it.
 func (h *writer) giveUp(c *change, reason string) recovery {
-	if c.last {
-		return settled
+	if c.endsLease {
+		return writeNotNeeded
 	}
 	h.lose(reason)
-	return gone
+	return leaseGone
 }
 
-// acceptAttempt notes that attempt a has made row, which is in the table now.
+// acceptAttempt keeps row as the row in the table. The attempt a has made it.
 func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
-	h.accept(row, a.sent)
+	h.acceptRow(row, a.sent)
 	if !a.recreates {
 		return
 	}
-	h.cfg.Vanished.noteRecreated(row.Key, h.clock.Now().Mono)
+	h.cfg.Vanished.recordRecreation(row.Key, h.clock.Now().Mono)
 	h.cfg.Metrics.LeaseRowRecreated()
 	h.log.Warn("row of the lease was deleted while it was held, and was made again at the same position: "+
 		"look for a person or a tool that deletes rows, a time to live on the table, or a partial restore",
 		"checkpoint", position(row), "lease_counter", row.Counter)
 }
 
-// remade tells whether current is a new row that replaces the deleted one. The counter of one row
+// isNewRow tells whether current is a new row in place of the deleted one. The counter of one row
 // only grows.
-func remade(held, current leases.Lease) bool { return current.Counter < held.Counter }
+func isNewRow(held, current leases.Lease) bool { return current.Counter < held.Counter }
 
-// retake takes a row that somebody else made in place of the held one, and restores its position.
-// It does not do so when the row has an owner.
-func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
+// retakeRow takes a row that another writer made in place of the held one, and restores its
+// position. It leaves a row alone that another worker owns.
+func (h *writer) retakeRow(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
 	held := h.Lease()
 	owner := current.ActualOwner()
 	free := owner == "" || owner == h.cfg.WorkerID
 	if !free || (current.Started() && current.Checkpoint.Compare(held.Checkpoint) > 0) {
 		if startsBehind(current, held) {
 			e := &VanishedError{Held: held, Current: &current, Since: time.Now()}
-			h.cfg.Vanished.noteLost(e)
+			h.cfg.Vanished.recordLoss(e)
 			h.log.Error("row of the lease was deleted, and the new row starts after its position: records may be skipped",
 				"checkpoint", position(held), "start", position(current), "lease_owner", owner, "err", e)
 		}
 		return h.giveUp(c, "taken"), nil
 	}
 	if !h.Valid() {
-		return gone, nil
+		return leaseGone, nil
 	}
-	to := h.rowAgain(c, amended(current, held, leases.AttrAll))
+	to := h.recreatedRow(c, amended(current, held, leases.AttrAll))
 	to.Counter, to.PinnedAt = max(current.Counter, held.Counter)+1, held.PinnedAt
 	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
-	call, cancel := h.call(ctx)
+	call, cancel := h.callContext(ctx)
 	defer cancel()
 	err := h.cfg.Store.Update(call, leases.Update{Read: current, Expect: leases.AttrAll, To: to, Set: leases.AttrAll})
 	if err == nil {
@@ -220,5 +221,5 @@ func (h *writer) retake(ctx context.Context, c *change, current leases.Lease) (r
 	if _, ok := errors.AsType[*leases.ConflictError](err); !ok {
 		h.rememberAttempt(a)
 	}
-	return undecided, err
+	return storeFailed, err
 }

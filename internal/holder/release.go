@@ -2,8 +2,8 @@ package holder
 
 import "github.com/kinesis-go/kcl/leases"
 
-// handoverChanged tells whether current differs from the held row only by a hand-over that has
-// begun, has another next owner, or was taken back.
+// handoverChanged tells whether current differs from the held row only by a change of a hand-over.
+// A hand-over has begun, has another next owner, or was taken back.
 func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 	return current != nil && current.Counter == row.Counter &&
 		current.ActualOwner() == h.cfg.WorkerID &&
@@ -11,8 +11,9 @@ func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
 		!current.Same(HandoverAttrs, row)
 }
 
-// noteHandover copies what others wrote about a hand-over into the held row.
-func (h *writer) noteHandover(current leases.Lease) {
+// copyHandover copies the attributes of a hand-over, which others wrote, into the held row. Once a
+// hand-over has begun, it asks the consumer to finish.
+func (h *writer) copyHandover(current leases.Lease) {
 	h.mu.Lock()
 	h.row = h.row.With(HandoverAttrs, current)
 	h.mu.Unlock()
@@ -26,12 +27,12 @@ func (h *writer) noteHandover(current leases.Lease) {
 // is. Any other lease is released, so that others can take it at once.
 func (h *writer) endLease() {
 	h.mu.Lock()
-	row, lost := h.row, h.lost
+	row, lost := h.row, h.lossReason
 	h.mu.Unlock()
 	switch {
 	case lost != "":
 	case row.Finished():
-		h.noteEnd("finished")
+		h.endWithoutLoss("finished")
 	default:
 		h.release()
 	}
@@ -41,7 +42,7 @@ func (h *writer) endLease() {
 // removes the owner.
 func (h *writer) release() {
 	reason := "released"
-	c := &change{name: "release", last: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+	c := &change{name: "release", endsLease: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 		if row.CheckpointOwner != "" {
 			reason = "handover"
 			row.CheckpointOwner, row.HandoverTo = "", ""
@@ -51,12 +52,12 @@ func (h *writer) release() {
 		row.Owner = ""
 		return row, leases.AttrOwner
 	}}
-	again, err := h.try(h.io, c)
-	for backoff := h.cfg.newBackoff(); again && h.pause(h.io, backoff.Next()) == nil; {
-		again, err = h.try(h.io, c)
+	again, err := h.tryWrite(h.storeCtx, c)
+	for backoff := h.cfg.newBackoff(); again && h.pause(h.storeCtx, backoff.Next()) == nil; {
+		again, err = h.tryWrite(h.storeCtx, c)
 	}
 	if err != nil {
 		h.log.Warn("lease was not released, and will expire", "err", err)
 	}
-	h.noteEnd(reason)
+	h.endWithoutLoss(reason)
 }

@@ -36,7 +36,7 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 	}
 	return h.submit(ctx, &change{
 		name: "checkpoint",
-		done: func(row leases.Lease) bool {
+		satisfied: func(row leases.Lease) bool {
 			// An earlier write whose answer was lost may have gone further.
 			c := row.Checkpoint.Compare(pos)
 			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 &&
@@ -45,7 +45,7 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 		apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 			set := leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
 			if row.Checkpoint != pos || !row.Timed() {
-				// Also if this worker knows of no PinnedAt: others write it too.
+				// The row may have a PinnedAt that this worker does not know, because others write it too.
 				row.PinnedAt = time.Time{}
 				set |= leases.AttrPinnedAt
 			}
@@ -67,8 +67,7 @@ func (h *Holder) Prepare(ctx context.Context, pos kcl.ExtendedSequenceNumber, st
 	}})
 }
 
-// SetChildren records the shards that continue this one. Errors are those of
-// Checkpoint.
+// SetChildren records the shards that continue this one. Errors are those of Checkpoint.
 func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
 	return h.submit(ctx, &change{name: "children", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 		row.Children = ids
@@ -76,8 +75,8 @@ func (h *Holder) SetChildren(ctx context.Context, ids []string) error {
 	}})
 }
 
-// SetReached records the time up to which the shard has been read, when it was to be read only that
-// far. Errors are those of Checkpoint.
+// SetReached records the time up to which the shard has been read. It is for a shard that is read
+// only up to a time. Errors are those of Checkpoint.
 func (h *Holder) SetReached(ctx context.Context, at time.Time) error {
 	return h.submit(ctx, &change{name: "reached", apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
 		row.Reached = at
@@ -121,7 +120,7 @@ func (h *Holder) submit(ctx context.Context, c *change) error {
 		case h.requests <- request{ctx, c, answers}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-h.io.Done():
+		case <-h.storeCtx.Done():
 			return kcl.ErrLeaseLost
 		case <-h.ended:
 			return kcl.ErrLeaseLost
@@ -143,7 +142,7 @@ func (h *writer) serve(r request) (wrote bool) {
 	if h.failing && h.clock.Now().Since(h.lastSent()) >= h.cfg.RenewInterval {
 		h.renew()
 	}
-	again, err := h.try(r.ctx, r.change)
+	again, err := h.tryWrite(r.ctx, r.change)
 	r.answer <- answer{err, again}
 	return h.writes > before
 }

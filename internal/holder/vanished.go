@@ -55,47 +55,47 @@ func position(l leases.Lease) string {
 // VanishedRows keeps what the holders of one worker know of rows that vanished. The zero value
 // knows of none. It is safe for concurrent use.
 type VanishedRows struct {
-	mu   sync.Mutex                 // guards the fields below
-	made map[string][]time.Duration // when rows were made again, monotonic
-	lost map[string]*lostRow        // rows that could not be made again
+	mu          sync.Mutex                 // guards the fields below
+	recreatedAt map[string][]time.Duration // when rows were made again, monotonic
+	lost        map[string]*lostRow        // rows that could not be made again
 }
 
 // lostRow is a row that could not be made again.
 type lostRow struct {
 	err *VanishedError
-	// mended is since when the listings show the row in order, monotonic; zero when they do not.
-	// One listing proves nothing: it may be older than the deletion.
-	mended time.Duration
+	// inOrderSince is the monotonic time since which the listings show the row in order; zero when
+	// they do not. One listing proves nothing, because it may be older than the deletion.
+	inOrderSince time.Duration
 }
 
-// mendedTime is how long a row must be in order before its loss is forgotten.
-const mendedTime = time.Minute
+// inOrderTime is how long a row must be in order before its loss is forgotten.
+const inOrderTime = time.Minute
 
 // mayRecreate tells whether a row may be made again at the time now.
 func (v *VanishedRows) mayRecreate(key string, now time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	recent := slices.DeleteFunc(v.made[key], func(at time.Duration) bool { return now-at >= recreatedTime })
+	recent := slices.DeleteFunc(v.recreatedAt[key], func(at time.Duration) bool { return now-at >= recreatedTime })
 	if len(recent) == 0 {
-		delete(v.made, key)
+		delete(v.recreatedAt, key)
 		return true
 	}
-	v.made[key] = recent
+	v.recreatedAt[key] = recent
 	return len(recent) < maxRecreated
 }
 
-// noteRecreated notes that a row was made again.
-func (v *VanishedRows) noteRecreated(key string, at time.Duration) {
+// recordRecreation records that a row was made again at the monotonic time at.
+func (v *VanishedRows) recordRecreation(key string, at time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.made == nil {
-		v.made = map[string][]time.Duration{}
+	if v.recreatedAt == nil {
+		v.recreatedAt = map[string][]time.Duration{}
 	}
-	v.made[key] = append(v.made[key], at)
+	v.recreatedAt[key] = append(v.recreatedAt[key], at)
 }
 
-// noteLost notes a row that could not be made again.
-func (v *VanishedRows) noteLost(e *VanishedError) {
+// recordLoss records a row that could not be made again.
+func (v *VanishedRows) recordLoss(e *VanishedError) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.lost == nil {
@@ -104,19 +104,19 @@ func (v *VanishedRows) noteLost(e *VanishedError) {
 	v.lost[e.Held.Key] = &lostRow{err: e}
 }
 
-// NoteListing takes in the rows that were listed at the monotonic time now. A lost row is in order
-// when it exists again and does not start behind its earlier position.
-func (v *VanishedRows) NoteListing(now time.Duration, rows map[string]leases.Lease) {
+// CheckListing looks for the lost rows among rows, which were listed at the monotonic time now. A
+// lost row is in order when it exists again and does not start behind its earlier position.
+func (v *VanishedRows) CheckListing(now time.Duration, rows map[string]leases.Lease) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for key, l := range v.lost {
 		row, there := rows[key]
 		switch {
 		case !there || (l.err.Current != nil && startsBehind(row, l.err.Held)):
-			l.mended = 0
-		case l.mended == 0:
-			l.mended = now
-		case now-l.mended >= mendedTime:
+			l.inOrderSince = 0
+		case l.inOrderSince == 0:
+			l.inOrderSince = now
+		case now-l.inOrderSince >= inOrderTime:
 			delete(v.lost, key)
 		}
 	}
@@ -128,7 +128,7 @@ func (v *VanishedRows) All() []*VanishedError {
 	defer v.mu.Unlock()
 	var all []*VanishedError
 	for _, key := range slices.Sorted(maps.Keys(v.lost)) {
-		if l := v.lost[key]; l.mended == 0 {
+		if l := v.lost[key]; l.inOrderSince == 0 {
 			all = append(all, l.err)
 		}
 	}

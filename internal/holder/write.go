@@ -23,28 +23,28 @@ type change struct {
 	name string
 	// apply returns the changed row, and which attributes it changes. try raises the counter.
 	apply func(leases.Lease) (leases.Lease, leases.Attr)
-	// done tells whether a row needs no write any more; nil means never.
-	done func(leases.Lease) bool
-	// last says that the lease ends with the write. If the row is another worker's by then, nothing
-	// is left to do.
-	last bool
+	// satisfied tells whether a row needs no write any more; nil means never.
+	satisfied func(leases.Lease) bool
+	// endsLease says that the lease ends with the write. If the row is another worker's by then,
+	// nothing is left to do.
+	endsLease bool
 
 	failures int // attempts that the store failed
 }
 
 // attempt is a write that was sent.
 type attempt struct {
-	of   *change
-	to   leases.Lease
-	set  leases.Attr
-	sent trust.Instant
-	// recreates says that the attempt makes a vanished row again, see recreate.
+	change *change
+	to     leases.Lease
+	set    leases.Attr
+	sent   trust.Instant
+	// recreates says that the attempt makes a vanished row again, see recreateRow.
 	recreates bool
 }
 
-// wrote tells whether row shows that a took effect (I3). The row has its counter, this worker as
-// the actual owner, and every attribute that a set or that only an owner sets. A hand-over may have
-// begun since.
+// wrote tells whether row shows that the attempt a took effect (I3). The row must have the counter
+// of a, and this worker as the actual owner. It must have every attribute that a set, and every
+// attribute that only an owner sets. A hand-over may have begun since.
 func (a attempt) wrote(row leases.Lease, worker string) bool {
 	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^HandoverAttrs, a.to)
 }
@@ -52,12 +52,12 @@ func (a attempt) wrote(row leases.Lease, worker string) bool {
 // writer makes the writes to the row of a held lease. It belongs to the holder's goroutine.
 type writer struct {
 	*held
-	meter   meter
-	unknown []attempt // writes whose outcome is not known
-	failing bool      // the last write failed
-	writes  int       // the number of attempts
-	renewal change
-	backoff *retry.Backoff // of the renewals
+	meter       meter
+	unconfirmed []attempt // writes whose outcome is not known
+	failing     bool      // the last write failed
+	writes      int       // the number of attempts
+	renewal     change
+	backoff     *retry.Backoff // of the renewals
 }
 
 func newWriter(l *held) *writer {
@@ -65,12 +65,12 @@ func newWriter(l *held) *writer {
 		held: l, backoff: l.cfg.newBackoff(),
 		renewal: change{name: "renew", apply: func(row leases.Lease) (leases.Lease, leases.Attr) { return row, 0 }},
 	}
-	h.meter.since = l.clock.Now().Mono
+	h.meter.intervalBegan = l.clock.Now().Mono
 	h.meter.average.Seed(l.row.ThroughputKBps)
 	return h
 }
 
-// try writes one change, and raises the counter with it, in one write. After a conflict it may
+// tryWrite writes one change, and raises the counter with it, in one write. After a conflict it may
 // write a second time. The error is nil, [kcl.ErrLeaseLost], or the cause of ctx. again says that
 // the store failed, and that the change may be tried again.
 //
@@ -85,16 +85,16 @@ func newWriter(l *held) *writer {
 //
 // Every attempt expects the counter of the last accepted one, so at most one of them can ever take
 // effect.
-func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
-	for notes := 0; ; {
+func (h *writer) tryWrite(ctx context.Context, c *change) (again bool, err error) {
+	for handoverChanges := 0; ; {
 		if !h.Valid() {
 			return false, kcl.ErrLeaseLost
 		}
 		row := h.Lease()
-		if c.done != nil && c.done(row) {
+		if c.satisfied != nil && c.satisfied(row) {
 			return false, nil
 		}
-		a := attempt{of: c, sent: h.clock.Now()}
+		a := attempt{change: c, sent: h.clock.Now()}
 		a.to, a.set = c.apply(row)
 		a.to.Counter, a.set = row.Counter+1, a.set|leases.AttrCounter
 		if kbps := h.meter.sample(a.sent.Mono, h.cfg.RenewInterval*9/10); kbps != row.ThroughputKBps && kbps >= 0 {
@@ -104,50 +104,50 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 		h.writes++
 		err := h.send(ctx, row, a)
 		if err == nil {
-			h.accept(a.to, a.sent)
+			h.acceptRow(a.to, a.sent)
 			return false, nil
 		}
 		conflict, ok := errors.AsType[*leases.ConflictError](err)
 		if !ok {
 			h.rememberAttempt(a)
-			h.failed(c, err)
+			h.logFailure(c, err)
 			return true, err
 		}
 		current := conflict.Current
 		if current == nil {
-			if current, err = h.confirm(ctx); err != nil {
-				h.failed(c, err)
+			if current, err = h.readRow(ctx); err != nil {
+				h.logFailure(c, err)
 				return true, err
 			}
 		}
 		if mine, ok := h.ownAttempt(current, a); ok {
 			h.acceptAttempt(mine, *current)
-			if mine.of == c {
+			if mine.change == c {
 				return false, nil
 			}
 			continue
 		}
-		if h.handoverChanged(row, current) && notes < 3 {
-			// A hand-over has begun, or was taken back. The counter is as held, so the lease is
-			// still this worker's. The holder notes the change and writes again.
-			notes++
-			h.noteHandover(*current)
+		if h.handoverChanged(row, current) && handoverChanges < 3 {
+			// A hand-over has begun, or was taken back. The counter has not changed, so the lease is
+			// still this worker's. The holder copies the change and writes again.
+			handoverChanges++
+			h.copyHandover(*current)
 			continue
 		}
-		if current == nil || remade(row, *current) {
-			switch result, err := h.recover(ctx, c, a, current); result {
+		if current == nil || isNewRow(row, *current) {
+			switch result, err := h.recoverRow(ctx, c, a, current); result {
 			case recovered:
 				continue
-			case settled:
+			case writeNotNeeded:
 				return false, nil
-			case undecided:
-				h.failed(c, err)
+			case storeFailed:
+				h.logFailure(c, err)
 				return true, err
-			case gone:
+			case leaseGone:
 				return false, kcl.ErrLeaseLost
 			}
 		}
-		if c.last {
+		if c.endsLease {
 			return false, nil
 		}
 		h.lose("taken")
@@ -157,7 +157,7 @@ func (h *writer) try(ctx context.Context, c *change) (again bool, err error) {
 
 // send makes one conditional write with a deadline of its own.
 func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
-	call, cancel := h.call(ctx)
+	call, cancel := h.callContext(ctx)
 	defer cancel()
 	expect := leases.AttrCounter | leases.AttrOwner | leases.AttrCheckpointOwner
 	if row.CheckpointOwner != "" {
@@ -167,9 +167,9 @@ func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
 	return h.cfg.Store.Update(call, leases.Update{Read: row, Expect: expect, To: a.to, Set: a.set})
 }
 
-// accept notes that row is in the table now.
-func (h *writer) accept(row leases.Lease, sent trust.Instant) {
-	h.unknown = nil // these attempts expect an older counter, and can never take effect
+// acceptRow keeps row as the row in the table. The write of row was sent at the time sent.
+func (h *writer) acceptRow(row leases.Lease, sent trust.Instant) {
+	h.unconfirmed = nil // these attempts expect an older counter, and can never take effect
 	h.failing, h.renewal.failures = false, 0
 	h.backoff.Reset()
 	h.mu.Lock()
@@ -186,13 +186,13 @@ func (h *writer) accept(row leases.Lease, sent trust.Instant) {
 // rememberAttempt remembers an attempt whose outcome is unknown. Of two equal attempts the earlier
 // one stays: it tells how long the lease can be trusted.
 func (h *writer) rememberAttempt(a attempt) {
-	for i, b := range h.unknown {
+	for i, b := range h.unconfirmed {
 		if b.set == a.set && b.to.Same(leases.AttrAll, a.to) {
-			h.unknown[i].of = a.of
+			h.unconfirmed[i].change = a.change
 			return
 		}
 	}
-	h.unknown = append(h.unknown, a)
+	h.unconfirmed = append(h.unconfirmed, a)
 }
 
 // ownAttempt returns the attempt that made row. It may be the last one: the client of the store may
@@ -201,7 +201,7 @@ func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	if row == nil {
 		return attempt{}, false
 	}
-	for _, a := range append(slices.Clone(h.unknown), last) {
+	for _, a := range append(slices.Clone(h.unconfirmed), last) {
 		if a.wrote(*row, h.cfg.WorkerID) {
 			return a, true
 		}
@@ -209,21 +209,21 @@ func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
 	return attempt{}, false
 }
 
-// renew raises the counter.
+// renew raises the counter, and changes nothing else.
 func (h *writer) renew() {
 	begun := time.Now()
-	if _, err := h.try(h.io, &h.renewal); err == nil {
+	if _, err := h.tryWrite(h.storeCtx, &h.renewal); err == nil {
 		h.cfg.Metrics.LeaseRenewed(time.Since(begun))
 	}
 }
 
-// failed notes and logs a failed write.
-func (h *writer) failed(c *change, err error) {
+// logFailure counts and logs a failed attempt at c.
+func (h *writer) logFailure(c *change, err error) {
 	h.failing = true
 	c.failures++
 	h.cfg.Metrics.LeaseStoreError("update")
 	switch {
-	case h.io.Err() != nil:
+	case h.storeCtx.Err() != nil:
 	case c.failures == 1:
 		h.log.Warn("lease write failed, trying again", "operation", c.name, "err", err)
 	default:
