@@ -115,6 +115,8 @@ var layers = map[string][]string{
 		".", "leases", "internal/gokcl", "internal/shardsync", "cmd/kclctl/internal/families",
 		"cmd/kclctl/internal/streaminfo", "cmd/kclctl/internal/terminal", "cmd/kclctl/internal/view",
 	},
+	// parts of multilangd
+	"cmd/multilangd/internal/properties": {},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},
 	"examples/...":     {"..."},

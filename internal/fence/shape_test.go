@@ -28,7 +28,7 @@ var shaped = []string{
 	"leases/dynamodb", "leases/leasefault", "leases/leasetest", "leases/memory", "leases/redis",
 	"internal/dynamotest", "internal/gokcl",
 	"cmd/kclctl", "cmd/kclctl/internal/audit", "cmd/kclctl/internal/families", "cmd/kclctl/internal/streaminfo",
-	"cmd/kclctl/internal/terminal", "cmd/kclctl/internal/transfer",
+	"cmd/kclctl/internal/terminal", "cmd/kclctl/internal/transfer", "cmd/multilangd/...",
 	"internal/caughtup", "internal/coordinator", "internal/election", "internal/fleetstart", "internal/fleettest",
 	"internal/guardedstore", "internal/holder", "internal/kcl3", "internal/line", "internal/plan", "internal/retry",
 	"internal/shardsync", "internal/trust", "multilang/...", "compat/...",
