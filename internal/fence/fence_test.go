@@ -116,7 +116,8 @@ var layers = map[string][]string{
 		"cmd/kclctl/internal/streaminfo", "cmd/kclctl/internal/terminal", "cmd/kclctl/internal/view",
 	},
 	// parts of multilangd
-	"cmd/multilangd/internal/properties": {},
+	"cmd/multilangd/internal/properties":  {},
+	"cmd/multilangd/internal/credentials": {},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},
 	"examples/...":     {"..."},
@@ -152,6 +153,7 @@ var fences = map[string][]string{
 		"internal/fleettest", "leases/dynamodb", "internal/gokcl",
 		"internal/awstest",
 	},
+	"github.com/aws/aws-sdk-go-v2/service/sts":        {}, // rigs only
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch": {"metrics/cloudwatch"},
 	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},
 	"github.com/prometheus":                           {"metrics/prometheus"},
