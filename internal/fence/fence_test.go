@@ -118,6 +118,9 @@ var layers = map[string][]string{
 	// parts of multilangd
 	"cmd/multilangd/internal/properties":  {},
 	"cmd/multilangd/internal/credentials": {},
+	"cmd/multilangd/internal/settings": {
+		".", "leases/dynamodb", "scheduler", "cmd/multilangd/internal/credentials", "cmd/multilangd/internal/properties",
+	},
 	// 4: mains and rigs
 	"cmd/...":          {"..."},
 	"examples/...":     {"..."},
