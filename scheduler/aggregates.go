@@ -111,7 +111,7 @@ func (d *delivery) expand(ctx context.Context, records []kcl.Record) []kcl.Recor
 	d.metrics.AggregatesCorrupt(report.Corrupt)
 	if count, due := d.corrupt.add(report.Corrupt); due {
 		d.log.WarnContext(ctx,
-			"record looks like an aggregate of the Kinesis Producer Library and is none, it is delivered as it is",
+			"aggregate of the Kinesis Producer Library is not valid, delivering the record unchanged",
 			"position", report.At, "err", report.Err, "count", count)
 	}
 	return out

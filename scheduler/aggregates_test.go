@@ -232,7 +232,7 @@ func TestK01K02K03CorruptAggregates(t *testing.T) {
 		require.Equal(t, "a b "+string(bad)+" "+string(bad)+" c "+string(bad), got.text())
 		require.Equal(t, 3, numbers.get(metrics.AggregatesCorrupt))
 		require.Zero(t, numbers.get(metrics.RecordsDropped))
-		require.Equal(t, 1, log.count("looks like an aggregate"))
+		require.Equal(t, 1, log.count("aggregate of the Kinesis Producer Library is not valid"))
 		require.Equal(t, 1, log.count("position="+at))
 		require.Zero(t, log.count("canary"))
 	})

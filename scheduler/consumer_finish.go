@@ -29,7 +29,7 @@ func (d *delivery) shutdownRequested(ctx context.Context) {
 }
 
 // errReplaced is the error that a replaced processor gets from its context and its checkpointer.
-var errReplaced = fmt.Errorf("%w: another processor takes its place: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
+var errReplaced = fmt.Errorf("%w: another processor replaces this one: %w", kcl.ErrLeaseLost, kcl.ErrRestart)
 
 // leaseLost calls LeaseLost after all other calls of the processor have returned. The processor's
 // context has ended, so this call gets a new one.
@@ -40,7 +40,7 @@ func (d *delivery) leaseLost(ctx context.Context) {
 		d.log.WarnContext(ctx, "lease lost, shard consumer ends", "lease_owner", d.holder.Lease().Owner)
 	default:
 		d.log.WarnContext(ctx, "shutdown took too long, shard consumer ends without a last checkpoint: raise "+
-			"ShutdownTimeout, or let the processor heed its context",
+			"ShutdownTimeout, or let the processor return when its context ends",
 			"cause", cause, "shutdown_timeout", d.cfg.shutdownTimeout, "checkpoint", d.checkpointer.Report().Last)
 	}
 	if d.processor == nil {

@@ -31,7 +31,7 @@ func (c *consumer) recoverFrom(ctx context.Context, cause error, used string) ou
 	}
 	gone, fresh := c.stream.absent.observe(list, c.shard.ID)
 	if fresh {
-		c.log.WarnContext(ctx, "shard is neither listed nor readable: it counts as expired when that has been so for a while",
+		c.log.WarnContext(ctx, "shard is neither listed nor readable, and counts as expired after the wait",
 			"position", c.next, "wait", goneTime)
 	}
 	if !gone {

@@ -11,7 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-var errRowChanged = errors.New("the checkpoint is not the one that was taken")
+var errRowChanged = errors.New("the checkpoint has changed since the lease was taken")
 
 // adopt completes a row that another library made. It adds marks, the stream's creation time, the
 // time of the start, hash keys, and the second parent, which vmware-go-kcl does not keep. It
@@ -29,7 +29,7 @@ func (l *shardLease) adopt(ctx context.Context) outcome {
 		if err == nil {
 			err = l.stream.marks.Check(row)
 			if err != nil {
-				l.log.ErrorContext(ctx, "lease belongs to somebody else", "err", err)
+				l.log.ErrorContext(ctx, "lease belongs to another application or stream", "err", err)
 				l.cfg.syncer.request(l.stream) // the shard sync stops the stream
 				return stopped
 			}
@@ -39,7 +39,7 @@ func (l *shardLease) adopt(ctx context.Context) outcome {
 			}
 		}
 		if err != nil {
-			l.log.WarnContext(ctx, "lease cannot be completed yet, the shard is not read", "err", err)
+			l.log.WarnContext(ctx, "complete lease failed, the shard is not read yet", "err", err)
 		}
 		if out := l.pause(ctx, backoff.Next()); out != done {
 			return out
@@ -60,7 +60,7 @@ func (l *shardLease) refreshStart(ctx context.Context, row *leases.Lease, seen *
 		return fmt.Errorf("read lease %s again: %w", l.key, err)
 	}
 	if now.Checkpoint != l.start.Checkpoint {
-		return fmt.Errorf("%w: lease %s taken at %s is at %s", errRowChanged, l.key, l.start.Checkpoint, now.Checkpoint)
+		return fmt.Errorf("%w: lease %s was at %s and is at %s", errRowChanged, l.key, l.start.Checkpoint, now.Checkpoint)
 	}
 	*row, *seen = now, true
 	return nil
@@ -119,7 +119,7 @@ func (l *shardLease) starts(ctx context.Context, row leases.Lease) (shardsync.St
 	if s.Latest = l.stream.lineage.pin(); s.Latest.IsZero() {
 		list, err := l.stream.lineage.get(ctx, absentAge)
 		if err != nil {
-			return s, fmt.Errorf("the time that LATEST stands for is not known: %w", err)
+			return s, fmt.Errorf("the time that LATEST means is unknown: %w", err)
 		}
 		if s.Latest = list.pin; s.Latest.IsZero() {
 			return s, l.stream.errNoPin()

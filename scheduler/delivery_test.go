@@ -97,7 +97,7 @@ func TestStopDoesNotCheckpointAFailedBatch(t *testing.T) {
 // nothing is open.
 func TestUncheckpointedEndIsTold(t *testing.T) {
 	t.Parallel()
-	const told = "shard ends with records that were delivered and not checkpointed"
+	const told = "shard ended, and delivered records have no checkpoint"
 	for name, tc := range map[string]struct {
 		checkpoints bool
 		interval    time.Duration

@@ -59,8 +59,8 @@ const (
 // Causes with which a fallback cancels a run of its source.
 var (
 	errFallBack = errors.New("enhanced fan-out keeps failing")
-	errTrial    = errors.New("the trial brought nothing")
-	errProbe    = errors.New("enhanced fan-out is to be tried again")
+	errTrial    = errors.New("the trial brought no batch")
+	errProbe    = errors.New("enhanced fan-out is due for another trial")
 )
 
 // schedule says when a failed attempt is repeated.
@@ -275,7 +275,7 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 		if stoppedHere {
 			return nil
 		}
-		return fmt.Errorf("%w; nor can the shard be polled: %w", f.reason, err)
+		return fmt.Errorf("%w; polling the shard fails too: %w", f.reason, err)
 	case errors.Is(err, errProbe):
 		f.state = tryFanOut
 		return nil

@@ -63,7 +63,7 @@ func TestTimeOfTheFirstWorkerHoldsOverARestart(t *testing.T) {
 		w = r.worker("b", mode, fromNow()).start()
 		r.finished(2 * time.Minute)
 		require.NoError(t, w.stop())
-		require.Equal(t, 1, logs.count("the configured initial position is not used"), "told once")
+		require.Equal(t, 1, logs.count("configured initial position is not used"), "told once")
 		for _, id := range r.open() {
 			require.Equal(t, "AT_TIMESTAMP", r.row(id).Origin.Kind)
 			require.WithinDuration(t, began, r.row(id).Origin.At, 0)

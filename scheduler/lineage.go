@@ -203,7 +203,7 @@ func (l *lineage) list(ctx context.Context, filter *types.ShardFilter) (*shardLi
 				return list, nil
 			}
 			if tokens[*token] || barren >= barrenPages {
-				return nil, fmt.Errorf("list the shards of %s: %w: page %d brings nothing new; tell those who run the service",
+				return nil, fmt.Errorf("list the shards of %s: %w: page %d has nothing new; tell the operator of the service",
 					l.arn, errEndless, len(tokens)+1)
 			}
 			tokens[*token] = true

@@ -117,7 +117,7 @@ func (o *orphans) stalls(now time.Time, limit time.Duration, held map[string]*co
 		err := errors.New("no worker takes the lease: look in the log for writes that the lease table refused, or start " +
 			"more workers, or raise MaxLeasesForWorker")
 		if owner := r.row.ActualOwner(); owner != "" {
-			err = errors.New("worker " + owner + " does not renew the lease, and no other takes it")
+			err = errors.New("worker " + owner + " does not renew the lease, and no other worker takes it")
 		}
 		out = append(out, &StallError{
 			Stream: r.stream.id, ShardID: r.row.ShardID, LeaseKey: key, Layer: LayerLease, Since: r.since, Err: err,

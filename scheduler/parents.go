@@ -252,7 +252,7 @@ func (w *parentWait) behindTarget() bool {
 // the row was deleted, or the first synchronisation missed the shard. Nothing shows whether its
 // records were read.
 func (w *parentWait) parentLost(shardID string) error {
-	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and nobody knows how far it was read: "+
+	return fmt.Errorf("row of parent lost: %[1]s has no row in the lease table, and its checkpoint is unknown: "+
 		"run `kclctl leases restore -finished %[1]s` or `kclctl leases restore -at POSITION %[1]s`",
 		shardsync.LeaseKey(w.stream.id, shardID, w.stream.multi))
 }

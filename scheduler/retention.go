@@ -101,8 +101,8 @@ func (g *gapWatch) check(ctx context.Context, age time.Duration, from kcl.Positi
 		attrs = append(attrs, slog.Any("resumed", records[0].Position()),
 			slog.Time("arrived", records[0].ApproximateArrival()))
 	}
-	g.log.LogAttrs(ctx, slog.LevelError, "the position has left the retention period before it was read on from; "+
-		"unread records behind it are lost: process faster, or keep records for longer", attrs...)
+	g.log.LogAttrs(ctx, slog.LevelError, "the position left the retention period before reading went on; "+
+		"unread records after it are lost: process faster, or extend the retention period", attrs...)
 }
 
 // checkCheckpoint logs once that the record at the checkpoint is no longer in the stream.
@@ -118,6 +118,6 @@ func (g *gapWatch) checkCheckpoint(ctx context.Context, records []kcl.Record) {
 	}
 	g.metrics.RetentionGap()
 	g.log.WarnContext(ctx,
-		"the record at the checkpoint has left the retention period; if more behind it was unread and as old, that is lost",
+		"the record at the checkpoint has left the retention period; unread records of about its age are lost",
 		"checkpoint", g.start.Checkpoint, "position", first, "arrived", records[0].ApproximateArrival())
 }

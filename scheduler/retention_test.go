@@ -44,7 +44,7 @@ func calm(c *scheduler.Config) {
 // was told to before it was too late.
 func TestRetentionOvertakesARunningShard(t *testing.T) {
 	t.Parallel()
-	const told = "left the retention period before it was read on from"
+	const told = "left the retention period before reading went on"
 	for name, test := range testsize.Some(1, map[string]struct {
 		blocked time.Duration
 		keep    int32 // hours, from the fifth hour on

@@ -115,7 +115,7 @@ func TestRowsVanishWithoutAHolder(t *testing.T) {
 		require.ErrorContains(t, sees.Healthy(), "vanished from the lease table")
 		require.ErrorContains(t, sees.Healthy(), "kclctl leases restore")
 		require.Empty(t, r.table())
-		require.NotZero(t, log.count("shards cannot be synchronised"))
+		require.NotZero(t, log.count("synchronise shards failed"))
 		time.Sleep(10 * time.Minute)
 		require.Empty(t, r.table())
 

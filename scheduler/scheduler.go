@@ -255,7 +255,7 @@ func (s *Scheduler) describeAll(ctx context.Context) ([]*stream, error) {
 			case err == nil:
 				streams = append(streams, st)
 			case s.cfg.multi() && retryable(err) == tryAgain:
-				s.log.WarnContext(ctx, "stream cannot be read yet, the others are read", "stream", cfg.resource(), "err", err)
+				s.log.WarnContext(ctx, "stream cannot be read yet, reading the others", "stream", cfg.resource(), "err", err)
 				return nil
 			}
 			return err

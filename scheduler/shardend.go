@@ -35,7 +35,7 @@ func (c *consumer) shardEnded(ctx context.Context) outcome {
 			return done
 		}
 		wait := backoff.Next()
-		c.log.WarnContext(ctx, "end of the shard cannot be recorded yet", "err", err, "wait", wait)
+		c.log.WarnContext(ctx, "record end of shard failed, trying again", "err", err, "wait", wait)
 		if c.pause(ctx, wait) != done {
 			return done
 		}
@@ -53,8 +53,8 @@ func (c *consumer) warnUnrecorded(ctx context.Context) {
 	if r.OpenSince.IsZero() || c.cfg.checkpointInterval > 0 {
 		return
 	}
-	c.log.WarnContext(ctx, "shard ends with records that were delivered and not checkpointed, ShardEnded has vouched "+
-		"for them: checkpoint there before it returns nil",
+	c.log.WarnContext(ctx, "shard ended, and delivered records have no checkpoint: they count as processed, because "+
+		"ShardEnded returned nil; checkpoint in ShardEnded",
 		"checkpoint", r.Last, "delivered", r.Delivered, "since", r.OpenSince)
 }
 

@@ -141,7 +141,7 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 		}
 		out = append(out, &StallError{
 			Stream: st.stream.id, ShardID: st.shardID, LeaseKey: key, Layer: st.layer, Since: st.since,
-			Err: fmt.Errorf("its work has broken off %d times at %s: %w", st.breaks, st.checkpoint, st.err),
+			Err: fmt.Errorf("work on the shard has broken off %d times at checkpoint %s: %w", st.breaks, st.checkpoint, st.err),
 		})
 	}
 	return out

@@ -66,7 +66,7 @@ func TestHealthOutlivesALease(t *testing.T) {
 					}
 				}
 				require.Greater(t, red, seconds-150, "the lease was lost %d times", log.count(`msg="lease lost"`))
-				require.ErrorContains(t, w.Healthy(), "its work has broken off")
+				require.ErrorContains(t, w.Healthy(), "work on the shard has broken off")
 				require.Positive(t, log.count("shard makes no progress"))
 				require.Less(t, log.count("shard makes no progress"), 10, "once, not with each lease")
 				w.faults.SetFault(nil)
@@ -92,7 +92,7 @@ func TestHealthTellsOfALeaseThatNeverLasts(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.faults.SetFault(takesOnly)
 		time.Sleep(10 * time.Minute)
-		require.ErrorContains(t, w.Healthy(), "its work has broken off")
+		require.ErrorContains(t, w.Healthy(), "work on the shard has broken off")
 		w.faults.SetFault(nil)
 		time.Sleep(4 * time.Minute)
 		require.NoError(t, w.Healthy(), "the lease has lasted")

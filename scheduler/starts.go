@@ -18,8 +18,8 @@ import (
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
 	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
-		s.log.InfoContext(ctx, "the configured initial position is not used: the application began to read the stream "+
-			"elsewhere, and goes on from its checkpoints",
+		s.log.InfoContext(ctx, "configured initial position is not used: the application began to read the stream "+
+			"at another position, and goes on from its checkpoints",
 			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy",
 			"to move a shard that is read already: kclctl leases set-checkpoint")
 	}
@@ -67,7 +67,7 @@ func (s *syncer) writeStarts(ctx context.Context, some []leases.Update) (conflic
 			continue // the row cannot be read: Healthy reports it
 		}
 		if e != nil {
-			err = fmt.Errorf("keep the start of lease %s: %w", some[i].Read.Key, e)
+			err = fmt.Errorf("write the start of lease %s: %w", some[i].Read.Key, e)
 		}
 	}
 	return conflicts, err

@@ -93,7 +93,7 @@ func (s *syncer) loop(ctx context.Context) {
 				continue
 			}
 			st.metrics.ShardSyncError()
-			s.log.WarnContext(ctx, "shards cannot be synchronised", "stream", st.label, "err", err)
+			s.log.WarnContext(ctx, "synchronise shards failed, trying again", "stream", st.label, "err", err)
 			if _, ok := errors.AsType[foreign](err); ok && (again[st] != nil || !st.sync.isClaimed()) {
 				// This is the second time. The first time, the row may belong to a worker that is being
 				// refused.
@@ -274,4 +274,4 @@ func (s *syncer) createMissing(
 }
 
 // errContradiction makes the loop check the stream's creation time.
-var errContradiction = errors.New("the stream has other sequence numbers than before under the same shard ids")
+var errContradiction = errors.New("the sequence numbers of known shards have changed")

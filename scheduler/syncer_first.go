@@ -113,7 +113,8 @@ func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 		return nil
 	}
 	h := coverage.Holes[0]
-	what := fmt.Sprintf("of the %d shards to begin with none has the hash keys from %s to %s", len(shards), h.Start, h.End)
+	what := fmt.Sprintf("none of the %d shards where reading begins has the hash keys from %s to %s",
+		len(shards), h.Start, h.End)
 	if h.After != "" {
 		what += ", after " + h.After
 	}
@@ -124,7 +125,7 @@ func (st *streamIdentity) checkHashKeys(shards []kcl.Shard) error {
 		what += fmt.Sprintf(", and %d other range(s)", more)
 	}
 	return fmt.Errorf("%w: stream %s: %s: no lease is made before the list is complete; a reshard ends by itself; if it "+
-		"lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell those who run the service",
+		"lasts, compare with `aws kinesis list-shards --stream-name %s`, and tell the operator of the service",
 		errIncomplete, st.label, what, st.id.Name)
 }
 

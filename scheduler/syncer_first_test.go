@@ -59,7 +59,7 @@ func TestIncompleteHashRangeVectors(t *testing.T) {
 			{0, []int{1}, nil},
 			{1, []int{1}, nil},
 			{2, []int{1}, nil},
-			{3, []int{0}, []string{"of the 2 shards to begin with none has the hash keys from 0 to " +
+			{3, []int{0}, []string{"none of the 2 shards where reading begins has the hash keys from 0 to " +
 				"113427455640312821154458202477256070484, before shardId-000000000001"}},
 			{3, []int{1}, []string{"from 113427455640312821154458202477256070485 to 226854911280625642308916404954512140969, " +
 				"after shardId-000000000000, before shardId-000000000002"}},
@@ -271,7 +271,7 @@ func TestIncompleteListOfAReshardedStream(t *testing.T) {
 					require.True(t, r.audit.complete(), "it is read although one list lacks it")
 				} else {
 					require.ErrorContains(t, w.Healthy(),
-						"none has the hash keys from 0 to 170141183460469231731687303715884105727, before "+old[1])
+						"shards where reading begins has the hash keys from 0 to 170141183460469231731687303715884105727, before "+old[1])
 					require.Empty(t, r.table())
 				}
 				heal()

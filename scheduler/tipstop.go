@@ -23,7 +23,7 @@ const (
 )
 
 // errReadToTip ends Run, which returns nil then.
-var errReadToTip = errors.New("all that Config.StopAtTip asks for has been read")
+var errReadToTip = errors.New("all records up to the target of Config.StopAtTip have been read")
 
 // tipStop ends Run after the fleet has read up to the target of Config.StopAtTip. The target is the
 // service's time of the first listing of the streams by Run. The target never moves, so Run also
@@ -73,7 +73,7 @@ func (t *tipStop) loop(ctx context.Context) {
 	if t.target.IsZero() {
 		return
 	}
-	t.log.InfoContext(ctx, "worker stops once all that has arrived before is read", "target", t.target)
+	t.log.InfoContext(ctx, "worker stops after it has read all records up to the target", "target", t.target)
 	logged := time.Now()
 	for retry.Sleep(ctx, stopPoll) == nil {
 		missing, err := t.missing(ctx)
@@ -166,9 +166,9 @@ func (c *consumer) recordTarget(ctx context.Context) {
 	}
 	at := c.holder.Lease().Checkpoint
 	if err := c.holder.SetReached(ctx, c.cfg.tip.target); err != nil {
-		c.log.WarnContext(ctx, "the end of StopAtTip is not recorded, the shard is read on", "err", err)
+		c.log.WarnContext(ctx, "record target of StopAtTip failed, the shard is read on", "err", err)
 		return
 	}
-	c.log.InfoContext(ctx, "shard has been read to where StopAtTip stops", "target", c.cfg.tip.target, "checkpoint", at,
+	c.log.InfoContext(ctx, "shard is read up to the target of StopAtTip", "target", c.cfg.tip.target, "checkpoint", at,
 		"position", c.delivery.processed)
 }

@@ -45,7 +45,7 @@ const (
 )
 
 // errFormer is the error that stops a stream after it has left the list.
-var errFormer = errors.New("the stream is not among the streams to read any more")
+var errFormer = errors.New("the stream has left the list of streams")
 
 // errTracker wraps the errors of the tracker.
 var errTracker = errors.New("ask Config.StreamTracker")
@@ -79,7 +79,7 @@ func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 	var errs []error
 	if t.asking.err != nil && now.Sub(t.asking.since) >= limit {
 		errs = append(errs,
-			fmt.Errorf("scheduler: Config.StreamTracker fails since %s, streams that come and go are not noticed: %w",
+			fmt.Errorf("scheduler: Config.StreamTracker has failed since %s, the previous list stays in force: %w",
 				t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
 	}
 	for _, a := range t.absent {
@@ -272,9 +272,9 @@ func (t *tracker) drop(ctx context.Context) {
 		st.stop(errFormer)
 		st.metrics.Close()
 		if ok {
-			t.log.InfoContext(ctx, "consumer or lease keys of the stream changed, its shards start again", "stream", st.label)
+			t.log.InfoContext(ctx, "consumer or lease keys of the stream changed, restarting its shards", "stream", st.label)
 		} else {
-			t.log.InfoContext(ctx, "stream is not among those to read any more, its shards are released", "stream", st.label)
+			t.log.InfoContext(ctx, "stream has left the list of streams, releasing its shards", "stream", st.label)
 		}
 	}
 }
@@ -362,7 +362,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	}
 	if st.replacesStream(rows) {
 		t.log.WarnContext(ctx,
-			"a stream of this name was deleted and created again; the leases of the earlier one are those of a former stream",
+			"stream was deleted and created again; the leases of the earlier stream are those of a former stream",
 			"stream", st.label)
 	}
 	if err := t.registrar.register(ctx, st); err != nil {
@@ -378,7 +378,7 @@ func (t *tracker) openOne(ctx context.Context, cfg StreamConfig, old *stream, ro
 	if old != nil && old.label != st.label {
 		old.metrics.Close()
 	}
-	t.log.InfoContext(ctx, "stream is read from now on", "stream", st.label)
+	t.log.InfoContext(ctx, "reading the stream begins", "stream", st.label)
 	t.syncer.request(st)
 	return nil
 }

@@ -74,9 +74,9 @@ func (w *waits) stuck(now time.Time, limit time.Duration, key string) (since tim
 	case wait.mark.owner == "":
 		err = fmt.Errorf("the parent shard %s has not been read to its end, and no worker holds its lease", wait.shard)
 	case wait.mark.here:
-		err = fmt.Errorf("the parent shard %s does not come to its end: no record was processed meanwhile", wait.shard)
+		err = fmt.Errorf("the parent shard %s has not ended, and no record of it was processed for a while", wait.shard)
 	default:
-		err = fmt.Errorf("the parent shard %s does not come to its end: worker %s has written no checkpoint of it meanwhile",
+		err = fmt.Errorf("the parent shard %s has not ended, and worker %s has written no checkpoint of it for a while",
 			wait.shard, wait.mark.owner)
 	}
 	return since, err
