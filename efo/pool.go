@@ -117,10 +117,10 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // send sends a request on a connection, and counts in its health whether the request succeeded.
 func (p *pool) send(cc *conn, req *http.Request) (*http.Response, error) {
 	caller := line.CallerOf(req.Context())
-	return line.Judge(req, cc.RoundTrip, func(good bool) {
+	return line.Send(req, cc.RoundTrip, func(good bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		cc.Note(caller, good)
+		cc.Record(caller, good)
 	})
 }
 

@@ -9,80 +9,80 @@ import (
 )
 
 const (
-	confirmAfter = time.Second // between two answers that say that nothing is unread
-	maxAge       = time.Minute // of the last answer of a shard that is caught up
+	confirmAfter = time.Second // the least time between two answers with a lag of 0
+	maxAge       = time.Minute // the maximal age of the last answer of a shard that is caught up
 )
 
-// Tip is how near to the newest record of its shard a consumer is.
+// Tip tells how near a consumer is to the newest record of its shard.
 //
 //	answer       lag 9s   lag 0   lag 0   lag 0   lag 0   lag 0   lag 7s
 //	records         500      20       -       -       3       -        -
 //	                                  ^       ^       ^       ^
-//	                                  first   caught up, till the lag is back
+//	                                  first   caught up, until the lag returns
 //
-// One answer alone is not believed. Records that come at the tip are behind in
-// being processed only while the processor has them.
+// One answer with a lag of 0 proves nothing. While the processor has records, the shard is not
+// caught up.
 type Tip struct {
-	read lag  // in the last batch that was read
-	past lag  // in the last batch that was processed
-	open bool // the last batch that was read is being processed
+	read       lag  // of the last batch that was read
+	processed  lag  // of the last batch that was processed
+	processing bool // the last batch that was read is being processed
 
-	first  time.Time // when nothing was unread for the first time at this place; zero when something is
-	caught bool      // nothing has spoken against it since caughtAt
-	at     time.Time // when the shard was last found to be caught up
+	tipSince     time.Time // the first processed answer with a lag of 0 at this position; zero with a lag
+	caughtUp     bool      // no answer since lastCaughtUp had a lag
+	lastCaughtUp time.Time // when the shard was last found to be caught up
 }
 
-// lag is what a batch says of its lag.
+// lag is the lag of one batch.
 type lag struct {
-	at    time.Time // zero before the first batch
-	is    time.Duration
+	at    time.Time // when the batch came; zero before the first batch
+	value time.Duration
 	known bool
 }
 
-// Read takes in a batch that was read and is processed next.
+// Read records a batch that was read and is processed next.
 func (t *Tip) Read(b kcl.Batch) {
-	t.read, t.open = lag{b.ReceivedAt, b.BehindLatest, !b.LagUnknown}, true
+	t.read, t.processing = lag{b.ReceivedAt, b.BehindLatest, !b.LagUnknown}, true
 	if b.LagUnknown || b.BehindLatest > 0 {
-		t.first, t.caught = time.Time{}, false
+		t.tipSince, t.caughtUp = time.Time{}, false
 	}
 }
 
-// Processed says that the batch has been processed.
+// Processed records that the batch was processed.
 func (t *Tip) Processed(b kcl.Batch) {
-	t.past, t.open = t.read, false
+	t.processed, t.processing = t.read, false
 	switch {
 	case b.LagUnknown || b.BehindLatest > 0:
-	case len(b.Records) > 0 || t.first.IsZero():
-		t.first = b.ReceivedAt
-	case b.ReceivedAt.Sub(t.first) >= confirmAfter:
-		t.caught, t.at = true, b.ReceivedAt
+	case len(b.Records) > 0 || t.tipSince.IsZero():
+		t.tipSince = b.ReceivedAt
+	case b.ReceivedAt.Sub(t.tipSince) >= confirmAfter:
+		t.caughtUp, t.lastCaughtUp = true, b.ReceivedAt
 	}
 }
 
 // CaughtUp tells whether the shard is caught up.
 func (t *Tip) CaughtUp(now time.Time) bool {
-	return t.caught && !t.open && now.Sub(t.read.at) <= maxAge
+	return t.caughtUp && !t.processing && now.Sub(t.read.at) <= maxAge
 }
 
-// Behind is the lag of the processed records. It grows while no batch is processed. A batch
-// that is not processed yet only proves that there is a lag.
+// Behind returns the lag of the processed records, and whether it is known. The lag grows while no
+// batch is processed. A batch that is being processed only proves that there is a lag.
 func (t *Tip) Behind(now time.Time) (time.Duration, bool) {
 	var behind time.Duration
-	if t.past.known {
-		seconds := metrics.Lag(t.past.is.Seconds(), now.Sub(t.past.at))
+	if t.processed.known {
+		seconds := metrics.Lag(t.processed.value.Seconds(), now.Sub(t.processed.at))
 		behind = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)
 	}
-	if t.open {
-		behind = max(behind, t.read.is)
+	if t.processing {
+		behind = max(behind, t.read.value)
 	}
-	return behind, t.past.known || behind > 0
+	return behind, t.processed.known || behind > 0
 }
 
-// LastCaughtUp is when the shard was last found to be caught up; zero before.
-func (t *Tip) LastCaughtUp() time.Time { return t.at }
+// LastCaughtUp returns when the shard was last found to be caught up; zero before.
+func (t *Tip) LastCaughtUp() time.Time { return t.lastCaughtUp }
 
-// LagKnown tells whether the last batch that was read says its lag.
+// LagKnown tells whether the last batch that was read had a lag.
 func (t *Tip) LagKnown() bool { return t.read.known }
 
-// Restarted returns the tip of a reader that begins anew at an earlier place.
-func (t *Tip) Restarted() Tip { return Tip{at: t.at} }
+// Restarted returns the tip of a reader that begins again at an earlier position.
+func (t *Tip) Restarted() Tip { return Tip{lastCaughtUp: t.lastCaughtUp} }

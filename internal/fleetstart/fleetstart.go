@@ -14,60 +14,60 @@ import (
 )
 
 const (
-	spreadEach  = 250 * time.Millisecond // of time for each worker of a fleet, when it starts together
-	spreadMost  = 30 * time.Second
-	spreadAsk   = 5 * time.Second // limit of each listing
-	tagCheckers = 2               // workers of a fleet, on average, that check who owns the stream consumer
-	tagSpread   = 4 * time.Second // added to their time: the service answers five such calls a second
+	timePerWorker = 250 * time.Millisecond // the time over which starts are spread, for each worker
+	maxSpread     = 30 * time.Second       // the limit of that time for all workers together
+	listTimeout   = 5 * time.Second        // the limit of each listing
+	tagCheckers   = 2                      // workers of a fleet, on average, that check the stream consumer's owner
+	tagSpread     = 4 * time.Second        // added to their time, because the service answers five such calls a second
 
-	// watchTime is how long a worker watches the table at most.
+	// watchTime is the longest time for which a worker watches the table.
 	watchTime = 1500 * time.Millisecond
-	// smallFleet is how many workers start without watching the table.
-	smallFleet = int(watchTime / spreadEach)
+	// smallFleet is the largest fleet that starts without watching the table.
+	smallFleet = int(watchTime / timePerWorker)
 )
 
-// Spread keeps the workers of a fleet that starts together within the limits of the
-// service's control plane: twenty descriptions of a stream a second for an account.
-// Only a worker that finds others starting waits.
+// Spread delays the starts of a fleet's workers, so that they stay within the limits of the
+// service's control plane. An account has twenty descriptions of a stream a second. A worker waits
+// only if it finds other workers starting.
 //
-// The number of workers that start is not known. The table shows how many there may be,
-// and a new table not even that. So a worker watches the table for a random time. The
-// times are drawn so that few workers, of however many, have a short one. The first of
-// them see no other worker and start. The others see a change in the table.
+// The number of starting workers is unknown. A table with rows shows how many workers there may be,
+// and a new table does not. So a worker watches the table for a random time. Few workers draw a
+// short time, in a fleet of any size. The first of these see no other worker and start. The others
+// see a change in the table.
 type Spread struct {
 	// List lists the lease table.
 	List func(ctx context.Context) (leases.Listing, error)
 	// OpenShards counts the open shards of the configured streams.
 	OpenShards func(ctx context.Context) (int, error)
-	// FailoverTime is that of the application.
+	// FailoverTime is the application's FailoverTime.
 	FailoverTime time.Duration
-	// Logger takes the log.
+	// Logger gets a debug line about a wait.
 	Logger *slog.Logger
 }
 
-// Wait returns when this worker may start. checksTag says whether it is one of those
-// that check who owns the stream consumer.
+// Wait returns when this worker may start. checksTag tells whether this worker checks the owner of
+// the stream consumer.
 func (s *Spread) Wait(ctx context.Context) (checksTag bool, err error) {
 	before, ok := s.observe(ctx)
 	if !ok {
 		return true, ctx.Err()
 	}
 	if before.workers > smallFleet {
-		alone, err := s.watch(ctx, before)
-		if alone || err != nil {
+		mayStart, err := s.watch(ctx, before)
+		if mayStart || err != nil {
 			return true, err
 		}
 	}
 	delay, checksTag := drawStart(before.workers)
 	if delay > 0 {
-		s.Logger.DebugContext(ctx, "worker waits its turn to start", "workers", before.workers, "wait", delay)
+		s.Logger.DebugContext(ctx, "worker waits before it starts", "workers", before.workers, "wait", delay)
 	}
 	return checksTag, retry.Sleep(ctx, delay)
 }
 
-// watch tells whether this worker may start at once: no other worker starts, or the
-// others of the fleet work already.
-func (s *Spread) watch(ctx context.Context, before tableView) (alone bool, err error) {
+// watch tells whether this worker may start at once. It may if no other worker starts, or if the
+// other workers of the fleet work already.
+func (s *Spread) watch(ctx context.Context, before tableView) (mayStart bool, err error) {
 	begun := time.Now()
 	if before.showsStarts() {
 		if err := retry.Sleep(ctx, drawWatch(before.workers)); err != nil {
@@ -85,39 +85,39 @@ func (s *Spread) watch(ctx context.Context, before tableView) (alone bool, err e
 	return !ok || now.working(before, time.Since(begun), s.FailoverTime), ctx.Err()
 }
 
-// patienceOf draws for how long a worker listens. The number of workers whose time
-// has come grows e-fold in each equal part of the time. So the first of any number
-// goes some moments before the second. A quarter of a worker does not listen at all.
+// drawWatch draws for how long a worker watches the table. The number of workers whose time is over
+// grows e-fold in each equal part of watchTime. So in a fleet of any size, the first worker starts
+// some moments before the second. On average, a quarter of one worker does not watch at all.
 func drawWatch(workers int) time.Duration {
 	part := 1 + math.Log(1-rand.Float64())/math.Log(4*float64(workers))
 	return time.Duration(max(0, part) * float64(watchTime))
 }
 
-// drawStart draws when a worker of a fleet starts, and whether it checks who owns the
-// stream consumer.
+// drawStart draws how long a worker of a fleet waits, and whether it checks the owner of the stream
+// consumer.
 func drawStart(workers int) (wait time.Duration, checksTag bool) {
 	checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
 	if workers <= 1 {
 		return 0, checksTag
 	}
-	within := min(time.Duration(workers)*spreadEach, spreadMost)
+	spread := min(time.Duration(workers)*timePerWorker, maxSpread)
 	if checksTag && workers > tagCheckers {
-		within += min(within, tagSpread)
+		spread += min(spread, tagSpread)
 	}
-	return rand.N(within), checksTag
+	return rand.N(spread), checksTag
 }
 
-// tableView is what the lease table shows of the workers that may exist.
+// tableView has the rows of one listing, and the number of workers that may exist.
 type tableView struct {
-	// workers counts the names in the table of present and last owners. For a new table
-	// it is a guess: two workers for three shards.
+	// workers counts the present and last owners that the table names. For a new table it is an
+	// estimate: two workers for three shards.
 	workers int
 	rows    map[string]leases.Lease
 }
 
-// observe lists the table. It returns false when the number of workers is not known.
+// observe lists the table. It returns false if the number of workers is unknown.
 func (s *Spread) observe(ctx context.Context) (tableView, bool) {
-	ctx, cancel := context.WithTimeout(ctx, spreadAsk)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	listing, err := s.List(ctx)
 	if err != nil && !errors.Is(err, leases.ErrTableNotFound) {
@@ -140,7 +140,7 @@ func (s *Spread) observe(ctx context.Context) (tableView, bool) {
 	return seen, err == nil
 }
 
-// lastOwner names the worker that has a lease, or had it last; empty when none is known.
+// lastOwner returns the present or the last owner of a lease, or an empty string.
 func lastOwner(l leases.Lease) string {
 	if l.Owner != "" {
 		return l.ActualOwner()
@@ -148,8 +148,8 @@ func lastOwner(l leases.Lease) string {
 	return l.NativeOwner
 }
 
-// showsStarts tells whether a worker that starts soon changes the table: it makes the
-// first row, or takes a free lease. Leases of killed workers change only when they expire.
+// showsStarts tells whether a starting worker soon changes the table, because it makes the first
+// row or takes a free lease. The leases of killed workers change only after they have expired.
 func (v tableView) showsStarts() bool {
 	for _, l := range v.rows {
 		if l.Owner == "" && !l.Finished() {
@@ -159,12 +159,12 @@ func (v tableView) showsStarts() bool {
 	return len(v.rows) == 0
 }
 
-// sameAs tells whether nobody has written to a lease since before.
+// sameAs tells whether no lease was written since the view before.
 func (v tableView) sameAs(before tableView) bool {
 	return len(v.rows) == len(before.rows) && v.active(before) == 0
 }
 
-// active counts the workers that renewed a lease, or took one, since before.
+// active counts the workers that have renewed or taken a lease since the view before.
 func (v tableView) active(before tableView) int {
 	names := map[string]bool{}
 	for key, l := range v.rows {
@@ -175,10 +175,10 @@ func (v tableView) active(before tableView) int {
 	return len(names)
 }
 
-// working tells whether the workers that the table named before work. Each renews its
-// leases every third of failover, so a shorter time shows only a part of them. A quarter
-// of that part is enough: workers have more than one lease, or none now.
+// working tells whether the workers of the view before are at work. Each worker renews its leases
+// every third of failover. So a shorter time shows only a part of the workers. A quarter of that
+// part is enough, because a named worker may have no lease now.
 func (v tableView) working(before tableView, since, failover time.Duration) bool {
-	seen := min(1, 3*since.Seconds()/failover.Seconds())
-	return len(before.rows) > 0 && float64(v.active(before)) >= max(1, seen*float64(before.workers)/4)
+	visible := min(1, 3*since.Seconds()/failover.Seconds())
+	return len(before.rows) > 0 && float64(v.active(before)) >= max(1, visible*float64(before.workers)/4)
 }

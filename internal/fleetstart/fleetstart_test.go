@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fleet that starts together on a new table, with half as many workers again as
-// each of them takes for likely: the service answers five calls for tags a second.
+// TestP06FewAskForTagsAtOnce starts a fleet on a new table. It has half as many workers again as
+// each worker estimates. The service answers five calls for tags a second.
 func TestP06FewAskForTagsAtOnce(t *testing.T) {
 	t.Parallel()
 	const trials, limit = 2000, 5

@@ -7,7 +7,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// guardedSharedStore is a guardedStore that has a fleet.
+// guardedSharedStore is a guardedStore with a fleet.
 type guardedSharedStore struct {
 	guardedStore
 	shared leases.SharedStore
@@ -15,8 +15,8 @@ type guardedSharedStore struct {
 
 func (g guardedSharedStore) Fleet() leases.FleetStore { return guardedFleet{g.shared.Fleet()} }
 
-// guardedFleet turns a panic of a fleet's method into an error. The caller gives each call its
-// deadline.
+// guardedFleet turns a panic of a fleet's method into an error. It adds no deadline, because the
+// callers set one.
 type guardedFleet struct{ fleet leases.FleetStore }
 
 func (g guardedFleet) EnsureIndex(ctx context.Context) (bool, error) {

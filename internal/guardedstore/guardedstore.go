@@ -1,5 +1,5 @@
-// Package guardedstore protects the library from a lease store, which can be a user's own:
-// a call for one row gets a deadline, and a panic becomes an error.
+// Package guardedstore protects the library from a lease store, which can be user code. A call for
+// one row gets a deadline, and a panic becomes an error.
 package guardedstore
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// New guards a store; nil stays nil. timeout is the deadline of a call for one row.
+// New returns a guarded store, or nil for nil. timeout is the limit of a call for one row. The
+// guarded store has a fleet if store has one.
 func New(store leases.Store, timeout time.Duration) leases.Store {
 	if store == nil {
 		return nil
@@ -56,6 +57,7 @@ func (g guardedStore) Delete(ctx context.Context, read leases.Lease, expect leas
 	return g.callRow(ctx, func(ctx context.Context) error { return g.store.Delete(ctx, read, expect) })
 }
 
+// callRow makes a call for one row.
 func (g guardedStore) callRow(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()

@@ -15,44 +15,44 @@ type HTTPClient interface {
 }
 
 const (
-	// forgetAfter is how long a connection is remembered on which nothing is sent. net/http does not
-	// say when it closes a connection.
+	// forgetAfter is how long an unused connection is remembered. net/http does not report when it
+	// closes a connection.
 	forgetAfter = 10 * time.Minute
-	// forgetEndedAfter is the same for a connection that is to be given up. It is shorter, because
-	// the other connections of the host carry no more than one request meanwhile.
+	// forgetEndedAfter is the same for a connection that must be given up. It is shorter, because
+	// until then each other connection of the host carries only one request.
 	forgetEndedAfter = 30 * time.Second
 )
 
-// Client is an HTTP client that gives up connections which another HTTP client makes. While a
-// connection of a host is to be given up, requests to the host carry Close. net/http does not use a
-// connection again that has carried such a request; streams on it go on. Client is safe for
+// Client is an HTTP client that gives up old and failing connections of another HTTP client. While
+// a connection of a host must be given up, all requests to the host carry Close. net/http does not
+// reuse a connection that has carried such a request, and streams on it go on. Client is safe for
 // concurrent use.
 type Client struct {
 	base HTTPClient
 
 	mu    sync.Mutex // guards the field below and what it points to
-	conns map[connKey]*known
+	conns map[connKey]*connState
 }
 
-// connKey is a connection. conn is nil if the transport of the host does not report connections.
+// connKey identifies a connection. conn is nil if the host's transport does not report connections.
 type connKey struct {
 	host string
 	conn net.Conn
 }
 
-// known is what Client knows of a connection.
-type known struct {
+// connState is the state of a connection.
+type connState struct {
 	*Health
-	used   time.Time
-	closed bool // a request with Close was sent on it
+	used   time.Time // when a request was last sent or answered
+	closed bool      // a request with Close was sent
 }
 
-// NewClient returns a Client over base, or base itself if it gives up connections already.
+// NewClient returns a Client that uses base. It returns base itself if base gives up connections.
 func NewClient(base HTTPClient) HTTPClient {
-	if _, does := base.(interface{ GivesUpConnections() }); does {
+	if _, ok := base.(interface{ GivesUpConnections() }); ok {
 		return base
 	}
-	return &Client{base: base, conns: map[connKey]*known{}}
+	return &Client{base: base, conns: map[connKey]*connState{}}
 }
 
 // GivesUpConnections marks the type for [NewClient].
@@ -62,21 +62,21 @@ func (c *Client) GivesUpConnections() {}
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	host := req.URL.Scheme + "://" + req.URL.Host
 	u := &use{c: c, key: connKey{host: host}, closes: c.mustClose(host)}
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: u.got})
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: u.gotConn})
 	req = req.WithContext(ctx) // a shallow copy
 	req.Close = req.Close || u.closes
 	caller := CallerOf(ctx)
-	return Judge(req, c.base.Do, func(good bool) { u.count(caller, good) })
+	return Send(req, c.base.Do, func(good bool) { u.result(caller, good) })
 }
 
-// CloseIdleConnections closes the connections of base that carry nothing.
+// CloseIdleConnections closes the idle connections of base.
 func (c *Client) CloseIdleConnections() {
 	if base, ok := c.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
 	}
 }
 
-// mustClose tells whether a connection of the host is to be given up. It forgets old connections.
+// mustClose tells whether a connection of the host must be given up. It forgets unused connections.
 func (c *Client) mustClose(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,32 +102,32 @@ type use struct {
 	key connKey
 }
 
-// got notes the connection. A request that net/http sends again has several connections.
-func (u *use) got(info httptrace.GotConnInfo) {
+// gotConn records the connection. If net/http sends a request again, it has several connections.
+func (u *use) gotConn(info httptrace.GotConnInfo) {
 	if info.Conn == nil || !reflect.TypeOf(info.Conn).Comparable() {
 		return
 	}
 	u.mu.Lock()
-	nameless := connKey{host: u.key.host}
+	noConn := connKey{host: u.key.host}
 	u.key.conn = info.Conn
 	key := u.key
 	u.mu.Unlock()
-	u.c.forget(nameless) // its failures came before there was a connection
-	u.c.update(key, func(k *known) {
+	u.c.forget(noConn) // its failures are those of dials
+	u.c.update(key, func(k *connState) {
 		if !info.Reused { // a closed connection may have had the same address
-			*k = known{Health: NewHealth()}
+			*k = connState{Health: NewHealth()}
 		}
 		k.closed = u.closes
 	})
 }
 
-// count counts whether the request succeeded.
-func (u *use) count(caller string, good bool) {
+// result records whether the request succeeded.
+func (u *use) result(caller string, good bool) {
 	u.mu.Lock()
 	key := u.key
 	u.mu.Unlock()
-	u.c.update(key, func(k *known) {
-		k.Note(caller, good)
+	u.c.update(key, func(k *connState) {
+		k.Record(caller, good)
 		k.closed = k.closed || u.closes
 	})
 }
@@ -138,12 +138,12 @@ func (c *Client) forget(key connKey) {
 	delete(c.conns, key)
 }
 
-func (c *Client) update(key connKey, f func(*known)) {
+func (c *Client) update(key connKey, f func(*connState)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.conns[key]
 	if k == nil {
-		k = &known{Health: NewHealth()}
+		k = &connState{Health: NewHealth()}
 		c.conns[key] = k
 	}
 	k.used = time.Now()

@@ -71,7 +71,7 @@ func TestHealthOfAConnection(t *testing.T) {
 				born, h := time.Now(), line.NewHealth()
 				for _, call := range c.calls {
 					time.Sleep(time.Until(born.Add(call.at)))
-					h.Note(call.caller, call.good)
+					h.Record(call.caller, call.good)
 				}
 				time.Sleep(time.Until(born.Add(c.age)))
 				require.Equal(t, c.ended, h.Ended())

@@ -1,7 +1,6 @@
-// Package line improves the HTTP clients under the AWS SDK. Deadlines count silence: [Silence] ends
-// a call to which nothing arrives, however large its answer is. Connections are given up: [Client]
-// leaves a connection on which calls keep failing, and an old one. efo, polling, scheduler and
-// leases/dynamodb use it.
+// Package line improves the HTTP clients under the AWS SDK. [Silence] ends a call after a time
+// without a byte, so the size of an answer does not matter. [Client] gives up old connections, and
+// those on which calls keep failing. efo, polling, scheduler and leases/dynamodb use it.
 package line
 
 import (
@@ -12,33 +11,33 @@ import (
 	"time"
 )
 
-// ErrSilence is wrapped by the error of a call to which nothing arrived in time. It wraps
-// context.DeadlineExceeded.
+// ErrSilence is the cause of the end of a call that got no byte in time. The call's error wraps it.
+// It wraps context.DeadlineExceeded.
 var ErrSilence = fmt.Errorf("nothing arrived in time: %w", context.DeadlineExceeded)
 
-// Silence notices that nothing arrives. Each byte of the answer's body starts the time anew, if the
-// call's HTTP client is a [Client] or uses [Judge]. It is safe for concurrent use. All methods of a
-// nil Silence do nothing.
+// Silence is a timer that ends a call without incoming bytes. Each byte of the answer's body
+// restarts it, if the call's HTTP client is a [Client] or uses [Send]. It is safe for concurrent
+// use. Heard, Pause, Resume and Stop of a nil Silence do nothing.
 type Silence struct {
 	limit time.Duration
 	timer *time.Timer
 	outer *Silence // of the context that was given to In
 
 	mu     sync.Mutex // guards the fields below
-	heard  time.Time  // when something arrived last
+	heard  time.Time  // when the last byte arrived
 	paused bool
 	ended  bool
 }
 
-// NewSilence returns a Silence that calls end when nothing has arrived for limit.
+// NewSilence returns a running Silence that calls end after limit without a byte.
 func NewSilence(limit time.Duration, end func()) *Silence {
 	return &Silence{limit: limit, timer: time.AfterFunc(limit, end), heard: time.Now()}
 }
 
 type silenceKey struct{}
 
-// In returns a context for calls. Bytes of their answers count for s, and for the Silence that ctx
-// has already. In is called once.
+// In returns a context for calls. Bytes of their answers restart s, and the Silence that ctx
+// already has. Call In once.
 func (s *Silence) In(ctx context.Context) context.Context {
 	s.outer = Of(ctx)
 	return context.WithValue(ctx, silenceKey{}, s)
@@ -50,7 +49,7 @@ func Of(ctx context.Context) *Silence {
 	return s
 }
 
-// Heard says that something arrived.
+// Heard restarts the timer, because something arrived.
 func (s *Silence) Heard() {
 	for ; s != nil; s = s.outer {
 		s.mu.Lock()
@@ -60,7 +59,7 @@ func (s *Silence) Heard() {
 	}
 }
 
-// Pause stops the time while the call waits for this process. [Silence.Resume] starts it anew.
+// Pause stops the timer while the call waits for this process. [Silence.Resume] restarts it.
 func (s *Silence) Pause() {
 	for ; s != nil; s = s.outer {
 		s.mu.Lock()
@@ -70,7 +69,7 @@ func (s *Silence) Pause() {
 	}
 }
 
-// Resume starts the time anew.
+// Resume restarts the timer.
 func (s *Silence) Resume() {
 	for ; s != nil; s = s.outer {
 		s.mu.Lock()
@@ -86,7 +85,7 @@ func (s *Silence) restartLocked() {
 	}
 }
 
-// Stop ends the time of s for good, and not that of outer ones. [Silence.Last] still works.
+// Stop stops the timer of s for ever, and leaves outer timers running. [Silence.Last] still works.
 func (s *Silence) Stop() {
 	if s == nil {
 		return
@@ -97,15 +96,15 @@ func (s *Silence) Stop() {
 	s.timer.Stop()
 }
 
-// Last is when something arrived last.
+// Last returns when the last byte arrived.
 func (s *Silence) Last() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.heard
 }
 
-// Call runs f, which makes one call to a service. It ends f's context when nothing has arrived for
-// limit. Then the error wraps [ErrSilence].
+// Call runs f, which makes one call to a service. It ends f's context after limit without a byte,
+// and returns an error that wraps [ErrSilence].
 func Call[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

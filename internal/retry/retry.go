@@ -1,6 +1,6 @@
-// Package retry makes every backoff of the library: exponential with jitter and a cap, without an
-// end of its own. efo, polling, leases and scheduler use it wherever a loop can fail. [Shared] lets
-// one goroutine ask for many that fail for the same reason.
+// Package retry has the only backoff of the library. It is exponential, with jitter and a cap, and
+// never gives up. efo, polling, leases and scheduler use it in every loop that can fail. With
+// [Shared], one goroutine makes a call for many goroutines that fail for the same reason.
 package retry
 
 import (
@@ -10,11 +10,11 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// Backoff counts the waits between attempts. It belongs to one goroutine.
+// Backoff computes the waits between attempts. It belongs to one goroutine.
 type Backoff struct{ b *backoff.ExponentialBackOff }
 
-// New returns a Backoff whose waits start at about initial and double up to about limit, each
-// within plus or minus half. It never gives up: the time limit of the underlying library is
+// New returns a Backoff. The first wait is about initial, and later waits double up to about limit.
+// Each wait varies by up to half. The Backoff has no time limit: that of the underlying library is
 // switched off.
 func New(initial, limit time.Duration) *Backoff {
 	return &Backoff{b: backoff.NewExponentialBackOff(
@@ -29,7 +29,7 @@ func New(initial, limit time.Duration) *Backoff {
 // Next returns the next wait.
 func (b *Backoff) Next() time.Duration { return b.b.NextBackOff() }
 
-// Reset starts again at the initial wait. It is called after a success.
+// Reset makes the next wait the initial one. Call it after a success.
 func (b *Backoff) Reset() { b.b.Reset() }
 
 // Wait sleeps for the next wait. If ctx ends first, it returns the context's cause.

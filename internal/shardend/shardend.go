@@ -1,9 +1,9 @@
-// Package shardend finds out whether a shard that seems to have ended has ended. Both readers, efo
-// and polling, use it.
+// Package shardend finds out whether a shard has ended after an answer that says so. Both readers,
+// efo and polling, use it.
 //
-// One answer proves nothing. A server in trouble sends `{}`, which has no next iterator, although a
+// One answer proves nothing. A failing server sends `{}`, which has no next iterator, although a
 // million records are unread. So the reader asks again, from another iterator. The service must
-// show that it still reads the shard: it must send the record before the end once more.
+// show that it still reads the shard: it must send the last record once more.
 package shardend
 
 import (
@@ -19,56 +19,56 @@ import (
 )
 
 const (
-	// lastAnswers is how many answers are read for the last record to come again.
+	// lastAnswers is the largest number of answers that are read until the last record comes again.
 	lastAnswers = 3
-	// nextAnswers is how many answers are read behind the last record. AWS sends some empty answers
-	// before the end of a shard.
+	// nextAnswers is the largest number of answers that are read after the last record. AWS sends some
+	// empty answers before the end of a shard.
 	nextAnswers = 6
 )
 
-// The reasons why a reader does not believe that its shard has ended.
+// The reasons why a reader does not accept an end of its shard.
 var (
 	ErrContradicted = errors.New("the service said that the shard has ended, and sent more records afterwards")
 	ErrUnconfirmed  = errors.New("the service said that the shard has ended, and has not confirmed it yet")
 )
 
 const (
-	// IdleCheck is how long a shard is without records before its reader asks ListShards whether
-	// the shard is closed. The reader asks more rarely while the shard is open, see [Rarer].
+	// IdleCheck is the time without records after which a reader asks ListShards whether the shard is
+	// closed. While the shard is open, the reader asks more rarely, see [Rarer].
 	IdleCheck = 30 * time.Second
-	// DoubtCheck is the time between two questions while the end of the shard is in doubt.
+	// DoubtCheck is the time between two checks of an end that the service has not confirmed.
 	DoubtCheck = 15 * time.Second
 
 	idleCheckMax = 10 * time.Minute
 )
 
-// Rarer doubles the time between two questions, up to 10 minutes.
+// Rarer doubles the time between two checks, up to 10 minutes.
 func Rarer(wait time.Duration) time.Duration { return min(2*wait, idleCheckMax) }
 
-// Asker holds the calls of a reader. Records waits for its turn, because the service allows five
-// calls a second for a shard.
+// Asker has the calls of a reader. Records waits before the call as long as the reader's pace
+// needs, because the service allows five calls a second for a shard.
 type Asker struct {
 	ShardID  string
 	Iterator func(ctx context.Context, at kcl.Position) (*string, error)
 	Records  func(ctx context.Context, iterator *string, limit int) (*kinesis.GetRecordsOutput, error)
 }
 
-// Place is how far a reader has read.
+// Place is the place in a shard up to which a reader has read.
 type Place struct {
 	Next kcl.Position // where reading goes on
-	Last string       // number of the last record read; empty when there was none
+	Last string       // sequence number of the last record that was read; empty without one
 }
 
-// Answer is what the service says about the records after a place.
+// Answer is the service's answer about the records after a place.
 type Answer struct {
-	More     bool             // there is a record: the shard has not ended there
-	Proven   bool             // one answer had the last record and, at the tip, none after it
+	More     bool             // there is a record, so the shard has not ended
+	Proven   bool             // an answer at the tip, or without an iterator, ended with the last record
 	Last     bool             // the last answer had no next iterator
 	Tip      bool             // an answer had a MillisBehindLatest of 0
-	Children []kcl.ChildShard // as the last answer named them; nil if it did not
+	Children []kcl.ChildShard // the children in the last answer; nil without any
 }
 
-// Ask asks for the records after a place. It returns no record: the reader itself reads more.
+// Ask asks for the records after a place. It returns no record: the reader reads on by itself.
 func (a Asker) Ask(ctx context.Context, at Place) (Answer, error) {
 	if at.Last != "" {
 		out, err := a.read(ctx, kcl.At(at.Last), at.Last, lastAnswers)
@@ -91,7 +91,7 @@ func (a Asker) read(ctx context.Context, from kcl.Position, last string, answers
 		if err != nil {
 			return out, err
 		}
-		again := false // the last record came again
+		lastSeen := false // the last record came again
 		for i := range page.Records {
 			number := page.Records[i].SequenceNumber
 			if last == "" || !fromsdk.IsNumber(number) {
@@ -101,16 +101,16 @@ func (a Asker) read(ctx context.Context, from kcl.Position, last string, answers
 			if order > 0 {
 				return Answer{More: true}, nil
 			}
-			again = again || order == 0
+			lastSeen = lastSeen || order == 0
 		}
 		tip := AtTip(page.MillisBehindLatest)
 		out.Tip = out.Tip || tip
 		out.Last = aws.ToString(page.NextShardIterator) == ""
-		out.Proven = again && (tip || out.Last)
+		out.Proven = lastSeen && (tip || out.Last)
 		if out.Last {
 			out.Children = fromsdk.Children(page.ChildShards, a.ShardID)
 		}
-		if out.Last || again {
+		if out.Last || lastSeen {
 			break
 		}
 		iterator = page.NextShardIterator
@@ -122,33 +122,33 @@ func compare(a, b string) int {
 	return kcl.ExtendedSequenceNumber{SequenceNumber: a}.Compare(kcl.ExtendedSequenceNumber{SequenceNumber: b})
 }
 
-// AtTip tells whether MillisBehindLatest says that nothing is unread. A missing one says nothing.
+// AtTip tells whether MillisBehindLatest says that no record is unread. It returns false for nil.
 func AtTip(millis *int64) bool { return millis != nil && *millis <= 0 }
 
-// Without a proof, the service must repeat an end. Any of its answers can be wrong, so one answer
-// with more records outweighs all without.
+// Without a proof, the service must repeat that the shard has ended. Any answer can be wrong, so
+// one answer with a record outweighs all answers without records.
 var (
-	named = patience{3, 5 * time.Second}   // the answers name the children, but records are unread
-	empty = patience{5, 10 * time.Second}  // the answers have no iterator; the shard never had a record
-	tip   = patience{5, time.Minute}       // at the tip, without the last record: it may be trimmed
-	away  = patience{10, 10 * time.Minute} // the answers have no iterator, and records are unread
+	withChildren = repetition{3, 5 * time.Second}   // the answers name the children, away from the tip
+	neverRead    = repetition{5, 10 * time.Second}  // at the tip without an iterator; no record was ever read
+	lastMissing  = repetition{5, time.Minute}       // at the tip, without the last record, which may be trimmed
+	behindTip    = repetition{10, 10 * time.Minute} // the answers have no iterator, and are not at the tip
 )
 
-// patience is how often and for how long the service must say that a shard has ended.
-type patience struct {
+// repetition is how often and for how long the service must repeat that a shard has ended.
+type repetition struct {
 	answers int
 	time    time.Duration
 }
 
-// Judge decides from several answers whether a shard has ended. The answers are for one place, and
-// the shard list says that the shard is closed and has children. The zero value has no answers.
+// Judge decides from several answers whether a shard has ended. All answers are for one place. The
+// shard list must say that the shard is closed and has children. The zero value has no answers.
 type Judge struct {
-	last    string
-	since   time.Time
-	answers int
-	away    bool // an answer was not at the tip
-	goesOn  bool // an answer had an iterator
-	unnamed bool // an answer named no children
+	last        string
+	since       time.Time
+	answers     int
+	notAtTip    bool // an answer was not at the tip
+	hasIterator bool // an answer had an iterator
+	noChildren  bool // an answer named no children
 }
 
 // Ended counts one more answer and tells whether the shard has ended (I13).
@@ -161,20 +161,21 @@ func (j *Judge) Ended(now time.Time, at Place, a Answer) bool {
 		*j = Judge{last: at.Last, since: now}
 	}
 	j.answers++
-	j.away, j.goesOn, j.unnamed = j.away || !a.Tip, j.goesOn || !a.Last, j.unnamed || a.Children == nil
-	enough := func(p patience) bool { return j.answers >= p.answers && now.Sub(j.since) >= p.time }
+	j.notAtTip, j.hasIterator = j.notAtTip || !a.Tip, j.hasIterator || !a.Last
+	j.noChildren = j.noChildren || a.Children == nil
+	enough := func(r repetition) bool { return j.answers >= r.answers && now.Sub(j.since) >= r.time }
 	switch {
 	case a.Proven, a.Last && a.Tip && a.Children != nil:
 		return true
-	case !j.unnamed && enough(named), !j.away && enough(tip):
+	case !j.noChildren && enough(withChildren), !j.notAtTip && enough(lastMissing):
 		return true
-	case !j.away && !j.goesOn && at.Last == "" && enough(empty):
+	case !j.notAtTip && !j.hasIterator && at.Last == "" && enough(neverRead):
 		return true
 	}
-	return !j.goesOn && enough(away)
+	return !j.hasIterator && enough(behindTip)
 }
 
-// Confirm is [Judge.Ended] with a reason. It returns nil when the shard has ended, and otherwise
+// Confirm counts an answer as [Judge.Ended] does. It returns nil if the shard has ended, and else
 // [ErrContradicted] or [ErrUnconfirmed].
 func (j *Judge) Confirm(now time.Time, at Place, a Answer) error {
 	switch {
@@ -186,9 +187,9 @@ func (j *Judge) Confirm(now time.Time, at Place, a Answer) error {
 	return ErrUnconfirmed
 }
 
-// Doubts tells whether the service has said that the shard ended, and the judge does not believe it
-// yet. Then the reader asks again soon.
+// Doubts tells whether the service has said that the shard has ended, and has not confirmed it.
+// Then the reader asks again soon.
 func (j *Judge) Doubts() bool { return j.answers > 0 }
 
-// Forget drops the answers, because the reader has read more records.
+// Forget drops the answers. The reader calls it after it has read more records.
 func (j *Judge) Forget() { *j = Judge{} }

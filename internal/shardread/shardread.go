@@ -1,6 +1,6 @@
-// Package shardread is what the two readers of a shard, efo and polling, have in common: what they
-// do about an error, how they ask ListShards for a shard, and how a position goes into a request.
-// How a reader finds the end of a shard is in package shardend.
+// Package shardread has the common parts of both readers of a shard, efo and polling. It classifies
+// errors, asks ListShards for a shard, and writes positions into requests. Package shardend finds
+// the end of a shard.
 package shardread
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/line"
 )
 
-// Unobserved is the [kcl.ReadObserver] of a reader whose caller gives none. It does nothing.
+// Unobserved is the [kcl.ReadObserver] of a reader without a configured observer. It does nothing.
 type Unobserved struct{}
 
 // Opened implements [kcl.ReadObserver].
@@ -28,14 +28,14 @@ func (Unobserved) Received() {}
 // Retrying implements [kcl.ReadObserver].
 func (Unobserved) Retrying(error, time.Duration) {}
 
-// Listing is what ListShards says about one shard.
+// Listing is the answer of ListShards about one shard.
 type Listing struct {
 	Shard    kcl.Shard
 	Children []kcl.ChildShard
 	Listed   bool // ListShards names the shard
 }
 
-// List asks lineage for a shard. It gives up when nothing has arrived from the service for limit.
+// List asks lineage for a shard. It returns an error if no byte arrives from the service for limit.
 func List(ctx context.Context, lineage kcl.Lineage, shardID string, limit time.Duration) (Listing, error) {
 	return line.Call(ctx, limit, func(ctx context.Context) (l Listing, err error) {
 		l.Shard, l.Children, l.Listed, err = lineage.Shard(ctx, shardID)
@@ -43,9 +43,9 @@ func List(ctx context.Context, lineage kcl.Lineage, shardID string, limit time.D
 	})
 }
 
-// MayHaveEnded tells whether the shard can have been read to its end: it is closed and has
-// children. endSent says that the service has already sent the end of the shard. Then ListShards
-// need not name the shard any more.
+// MayHaveEnded tells whether the reader can have reached the end of the shard: the shard is closed
+// and has children. endSent says that the service has sent the end of the shard. Then ListShards
+// may omit the shard.
 func (l Listing) MayHaveEnded(endSent bool) bool {
 	if len(l.Children) == 0 {
 		return false
@@ -56,7 +56,7 @@ func (l Listing) MayHaveEnded(endSent bool) bool {
 	return endSent
 }
 
-// StartingPosition is a position as SubscribeToShard takes it.
+// StartingPosition returns a position in the form of SubscribeToShard.
 func StartingPosition(p kcl.Position) *types.StartingPosition {
 	sp := &types.StartingPosition{Type: types.ShardIteratorType(p.Kind.String())}
 	switch p.Kind {
@@ -69,8 +69,8 @@ func StartingPosition(p kcl.Position) *types.StartingPosition {
 	return sp
 }
 
-// IteratorInput is the request for a shard iterator at a position. The caller adds the stream and
-// the shard.
+// IteratorInput returns the request for a shard iterator at a position. The caller adds the stream
+// and the shard.
 func IteratorInput(at kcl.Position) *kinesis.GetShardIteratorInput {
 	sp := StartingPosition(at)
 	return &kinesis.GetShardIteratorInput{
@@ -78,9 +78,10 @@ func IteratorInput(at kcl.Position) *kinesis.GetShardIteratorInput {
 	}
 }
 
-// Anchor replaces LATEST by a time once the service has accepted LATEST: for a second request,
-// LATEST would be a later place. The time is that of the answer, to the second, less one second.
-// Any other position stays, and so does LATEST when the answer has no time.
+// Anchor replaces LATEST by a time, after the service has accepted LATEST. In a second request,
+// LATEST would be a later position. The time is one second before the answer's time, which is in
+// whole seconds. Anchor returns other positions unchanged, and also LATEST if the answer has no
+// time.
 func Anchor(p kcl.Position, answer middleware.Metadata) kcl.Position {
 	if p.Kind != kcl.Latest {
 		return p

@@ -32,9 +32,9 @@ type Instant struct {
 	Mono time.Duration
 }
 
-// Since returns the time that has passed since j, for an owner that must not trust its lease for
-// too long. It is the larger one of the times on the two clocks. So a wall clock that is set back
-// does not lengthen a lease. One that has moved on during a suspension ends it.
+// Since returns the time since j. It is the larger of the times on the two clocks, because an owner
+// must not trust its lease for too long. So a wall clock that is set back does not lengthen a
+// lease. A wall clock that has moved on during a suspension ends a lease.
 func (i Instant) Since(j Instant) time.Duration {
 	return max(i.Wall.Sub(j.Wall), i.Mono-j.Mono)
 }

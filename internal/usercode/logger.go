@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Logger returns a logger that contains panics of its handler. The log line of a panic is lost.
-// Standard error says so once.
+// Logger returns a logger that contains panics of l's handler. The log line of a panic is lost. The
+// first panic is reported on standard error.
 func Logger(l *slog.Logger) *slog.Logger {
 	if _, ok := l.Handler().(*handler); ok {
 		return l
@@ -17,7 +17,7 @@ func Logger(l *slog.Logger) *slog.Logger {
 	return slog.New(&handler{inner: l.Handler(), report: new(sync.Once)})
 }
 
-// handler is a handler that contains the panics of another one.
+// handler contains the panics of another handler.
 type handler struct {
 	inner  slog.Handler
 	report *sync.Once // reports the first panic

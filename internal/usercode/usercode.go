@@ -20,7 +20,7 @@ type Panic struct {
 	Stack []byte
 }
 
-// Error gives the value, without the stack.
+// Error returns the text of the value, without the stack.
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
 // Unwrap returns the value, if it is an error.
@@ -29,8 +29,8 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Call runs f, waits for it and returns its error, or a *[Panic]. f runs on a goroutine of its own,
-// because a runtime.Goexit always ends the goroutine that calls it.
+// Call runs f and waits for it. It returns the error of f, or a *[Panic]. f runs on another
+// goroutine, because a runtime.Goexit always ends the goroutine that calls it.
 func Call(f func() error) error {
 	done := make(chan error, 1)
 	go func() { // ends with f, which Call waits for
@@ -38,7 +38,7 @@ func Call(f func() error) error {
 		returned := false
 		defer func() {
 			if !returned {
-				err = caught(recover())
+				err = newPanic(recover())
 			}
 			done <- err
 		}()
@@ -57,7 +57,7 @@ func Contain(f func()) (err error) {
 			return
 		}
 		if v := recover(); v != nil {
-			err = caught(v)
+			err = newPanic(v)
 		}
 	}()
 	f()
@@ -65,8 +65,10 @@ func Contain(f func()) (err error) {
 	return nil
 }
 
-func caught(v any) error {
-	if v == nil { // panic(nil) gives a *runtime.PanicNilError
+// newPanic returns the error for the result of recover. A nil result means runtime.Goexit, because
+// panic(nil) leads to a *runtime.PanicNilError.
+func newPanic(v any) error {
+	if v == nil {
 		v = ErrGoexit
 	}
 	return &Panic{Value: v, Stack: debug.Stack()}
