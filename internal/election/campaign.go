@@ -17,7 +17,7 @@ func (e *Elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 	backoff := retry.New(time.Second, kcl3.LockHeartbeat)
 	failing := false
 	for ctx.Err() == nil {
-		lock, err := e.read(ctx)
+		lock, err := e.readLock(ctx)
 		if err != nil {
 			if !failing && ctx.Err() == nil {
 				e.cfg.Log.Warn("lock of the leader cannot be read, trying again", "err", err)
@@ -27,14 +27,14 @@ func (e *Elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 			continue
 		}
 		now := e.cfg.Clock.Now()
-		if term, ok := e.ownWrite(lock); ok {
+		if term, ok := e.ownAttempt(lock); ok {
 			if term.holds(now) {
-				e.noteTerm(term)
+				e.startTerm(term)
 				return term, nil
 			}
 		}
 		watch.See(lock, now.Mono)
-		e.noteLeader(lock, watch.Free(now.Mono))
+		e.setLeader(lock, watch.Free(now.Mono))
 		if !watch.Free(now.Mono) {
 			failing = false
 			backoff.Reset()
@@ -45,11 +45,11 @@ func (e *Elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 		term := lockTerm{lock: mine, sent: e.cfg.Clock.Now()}
 		err = e.call(ctx, func(ctx context.Context) error { return e.cfg.Store.AcquireLeader(ctx, lock, term.lock) })
 		if err == nil {
-			e.noteTerm(term)
+			e.startTerm(term)
 			return term, nil
 		}
 		if _, conflict := errors.AsType[*leases.ConflictError](err); !conflict {
-			e.rememberWrite(term)
+			e.rememberAttempt(term)
 			if !failing && ctx.Err() == nil {
 				e.cfg.Log.Warn("lock of the leader cannot be written, trying again", "err", err)
 			}
@@ -63,7 +63,7 @@ func (e *Elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 // keepLock renews the lock until it is lost, ctx ends, or this worker resigns. It returns false
 // only after it has resigned.
 func (e *Elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
-	defer e.noteLoss()
+	defer e.endTerm()
 	backoff := retry.New(kcl3.LockHeartbeat/10, kcl3.LockHeartbeat/4)
 	failing := false
 	wait := term.due(e.cfg.Clock.Now())
@@ -94,16 +94,17 @@ func (e *Elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		case err == nil:
 			term = next
 		case conflict:
-			// An earlier heartbeat whose answer was lost has taken effect, or another worker wrote.
-			lock, err := e.read(ctx)
+			// The answer of an earlier heartbeat was lost, but the heartbeat took effect. Or another
+			// worker wrote.
+			lock, err := e.readLock(ctx)
 			if err != nil {
-				e.rememberWrite(next)
+				e.rememberAttempt(next)
 				wait = backoff.Next()
 				continue
 			}
-			mine, ok := e.ownWrite(lock)
-			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) { // the client of the store sent the heartbeat twice
-				mine, ok = next, true
+			mine, ok := e.ownAttempt(lock)
+			if !ok && lock != nil && kcl3.SameHeartbeat(*lock, next.lock) {
+				mine, ok = next, true // the client of the store sent the heartbeat twice
 			}
 			if !ok {
 				e.cfg.Log.Warn("lock of the leader was taken")
@@ -111,7 +112,7 @@ func (e *Elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 			}
 			term = mine
 		default:
-			e.rememberWrite(next)
+			e.rememberAttempt(next)
 			if !failing && ctx.Err() == nil {
 				e.cfg.Log.Warn("lock of the leader cannot be renewed, trying again", "err", err)
 			}
@@ -121,7 +122,7 @@ func (e *Elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 		}
 		failing = false
 		backoff.Reset()
-		e.sent = nil // these writes expect an older version
+		e.unconfirmed = nil // these writes expect an older version
 		held := term
 		e.mu.Lock()
 		e.term = &held

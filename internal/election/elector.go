@@ -41,11 +41,11 @@ type Elector struct {
 	resigned chan struct{}
 
 	// Belongs to the goroutine in Run.
-	sent []lockTerm // writes of the lock whose outcome is not known
+	unconfirmed []lockTerm // writes of the lock whose outcome is not known
 
 	mu     sync.Mutex // guards the fields below
 	term   *lockTerm  // nil unless this worker is the leader
-	terms  int        // how often this worker has become the leader
+	terms  int        // the number of this worker's terms as the leader
 	leader string     // the leader's id; empty when it is not known
 }
 
@@ -108,9 +108,9 @@ func (e *Elector) Run(ctx context.Context) {
 	}
 }
 
-// noteTerm notes that this worker has become the leader.
-func (e *Elector) noteTerm(t lockTerm) {
-	e.sent = nil
+// startTerm makes this worker the leader, by the lock t that it has acquired.
+func (e *Elector) startTerm(t lockTerm) {
+	e.unconfirmed = nil
 	e.mu.Lock()
 	e.term, e.leader = &t, e.cfg.WorkerID
 	e.terms++
@@ -120,8 +120,8 @@ func (e *Elector) noteTerm(t lockTerm) {
 	e.cfg.Elected()
 }
 
-// noteLoss notes that this worker is not the leader any more.
-func (e *Elector) noteLoss() {
+// endTerm ends this worker's term as the leader, if there is one.
+func (e *Elector) endTerm() {
 	e.mu.Lock()
 	was := e.term != nil
 	if was {
@@ -134,8 +134,8 @@ func (e *Elector) noteLoss() {
 	}
 }
 
-// noteLeader notes the leader that the lock names.
-func (e *Elector) noteLeader(lock *leases.LeaderLock, free bool) {
+// setLeader keeps the leader that the lock names. A free lock names none.
+func (e *Elector) setLeader(lock *leases.LeaderLock, free bool) {
 	leader := ""
 	if lock != nil && !free {
 		leader = lock.Owner

@@ -11,26 +11,26 @@ import (
 
 // release removes the lock, so that others need not wait until it has expired.
 func (e *Elector) release(term lockTerm) {
-	e.noteLoss() // first, because the release may take time
+	e.endTerm() // first, because the release may take time
 	ctx := e.cfg.LastCalls()
 	err := e.call(ctx, func(ctx context.Context) error { return e.cfg.Store.ReleaseLeader(ctx, term.lock) })
 	if _, conflict := errors.AsType[*leases.ConflictError](err); conflict {
 		err = e.releaseSent(ctx)
 	}
-	e.sent = nil
+	e.unconfirmed = nil
 	e.warnUnreleased(err)
 }
 
 // releaseSent removes the lock if a write whose outcome is not known has made it.
 func (e *Elector) releaseSent(ctx context.Context) error {
-	if len(e.sent) == 0 {
+	if len(e.unconfirmed) == 0 {
 		return nil
 	}
-	lock, err := e.read(ctx)
-	if mine, ok := e.ownWrite(lock); err == nil && ok {
+	lock, err := e.readLock(ctx)
+	if mine, ok := e.ownAttempt(lock); err == nil && ok {
 		err = e.call(ctx, func(ctx context.Context) error { return e.cfg.Store.ReleaseLeader(ctx, mine.lock) })
 	}
-	e.sent = nil
+	e.unconfirmed = nil
 	return err
 }
 
@@ -41,8 +41,8 @@ func (e *Elector) warnUnreleased(err error) {
 	}
 }
 
-// read returns the lock, or nil when there is none.
-func (e *Elector) read(ctx context.Context) (*leases.LeaderLock, error) {
+// readLock returns the lock, or nil when there is none.
+func (e *Elector) readLock(ctx context.Context) (*leases.LeaderLock, error) {
 	var lock *leases.LeaderLock
 	err := e.call(ctx, func(ctx context.Context) (err error) {
 		lock, err = e.cfg.Store.Leader(ctx)
@@ -62,17 +62,17 @@ func (e *Elector) call(ctx context.Context, f func(context.Context) error) error
 	return err
 }
 
-// rememberWrite remembers a write whose outcome is not known, for as long as it could make this
+// rememberAttempt keeps a write whose outcome is not known, for as long as it could make this
 // worker the leader.
-func (e *Elector) rememberWrite(t lockTerm) {
+func (e *Elector) rememberAttempt(t lockTerm) {
 	now := e.cfg.Clock.Now()
-	e.sent = slices.DeleteFunc(e.sent, func(old lockTerm) bool { return !old.holds(now) })
-	e.sent = append(e.sent, t)
+	e.unconfirmed = slices.DeleteFunc(e.unconfirmed, func(old lockTerm) bool { return !old.holds(now) })
+	e.unconfirmed = append(e.unconfirmed, t)
 }
 
-// ownWrite finds the write that made lock.
-func (e *Elector) ownWrite(lock *leases.LeaderLock) (lockTerm, bool) {
-	for _, t := range e.sent {
+// ownAttempt returns the write of this worker that made lock.
+func (e *Elector) ownAttempt(lock *leases.LeaderLock) (lockTerm, bool) {
+	for _, t := range e.unconfirmed {
 		if lock != nil && kcl3.SameHeartbeat(*lock, t.lock) {
 			return t, true
 		}

@@ -36,7 +36,7 @@ func TestRefusedWritesAreNotAllRemembered(t *testing.T) {
 		running.Go(func() { e.Run(ctx) }) // ends with ctx
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		require.LessOrEqual(t, len(e.sent), 30)
+		require.LessOrEqual(t, len(e.unconfirmed), 30)
 		cancel()
 		running.Wait()
 	})

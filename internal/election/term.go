@@ -8,9 +8,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// lockTerm is the lock while it belongs to this worker. Other workers count from when they saw a
-// heartbeat, which is after it was sent. So nobody else is the leader until the lock's duration has
-// passed since then.
+// lockTerm is the lock while it belongs to this worker. Other workers count the lock's duration
+// from when they saw a heartbeat, which is after it was sent. So no other worker is the leader
+// until that duration has passed since the heartbeat was sent.
 type lockTerm struct {
 	lock leases.LeaderLock // as written last
 	sent trust.Instant     // when that write was sent

@@ -21,7 +21,7 @@ const HandoverAttrs = leases.AttrOwner | leases.AttrCheckpointOwner | leases.Att
 // change is a change of the row that the holder shall write.
 type change struct {
 	name string
-	// apply returns the changed row, and which attributes it changes. try raises the counter.
+	// apply returns the changed row, and which attributes it changes. tryWrite raises the counter.
 	apply func(leases.Lease) (leases.Lease, leases.Attr)
 	// satisfied tells whether a row needs no write any more; nil means never.
 	satisfied func(leases.Lease) bool
