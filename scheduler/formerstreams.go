@@ -115,7 +115,7 @@ func (f *formerCleaner) cleanUp(ctx context.Context, unopened map[string]bool) {
 		}
 		return
 	}
-	due := f.watch.Note(time.Now(), former, f.wait)
+	due := f.watch.Observe(time.Now(), former, f.wait)
 	for _, rows := range due {
 		f.delete(ctx, rows)
 	}

@@ -129,7 +129,7 @@ func (j *janitor) audit(
 	if len(coverage.Unknown) > 0 {
 		return nil
 	}
-	holes, repair := j.memory[st].holes.Note(time.Now(), coverage)
+	holes, repair := j.memory[st].holes.Observe(time.Now(), coverage)
 	st.metrics.SetHashRangeHoles(len(holes))
 	if len(rows) == 0 {
 		j.syncer.request(st)

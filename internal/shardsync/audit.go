@@ -12,14 +12,14 @@ import (
 
 // Coverage is the result of an [Audit]: how the rows of one stream cover the hash keys.
 type Coverage struct {
-	// Holes are the hash keys that no lease covers, in order. Nobody reads their records, and
-	// nobody is about to.
+	// Holes are the hash keys that no lease covers, in order. No worker reads their records, and
+	// none is about to.
 	Holes []Hole
-	// Overlaps are pairs of keys of leases that cover the same hash keys, without one of them
-	// waiting for the other. Only the first thousand pairs are listed.
+	// Overlaps are pairs of keys of leases that cover the same hash keys. Neither lease waits for
+	// the other. Only the first thousand pairs are listed.
 	Overlaps [][2]string
-	// Unknown are the keys of unfinished leases whose hash keys neither the row nor the list of
-	// shards tells. While there are any, Holes may be wrong.
+	// Unknown are the keys of unfinished leases whose hash keys are not known. Neither the row nor
+	// the list of shards has them. While there are any, Holes may be wrong.
 	Unknown []string
 }
 
@@ -35,8 +35,8 @@ type Hole struct {
 //
 // A child that waits for a parent covers only the hash keys of its finished parents. The other
 // parents cover their part themselves. A parent that should have a row and has none is a hole.
-// shards show such parents. They also tell the hash keys of rows that lack them, as rows of other
-// libraries do. shards may be nil.
+// shards is the list of shards, which shows such parents. It also has the hash keys of rows that
+// lack them, as rows of other libraries do. shards may be nil.
 //
 // Audit is pure. It matches the hash range check of the KCL's PeriodicShardSyncManager, for which
 // every child covers all of its hash keys. [HoleWatch] tells which holes to repair.
@@ -53,7 +53,7 @@ func Audit(rows []leases.Lease, shards []kcl.Shard) Coverage {
 		case !ok:
 			c.Unknown = append(c.Unknown, l.Key)
 		case a.waits(l):
-			spans = append(spans, a.inherited(l, s)...)
+			spans = append(spans, a.coveredByWaiting(l, s)...)
 		default:
 			spans = append(spans, s)
 		}
@@ -76,7 +76,7 @@ func Audit(rows []leases.Lease, shards []kcl.Shard) Coverage {
 // when all leases cover the same hash keys.
 const maxOverlaps = 1000
 
-// auditor judges the rows of one stream.
+// auditor finds out which hash keys the rows of one stream cover.
 type auditor struct {
 	shards map[string]kcl.Shard
 	rows   map[string]leases.Lease // by shard
@@ -102,18 +102,18 @@ func (a *auditor) waits(l leases.Lease) bool {
 }
 
 // rowLost tells whether the row of a parent has been lost, given a child that waits. A listed
-// parent without a row may have been cleaned up, but only after the child was read from. Or nobody
-// was to read the parent, and then the child does not start at TRIM_HORIZON. Otherwise the row was
-// lost.
+// parent may lack a row for two other reasons. The row was cleaned up, which happens only after the
+// child was read from. Or no worker had to read the parent; then the child does not start at
+// TRIM_HORIZON.
 func (a *auditor) rowLost(child leases.Lease, parent string) bool {
 	_, found := a.rows[parent]
 	_, listed := a.shards[parent]
 	return !found && listed && child.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon
 }
 
-// inherited returns the hash keys that a waiting child covers: all but those of its parents that
-// are still to be read.
-func (a *auditor) inherited(l leases.Lease, whole span) []span {
+// coveredByWaiting returns the hash keys that a waiting child covers. whole are those of its shard.
+// The child does not cover the hash keys of parents that are still to be read.
+func (a *auditor) coveredByWaiting(l leases.Lease, whole span) []span {
 	var others []span
 	for _, p := range l.Parents {
 		row, ok := a.rows[p]
@@ -140,20 +140,20 @@ func (a *auditor) span(id string) (span, bool) {
 }
 
 // PlanRepair returns the rows to make for holes that [Plan] does not see. Such a hole appears when
-// the lease of a merged shard is lost while its child has a row already and waits for the other
+// the lease of a merged shard is lost too early: its child has a row and waits for the other
 // parent. For Plan the merged shard looks finished and cleaned up.
 //
 // The lost row held the position in the shard, so the new row starts at TRIM_HORIZON. holes must
 // have been confirmed by a [HoleWatch]. rows and shards are those of the audit. PlanRepair is pure.
 func PlanRepair(holes []Hole, rows []leases.Lease, shards []kcl.Shard, opt Options) []leases.Lease {
 	a := newAuditor(rows, shards)
-	var torn []span
+	var holeSpans []span
 	for _, h := range holes {
 		if s, ok := newSpan("", h.HashKeyRange); ok {
-			torn = append(torn, s)
+			holeSpans = append(holeSpans, s)
 		}
 	}
-	sortSpans(torn)
+	sortSpans(holeSpans)
 	var plan []leases.Lease
 	for _, l := range rows {
 		if l.Finished() || !a.waits(l) {
@@ -161,7 +161,7 @@ func PlanRepair(holes []Hole, rows []leases.Lease, shards []kcl.Shard, opt Optio
 		}
 		for _, p := range l.Parents {
 			part, known := a.span(p)
-			if !known || !a.rowLost(l, p) || !overlapsAny(torn, part) {
+			if !known || !a.rowLost(l, p) || !overlapsAny(holeSpans, part) {
 				continue
 			}
 			row := newLease(a.shards[p], opt)
@@ -254,17 +254,18 @@ type HoleWatch struct {
 	seen map[kcl.HashKeyRange]holeSight
 }
 
+// holeSight is what earlier audits tell about one hole.
 type holeSight struct {
-	since    time.Time
-	audits   int
-	repaired int // the audit that last asked for a repair
+	since    time.Time // when the first audit found it
+	audits   int       // the number of audits in a row that found it
+	repaired int       // the number of the audit that last asked for a repair; 0 for none
 }
 
-// Note takes in an audit. confirmed are the holes that were found, unchanged, in three audits in a
-// row and for two minutes. repair asks the caller to synchronise the shards. It is true when a hole
-// has just been confirmed, and again after every three audits that still show the hole. (The KCL
-// watches one hole at a time.)
-func (w *HoleWatch) Note(at time.Time, c Coverage) (confirmed []Hole, repair bool) {
+// Observe compares an audit with the earlier ones. at is the local time of the audit. confirmed are
+// the holes that were found, unchanged, in three audits in a row and for two minutes. repair asks
+// the caller to synchronise the shards. It is true when a hole has just been confirmed. It is true
+// again after every three audits that still show the hole. (The KCL watches one hole at a time.)
+func (w *HoleWatch) Observe(at time.Time, c Coverage) (confirmed []Hole, repair bool) {
 	seen := map[kcl.HashKeyRange]holeSight{}
 	for _, h := range c.Holes {
 		sight, ok := w.seen[h.HashKeyRange]

@@ -175,7 +175,7 @@ func TestHoleWatch(t *testing.T) {
 				for _, r := range strings.Trim(word, "-") {
 					c.Holes = append(c.Holes, Hole{HashKeyRange: kcl.HashKeyRange{Start: string(r)}})
 				}
-				confirmed, repair := w.Note(at, c)
+				confirmed, repair := w.Observe(at, c)
 				if repair {
 					require.NotEmpty(t, confirmed)
 					got += "R"

@@ -11,15 +11,15 @@ import (
 // Claim is the set of writes by which an application claims a table, and a stream its leases. A
 // worker makes them before anything else. [PlanClaim] returns it.
 //
-// When a claim is Done, nobody else can claim the same table or leases. Of two workers that write a
-// claim, the later one sees the other's claim in its next listing.
+// When a claim is Done, no other application can claim the same table or leases. Of two workers
+// that write a claim, the later one sees the other's claim in its next listing.
 type Claim struct {
-	// Adopt marks leases that were made without marks. Each worker chooses the lease with the least
-	// key of the table and the one with the least key of the stream. All workers choose the same
-	// leases, so one worker wins.
+	// Adopt marks leases that were made without marks. Each worker chooses two leases: the one with
+	// the least key of the table, and the one with the least key of the stream. All workers choose
+	// the same leases, so one worker wins.
 	Adopt []leases.Update
-	// Unproven says that the stream has leases, and that none is marked. Before one is adopted,
-	// [ClaimFits] must tell whether they can belong to this stream.
+	// Unproven says that the stream has leases, and that none is marked. Before the worker adopts
+	// one, it must ask [ClaimFits] whether they can belong to this stream.
 	Unproven bool
 	// Vacant says that the stream has no lease. The worker makes only the first lease of its plan
 	// then. That lease is called the anchor.
@@ -84,8 +84,9 @@ func ConfirmAnchor(l leases.Lease) leases.Update {
 }
 
 // ClaimFits tells whether leases without marks can belong to a stream with these shards. One lease
-// that fits its shard is enough: hash keys, parents and checkpoint agree, as far as the row has
-// them. Otherwise every lease must be finished, or its shard must not be listed.
+// that fits its shard is enough. Such a lease agrees with the shard in hash keys, parents and
+// checkpoint, as far as the row has them. If no lease fits, every lease must be finished, or its
+// shard must not be listed.
 func ClaimFits(rows []leases.Lease, shards []kcl.Shard) bool {
 	listed := make(map[string]kcl.Shard, len(shards))
 	for _, s := range shards {

@@ -12,12 +12,12 @@ import (
 
 // Times and counts of [PlanCleanup].
 const (
-	// cleanupTime is for how long a row must have been superfluous and unchanged before it is
-	// deleted. By then a list of shards or of rows that was behind has caught up.
+	// cleanupTime is how long a row must be superfluous and unchanged before it is deleted. By then
+	// an outdated list of shards or of rows has caught up.
 	// (completedLeaseCleanupIntervalMillis in the KCL.)
 	cleanupTime = 5 * time.Minute
-	// A shard is gone when it is missing from goneLists complete lists in a row, and the last of
-	// them is goneTime younger than the first.
+	// A shard is gone when it is missing from goneLists complete lists in a row. The last of these
+	// lists must be goneTime younger than the first.
 	goneLists = 3
 	goneTime  = 10 * time.Minute
 )
@@ -33,8 +33,8 @@ type Removal struct {
 	Gone bool
 }
 
-// Survey is the state of one stream for [PlanCleanup]. Rows are to be read after the shards were
-// listed, or may be as old as the last scan.
+// Survey is the state of one stream for [PlanCleanup]. Read the rows after the shards were listed.
+// Rows of the last scan do as well.
 type Survey struct {
 	// At is when the rows were read. ListedAt is when the listing of the shards began. Both are
 	// local times.
@@ -55,16 +55,16 @@ type CleanupHistory struct {
 	rows   map[string]pastRow
 }
 
-// pastRow says since when a row has been superfluous, and since when its shard has not been listed.
+// pastRow is what the earlier surveys tell about one row.
 type pastRow struct {
-	row    leases.Lease
-	done   time.Time // since when the row is superfluous; zero when it is not
-	absent time.Time // since when the shard is not listed; zero when it is
-	lists  int       // complete lists in a row without the shard
+	row              leases.Lease
+	superfluousSince time.Time // since when the row is superfluous; zero when it is needed
+	absentSince      time.Time // since when the shard is not listed; zero while it is listed
+	lists            int       // complete lists in a row without the shard
 }
 
-// PlanCleanup returns the rows that nobody needs any more, parents before their children. A row is
-// one of them in two cases:
+// PlanCleanup returns the rows that are not needed any more, parents before their children. There
+// are two kinds of such rows:
 //
 //   - The shard is finished, and its parents have no row any more. Each of its children has a row,
 //     and has been read from or is finished. The children's hash keys cover those of the shard.
@@ -73,76 +73,76 @@ type pastRow struct {
 //   - The shard and its parents are missing from three complete lists over ten minutes. Its row is
 //     finished, or nobody holds it. See [Removal.Gone].
 //
-// In both cases nobody has written to the row for five minutes: another library may be looking
-// after it. Nothing is returned while the list of shards does not cover all hash keys, or while
-// rows are missing. Nothing is returned either when the next Plan would make one of the rows again.
+// A row of either kind has not been written to for five minutes, because another library may still
+// use it. PlanCleanup returns no row while the list of shards does not cover all hash keys, or
+// while rows are missing. It returns no row either when the next Plan would make one of them again.
 //
-// PlanCleanup is pure, and matches the KCL's LeaseCleanupManager (I22). For the KCL a child at
-// LATEST has been read from; here it has not.
+// PlanCleanup is pure, and matches the KCL's LeaseCleanupManager (I22). In the KCL a child at
+// LATEST counts as read from. Here it does not.
 func PlanCleanup(s Survey, past CleanupHistory) ([]Removal, CleanupHistory) {
 	c := newCleaner(s)
-	whole := coversAll(s.Shards)
+	complete := coversAll(s.Shards)
 	next := CleanupHistory{listed: past.listed, rows: make(map[string]pastRow, len(s.Rows))}
-	fresh := whole && s.ListedAt.After(past.listed)
+	fresh := complete && s.ListedAt.After(past.listed)
 	if fresh {
 		next.listed = s.ListedAt
 	}
-	c.findDone()
+	c.findSuperfluous()
 	var removals []Removal
 	for _, l := range c.order {
-		was := past.rows[l.Key]
-		now := pastRow{row: l, done: s.At, absent: s.ListedAt, lists: was.lists}
-		children, done := c.done[l.Key]
-		untouched := was.row.Same(leases.AttrAll, l)
+		earlier := past.rows[l.Key]
+		current := pastRow{row: l, superfluousSince: s.At, absentSince: s.ListedAt, lists: earlier.lists}
+		children, superfluous := c.superfluous[l.Key]
+		untouched := earlier.row.Same(leases.AttrAll, l)
 		switch {
-		case !done:
-			now.done = time.Time{}
-		case untouched && !was.done.IsZero():
-			now.done = was.done
+		case !superfluous:
+			current.superfluousSince = time.Time{}
+		case untouched && !earlier.superfluousSince.IsZero():
+			current.superfluousSince = earlier.superfluousSince
 		}
 		if c.listed(l) {
-			now.absent, now.lists = time.Time{}, 0
+			current.absentSince, current.lists = time.Time{}, 0
 		} else {
-			if !was.absent.IsZero() {
-				now.absent = was.absent
+			if !earlier.absentSince.IsZero() {
+				current.absentSince = earlier.absentSince
 			}
 			if fresh {
-				now.lists++
+				current.lists++
 			}
 		}
-		if now.lists == 0 {
-			now.absent = time.Time{}
+		if current.lists == 0 {
+			current.absentSince = time.Time{}
 		}
-		next.rows[l.Key] = now
+		next.rows[l.Key] = current
 
-		gone := now.lists >= goneLists && next.listed.Sub(now.absent) >= goneTime
+		gone := current.lists >= goneLists && next.listed.Sub(current.absentSince) >= goneTime
 		switch {
-		case done && s.At.Sub(now.done) >= cleanupTime:
+		case superfluous && s.At.Sub(current.superfluousSince) >= cleanupTime:
 			removals = append(removals, Removal{Lease: l, Children: children})
 		case gone && untouched && (l.Finished() || l.ActualOwner() == ""):
 			removals = append(removals, Removal{Lease: l, Gone: true})
 		}
 	}
-	if !whole || len(removals) == 0 || !c.planStaysEmpty(removals) {
+	if !complete || len(removals) == 0 || !c.planStaysEmpty(removals) {
 		return nil, next
 	}
 	return removals, next
 }
 
-// cleaner judges the rows of one survey.
+// cleaner finds the superfluous rows of one survey.
 type cleaner struct {
 	Survey
-	shards   map[string]kcl.Shard
-	children map[string][]string     // listed children, by parent
-	rows     map[string]leases.Lease // by shard
-	order    []leases.Lease          // by shard id
-	done     map[string][]string     // the keys of superfluous rows, each with the keys of its child rows
+	shards      map[string]kcl.Shard
+	children    map[string][]string     // listed children, by parent
+	rows        map[string]leases.Lease // by shard
+	order       []leases.Lease          // by shard id
+	superfluous map[string][]string     // the keys of superfluous rows, each with the keys of its child rows
 }
 
 func newCleaner(s Survey) *cleaner {
 	c := &cleaner{
 		Survey: s, shards: map[string]kcl.Shard{}, children: map[string][]string{},
-		rows: map[string]leases.Lease{}, order: slices.Clone(s.Rows), done: map[string][]string{},
+		rows: map[string]leases.Lease{}, order: slices.Clone(s.Rows), superfluous: map[string][]string{},
 	}
 	for _, shard := range s.Shards {
 		c.shards[shard.ID] = shard
@@ -157,25 +157,25 @@ func newCleaner(s Survey) *cleaner {
 	return c
 }
 
-// findDone finds the superfluous rows: first those without parents, then their children, and so on.
-// It sorts order in that sequence.
-func (c *cleaner) findDone() {
-	var doomed, rest []leases.Lease
-	rest = c.order
+// findSuperfluous finds the superfluous rows: first those without parents, then their children, and
+// so on. It sorts order in that sequence.
+func (c *cleaner) findSuperfluous() {
+	var found, remaining []leases.Lease
+	remaining = c.order
 	for again := true; again; {
 		again = false
 		var left []leases.Lease
-		for _, l := range rest {
-			if children, ok := c.superseded(l); ok {
-				c.done[l.Key], again = children, true
-				doomed = append(doomed, l)
+		for _, l := range remaining {
+			if children, ok := c.childrenTookOver(l); ok {
+				c.superfluous[l.Key], again = children, true
+				found = append(found, l)
 				continue
 			}
 			left = append(left, l)
 		}
-		rest = left
+		remaining = left
 	}
-	c.order = slices.Concat(doomed, rest)
+	c.order = slices.Concat(found, remaining)
 }
 
 // listed tells whether the shard of l or one of its parents is listed. Parents leave the list
@@ -187,15 +187,15 @@ func (c *cleaner) listed(l leases.Lease) bool {
 	})
 }
 
-// superseded tells whether the children of l have taken its place. It returns the keys of their
-// rows.
-func (c *cleaner) superseded(l leases.Lease) ([]string, bool) {
+// childrenTookOver tells whether the row l is superfluous because its children have been read from.
+// It returns the keys of their rows.
+func (c *cleaner) childrenTookOver(l leases.Lease) ([]string, bool) {
 	shard, listed := c.shards[l.ShardID]
 	if !l.Finished() || (listed && !shard.Closed()) {
 		return nil, false
 	}
 	for _, p := range slices.Concat(l.Parents, shard.Parents()) {
-		if row, ok := c.rows[p]; ok && c.done[row.Key] == nil {
+		if row, ok := c.rows[p]; ok && c.superfluous[row.Key] == nil {
 			return nil, false
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// FormerWatch compares the rows of streams over time, and tells which streams nobody reads any
+// FormerWatch compares the rows of streams over time, and tells which streams are not read any
 // more. No worker of any library has written to a row of such a stream for long. The zero value is
 // ready. It is not safe for concurrent use. (The KCL deletes the leases of a stream that is missing
 // from its leader's list, even leases that are held.)
@@ -23,14 +23,14 @@ type formerStream struct {
 	rows  map[string]leases.Lease
 }
 
-// Note takes in the rows of all streams that are not read any more, as they are at the local time
-// at. It returns the rows to delete, by stream: those of streams in which no row was changed or
-// added for wait.
+// Observe compares the rows of all streams that are not read any more with the earlier ones. rows
+// are as they were read at the local time at. Observe returns the rows to delete, by stream. They
+// are those of streams in which no row was changed or added for the time wait.
 //
 // Delete the rows in the order given, each only if it is unchanged. Stop at the first row that has
 // changed. Children come before their parents. If the stream is read again after half of the
-// deletions, no parent looks finished that is not.
-func (w *FormerWatch) Note(at time.Time, rows []leases.Lease, wait time.Duration) [][]leases.Lease {
+// deletions, each parent without a row is finished.
+func (w *FormerWatch) Observe(at time.Time, rows []leases.Lease, wait time.Duration) [][]leases.Lease {
 	streams := map[string]formerStream{}
 	for _, l := range rows {
 		now, ok := streams[l.Stream]
@@ -56,7 +56,7 @@ func (w *FormerWatch) Note(at time.Time, rows []leases.Lease, wait time.Duration
 	return due
 }
 
-// Forget restarts the wait for a stream, because somebody has written to one of its rows.
+// Forget restarts the wait for a stream, because a worker has written to one of its rows.
 func (w *FormerWatch) Forget(stream string) { delete(w.streams, stream) }
 
 // Streams returns the number of streams that are watched.
@@ -69,23 +69,23 @@ func childrenFirst(rows map[string]leases.Lease) []leases.Lease {
 		byShard[l.ShardID] = l
 	}
 	var order []leases.Lease // parents first
-	placed := map[string]bool{}
-	var place func(l leases.Lease)
-	place = func(l leases.Lease) {
-		if placed[l.ShardID] {
+	added := map[string]bool{}
+	var addAfterParents func(l leases.Lease)
+	addAfterParents = func(l leases.Lease) {
+		if added[l.ShardID] {
 			return
 		}
-		placed[l.ShardID] = true
+		added[l.ShardID] = true
 		for _, id := range l.Parents {
 			if p, ok := byShard[id]; ok {
-				place(p)
+				addAfterParents(p)
 			}
 		}
 		order = append(order, l)
 	}
 	byID := func(a, b leases.Lease) int { return strings.Compare(a.ShardID, b.ShardID) }
 	for _, l := range slices.SortedFunc(maps.Values(byShard), byID) {
-		place(l)
+		addAfterParents(l)
 	}
 	slices.Reverse(order)
 	return order

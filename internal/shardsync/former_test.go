@@ -36,25 +36,25 @@ func TestFormerWatch(t *testing.T) {
 	const wait = 10 * time.Minute
 	a1, a2, b := formerRow("a", "1", 5), formerRow("a", "2", 5), formerRow("b", "1", 5)
 
-	require.Empty(t, w.Note(at(0), []leases.Lease{a1, b}, wait))
+	require.Empty(t, w.Observe(at(0), []leases.Lease{a1, b}, wait))
 	require.Equal(t, 2, w.Streams())
-	require.Empty(t, w.Note(at(9), []leases.Lease{a1, b}, wait))
-	require.Equal(t, [][]string{{"a:1"}, {"b:1"}}, keysOf(w.Note(at(10), []leases.Lease{b, a1}, wait)),
+	require.Empty(t, w.Observe(at(9), []leases.Lease{a1, b}, wait))
+	require.Equal(t, [][]string{{"a:1"}, {"b:1"}}, keysOf(w.Observe(at(10), []leases.Lease{b, a1}, wait)),
 		"nobody has written for all of the wait")
-	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(11), []leases.Lease{a1}, wait)),
+	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Observe(at(11), []leases.Lease{a1}, wait)),
 		"what another worker has deleted is no sign of life")
 
-	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Note(at(12), []leases.Lease{a1, b}, wait)), "b has come back")
-	require.Empty(t, w.Note(at(13), []leases.Lease{a1, a2, b}, wait), "a row was added to a")
+	require.Equal(t, [][]string{{"a:1"}}, keysOf(w.Observe(at(12), []leases.Lease{a1, b}, wait)), "b has come back")
+	require.Empty(t, w.Observe(at(13), []leases.Lease{a1, a2, b}, wait), "a row was added to a")
 	a2.Counter++
-	require.Empty(t, w.Note(at(20), []leases.Lease{a1, a2, b}, wait), "one row is renewed")
-	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Note(at(29), []leases.Lease{a1, a2, b}, wait)))
+	require.Empty(t, w.Observe(at(20), []leases.Lease{a1, a2, b}, wait), "one row is renewed")
+	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Observe(at(29), []leases.Lease{a1, a2, b}, wait)))
 	a1.Owner = "somebody"
-	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Note(at(29), []leases.Lease{a1, a2, b}, wait)))
+	require.Equal(t, [][]string{{"b:1"}}, keysOf(w.Observe(at(29), []leases.Lease{a1, a2, b}, wait)))
 	w.Forget("b")
-	require.Empty(t, w.Note(at(38), []leases.Lease{a1, a2, b}, wait))
-	require.Equal(t, [][]string{{"a:2", "a:1"}}, keysOf(w.Note(at(39), []leases.Lease{a1, a2, b}, wait)))
-	require.Empty(t, w.Note(at(40), nil, wait))
+	require.Empty(t, w.Observe(at(38), []leases.Lease{a1, a2, b}, wait))
+	require.Equal(t, [][]string{{"a:2", "a:1"}}, keysOf(w.Observe(at(39), []leases.Lease{a1, a2, b}, wait)))
+	require.Empty(t, w.Observe(at(40), nil, wait))
 	require.Zero(t, w.Streams())
 }
 
@@ -77,8 +77,8 @@ func TestFormerRowsGoChildrenFirst(t *testing.T) {
 			}
 		}
 		var w FormerWatch
-		require.Empty(t, w.Note(time.Unix(0, 0), rows, time.Minute))
-		due := w.Note(time.Unix(60, 0), rows, time.Minute)
+		require.Empty(t, w.Observe(time.Unix(0, 0), rows, time.Minute))
+		due := w.Observe(time.Unix(60, 0), rows, time.Minute)
 		require.Len(t, due, 1)
 		require.ElementsMatch(t, rows, due[0])
 		gone := rapid.IntRange(0, len(rows)).Draw(t, "gone")
@@ -96,8 +96,8 @@ func TestFormerRowsInACircle(t *testing.T) {
 	t.Parallel()
 	var w FormerWatch
 	rows := []leases.Lease{formerRow("a", "0", 1, "1"), formerRow("a", "1", 1, "0")}
-	w.Note(time.Unix(0, 0), rows, time.Minute)
-	require.Len(t, w.Note(time.Unix(60, 0), rows, time.Minute)[0], 2)
+	w.Observe(time.Unix(0, 0), rows, time.Minute)
+	require.Len(t, w.Observe(time.Unix(60, 0), rows, time.Minute)[0], 2)
 }
 
 // No row of a generation descends from another, and none is before an ancestor.

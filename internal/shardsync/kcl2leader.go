@@ -11,11 +11,11 @@ import (
 // 2.x. It is for tools that show such a table. Workers of this library need no such leader: each of
 // them synchronises the shards.
 //
-// The KCL chooses it while a table is in a mode of KCL 2.x: in KCL 1.14 and 2.x, and in 3.x before
-// the move to 3.x or after its rollback. In KCL 3.x this worker also decides when the fleet is
-// ready for the move. All workers shuffle the owners of the rows in the same way, and the first
-// owner is the leader. Dead owners and owners of finished rows count. The result is empty when no
-// row has an owner. Then every worker synchronises the shards.
+// The KCL chooses this worker while a table is in a mode of KCL 2.x. KCL 1.14 and 2.x do so always.
+// KCL 3.x does so before the move to 3.x, and after its rollback. There this worker also decides
+// when the fleet is ready for the move. All workers shuffle the owners of the rows in the same way,
+// and the first owner is the leader. Dead owners and owners of finished rows count. The result is
+// empty when no row has an owner. Then every worker synchronises the shards.
 //
 // It is pure, and matches DeterministicShuffleShardSyncLeaderDecider.
 func KCL2SyncLeader(rows []leases.Lease) string {

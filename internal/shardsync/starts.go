@@ -7,9 +7,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// rowOrigin returns the origin that a row tells. A row from before there were origins tells its
-// PinnedAt, if that is of the kind of initial, the configured initial position. Such rows keep the
-// PinnedAt of LATEST beside a sequence number.
+// rowOrigin returns the origin that a row tells. Rows of older releases have none. For such a row
+// it returns PinnedAt, if that is of the kind of initial, the configured initial position. Such a
+// row keeps the PinnedAt of LATEST beside a sequence number.
 func rowOrigin(l leases.Lease, initial kcl.InitialPosition) leases.Origin {
 	if !l.Origin.IsZero() || l.PinnedAt.IsZero() {
 		return l.Origin
@@ -54,7 +54,8 @@ type Starts struct {
 // Checkpoint, PinnedAt and Origin are still as in l; see [PlanStarts].
 //
 //   - A PinnedAt beside a sequence number or TRIM_HORIZON is removed. It belonged to an earlier
-//     LATEST or AT_TIMESTAMP. A LATEST that somebody writes later would start at its time.
+//     LATEST or AT_TIMESTAMP. If the checkpoint were set to LATEST later, it would start at that
+//     time.
 //   - LATEST without PinnedAt gets Latest, if that is known.
 //   - AT_TIMESTAMP without PinnedAt gets the configured time. Without such a time it gets the
 //     beginning of 1970, for which readers ask TRIM_HORIZON.
@@ -108,9 +109,9 @@ func MadeLater(l leases.Lease, origin leases.Origin) (pin time.Time, later bool)
 	return origin.Pin(), true
 }
 
-// PlanStarts returns the writes that put into the rows of one stream where their readers begin, so
-// that every process decides alike. Any worker makes them, at each synchronisation. A conflict
-// means that another worker was faster. rows of other streams and rows that say all are ignored.
+// PlanStarts returns the writes that put into the rows of one stream where their readers begin. So
+// every process decides alike. Any worker makes these writes, at each synchronisation. A conflict
+// means that another worker was faster. Rows of other streams and complete rows are ignored.
 // PlanStarts is pure, and planning again with its result plans nothing.
 func PlanStarts(rows []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Update {
 	s := Starts{Initial: initial, Latest: opt.PinnedAt, Origin: StreamOrigin(rows, initial, opt)}

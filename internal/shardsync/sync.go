@@ -56,7 +56,7 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 }
 
 // Plan returns the rows that are missing for the listed shards of one stream, parents before their
-// children. Create them in this order, or one generation after the other; see [Generations]. have
+// children. Create them in this order, or one generation after the other; see [Generations]. rows
 // are the rows of the table. Those of other streams are ignored. Plan is pure, and planning again
 // with its result plans nothing.
 //
@@ -68,35 +68,35 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 //   - AT_TIMESTAMP starts with all listed shards, pinned to the configured time. Their descendants
 //     start at TRIM_HORIZON. The caller lists the shards from that time on.
 //
-// When the stream has rows, a shard that descends from a known one starts at TRIM_HORIZON. An
-// ancestor of a known shard is never created: it was finished, or never read.
+// When the stream has rows, a shard that descends from one with a row starts at TRIM_HORIZON. An
+// ancestor of a shard with a row never gets a row: it was finished, or never read.
 //
-// A shard without known relatives was missed when the first rows were made. The worker that made
-// them died, or two workers start at the same time. Such a shard starts where the application
-// began, see [StreamOrigin], whatever is configured now. So no record is skipped, and none is read
-// that was not asked for. When the origin is not known, as in rows of another library, it starts at
-// the configured time, or else at TRIM_HORIZON. (The KCL lets such a shard start at LATEST at the
-// time of its first read.)
-func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Lease {
-	g := newGraph(shards, have, opt)
+// A shard may be no relative of any shard with a row. It was missed when the first rows were made.
+// The worker that made them died, or two workers start at the same time. Such a shard starts where
+// the application began, see [StreamOrigin], whatever is configured now. So no record is skipped,
+// and none from before the configured start is read. Rows of another library tell no origin. Then
+// such a shard starts at the configured time, or else at TRIM_HORIZON. (The KCL lets such a shard
+// start at LATEST at the time of its first read.)
+func Plan(shards []kcl.Shard, rows []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Lease {
+	g := newGraph(shards, rows, opt)
 	start := g.frontier(initial)
 	var plan []leases.Lease
 	for _, s := range g.order {
-		if g.known[s.ID] || g.ancestors[s.ID] {
+		if g.hasRow[s.ID] || g.ancestors[s.ID] {
 			continue
 		}
 		l := newLease(s, opt)
-		l.Origin = start.known
+		l.Origin = start.storedOrigin
 		if !g.descends(s) {
 			if !start.accepts(s) {
 				continue
 			}
 			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
 		}
-		// With a known time the pin decides, not descent. Of two shards that were both missed, the
-		// child may be older than the pin.
-		if !start.byPin {
-			g.known[s.ID] = true
+		// With a known time the pin decides, not descent. Two missed shards may be parent and child,
+		// and the child may be older than the pin.
+		if !start.pinDecides {
+			g.hasRow[s.ID] = true
 		}
 		plan = append(plan, l)
 	}
@@ -104,8 +104,8 @@ func Plan(shards []kcl.Shard, have []leases.Lease, initial kcl.InitialPosition, 
 }
 
 // Generations splits a plan of [Plan] for the listed shards. No row of a generation is an ancestor
-// of another. The rows of one generation can be created in any order, or at the same time, once
-// those of the generations before it exist. The result has the rows of plan and no others.
+// of another. Once the rows of the earlier generations exist, those of the next one can be
+// created in any order, or at the same time. The result has the rows of plan and no others.
 func Generations(plan []leases.Lease, shards []kcl.Shard) [][]leases.Lease {
 	parents := make(map[string][]string, len(shards))
 	for _, s := range shards {
@@ -152,50 +152,50 @@ func newLease(s kcl.Shard, opt Options) leases.Lease {
 
 // graph is the family of a stream's shards.
 type graph struct {
-	order     []kcl.Shard          // parents before children
-	byID      map[string]kcl.Shard // listed
-	known     map[string]bool      // has a row
-	ancestors map[string]bool      // is an ancestor of a shard that has a row
-	heirs     map[string]bool      // memo of descends
-	have      []leases.Lease
-	parent    map[string]bool // is the parent of an open shard
-	opt       Options
+	order        []kcl.Shard          // parents before children
+	byID         map[string]kcl.Shard // listed
+	hasRow       map[string]bool      // has a row, or gets one by the plan
+	ancestors    map[string]bool      // is an ancestor of a shard that has a row
+	descendsMemo map[string]bool      // memo of descends
+	rows         []leases.Lease
+	hasOpenChild map[string]bool // is the parent of an open shard
+	opt          Options
 }
 
-func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
+func newGraph(shards []kcl.Shard, rows []leases.Lease, opt Options) *graph {
 	g := &graph{
-		byID: map[string]kcl.Shard{}, known: map[string]bool{}, ancestors: map[string]bool{},
-		heirs: map[string]bool{}, parent: map[string]bool{}, opt: opt,
+		byID: map[string]kcl.Shard{}, hasRow: map[string]bool{}, ancestors: map[string]bool{},
+		descendsMemo: map[string]bool{}, hasOpenChild: map[string]bool{}, opt: opt,
 	}
 	parents := map[string][]string{}
 	for _, s := range shards {
 		g.byID[s.ID] = s
 		parents[s.ID] = s.Parents()
 		for _, p := range s.Parents() {
-			g.parent[p] = g.parent[p] || !s.Closed()
+			g.hasOpenChild[p] = g.hasOpenChild[p] || !s.Closed()
 		}
 	}
-	for _, l := range have {
+	for _, l := range rows {
 		if !opt.owns(l) {
 			continue
 		}
-		g.have = append(g.have, l)
-		g.known[l.ShardID] = true
+		g.rows = append(g.rows, l)
+		g.hasRow[l.ShardID] = true
 		if parents[l.ShardID] == nil {
-			parents[l.ShardID] = l.Parents // trimmed, but the row remembers
+			parents[l.ShardID] = l.Parents // the shard was trimmed, but its row names the parents
 		}
 	}
-	var climb func(id string)
-	climb = func(id string) {
+	var markAncestors func(id string)
+	markAncestors = func(id string) {
 		for _, p := range parents[id] {
 			if !g.ancestors[p] {
 				g.ancestors[p] = true
-				climb(p)
+				markAncestors(p)
 			}
 		}
 	}
-	for id := range g.known {
-		climb(id)
+	for id := range g.hasRow {
+		markAncestors(id)
 	}
 
 	sorted := slices.SortedFunc(func(yield func(kcl.Shard) bool) {
@@ -205,22 +205,22 @@ func newGraph(shards []kcl.Shard, have []leases.Lease, opt Options) *graph {
 			}
 		}
 	}, compareShards)
-	placed := map[string]bool{}
-	var place func(s kcl.Shard)
-	place = func(s kcl.Shard) {
-		if placed[s.ID] {
+	added := map[string]bool{}
+	var addAfterParents func(s kcl.Shard)
+	addAfterParents = func(s kcl.Shard) {
+		if added[s.ID] {
 			return
 		}
-		placed[s.ID] = true
+		added[s.ID] = true
 		for _, id := range s.Parents() {
 			if p, ok := g.byID[id]; ok {
-				place(p)
+				addAfterParents(p)
 			}
 		}
 		g.order = append(g.order, s)
 	}
 	for _, s := range sorted {
-		place(s)
+		addAfterParents(s)
 	}
 	return g
 }
@@ -235,41 +235,41 @@ func compareShards(a, b kcl.Shard) int {
 
 // descends tells whether s descends from a shard that has a row.
 func (g *graph) descends(s kcl.Shard) bool {
-	if heir, ok := g.heirs[s.ID]; ok {
-		return heir
+	if descends, ok := g.descendsMemo[s.ID]; ok {
+		return descends
 	}
-	g.heirs[s.ID] = false // ends the recursion if foreign data have a circle
-	heir := false
+	g.descendsMemo[s.ID] = false // ends the recursion if foreign data have a circle
+	descends := false
 	for _, id := range s.Parents() {
 		p, listed := g.byID[id]
-		heir = heir || g.known[id] || (listed && g.descends(p))
+		descends = descends || g.hasRow[id] || (listed && g.descends(p))
 	}
-	g.heirs[s.ID] = heir
-	return heir
+	g.descendsMemo[s.ID] = descends
+	return descends
 }
 
 // twoReshards is less than the time to reshard a stream and then to reshard the result.
 const twoReshards = 30 * time.Second
 
-// frontier says where shards without known relatives start.
+// frontier says where shards start that are no relatives of a shard with a row.
 type frontier struct {
-	accepts    func(kcl.Shard) bool
-	checkpoint kcl.ExtendedSequenceNumber
-	pinnedAt   time.Time
-	byPin      bool          // the children of such shards start at pinnedAt too
-	origin     leases.Origin // of the rows of such shards
-	known      leases.Origin // of all other new rows; zero when the rows do not tell one
+	accepts      func(kcl.Shard) bool
+	checkpoint   kcl.ExtendedSequenceNumber
+	pinnedAt     time.Time
+	pinDecides   bool          // the children of such shards start at pinnedAt too
+	origin       leases.Origin // of the rows of such shards
+	storedOrigin leases.Origin // of all other new rows; zero when the rows do not tell one
 }
 
-// frontier decides where shards without known relatives start.
+// frontier decides where shards start that are no relatives of a shard with a row.
 func (g *graph) frontier(initial kcl.InitialPosition) frontier {
-	first := len(g.have) == 0
-	known := StreamOrigin(g.have, initial, g.opt)
+	first := len(g.rows) == 0
+	storedOrigin := StreamOrigin(g.rows, initial, g.opt)
 	if first {
-		known = leases.OriginOf(initial, g.opt.PinnedAt)
+		storedOrigin = leases.OriginOf(initial, g.opt.PinnedAt)
 	}
-	f := frontier{accepts: func(kcl.Shard) bool { return true }, origin: known, known: known}
-	if known.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
+	f := frontier{accepts: func(kcl.Shard) bool { return true }, origin: storedOrigin, storedOrigin: storedOrigin}
+	if storedOrigin.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
 		f.origin = leases.OriginOf(initial, time.Time{})
 	}
 	kind := f.origin.Kind
@@ -281,15 +281,15 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 		// Roots start at the configured time. Their descendants are younger than that time, unless
 		// the parent is listed only for its last records. Later lists contain shards from before
 		// that time as well.
-		f.byPin = !first && !known.IsZero()
+		f.pinDecides = !first && !storedOrigin.IsZero()
 	case kcl.SentinelLatest:
-		f.byPin = true
+		f.pinDecides = true
 		if first {
 			f.accepts = func(s kcl.Shard) bool { return !s.Closed() }
-		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(known.At) < twoReshards {
+		} else if now := g.opt.PinnedAt; !now.IsZero() && now.Sub(storedOrigin.At) < twoReshards {
 			// A closed shard may have been closed since then. Shortly after the start that is
 			// possible only for the parent of an open shard.
-			f.accepts = func(s kcl.Shard) bool { return !s.Closed() || g.parent[s.ID] }
+			f.accepts = func(s kcl.Shard) bool { return !s.Closed() || g.hasOpenChild[s.ID] }
 		}
 	default:
 		f.checkpoint = kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel()

@@ -143,7 +143,7 @@ func playHoles(t *testing.T, input string) []string {
 		for _, keys := range words(row["HOLES"]) {
 			c.Holes = append(c.Holes, Hole{HashKeyRange: keysOfCell(t, keys)})
 		}
-		confirmed, repair := w.Note(begin.Add(duration(t, row["AT"])), c)
+		confirmed, repair := w.Observe(begin.Add(duration(t, row["AT"])), c)
 		var texts []string
 		for _, h := range confirmed {
 			texts = append(texts, keysText(t, h.HashKeyRange))
@@ -182,7 +182,7 @@ func playFormer(t *testing.T, input string) []string {
 			rows = append(rows, formerRow(stream, shard, n, parents[key]...))
 		}
 		var texts []string
-		for _, group := range keysOf(w.Note(begin.Add(duration(t, row["AT"])), rows, duration(t, s.Settings["wait"]))) {
+		for _, group := range keysOf(w.Observe(begin.Add(duration(t, row["AT"])), rows, duration(t, s.Settings["wait"]))) {
 			texts = append(texts, "delete "+strings.ReplaceAll(strings.Join(group, ", then "), ":", "/"))
 		}
 		lines = append(lines, row["AT"]+": "+strings.Join(orNothing(texts, "delete nothing"), "; "))
