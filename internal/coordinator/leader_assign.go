@@ -24,7 +24,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (newcomers || v.Calm || byCount)
 	f := kcl3.View{
-		Workers: d.unsuspected(), Balance: balance, Delivers: map[string]float64{}, Doubts: map[string]float64{},
+		Workers: d.unsuspected(), Balance: balance, Throughputs: map[string]float64{}, Variances: map[string]float64{},
 		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
 	}
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
@@ -36,7 +36,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 		f.Leases = append(f.Leases, kcl3.Row{
 			Lease: r.Lease, Expired: r.Expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
 		})
-		f.Delivers[r.Key], f.Doubts[r.Key] = r.KBps, r.Doubt
+		f.Throughputs[r.Key], f.Variances[r.Key] = r.KBps, r.Doubt
 	}
 	moves, spillover := kcl3.Assign(f)
 	d.cfg.Metrics.SetLeasesUnassigned(spillover)
@@ -103,7 +103,7 @@ func (d *leaderWork) balanceDue() (due, newcomers bool) {
 		return false, false
 	}
 	d.balanceAt = now
-	if !d.cadence.Next(watched, trust.Respect(failover)) {
+	if !d.cadence.MayBalance(watched, trust.Respect(failover)) {
 		return false, false
 	}
 	d.counted = map[string]bool{}

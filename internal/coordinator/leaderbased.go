@@ -30,7 +30,7 @@ type leaderBased struct {
 	index   *ownerIndex
 	work    *leaderWork
 
-	neglect     kcl3.Neglect
+	neglect     kcl3.NeglectWatch
 	suspects    map[string]suspect
 	unreadSeen  bool           // there are leases that nobody seems to read
 	unreadSince time.Duration  // when that began, monotonic
@@ -67,7 +67,7 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	}
 	a.suspectOwners(v.Rows)
 	rescue := a.neglected(&v)
-	a.handovers.Note(a.watched, v.Leases())
+	a.handovers.Observe(a.watched, v.Leases())
 	a.act(ctx, &v, func(v plan.View) []plan.Action { return plan.Led(v, rescue) })
 	if lead {
 		a.work.run(ctx, &v)
@@ -102,7 +102,7 @@ func (a *leaderBased) listDue() bool {
 // neglected returns the leases that the leader has neglected. It notes in the rows of v for how
 // many scans in a row they have been so.
 func (a *leaderBased) neglected(v *plan.View) map[string]bool {
-	rescue := a.neglect.Note(a.clock.Now().Mono, fleetOf(v), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
+	rescue := a.neglect.Observe(a.clock.Now().Mono, fleetOf(v), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
 	since, waiting := map[string]int{}, v.Waiting()
 	before := a.unreadSeen
 	a.unreadSeen = false

@@ -48,7 +48,7 @@ func (a *native) leave(context.Context) {}
 // hands over. Without a leader only workers of this library hand leases over, and they name the
 // next owner in HandoverTo.
 func (a *native) markStuck(v *plan.View) {
-	a.handovers.Note(a.watched, v.Leases())
+	a.handovers.Observe(a.watched, v.Leases())
 	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })
 	for i := range v.Rows {
 		r := &v.Rows[i]

@@ -55,7 +55,7 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 		return
 	}
 	alive := a.workers.Alive(a.clock.Wall(), a.clock.Now().Mono, workers)
-	ready := a.ready.Note(a.clock.Now().Mono, a.index.ready, a.all(), alive)
+	ready := a.ready.Observe(a.clock.Now().Mono, a.index.ready, a.all(), alive)
 	to, ok := kcl3.NextClientVersion(a.state(), ready, a.cfg.WorkerID, a.clock.Wall())
 	if !ok {
 		return

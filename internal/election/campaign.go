@@ -33,7 +33,7 @@ func (e *Elector) campaign(ctx context.Context, watch *kcl3.LockWatch) (lockTerm
 				return term, nil
 			}
 		}
-		watch.See(lock, now.Mono)
+		watch.Observe(lock, now.Mono)
 		e.setLeader(lock, watch.Free(now.Mono))
 		if !watch.Free(now.Mono) {
 			failing = false

@@ -29,7 +29,7 @@ func TestLockIsHeldByOne(t *testing.T) {
 			at := trust.Instant{Wall: time.Unix(0, 0).Add(now), Mono: now}
 			switch rapid.SampledFrom([]string{"look", "look", "heartbeat", "try", "die"}).Draw(t, "step") {
 			case "look":
-				w.See(&stored, now)
+				w.Observe(&stored, now)
 				seen = stored
 			case "heartbeat":
 				if died < 0 && term.holds(at) && term.due(at) == 0 {
@@ -47,7 +47,7 @@ func TestLockIsHeldByOne(t *testing.T) {
 				}
 			}
 		}
-		w.See(&stored, now)
+		w.Observe(&stored, now)
 		require.True(t, w.Free(now+kcl3.LockDuration+1))
 	})
 }

@@ -16,18 +16,18 @@ type View struct {
 	Workers []leases.WorkerMetrics
 	// Balance allows moves of leases between workers that read them; see [Cadence].
 	Balance bool
-	// Delivers is the average throughput of each lease in KB/s, by key. A lease without an entry
+	// Throughputs is the average throughput of each lease in KB/s, by key. A lease without an entry
 	// has the throughput of its row.
-	Delivers map[string]float64
-	// Doubts is the variance of Delivers, by key. A lease without an entry has none.
-	Doubts map[string]float64
+	Throughputs map[string]float64
+	// Variances is the variance of Throughputs, by key. A lease without an entry has none.
+	Variances map[string]float64
 	// Config says how leases are assigned.
 	Config Config
 	// Rand chooses among several leases that could move. nil chooses the first.
 	Rand *rand.Rand
 }
 
-// Row is one lease with the leader's judgement.
+// Row is one lease, with what the leader has observed of it.
 type Row struct {
 	leases.Lease
 	// Expired says that the counter has stood still for too long.
@@ -72,7 +72,7 @@ func DefaultConfig() Config { return Config{threshold: 0.1, Dampening: 0.6} }
 type Move struct {
 	// Lease is the lease as it was read.
 	Lease leases.Lease
-	// To is its next owner.
+	// To is the next owner of the lease.
 	To string
 	// Graceful says that the owner is asked to hand the lease over. Otherwise the lease is assigned
 	// at once.
@@ -81,13 +81,14 @@ type Move struct {
 	Reason string
 }
 
-// Assign decides which worker gets which lease. First it assigns the leases that nobody reads: free
-// ones, expired ones, and those whose hand-over takes too long. spillover is the number of these
-// leases that no worker can take. Then, if v.Balance, leases move from busy workers to idle ones.
+// Assign decides which worker gets which lease. First it assigns the leases that no worker reads:
+// free ones, expired ones, and those whose hand-over takes too long. spillover is the number of
+// these leases that no worker can take. Then, if v.Balance, leases move from busy workers to idle
+// ones.
 // Assign is pure.
 //
 //   - A lease goes to a worker below its limits. A worker with an expired lease gets one only if
-//     there is no other: it is in trouble, or it is dead and its last report is not a minute old.
+//     there is no other worker. It is in trouble, or it is dead and its last report is recent.
 //   - A lease that is being handed over counts for its next owner.
 //   - Finished leases are left alone and count for nobody.
 //   - Leases that wait for a parent come last. Where all workers have a limit, they are not

@@ -9,9 +9,8 @@ const certainDeviations = 5
 // enoughSamples is the number of samples that show how much a metric varies.
 const enoughSamples = 5
 
-// mayBeChance tells whether all differences between workers in one metric may be chance. The KCL's
-// way to even out the load, which assign_variance.go follows, ignores chance, and would move leases
-// for bursts.
+// mayBeChance tells whether all differences between workers in one metric may be chance. The KCL
+// ignores chance when it evens out the load as in assign_variance.go. It moves leases for bursts.
 func (a *assigner) mayBeChance(name string) bool {
 	if !a.Config.Certain {
 		return false
@@ -42,17 +41,18 @@ func (a *assigner) mayBeChance(name string) bool {
 
 // loadMayBeChance is mayBeChance for throughput. Workers that report metrics count as one.
 func (a *assigner) loadMayBeChance() bool {
-	sighted := map[*member]bool{}
-	var load, doubt float64
-	for _, m := range a.sighted {
-		sighted[m] = true
-		load, doubt = load+m.load, doubt+m.doubt
+	withMetrics := map[*member]bool{}
+	var load, variance float64
+	for _, m := range a.withMetrics {
+		withMetrics[m] = true
+		load, variance = load+m.load, variance+m.variance
 	}
-	if n := float64(len(a.sighted)); n > 0 && math.Abs(load/n-a.target) > certainDeviations*math.Sqrt(doubt)/n {
+	n := float64(len(a.withMetrics))
+	if n > 0 && math.Abs(load/n-a.averageLoad) > certainDeviations*math.Sqrt(variance)/n {
 		return false
 	}
 	for _, m := range a.members {
-		if !sighted[m] && math.Abs(m.load-a.target) > certainDeviations*math.Sqrt(m.doubt) {
+		if !withMetrics[m] && math.Abs(m.load-a.averageLoad) > certainDeviations*math.Sqrt(m.variance) {
 			return false
 		}
 	}

@@ -13,7 +13,7 @@ var sizes = []int{10, 100, 1000, 10000}
 
 // manyAssigned is a fleet of a hundred workers, half of which have just come.
 func manyAssigned(n int, owner func(i int) string) View {
-	f := View{Config: DefaultConfig(), Rand: rand.New(rand.NewPCG(1, 2)), Delivers: map[string]float64{}, Balance: true}
+	f := View{Config: DefaultConfig(), Rand: rand.New(rand.NewPCG(1, 2)), Throughputs: map[string]float64{}, Balance: true}
 	for i := range 100 {
 		f.Workers = append(f.Workers, leases.WorkerMetrics{Worker: fmt.Sprintf("w%03d", i), Updated: time.Now()})
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// balanceCount moves leases from the worker with most leases to the one with fewest, until they
-// differ by one at most.
+// balanceCount moves leases from the worker with most leases to the one with fewest. It stops when
+// the two differ by one lease at most.
 func (a *assigner) balanceCount() {
 	for _, m := range a.members {
 		slices.SortFunc(m.movable, func(x, y *Row) int { return strings.Compare(x.Key, y.Key) })
@@ -26,12 +26,13 @@ func (a *assigner) balanceCount() {
 		if from == nil || from.count-to.count < 2 {
 			return
 		}
-		a.moveLease(from.pick(a.Rand), from, to)
+		a.moveLease(from.takeRandom(a.Rand), from, to)
 	}
 }
 
-// pick removes a random lease from the movable leases, or the first one when rng is nil.
-func (m *member) pick(rng *rand.Rand) *Row {
+// takeRandom removes a random lease from the movable leases and returns it. When rng is nil, it
+// takes the first one.
+func (m *member) takeRandom(rng *rand.Rand) *Row {
 	if rng != nil {
 		at := rng.IntN(len(m.movable))
 		m.movable[0], m.movable[at] = m.movable[at], m.movable[0]

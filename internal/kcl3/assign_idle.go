@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// assignIdle assigns the leases that nobody reads.
+// assignIdle assigns the leases that no worker reads. spillover is the number of those that it
+// could not assign.
 func (a *assigner) assignIdle() (spillover int) {
 	allLimited := !slices.ContainsFunc(a.members, func(m *member) bool { return m.max <= 0 })
 	for _, l := range a.unread {
@@ -32,7 +33,7 @@ func (a *assigner) assignIdle() (spillover int) {
 	return spillover
 }
 
-// workerFor returns the worker that gets a lease which nobody reads; nil when none may.
+// workerFor returns the worker that gets the unread lease l; nil when none may.
 func (a *assigner) workerFor(l *Row) *member {
 	expected := a.byID[l.Owner]
 	if l.CheckpointOwner != "" && expected != nil && !expected.hasExpired && a.hasRoom(expected) {
@@ -84,15 +85,15 @@ func (a *assigner) mostIdle(healthyOnly bool) *member {
 }
 
 // receivers returns the workers that may get a lease, the most idle one first. It leaves out
-// workers with an expired lease. The result stays the same until a lease is assigned.
+// workers with an expired lease. It computes them anew only after a lease was assigned.
 func (a *assigner) receivers() []*member {
-	if a.ranked == nil {
+	if a.receiverList == nil {
 		list := a.candidates(true)
 		slices.SortStableFunc(list, a.compareCandidates)
-		a.ranked = make([]*member, 0, len(list))
+		a.receiverList = make([]*member, 0, len(list))
 		for _, i := range list {
-			a.ranked = append(a.ranked, i.member)
+			a.receiverList = append(a.receiverList, i.member)
 		}
 	}
-	return a.ranked
+	return a.receiverList
 }

@@ -130,7 +130,7 @@ func TestCadence(t *testing.T) {
 	var c Cadence
 	var got []int
 	for run := 1; run <= 10; run++ { // every 5 s
-		if c.Next(time.Duration(run)*5*sec, 10500*time.Millisecond) {
+		if c.MayBalance(time.Duration(run)*5*sec, 10500*time.Millisecond) {
 			got = append(got, run)
 		}
 	}
@@ -144,7 +144,7 @@ func TestHandoverWatch(t *testing.T) {
 	}
 	var w HandoverWatch
 	note := func(at time.Duration, rows []leases.Lease) map[string]bool {
-		w.Note(at, rows)
+		w.Observe(at, rows)
 		limits := map[string]time.Duration{"a": 40 * sec, "c": 90 * sec}
 		return w.Overdue(at, func(owner string) time.Duration { return limits[owner] })
 	}

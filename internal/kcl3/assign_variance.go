@@ -17,13 +17,13 @@ const rounding = 1 + 1e-9
 // idlePercent is the average below which a metric says nothing about leases.
 const idlePercent = 5
 
-// measure computes the metrics of each worker, and which metrics are compared. Each metric is
-// compared between the workers that report it.
+// computeMetrics computes the metrics of each worker, and chooses the metrics to compare. Each
+// metric is compared between the workers that report it.
 //
 // Where some workers report none, throughput is compared as well. All workers that report metrics
 // count with their average throughput then. Among themselves their metrics decide, and fast
 // machines have more leases.
-func (a *assigner) measure() {
+func (a *assigner) computeMetrics() {
 	var load float64
 	for _, m := range a.members {
 		load += m.load
@@ -31,21 +31,21 @@ func (a *assigner) measure() {
 	for _, l := range a.unread {
 		load += l.weight()
 	}
-	a.target = load / max(1, float64(len(a.members)))
+	a.averageLoad = load / max(1, float64(len(a.members)))
 	a.average = map[string]float64{}
 	for _, w := range a.Workers {
 		m := a.byID[w.Worker]
 		for name := range w.Stats {
 			if v, ok := averageOf(w, name); ok && !sensorless(w) && name != loadMetric {
 				m.samples = w.Stats
-				m.value[name], m.limit[name] = v, w.Range[name][0]
+				m.values[name], m.limits[name] = v, w.Range[name][0]
 			}
 		}
 	}
 	for _, m := range a.members {
-		for name := range m.value {
+		for name := range m.values {
 			if _, known := a.average[name]; !known {
-				a.compare(name)
+				a.averageMetric(name)
 			}
 		}
 	}
@@ -55,33 +55,34 @@ func (a *assigner) measure() {
 	}
 	for _, m := range a.members {
 		if slices.ContainsFunc(a.metrics, m.reports) {
-			a.sighted = append(a.sighted, m)
+			a.withMetrics = append(a.withMetrics, m)
 		}
 	}
-	if a.target == 0 || len(a.sighted) == len(a.members) {
+	if a.averageLoad == 0 || len(a.withMetrics) == len(a.members) {
 		return
 	}
 	a.metrics, a.average[loadMetric] = append(a.metrics, loadMetric), 100
 	var together float64
-	for _, m := range a.sighted {
-		together += m.load / float64(len(a.sighted))
+	for _, m := range a.withMetrics {
+		together += m.load / float64(len(a.withMetrics))
 	}
 	for _, m := range a.members {
-		m.value[loadMetric] = m.load / a.target * 100
+		m.values[loadMetric] = m.load / a.averageLoad * 100
 	}
-	for _, m := range a.sighted {
-		m.value[loadMetric] = together / a.target * 100
+	for _, m := range a.withMetrics {
+		m.values[loadMetric] = together / a.averageLoad * 100
 	}
 }
 
-// compare computes the average of a metric. The metric counts unless the workers are all but idle.
-func (a *assigner) compare(name string) {
+// averageMetric computes the average of a metric. It adds the metric to those compared, unless the
+// workers are almost idle.
+func (a *assigner) averageMetric(name string) {
 	var sum, n float64
 	hot := false
 	for _, m := range a.members {
 		if m.reports(name) {
-			sum, n = sum+m.value[name], n+1
-			hot = hot || m.value[name] > m.limit[name]
+			sum, n = sum+m.values[name], n+1
+			hot = hot || m.values[name] > m.limits[name]
 		}
 	}
 	a.average[name] = sum / n
@@ -90,15 +91,15 @@ func (a *assigner) compare(name string) {
 	}
 }
 
-// hasNewcomer tells whether a worker has no lease while another one has several, and no metric
-// shows a difference between them. The newcomer gets leases by throughput then. By their metrics,
-// workers that share a machine would never even out.
+// hasNewcomer tells whether a worker has no lease while another one has several, although no metric
+// differs between them. The newcomer gets leases by throughput then. By their metrics, workers that
+// share a machine would never even out.
 func (a *assigner) hasNewcomer() bool {
 	several := slices.ContainsFunc(a.members, func(m *member) bool { return m.count > 1 })
 	return several && slices.ContainsFunc(a.members, func(m *member) bool {
 		differs := slices.ContainsFunc(a.metrics, func(name string) bool {
-			off := math.Abs(m.value[name] - a.average[name])
-			return m.reports(name) && ((off > a.average[name]*a.Config.threshold && off > 1) || m.value[name] > m.limit[name])
+			off := math.Abs(m.values[name] - a.average[name])
+			return m.reports(name) && ((off > a.average[name]*a.Config.threshold && off > 1) || m.values[name] > m.limits[name])
 		})
 		return m.count == 0 && !m.hasExpired && !differs
 	})
@@ -106,7 +107,7 @@ func (a *assigner) hasNewcomer() bool {
 
 // reports tells whether a worker has a value of a metric.
 func (m *member) reports(name string) bool {
-	_, ok := m.value[name]
+	_, ok := m.values[name]
 	return ok
 }
 
@@ -115,7 +116,7 @@ func (a *assigner) usage(m *member) float64 {
 	worst := 0.0
 	for _, name := range a.metrics {
 		if avg := a.average[name]; avg > 0 {
-			worst = max(worst, m.value[name]/avg)
+			worst = max(worst, m.values[name]/avg)
 		}
 	}
 	return worst
@@ -123,20 +124,20 @@ func (a *assigner) usage(m *member) float64 {
 
 // metricStep estimates the change of a metric by a lease of this weight.
 func (a *assigner) metricStep(name string, weight float64) float64 {
-	return weight * a.average[name] / a.target
+	return weight * a.average[name] / a.averageLoad
 }
 
 // addToMetrics estimates the metrics of a worker after it gets load of this weight.
 func (a *assigner) addToMetrics(m *member, weight float64) {
-	a.ranked = nil
+	a.receiverList = nil
 	for _, name := range a.metrics {
 		switch {
-		case name == loadMetric && slices.Contains(a.sighted, m):
-			for _, other := range a.sighted {
-				other.value[name] += a.metricStep(name, weight) / float64(len(a.sighted))
+		case name == loadMetric && slices.Contains(a.withMetrics, m):
+			for _, other := range a.withMetrics {
+				other.values[name] += a.metricStep(name, weight) / float64(len(a.withMetrics))
 			}
 		case m.reports(name):
-			m.value[name] += a.metricStep(name, weight)
+			m.values[name] += a.metricStep(name, weight)
 		}
 	}
 }
@@ -148,13 +149,13 @@ func (a *assigner) balanceLoad() {
 	var most float64
 	var surplus map[*member]float64
 	for _, name := range a.metrics {
-		takes := a.surplus(name)
+		toRemove := a.surplus(name)
 		var sum float64
 		for _, m := range a.members {
-			sum += takes[m]
+			sum += toRemove[m]
 		}
 		if sum > most {
-			metric, most, surplus = name, sum, takes
+			metric, most, surplus = name, sum, toRemove
 		}
 	}
 	sources := make([]*member, 0, len(surplus))
@@ -170,43 +171,43 @@ func (a *assigner) balanceLoad() {
 }
 
 // surplus returns the load to remove from each worker, by one metric. It is empty while all workers
-// are close to the average. A difference of less than a percentage point counts as close: CPUs that
-// are all but idle differ by more than the threshold.
+// are close to the average. A difference of less than a percentage point counts as close. CPUs that
+// are almost idle differ by more than the threshold.
 func (a *assigner) surplus(name string) map[*member]float64 {
 	avg := a.average[name]
 	upper, lower := avg*(1+a.Config.threshold), avg*(1-a.Config.threshold)
-	takes := map[*member]float64{}
+	toRemove := map[*member]float64{}
 	uneven := false
 	var busiest *member
 	for _, m := range a.members {
 		if !m.reports(name) {
 			continue
 		}
-		v := m.value[name]
-		limit, limited := m.limit[name]
+		v := m.values[name]
+		limit, limited := m.limits[name]
 		hot := limited && name != loadMetric && v > limit
 		high := v > upper*rounding && v-avg > 1
 		low := v*rounding < lower && avg-v > 1
 		uneven = uneven || hot || high || low
 		if (hot || v*rounding >= upper) && v > avg {
-			takes[m] = m.load * (v - avg) / v * a.Config.Dampening
+			toRemove[m] = m.load * (v - avg) / v * a.Config.Dampening
 		}
-		if busiest == nil || v > busiest.value[name] {
+		if busiest == nil || v > busiest.values[name] {
 			busiest = m
 		}
 	}
 	if !uneven || a.mayBeChance(name) {
 		return nil
 	}
-	if len(takes) == 0 && busiest != nil && busiest.value[name] > avg {
-		v := busiest.value[name]
-		takes[busiest] = busiest.load * (v - avg) / v * a.Config.Dampening
+	if len(toRemove) == 0 && busiest != nil && busiest.values[name] > avg {
+		v := busiest.values[name]
+		toRemove[busiest] = busiest.load * (v - avg) / v * a.Config.Dampening
 	}
-	return takes
+	return toRemove
 }
 
-// unload moves leases of a worker away that weigh less than surplus in sum. If each lease weighs
-// more, it moves the lightest one.
+// unload moves leases away from a worker. In sum they weigh less than surplus. If each lease weighs
+// more, unload moves the lightest one.
 func (a *assigner) unload(from *member, surplus float64, metric string) {
 	leases := from.shuffled(a.Rand)
 	moved := false
@@ -235,9 +236,8 @@ func (a *assigner) unload(from *member, surplus float64, metric string) {
 // most idle worker that stays below the average and below its limit.
 //
 // With few leases for each worker there may be no such worker. Then it is enough that the two
-// workers come closer to each other, and that the receiver stays below the giver. That needs an
-// exact metric. The estimate of a CPU suffices only for a worker's first lease, or for a single
-// lease.
+// workers come closer to each other, with the receiver below the giver. That needs an exact metric.
+// The estimate of a CPU suffices only for a worker's first lease, or for a single lease.
 func (a *assigner) receiverOf(from *member, l *Row, metric string, single bool) *member {
 	for _, to := range a.receivers() {
 		if to == from {
@@ -248,14 +248,14 @@ func (a *assigner) receiverOf(from *member, l *Row, metric string, single bool) 
 			if !to.reports(name) {
 				continue
 			}
-			v := to.value[name] + a.metricStep(name, l.weight())
+			v := to.values[name] + a.metricStep(name, l.weight())
 			above = above || v > a.average[name]*rounding
-			limit, limited := to.limit[name]
+			limit, limited := to.limits[name]
 			over = over || (limited && name != loadMetric && v > limit)
 		}
 		step := a.metricStep(metric, l.weight())
-		closer := to.reports(metric) && to.value[metric]+step <= (from.value[metric]-step)*rounding
-		first := to.count == 0 && from.count > 1 && to.value[metric] < from.value[metric]
+		closer := to.reports(metric) && to.values[metric]+step <= (from.values[metric]-step)*rounding
+		first := to.count == 0 && from.count > 1 && to.values[metric] < from.values[metric]
 		exact := metric == loadMetric
 		if !over && (!above || ((exact || single) && closer) || (!exact && first)) {
 			return to

@@ -12,16 +12,16 @@ import (
 // assigner computes one assignment.
 type assigner struct {
 	View
-	members []*member // sorted by id
-	byID    map[string]*member
-	unread  []*Row    // the leases that nobody reads, in the order of their assignment
-	target  float64   // load of each worker if all had the same
-	metrics []string  // the metrics by which workers are compared
-	sighted []*member // the workers that report one of metrics
-	average map[string]float64
-	moves   []Move
-	ranked  []*member // the result of receivers; nil after a change
-	scratch []candidate
+	members      []*member // sorted by id
+	byID         map[string]*member
+	unread       []*Row    // the leases that nobody reads, in the order of their assignment
+	averageLoad  float64   // load of each worker if all had the same
+	metrics      []string  // the metrics by which workers are compared
+	withMetrics  []*member // the workers that report one of metrics
+	average      map[string]float64
+	moves        []Move
+	receiverList []*member // the result of receivers; nil after a change
+	scratch      []candidate
 }
 
 // member is a worker that may get leases.
@@ -32,10 +32,10 @@ type member struct {
 	max        int     // the most leases that it may have; 0 for no limit
 	kbps       float64 // throughput of its leases
 	load       float64 // sum of their weights
-	doubt      float64 // variance of load
+	variance   float64 // variance of load
 	samples    map[string][]float64
-	value      map[string]float64
-	limit      map[string]float64
+	values     map[string]float64
+	limits     map[string]float64
 	hasExpired bool // has an expired lease
 }
 
@@ -45,7 +45,7 @@ func newAssigner(v View) *assigner {
 		if a.byID[m.Worker] == nil {
 			a.byID[m.Worker] = &member{
 				id: m.Worker, max: maxLeasesOf(m, v.Config.MaxLeases),
-				value: map[string]float64{}, limit: map[string]float64{},
+				values: map[string]float64{}, limits: map[string]float64{},
 			}
 			a.members = append(a.members, a.byID[m.Worker])
 		}
@@ -70,7 +70,7 @@ func newAssigner(v View) *assigner {
 			m.movable = append(m.movable, l)
 		}
 	}
-	a.measure()
+	a.computeMetrics()
 	return a
 }
 
@@ -119,7 +119,7 @@ func trueLast(b bool) int {
 
 // throughput returns the throughput of a lease; negative when it is not known.
 func (a *assigner) throughput(l leases.Lease) float64 {
-	if kbps, ok := a.Delivers[l.Key]; ok {
+	if kbps, ok := a.Throughputs[l.Key]; ok {
 		return kbps
 	}
 	return l.ThroughputKBps
@@ -131,11 +131,11 @@ func (l *Row) weight() float64 { return max(1, l.kbps) }
 
 // addLease adds a lease to the sums of a worker.
 func (a *assigner) addLease(m *member, l *Row) {
-	a.ranked = nil
+	a.receiverList = nil
 	m.count++
 	m.kbps += l.kbps
 	m.load += l.weight()
-	m.doubt += a.Doubts[l.Key]
+	m.variance += a.Variances[l.Key]
 }
 
 // assignTo adds the move of a lease to a worker.

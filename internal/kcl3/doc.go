@@ -7,7 +7,7 @@
 //	WorkerWatch        which workers live, by their reports
 //	LockWatch          whether the lock of the leader is free
 //	HandoverWatch      which hand-overs take too long
-//	Neglect            which leases the leader has neglected
+//	NeglectWatch       which leases the leader has neglected
 //	ReadyWatch         when a fleet of KCL 2.x is ready for 3.x
 //	NextClientVersion  the step from KCL 2.x to 3.x
 //	NextTable          the steps to a single table

@@ -6,8 +6,8 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// HandoverWatch compares scans, and tells which leases have been handed over for too long. Every
-// worker keeps one, so that a new leader knows the hand-overs that are under way.
+// HandoverWatch compares scans, and tells which hand-overs take too long. Every worker keeps one,
+// so that a new leader knows the hand-overs that are under way.
 type HandoverWatch struct {
 	seen map[string]handoverSeen
 }
@@ -18,8 +18,8 @@ type handoverSeen struct {
 	since    time.Duration
 }
 
-// Note takes in the rows of a scan.
-func (w *HandoverWatch) Note(at time.Duration, rows []leases.Lease) {
+// Observe compares the rows of a scan with the earlier ones. at is the monotonic time of the scan.
+func (w *HandoverWatch) Observe(at time.Duration, rows []leases.Lease) {
 	seen := map[string]handoverSeen{}
 	for _, l := range rows {
 		if l.CheckpointOwner == "" {
@@ -34,8 +34,8 @@ func (w *HandoverWatch) Note(at time.Duration, rows []leases.Lease) {
 	w.seen = seen
 }
 
-// Overdue returns the keys of the leases that have been handed over for longer than limit allows
-// their owner.
+// Overdue returns the keys of the leases whose hand-over takes too long at the monotonic time at.
+// limit returns how long an owner may take.
 func (w *HandoverWatch) Overdue(at time.Duration, limit func(owner string) time.Duration) map[string]bool {
 	overdue := map[string]bool{}
 	for key, h := range w.seen {

@@ -6,7 +6,7 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// Times of the leader's lock. Other workers judge a lock by the duration that is stored in it, so
+// Times of the leader's lock. Other workers judge a lock by the duration that is stored in it. So
 // workers with different times can share a lock. The KCL's defaults are 120 s and 30 s.
 const (
 	// LockDuration is how long the lock belongs to this worker after a heartbeat.
@@ -18,17 +18,18 @@ const (
 )
 
 // LockWatch observes the lock for a worker that is not the leader. Keep one as long as the process
-// runs: a watch that begins anew with every attempt never ends. It uses only the monotonic clock of
-// this process. The zero value has observed nothing.
+// runs. A new watch for each attempt would never see the lock expire. It uses only the monotonic
+// clock of this process. The zero value has observed nothing.
 type LockWatch struct {
 	seen  bool
 	lock  *leases.LeaderLock // as read last; nil: absent
 	since time.Duration      // when its version was read first
 }
 
-// See takes in the lock as it was read; at is when the answer came. Reads may be any time apart:
-// versions never come back, so two equal versions prove that there was no heartbeat in between.
-func (w *LockWatch) See(read *leases.LeaderLock, at time.Duration) {
+// Observe compares the lock as it was read with the one before; at is when the answer came. Reads
+// may be any time apart. A version never comes back, so two reads of one version prove that no
+// heartbeat was sent in between.
+func (w *LockWatch) Observe(read *leases.LeaderLock, at time.Duration) {
 	same := w.seen && read != nil && w.lock != nil && SameHeartbeat(*read, *w.lock)
 	if !same {
 		w.since = at
@@ -42,8 +43,8 @@ func (w *LockWatch) See(read *leases.LeaderLock, at time.Duration) {
 }
 
 // Free tells whether the lock as seen last may be acquired now, on condition that it is unchanged.
-// There is no lock, it was released, or its version is older than the duration that is stored in
-// it.
+// That is true if there is no lock, if it was released, or if its version is older than the
+// duration that is stored in it.
 func (w *LockWatch) Free(at time.Duration) bool {
 	switch {
 	case !w.seen:
@@ -55,8 +56,8 @@ func (w *LockWatch) Free(at time.Duration) bool {
 	}
 }
 
-// Wait returns the time until the next read: until the lock will be free without a heartbeat, and
-// one heartbeat at most, because the lock may be released.
+// Wait returns the time until the next read. The lock will be free then, if no heartbeat comes.
+// Wait returns LockHeartbeat at most, because the lock may be released earlier.
 func (w *LockWatch) Wait(at time.Duration) time.Duration {
 	if !w.seen || w.Free(at) {
 		return 0

@@ -71,7 +71,7 @@ func TestLockWatch(t *testing.T) {
 			require.False(t, w.Free(1000*sec), "nothing was seen")
 			require.Zero(t, w.Wait(0), "look at once")
 			for _, l := range looks {
-				w.See(l.read, l.at)
+				w.Observe(l.read, l.at)
 				require.Equal(t, l.free, w.Free(l.at), "at %v", l.at)
 				if l.free {
 					require.Zero(t, w.Wait(l.at))
@@ -90,9 +90,9 @@ func TestLockWatchOwnsWhatItSees(t *testing.T) {
 	t.Parallel()
 	var w LockWatch
 	l := leases.LeaderLock{Owner: "x", Version: "1", Duration: 20 * sec}
-	w.See(&l, 0)
+	w.Observe(&l, 0)
 	l.Version = "2"
-	w.See(&l, 15*sec)
+	w.Observe(&l, 15*sec)
 	require.False(t, w.Free(30*sec))
 }
 
@@ -174,9 +174,9 @@ func TestNeglect(t *testing.T) {
 	for name, scans := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var n Neglect
+			var n NeglectWatch
 			for _, s := range scans {
-				require.Equal(t, s.rescue, n.Note(s.at, []Row{s.row}, failover, failover*105/100)["0"], "at %v", s.at)
+				require.Equal(t, s.rescue, n.Observe(s.at, []Row{s.row}, failover, failover*105/100)["0"], "at %v", s.at)
 			}
 		})
 	}

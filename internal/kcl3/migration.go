@@ -12,18 +12,19 @@ import (
 const readyTime = 10 * time.Minute
 
 // ReadyWatch compares reads of the table, and tells when a fleet is ready to move from KCL 2.x to
-// 3.x. In the KCL its leader watches. In a mode of KCL 2.x that leader may be a worker of this
-// library, which does not know that. So every worker of this library watches. The zero value has
-// seen nothing.
+// 3.x. In the KCL the leader watches. In a mode of KCL 2.x that leader may be a worker of this
+// library, which does not know its rank. So every worker of this library watches. The zero value
+// has observed nothing.
 type ReadyWatch struct {
 	ready bool
 	since time.Duration
 }
 
-// Note takes in whether the index can be used, the rows, and the living workers. The fleet is ready
-// when three facts have held for ten minutes. The index can be used. The owner of each lease lives
-// and reports, even of expired and finished leases. Every unfinished lease has an owner.
-func (w *ReadyWatch) Note(at time.Duration, index bool, rows []leases.Lease, alive map[string]bool) bool {
+// Observe tells whether the fleet is ready at the monotonic time at. index says that the index can
+// be used. rows are all rows, and alive names the living workers. The fleet is ready when three
+// facts have held for ten minutes. The index can be used. The owner of each lease lives and
+// reports, even of expired and finished leases. Every unfinished lease has an owner.
+func (w *ReadyWatch) Observe(at time.Duration, index bool, rows []leases.Lease, alive map[string]bool) bool {
 	ready := index
 	for _, l := range rows {
 		if l.Owner == "" && l.Finished() {
@@ -55,8 +56,8 @@ const (
 	// report of support counts for supportTime.
 	tableReadyTime = time.Hour
 	supportTime    = 90 * time.Second
-	// tableBakeTime is how long nothing may be written to the side tables before they are given up
-	// for good (tableMigrationCompleteBakeTimeSeconds).
+	// tableBakeTime is how long nothing may be written to the side tables before the fleet gives
+	// them up (tableMigrationCompleteBakeTimeSeconds).
 	tableBakeTime = 24 * time.Hour
 )
 
@@ -136,9 +137,9 @@ func NextTable(v TableView) (step TableStep, ok bool) {
 	switch status {
 	case leases.TableMigrationInit:
 		switch {
-		case !v.supported() && v.Stored != nil:
+		case !v.allSupport() && v.Stored != nil:
 			return write("")
-		case !v.supported():
+		case !v.allSupport():
 		case v.Stored == nil:
 			return write(leases.TableMigrationInit)
 		case v.Now.Sub(v.Stored.At) >= tableReadyTime:
@@ -162,11 +163,11 @@ func NextTable(v TableView) (step TableStep, ok bool) {
 	return TableStep{}, false
 }
 
-// supported tells whether each owner of a lease knows the migration.
-func (v TableView) supported() bool {
-	knows := map[string]bool{}
+// allSupport tells whether each owner of a lease supports the migration.
+func (v TableView) allSupport() bool {
+	supports := map[string]bool{}
 	for _, m := range v.Workers {
-		knows[m.Worker] = knows[m.Worker] || (m.Support >= 1 && v.Now.Sub(m.SupportUpdated) <= supportTime)
+		supports[m.Worker] = supports[m.Worker] || (m.Support >= 1 && v.Now.Sub(m.SupportUpdated) <= supportTime)
 	}
 	owners := 0
 	for _, l := range v.Leases {
@@ -174,7 +175,7 @@ func (v TableView) supported() bool {
 			continue
 		}
 		owners++
-		if !knows[l.Owner] {
+		if !supports[l.Owner] {
 			return false
 		}
 	}
@@ -183,7 +184,7 @@ func (v TableView) supported() bool {
 
 // countReports counts the living workers by the table of their newest report.
 func (v TableView) countReports() (sideTable, leaseTable int) {
-	for _, m := range newest(v.Workers) {
+	for _, m := range newestReports(v.Workers) {
 		switch {
 		case !v.Alive[m.Worker]:
 		case m.InSideTable:

@@ -2,15 +2,15 @@ package kcl3
 
 import "time"
 
-// Neglect compares scans, and tells which leases the leader has neglected. The leader may be dead
-// while its lock is not free yet. It may be unable to reach the table. Or it renews its lock and
-// does nothing else.
-type Neglect struct {
+// NeglectWatch compares scans, and tells which leases the leader has neglected. The leader may be
+// dead while its lock is not free yet. It may be unable to reach the table. Or it renews its lock
+// and does nothing else.
+type NeglectWatch struct {
 	last time.Duration
 	seen map[string]idleLease
 }
 
-// idleLease is a lease that nobody reads.
+// idleLease is a lease that no worker reads.
 type idleLease struct {
 	since   time.Duration
 	owner   string
@@ -18,20 +18,21 @@ type idleLease struct {
 	excused bool // the wait has begun anew after a long time without a scan
 }
 
-// patienceWithLeader is how long the leader may leave a lease without a reader, counted from its
-// last renewal, or from when it was first seen without an owner. The lease expires first, and then
-// the KCL's leader assigns leases every 2 failover times.
+// patienceWithLeader is how long the leader may leave a lease without a reader. The time counts
+// from the last renewal of the lease, or from when it was first seen without an owner. The lease
+// expires first, and then the KCL's leader assigns leases every 2 failover times.
 func patienceWithLeader(failover, expiry time.Duration) time.Duration {
 	return expiry + 2*failover + 2*time.Second
 }
 
-// Note takes in a scan, and returns the keys of the neglected leases. Any worker may take them,
-// whoever the leader is. A lease expires after expiry, which is a little more than failover. A
-// lease that was assigned, but that its new owner does not renew either, stays neglected.
-func (n *Neglect) Note(at time.Duration, rows []Row, failover, expiry time.Duration) map[string]bool {
+// Observe compares the rows of a scan at the monotonic time at with the earlier ones. It returns
+// the keys of the neglected leases. Any worker may take them, whoever the leader is. A lease
+// expires after expiry, which is a little more than failover. A lease that was assigned stays
+// neglected while its new owner does not renew it.
+func (n *NeglectWatch) Observe(at time.Duration, rows []Row, failover, expiry time.Duration) map[string]bool {
 	late := at-n.last > failover // after an outage every worker is late, and the leader too
 	n.last = at
-	seen, rescue := map[string]idleLease{}, map[string]bool{}
+	seen, neglected := map[string]idleLease{}, map[string]bool{}
 	for _, r := range rows {
 		if r.Finished() {
 			continue
@@ -55,9 +56,9 @@ func (n *Neglect) Note(at time.Duration, rows []Row, failover, expiry time.Durat
 		idle.owner, idle.counter = r.ActualOwner(), r.Counter
 		seen[r.Key] = idle
 		if (free || r.Expired) && at-idle.since > patienceWithLeader(failover, expiry) {
-			rescue[r.Key] = true
+			neglected[r.Key] = true
 		}
 	}
 	n.seen = seen
-	return rescue
+	return neglected
 }

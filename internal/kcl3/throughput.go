@@ -21,7 +21,8 @@ func (t *Throughput) Seed(kbps float64) {
 	}
 }
 
-// Add takes in the bytes of an interval. An interval without bytes lets the average decay.
+// Add adds the bytes of an interval to the average. An interval without bytes lets the average
+// decay.
 func (t *Throughput) Add(bytes int64, interval time.Duration) {
 	if interval <= 0 {
 		return

@@ -45,8 +45,8 @@ func playAssign(t *testing.T, input string) []string {
 		"LEASE":  {"OWNER", "KB/S", "DEVIATION", "PARENT", "STATE"},
 	})
 	v := View{
-		Balance: s.Settings["balance"] != "no", Config: DefaultConfig(), Delivers: map[string]float64{},
-		Doubts: map[string]float64{},
+		Balance: s.Settings["balance"] != "no", Config: DefaultConfig(), Throughputs: map[string]float64{},
+		Variances: map[string]float64{},
 	}
 	v.Config.Certain, v.Config.ByCount = true, s.Settings["by"] == "count"
 	v.Config.MaxLeases, v.Config.MaxThroughput = int(numeric(t, s.Settings["max leases"])),
@@ -63,7 +63,7 @@ func playAssign(t *testing.T, input string) []string {
 		r := leaseRow(t, row)
 		if row["DEVIATION"] != "" {
 			deviation := numeric(t, row["DEVIATION"])
-			v.Delivers[r.Key], v.Doubts[r.Key] = r.ThroughputKBps, deviation*deviation
+			v.Throughputs[r.Key], v.Variances[r.Key] = r.ThroughputKBps, deviation*deviation
 		}
 		v.Leases = append(v.Leases, r)
 	}
@@ -92,7 +92,7 @@ func playCadence(t *testing.T, input string) []string {
 	var lines []string
 	for _, row := range s.Tables["AT"] {
 		line := "assigns what nobody reads"
-		if c.Next(duration(t, row["AT"]), duration(t, s.Settings["expiry"])) {
+		if c.MayBalance(duration(t, row["AT"]), duration(t, s.Settings["expiry"])) {
 			line += ", and balances"
 		}
 		lines = append(lines, row["AT"]+": "+line)
@@ -107,7 +107,7 @@ func playHandover(t *testing.T, input string) []string {
 	var lines []string
 	for _, row := range s.Tables["AT"] {
 		r := leaseRow(t, transcript.Row{"LEASE": "0", "OWNER": row["OWNER"]})
-		w.Note(duration(t, row["AT"]), []leases.Lease{r.Lease})
+		w.Observe(duration(t, row["AT"]), []leases.Lease{r.Lease})
 		line := "the leader waits"
 		switch {
 		case r.CheckpointOwner == "":
@@ -134,7 +134,7 @@ func playLock(t *testing.T, input string) []string {
 			}
 		}
 		at := duration(t, row["AT"])
-		w.See(lock, at)
+		w.Observe(lock, at)
 		line := fmt.Sprintf("held, the next look is in %v", w.Wait(at))
 		if w.Free(at) {
 			line = "free, this worker tries to acquire it"
@@ -148,13 +148,13 @@ func playLock(t *testing.T, input string) []string {
 func playNeglect(t *testing.T, input string) []string {
 	s := transcript.Parse(t, input, transcript.Format{"": {"failover"}, "AT": {"OWNER", "COUNTER", "STATE"}})
 	failover := duration(t, s.Settings["failover"])
-	var n Neglect
+	var n NeglectWatch
 	var lines []string
 	for _, row := range s.Tables["AT"] {
 		r := leaseRow(t, transcript.Row{"LEASE": "0", "OWNER": row["OWNER"], "STATE": row["STATE"]})
 		r.Counter = int64(numeric(t, row["COUNTER"]))
 		line := "left to the leader"
-		if n.Note(duration(t, row["AT"]), []Row{r}, failover, failover*105/100)["0"] {
+		if n.Observe(duration(t, row["AT"]), []Row{r}, failover, failover*105/100)["0"] {
 			line = "neglected, any worker takes it"
 		}
 		lines = append(lines, row["AT"]+": "+line)
@@ -177,7 +177,7 @@ func playReady(t *testing.T, input string) []string {
 			alive[worker] = true
 		}
 		line := "not ready"
-		if w.Note(duration(t, row["AT"]), row["INDEX"] == "active", rows, alive) {
+		if w.Observe(duration(t, row["AT"]), row["INDEX"] == "active", rows, alive) {
 			line = "ready for KCL 3.x"
 		}
 		lines = append(lines, row["AT"]+": "+line)

@@ -43,10 +43,10 @@ func TestWorkerMetricsVectors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := leases.WorkerMetrics{Worker: "w", Updated: tt.updated, Stats: tt.stats, Range: tt.limit}
-			require.Equal(t, tt.valid, invalid(m) == nil, "%v", invalid(m))
+			require.Equal(t, tt.valid, validate(m) == nil, "%v", validate(m))
 			require.Equal(t, tt.plain, sensorless(m))
 			m.Worker = ""
-			require.Error(t, invalid(m))
+			require.Error(t, validate(m))
 		})
 	}
 }

@@ -92,7 +92,7 @@ func TestReadyVectors(t *testing.T) {
 			t.Parallel()
 			var w ReadyWatch
 			for _, l := range looks {
-				require.Equal(t, l.ready, w.Note(l.at, l.index, l.rows, l.alive), "at %v", l.at)
+				require.Equal(t, l.ready, w.Observe(l.at, l.index, l.rows, l.alive), "at %v", l.at)
 			}
 		})
 	}

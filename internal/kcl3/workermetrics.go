@@ -23,9 +23,9 @@ const (
 	CPUMetric = "C"
 )
 
-// invalid returns why the leader cannot use m, or nil. The metrics of a worker without a sensor are
-// empty and valid.
-func invalid(m leases.WorkerMetrics) error {
+// validate returns an error if the leader cannot use m. The metrics of a worker without a sensor
+// are empty and valid.
+func validate(m leases.WorkerMetrics) error {
 	if m.Worker == "" {
 		return errors.New("no worker")
 	}
@@ -97,9 +97,9 @@ func averageOf(m leases.WorkerMetrics, metric string) (v float64, ok bool) {
 	return v, ok
 }
 
-// newest keeps the later one of two reports of the same worker. A worker may have two while the
-// side tables are merged.
-func newest(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
+// newestReports keeps the later one of two reports of the same worker. A worker may have two while
+// the side tables are merged.
+func newestReports(workers []leases.WorkerMetrics) []leases.WorkerMetrics {
 	at := map[string]int{}
 	var list []leases.WorkerMetrics
 	for _, m := range workers {
@@ -123,19 +123,19 @@ type WorkerWatch struct {
 
 // workerSight is a worker's last report and when it was first seen.
 type workerSight struct {
-	updated time.Time
-	since   time.Duration
-	again   bool // it reported again since it was seen first
+	updated       time.Time
+	since         time.Duration
+	reportedAgain bool // a second report was seen
 }
 
 // silence returns how long a report counts. Workers of this library report more often than those of
-// the KCL. A worker that was not seen to report a second time may have died after its first report,
-// so that report counts for little more than one period.
+// the KCL. A worker may have died after its first report. Until a second report is seen, the first
+// one counts for little more than one period.
 func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
 	switch {
 	case !m.Native:
 		return WorkerSilence
-	case !s.again:
+	case !s.reportedAgain:
 		return ReportPeriod * 5 / 4
 	}
 	return ReportPeriod * 9 / 4
@@ -144,12 +144,12 @@ func (s workerSight) silence(m leases.WorkerMetrics) time.Duration {
 // Alive returns the workers that reported lately. now is the wall clock, and at the monotonic
 // clock. The wall clock decides only about a worker that is seen for the first time. After that,
 // the monotonic clock tells the age of a report. So a worker with a wrong clock counts from its
-// next report on, and a dead worker whose clock was ahead does not count for ever. (The KCL
-// compares wall clocks.)
+// next report on. A dead worker whose clock was ahead counts no longer. (The KCL compares wall
+// clocks.)
 func (w *WorkerWatch) Alive(now time.Time, at time.Duration, all []leases.WorkerMetrics) map[string]bool {
 	seen := make(map[string]workerSight, len(all))
 	alive := map[string]bool{}
-	for _, m := range newest(all) {
+	for _, m := range newestReports(all) {
 		s, known := w.seen[m.Worker]
 		switch {
 		case !known:
@@ -171,8 +171,8 @@ func (w *WorkerWatch) Alive(now time.Time, at time.Duration, all []leases.Worker
 func (w *WorkerWatch) Active(now time.Time, at time.Duration, all []leases.WorkerMetrics) []leases.WorkerMetrics {
 	alive := w.Alive(now, at, all)
 	var active []leases.WorkerMetrics
-	for _, m := range newest(all) {
-		if alive[m.Worker] && invalid(m) == nil && !sensorFailed(m) {
+	for _, m := range newestReports(all) {
+		if alive[m.Worker] && validate(m) == nil && !sensorFailed(m) {
 			active = append(active, m)
 		}
 	}

@@ -75,12 +75,12 @@ func (f *loads) lead(d time.Duration) {
 		}
 		fleet := kcl3.View{
 			Workers: workers, Balance: v.Calm, Config: kcl3.DefaultConfig(),
-			Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Delivers: map[string]float64{}, Doubts: map[string]float64{},
+			Rand: rand.New(rand.NewPCG(uint64(tick), 0)), Throughputs: map[string]float64{}, Variances: map[string]float64{},
 		}
 		fleet.Config.Certain = true
 		for _, r := range v.Rows {
 			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
-			fleet.Delivers[r.Key], fleet.Doubts[r.Key] = r.KBps, r.Doubt
+			fleet.Throughputs[r.Key], fleet.Variances[r.Key] = r.KBps, r.Doubt
 		}
 		moves, _ := kcl3.Assign(fleet)
 		for _, m := range moves {
