@@ -36,7 +36,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 		f.Leases = append(f.Leases, kcl3.Row{
 			Lease: r.Lease, Expired: r.Expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
 		})
-		f.Throughputs[r.Key], f.Variances[r.Key] = r.KBps, r.Doubt
+		f.Throughputs[r.Key], f.Variances[r.Key] = r.KBps, r.Variance
 	}
 	moves, spillover := kcl3.Assign(f)
 	d.cfg.Metrics.SetLeasesUnassigned(spillover)

@@ -112,10 +112,10 @@ func (a *leaderBased) neglected(v *plan.View) map[string]bool {
 			delete(rescue, r.Key)
 			continue
 		}
-		r.Waited = a.rescues[r.Key]
+		r.ScansWaited = a.rescues[r.Key]
 		a.unreadSeen = a.unreadSeen || (!r.Finished() && (r.Quiet || r.ActualOwner() == ""))
 		if rescue[r.Key] {
-			since[r.Key] = r.Waited + 1
+			since[r.Key] = r.ScansWaited + 1
 		}
 	}
 	if a.unreadSeen && !before {

@@ -26,7 +26,7 @@ func (a *native) roundWith(ctx context.Context, weigh bool, afterActions func(co
 	if err != nil {
 		return fullPause, err
 	}
-	v.Gentle = a.gentle
+	v.NoForce = a.gentle
 	a.markStuck(&v)
 	a.act(ctx, &v, plan.Native)
 	afterActions(ctx)

@@ -169,11 +169,11 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) plan.View {
 		still := now - sight.since
 		avoid := s.avoided[l.Key]
 		r := plan.Row{
-			Lease:   l,
-			Expired: l.ActualOwner() != "" && still >= trust.Respect(s.cfg.FailoverTime),
-			Quiet:   still >= s.cfg.FailoverTime*7/10,
-			Busy:    h != nil || (avoid != nil && now < avoid.until),
-			Waited:  s.waited[l.Key],
+			Lease:       l,
+			Expired:     l.ActualOwner() != "" && still >= trust.Respect(s.cfg.FailoverTime),
+			Quiet:       still >= s.cfg.FailoverTime*7/10,
+			Busy:        h != nil || (avoid != nil && now < avoid.until),
+			ScansWaited: s.waited[l.Key],
 		}
 		if h != nil && !h.Ended() {
 			r.Expired, r.Quiet = false, false
@@ -192,7 +192,7 @@ func (s *scan) observe(listed []leases.Lease, weigh bool) plan.View {
 	s.vanished.CheckListing(now, rows)
 	slices.SortFunc(v.Rows, func(a, b plan.Row) int { return strings.Compare(a.Key, b.Key) })
 	if weigh || v.By == leases.BalanceThroughput {
-		s.scale.Weigh(s.cfg.FailoverTime, &v, now)
+		s.scale.AddThroughput(s.cfg.FailoverTime, &v, now)
 	}
 	return v
 }
@@ -216,8 +216,8 @@ func (s *scan) remember(v plan.View) {
 		case r.CheckpointOwner == v.Me:
 		case waiting[r.Key]:
 		case r.Expired || r.Owner == "":
-			waited[r.Key] = r.Waited + 1
-			starved = starved || r.Waited >= 2*plan.Patience
+			waited[r.Key] = r.ScansWaited + 1
+			starved = starved || r.ScansWaited >= 2*plan.Patience
 		}
 		s.learn(r.Lease)
 	}

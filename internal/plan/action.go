@@ -19,9 +19,10 @@ func (v Verb) String() string { return [...]string{"take", "ask for", "complete"
 // Action is one write to one row.
 type Action struct {
 	Verb Verb
-	// Row is the row as the plan saw it.
+	// Row is the row as the view of the plan has it.
 	Row leases.Lease
-	// Reason is free, expired, balance or handover, for a take or a request.
+	// Reason is free, expired, balance or handover, for a take. It is balance for an ask, and empty
+	// otherwise.
 	Reason string
 }
 

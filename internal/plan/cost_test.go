@@ -18,7 +18,7 @@ func TestPlanIsTheNaiveOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := View{
 			Me: "a", Rows: drawRows(t), Max: rapid.IntRange(0, 10).Draw(t, "max"), Asks: rapid.IntRange(-1, 2).Draw(t, "asks"),
-			Gentle: rapid.Bool().Draw(t, "gentle"),
+			NoForce: rapid.Bool().Draw(t, "gentle"),
 		}
 		require.Equal(t, naivePlan(v), Native(v))
 	})
@@ -35,7 +35,7 @@ func TestPlanByThroughputIsTheNaiveOne(t *testing.T) {
 		for i := range v.Rows {
 			r := &v.Rows[i]
 			r.KBps = float64(rapid.IntRange(-1, 40).Draw(t, "kbps")) / 4
-			r.Doubt = float64(rapid.IntRange(0, 3).Draw(t, "doubt")) / 8
+			r.Variance = float64(rapid.IntRange(0, 3).Draw(t, "doubt")) / 8
 			r.Settling, r.Restless = rapid.IntRange(0, 9).Draw(t, "settling") == 0, rapid.IntRange(0, 9).Draw(t, "restless") == 0
 			if few && r.Owner == "" {
 				r.Owner, r.NativeOwner = "b", "b"

@@ -6,9 +6,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// balance moves leases from the worker with most leases to the one with fewest, until they differ
-// by one at most.
-func (p *planner) balance() {
+// balanceLeases moves leases from the worker with most leases to the one with fewest. It stops when
+// the two differ by one lease at most. With BalanceThroughput it evens out the throughput instead.
+func (p *planner) balanceLeases() {
 	if p.By == leases.BalanceThroughput {
 		p.balanceThroughput()
 		return
@@ -18,7 +18,7 @@ func (p *planner) balance() {
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		if r.Finished() || r.Expired || r.Owner == "" || r.CheckpointOwner != "" ||
-			(r.Busy && r.Owner != p.Me) || p.leavesAlone(r) {
+			(r.Busy && r.Owner != p.Me) || p.mustStay(r) {
 			continue
 		}
 		if owner := s.numberOf(r.Owner); owner != nobody {
@@ -27,7 +27,7 @@ func (p *planner) balance() {
 	}
 	asks := p.Asks
 	for {
-		to, from := s.least(nobody, ""), nobody
+		to, from := s.fewestLeases(nobody, ""), nobody
 		for w := range p.workers {
 			if len(movable[w]) > 0 && (from == nobody || s.load[w] > s.load[from]) {
 				from = w
@@ -39,32 +39,33 @@ func (p *planner) balance() {
 		if to == s.me && asks == 0 {
 			return
 		}
-		at := movable[from][0]
-		if to == s.me && asks > 0 { // other new workers, unknown to this one, may ask too
+		row := movable[from][0]
+		if to == s.me && asks > 0 { // other new workers may ask too, and this one does not see them
 			asks--
-			best := 0
+			chosen := 0
 			for i, candidate := range movable[from] {
-				if affinity(p.Me, p.Rows[candidate].Key) < affinity(p.Me, p.Rows[at].Key) {
-					best, at = i, candidate
+				if affinity(p.Me, p.Rows[candidate].Key) < affinity(p.Me, p.Rows[row].Key) {
+					chosen, row = i, candidate
 				}
 			}
-			movable[from] = slices.Delete(movable[from], best, best+1)
+			movable[from] = slices.Delete(movable[from], chosen, chosen+1)
 		} else {
 			movable[from] = movable[from][1:]
 		}
 		s.load[from]--
 		s.load[to]++
 		if to == s.me {
-			p.request(p.Rows[at].Lease)
+			p.addRequest(p.Rows[row].Lease)
 		}
 	}
 }
 
-// leavesAlone tells whether a lease stays with its owner because it could only be taken by force.
-func (p *planner) leavesAlone(r *Row) bool { return p.Gentle && r.NativeOwner != r.Owner }
+// mustStay tells whether a lease stays with its owner. With NoForce, a lease stays whose owner is
+// of another library, because it could only be taken by force.
+func (p *planner) mustStay(r *Row) bool { return p.NoForce && r.NativeOwner != r.Owner }
 
-// request adds the action that gets this worker a lease which another one holds.
-func (p *planner) request(l leases.Lease) {
+// addRequest adds the action by which this worker gets a lease that another worker holds.
+func (p *planner) addRequest(l leases.Lease) {
 	a := Action{Verb: Ask, Row: l, Reason: "balance"}
 	if l.NativeOwner != l.Owner {
 		a.Verb = Take // the owner would not understand a request

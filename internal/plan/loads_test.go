@@ -80,7 +80,7 @@ func (f *loads) lead(d time.Duration) {
 		fleet.Config.Certain = true
 		for _, r := range v.Rows {
 			fleet.Leases = append(fleet.Leases, kcl3.Row{Lease: r.Lease})
-			fleet.Throughputs[r.Key], fleet.Variances[r.Key] = r.KBps, r.Doubt
+			fleet.Throughputs[r.Key], fleet.Variances[r.Key] = r.KBps, r.Variance
 		}
 		moves, _ := kcl3.Assign(fleet)
 		for _, m := range moves {
@@ -122,7 +122,7 @@ func (f *loads) look(s *Scale, me string, now time.Duration) View {
 	for i, l := range f.rows {
 		v.Rows[i] = Row{Lease: l, Busy: l.Owner == me}
 	}
-	s.Weigh(failover, &v, now)
+	s.AddThroughput(failover, &v, now)
 	return v
 }
 
@@ -357,7 +357,7 @@ func TestThroughputOfRestlessLeases(t *testing.T) {
 	owner, days := 0, make([]int, 7)
 	for now := time.Duration(0); now < 7*24*time.Hour; now += 10 * time.Second {
 		v := View{Me: "a", Rows: []Row{{Lease: leases.Lease{Key: "1", Owner: workerNames[owner%2]}}}}
-		s.Weigh(failover, &v, now)
+		s.AddThroughput(failover, &v, now)
 		require.True(t, v.Rows[0].Restless || !v.Rows[0].Settling)
 		if !v.Rows[0].Restless {
 			owner++
@@ -376,7 +376,7 @@ func TestThroughputThatNobodyWrites(t *testing.T) {
 	row1 := leases.Lease{Key: "0", Owner: "a", NativeOwner: "a", ThroughputKBps: 500}
 	look := func(at time.Duration) float64 {
 		v := View{Me: "b", Rows: []Row{{Lease: row1}}}
-		s.Weigh(failover, &v, at)
+		s.AddThroughput(failover, &v, at)
 		return v.Rows[0].KBps
 	}
 	at := time.Duration(0)

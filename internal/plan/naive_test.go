@@ -78,7 +78,7 @@ func (p *naivePlanner) takeable() {
 		if r.CheckpointOwner != "" && slices.Contains(p.workers, r.Owner) && (r.Owner != p.Me || !r.Busy) {
 			to = r.Owner // asked for it, of an owner that has vanished
 		}
-		if to != p.Me && r.Waited >= Patience && !r.Busy && p.fits(p.Me) {
+		if to != p.Me && r.ScansWaited >= Patience && !r.Busy && p.fits(p.Me) {
 			to = p.Me
 		}
 		if to == "" {
@@ -145,7 +145,7 @@ func (p *naivePlanner) balance() {
 }
 
 // spares tells whether a lease stays with its owner because it could only be taken by force.
-func (p *naivePlanner) spares(r *Row) bool { return p.Gentle && r.NativeOwner != r.Owner }
+func (p *naivePlanner) spares(r *Row) bool { return p.NoForce && r.NativeOwner != r.Owner }
 
 // request gets this worker a lease that another one holds.
 func (p *naivePlanner) request(l leases.Lease) {
@@ -184,7 +184,7 @@ func (p *naivePlanner) balanceThroughput() {
 	held := func(r Row) bool { return !r.Finished() && r.Owner != "" && (!r.Expired || r.Owner == p.Me) }
 	for _, r := range p.Rows {
 		if held(r) {
-			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].doubt + r.Doubt}
+			load[r.Owner] = burden{load[r.Owner].kbps + weight[r.Key], load[r.Owner].variance + r.Variance}
 			total += weight[r.Key]
 			leases++
 		}
@@ -218,8 +218,8 @@ func (p *naivePlanner) balanceThroughput() {
 		}
 		l := p.Rows[movable[from][at]]
 		movable[from] = slices.Delete(movable[from], at, at+1)
-		load[from] = burden{load[from].kbps - weight[l.Key], load[from].doubt - l.Doubt}
-		load[to] = burden{load[to].kbps + weight[l.Key], load[to].doubt + l.Doubt}
+		load[from] = burden{load[from].kbps - weight[l.Key], load[from].variance - l.Variance}
+		load[to] = burden{load[to].kbps + weight[l.Key], load[to].variance + l.Variance}
 		p.load[from]--
 		p.load[to]++
 		if to == p.Me {
@@ -251,7 +251,7 @@ func (p *naivePlanner) heaviestMove(load map[string]burden, movable map[string][
 		if gap <= least {
 			break
 		}
-		if gap <= certainDeviations*math.Sqrt(max(0, load[from].doubt+load[to].doubt)) {
+		if gap <= certainDeviations*math.Sqrt(max(0, load[from].variance+load[to].variance)) {
 			continue
 		}
 		best := -1

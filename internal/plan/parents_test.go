@@ -61,7 +61,7 @@ func TestPlanParentsFirst(t *testing.T) {
 				v := View{Me: w, Max: limit, Asks: -1, Rows: slices.Clone(rows)}
 				for i := range v.Rows {
 					v.Rows[i].Busy = v.Rows[i].Owner == w
-					v.Rows[i].Waited = Patience
+					v.Rows[i].ScansWaited = Patience
 				}
 				for _, a := range Native(v) {
 					if a.Verb != Take || a.Reason == "balance" {

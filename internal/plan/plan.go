@@ -12,13 +12,13 @@ const Patience = 2
 
 // Native decides the actions of this worker for the rows that it sees, where there is no leader.
 // Every worker that sees the same rows computes the same distribution, and carries out its own
-// part. So workers neither collide nor take leases to and fro.
+// part. So two workers do not take the same lease, and no lease goes to and fro.
 //
 //   - A lease that is free or expired goes to the worker with the fewest leases. If that worker
-//     leaves it alone for some scans, any worker takes it.
-//   - While two workers differ by two leases or more, the one with fewer gets a lease of the other
-//     by asking for it. An owner of another library cannot be asked, so its lease is taken by
-//     force. With BalanceThroughput the throughput is evened out instead, see balanceThroughput.
+//     does not take it for some scans, any worker takes it.
+//   - While two workers differ by two leases or more, the one with fewer asks for a lease of the
+//     other. An owner of another library cannot be asked, so its lease is taken by force. With
+//     BalanceThroughput the throughput is evened out instead, see balanceThroughput.
 //   - The other workers do not see a worker without a lease. So it asks for one lease only, and
 //     counts from the next scan on.
 //   - Finished leases are left alone and count for nobody.
@@ -27,8 +27,8 @@ const Patience = 2
 func Native(v View) []Action {
 	p := newPlanner(v)
 	p.takeOwn()
-	p.shareOut()
-	p.balance()
+	p.distributeFree()
+	p.balanceLeases()
 	return p.actions
 }
 
@@ -41,15 +41,15 @@ func Led(v View, neglected map[string]bool) []Action {
 	if len(neglected) == 0 {
 		return p.actions
 	}
-	native := map[string]bool{v.Me: true}
+	ofThisLibrary := map[string]bool{v.Me: true}
 	for _, r := range v.Rows {
 		if r.Owner == r.NativeOwner {
-			native[r.Owner] = true
+			ofThisLibrary[r.Owner] = true
 		}
 	}
-	p.workers = slices.DeleteFunc(p.workers, func(w string) bool { return !native[w] })
+	p.workers = slices.DeleteFunc(p.workers, func(w string) bool { return !ofThisLibrary[w] })
 	p.Rows = slices.DeleteFunc(slices.Clone(p.Rows), func(r Row) bool { return !neglected[r.Key] })
-	p.shareOut()
+	p.distributeFree()
 	return p.actions
 }
 
@@ -82,10 +82,11 @@ func newPlanner(v View) *planner {
 }
 
 // takeOwn takes leases whose rows name this worker as the owner, but for which it has no consumer.
-// A hand-over to this worker was completed, or it could not reach the table for a while.
+// Either a hand-over to this worker was completed, or this worker could not reach the table for a
+// while.
 //
 // takeOwn completes a hand-over of this worker's own lease only when nobody renews the lease any
-// more. A worker that renews it is of another library, and has taken the lease from both.
+// more. A worker that renews it is of another library, and has taken the lease.
 func (p *planner) takeOwn() {
 	for i := range p.Rows {
 		switch r := &p.Rows[i]; {
@@ -100,13 +101,13 @@ func (p *planner) takeOwn() {
 	}
 }
 
-// overtaken tells whether CheckpointOwner is left over from a hand-over, because a worker of KCL
-// 1.x or 2.x has taken the lease.
+// overtaken tells whether a worker of KCL 1.x or 2.x has taken the lease during its hand-over. Then
+// the row still has the CheckpointOwner of that hand-over.
 func overtaken(l leases.Lease) bool { return l.CheckpointOwner != "" && !l.HandingOver() }
 
-// shareOut distributes the leases that nobody holds. Each worker begins with other leases, so that
-// workers that do not know of each other rarely collide.
-func (p *planner) shareOut() {
+// distributeFree distributes the leases that no worker holds. Each worker begins with other leases.
+// So workers that do not see each other rarely take the same lease.
+func (p *planner) distributeFree() {
 	s := p.shares()
 	var mine []Action
 	var order []ranked
@@ -124,11 +125,11 @@ func (p *planner) shareOut() {
 		if r.Busy {
 			except = s.me
 		}
-		to := s.least(except, r.Key)
+		to := s.fewestLeases(except, r.Key)
 		if asked := s.numberOf(r.Owner); r.CheckpointOwner != "" && asked != nobody && asked != except {
-			to = asked // has asked for the lease, whose owner has died since
+			to = asked // it has asked for the lease, and the owner has died since
 		}
-		if to != s.me && r.Waited >= Patience && !r.Busy && s.hasRoom(s.me) {
+		if to != s.me && r.ScansWaited >= Patience && !r.Busy && s.hasRoom(s.me) {
 			to = s.me
 		}
 		if to == nobody {
@@ -143,14 +144,14 @@ func (p *planner) shareOut() {
 	for i, w := range p.workers {
 		p.load[w] = s.load[i]
 	}
-	slices.SortFunc(order, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), a.at-b.at) })
+	slices.SortFunc(order, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), a.index-b.index) })
 	for _, o := range order {
-		p.actions = append(p.actions, mine[o.at])
+		p.actions = append(p.actions, mine[o.index])
 	}
 }
 
-// ranked is an index of a list, and its rank in the order of the list.
+// ranked is the index of an action, and its rank in the order of the actions.
 type ranked struct {
-	rank uint64
-	at   int
+	rank  uint64
+	index int
 }

@@ -33,11 +33,11 @@ func drawRows(t *rapid.T) []Row {
 			}
 		}
 		rows[i] = Row{
-			Lease:   l,
-			Expired: l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0,
-			Quiet:   rapid.IntRange(0, 9).Draw(t, "quiet") == 0,
-			Busy:    rapid.IntRange(0, 9).Draw(t, "busy") == 0,
-			Waited:  rapid.IntRange(0, 4).Draw(t, "waited"),
+			Lease:       l,
+			Expired:     l.Owner != "" && rapid.IntRange(0, 4).Draw(t, "expired") == 0,
+			Quiet:       rapid.IntRange(0, 9).Draw(t, "quiet") == 0,
+			Busy:        rapid.IntRange(0, 9).Draw(t, "busy") == 0,
+			ScansWaited: rapid.IntRange(0, 4).Draw(t, "waited"),
 		}
 	}
 	return rows

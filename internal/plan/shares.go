@@ -15,7 +15,7 @@ type shares struct {
 // nobody stands for no worker.
 const nobody = -1
 
-// shares numbers the workers.
+// shares returns the shares of the living workers, each worker with its number.
 func (p *planner) shares() *shares {
 	s := &shares{workers: p.workers, load: make([]int, len(p.workers)), max: p.Max, seeds: make([]uint64, len(p.workers))}
 	for i, w := range p.workers {
@@ -33,9 +33,9 @@ func (s *shares) numberOf(worker string) int {
 	return nobody
 }
 
-// least returns the worker with the fewest leases that may get one more, except for one worker. Of
-// several it is the one with the least affinity to the key.
-func (s *shares) least(except int, key string) int {
+// fewestLeases returns the worker with the fewest leases that may get one more, or nobody. The
+// worker except does not count. Of several it is the one with the least affinity to the key.
+func (s *shares) fewestLeases(except int, key string) int {
 	best := nobody
 	for i, load := range s.load {
 		if i != except && s.hasRoom(i) && (best == nobody || load < s.load[best]) {

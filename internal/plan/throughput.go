@@ -8,17 +8,17 @@ import (
 
 // burden is the throughput of the leases of one worker, with its variance.
 type burden struct {
-	kbps  float64
-	doubt float64 // the variance of kbps
+	kbps     float64
+	variance float64 // the variance of kbps
 }
 
 // balanceThroughput moves leases from the workers with the highest throughput to the one with the
 // lowest. It stops when they differ little, when the difference may be chance, or when no lease
-// reduces it enough. After a move the difference is at most half as large in the other direction,
-// so that varying measurements do not bring the lease back.
+// reduces it enough. After a move the difference is at most half as large in the other direction.
+// So varying measurements do not bring the lease back.
 func (p *planner) balanceThroughput() {
 	if len(p.actions) > 0 {
-		return // free and expired leases come first
+		return // take free and expired leases first
 	}
 	b := &burdens{
 		shares: p.shares(), total: make([]burden, len(p.workers)),
@@ -32,7 +32,7 @@ func (p *planner) balanceThroughput() {
 			continue
 		}
 		if owner := b.numberOf(r.Owner); owner != nobody {
-			b.total[owner] = burden{b.total[owner].kbps + b.weight[i], b.total[owner].doubt + r.Doubt}
+			b.total[owner] = burden{b.total[owner].kbps + b.weight[i], b.total[owner].variance + r.Variance}
 		}
 		total += b.weight[i]
 		leases++
@@ -43,11 +43,11 @@ func (p *planner) balanceThroughput() {
 		return
 	}
 	// A new worker gets its share even of leases that have moved often.
-	fresh := poor && 2*b.load[b.me]*len(p.workers) < leases
+	newWorker := poor && 2*b.load[b.me]*len(p.workers) < leases
 	for i := range p.Rows {
 		r := &p.Rows[i]
-		if held(r) && !r.Expired && !r.Settling && (!r.Restless || fresh) && r.CheckpointOwner == "" &&
-			(!r.Busy || r.Owner == p.Me) && !p.leavesAlone(r) {
+		if held(r) && !r.Expired && !r.Settling && (!r.Restless || newWorker) && r.CheckpointOwner == "" &&
+			(!r.Busy || r.Owner == p.Me) && !p.mustStay(r) {
 			if owner := b.numberOf(r.Owner); owner != nobody {
 				b.movable[owner] = append(b.movable[owner], i)
 			}
@@ -68,9 +68,9 @@ func (p *planner) balanceThroughput() {
 			asks--
 		}
 		l := &p.Rows[b.movable[from][at]]
-		b.move(from, at, to, l.Doubt)
+		b.move(from, at, to, l.Variance)
 		if to == b.me {
-			p.request(l.Lease)
+			p.addRequest(l.Lease)
 		}
 	}
 }
@@ -78,18 +78,18 @@ func (p *planner) balanceThroughput() {
 // burdens holds the burden of each worker.
 type burdens struct {
 	*shares
-	total   []burden  // by worker
-	heavier []int     // the workers by throughput, the highest first; of equals by number
-	weight  []float64 // of each row
-	movable [][]int   // indexes of rows, by owner, the lightest first
+	total        []burden  // by worker
+	byThroughput []int     // the workers by throughput, the highest first; of equals by number
+	weight       []float64 // of each row
+	movable      [][]int   // indexes of rows, by owner, the lightest first
 }
 
-// sort sorts the workers and their leases.
+// sort sorts the workers and their leases by throughput.
 func (b *burdens) sort() {
 	for i := range b.total {
-		b.heavier = append(b.heavier, i)
+		b.byThroughput = append(b.byThroughput, i)
 	}
-	slices.SortFunc(b.heavier, b.compare)
+	slices.SortFunc(b.byThroughput, b.compare)
 	for _, list := range b.movable {
 		slices.SortStableFunc(list, func(x, y int) int { return cmp.Compare(b.weight[x], b.weight[y]) })
 	}
@@ -101,17 +101,17 @@ func (b *burdens) compare(x, y int) int {
 }
 
 // move gives one lease, by its index in movable, to another worker.
-func (b *burdens) move(from, at, to int, doubt float64) {
+func (b *burdens) move(from, at, to int, variance float64) {
 	weight := b.weight[b.movable[from][at]]
 	b.movable[from] = slices.Delete(b.movable[from], at, at+1)
-	b.total[from] = burden{b.total[from].kbps - weight, b.total[from].doubt - doubt}
-	b.total[to] = burden{b.total[to].kbps + weight, b.total[to].doubt + doubt}
+	b.total[from] = burden{b.total[from].kbps - weight, b.total[from].variance - variance}
+	b.total[to] = burden{b.total[to].kbps + weight, b.total[to].variance + variance}
 	b.load[from]--
 	b.load[to]++
 	// Only two workers have changed, so few elements move.
-	for i := range b.heavier {
-		for ; i > 0 && b.compare(b.heavier[i], b.heavier[i-1]) < 0; i-- {
-			b.heavier[i], b.heavier[i-1] = b.heavier[i-1], b.heavier[i]
+	for i := range b.byThroughput {
+		for ; i > 0 && b.compare(b.byThroughput[i], b.byThroughput[i-1]) < 0; i-- {
+			b.byThroughput[i], b.byThroughput[i-1] = b.byThroughput[i-1], b.byThroughput[i]
 		}
 	}
 }
@@ -127,35 +127,37 @@ func (b *burdens) lightest() int {
 	return best
 }
 
-// heaviestMove returns a lease for worker to: from the worker with the highest throughput that has
-// a lease which fits the difference. at is -1 when there is none.
+// heaviestMove returns a lease for worker to. It is a lease of the worker with the highest
+// throughput among those that have a lease which fits the difference. at is the index of the lease
+// in movable; -1 when there is none. The difference must be more than least.
 func (b *burdens) heaviestMove(to int, least float64) (from, at int) {
-	for _, from := range b.heavier {
+	for _, from := range b.byThroughput {
 		gap := b.total[from].kbps - b.total[to].kbps
 		if gap <= least {
 			break
 		}
-		if gap <= certainDeviations*math.Sqrt(max(0, b.total[from].doubt+b.total[to].doubt)) {
+		if gap <= certainDeviations*math.Sqrt(max(0, b.total[from].variance+b.total[to].variance)) {
 			continue
 		}
-		if at := b.closest(b.movable[from], gap); at >= 0 {
+		if at := b.closestToHalf(b.movable[from], gap); at >= 0 {
 			return from, at
 		}
 	}
 	return nobody, -1
 }
 
-// closest returns the index of the lease whose weight is closest to half of the gap, and not too
-// heavy for it. Of equals it is the one with the first row. It is -1 when there is none.
-func (b *burdens) closest(list []int, gap float64) int {
+// closestToHalf returns the index of the lease whose weight is closest to half of the gap. A lease
+// that is too heavy for the gap does not count. Of equals it is the lease with the first row. The
+// index is -1 when there is none.
+func (b *burdens) closestToHalf(list []int, gap float64) int {
 	half := gap / 2
-	from := func(weight float64) int { // the first lease that has at least weight
+	firstAtLeast := func(weight float64) int { // the first lease that has at least weight
 		i, _ := slices.BinarySearchFunc(list, weight, func(row int, w float64) int { return cmp.Compare(b.weight[row], w) })
 		return i
 	}
-	best, above := -1, from(math.Nextafter(half, math.Inf(1)))
+	best, above := -1, firstAtLeast(math.Nextafter(half, math.Inf(1)))
 	if above > 0 {
-		best = from(b.weight[list[above-1]])
+		best = firstAtLeast(b.weight[list[above-1]])
 	}
 	if above == len(list) || b.weight[list[above]] > heaviestPart*gap {
 		return best

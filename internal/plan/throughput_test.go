@@ -161,7 +161,7 @@ func TestPlansAreDisjoint(t *testing.T) {
 		limit := rapid.SampledFrom([]int{0, 8}).Draw(t, "max")
 		for i := range rows {
 			rows[i].KBps = rapid.SampledFrom([]float64{-1, 0, 1, 50}).Draw(t, "kbps")
-			rows[i].Waited, rows[i].Busy = 0, false
+			rows[i].ScansWaited, rows[i].Busy = 0, false
 			if rows[i].Expired { // the holders of a living worker know better
 				rows[i].Owner, rows[i].CheckpointOwner = "z", ""
 			}
@@ -189,8 +189,8 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 		vary := rapid.SampledFrom([]float64{0, 0.01, 0.1, 1}).Draw(t, "vary")
 		weight, load, doubt := naiveWeights(rows), map[string]float64{}, 0.0
 		for i, r := range rows {
-			rows[i].Doubt = math.Pow(vary*weight[r.Key], 2)
-			doubt += rows[i].Doubt
+			rows[i].Variance = math.Pow(vary*weight[r.Key], 2)
+			doubt += rows[i].Variance
 			load[r.Owner] += weight[r.Key]
 		}
 		sure := math.Abs(load["a"]-load["b"]) > certainDeviations*math.Sqrt(doubt)
@@ -202,7 +202,7 @@ func TestPlanThroughputLeavesChanceAlone(t *testing.T) {
 			actions := Native(v)
 			require.True(t, sure || len(actions) == 0, "%v of %v", actions, load)
 			for i := range v.Rows {
-				v.Rows[i].Doubt = 0
+				v.Rows[i].Variance = 0
 			}
 			require.LessOrEqual(t, len(actions), len(Native(v)))
 		}

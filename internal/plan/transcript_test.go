@@ -99,7 +99,7 @@ func parseRow(t *testing.T, words []string) Row {
 		case "waited":
 			n, err := strconv.Atoi(value)
 			require.NoError(t, err)
-			r.Waited = n
+			r.ScansWaited = n
 		default:
 			require.Fail(t, "unknown word", w)
 		}
