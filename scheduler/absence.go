@@ -51,7 +51,7 @@ func (a *absences) observe(list *shardList, shardID string) (gone, fresh bool) {
 		s.since = list.asked
 	}
 	s.observed = now
-	if list.asked.After(s.newest) && list.whole() {
+	if list.asked.After(s.newest) && list.coversAllKeys() {
 		s.newest = list.asked
 		s.lists++
 	}
@@ -69,9 +69,9 @@ func (a *absences) found(shardID string) {
 	delete(a.shards, shardID)
 }
 
-// whole tells whether the open shards of a list cover every hash key. An incomplete list does not
-// prove that a shard is absent.
-func (s *shardList) whole() bool {
+// coversAllKeys tells whether the open shards of a list cover every hash key. An incomplete list
+// does not prove that a shard is absent.
+func (s *shardList) coversAllKeys() bool {
 	var open []kcl.Shard
 	for _, shard := range s.shards {
 		if !shard.Closed() {

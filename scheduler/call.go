@@ -58,8 +58,8 @@ func (d *delivery) call(method string, f func() error) error {
 	return err
 }
 
-// logFailure logs a failed call, with the positions before the first record of the batch and of the
-// last one, and the number of failures in a row.
+// logFailure logs a failed call with the number of consecutive failures. It also logs two
+// positions: the one before the first record of the batch, and that of the last record.
 func (d *delivery) logFailure(
 	ctx context.Context, level slog.Level, method string, err error, attempt int, wait time.Duration,
 ) {

@@ -92,7 +92,7 @@ func (s *Scheduler) consume(ctx context.Context, h *holder.Holder) {
 	s.consumers.add(c)
 	defer s.consumers.remove(c)
 	defer c.metrics.Close()
-	defer c.unexpected(ctx)
+	defer c.logUnexpectedEnd(ctx)
 	c.run(ctx)
 	if s.cfg.RetrievalMode == EFO && !c.finished {
 		// The next owner of the lease would subscribe too soon.
@@ -106,10 +106,10 @@ func (c *consumer) run(lease context.Context) {
 	defer end()
 	c.become(ctx, StateWaitingOnParents)
 	if c.adopt(ctx) == done && c.parents.wait(ctx) == done {
-		for c.live(ctx, reading) == restarted && c.restart(ctx, reading) == done {
+		for c.runProcessor(ctx, reading) == restarted && c.restart(ctx, reading) == done {
 		}
 	} else {
-		c.brokeOff(ctx)
+		c.recordBreak(ctx)
 	}
 	c.recordTarget(ctx)
 	c.become(ctx, StateShutdownComplete)
@@ -149,8 +149,8 @@ func (c *consumer) lifetime(lease context.Context) (ctx, reading context.Context
 	}
 }
 
-// live runs one processor from its first call to its last.
-func (c *consumer) live(ctx, reading context.Context) outcome {
+// runProcessor runs one processor from its first call to its last.
+func (c *consumer) runProcessor(ctx, reading context.Context) outcome {
 	ctx, end := context.WithCancelCause(ctx)
 	c.become(ctx, StateInitializing)
 	out := c.initialize(ctx)
@@ -175,7 +175,7 @@ func (c *consumer) live(ctx, reading context.Context) outcome {
 	over := ctx.Err() != nil || out == restarted
 	end(cause)
 	if over {
-		c.brokeOff(ctx)
+		c.recordBreak(ctx)
 	}
 	if over && !c.finished {
 		if c.progress.stateNow() != StateShuttingDown {
@@ -223,9 +223,9 @@ func (c *consumer) initialize(ctx context.Context) outcome {
 	return out
 }
 
-// unexpected logs that a panic or a runtime.Goexit outside package usercode has ended the consumer.
-// The holder releases its lease.
-func (c *consumer) unexpected(ctx context.Context) {
+// logUnexpectedEnd logs that a panic or a runtime.Goexit outside package usercode has ended the
+// consumer. The holder releases its lease.
+func (c *consumer) logUnexpectedEnd(ctx context.Context) {
 	if c.progress.stateNow() != StateShutdownComplete {
 		c.log.ErrorContext(ctx, "shard consumer ended unexpectedly: a log handler or a metrics sink has called "+
 			"runtime.Goexit, or the library has a bug")

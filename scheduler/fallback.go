@@ -207,13 +207,13 @@ func (f *fallback) run(ctx context.Context, shardID string, yield func(kcl.Batch
 		}
 		if f.state.trial() {
 			trial.Stop()
-			f.change(ctx)
+			f.changeMode(ctx)
 		}
 		if !yield(batch, nil) || batch.End != nil {
 			return true
 		}
 		f.next = batch.Next
-		f.worked(batch)
+		f.recordBatch(batch)
 		if f.probeDue() {
 			f.state = tryFanOut
 			return false
@@ -233,10 +233,10 @@ func (f *fallback) probeDue() bool {
 		f.failing.err != nil && time.Since(f.failing.since) >= after && time.Since(f.tried) >= after
 }
 
-// worked ends a streak of failures. Any batch ends a streak of polling. Records or a long
+// recordBatch ends a streak of failures. Any batch ends a streak of polling. Records or a long
 // subscription end a streak of fan-out. Records do not end it while another application uses the
 // stream consumer: two applications that take the shard from each other both get records.
-func (f *fallback) worked(batch kcl.Batch) {
+func (f *fallback) recordBatch(batch kcl.Batch) {
 	if f.state.mode() == Polling {
 		f.failing = streak{}
 	}
@@ -293,8 +293,8 @@ func (f *fallback) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// change sets the mode to the way of reading whose trial succeeded.
-func (f *fallback) change(ctx context.Context) {
+// changeMode sets the mode to the way of reading whose trial succeeded.
+func (f *fallback) changeMode(ctx context.Context) {
 	now := time.Now()
 	if f.state == tryPolling {
 		if f.state = polled; now.Sub(f.since) >= maxProbe {

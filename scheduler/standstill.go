@@ -12,9 +12,9 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// fewBreaks is how often the work on a shard must break off to be reported, if no records are open
+// minBreaks is how often the work on a shard must break off to be reported, if no records are open
 // and nothing has failed.
-const fewBreaks = 3
+const minBreaks = 3
 
 // standstills remembers shards whose work breaks off and begins again at the same checkpoint. A
 // consumer ends with its lease, and each new consumer seems healthy at first. For example, a table
@@ -44,8 +44,8 @@ type standstill struct {
 	held  time.Time // since when owner has held the lease
 }
 
-// broke records that the work on a shard has broken off with cause.
-func (s *standstills) broke(now time.Time, c *consumer, cause error) {
+// add records that the work on a shard has broken off with cause.
+func (s *standstills) add(now time.Time, c *consumer, cause error) {
 	ck := c.delivery.report()
 	at := ck.Last
 	if at.IsZero() {
@@ -136,7 +136,7 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 				continue
 			}
 		}
-		if now.Sub(st.since) < limit || !st.open && st.breaks < fewBreaks || st.stream.err() != nil {
+		if now.Sub(st.since) < limit || !st.open && st.breaks < minBreaks || st.stream.err() != nil {
 			continue
 		}
 		out = append(out, &StallError{
@@ -147,11 +147,11 @@ func (s *standstills) stalls(now time.Time, limit time.Duration, consumers map[s
 	return out
 }
 
-// brokeOff records that the loss of the lease ended the work of a processor, or the wait for the
+// recordBreak records that the loss of the lease ended the work of a processor, or the wait for the
 // parents. It ignores a shutdown that took too long.
-func (c *consumer) brokeOff(ctx context.Context) {
+func (c *consumer) recordBreak(ctx context.Context) {
 	if cause := context.Cause(ctx); errors.Is(cause, kcl.ErrLeaseLost) {
-		c.cfg.standstills.broke(time.Now(), c, cause)
+		c.cfg.standstills.add(time.Now(), c, cause)
 	}
 }
 

@@ -110,9 +110,9 @@ func checkKeyForm(multi bool, rows []leases.Lease) error {
 	return nil
 }
 
-// checkRows returns an error if rows have keys of the other form, belong to another application or
-// stream, or were made for an earlier stream of this name. If multi is set, rows of an earlier
-// stream have other keys, see replacesStream.
+// checkRows returns an error for rows with keys of the other form, rows of another application or
+// stream, and rows of an earlier stream of this name. If multi is set, rows of an earlier stream
+// have other keys, see replacesStream.
 func (st *streamIdentity) checkRows(rows []leases.Lease) error {
 	if err := checkKeyForm(st.multi, rows); err != nil {
 		return err

@@ -162,7 +162,7 @@ type syncResult struct {
 }
 
 // syncOnce makes one attempt of syncAll. It lists shards before rows. In the other order, another
-// worker could make a shard's row after the listing of rows, and this worker would plan the row
+// worker could make a shard's row after the listing of rows. Then this worker would plan the row
 // again with another start. One scan of the table serves all streams.
 func (s *syncer) syncOnce(ctx context.Context, streams []*stream) map[*stream]syncResult {
 	lists := make([]*shardList, len(streams))

@@ -45,7 +45,7 @@ func (st *stream) firstShards(ctx context.Context, list *shardList, initial kcl.
 	}
 	shards, oldest := list.shards, slices.DeleteFunc(slices.Clone(list.shards),
 		func(s kcl.Shard) bool { return len(s.Parents()) > 0 })
-	if slices.ContainsFunc(shards, list.torn) {
+	if slices.ContainsFunc(shards, list.lacksParent) {
 		// The service has trimmed an unlisted parent, or the list lacks it.
 		horizon, err := st.lineage.list(ctx, &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon})
 		if err != nil {
@@ -100,8 +100,8 @@ func (st *stream) planFirst(
 	return plan, shards, nil
 }
 
-// torn tells whether the list lacks a parent of a shard.
-func (s *shardList) torn(shard kcl.Shard) bool {
+// lacksParent tells whether the list lacks a parent of a shard.
+func (s *shardList) lacksParent(shard kcl.Shard) bool {
 	return slices.ContainsFunc(shard.Parents(), func(p string) bool { _, ok := s.byID[p]; return !ok })
 }
 

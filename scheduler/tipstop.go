@@ -139,7 +139,7 @@ func (t *tipStop) unreached(rows []leases.Lease) string {
 			if owner := row.ActualOwner(); owner != "" {
 				return "worker " + owner + " reads " + row.Key
 			}
-			return "nobody reads " + row.Key
+			return "no worker reads " + row.Key
 		}
 	}
 	return ""

@@ -60,13 +60,13 @@ func (c StreamConfig) key() string {
 
 // tracked has the failures of the tracker and the unopened streams, for Status and Healthy.
 type tracked struct {
-	mu     sync.Mutex // guards the fields below
-	asking streak     // failures of the tracker
-	absent []*absentee
+	mu       sync.Mutex // guards the fields below
+	asking   streak     // failures of the tracker
+	unopened []*unopenedStream
 }
 
-// absentee is a stream of the list that could not be opened yet.
-type absentee struct {
+// unopenedStream is a stream of the list that could not be opened yet.
+type unopenedStream struct {
 	cfg StreamConfig
 	old *stream // the stopped stream that cfg replaces, which reports its own error; or nil
 	streak
@@ -82,7 +82,7 @@ func (t *tracked) trouble(now time.Time, limit time.Duration) []error {
 			fmt.Errorf("scheduler: Config.StreamTracker has failed since %s, the previous list stays in force: %w",
 				t.asking.since.UTC().Format(time.RFC3339), t.asking.err))
 	}
-	for _, a := range t.absent {
+	for _, a := range t.unopened {
 		// The old stream reports its deletion, but not that a new one exists.
 		silent := a.old == nil || errors.Is(a.err, kcl.ErrStreamRecreated)
 		if silent && a.err != nil && (retryable(a.err) == giveUp || now.Sub(a.since) >= limit) {
@@ -97,7 +97,7 @@ func (t *tracked) status(mode RetrievalMode) []StreamStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []StreamStatus
-	for _, a := range t.absent {
+	for _, a := range t.unopened {
 		if a.old != nil {
 			continue
 		}
@@ -111,7 +111,7 @@ func (t *tracked) names() map[string]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	names := map[string]bool{}
-	for _, a := range t.absent {
+	for _, a := range t.unopened {
 		names[a.cfg.identifier().Name] = true
 	}
 	return names
@@ -244,7 +244,7 @@ func (t *tracker) refresh(ctx context.Context) error {
 // apply opens and stops streams to match the list. It returns false if opening a stream failed with
 // a transient error.
 func (t *tracker) apply(ctx context.Context) (done bool) {
-	t.drop(ctx)
+	t.stopRemoved(ctx)
 	done = t.open(ctx)
 	// Delete no leases by an old list. An empty list is mostly a mistake.
 	if t.current && len(t.list) > 0 {
@@ -254,9 +254,9 @@ func (t *tracker) apply(ctx context.Context) (done bool) {
 	return done
 }
 
-// drop stops the streams that are not in the list, or that the list gives another consumer or other
-// lease keys.
-func (t *tracker) drop(ctx context.Context) {
+// stopRemoved stops the streams that are not in the list, or that the list gives another consumer
+// or other lease keys.
+func (t *tracker) stopRemoved(ctx context.Context) {
 	wanted := map[string]StreamConfig{}
 	for _, cfg := range t.list {
 		wanted[cfg.key()] = cfg
@@ -285,18 +285,18 @@ func (t *tracker) open(ctx context.Context) bool {
 	for _, st := range t.streams.all() {
 		running[st.cfg.key()] = st
 	}
-	var todo []*absentee
+	var todo []*unopenedStream
 	t.tracked.mu.Lock()
 	known := map[string]streak{}
-	for _, a := range t.tracked.absent {
+	for _, a := range t.tracked.unopened {
 		known[a.cfg.key()] = a.streak
 	}
 	for _, cfg := range t.list {
 		if st := running[cfg.key()]; st == nil || st.err() != nil {
-			todo = append(todo, &absentee{cfg: cfg, old: st, streak: known[cfg.key()]})
+			todo = append(todo, &unopenedStream{cfg: cfg, old: st, streak: known[cfg.key()]})
 		}
 	}
-	t.tracked.absent = todo
+	t.tracked.unopened = todo
 	t.tracked.mu.Unlock()
 	if len(todo) == 0 {
 		return true
@@ -312,17 +312,18 @@ func (t *tracker) open(ctx context.Context) bool {
 			return
 		}
 		t.tracked.mu.Lock()
-		t.tracked.absent = slices.DeleteFunc(slices.Clone(t.tracked.absent), func(b *absentee) bool { return a == b })
+		same := func(b *unopenedStream) bool { return a == b }
+		t.tracked.unopened = slices.DeleteFunc(slices.Clone(t.tracked.unopened), same)
 		t.tracked.mu.Unlock()
 	})
 	t.coord.Nudge()
 	t.tracked.mu.Lock()
 	defer t.tracked.mu.Unlock()
-	return !slices.ContainsFunc(t.tracked.absent, func(a *absentee) bool { return retryable(a.err) != giveUp })
+	return !slices.ContainsFunc(t.tracked.unopened, func(a *unopenedStream) bool { return retryable(a.err) != giveUp })
 }
 
 // failed records that a stream could not be opened.
-func (t *tracker) failed(ctx context.Context, a *absentee, err error) {
+func (t *tracker) failed(ctx context.Context, a *unopenedStream, err error) {
 	if ctx.Err() != nil {
 		return
 	}
