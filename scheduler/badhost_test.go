@@ -27,7 +27,7 @@ type badConnections struct {
 	bad bool
 }
 
-// harms tells whether a call on the connection goes wrong.
+// harms tells whether a call on the connection must fail.
 func (b *badConnections) harms(addr string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -40,7 +40,8 @@ func (b *badConnections) harms(addr string) bool {
 	return b.bad && b.old[addr]
 }
 
-func (b *badConnections) turn() {
+// breakOld makes calls on the connections seen so far fail.
+func (b *badConnections) breakOld() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.bad = true
@@ -84,7 +85,7 @@ func TestBadHostBehindOpenConnections(t *testing.T) {
 					})
 					r.produce(30, time.Second, keys(6))
 					r.finished(time.Minute)
-					conns.turn()
+					conns.breakOld()
 					r.produce(8, time.Minute, keys(6)) // subscriptions that go on end within five minutes
 					r.finished(3 * time.Minute)
 					require.NoError(t, w.Healthy())
@@ -119,7 +120,7 @@ func TestBadHostOfTheLeaseTable(t *testing.T) {
 				}).start()
 				r.produce(60, time.Second, keys(6))
 				r.finished(time.Minute)
-				conns.turn()
+				conns.breakOld()
 				r.produce(5, time.Minute, keys(6))
 				r.finished(time.Minute)
 				require.NoError(t, w.Healthy())

@@ -25,9 +25,8 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// elsewhere makes a second fake in another region, whose workers use the same
-// lease table.
-func (r *rig) elsewhere(cfg kinesistest.Config) *rig {
+// inOtherRegion makes a rig with a fake in another region. Its workers use the same lease table.
+func (r *rig) inOtherRegion(cfg kinesistest.Config) *rig {
 	r.t.Helper()
 	cfg.Region = "eu-west-1"
 	other := newRig(r.t, cfg)
@@ -66,7 +65,7 @@ func seconds() []second {
 
 func (s second) worker(r *rig, opts ...func(*scheduler.Config)) *worker {
 	if s.region {
-		r = r.elsewhere(twoStreams())
+		r = r.inOtherRegion(twoStreams())
 	}
 	return r.worker("b", append([]func(*scheduler.Config){func(c *scheduler.Config) {
 		c.Application, c.Streams = s.app, []scheduler.StreamConfig{{Name: s.stream}}
@@ -333,7 +332,7 @@ func TestSeveralStreamsInTwoRegions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
-		other := r.elsewhere(someStreams(1, "orders", "payments"))
+		other := r.inOtherRegion(someStreams(1, "orders", "payments"))
 		a := r.worker("a", tracked(list("orders", "bills"))).start()
 		r.produceTo(2, time.Second, "orders", "bills")
 		r.finished(time.Minute)

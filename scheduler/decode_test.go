@@ -63,10 +63,10 @@ func TestDecoder(t *testing.T) {
 		r.eventually(time.Minute, "the checkpoint", func() bool { return !r.row(r.open()[0]).Checkpoint.IsSentinel() })
 		require.NoError(t, w.stop())
 
-		const rest = "bad:two three panic:four five plain six"
+		const suffix = "bad:two three panic:four five plain six"
 		text := got.text()
 		require.True(t, strings.HasPrefix(text, "one raw "), text)
-		require.True(t, strings.HasSuffix(text, rest), text)
+		require.True(t, strings.HasSuffix(text, suffix), text)
 		require.EqualValues(t, 8, calls.Load(), "a record that is delivered again is not decoded again")
 		require.Equal(t, 2, numbers.get(metrics.DecodeErrors))
 		require.Equal(t, 1, log.count("record cannot be decoded"), "not for every record")

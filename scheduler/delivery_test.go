@@ -97,7 +97,7 @@ func TestStopDoesNotCheckpointAFailedBatch(t *testing.T) {
 // nothing is open.
 func TestUncheckpointedEndIsTold(t *testing.T) {
 	t.Parallel()
-	const told = "shard ended, and delivered records have no checkpoint"
+	const warning = "shard ended, and delivered records have no checkpoint"
 	for name, tc := range map[string]struct {
 		checkpoints bool
 		interval    time.Duration
@@ -128,20 +128,20 @@ func TestUncheckpointedEndIsTold(t *testing.T) {
 				r.split(shard)
 				r.eventually(time.Minute, "the end", func() bool { return r.row(shard).Finished() })
 				require.NoError(t, w.stop())
-				require.Equal(t, tc.warnings, log.count(told))
+				require.Equal(t, tc.warnings, log.count(warning))
 				require.Equal(t, tc.warnings, log.count("delivered="+last.String()))
 			})
 		})
 	}
 }
 
-// A shard with data that brings only empty batches is told, however its lag trembles; one whose lag
-// shrinks is not.
+// Healthy reports a shard with data from which only empty batches come, even if its lag goes up and
+// down. It does not report a shard whose lag shrinks.
 func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 	t.Parallel()
 	for name, tc := range testsize.Some(2, map[string]struct {
 		behind func(n int64) int64 // milliseconds at the n-th answer
-		told   bool
+		stalls bool
 	}{
 		"constant":     {func(int64) int64 { return 60000 }, true},
 		"grows":        {func(n int64) int64 { return 60000 + 1000*n }, true},
@@ -166,11 +166,11 @@ func TestOnlyEmptyBatchesAreTold(t *testing.T) {
 				w := r.worker("a", func(c *scheduler.Config) { c.RetrievalMode = scheduler.Polling }).start()
 				for range 10 {
 					time.Sleep(time.Minute)
-					if !tc.told {
+					if !tc.stalls {
 						require.NoError(t, w.Healthy())
 					}
 				}
-				if tc.told {
+				if tc.stalls {
 					require.ErrorContains(t, w.Healthy(), "only empty batches")
 				}
 				require.NoError(t, w.stop())

@@ -15,9 +15,9 @@ import (
 func TestE17ExpiredUnreadIsTold(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		away time.Duration
-		want string
-		told int
+		away     time.Duration
+		want     string
+		warnings int
 	}{
 		"for too long": {29 * time.Hour, "kept new new new", 1},
 		"for a while":  {23 * time.Hour, "unread kept new new new", 0},
@@ -47,7 +47,7 @@ func TestE17ExpiredUnreadIsTold(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				require.NoError(t, b.stop())
 				require.Equal(t, test.want, got.text())
-				require.Equal(t, test.told, log.count("the record at the checkpoint has left the retention period"))
+				require.Equal(t, test.warnings, log.count("the record at the checkpoint has left the retention period"))
 			})
 		})
 	}

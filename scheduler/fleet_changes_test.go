@@ -74,8 +74,8 @@ type owners struct {
 	moves map[string]int
 }
 
-// look notes every shard that has changed hands since the last look.
-func (o *owners) look(r *rig) {
+// observe counts every shard that has another owner than at the last call.
+func (o *owners) observe(r *rig) {
 	for _, id := range r.open() {
 		row, err := r.store.Get(context.Background(), id)
 		if err != nil || row.Owner == "" || row.Owner == o.last[id] {
@@ -110,15 +110,15 @@ func TestX14RollingDeploy(t *testing.T) {
 			return true
 		})
 		o := owners{last: map[string]string{}, moves: map[string]int{}}
-		o.look(r)
+		o.observe(r)
 		for i := range fleet {
 			r.put(ks...)
 			require.NoError(t, fleet[i].stop())
-			o.look(r)
+			o.observe(r)
 			fleet[i] = r.worker(fmt.Sprintf("new%d", i)).start()
 			for range 30 {
 				time.Sleep(time.Second)
-				o.look(r)
+				o.observe(r)
 			}
 		}
 		r.finished(time.Minute)

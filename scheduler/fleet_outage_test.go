@@ -17,10 +17,11 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// checkpoints watches that none moves backwards.
+// checkpoints has the last seen checkpoint of each lease.
 type checkpoints map[string]kcl.ExtendedSequenceNumber
 
-func (c checkpoints) look(r *rig) {
+// observe fails the test if a checkpoint has moved backwards.
+func (c checkpoints) observe(r *rig) {
 	for _, l := range r.table() {
 		if last := c[l.Key]; !last.IsZero() {
 			require.GreaterOrEqual(r.t, l.Checkpoint.Compare(last), 0, "%s went from %s back to %s", l.Key, last, l.Checkpoint)
@@ -49,7 +50,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				seen := checkpoints{}
 				r.produce(20, time.Second, keys(40))
 				r.finished(time.Minute)
-				seen.look(r)
+				seen.observe(r)
 
 				for _, w := range workers {
 					w.faults.SetFault(leasefault.Failing(errors.New("the table is away")))
@@ -62,21 +63,21 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 					time.Sleep(10 * time.Minute)
 				}
 				require.Equal(t, before, r.audit.count(), "nothing is delivered without a lease")
-				seen.look(r)
+				seen.observe(r)
 				for _, w := range workers {
 					w.faults.SetFault(nil)
 				}
 				back := time.Now()
 				r.eventually(42*time.Second, "all shards are read", func() bool { return r.owned() == shards })
 				t.Logf("all are read again after %v", time.Since(back))
-				seen.look(r)
+				seen.observe(r)
 				r.put(keys(40)...)
 				r.finished(time.Minute)
-				seen.look(r)
+				seen.observe(r)
 				for _, w := range workers {
 					require.NoError(t, w.stop())
 				}
-				seen.look(r)
+				seen.observe(r)
 				r.audit.check(40 * 2) // what was delivered when the table went away
 			})
 		})
@@ -122,18 +123,18 @@ func TestL05KilledWorkerDelaysItsOwnShardsOnly(t *testing.T) {
 			r.workers[victim].kill()
 			r.produce(30, time.Second, keys(100))
 			r.mu.Lock()
-			own, others := time.Duration(0), time.Duration(0)
+			ofVictim, others := time.Duration(0), time.Duration(0)
 			for shard, gap := range gaps {
 				if was[shard] {
-					own = max(own, gap)
+					ofVictim = max(ofVictim, gap)
 				} else {
 					others = max(others, gap)
 				}
 			}
 			r.mu.Unlock()
-			t.Logf("w%d killed: its shards waited up to %v, those of others %v", victim, own, others)
-			require.Greater(t, own, 6*time.Second)
-			require.LessOrEqual(t, own, 18500*time.Millisecond) // the bound, and the second between two records
+			t.Logf("w%d killed: its shards waited up to %v, those of others %v", victim, ofVictim, others)
+			require.Greater(t, ofVictim, 6*time.Second)
+			require.LessOrEqual(t, ofVictim, 18500*time.Millisecond) // the bound, and the second between two records
 			require.Less(t, others, 5*time.Second)
 		}
 		r.finished(time.Minute)

@@ -68,7 +68,7 @@ func TestFormerStreamsOfAnotherRegionStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, someStreams(1, "orders", "bills"))
-		other := r.elsewhere(someStreams(1, "payments"))
+		other := r.inOtherRegion(someStreams(1, "payments"))
 		b := other.worker("b", tracked(list("payments"))).start()
 		r.eventually(time.Minute, "the row is made", func() bool { return len(r.table()) == 1 })
 		require.NoError(t, b.stop())

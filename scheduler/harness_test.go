@@ -242,8 +242,8 @@ func (r *rig) dump() string {
 	return b.String()
 }
 
-// next is the data of a key's next record.
-func (r *rig) next(key string) []byte {
+// payload returns the data of a key's next record.
+func (r *rig) payload(key string) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.sent[key]
@@ -263,7 +263,7 @@ func (r *rig) putIn(stream string, keys []string) {
 	for chunk := range slices.Chunk(keys, 500) {
 		in := &kinesis.PutRecordsInput{StreamName: aws.String(stream)}
 		for _, key := range chunk {
-			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: r.next(key)})
+			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: r.payload(key)})
 		}
 		out, err := r.admin.PutRecords(context.Background(), in)
 		require.NoError(r.t, err)

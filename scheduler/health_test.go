@@ -293,11 +293,11 @@ func TestX18MissingCheckpointsAreTold(t *testing.T) {
 		w := r.worker("a")
 		w.do = func(_ context.Context, p *processor, in kcl.ProcessRecordsInput) error { p.take(in); return nil }
 		w.start()
-		const told = "records are delivered and nothing is checkpointed"
+		const warning = "records are delivered and nothing is checkpointed"
 		r.produce(9, time.Minute, keys(2))
-		require.Zero(t, logs.count(told))
+		require.Zero(t, logs.count(warning))
 		r.produce(16, time.Minute, keys(2))
-		require.Equal(t, 2, logs.count(told))
+		require.Equal(t, 2, logs.count(warning))
 		require.NoError(t, w.stop())
 		require.Zero(t, logs.count("key0"), "a record's content in the log")
 	})

@@ -22,11 +22,11 @@ func TestStoreLogsToTheLoggerOfTheWorker(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		ddb := dynamotest.Start(dynamotest.Config{})
 		t.Cleanup(ddb.Close)
-		var own logged
+		var storeLog logged
 		workers := r.capture()
 		for name, cfg := range map[string]dynamodb.Config{
 			"shared": {Table: "shared"},
-			"own":    {Table: "own", Logger: slog.New(slog.NewTextHandler(&own, nil))},
+			"own":    {Table: "own", Logger: slog.New(slog.NewTextHandler(&storeLog, nil))},
 		} {
 			cfg.Client = awstest.DynamoDB(t, ddb)
 			w := r.worker(name, func(c *scheduler.Config) { c.Leases = dynamodb.New(cfg) }).start()
@@ -35,6 +35,6 @@ func TestStoreLogsToTheLoggerOfTheWorker(t *testing.T) {
 		}
 		require.Equal(t, 1, workers.count(`msg="lease table created" worker=`))
 		require.Equal(t, 1, workers.count("lease table created"))
-		require.Equal(t, 1, own.count(`msg="lease table created" table=own`))
+		require.Equal(t, 1, storeLog.count(`msg="lease table created" table=own`))
 	})
 }

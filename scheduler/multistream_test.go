@@ -88,12 +88,12 @@ func TestL20FormOfTheKeys(t *testing.T) {
 	}
 }
 
-// twoAccounts sends each request to the account whose ARN it names, and those
-// without an ARN to the own one, as the service does.
+// twoAccounts sends each request to the account whose ARN it names. As in the service, requests
+// without an ARN go to the home account.
 type twoAccounts struct {
-	own, foreign *http.Client
-	account      string // the foreign one
-	host         string // its server
+	home, foreign *http.Client
+	account       string // the id of the foreign account
+	host          string // the server of the foreign account
 
 	mu    sync.Mutex // guards calls
 	calls []string   // to the foreign account
@@ -106,7 +106,7 @@ func (a *twoAccounts) Do(req *http.Request) (*http.Response, error) {
 	}
 	req.Body = io.NopCloser(bytes.NewReader(body))
 	if !bytes.Contains(body, []byte(":"+a.account+":stream/")) {
-		return a.own.Do(req)
+		return a.home.Do(req)
 	}
 	_, operation, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
 	a.mu.Lock()
@@ -122,9 +122,8 @@ func (a *twoAccounts) called(operation string) bool {
 	return slices.Contains(a.calls, operation)
 }
 
-// S-03: a stream of another account is named by its ARN in every call, next to
-// one of the own account with the same name; a consumer is registered there, or
-// one that is there is used.
+// S-03: every call names a stream of another account by its ARN. The home account has a stream of
+// the same name. The stream consumer is registered in the other account, or exists there.
 func TestS03CrossAccount(t *testing.T) {
 	t.Parallel()
 	const account = "210987654321"
@@ -156,7 +155,7 @@ func TestS03CrossAccount(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				accounts := &twoAccounts{
-					own: r.srv.HTTPClientFrom("a"), foreign: foreign.HTTPClientFrom("a"),
+					home: r.srv.HTTPClientFrom("a"), foreign: foreign.HTTPClientFrom("a"),
 					account: account, host: strings.TrimPrefix(foreign.URL(), "http://"),
 				}
 				client := awstest.Kinesis(t, r.srv, func(o *kinesis.Options) { o.HTTPClient = accounts })
@@ -170,7 +169,7 @@ func TestS03CrossAccount(t *testing.T) {
 				putTheirs := func() {
 					for i := range 10 {
 						key := fmt.Sprintf("theirs-%d", i)
-						data := r.next(key)
+						data := r.payload(key)
 						r.audit.produced(string(data))
 						_, _, err := foreign.Put("orders", key, data)
 						require.NoError(t, err)

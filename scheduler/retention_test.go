@@ -34,17 +34,17 @@ func (c *counter) Remove(*metrics.Desc, ...string) {}
 
 func (c *counter) Record(v float64) { c.n.Add(int64(v)) }
 
-// calm makes what a worker does besides reading rare: days of it pass in these tests.
-func calm(c *scheduler.Config) {
+// rareChores makes the periodic work of a worker rare, because days pass in these tests.
+func rareChores(c *scheduler.Config) {
 	c.FailoverTime, c.ShardSyncInterval = 10*time.Minute, time.Hour
 }
 
-// The processor is blocked for hours, and then goes on under the same lease. What the stream has
-// dropped meanwhile is told and counted; nothing is, when it keeps records for longer than that, or
-// was told to before it was too late.
+// The processor is blocked for hours, and then goes on under the same lease. Records that have
+// expired meanwhile are logged and counted. Nothing is logged if the stream keeps records for
+// longer, or if its retention was extended in time.
 func TestRetentionOvertakesARunningShard(t *testing.T) {
 	t.Parallel()
-	const told = "left the retention period before reading went on"
+	const warning = "left the retention period before reading went on"
 	for name, test := range testsize.Some(1, map[string]struct {
 		blocked time.Duration
 		keep    int32 // hours, from the fifth hour on
@@ -59,7 +59,7 @@ func TestRetentionOvertakesARunningShard(t *testing.T) {
 			modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
 				r := newRig(t, oneStream(1))
 				log, gaps := r.capture(), &counter{of: metrics.RetentionGaps}
-				w := r.worker("a", mode, calm, func(c *scheduler.Config) { c.Metrics = metrics.New(gaps) })
+				w := r.worker("a", mode, rareChores, func(c *scheduler.Config) { c.Metrics = metrics.New(gaps) })
 				release, first := make(chan struct{}), true
 				w.do = func(ctx context.Context, p *processor, in kcl.ProcessRecordsInput) error {
 					if first {
@@ -93,10 +93,10 @@ func TestRetentionOvertakesARunningShard(t *testing.T) {
 				require.NoError(t, w.stop())
 				require.Equal(t, test.loses, !r.audit.complete())
 				if test.loses {
-					require.Equal(t, 1, log.count(told))
+					require.Equal(t, 1, log.count(warning))
 					require.EqualValues(t, 1, gaps.n.Load())
 				} else {
-					require.Zero(t, log.count(told))
+					require.Zero(t, log.count(warning))
 					require.Zero(t, gaps.n.Load())
 				}
 			})
@@ -110,7 +110,7 @@ func TestIdleShardIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		log, gaps := r.capture(), &counter{of: metrics.RetentionGaps}
-		w := r.worker("a", calm, func(c *scheduler.Config) { c.Metrics = metrics.New(gaps) }).start()
+		w := r.worker("a", rareChores, func(c *scheduler.Config) { c.Metrics = metrics.New(gaps) }).start()
 		r.produce(1, time.Second, keys(3))
 		time.Sleep(25 * time.Hour)
 		r.produce(1, time.Second, keys(3))

@@ -24,8 +24,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// quiet fills in what all examples share: a fake Kinesis with streams, each with one record.
-func quiet(cfg scheduler.Config, data []byte, streams ...string) (scheduler.Config, func()) {
+// withFake completes the configuration of an example: with a fake Kinesis that has streams with one
+// record each. The function that it returns stops the fake.
+func withFake(cfg scheduler.Config, data []byte, streams ...string) (scheduler.Config, func()) {
 	var list []kinesistest.StreamConfig
 	for _, name := range streams {
 		list = append(list, kinesistest.StreamConfig{Name: name, Shards: 1})
@@ -56,7 +57,7 @@ func ExampleScheduler_Run() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	cfg, done := quiet(scheduler.Config{
+	cfg, done := withFake(scheduler.Config{
 		Streams:         []scheduler.StreamConfig{{Name: "orders"}},
 		ShutdownTimeout: 20 * time.Second, // less than what the supervisor grants
 	}, []byte("paid"), "orders")
@@ -73,7 +74,7 @@ func ExampleScheduler_Run() {
 
 // The probe of a supervisor: 503 when the worker should be restarted, with the reason.
 func ExampleScheduler_Healthy() {
-	cfg, done := quiet(scheduler.Config{Streams: []scheduler.StreamConfig{{Name: "orders"}}}, []byte("paid"), "orders")
+	cfg, done := withFake(scheduler.Config{Streams: []scheduler.StreamConfig{{Name: "orders"}}}, []byte("paid"), "orders")
 	defer done()
 	ctx, cancel := context.WithCancel(context.Background())
 	var probe http.HandlerFunc
@@ -107,7 +108,7 @@ func get(h http.Handler) int {
 // the previous list is kept.
 func ExampleStreamTracker() {
 	var paid atomic.Bool
-	cfg, done := quiet(scheduler.Config{
+	cfg, done := withFake(scheduler.Config{
 		StreamTracker: func(context.Context) ([]scheduler.StreamConfig, error) {
 			if !paid.Load() {
 				return []scheduler.StreamConfig{{Name: "orders"}}, nil
@@ -144,7 +145,7 @@ func ExampleConfig_decoder() {
 	zip := gzip.NewWriter(&data)
 	_, _ = zip.Write([]byte("paid"))
 	_ = zip.Close()
-	cfg, done := quiet(scheduler.Config{
+	cfg, done := withFake(scheduler.Config{
 		Streams: []scheduler.StreamConfig{{Name: "orders"}},
 		Decoder: kcl.DecoderFunc(gunzip),
 	}, data.Bytes(), "orders")
