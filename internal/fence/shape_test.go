@@ -31,7 +31,8 @@ var shaped = []string{
 	"cmd/kclctl/internal/terminal", "cmd/kclctl/internal/transfer", "cmd/multilangd/...",
 	"internal/caughtup", "internal/coordinator", "internal/election", "internal/fleetstart", "internal/fleettest",
 	"internal/guardedstore", "internal/holder", "internal/kcl3", "internal/line", "internal/plan", "internal/retry",
-	"internal/shardsync", "internal/trust", "multilang/...", "compat/...",
+	"internal/shardend", "internal/shardread", "internal/shardsync", "internal/trust", "internal/usercode",
+	"multilang/...", "compat/...",
 }
 
 // maxPackage bounds the lines of a package, tests aside. The larger ones have a bound of their own,
@@ -39,7 +40,7 @@ var shaped = []string{
 const maxPackage = 3500
 
 var largePackages = map[string]int{
-	"kinesistest": 6650, "scheduler": 7895,
+	"kinesistest": 6650, "scheduler": 7892,
 }
 
 // maxSeamFiles is the number of files of package leases, which every store and every reader of
