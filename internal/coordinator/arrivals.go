@@ -17,7 +17,7 @@ import (
 
 // arrivals are the leases that their owners are handing over to this worker. A goroutine of its own
 // reads their rows. Once a hand-over is complete, nobody renews the lease until this worker takes
-// it, so the worker does not wait for its next round.
+// it. So the worker takes it without waiting for its next round.
 //
 // A listing may lack the requests that this worker has just written. So a plan uses these rows.
 type arrivals struct {
@@ -31,7 +31,7 @@ func newArrivals() arrivals {
 	return arrivals{added: make(chan struct{}, 1), rows: map[string]leases.Lease{}}
 }
 
-// add notes that l is being handed over to this worker.
+// add adds l, which is being handed over to this worker.
 func (a *arrivals) add(l leases.Lease) {
 	a.mu.Lock()
 	a.rows[l.Key] = l
@@ -48,8 +48,8 @@ func (a *arrivals) remove(key string) {
 	delete(a.rows, key)
 }
 
-// all returns the rows by key.
-func (a *arrivals) all() map[string]leases.Lease {
+// copyRows returns a copy of the rows, by key.
+func (a *arrivals) copyRows() map[string]leases.Lease {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.rows)
@@ -88,7 +88,7 @@ func (t *table) watchArrivals(ctx context.Context) {
 			_ = retry.Sleep(ctx, t.cfg.ScanInterval/4)
 			t.readArrivals(ctx)
 		}
-		if t.asksLeft.Swap(false) {
+		if t.asksPostponed.Swap(false) {
 			t.nudge()
 		}
 	}
@@ -96,13 +96,13 @@ func (t *table) watchArrivals(ctx context.Context) {
 
 // readArrivals reads the rows of the arrivals, and takes the leases whose hand-over is complete.
 func (t *table) readArrivals(ctx context.Context) {
-	keys := slices.Sorted(maps.Keys(t.arrivals.all()))
+	keys := slices.Sorted(maps.Keys(t.arrivals.copyRows()))
 	parallel.Do(len(keys), maxParallel, func(i int) {
-		if t.holder(keys[i]) != nil {
+		if t.holderOf(keys[i]) != nil {
 			t.arrivals.remove(keys[i])
 			return
 		}
-		switch l, err := t.get(ctx, keys[i]); {
+		switch l, err := t.getRow(ctx, keys[i]); {
 		case err == nil:
 			t.takeOrAwait(ctx, l, "handover")
 		case errors.Is(err, leases.ErrNotFound): // if its owner makes it again, a listing shows it
@@ -122,14 +122,15 @@ func (t *table) takeOrAwait(ctx context.Context, l leases.Lease, reason string) 
 		t.arrivals.add(l)
 	default:
 		t.take(ctx, plan.Action{Verb: plan.Take, Row: l, Reason: reason})
-		if t.holder(l.Key) != nil {
+		if t.holderOf(l.Key) != nil {
 			t.arrivals.remove(l.Key)
 		}
 	}
 }
 
-// maxArrivals returns how many leases may be handed over to this worker at the same time. It is the
-// number of takes, at the pace of the table, in a third of the time in which leases expire.
+// maxArrivals returns how many leases may be handed over to this worker at the same time. The
+// worker must be able to take that many in a third of FailoverTime, at the present speed of the
+// table.
 func (t *table) maxArrivals() int {
 	perWrite := max(t.tempo.slowestWrite(), time.Millisecond)
 	return maxParallel * max(1, int(trust.CallTimeout(t.cfg.FailoverTime)/perWrite))

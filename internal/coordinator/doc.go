@@ -5,11 +5,11 @@
 //
 // # Authority
 //
-// A lease is a row of a table. A write that renews, takes or gives away a lease expects the counter
-// that its writer has read, and adds one to it. The store refuses one of two such writes, however
-// wrong its writer's idea of the time is. A write that asks for a lease expects the owners only,
-// and leaves the counter alone. The actual owner is CheckpointOwner while a lease is handed over,
-// and Owner otherwise.
+// A lease is a row of a table. Some writes renew, take or give away a lease. Such a write expects
+// the counter that its writer has read, and adds one to it. The store refuses one of two such
+// writes, however wrong its writer's idea of the time is. A write that asks for a lease expects the
+// owners only, and leaves the counter alone. The actual owner is CheckpointOwner while a lease is
+// handed over, and Owner otherwise.
 //
 // Without a leader all workers are equal. Each worker lists the table by itself and computes the
 // same distribution as the others. It carries out its own part; see internal/plan.
@@ -26,9 +26,9 @@
 //	others     .     |-------- counter stands still ----------|
 //	              see c=8 first                          1.05 F: take
 //
-// An owner's deadline is the earlier one of its wall clock and its monotonic clock, because the
-// monotonic clock stands still while a machine is suspended. Others go by their monotonic clock
-// alone. A worker that is frozen for longer than its trust cannot write: the counter has moved.
+// An owner's deadline is the earlier one of its wall clock and its monotonic clock. The monotonic
+// clock stands still while a machine is suspended. Others go by their monotonic clock alone. A
+// worker that is frozen for longer than its trust cannot write: the counter has moved.
 //
 // # Hand-over
 //
@@ -67,15 +67,16 @@
 //
 // Each layer embeds the one below it:
 //
-//	known        the rows as seen last, the leases that this worker holds (known.go), and
-//	             its writes that a listing may lack (unlisted.go)
+//	workerState  the rows as seen last, the leases that this worker holds (workerstate.go),
+//	             and its writes that a listing may lack (unlisted.go)
 //	table        the calls of the store and the verbs: take, ask, complete, give back
 //	             (table.go, take.go, arrivals.go)
-//	scan         lists the table, judges the rows, and counts how long leases wait (scan.go)
+//	scanner      lists the table, judges the rows, and counts how long leases wait
+//	             (scanner.go)
 //	assignment   native (native.go), upgrading (native_upgrade.go) or by a leader
 //	             (leaderbased.go, leader.go)
 //
 // modes (modes.go) asks the table which assignment to use. Nothing else asks for the mode. The
-// decisions are pure, and have packages of their own: internal/plan which leases to take, and
-// internal/kcl3 which leases the leader assigns.
+// decisions are pure, and have packages of their own. internal/plan decides which leases to take,
+// and internal/kcl3 which leases the leader assigns.
 package coordinator

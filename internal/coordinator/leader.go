@@ -13,35 +13,34 @@ import (
 )
 
 const (
-	// workersInterval is the time between two reads of the workers' metrics by the leader. While
-	// there are leases that nobody has, the leader reads them at each scan.
-	workersInterval = 10 * time.Second
-	// patienceWithStore is the number of failed rounds in a row after which the leader resigns.
-	patienceWithStore = 3
-	// patienceWithRows is how long a leader that has resigned does not do so again because leases
-	// cannot be assigned.
-	patienceWithRows = 10 * time.Minute
+	// workersReadInterval is the time between two reads of the workers' metrics by the leader. While
+	// there are leases that no worker reads, the leader reads the metrics at each scan.
+	workersReadInterval = 10 * time.Second
+	// maxFailedRounds is the number of failed rounds in a row after which the leader resigns.
+	maxFailedRounds = 3
+	// resignInterval is the least time between two resignations because leases cannot be assigned.
+	resignInterval = 10 * time.Minute
 )
 
-// leaderWork is the work that only the leader of a KCL 3.x fleet does. It assigns leases that
-// nobody has, evens out the load, and carries on the migrations. It stands where the KCL has
+// leaderWork is the work that only the leader of a KCL 3.x fleet does. It assigns leases that no
+// worker reads, evens out the load, and carries on the migrations. It stands where the KCL has
 // LeaseAssignmentManager. All of it runs on the coordinator's goroutine. internal/kcl3 makes the
 // decisions.
 //
-// A worker that takes itself for the leader for too long does no harm. Each of its writes is
+// A former leader that does not know that its term is over does no harm. Each of its writes is
 // conditional on the owners that it read. A write that ends a lease is also conditional on the
 // counter.
 type leaderWork struct {
-	*scan
-	store    leaderStore
-	elector  *election.Elector
-	suspects map[string]suspect // see suspectOwners
-	watch    kcl3.WorkerWatch
+	*scanner
+	store       leaderStore
+	elector     *election.Elector
+	suspects    map[string]suspect // see suspectOwners
+	workerWatch kcl3.WorkerWatch
 	tenure
 
-	// Of all terms: whether and when this worker resigned.
-	gaveUp   bool
-	gaveUpAt time.Duration
+	// resigned says that this worker has resigned in any of its terms, the last time at resignedAt.
+	resigned   bool
+	resignedAt time.Duration
 }
 
 // leaderStore is the part of the store that the leader uses besides the leases.
@@ -53,23 +52,23 @@ type leaderStore interface {
 // tenure is this worker's present term as the leader.
 type tenure struct {
 	term            int
-	began           time.Duration
+	startedAt       time.Duration
 	failures        int // failed rounds in a row
 	workers         []leases.WorkerMetrics
 	alive           map[string]bool
 	active          []leases.WorkerMetrics // the workers that may get leases
-	readAt          time.Duration          // when workers were read
+	workersReadAt   time.Duration          // when workers were read
 	cadence         kcl3.Cadence
-	balanceAt       time.Duration   // when the cadence was asked last
-	counted         map[string]bool // the active workers at that time
+	cadenceAskedAt  time.Duration   // when the cadence was asked last
+	balancedWith    map[string]bool // the active workers when the load was evened out last
 	choresDue       time.Duration
 	spilloverLogged bool // a warning was logged that no worker has room for some leases
 }
 
 // reset forgets all earlier terms.
 func (d *leaderWork) reset() {
-	d.tenure, d.watch = tenure{term: -1}, kcl3.WorkerWatch{}
-	d.gaveUp, d.gaveUpAt = false, 0
+	d.tenure, d.workerWatch = tenure{term: -1}, kcl3.WorkerWatch{}
+	d.resigned, d.resignedAt = false, 0
 }
 
 // run does the leader's work that is due, given the rows of a scan.
@@ -80,23 +79,23 @@ func (d *leaderWork) run(ctx context.Context, v *plan.View) {
 	}
 	now := d.clock.Now().Mono
 	if term != d.term {
-		d.tenure = tenure{term: term, began: now, choresDue: now}
+		d.tenure = tenure{term: term, startedAt: now, choresDue: now}
 	}
-	idle := slices.ContainsFunc(v.Rows,
+	hasUnread := slices.ContainsFunc(v.Rows,
 		func(r plan.Row) bool { return !r.Finished() && (r.Expired || r.ActualOwner() == "") })
-	if d.workers == nil || idle || now-d.readAt >= workersInterval {
+	if d.workers == nil || hasUnread || now-d.workersReadAt >= workersReadInterval {
 		if err := d.readWorkers(ctx); err != nil {
 			d.countFailure(ctx, err)
 			return
 		}
 	}
-	if d.tooSoon(now, v.Rows) {
-		d.asked = true
+	if d.awaitsFirstReports(now, v.Rows) {
+		d.scanRequested = true
 		return
 	}
 	// If resigning has not helped, other leaders fail too. A row that nobody can write must not
 	// leave the fleet without a leader.
-	if err := d.assign(ctx, v); err != nil && (!d.gaveUp || now-d.gaveUpAt > patienceWithRows) {
+	if err := d.assign(ctx, v); err != nil && (!d.resigned || now-d.resignedAt > resignInterval) {
 		d.countFailure(ctx, err)
 		return
 	}
@@ -107,10 +106,10 @@ func (d *leaderWork) run(ctx context.Context, v *plan.View) {
 	}
 }
 
-// tooSoon tells whether the application starts for the first time and the other workers may not
-// have reported yet.
-func (d *leaderWork) tooSoon(now time.Duration, rows []plan.Row) bool {
-	return now-d.began < d.cfg.ScanInterval/2 &&
+// awaitsFirstReports tells whether the leader waits for the reports of the other workers. It does
+// so for a short while when the application starts for the first time.
+func (d *leaderWork) awaitsFirstReports(now time.Duration, rows []plan.Row) bool {
+	return now-d.startedAt < d.cfg.ScanInterval/2 &&
 		!slices.ContainsFunc(rows, func(r plan.Row) bool { return r.Owner != "" || r.Counter > 0 })
 }
 
@@ -132,28 +131,28 @@ func (d *leaderWork) readWorkers(ctx context.Context) error {
 	if !slices.ContainsFunc(workers, func(m leases.WorkerMetrics) bool { return m.Worker == me }) {
 		workers = append(workers, d.cfg.ownMetrics(d.clock.Wall())) // its own report is on its way
 	}
-	d.workers, d.readAt = workers, d.clock.Now().Mono
-	d.alive = d.watch.Alive(d.clock.Wall(), d.readAt, workers)
-	d.active = d.watch.Active(d.clock.Wall(), d.readAt, workers)
+	d.workers, d.workersReadAt = workers, d.clock.Now().Mono
+	d.alive = d.workerWatch.Alive(d.clock.Wall(), d.workersReadAt, workers)
+	d.active = d.workerWatch.Active(d.clock.Wall(), d.workersReadAt, workers)
 	return nil
 }
 
-// countFailure counts failed rounds of the leader. After patienceWithStore of them this worker
+// countFailure counts failed rounds of the leader. After maxFailedRounds of them this worker
 // resigns.
 func (d *leaderWork) countFailure(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	if d.failures++; d.failures >= patienceWithStore {
+	if d.failures++; d.failures >= maxFailedRounds {
 		d.failures = 0
-		d.gaveUp, d.gaveUpAt = true, d.clock.Now().Mono
+		d.resigned, d.resignedAt = true, d.clock.Now().Mono
 		d.log.Warn("leader of the fleet cannot do its work, resigning", "err", err)
 		d.elector.Resign()
 	}
 }
 
-// clearUnassigned resets the metric of leases for which no worker has room: only the leader knows
-// it. It may be called on a nil leaderWork.
+// clearUnassigned resets the metric of leases for which no worker has room, because only the leader
+// knows it. It may be called on a nil leaderWork.
 func (d *leaderWork) clearUnassigned() {
 	if d != nil && d.spilloverLogged {
 		d.spilloverLogged = false

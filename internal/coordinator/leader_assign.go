@@ -19,7 +19,7 @@ import (
 // assign assigns leases to workers. It returns an error if no planned assignment succeeded.
 func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	// Every worker watches the hand-overs, so that a new leader knows their age.
-	overdue := d.handovers.Overdue(d.watched, d.handoverLimit)
+	overdue := d.handovers.Overdue(d.listedAt, d.handoverLimit)
 	balance, newcomers := d.balanceDue()
 	byCount := d.cfg.AssignmentStrategy == leases.AssignByLeaseCount
 	balance = balance && (newcomers || v.Calm || byCount)
@@ -47,32 +47,32 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	d.spilloverLogged = spillover > 0
 	moves = d.reassignFailed(f, moves, v)
 
-	known := make([]*leases.Lease, len(moves))
-	var done, left atomic.Int64
+	rowsAfter := make([]*leases.Lease, len(moves))
+	var assigned, postponed atomic.Int64
 	begun := d.clock.Now().Mono
 	parallel.Do(len(moves), maxParallel, func(i int) {
 		if d.clock.Now().Mono-begun >= d.cfg.roundTime() {
-			left.Add(1)
-			return // left to the next round
+			postponed.Add(1)
+			return // the next round assigns it
 		}
 		row, ok := d.carryOut(ctx, moves[i], overdue[moves[i].Lease.Key])
-		known[i] = row
+		rowsAfter[i] = row
 		if ok {
-			done.Add(1)
+			assigned.Add(1)
 		}
 	})
-	d.cutShort = d.cutShort || left.Load() > 0
+	d.roundCutShort = d.roundCutShort || postponed.Load() > 0
 	for i, m := range moves {
-		if r := v.Row(m.Lease.Key); known[i] != nil {
-			r.Lease, r.Expired, r.Quiet = *known[i], false, false
+		if r := v.Row(m.Lease.Key); rowsAfter[i] != nil {
+			r.Lease, r.Expired, r.Quiet = *rowsAfter[i], false, false
 		}
 	}
 	if len(moves) == 0 {
 		return nil
 	}
 	d.log.Info("leader has assigned leases",
-		"leases", done.Load(), "of", len(moves), "workers", len(d.active), "balance", f.Balance)
-	if done.Load() == 0 {
+		"leases", assigned.Load(), "of", len(moves), "workers", len(d.active), "balance", f.Balance)
+	if assigned.Load() == 0 {
 		return errors.New("no lease could be assigned")
 	}
 	return nil
@@ -90,45 +90,46 @@ func (d *leaderWork) handoverLimit(owner string) time.Duration {
 }
 
 // balanceDue tells whether leases may move to even out the load. due is true at every few
-// assignments, as the KCL counts them, and when there are newcomers: workers that were not there at
-// the last time.
+// assignments, as the KCL counts them, and when there are newcomers. newcomers says that a worker
+// is active that was not active when the load was evened out last.
 func (d *leaderWork) balanceDue() (due, newcomers bool) {
 	now, failover := d.clock.Now().Mono, d.cfg.FailoverTime
-	newcomers = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.counted[m.Worker] })
-	watched := now - d.watchBegan
+	newcomers = slices.ContainsFunc(d.active, func(m leases.WorkerMetrics) bool { return !d.balancedWith[m.Worker] })
+	watched := now - d.unbrokenSince
 	switch {
-	case newcomers && watched > trust.Respect(failover) && now-d.balanceAt >= failover/2:
+	case newcomers && watched > trust.Respect(failover) && now-d.cadenceAskedAt >= failover/2:
 		d.cadence = kcl3.Cadence{}
-	case now-d.balanceAt < 2*failover:
+	case now-d.cadenceAskedAt < 2*failover:
 		return false, false
 	}
-	d.balanceAt = now
+	d.cadenceAskedAt = now
 	if !d.cadence.MayBalance(watched, trust.Respect(failover)) {
 		return false, false
 	}
-	d.counted = map[string]bool{}
+	d.balancedWith = map[string]bool{}
 	for _, m := range d.active {
-		d.counted[m.Worker] = true
+		d.balancedWith[m.Worker] = true
 	}
 	return true, newcomers
 }
 
-// reassignFailed finds other workers for leases that this worker has just failed with.
+// reassignFailed finds other workers for leases that this worker could not keep. It returns moves
+// with those of such leases replaced.
 func (d *leaderWork) reassignFailed(f kcl3.View, moves []kcl3.Move, v *plan.View) []kcl3.Move {
 	me := d.cfg.WorkerID
 	busy := map[string]bool{}
 	for _, r := range v.Rows {
 		busy[r.Key] = r.Busy
 	}
-	mine := func(m kcl3.Move) bool { return m.To == me && !m.Graceful && busy[m.Lease.Key] }
+	failedHere := func(m kcl3.Move) bool { return m.To == me && !m.Graceful && busy[m.Lease.Key] }
 	failed := map[string]bool{}
 	for _, m := range moves {
-		failed[m.Lease.Key] = mine(m)
+		failed[m.Lease.Key] = failedHere(m)
 	}
 	f.Workers = slices.DeleteFunc(slices.Clone(f.Workers), func(m leases.WorkerMetrics) bool { return m.Worker == me })
 	f.Leases = slices.DeleteFunc(slices.Clone(f.Leases), func(l kcl3.Row) bool { return !failed[l.Key] })
 	f.Balance = false
-	moves = slices.DeleteFunc(moves, mine)
+	moves = slices.DeleteFunc(moves, failedHere)
 	if len(f.Leases) == 0 {
 		return moves
 	}
@@ -136,7 +137,8 @@ func (d *leaderWork) reassignFailed(f kcl3.View, moves []kcl3.Move, v *plan.View
 	return append(moves, others...)
 }
 
-// carryOut carries out one move, and returns the row as it is known afterwards.
+// carryOut carries out one move. It returns the row after the move, nil when it is not known, and
+// whether the lease is assigned.
 func (d *leaderWork) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*leases.Lease, bool) {
 	if term, ok := d.elector.Leads(); !ok || term != d.term || ctx.Err() != nil {
 		return nil, false
@@ -161,7 +163,7 @@ func (d *leaderWork) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 		to := givenTo(read, m.To)
 		row, accepted := d.update(ctx, leases.Update{
 			Read: read, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
-			To: to, Set: giveAttrs,
+			To: to, Set: ownerChangeAttrs,
 		})
 		if accepted || row == nil {
 			return row, accepted
@@ -176,8 +178,8 @@ func (d *leaderWork) carryOut(ctx context.Context, m kcl3.Move, overdue bool) (*
 	return nil, false
 }
 
-// fleetOf returns the rows of v for the decisions of package kcl3.
-func fleetOf(v *plan.View) []kcl3.Row {
+// kcl3Rows returns the rows of v as the decisions of package kcl3 need them.
+func kcl3Rows(v *plan.View) []kcl3.Row {
 	list := make([]kcl3.Row, 0, len(v.Rows))
 	for _, r := range v.Rows {
 		list = append(list, kcl3.Row{Lease: r.Lease, Expired: r.Expired})

@@ -13,7 +13,7 @@ import (
 const choresInterval = time.Minute
 
 // chores does the leader's occasional work. It takes FailoverTime at most, because leases wait for
-// the next round meanwhile. The rest is left to the next time.
+// the next round meanwhile. The next call does the rest.
 func (d *leaderWork) chores(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FailoverTime)
 	defer cancel()
@@ -47,7 +47,7 @@ func (d *leaderWork) migrate(ctx context.Context) error {
 	}
 	step, ok := kcl3.NextTable(kcl3.TableView{
 		Stored: m.Table, SideTables: m.SideTables, Migrate: m.MoveRequested,
-		Leases: d.all(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.Wall(),
+		Leases: d.allRows(), Workers: d.workers, Alive: d.alive, Me: d.cfg.WorkerID, Now: d.clock.Wall(),
 	})
 	lock, lead := d.elector.Lock()
 	if !ok || !lead {

@@ -17,36 +17,36 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// frequentListing is how long the table is listed often while there are leases that nobody seems to
-// read. After that time no worker has room for them.
-const frequentListing = time.Minute
+// frequentListingTime is how long the table is listed often while there are leases that no worker
+// seems to read. If such leases remain after that time, no worker has room for them.
+const frequentListingTime = time.Minute
 
 // leaderBased is the assignment by a leader, as in KCL 3.x. This worker takes the leases whose rows
-// name it as the owner, and leases that the leader has neglected.
+// name it as the owner. It also takes leases that the leader has neglected.
 type leaderBased struct {
-	*scan
-	owned   leases.OwnerIndex
-	elector *election.Elector
-	index   *ownerIndex
-	work    *leaderWork
+	*scanner
+	keysByOwner leases.OwnerIndex
+	elector     *election.Elector
+	index       *ownerIndex
+	work        *leaderWork
 
-	neglect     kcl3.NeglectWatch
-	suspects    map[string]suspect
-	unreadSeen  bool           // there are leases that nobody seems to read
-	unreadSince time.Duration  // when that began, monotonic
-	rescues     map[string]int // for each neglected lease, the number of scans in a row that showed it so
+	neglectWatch   kcl3.NeglectWatch
+	suspects       map[string]suspect
+	hasUnread      bool           // there are leases that no worker seems to read
+	unreadSince    time.Duration  // when that began, monotonic
+	scansNeglected map[string]int // for each neglected lease, the number of scans in a row that showed it neglected
 }
 
-func newLeaderBased(s *scan, fleet leases.FleetStore, e *election.Elector, index *ownerIndex) *leaderBased {
-	a := &leaderBased{scan: s, owned: fleet, elector: e, index: index, suspects: map[string]suspect{}}
-	a.work = &leaderWork{scan: s, store: fleet, elector: e, suspects: a.suspects}
+func newLeaderBased(s *scanner, fleet leases.FleetStore, e *election.Elector, index *ownerIndex) *leaderBased {
+	a := &leaderBased{scanner: s, keysByOwner: fleet, elector: e, index: index, suspects: map[string]suspect{}}
+	a.work = &leaderWork{scanner: s, store: fleet, elector: e, suspects: a.suspects}
 	a.work.reset()
 	return a
 }
 
 // round does a round while a leader assigns the leases. This worker takes the leases that are
-// assigned to it. It finds them by the index, which costs next to nothing, and seldom lists the
-// table. Only the leader lists the table each time.
+// assigned to it. It finds them by the index, which costs little, and seldom lists the table.
+// Only the leader lists the table each time.
 func (a *leaderBased) round(ctx context.Context) (pause, error) {
 	a.index.ensure(ctx)
 	_, lead := a.elector.Leads()
@@ -54,8 +54,8 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 		a.work.clearUnassigned()
 	}
 	if !lead && a.index.ready && !a.listDue() {
-		if a.discover(ctx) {
-			return a.pause(), nil
+		if a.takeAssigned(ctx) {
+			return a.nextPause(), nil
 		}
 	}
 	v, err := a.list(ctx, true)
@@ -66,20 +66,20 @@ func (a *leaderBased) round(ctx context.Context) (pause, error) {
 		return fullPause, err
 	}
 	a.suspectOwners(v.Rows)
-	rescue := a.neglected(&v)
-	a.handovers.Observe(a.watched, v.Leases())
-	a.act(ctx, &v, func(v plan.View) []plan.Action { return plan.Led(v, rescue) })
+	neglected := a.findNeglected(&v)
+	a.handovers.Observe(a.listedAt, v.Leases())
+	a.runPlans(ctx, &v, func(v plan.View) []plan.Action { return plan.Led(v, neglected) })
 	if lead {
 		a.work.run(ctx, &v)
 	}
-	a.remember(v)
+	a.recordRound(v)
 	a.countHeld()
-	return a.pause(), nil
+	return a.nextPause(), nil
 }
 
-// pause returns how long to wait after a round.
-func (a *leaderBased) pause() pause {
-	if a.cutShort {
+// nextPause returns how long to wait after a round.
+func (a *leaderBased) nextPause() pause {
+	if a.roundCutShort {
 		return briefPause
 	}
 	return fullPause
@@ -88,52 +88,53 @@ func (a *leaderBased) pause() pause {
 // listDue tells whether a worker that does not lead lists the table now. It does so to find
 // neglected leases, and for the callers of Lookup and Leases.
 func (a *leaderBased) listDue() bool {
-	age := a.clock.Now().Mono - a.watched
+	age := a.clock.Now().Mono - a.listedAt
 	switch {
-	case a.watched == 0 || a.asked:
+	case a.listedAt == 0 || a.scanRequested:
 		return true
-	case a.unreadSeen && a.clock.Now().Mono-a.unreadSince < frequentListing:
+	case a.hasUnread && a.clock.Now().Mono-a.unreadSince < frequentListingTime:
 		return true
 	default: // less than FailoverTime, after which sightings begin anew
 		return age >= a.cfg.FailoverTime*7/10-jitter(a.cfg.FailoverTime/10)
 	}
 }
 
-// neglected returns the leases that the leader has neglected. It notes in the rows of v for how
-// many scans in a row they have been so.
-func (a *leaderBased) neglected(v *plan.View) map[string]bool {
-	rescue := a.neglect.Observe(a.clock.Now().Mono, fleetOf(v), a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
-	since, waiting := map[string]int{}, v.Waiting()
-	before := a.unreadSeen
-	a.unreadSeen = false
+// findNeglected returns the keys of the leases that the leader has neglected. It writes into the
+// rows of v for how many scans in a row they have been neglected.
+func (a *leaderBased) findNeglected(v *plan.View) map[string]bool {
+	neglected := a.neglectWatch.Observe(a.clock.Now().Mono, kcl3Rows(v),
+		a.cfg.FailoverTime, trust.Respect(a.cfg.FailoverTime))
+	scansNeglected, waiting := map[string]int{}, v.Waiting()
+	hadUnread := a.hasUnread
+	a.hasUnread = false
 	for i := range v.Rows {
 		r := &v.Rows[i]
 		if waiting[r.Key] {
-			delete(rescue, r.Key)
+			delete(neglected, r.Key)
 			continue
 		}
-		r.ScansWaited = a.rescues[r.Key]
-		a.unreadSeen = a.unreadSeen || (!r.Finished() && (r.Quiet || r.ActualOwner() == ""))
-		if rescue[r.Key] {
-			since[r.Key] = r.ScansWaited + 1
+		r.ScansWaited = a.scansNeglected[r.Key]
+		a.hasUnread = a.hasUnread || (!r.Finished() && (r.Quiet || r.ActualOwner() == ""))
+		if neglected[r.Key] {
+			scansNeglected[r.Key] = r.ScansWaited + 1
 		}
 	}
-	if a.unreadSeen && !before {
-		a.unreadSince = a.watched
+	if a.hasUnread && !hadUnread {
+		a.unreadSince = a.listedAt
 	}
-	if len(rescue) > 0 && len(a.rescues) == 0 {
+	if len(neglected) > 0 && len(a.scansNeglected) == 0 {
 		a.log.Warn("taking leases that the leader of the fleet has neglected",
-			"leases", len(rescue), "leader", a.elector.Leader())
+			"leases", len(neglected), "leader", a.elector.Leader())
 	}
-	a.rescues = since
-	return rescue
+	a.scansNeglected = scansNeglected
+	return neglected
 }
 
-// discover asks the index for the leases of this worker, and takes them. It returns false when the
-// index cannot be used.
-func (a *leaderBased) discover(ctx context.Context) bool {
+// takeAssigned asks the index for the leases of this worker, and takes them. It returns false when
+// the index cannot be used.
+func (a *leaderBased) takeAssigned(ctx context.Context) bool {
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime)
-	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
+	keys, err := a.keysByOwner.OwnedBy(call, a.cfg.WorkerID)
 	cancel()
 	switch {
 	case errors.Is(err, leases.ErrNoIndex), errors.Is(err, kcl.ErrAccessDenied):
@@ -142,17 +143,17 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 	case err != nil:
 		if ctx.Err() == nil {
 			a.cfg.Metrics.LeaseStoreError("query")
-			if !a.index.failed {
+			if !a.index.queryFailed {
 				a.log.Warn("leases of this worker cannot be read from the index, trying again", "err", err)
 			}
-			a.index.failed = true
+			a.index.queryFailed = true
 		}
 		return true
 	}
-	a.index.failed = false
-	rows := a.getAll(ctx, a.worthReading(keys))
-	a.learn(rows...)
-	rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Owner != a.cfg.WorkerID || a.refuse(l) })
+	a.index.queryFailed = false
+	rows := a.getRows(ctx, a.keysToRead(keys))
+	a.storeNewer(rows...)
+	rows = slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Owner != a.cfg.WorkerID || a.giveBackRefused(l) })
 	parallel.Do(len(rows), maxParallel, func(i int) { a.takeOrAwait(ctx, rows[i], "assigned") })
 	if len(rows) > 0 {
 		a.countHeld()
@@ -160,10 +161,10 @@ func (a *leaderBased) discover(ctx context.Context) bool {
 	return true
 }
 
-// worthReading returns the keys of the leases to read. They are those of keys, the leases of this
-// worker, that have no consumer and could get one. It adds the parents that its consumers wait for,
-// so that their end is noticed before the next scan.
-func (a *leaderBased) worthReading(keys []string) []string {
+// keysToRead returns the keys of the leases to read. keys are those of the leases of this worker.
+// It returns those that have no consumer and could get one. It adds the parents that consumers of
+// this worker wait for, so that the worker sees their end before the next scan.
+func (a *leaderBased) keysToRead(keys []string) []string {
 	now := a.clock.Now().Mono
 	var read []string
 	reads := map[string]bool{}
@@ -190,9 +191,9 @@ func (a *leaderBased) worthReading(keys []string) []string {
 	return read
 }
 
-// refuse gives back a lease of a stream that this worker does not read. The worker avoids the lease
-// for a while then, because the leader may assign it again.
-func (a *leaderBased) refuse(l leases.Lease) bool {
+// giveBackRefused gives back a lease of a stream that this worker does not read. The worker avoids
+// the lease for a while then, because the leader may assign it again.
+func (a *leaderBased) giveBackRefused(l leases.Lease) bool {
 	if l.Owner != a.cfg.WorkerID || l.CheckpointOwner != "" || l.Finished() || a.cfg.Accept(l) {
 		return false
 	}
@@ -207,7 +208,7 @@ func (a *leaderBased) refuse(l leases.Lease) bool {
 func (a *leaderBased) leave(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, a.rowTimeout())
 	defer cancel()
-	keys, err := a.owned.OwnedBy(call, a.cfg.WorkerID)
+	keys, err := a.keysByOwner.OwnedBy(call, a.cfg.WorkerID)
 	if err != nil {
 		return // the leases expire
 	}
@@ -215,7 +216,7 @@ func (a *leaderBased) leave(ctx context.Context) {
 	keys = slices.DeleteFunc(keys, func(key string) bool { return a.active[key] != nil || a.rows[key].Finished() })
 	a.mu.Unlock()
 	parallel.Do(len(keys), maxParallel, func(i int) {
-		if l, err := a.get(ctx, keys[i]); err == nil && l.Owner == a.cfg.WorkerID && l.CheckpointOwner == "" {
+		if l, err := a.getRow(ctx, keys[i]); err == nil && l.Owner == a.cfg.WorkerID && l.CheckpointOwner == "" {
 			a.withdraw(l)
 		}
 	})

@@ -8,24 +8,25 @@ type loop struct {
 	done   chan struct{}      // closed when the last run has ended; nil before the first run
 }
 
-// set starts run or stops it, unless it already runs or stands still. It does not wait for the end,
-// which may take several calls of the store. A new run begins after the one before has ended.
-func (l *loop) set(ctx context.Context, on bool, run func(ctx context.Context)) {
-	if on == (l.cancel != nil) {
+// set starts run if shallRun, and stops it otherwise. It does nothing when run is in that state
+// already. It does not wait for the end, which may take several calls of the store. A new run
+// begins after the previous one has ended.
+func (l *loop) set(ctx context.Context, shallRun bool, run func(ctx context.Context)) {
+	if shallRun == (l.cancel != nil) {
 		return
 	}
-	if !on {
+	if !shallRun {
 		l.cancel()
 		l.cancel = nil
 		return
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
-	before, done := l.done, make(chan struct{})
+	previous, done := l.done, make(chan struct{})
 	l.done = done
 	go func() { // ends with ctx; wait waits for it
 		defer close(done)
-		if before != nil {
-			<-before
+		if previous != nil {
+			<-previous
 		}
 		run(ctx)
 	}()

@@ -10,7 +10,7 @@ const (
 	// modeNative lets every worker take leases by itself.
 	modeNative
 	// modeUpgrade is modeNative while an application moves from KCL 2.x to 3.x. The workers also
-	// report, and there is the index, so that the leader can see when all of them are ready.
+	// report, and make the index. So the leader can see when all of them are ready.
 	modeUpgrade
 	// modeKCL3 lets the leader assign the leases.
 	modeKCL3

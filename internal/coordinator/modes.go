@@ -34,7 +34,7 @@ const (
 // modes reads from the table how leases are assigned, and changes over from one assignment to
 // another. Its methods belong to the goroutine in Run, except for state.
 type modes struct {
-	*scan
+	*scanner
 	fleet    leases.FleetStore // nil when the store has none
 	reporter *reporter
 	elector  *election.Elector
@@ -44,12 +44,12 @@ type modes struct {
 	leaderBased *leaderBased
 	inUse       assignment // nil before the first round
 
-	due        time.Duration     // when the mode is read again, monotonic
-	migrations leases.Migrations // as read last
-	mixed      bool              // other workers do not fit Config.Assignment
-	leftTables string            // the last warning about tables that do not fit together
-	reporting  loop
-	electing   loop
+	modeReadDue   time.Duration     // when the mode is read next, monotonic
+	migrations    leases.Migrations // as read last
+	othersDiffer  bool              // other workers do not fit Config.Assignment
+	tablesWarning string            // the last warning about tables that contradict each other
+	reporting     loop
+	electing      loop
 
 	current atomic.Int32 // a mode
 }
@@ -58,20 +58,20 @@ type modes struct {
 // workers read it as often, so the whole fleet changes over within a minute.
 const modeInterval = time.Minute
 
-func newModes(s *scan) *modes {
-	ms := &modes{scan: s, native: &native{scan: s}}
+func newModes(s *scanner) *modes {
+	ms := &modes{scanner: s, native: &native{scanner: s}}
 	if shared, ok := s.cfg.Store.(leases.SharedStore); ok {
 		fleet := shared.Fleet()
 		ms.fleet, ms.reporter = fleet, newReporter(s.table, fleet)
 		ms.elector = election.New(election.Config{
 			Store: fleet, WorkerID: s.cfg.WorkerID, Clock: s.clock, Log: s.log, Metrics: s.cfg.Metrics,
 			Timeout: min(trust.CallTimeout(s.cfg.FailoverTime), kcl3.LockHeartbeat/2),
-			Elected: s.nudge, LastCalls: func() context.Context { return s.last },
+			Elected: s.nudge, LastCalls: func() context.Context { return s.writeCtx },
 		})
-		index := &ownerIndex{known: s.known, store: fleet}
+		index := &ownerIndex{workerState: s.workerState, store: fleet}
 		ms.upgrading = &upgrading{native: ms.native, index: index, fleet: fleet}
-		ms.upgrading.state = func() *leases.MigrationState { return ms.migrations.ClientVersion }
-		ms.upgrading.changed = func() { ms.due = 0 } // the mode is read at once
+		ms.upgrading.storedState = func() *leases.MigrationState { return ms.migrations.ClientVersion }
+		ms.upgrading.stateWritten = func() { ms.modeReadDue = 0 } // the mode is read at once
 		ms.leaderBased = newLeaderBased(s, fleet, ms.elector, index)
 	}
 	return ms
@@ -93,7 +93,7 @@ func (ms *modes) state() leases.AssignmentState {
 
 // round does a round of the present assignment.
 func (ms *modes) round(ctx context.Context) (pause, error) {
-	if err := ms.followMode(ctx); err != nil {
+	if err := ms.updateMode(ctx); err != nil {
 		return fullPause, err
 	}
 	return ms.inUse.round(ctx)
@@ -108,12 +108,12 @@ func (ms *modes) leave(ctx context.Context) {
 	}
 }
 
-// followMode reads the mode from the table, when that is due, and changes over. No lease may be
-// taken until the mode is known, so the first failure is an error. After a later failure the worker
-// keeps its mode.
-func (ms *modes) followMode(ctx context.Context) error {
+// updateMode reads the mode from the table, when that is due, and changes over to it. No lease may
+// be taken until the mode is known, so a failure of the first read is an error. After a later
+// failure the worker keeps its mode.
+func (ms *modes) updateMode(ctx context.Context) error {
 	now := ms.clock.Now().Mono
-	if ms.mode() != modeUnknown && (ms.fleet == nil || now < ms.due) {
+	if ms.mode() != modeUnknown && (ms.fleet == nil || now < ms.modeReadDue) {
 		return nil
 	}
 	if ms.fleet == nil {
@@ -121,7 +121,7 @@ func (ms *modes) followMode(ctx context.Context) error {
 			return fmt.Errorf("%w: the lease store does not support AssignmentKCL3: use leases/dynamodb",
 				leases.ErrMixedAssignment)
 		}
-		ms.become(ctx, modeNative)
+		ms.changeMode(ctx, modeNative)
 		return nil
 	}
 	first := ms.mode() == modeUnknown
@@ -130,7 +130,7 @@ func (ms *modes) followMode(ctx context.Context) error {
 	cancel()
 	switch {
 	case errors.Is(err, kcl.ErrAccessDenied) && ms.cfg.Assignment != leases.AssignmentKCL3:
-		if err := ms.followUnseen(ctx, err); err != nil {
+		if err := ms.updateModeDenied(ctx, err); err != nil {
 			return err
 		}
 	case err != nil:
@@ -146,16 +146,16 @@ func (ms *modes) followMode(ctx context.Context) error {
 		if err := ms.checkOthers(ctx, m, first); err != nil {
 			return err
 		}
-		ms.migrations, ms.native.gentle = m, false
-		ms.become(ctx, to)
+		ms.migrations, ms.native.noForce = m, false
+		ms.changeMode(ctx, to)
 	}
-	ms.due = ms.clock.Now().Mono + modeInterval - jitter(modeInterval/6)
+	ms.modeReadDue = ms.clock.Now().Mono + modeInterval - jitter(modeInterval/6)
 	return nil
 }
 
-// become changes over to another mode. This worker keeps the leases that it holds: all modes agree
-// on who owns a row, and on how it is handed over.
-func (ms *modes) become(ctx context.Context, to mode) {
+// changeMode changes over to another mode. This worker keeps the leases that it holds. All modes
+// agree on who owns a row, and on how it is handed over.
+func (ms *modes) changeMode(ctx context.Context, to mode) {
 	from := ms.mode()
 	if from == to {
 		return
@@ -175,7 +175,7 @@ func (ms *modes) become(ctx context.Context, to mode) {
 		ms.inUse = ms.native
 	}
 	ms.current.Store(int32(to))
-	ms.waited = map[string]int{}
+	ms.scansWaited = map[string]int{}
 	ms.cfg.Metrics.SetAssignmentMode(int(to - modeNative))
 	if from != modeUnknown || to != modeNative {
 		ms.log.Info("assignment of leases has changed", "mode", to.String(), "before", from.String())

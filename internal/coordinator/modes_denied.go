@@ -9,17 +9,17 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// followUnseen decides the mode when this worker has no right to see whether a leader assigns the
-// leases. denied says which right is missing. The lease table itself tells something: workers of
-// KCL 3.x create an index there. Without the index the table is one of KCL 2.x. With it there may
-// be a leader, which counts on being the only one that gives leases to its workers:
+// updateModeDenied decides the mode when this worker has no right to see whether a leader assigns
+// the leases. denied says which right is missing. The lease table itself gives a hint, because
+// workers of KCL 3.x create an index there. Without the index the table is one of KCL 2.x. With it
+// there may be a leader. A leader expects that no other worker assigns leases:
 //
 //   - At the start it is an error if a worker of another library renews leases. AssignmentNative
 //     says that there is no leader.
 //   - Otherwise this worker takes leases that are free or expired, and none by force.
 //
 // A worker that already has another mode keeps it.
-func (ms *modes) followUnseen(ctx context.Context, denied error) error {
+func (ms *modes) updateModeDenied(ctx context.Context, denied error) error {
 	first := ms.mode() == modeUnknown
 	if !first && ms.mode() != modeNative {
 		return nil
@@ -36,7 +36,7 @@ func (ms *modes) followUnseen(ctx context.Context, denied error) error {
 		return nil //nolint:nilerr // the mode stays, and is read again
 	}
 	if first && index && ms.cfg.Assignment == leases.AssignmentAuto {
-		owner, err := ms.renewing(ctx, ms.foreign)
+		owner, err := ms.findRenewing(ctx, ms.foreignLeases)
 		if err != nil {
 			return err
 		}
@@ -47,18 +47,18 @@ func (ms *modes) followUnseen(ctx context.Context, denied error) error {
 				leases.ErrMixedAssignment, owner, denied)
 		}
 	}
-	if index && !ms.native.gentle {
+	if index && !ms.native.noForce {
 		ms.log.Warn("worker has no right to see whether a leader assigns the leases, "+
 			"and the table has the index of KCL 3.x: "+
 			"it takes no lease by force from workers of other libraries; allow the actions in docs/iam/kcl3.json", "err", denied)
 	}
-	ms.native.gentle = index
+	ms.native.noForce = index
 	if first {
 		if !index {
 			ms.log.Warn("worker has no right to see whether workers of KCL 3.x use the lease table, "+
 				"and assumes that none do", "err", denied)
 		}
-		ms.become(ctx, modeNative)
+		ms.changeMode(ctx, modeNative)
 	}
 	return nil
 }

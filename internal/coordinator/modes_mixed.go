@@ -11,15 +11,15 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// checkOthers returns an error when other workers use the table in a way that does not fit the mode
-// of this worker. That is an error only at the start. A worker that comes later must not end the
-// work of those that run.
+// checkOthers returns an error when other workers use the table in another mode than this worker.
+// That is an error only at the start. A worker that comes later must not end the work of those that
+// run.
 func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first bool) error {
 	var err error
 	if _, tableErr := kcl3.TableStatus(m.Table, m.SideTables, m.MoveRequested); tableErr != nil {
 		err = fmt.Errorf("%w: %w", leases.ErrMixedAssignment, tableErr)
 	}
-	ms.warnLeftTables(m)
+	ms.warnTableConflict(m)
 	switch {
 	case err != nil:
 	case m.BothTablesUsed && ms.cfg.Assignment != leases.AssignmentNative:
@@ -30,23 +30,23 @@ func (ms *modes) checkOthers(ctx context.Context, m leases.Migrations, first boo
 		err = ms.checkForKCL2(ctx)
 	}
 	mixed := errors.Is(err, leases.ErrMixedAssignment)
-	if mixed && !first && !ms.mixed {
-		ms.log.Error("other workers use the lease table in a way that does not fit this worker", "err", err)
+	if mixed && !first && !ms.othersDiffer {
+		ms.log.Error("other workers use the lease table in another mode than this worker", "err", err)
 	}
-	ms.mixed = mixed
+	ms.othersDiffer = mixed
 	if !first {
 		return nil
 	}
 	return err
 }
 
-// warnLeftTables warns once of tables that a worker of an older KCL 3.x has left behind. If those
-// tables are in use, checkOthers returns an error.
-func (ms *modes) warnLeftTables(m leases.Migrations) {
-	if m.TableConflict != ms.leftTables && m.TableConflict != "" && !m.BothTablesUsed {
-		ms.log.Warn("tables of different versions of KCL 3.x do not go together", "problem", m.TableConflict)
+// warnTableConflict warns once of tables that a worker of an older KCL 3.x has left behind. If
+// those tables are in use, it does not warn, because checkOthers returns an error.
+func (ms *modes) warnTableConflict(m leases.Migrations) {
+	if m.TableConflict != ms.tablesWarning && m.TableConflict != "" && !m.BothTablesUsed {
+		ms.log.Warn("tables of different versions of KCL 3.x contradict each other", "problem", m.TableConflict)
 	}
-	ms.leftTables = m.TableConflict
+	ms.tablesWarning = m.TableConflict
 }
 
 // checkForKCL3 returns an error when a worker of KCL 3.x is running.
@@ -73,7 +73,7 @@ func (ms *modes) checkForKCL3(ctx context.Context, m leases.Migrations) error {
 // checkForKCL2 returns an error when a worker of KCL 1.x or 2.x is running. It would take leases by
 // itself, and fail at the items that only KCL 3.x knows.
 func (ms *modes) checkForKCL2(ctx context.Context) error {
-	owner, err := ms.renewing(ctx, ms.foreignSilent)
+	owner, err := ms.findRenewing(ctx, ms.foreignUnreported)
 	if err == nil && owner != "" {
 		err = fmt.Errorf("%w: worker %s of KCL 1.x or 2.x uses it, and cannot read a table with AssignmentKCL3: "+
 			"use AssignmentAuto",
@@ -82,9 +82,9 @@ func (ms *modes) checkForKCL2(ctx context.Context) error {
 	return err
 }
 
-// renewing returns a worker that renews one of the leases that find returns; empty when there is
-// none. It watches the counters for as long as a lease needs to expire.
-func (ms *modes) renewing(
+// findRenewing returns a worker that renews one of the leases that find returns; empty when no
+// worker does. It watches the counters for as long as a lease needs to expire.
+func (ms *modes) findRenewing(
 	ctx context.Context, find func(context.Context) (map[string]leases.Lease, error),
 ) (worker string, err error) {
 	first, err := find(ctx)
@@ -104,8 +104,8 @@ func (ms *modes) renewing(
 	return "", err
 }
 
-// foreign returns the leases whose owners are workers of other libraries, by key.
-func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
+// foreignLeases returns the leases whose owners are workers of other libraries, by key.
+func (ms *modes) foreignLeases(ctx context.Context) (map[string]leases.Lease, error) {
 	call, cancel := context.WithTimeout(ctx, ms.cfg.FailoverTime)
 	defer cancel()
 	listing, err := ms.cfg.Store.List(call)
@@ -121,9 +121,9 @@ func (ms *modes) foreign(ctx context.Context) (map[string]leases.Lease, error) {
 	return foreign, nil
 }
 
-// foreignSilent returns the leases of foreign whose owners do not report.
-func (ms *modes) foreignSilent(ctx context.Context) (map[string]leases.Lease, error) {
-	foreign, err := ms.foreign(ctx)
+// foreignUnreported returns the leases of foreignLeases whose owners do not report.
+func (ms *modes) foreignUnreported(ctx context.Context) (map[string]leases.Lease, error) {
+	foreign, err := ms.foreignLeases(ctx)
 	if err != nil || len(foreign) == 0 {
 		return nil, err
 	}

@@ -9,9 +9,9 @@ import (
 
 // native lets every worker take its share by itself.
 type native struct {
-	*scan
-	// gentle forbids to take leases of other libraries by force, see followUnseen.
-	gentle bool
+	*scanner
+	// noForce forbids to take leases of other libraries by force, see updateModeDenied.
+	noForce bool
 }
 
 // round lists the table, and takes this worker's share or asks for it.
@@ -19,23 +19,25 @@ func (a *native) round(ctx context.Context) (pause, error) {
 	return a.roundWith(ctx, false, func(context.Context) {})
 }
 
-// roundWith does a round. weigh says that throughput is measured although it does not decide yet.
-// afterActions is called when the plan has been carried out.
-func (a *native) roundWith(ctx context.Context, weigh bool, afterActions func(context.Context)) (pause, error) {
-	v, err := a.list(ctx, weigh)
+// roundWith does a round. withThroughput says that throughput is measured although it does not
+// decide yet. roundWith calls afterActions when the plan has been carried out.
+func (a *native) roundWith(
+	ctx context.Context, withThroughput bool, afterActions func(context.Context),
+) (pause, error) {
+	v, err := a.list(ctx, withThroughput)
 	if err != nil {
 		return fullPause, err
 	}
-	v.NoForce = a.gentle
+	v.NoForce = a.noForce
 	a.markStuck(&v)
-	a.act(ctx, &v, plan.Native)
+	a.runPlans(ctx, &v, plan.Native)
 	afterActions(ctx)
-	a.remember(v)
+	a.recordRound(v)
 	a.countHeld()
 	switch {
-	case a.cutShort:
+	case a.roundCutShort:
 		return briefPause, nil
-	case a.watching():
+	case a.othersMayTake():
 		return halfPause, nil
 	}
 	return fullPause, nil
@@ -44,12 +46,12 @@ func (a *native) roundWith(ctx context.Context, weigh bool, afterActions func(co
 // leave does nothing: nobody assigns leases to this worker.
 func (a *native) leave(context.Context) {}
 
-// markStuck marks leases whose CheckpointOwner another library has left behind, and which nobody
-// hands over. Without a leader only workers of this library hand leases over, and they name the
-// next owner in HandoverTo.
+// markStuck marks leases whose CheckpointOwner another library has left behind. No worker hands
+// them over. Without a leader only workers of this library hand leases over, and they name the next
+// owner in HandoverTo.
 func (a *native) markStuck(v *plan.View) {
-	a.handovers.Observe(a.watched, v.Leases())
-	overdue := a.handovers.Overdue(a.watched, func(string) time.Duration { return a.cfg.handoverLimit(0) })
+	a.handovers.Observe(a.listedAt, v.Leases())
+	overdue := a.handovers.Overdue(a.listedAt, func(string) time.Duration { return a.cfg.handoverLimit(0) })
 	for i := range v.Rows {
 		r := &v.Rows[i]
 		r.Stuck = overdue[r.Key] && r.HandoverTo == "" && !r.Expired

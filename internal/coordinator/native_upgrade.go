@@ -15,34 +15,36 @@ type upgrading struct {
 	*native
 	index *ownerIndex
 	fleet leases.FleetStore
-	// state returns the state of the move, as read last. changed is called after that state was
-	// written.
-	state   func() *leases.MigrationState
-	changed func()
+	// storedState returns the state of the move, as read last. stateWritten is called after that state
+	// was written.
+	storedState  func() *leases.MigrationState
+	stateWritten func()
 
-	due     time.Duration // when to prepare the move next, monotonic
-	workers kcl3.WorkerWatch
-	ready   kcl3.ReadyWatch
+	prepareDue  time.Duration // when to prepare the move next, monotonic
+	workerWatch kcl3.WorkerWatch
+	readyWatch  kcl3.ReadyWatch
 }
 
 // reset forgets the observations of an earlier move.
-func (a *upgrading) reset() { a.due, a.workers, a.ready = 0, kcl3.WorkerWatch{}, kcl3.ReadyWatch{} }
+func (a *upgrading) reset() {
+	a.prepareDue, a.workerWatch, a.readyWatch = 0, kcl3.WorkerWatch{}, kcl3.ReadyWatch{}
+}
 
 // round does a native round, and then prepares the move.
 func (a *upgrading) round(ctx context.Context) (pause, error) {
 	return a.roundWith(ctx, true, a.prepareUpgrade)
 }
 
-// prepareUpgrade creates the index. Once the fleet has been ready for long enough, the first worker
-// that sees this switches the fleet to the assignment by a leader.
+// prepareUpgrade creates the index. Each worker watches whether the fleet has been ready for long
+// enough. The first worker that sees this switches the fleet to the assignment by a leader.
 func (a *upgrading) prepareUpgrade(ctx context.Context) {
 	now := a.clock.Now().Mono
-	if now < a.due {
+	if now < a.prepareDue {
 		return
 	}
-	a.due = now + choresInterval
+	a.prepareDue = now + choresInterval
 	// An operator that rolls back deletes the index, so it is checked again.
-	a.index.ready, a.index.due = false, 0
+	a.index.ready, a.index.checkDue = false, 0
 	call, cancel := context.WithTimeout(ctx, a.cfg.FailoverTime) // for all calls together
 	defer cancel()
 	a.index.ensure(call)
@@ -54,17 +56,17 @@ func (a *upgrading) prepareUpgrade(ctx context.Context) {
 		}
 		return
 	}
-	alive := a.workers.Alive(a.clock.Wall(), a.clock.Now().Mono, workers)
-	ready := a.ready.Observe(a.clock.Now().Mono, a.index.ready, a.all(), alive)
-	to, ok := kcl3.NextClientVersion(a.state(), ready, a.cfg.WorkerID, a.clock.Wall())
+	alive := a.workerWatch.Alive(a.clock.Wall(), a.clock.Now().Mono, workers)
+	ready := a.readyWatch.Observe(a.clock.Now().Mono, a.index.ready, a.allRows(), alive)
+	to, ok := kcl3.NextClientVersion(a.storedState(), ready, a.cfg.WorkerID, a.clock.Wall())
 	if !ok {
 		return
 	}
-	err = a.fleet.SetClientVersion(call, a.state(), to)
+	err = a.fleet.SetClientVersion(call, a.storedState(), to)
 	if _, conflict := errors.AsType[*leases.ConflictError](err); err != nil && !conflict {
 		a.log.Warn("application cannot be switched over to KCL 3.x, trying again", "err", err)
 		return
 	}
 	a.log.Info("application is switched over from KCL 2.x to 3.x", "client_version", to.Status)
-	a.changed()
+	a.stateWritten()
 }

@@ -30,15 +30,15 @@ func TestRefusedReportsAreNotAllRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{WorkerID: "a", Logger: slog.New(slog.DiscardHandler)}.withDefaults()
 		clk := trust.NewClock(nil)
-		c := newTable(newKnown(&cfg, &clk), func() {})
-		c.last = t.Context()
+		c := newTable(newWorkerState(&cfg, &clk), func() {})
+		c.writeCtx = t.Context()
 		r := newReporter(c, refusing{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var reporting loop
 		reporting.set(ctx, true, r.run)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		require.LessOrEqual(t, len(r.written), maxUnknownReports)
+		require.LessOrEqual(t, len(r.reports), maxUnknownReports)
 		cancel()
 		reporting.wait()
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/kinesis-go/kcl/metrics"
 )
 
-// maxUnknownReports bounds the reports whose outcome is not known. An older report that still lands
-// is out of date within a minute.
+// maxUnknownReports bounds the reports whose outcome is not known. An older report that the store
+// still accepts is out of date within a minute.
 const maxUnknownReports = 8
 
 // newestFeature is the newest feature that this library supports: the migration to a single table.
@@ -25,29 +25,29 @@ const newestFeature = 1
 // maxSamples is the number of reported values of a metric.
 const maxSamples = 10
 
-// reporter reports to the leader of a KCL 3.x fleet that this worker lives, and how much of its CPU
-// is used. The leader judges a worker that does not report its CPU by the throughput of its leases.
-// It stands where the KCL has WorkerMetricStatsReporter.
+// reporter reports to the leader of a KCL 3.x fleet that this worker lives. It also reports how
+// much of the CPU is used. The leader judges a worker that does not report its CPU by the
+// throughput of its leases. It stands where the KCL has WorkerMetricStatsReporter.
 type reporter struct {
-	cfg      *Config
-	store    leases.WorkerReports
-	me       string
-	clock    *trust.Clock
-	log      *slog.Logger
-	metrics  *metrics.Metrics
-	timeout  time.Duration
-	reported func()                 // called when the first report was accepted
-	last     func() context.Context // the context of writes after a stop
+	cfg           *Config
+	store         leases.WorkerReports
+	me            string
+	clock         *trust.Clock
+	log           *slog.Logger
+	metrics       *metrics.Metrics
+	timeout       time.Duration
+	firstReported func()                 // called when the first report was accepted
+	writeCtx      func() context.Context // the context of writes after a stop
 
-	// written are the last accepted report, and the last few later ones whose outcome is not known.
-	written []leases.WorkerMetrics
+	// reports are the last accepted report, and the last few later ones whose outcome is not known.
+	reports []leases.WorkerMetrics
 	cpu     []float64 // the last samples
 }
 
 func newReporter(t *table, store leases.WorkerReports) *reporter {
 	return &reporter{
 		cfg: t.cfg, store: store, me: t.cfg.WorkerID, clock: t.clock, log: t.log, metrics: t.cfg.Metrics,
-		timeout: t.cfg.FailoverTime, reported: t.nudge, last: func() context.Context { return t.last },
+		timeout: t.cfg.FailoverTime, firstReported: t.nudge, writeCtx: func() context.Context { return t.writeCtx },
 	}
 }
 
@@ -63,7 +63,7 @@ func (r *reporter) run(ctx context.Context) {
 		switch {
 		case err == nil && first:
 			first = false
-			r.reported()
+			r.firstReported()
 			fallthrough
 		case err == nil:
 			failing = false
@@ -78,7 +78,7 @@ func (r *reporter) run(ctx context.Context) {
 			_ = backoff.Wait(ctx)
 		}
 	}
-	r.removeReport(r.last())
+	r.removeReport(r.writeCtx())
 }
 
 // report writes one report.
@@ -91,19 +91,19 @@ func (r *reporter) report(ctx context.Context) error {
 	}
 	err := r.store.ReportWorker(ctx, m)
 	if err == nil {
-		r.written = nil
+		r.reports = nil
 	} else {
 		r.metrics.LeaseStoreError("report")
 	}
-	if len(r.written) >= maxUnknownReports {
-		r.written = slices.Delete(r.written, 1, 2)
+	if len(r.reports) >= maxUnknownReports {
+		r.reports = slices.Delete(r.reports, 1, 2)
 	}
-	r.written = append(r.written, m)
+	r.reports = append(r.reports, m)
 	return err
 }
 
-// sample notes how much of the CPU was used since the last call. A sensor without a value is
-// reported as no sensor. As a failed sensor it would keep leases away.
+// sample records how much of the CPU was used since the last call. The report of a sensor without a
+// value is that of a worker without a sensor. A worker with a failed sensor would get no leases.
 func (r *reporter) sample() {
 	percent, ok := r.cfg.cpuUsed()
 	if !ok {
@@ -141,11 +141,11 @@ func (c *Config) ownMetrics(now time.Time) leases.WorkerMetrics {
 	return m
 }
 
-// removeReport removes the report.
+// removeReport removes this worker's report from the store.
 func (r *reporter) removeReport(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	for _, m := range slices.Backward(r.written) {
+	for _, m := range slices.Backward(r.reports) {
 		err := r.store.ForgetWorker(ctx, m)
 		if err == nil {
 			return

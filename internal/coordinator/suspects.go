@@ -17,8 +17,8 @@ type suspect struct {
 	reported time.Time     // the time of its report then; zero when not known yet
 }
 
-// suspectOwners notes the owners of expired leases. Every worker does that at its scans, so that a
-// new leader knows them.
+// suspectOwners makes suspects of the owners of expired leases. Every worker does so at its scans,
+// because it may become the leader.
 func (a *leaderBased) suspectOwners(rows []plan.Row) {
 	now := a.clock.Now().Mono
 	for _, r := range rows {

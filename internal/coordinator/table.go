@@ -15,110 +15,112 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// table is the lease table as this worker uses it: each call of the store with its deadline, and
-// the verbs that every assignment needs. They are in this file, in take.go and in arrivals.go.
+// table is the lease table as this worker uses it. It makes each call of the store with a deadline.
+// It has the verbs that every assignment needs, in this file, in take.go and in arrivals.go.
 type table struct {
-	*known
-	nudge   func() // asks for a scan soon
-	tempo   tempo
-	holding *holder.Config // of all holders
-	wg      sync.WaitGroup // the holders' goroutines
+	*workerState
+	nudge        func() // asks for a scan soon
+	tempo        tempo
+	holderConfig *holder.Config // of all holders
+	wg           sync.WaitGroup // the holders' goroutines
 
-	// base has the values of Run's context, and does not end. Run sets it.
-	base context.Context //nolint:containedctx // a holder outlives the call that makes it
-	// last is the context of writes after a stop. It ends with the time that a stop may take, long
+	// holderCtx has the values of Run's context, and does not end. Run sets it.
+	holderCtx context.Context //nolint:containedctx // a holder outlives the call that makes it
+	// writeCtx is the context of writes after a stop. It ends with the time that a stop may take, long
 	// after Run's own.
-	last context.Context //nolint:containedctx // of Run
+	writeCtx context.Context //nolint:containedctx // of Run
 
-	arrivals arrivals
-	asksLeft atomic.Bool // requests were left out, because enough leases are being handed over
-	cutShort bool        // the last round ran out of time; of Run's goroutine
+	arrivals      arrivals
+	asksPostponed atomic.Bool // limitAsks has removed requests
+	roundCutShort bool        // the last round ran out of time; of Run's goroutine
 }
 
-func newTable(k *known, nudge func()) *table {
+func newTable(ws *workerState, nudge func()) *table {
 	return &table{
-		known: k, nudge: nudge, tempo: tempo{failover: k.cfg.FailoverTime}, arrivals: newArrivals(),
-		holding: &holder.Config{
-			Store: k.cfg.Store, WorkerID: k.cfg.WorkerID, FailoverTime: k.cfg.FailoverTime,
-			RenewInterval: k.cfg.RenewInterval, ShutdownTimeout: k.cfg.ShutdownTimeout,
-			Accept: k.cfg.Accept, Consume: k.cfg.Consume, Clock: k.clock, Log: k.log,
-			Metrics: k.cfg.Metrics, Vanished: &k.vanished,
+		workerState: ws, nudge: nudge, tempo: tempo{failover: ws.cfg.FailoverTime}, arrivals: newArrivals(),
+		holderConfig: &holder.Config{
+			Store: ws.cfg.Store, WorkerID: ws.cfg.WorkerID, FailoverTime: ws.cfg.FailoverTime,
+			RenewInterval: ws.cfg.RenewInterval, ShutdownTimeout: ws.cfg.ShutdownTimeout,
+			Accept: ws.cfg.Accept, Consume: ws.cfg.Consume, Clock: ws.clock, Log: ws.log,
+			Metrics: ws.cfg.Metrics, Vanished: &ws.vanished,
 		},
 	}
 }
 
-// start runs a holder for a lease that was just taken. former is the worker that had it, or empty.
-func (t *table) start(l leases.Lease, sent trust.Instant, reason, former string) {
-	h := holder.New(t.base, t.holding, l, sent)
-	t.add(l, h)
+// startHolder runs a holder for a lease that was just taken. former is the worker that had it, or
+// empty.
+func (t *table) startHolder(l leases.Lease, sent trust.Instant, reason, former string) {
+	h := holder.New(t.holderCtx, t.holderConfig, l, sent)
+	t.addHolder(l, h)
 	t.cfg.Metrics.LeaseTaken(reason)
 	t.log.Info("lease taken", "shard", l.ShardID, "lease", l.Key,
 		"reason", reason, "former_owner", former, "checkpoint", l.Checkpoint)
 	begun := t.clock.Now().Mono
 	t.wg.Go(func() { // ends with the lease and its consumer, or when the consumer is abandoned
 		h.Run()
-		t.noteReturn(h, t.clock.Now().Mono-begun)
+		t.recordReturn(h, t.clock.Now().Mono-begun)
 		select {
 		case <-h.Returned():
-			t.forget(h)
+			t.removeReturned(h)
 		default:
 			// Ends when the abandoned consumer returns, which may be never. Until then this worker
 			// must not read the shard a second time.
 			go func() {
 				<-h.Returned()
-				t.forget(h)
+				t.removeReturned(h)
 			}()
 		}
 	})
 }
 
-// forget notes that the consumer of h has returned.
-func (t *table) forget(h *holder.Holder) {
-	t.remove(h)
+// removeReturned removes h, whose consumer has returned, and asks for a scan.
+func (t *table) removeReturned(h *holder.Holder) {
+	t.removeHolder(h)
 	t.countHeld()
 	t.nudge()
 }
 
-// act carries out plans until nothing is left to do, or the round has lasted long enough. After a
-// surprise it plans anew: a conflict shows a worker that was not known before, or a lease that is
-// held already. Without a surprise the rest of the plan stands. With many leases, planning takes
-// longer than some writes.
-func (t *table) act(ctx context.Context, v *plan.View, decide func(plan.View) []plan.Action) {
-	t.cutShort = false
-	var left []plan.Action
+// runPlans carries out plans until nothing is left to do, or the round has lasted long enough.
+// After a failed action it plans anew. The conflict shows a worker that was not seen before, or a
+// lease that another worker holds already. Otherwise it carries out the rest of the plan. With many
+// leases, planning takes longer than some writes.
+func (t *table) runPlans(ctx context.Context, v *plan.View, decide func(plan.View) []plan.Action) {
+	t.roundCutShort = false
+	var remaining []plan.Action
 	for begun := t.clock.Now().Mono; ctx.Err() == nil; {
-		if len(left) == 0 {
-			left = decide(*v)
+		if len(remaining) == 0 {
+			remaining = decide(*v)
 		}
-		if left = t.affordable(left); len(left) == 0 {
+		if remaining = t.limitAsks(remaining); len(remaining) == 0 {
 			return
 		}
 		if t.clock.Now().Mono-begun >= t.cfg.roundTime() {
-			t.cutShort = true
+			t.roundCutShort = true
 			return
 		}
-		actions := left[:min(len(left), maxParallel)]
-		left = left[len(actions):]
-		known := make([]*leases.Lease, len(actions))
-		parallel.Do(len(actions), maxParallel, func(i int) { known[i] = t.do(ctx, actions[i]) })
+		actions := remaining[:min(len(remaining), maxParallel)]
+		remaining = remaining[len(actions):]
+		rowsAfter := make([]*leases.Lease, len(actions))
+		parallel.Do(len(actions), maxParallel, func(i int) { rowsAfter[i] = t.runAction(ctx, actions[i]) })
 		for i, a := range actions {
 			r := v.Row(a.Row.Key)
 			r.Busy = true // one action for each row in a round
-			if known[i] != nil {
-				r.Lease, r.Expired, r.Quiet = *known[i], false, false
+			if rowsAfter[i] != nil {
+				r.Lease, r.Expired, r.Quiet = *rowsAfter[i], false, false
 			}
-			if !a.Done(known[i], v.Me) {
-				left = nil
+			if !a.Done(rowsAfter[i], v.Me) {
+				remaining = nil
 			}
-			if a.Reason == "balance" && v.Asks > 0 && (known[i] == nil || known[i].Owner == v.Me) {
+			if a.Reason == "balance" && v.Asks > 0 && (rowsAfter[i] == nil || rowsAfter[i].Owner == v.Me) {
 				v.Asks--
 			}
 		}
 	}
 }
 
-// affordable leaves out requests while too many leases are being handed over to this worker.
-func (t *table) affordable(actions []plan.Action) []plan.Action {
+// limitAsks removes requests from actions while too many leases are being handed over to this
+// worker.
+func (t *table) limitAsks(actions []plan.Action) []plan.Action {
 	room := t.maxArrivals() - t.arrivals.count()
 	return slices.DeleteFunc(actions, func(a plan.Action) bool {
 		if a.Verb != plan.Ask {
@@ -126,26 +128,26 @@ func (t *table) affordable(actions []plan.Action) []plan.Action {
 		}
 		room--
 		if room < 0 {
-			t.asksLeft.Store(true)
+			t.asksPostponed.Store(true)
 		}
 		return room < 0
 	})
 }
 
-// getAll reads the rows of keys. It leaves out those that cannot be read now; the next scan reads
+// getRows reads the rows of keys. It leaves out those that cannot be read now; the next scan reads
 // them.
-func (t *table) getAll(ctx context.Context, keys []string) []leases.Lease {
+func (t *table) getRows(ctx context.Context, keys []string) []leases.Lease {
 	rows := make([]leases.Lease, len(keys))
 	parallel.Do(len(keys), maxParallel, func(i int) {
-		if l, err := t.get(ctx, keys[i]); err == nil {
+		if l, err := t.getRow(ctx, keys[i]); err == nil {
 			rows[i] = l
 		}
 	})
 	return slices.DeleteFunc(rows, func(l leases.Lease) bool { return l.Key == "" })
 }
 
-// get reads one row.
-func (t *table) get(ctx context.Context, key string) (leases.Lease, error) {
+// getRow reads one row.
+func (t *table) getRow(ctx context.Context, key string) (leases.Lease, error) {
 	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
 	defer cancel()
 	l, err := t.cfg.Store.Get(call, key)

@@ -14,26 +14,25 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// do carries out one action. It returns the row as it is known afterwards, or nil when it is not
-// known.
-func (t *table) do(ctx context.Context, a plan.Action) *leases.Lease {
+// runAction carries out one action. It returns the row after the action; nil when it is not known.
+func (t *table) runAction(ctx context.Context, a plan.Action) *leases.Lease {
 	switch a.Verb {
 	case plan.Take:
 		return t.take(ctx, a)
 	case plan.Ask:
 		return t.ask(a)
 	case plan.Mend:
-		return t.mend(a)
+		return t.removeHandover(a)
 	default:
-		return t.complete(a)
+		return t.completeHandover(a)
 	}
 }
 
-// giveAttrs are the attributes that change when a lease is given to a worker. takeAttrs are those
-// that change when a worker takes one.
+// ownerChangeAttrs are the attributes that change when a lease is given to a worker. takeAttrs are
+// those that change when a worker takes one.
 const (
-	giveAttrs = holder.HandoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
-	takeAttrs = giveAttrs | leases.AttrNativeOwner
+	ownerChangeAttrs = holder.HandoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
+	takeAttrs        = ownerChangeAttrs | leases.AttrNativeOwner
 )
 
 // takeAttempts bounds the takes of one lease in a round. The next scan tries again.
@@ -62,9 +61,9 @@ func givenTo(l leases.Lease, worker string) leases.Lease {
 	return to
 }
 
-// takenBy returns the write by which worker takes l. It removes a PinnedAt beside a sequence
+// takeUpdate returns the write by which worker takes l. It removes a PinnedAt beside a sequence
 // number: another library has written a checkpoint, and does not know PinnedAt.
-func takenBy(l leases.Lease, worker string) leases.Update {
+func takeUpdate(l leases.Lease, worker string) leases.Update {
 	u := leases.Update{
 		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: givenTo(l, worker), Set: takeAttrs,
@@ -96,9 +95,9 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 	defer t.unreserve(a.Row.Key)
 	former := t.formerOwner(a.Row)
 	for range takeAttempts {
-		write := takenBy(a.Row, t.cfg.WorkerID)
+		write := takeUpdate(a.Row, t.cfg.WorkerID)
 		sent := t.clock.Now()
-		row, accepted := t.update(t.last, write)
+		row, accepted := t.update(t.writeCtx, write)
 		switch {
 		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
 			return row
@@ -107,7 +106,7 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 			return row
 		case accepted:
 			if t.clock.Now().Since(sent) < trust.Window(t.cfg.FailoverTime) {
-				t.start(*row, sent, a.Reason, former)
+				t.startHolder(*row, sent, a.Reason, former)
 			}
 			return row
 		}
@@ -119,8 +118,8 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 		//	lands: c=8                                      count from here
 		//	                  sent: conflict, c=8, mine
 		//
-		// Trust that began with this take would end later than the patience of the others. The row
-		// says that the lease is this worker's, so another take wrongs nobody.
+		// Trust that began with this take would end after others may take the lease. The row says
+		// that the lease is this worker's, so this worker may take it once more.
 		a.Row = *row
 	}
 	return &a.Row
@@ -128,10 +127,10 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 
 // ask makes this worker the next owner of a lease. The counter stays as it is, because the owner
 // goes on renewing. The owner finishes its work, checkpoints, and completes the hand-over.
-// watchArrivals waits for that.
+// watchArrivals waits for the end of the hand-over.
 func (t *table) ask(a plan.Action) *leases.Lease {
 	to := withHandover(a.Row, t.cfg.WorkerID)
-	row, accepted := t.update(t.last, leases.Update{
+	row, accepted := t.update(t.writeCtx, leases.Update{
 		Read: a.Row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
 		To: to, Set: holder.HandoverAttrs,
 	})
@@ -142,22 +141,22 @@ func (t *table) ask(a plan.Action) *leases.Lease {
 	return row
 }
 
-// complete completes the hand-over of a lease for which this worker has no consumer any more. So
-// the next owner need not wait until the lease expires.
-func (t *table) complete(a plan.Action) *leases.Lease {
+// completeHandover completes the hand-over of a lease for which this worker has no consumer any
+// more. So the next owner can take the lease before it expires.
+func (t *table) completeHandover(a plan.Action) *leases.Lease {
 	to := withoutHandover(a.Row)
 	to.Counter++
-	row, _ := t.update(t.last, leases.Update{
+	row, _ := t.update(t.writeCtx, leases.Update{
 		Read: a.Row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: to, Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter,
 	})
 	return row
 }
 
-// mend removes the traces of a hand-over during which a worker of KCL 1.x or 2.x took the lease.
-// That worker reads the shard. The counter stays as it is, so that the worker notices nothing.
-func (t *table) mend(a plan.Action) *leases.Lease {
-	row, ok := t.update(t.last, leases.Update{
+// removeHandover removes the hand-over from a row whose lease a worker of KCL 1.x or 2.x took. That
+// worker reads the shard. The counter stays as it is, so that the worker's renewals still succeed.
+func (t *table) removeHandover(a plan.Action) *leases.Lease {
+	row, ok := t.update(t.writeCtx, leases.Update{
 		Read: a.Row, Expect: holder.HandoverAttrs,
 		To: withoutHandover(a.Row), Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo,
 	})
@@ -170,50 +169,50 @@ func (t *table) mend(a plan.Action) *leases.Lease {
 
 // update sends one conditional write, once. It returns the row as it is afterwards, nil when it is
 // not known, and whether this write was accepted. A conflict is no failure. When the answer is
-// lost, update reads the row. A row that looks as wanted does not tell which write made it so, or
+// lost, update reads the row. A row with the wanted values does not tell which write set them, or
 // when. A stop must not end ctx, or the lease would be left to expire.
 func (t *table) update(ctx context.Context, u leases.Update) (row *leases.Lease, accepted bool) {
 	call, cancel := context.WithTimeout(ctx, t.rowTimeout())
 	defer cancel()
 	begun := time.Now()
 	err := t.cfg.Store.Update(call, u)
-	t.tempo.written(time.Since(begun), err != nil && call.Err() != nil)
+	t.tempo.recordWrite(time.Since(begun), err != nil && call.Err() != nil)
 	if err == nil {
 		to := u.Read.With(u.Set, u.To)
-		t.noteWrite(u, to, u.Expect&leases.AttrCounter != 0)
+		t.recordUnlisted(u, to, u.Expect&leases.AttrCounter != 0)
 		return &to, true
 	}
 	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok {
 		if conflict.Current != nil {
-			t.noteWrite(u, *conflict.Current, true)
+			t.recordUnlisted(u, *conflict.Current, true)
 		}
 		return conflict.Current, false
 	}
 	t.cfg.Metrics.LeaseStoreError("update")
 	t.log.Warn("lease write failed, reading the row", "lease", u.Read.Key, "err", err)
-	now, err := t.get(ctx, u.Read.Key)
+	current, err := t.getRow(ctx, u.Read.Key)
 	if err != nil {
 		return nil, false // the next scan reads the row
 	}
-	t.noteWrite(u, now, true)
-	return &now, false
+	t.recordUnlisted(u, current, true)
+	return &current, false
 }
 
 // giveBack removes this worker from a row whose lease has no consumer here.
-func (t *table) giveBack(l leases.Lease) (now *leases.Lease, accepted bool) {
+func (t *table) giveBack(l leases.Lease) (current *leases.Lease, accepted bool) {
 	to := l
 	to.Owner = ""
 	to.Counter++
-	return t.update(t.last, leases.Update{
+	return t.update(t.writeCtx, leases.Update{
 		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
 		To: to, Set: leases.AttrOwner | leases.AttrCounter,
 	})
 }
 
-// takeBackRequests withdraws the requests of this worker. A lease that is this worker's already is
-// given back.
-func (t *table) takeBackRequests() {
-	asked := t.arrivals.all()
+// withdrawAll withdraws the requests of this worker. It gives back a lease that is this worker's
+// already.
+func (t *table) withdrawAll() {
+	asked := t.arrivals.copyRows()
 	t.mu.Lock()
 	for key, l := range t.rows {
 		if l.Owner == t.cfg.WorkerID && !l.Finished() {
@@ -223,7 +222,7 @@ func (t *table) takeBackRequests() {
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(asked)), func(key string) bool { return t.active[key] != nil })
 	t.mu.Unlock()
 	parallel.Do(len(keys), maxParallel, func(i int) {
-		if l, err := t.get(t.last, keys[i]); err == nil {
+		if l, err := t.getRow(t.writeCtx, keys[i]); err == nil {
 			t.withdraw(l)
 		}
 	})
@@ -237,31 +236,31 @@ func (t *table) takeBackRequests() {
 //	                                     completes: now this worker's
 //	takes its request back: conflict
 //
-// Nobody would renew the lease then. So after a conflict withdraw tries again with the row that it
-// met.
+// Nobody would renew the lease then. So after a conflict withdraw tries again with the row that the
+// conflict shows.
 func (t *table) withdraw(l leases.Lease) {
 	for range takeAttempts {
-		var now *leases.Lease
+		var current *leases.Lease
 		var accepted bool
 		switch {
 		case l.Finished():
 			return
 		case l.Owner != t.cfg.WorkerID:
 			if l.ActualOwner() == t.cfg.WorkerID { // another worker has asked for it
-				t.complete(plan.Action{Row: l})
+				t.completeHandover(plan.Action{Row: l})
 			}
 			return
 		case l.CheckpointOwner == "":
-			now, accepted = t.giveBack(l)
+			current, accepted = t.giveBack(l)
 		default:
 			to := withoutHandover(l)
 			to.Owner = l.CheckpointOwner
-			now, accepted = t.update(t.last,
+			current, accepted = t.update(t.writeCtx,
 				leases.Update{Read: l, Expect: holder.HandoverAttrs, To: to, Set: holder.HandoverAttrs})
 		}
-		if accepted || now == nil {
+		if accepted || current == nil {
 			return
 		}
-		l = *now
+		l = *current
 	}
 }

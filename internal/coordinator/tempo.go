@@ -8,17 +8,17 @@ import (
 )
 
 // tempo measures whether the store answers fast enough for FailoverTime. Within that time an owner
-// must be able to renew, and others must be able to see that it does not.
+// must be able to renew. Others must be able to see within it that an owner does not renew.
 type tempo struct {
 	failover time.Duration
 
-	mu      sync.Mutex    // guards the fields below
-	listing time.Duration // how long the last listing took, or ran until its deadline
-	writing time.Duration // of the slowest write of the last round with writes
-	round   time.Duration // of the slowest write of this round
-	wrote   int           // the number of writes of this round
-	cut     int           // the number of writes of this round that ran into their deadline
-	allCut  bool          // all writes of the last round with writes ran into their deadline
+	mu               sync.Mutex    // guards the fields below
+	listTime         time.Duration // how long the last listing took, or ran until its deadline
+	slowestLastRound time.Duration // of the slowest write of the last round with writes
+	slowestThisRound time.Duration // of the slowest write of this round
+	writes           int           // the number of writes of this round
+	timeouts         int           // the number of writes of this round that ran into their deadline
+	allTimedOut      bool          // all writes of the last round with writes ran into their deadline
 }
 
 // tooSlow returns an error if the store was too slow in the last round.
@@ -27,11 +27,11 @@ func (t *tempo) tooSlow() error {
 	defer t.mu.Unlock()
 	const remedy = "raise FailoverTime in all workers, or give the lease table more capacity"
 	switch {
-	case t.listing > t.failover/2:
+	case t.listTime > t.failover/2:
 		return fmt.Errorf("leases: the lease table takes %s to list, which is too long for FailoverTime %s: "+
 			"the leases of a dead worker are taken late: %s",
-			t.listing.Round(time.Millisecond), t.failover, remedy)
-	case t.allCut:
+			t.listTime.Round(time.Millisecond), t.failover, remedy)
+	case t.allTimedOut:
 		return fmt.Errorf("leases: the lease table does not answer a write within %s, a third of FailoverTime %s: "+
 			"leases can be neither taken nor kept: %s",
 			t.failover/3, t.failover, remedy)
@@ -39,21 +39,21 @@ func (t *tempo) tooSlow() error {
 	return nil
 }
 
-// listed notes how long a listing took.
-func (t *tempo) listed(took time.Duration) {
+// recordListing records how long a listing took.
+func (t *tempo) recordListing(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.listing = took
+	t.listTime = took
 }
 
-// written notes how long a write took, and whether it ran into its deadline.
-func (t *tempo) written(took time.Duration, cut bool) {
+// recordWrite records how long a write took, and whether it ran into its deadline.
+func (t *tempo) recordWrite(took time.Duration, timedOut bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wrote++
-	t.round = max(t.round, took)
-	if cut {
-		t.cut++
+	t.writes++
+	t.slowestThisRound = max(t.slowestThisRound, took)
+	if timedOut {
+		t.timeouts++
 	}
 }
 
@@ -61,31 +61,31 @@ func (t *tempo) written(took time.Duration, cut bool) {
 func (t *tempo) endRound() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.allCut = t.wrote > 0 && t.cut == t.wrote
-	if t.wrote > 0 {
-		t.writing = t.round
+	t.allTimedOut = t.writes > 0 && t.timeouts == t.writes
+	if t.writes > 0 {
+		t.slowestLastRound = t.slowestThisRound
 	}
-	t.wrote, t.cut, t.round = 0, 0, 0
+	t.writes, t.timeouts, t.slowestThisRound = 0, 0, 0
 }
 
 // slowestWrite returns the time of the slowest recent write.
 func (t *tempo) slowestWrite() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(t.writing, t.round)
+	return max(t.slowestLastRound, t.slowestThisRound)
 }
 
-// logTempo ends a round, and logs once when the store has become too slow, and once when it is fast
+// logTempo ends a round. It logs once when the store has become too slow, and once when it is fast
 // enough again.
-func (s *scan) logTempo(ctx context.Context) {
+func (s *scanner) logTempo(ctx context.Context) {
 	s.tempo.endRound()
 	err := s.tempo.tooSlow()
 	switch {
 	case ctx.Err() != nil:
-	case err != nil && !s.slow:
+	case err != nil && !s.slowWarned:
 		s.log.Warn("lease table is too slow", "err", err)
-	case err == nil && s.slow:
+	case err == nil && s.slowWarned:
 		s.log.Info("lease table is fast enough again")
 	}
-	s.slow = err != nil
+	s.slowWarned = err != nil
 }
