@@ -1,0 +1,314 @@
+package multilang
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/multilang/internal/protocol"
+)
+
+// The environment of a child that is this test binary.
+const (
+	envMode   = "MULTILANG_TEST_CHILD" // the key of its program in childModes
+	envSocket = "MULTILANG_TEST_SOCKET"
+)
+
+// childModes are the programs of the children.
+var childModes = map[string]func(*realChild){
+	"good":     (*realChild).serve,
+	"stderr":   (*realChild).floodStderr,
+	"deaf":     (*realChild).ignoreSignals,
+	"orphan":   (*realChild).leaveGrandchild,
+	"escaped":  (*realChild).leaveEscapedGrandchild,
+	"holder":   func(*realChild) { select {} },
+	"parent":   func(*realChild) { runParent() },
+	"restarts": (*realChild).answerOnce,
+	"noinput":  (*realChild).closeInput,
+}
+
+// init makes this test binary a child if the environment says so.
+func init() {
+	program := childModes[os.Getenv(envMode)]
+	if program == nil {
+		return
+	}
+	c := &realChild{lines: protocol.NewLineReader(os.Stdin), writer: protocol.NewChildWriter(os.Stdout)}
+	if socket := os.Getenv(envSocket); socket != "" {
+		conn, err := net.Dial("unix", socket) //nolint:noctx // a child has no context
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(9)
+		}
+		c.conn, c.answers = conn, bufio.NewReader(conn)
+	}
+	program(c)
+	os.Exit(0)
+}
+
+// childEvent is what a child tells the test. The child waits for an answer before it goes on.
+type childEvent struct {
+	PID    int
+	Shard  string
+	Moment string
+	Data   []string // of records
+	Asked  string   // the position that is about to be checkpointed; empty for everything
+}
+
+// realChild is a child process.
+type realChild struct {
+	lines   *protocol.LineReader
+	writer  *protocol.ChildWriter
+	conn    net.Conn
+	answers *bufio.Reader
+	shard   string
+	last    string // number of the last record
+}
+
+// tell tells the test that the child has come to a moment, and waits until it may go on.
+func (c *realChild) tell(e childEvent) {
+	if c.conn == nil {
+		return
+	}
+	e.PID, e.Shard = os.Getpid(), c.shard
+	if err := json.NewEncoder(c.conn).Encode(e); err != nil {
+		os.Exit(8)
+	}
+	if _, err := c.answers.ReadString('\n'); err != nil {
+		os.Exit(8)
+	}
+}
+
+// at is tell for a moment without more to say.
+func (c *realChild) at(moment string) { c.tell(childEvent{Moment: moment}) }
+
+// read reads a message. It ends the process at the end of the input.
+func (c *realChild) read() protocol.FromDaemon {
+	line, err := c.lines.Next()
+	if err != nil {
+		os.Exit(0)
+	}
+	m, err := protocol.ParseFromDaemon(line)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(7)
+	}
+	return m
+}
+
+// serve answers every message. It checkpoints all, then the number of the last record, then its
+// number and sub-sequence number, in turns.
+func (c *realChild) serve() {
+	c.at("started")
+	for turn := 0; ; {
+		m := c.read()
+		action := string(m.Action)
+		if m.Action == protocol.Initialize {
+			c.shard = m.ShardID
+		}
+		e := childEvent{Moment: "got " + action}
+		for i := range m.Records {
+			e.Data = append(e.Data, string(m.Records[i].Data()))
+			c.last = m.Records[i].SequenceNumber()
+		}
+		c.tell(e)
+		switch m.Action {
+		case protocol.ProcessRecords, protocol.ShardEnded, protocol.ShutdownRequested:
+			c.checkpoint(action, turn%3)
+			turn++
+		}
+		c.message(action, "status", func() error { return c.writer.Status(m.Action) })
+	}
+}
+
+// checkpoint asks for a checkpoint of one of three forms.
+func (c *realChild) checkpoint(action string, form int) {
+	position := &kcl.ExtendedSequenceNumber{SequenceNumber: c.last}
+	if form == 0 || c.last == "" {
+		position = nil
+	}
+	c.tell(childEvent{Moment: "before checkpoint in " + action, Asked: c.last})
+	c.message(action, "checkpoint", func() error { return c.writer.Checkpoint(position, form == 2) })
+	if answer := c.read(); answer.Error != "" {
+		fmt.Fprintln(os.Stderr, "checkpoint:", answer.Error)
+	}
+	c.at("checkpointed in " + action)
+}
+
+// message writes a message in two parts, with moments before, between and after them.
+func (c *realChild) message(action, what string, write func() error) {
+	c.at("before " + what + " of " + action)
+	var whole strings.Builder
+	c.writer = protocol.NewChildWriter(&whole)
+	if err := write(); err != nil {
+		os.Exit(6)
+	}
+	text := whole.String()
+	_, _ = io.WriteString(os.Stdout, text[:len(text)/2])
+	c.at("half a " + what + " of " + action)
+	_, _ = io.WriteString(os.Stdout, text[len(text)/2:])
+	c.at("sent " + what + " of " + action)
+}
+
+// answer reads a message and answers it.
+func (c *realChild) answer() protocol.FromDaemon {
+	m := c.read()
+	if err := c.writer.Status(m.Action); err != nil {
+		os.Exit(6)
+	}
+	return m
+}
+
+// answerOnce answers the first message, and dies at the second.
+func (c *realChild) answerOnce() {
+	c.answer()
+	c.read()
+	os.Exit(3)
+}
+
+// closeInput closes its standard input, answers the first message and lives on.
+func (c *realChild) closeInput() {
+	m := c.read()
+	os.Stdin.Close()
+	_ = c.writer.Status(m.Action)
+	select {}
+}
+
+// floodStderr writes as many MiB to standard error as an environment variable says, then it serves.
+func (c *realChild) floodStderr() {
+	c.answer()
+	m := c.read()
+	var mib int
+	_, _ = fmt.Sscan(os.Getenv("MULTILANG_TEST_MIB"), &mib)
+	block := []byte(strings.Repeat(strings.Repeat("e", 1023)+"\n", 1024))
+	for range mib {
+		if _, err := os.Stderr.Write(block); err != nil {
+			os.Exit(5)
+		}
+	}
+	_, _ = os.Stderr.WriteString("no end of line")
+	_ = c.writer.Status(m.Action)
+	c.serve()
+}
+
+// grandchild starts a process that holds the standard streams of this one, and returns it.
+func grandchild() *exec.Cmd {
+	cmd := exec.Command(os.Args[0]) //nolint:noctx // it shall outlive its parent
+	cmd.Env = append(os.Environ(), envMode+"=holder", envSocket+"=")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// leaveGrandchild starts a process of its own group, answers a message and dies at the next.
+func (c *realChild) leaveGrandchild() {
+	cmd := grandchild()
+	if err := cmd.Start(); err != nil {
+		os.Exit(5)
+	}
+	c.shard = fmt.Sprint(cmd.Process.Pid)
+	c.at("grandchild")
+	c.answerOnce()
+}
+
+// ignoreSignals answers a message. Then it hangs, and ignores SIGTERM.
+func (c *realChild) ignoreSignals() {
+	signal.Ignore(syscall.SIGTERM)
+	c.answer()
+	c.read()
+	select {}
+}
+
+// leaveEscapedGrandchild is leaveGrandchild with a grandchild in a group of its own.
+func (c *realChild) leaveEscapedGrandchild() {
+	cmd := grandchild()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		os.Exit(5)
+	}
+	c.shard = fmt.Sprint(cmd.Process.Pid)
+	c.at("grandchild")
+	c.answerOnce()
+}
+
+// runParent is a daemon with one child. It waits to be killed.
+func runParent() {
+	env := append(os.Environ(), envMode+"=good")
+	command, err := NewCommand(CommandConfig{Args: os.Args[:1], Env: env})
+	if err != nil {
+		os.Exit(5)
+	}
+	p := command.NewProcessor(kcl.StreamIdentifier{}, kcl.Shard{ID: "shard"})
+	_ = p.Initialize(context.Background(), kcl.InitializeInput{})
+	select {}
+}
+
+// runCommand makes a Command whose children are this test binary.
+func runCommand(t *testing.T, mode string, cfg CommandConfig, env ...string) *Command {
+	t.Helper()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	cfg.Args = []string{program}
+	cfg.Env = append(append(os.Environ(), envMode+"="+mode), env...)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	c, err := NewCommand(cfg)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// listen receives the events of children. A child goes on when handle has returned.
+func listen(t *testing.T, handle func(childEvent)) (env string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ml") // the path of a socket must be short
+	require.NoError(t, err)
+	socket := filepath.Join(dir, "s")
+	listener, err := net.Listen("unix", socket) //nolint:noctx // it is closed at the end of the test
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends when the listener is closed
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { // ends with the child
+				defer conn.Close()
+				for events := json.NewDecoder(conn); ; {
+					var e childEvent
+					if err := events.Decode(&e); err != nil {
+						if !errors.Is(err, io.EOF) {
+							t.Log("a child died while it spoke:", err)
+						}
+						return
+					}
+					handle(e)
+					_, _ = io.WriteString(conn, "\n")
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		wg.Wait()
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return envSocket + "=" + socket
+}
