@@ -11,7 +11,7 @@ import (
 )
 
 // DynamoDB returns an SDK client for a server of dynamotest.Start, on the network host named
-// "client". The client's connections are closed when the test ends.
+// "client". The client does not sign. Its connections are closed when the test ends.
 func DynamoDB(tb testing.TB, srv *dynamotest.Server, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	tb.Helper()
 	return DynamoDBFrom(tb, srv, "client", opts...)
@@ -33,5 +33,6 @@ func DynamoDBFrom(
 		Region:       "us-east-1",
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		HTTPClient:   hc,
+		HTTPSignerV4: unsigned{},
 	}, opts...)
 }
