@@ -435,7 +435,7 @@ func TestK06OneShardAsksForAll(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const shards, minutes = 20, 3
+				shards, minutes := testsize.Pick(6, 20, 20), 3
 				r := newRig(t, oneStream(shards))
 				w := r.worker("a", func(c *scheduler.Config) { c.Aggregates = scheduler.SplitAggregatesInRange })
 				w.collect(everything)

@@ -52,7 +52,7 @@ func (b *badConnections) breakOld() {
 // reading goes on after some minutes.
 func TestBadHostBehindOpenConnections(t *testing.T) {
 	t.Parallel()
-	for name, do := range testsize.Some(2, map[string]kinesistest.Action{
+	for name, do := range testsize.Some(1, map[string]kinesistest.Action{
 		"503":               kinesistest.Fail("ServiceUnavailable", "host is going away"),
 		"silence":           kinesistest.Silence(),
 		"silence of events": kinesistest.StallStream(kinesistest.AfterEvents(0)),

@@ -94,7 +94,7 @@ func TestE15ConsumerTakenMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		forbid()
 		r.produceUntil(10*time.Minute, "polled", func() bool { return w.reads(scheduler.Polling) })
-		for range 30 {
+		for range testsize.Pick(12, 30, 30) {
 			r.produce(1, time.Minute, keys(3))
 		}
 		r.finished(time.Minute)
@@ -119,7 +119,7 @@ func TestE13E26ManyShardsAskOnce(t *testing.T) {
 		a, b := r.worker("a").start(), r.worker("b").start()
 		time.Sleep(2 * time.Minute)
 		require.True(t, r.owned() == shards && a.reads(scheduler.EFO) && b.reads(scheduler.EFO))
-		ks := keys(200)
+		ks := keys(testsize.Pick(20, 200, 200))
 		r.produce(10, time.Second, ks)
 
 		asked := func() int { return r.srv.Calls("DescribeStreamConsumer") + r.srv.Calls("DescribeStreamSummary") }

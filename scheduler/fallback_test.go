@@ -78,7 +78,7 @@ func denies(operation string) func(*rig) func() {
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	const atOnce, bounded = 20 * time.Second, scheduler.DefaultFallbackAfter + 40*time.Second
-	for name, tc := range testsize.Some(4, map[string]struct {
+	for name, tc := range testsize.Some(2, map[string]struct {
 		breaks func(*rig) func()
 		within time.Duration
 	}{

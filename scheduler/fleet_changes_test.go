@@ -142,10 +142,10 @@ func TestX14RollingDeploy(t *testing.T) {
 func TestX16AutoscalerChurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const few, many, shards = 3, 30, 12
+		few, many, shards := 3, testsize.Pick(12, 30, 30), 12
 		r := newRig(t, oneStream(shards))
 		ks := keys(60)
-		born, churn := 0, cmp.Or(*churn, testsize.Pick(4*time.Minute, 20*time.Minute, 40*time.Minute))
+		born, churn := 0, cmp.Or(*churn, testsize.Pick(4*time.Minute, 12*time.Minute, 40*time.Minute))
 		lag := time.Duration(0)
 		start := func() *worker {
 			born++

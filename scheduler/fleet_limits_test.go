@@ -96,7 +96,7 @@ func (r *rates) check(t *testing.T) {
 // limits of the service, and all shards are read soon.
 func TestP06HundredWorkersStartTogether(t *testing.T) {
 	t.Parallel()
-	workers := testsize.Pick(10, 50, 100)
+	workers := testsize.Pick(6, 30, 100)
 	shards := workers
 	for _, mode := range []scheduler.RetrievalMode{scheduler.EFO, scheduler.Polling} {
 		t.Run(mode.String(), func(t *testing.T) {

@@ -39,7 +39,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const shards = 12
+				shards := testsize.Pick(6, 12, 12)
 				r := newRig(t, oneStream(shards))
 				r.capture()
 				var workers []*worker
@@ -110,8 +110,8 @@ func TestL05KilledWorkerDelaysItsOwnShardsOnly(t *testing.T) {
 			w.start()
 		}
 		r.eventually(20*time.Second, "all shards are read", func() bool { return r.owned() == shards })
-		r.produce(60, time.Second, keys(100))
-		for _, victim := range []int{0, 3, 1} {
+		r.produce(60, time.Second, keys(testsize.Pick(50, 100, 100)))
+		for _, victim := range testsize.Pick([]int{3}, []int{0, 3, 1}, []int{0, 3, 1}) {
 			r.mu.Lock()
 			clear(gaps)
 			was := map[string]bool{}
@@ -147,14 +147,15 @@ func TestL05KilledWorkerDelaysItsOwnShardsOnly(t *testing.T) {
 func TestL01QuietFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tens := testsize.Pick(2, 6, 12) // of minutes
-		r := newRig(t, oneStream(20))
+		shards := testsize.Pick(9, 20, 20)
+		tens := testsize.Pick(1, 3, 12) // of minutes
+		r := newRig(t, oneStream(shards))
 		log := r.capture()
 		var workers []*worker
 		for i := range 3 {
 			workers = append(workers, r.worker(fmt.Sprintf("w%d", i)).start())
 		}
-		r.eventually(20*time.Second, "all shards are read", func() bool { return r.owned() == 20 })
+		r.eventually(20*time.Second, "all shards are read", func() bool { return r.owned() == shards })
 		time.Sleep(time.Minute)
 		owners := map[string]string{}
 		for _, l := range r.table() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -15,7 +16,7 @@ import (
 // failover times, nobody has more than a fair share, nothing is lost.
 func TestTenWorkersAnd200Shards(t *testing.T) {
 	t.Parallel()
-	const shards, workers = 200, 10
+	shards, workers := testsize.Pick(60, 200, 200), testsize.Pick(6, 10, 10)
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(shards))
 		r.put(keys(1000)...)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -30,7 +31,7 @@ func deleting(d scheduler.FormerStreamsDeletion) func(*scheduler.Config) {
 func TestFormerStreamsAreDeletedAfterTheWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, someStreams(2, "orders", "bills"))
+		r := newRig(t, someStreams(testsize.Pick(1, 2, 2), "orders", "bills"))
 		l := list("orders", "bills")
 		w := r.worker("a", tracked(l), func(c *scheduler.Config) { // the default is an hour
 			c.FormerStreams.Deletion = scheduler.AutoDetectionAndDeferredDeletion
@@ -88,7 +89,7 @@ func TestFormerStreamsOfAnotherRegionStay(t *testing.T) {
 func TestFormerStreamIsReadByAnotherWorker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, someStreams(2, "orders", "bills"))
+		r := newRig(t, someStreams(testsize.Pick(1, 2, 2), "orders", "bills"))
 		a := r.worker("a", tracked(list("orders")), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
 		b := r.worker("b", tracked(list("orders", "bills")), deleting(scheduler.AutoDetectionAndDeferredDeletion)).start()
 		for range 4 {

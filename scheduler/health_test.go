@@ -233,7 +233,7 @@ func TestIdleIsHealthy(t *testing.T) {
 		r := newRig(t, oneStream(3))
 		w := r.worker("a", mode).start()
 		time.Sleep(time.Second)
-		for range testsize.Pick(10, 20, 60) {
+		for range testsize.Pick(5, 20, 60) {
 			time.Sleep(time.Minute)
 			require.NoError(t, w.Healthy())
 		}

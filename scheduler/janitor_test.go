@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
@@ -253,7 +254,7 @@ func TestR17BadListsDeleteNothing(t *testing.T) {
 	without := func(list []types.Shard, id string) []types.Shard {
 		return slices.DeleteFunc(slices.Clone(list), func(s types.Shard) bool { return *s.ShardId == id })
 	}
-	for name, tt := range map[string]struct {
+	for name, tt := range testsize.Some(2, map[string]struct {
 		idle  bool // the children bring no records
 		spoil func(before, now []types.Shard, parent, child string) []types.Shard
 	}{
@@ -269,7 +270,7 @@ func TestR17BadListsDeleteNothing(t *testing.T) {
 		) []types.Shard {
 			return without(now, parent)
 		}},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestEndlessPages(t *testing.T) {
 					if start {
 						w.start()
 					}
-					time.Sleep(20 * time.Minute)
+					time.Sleep(testsize.Pick(11*time.Minute, 20*time.Minute, 20*time.Minute))
 					require.Less(t, calls.Load(), int64(1200))
 					h := w.Healthy()
 					require.Error(t, h)
@@ -78,8 +78,8 @@ func TestEndlessPages(t *testing.T) {
 func TestFirstPageIsNotTheList(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
-		cfg := oneStream(4)
-		cfg.PageSize = 3
+		cfg := oneStream(testsize.Pick(2, 4, 4))
+		cfg.PageSize = testsize.Pick(1, 3, 3)
 		r := newRig(t, cfg)
 		throttle := func() (remove func()) {
 			return r.srv.Inject(kinesistest.Fault{

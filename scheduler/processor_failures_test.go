@@ -105,7 +105,7 @@ func TestX04ProcessorBlocksForEver(t *testing.T) {
 		require.ErrorContains(t, stall, "process_records has not returned")
 
 		owner := r.row(blocked).Owner
-		r.produce(testsize.Pick(10, 10, 30), time.Minute, ks)
+		r.produce(testsize.Pick(4, 10, 30), time.Minute, ks)
 		row := r.row(blocked)
 		require.Equal(t, owner, row.Owner, "the lease is kept: another worker would block as well")
 		for _, id := range r.open() {

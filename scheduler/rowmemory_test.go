@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -156,7 +157,7 @@ func TestRowOfAParentIsLost(t *testing.T) {
 
 		w := r.worker("b", mode).start()
 		r.eventually(3*time.Minute, "red", func() bool { return w.Healthy() != nil })
-		time.Sleep(time.Hour)
+		time.Sleep(testsize.Pick(15*time.Minute, time.Hour, time.Hour))
 		err := w.Healthy()
 		require.ErrorContains(t, err, "row of parent lost")
 		require.ErrorContains(t, err, "kclctl leases restore -at POSITION "+parent)

@@ -145,7 +145,7 @@ func TestOneLostLeaseIsNoStandstill(t *testing.T) {
 // stands still is told by some worker.
 func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 	t.Parallel()
-	for _, percent := range []uint32{95, 98} {
+	for _, percent := range testsize.Pick([]uint32{98}, []uint32{95, 98}, []uint32{95, 98}) {
 		t.Run(fmt.Sprintf("%d percent", percent), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestHealthOnATableThatIsFarTooSmall(t *testing.T) {
 				a.faults.SetFault(fault)
 				b.faults.SetFault(fault)
 				last, stuck, silent := map[string]kcl.ExtendedSequenceNumber{}, map[string]int{}, 0
-				for range 900 {
+				for range testsize.Pick(450, 900, 900) {
 					r.put(keys(40)...)
 					time.Sleep(time.Second)
 					worst := 0

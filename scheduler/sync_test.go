@@ -53,7 +53,7 @@ func TestR13PagesAndExpiredTokens(t *testing.T) {
 // middle, a page is throttled, and the rows are complete all the same.
 func TestR13TenThousandShards(t *testing.T) {
 	t.Parallel()
-	shards := testsize.Pick(1_500, 3_000, 10_000)
+	shards := testsize.Pick(1_050, 3_000, 10_000)
 	synctest.Test(t, func(t *testing.T) {
 		cfg := oneStream(shards)
 		r := newRig(t, cfg)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -155,7 +156,7 @@ func TestStreamsComeAndGo(t *testing.T) {
 			}
 		}
 		r.produceTo(3, time.Second, "orders", "bills")
-		time.Sleep(20 * time.Minute) // nothing is deleted unless asked for
+		time.Sleep(testsize.Pick(8*time.Minute, 20*time.Minute, 20*time.Minute)) // nothing is deleted unless asked for
 		require.NoError(t, w.Healthy(), "a stream that is not wanted is no reason to be unhealthy")
 		r.produceTo(3, time.Second, "orders", "bills")
 
@@ -388,6 +389,9 @@ func TestR18StreamIsCreatedAgain(t *testing.T) {
 			scheduler.NoDeletion,
 			scheduler.AutoDetectionAndDeferredDeletion,
 		} {
+			if testing.Short() && (name == "tracker") != (deletion == scheduler.NoDeletion) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s %s", name, deletion), func(t *testing.T) {
 				t.Parallel()
 				modes(t, func(t *testing.T, mode func(*scheduler.Config)) {
