@@ -21,7 +21,7 @@ func kcl3(c *coordinator.Config) { c.Assignment = leases.AssignmentKCL3 }
 func TestFleetOfKCL3StartsFresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 12)
+		f := fleettest.NewKCL3(t, testsize.Pick(6, 12, 12))
 		for _, id := range []string{"a", "b", "c"} {
 			f.Start(id, kcl3)
 		}
@@ -39,7 +39,7 @@ func TestFleetOfKCL3StartsFresh(t *testing.T) {
 		}
 		require.Equal(t, 1, leading)
 		f.Reset()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(testsize.Pick(3*time.Minute, 10*time.Minute, 10*time.Minute))
 		f.RequireBalance("a", "b", "c")
 		require.Zero(t, f.Moves())
 		require.Less(t, f.LongestGap(), 3*time.Second)
@@ -96,7 +96,7 @@ func TestLeadsWorkersOfJava(t *testing.T) {
 		require.Equal(t, map[string]int{"a": 9}, f.Load())
 		j := f.Java("java")
 		f.Java("jova")
-		time.Sleep(5 * time.Minute)
+		time.Sleep(testsize.Pick(3*time.Minute, 5*time.Minute, 5*time.Minute))
 		f.RequireBalance("a", "java", "jova")
 		require.Zero(t, f.Repeats())
 		require.Equal(t, "a", f.Leader())
@@ -105,7 +105,7 @@ func TestLeadsWorkersOfJava(t *testing.T) {
 		j.Kill()
 		time.Sleep(20 * time.Second)
 		require.NotContains(t, f.Load(), "java")
-		time.Sleep(10 * time.Minute)
+		time.Sleep(testsize.Pick(3*time.Minute, 10*time.Minute, 10*time.Minute))
 		f.RequireBalance("a", "jova")
 
 		a.Stop()
@@ -122,7 +122,7 @@ func TestLeaderIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := fleettest.NewKCL3(t, 12)
+				f := fleettest.NewKCL3(t, testsize.Pick(6, 12, 12))
 				f.Is3x()
 				var kill func()
 				if java {
@@ -136,7 +136,7 @@ func TestLeaderIsKilled(t *testing.T) {
 				}
 				f.Start("a")
 				f.Start("b")
-				time.Sleep(time.Duration(testsize.Pick(6, 10, 10)) * time.Minute)
+				time.Sleep(time.Duration(testsize.Pick(4, 10, 10)) * time.Minute)
 				require.Equal(t, "leader", f.Leader())
 				require.Contains(t, f.Load(), "leader")
 				kill()
@@ -215,7 +215,7 @@ func TestOnlyOneLeads(t *testing.T) {
 func TestModeIsFollowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 9)
+		f := fleettest.NewKCL3(t, testsize.Pick(3, 9, 9))
 		f.SetClientVersion(leases.ClientVersionUpgradeFrom2x)
 		for _, id := range []string{"a", "b", "c"} {
 			f.Start(id)

@@ -113,7 +113,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 		f.RequireBalance("a", "c")
 		require.LessOrEqual(t, f.LongestGap(), failover)
 		moved := f.Moves()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(testsize.Pick(2*time.Minute, 10*time.Minute, 10*time.Minute))
 		require.Equal(t, moved, f.Moves(), "and then there is quiet")
 	})
 }

@@ -20,7 +20,7 @@ import (
 // L-11: writes fail before or after they took effect. Once the table answers again, the worker's
 // view of its rows is that of the table.
 func TestL11MemoryAgreesWithTheTable(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range testsize.Pick[uint64](3, 10, 10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := fleettest.New(t, 6)
@@ -78,7 +78,7 @@ func TestL15OnlyNewWorkersCannotReachTheTable(t *testing.T) {
 		late := f.Prepare("c")
 		late.Faults.SetFault(leasefault.Failing(errStore))
 		late.Run()
-		time.Sleep(time.Hour)
+		time.Sleep(testsize.Pick(6*time.Minute, 20*time.Minute, time.Hour))
 		require.Zero(t, f.Moves())
 		f.RequireBalance("a", "b")
 		require.ErrorIs(t, late.Coordinator.Err(), errStore)

@@ -91,7 +91,7 @@ func TestL10LostAnswers(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				f.RequireBalance("a", "b")
 				f.Reset()
-				time.Sleep(10 * time.Minute) // ... renews and checkpoints
+				time.Sleep(testsize.Pick(4*time.Minute, 10*time.Minute, 10*time.Minute)) // ... renews and checkpoints
 				f.RequireBalance("a", "b")
 				require.Zero(t, f.Moves(), "no lease is lost to oneself")
 				require.Zero(t, f.Repeats())
@@ -214,13 +214,13 @@ func TestL12ThrottledStore(t *testing.T) {
 
 func TestL13SlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.New(t, testsize.Pick(150, 500, 500))
+		f := fleettest.New(t, testsize.Pick(60, 300, 500))
 		f.Period = 20 * time.Second
 		f.Start("a").Faults.SetFault(leasefault.Slow(3 * time.Second))
 		time.Sleep(3 * time.Minute)
 		f.RequireBalance("a")
 		f.Reset()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(testsize.Pick(4*time.Minute, 10*time.Minute, 10*time.Minute))
 		require.Zero(t, f.Repeats())
 		require.LessOrEqual(t, f.LongestGap(), 40*time.Second)
 		f.Workers["a"].Faults.SetFault(nil)
@@ -316,7 +316,7 @@ func TestStaleListings(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.RequireBalance("a", "b", "c")
 		f.Reset()
-		time.Sleep(testsize.Pick(10*time.Minute, 20*time.Minute, time.Hour))
+		time.Sleep(testsize.Pick(4*time.Minute, 10*time.Minute, time.Hour))
 		require.Zero(t, f.Moves())
 		c.Kill()
 		time.Sleep(failover + 1500*time.Millisecond)

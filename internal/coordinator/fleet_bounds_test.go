@@ -20,7 +20,7 @@ import (
 // killed too: no worker is special.
 func TestL05FailoverTimes(t *testing.T) {
 	t.Parallel()
-	const shards, each = 40, 10
+	shards, each := 40, testsize.Pick(6, 10, 10)
 	seeds := testsize.Pick(1, 2, 4)
 	kills := each * seeds
 	var dead, others []time.Duration

@@ -153,7 +153,7 @@ func TestL02ThroughputKeepsMaxLeases(t *testing.T) {
 		for _, id := range []string{"a", "b"} {
 			f.start(id, func(c *coordinator.Config) { c.MaxLeasesForWorker = 8 })
 		}
-		for range 120 {
+		for range testsize.Pick(30, 60, 120) {
 			time.Sleep(time.Minute)
 			l, err := f.Store.List(t.Context())
 			require.NoError(t, err)

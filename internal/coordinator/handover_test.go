@@ -15,6 +15,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/fleettest"
 	"github.com/kinesis-go/kcl/internal/holder"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
@@ -116,8 +117,9 @@ func TestHandOverIsForcedAfterTheGracePeriod(t *testing.T) {
 // TestL22HandOverWithDeaths kills the worker that asks, the one that is asked,
 // or both, at each moment of a hand-over.
 func TestL22HandOverWithDeaths(t *testing.T) {
+	step := testsize.Pick(750*time.Millisecond, 250*time.Millisecond, 250*time.Millisecond)
 	for _, victims := range [][]string{{"a"}, {"b"}, {"a", "b"}} {
-		for after := time.Duration(0); after < 9*time.Second; after += 250 * time.Millisecond {
+		for after := time.Duration(0); after < 9*time.Second; after += step {
 			t.Run(fmt.Sprintf("%v after %v", victims, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := fleettest.New(t, 4)
@@ -181,7 +183,7 @@ func TestForeignOwnerIsNotAsked(t *testing.T) {
 }
 
 func TestL23StopAtAnyMoment(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range testsize.Pick[uint64](24, 80, 150) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 23))
 			f := fleettest.New(t, 10)

@@ -12,6 +12,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/fleettest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
 )
@@ -70,7 +71,7 @@ func TestUnassignedLeasesOfAFormerLeader(t *testing.T) {
 func TestRowThatNoLeaderCanWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 9)
+		f := fleettest.NewKCL3(t, testsize.Pick(4, 9, 9))
 		f.Is3x()
 		for _, id := range []string{"a", "b", "c"} {
 			f.Start(id)
@@ -109,7 +110,7 @@ func TestChoresOnASlowTable(t *testing.T) {
 		f.Start("a")
 		time.Sleep(20 * time.Second)
 		left := func() int { return len(f.Reports()) - 1 }
-		for i := range 25 {
+		for i := range testsize.Pick(10, 25, 25) {
 			key := fmt.Sprintf("shardId-9%d", i)
 			f.Create(key)
 			begun := time.Now()

@@ -115,7 +115,7 @@ func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 func TestDeadWorkerGetsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 12)
+		f := fleettest.NewKCL3(t, testsize.Pick(6, 12, 12))
 		f.Is3x()
 		f.Start("a")
 		f.Java("java")
@@ -178,11 +178,11 @@ func TestStopWhileTheLockIsAcquired(t *testing.T) {
 // worker that reaches the table again takes no lease from the others.
 func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 	t.Parallel()
-	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(4*time.Minute, 15*time.Minute, time.Hour)} {
+	for _, outage := range []time.Duration{5 * time.Second, testsize.Pick(2*time.Minute, 10*time.Minute, time.Hour)} {
 		t.Run(outage.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := fleettest.NewKCL3(t, 12)
+				f := fleettest.NewKCL3(t, testsize.Pick(6, 12, 12))
 				for _, id := range []string{"a", "b", "c"} {
 					f.Start(id, kcl3)
 				}
@@ -202,7 +202,7 @@ func TestFleetOfKCL3SurvivesAnOutage(t *testing.T) {
 				require.Zero(t, moved)
 				require.NotEmpty(t, f.Leader())
 				f.Reset()
-				time.Sleep(5 * time.Minute)
+				time.Sleep(testsize.Pick(2*time.Minute, 5*time.Minute, 5*time.Minute))
 				require.Zero(t, f.Moves())
 				require.Less(t, f.LongestGap(), 3*time.Second)
 			})
@@ -528,7 +528,7 @@ func TestL08ClocksOfKCL3(t *testing.T) {
 		time.Sleep(45 * time.Second)
 		require.NotContains(t, f.Load(), "b")
 		f.Reset()
-		time.Sleep(5 * time.Minute)
+		time.Sleep(testsize.Pick(2*time.Minute, 5*time.Minute, 5*time.Minute))
 		require.NotContains(t, f.Load(), "b")
 		require.LessOrEqual(t, f.Moves(), 1)
 	})
@@ -537,7 +537,7 @@ func TestL08ClocksOfKCL3(t *testing.T) {
 func TestTenWorkersOfKCL3(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, testsize.Pick(100, 200, 200))
+		f := fleettest.NewKCL3(t, testsize.Pick(50, 150, 200))
 		f.Period = 20 * time.Second
 		begun := time.Now()
 		var ids []string

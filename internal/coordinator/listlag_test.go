@@ -74,7 +74,7 @@ func rowsOf(f *fleettest.Fleet, owner string) (n int) {
 
 // The leader's assignments count from when they are written, whatever its next listings show.
 func TestAssignmentsThatAListingLacksCount(t *testing.T) {
-	eachSeed(t, testsize.Pick[uint64](2, 4, 50), func(t *testing.T, rng *rand.Rand) {
+	eachSeed(t, testsize.Pick[uint64](1, 3, 50), func(t *testing.T, rng *rand.Rand) {
 		const most = 3
 		f := fleettest.NewKCL3(t, 40, func(c *dynamotest.Config) { c.Lag = 1500 * time.Millisecond })
 		f.Is3x()

@@ -40,7 +40,8 @@ func statsOf(f *fleettest.KCL3Fleet, id string) leases.WorkerMetrics {
 func TestLeaderWithoutASensorHeedsTheCPUOfOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, testsize.Pick(12, 18, 18))
+		f := fleettest.NewKCL3(t, testsize.Pick(12, 12, 18))
+		f.Period = testsize.Pick(time.Minute, 2*time.Second, 2*time.Second)
 		f.Is3x()
 		f.Start("go")
 		var busy, idle atomic.Int64
@@ -70,7 +71,7 @@ func TestNewWorkerOnTheSameMachine(t *testing.T) {
 		t.Run(fmt.Sprint(percent), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := fleettest.NewKCL3(t, 12)
+				f := fleettest.NewKCL3(t, testsize.Pick(6, 12, 12))
 				f.Is3x()
 				var machine atomic.Int64
 				machine.Store(percent)

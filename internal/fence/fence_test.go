@@ -57,6 +57,7 @@ var layers = map[string][]string{
 	"internal/testsize":   {},
 	"internal/fleettest": {
 		".", "leases", "leases/dynamodb", "leases/leasefault", "leases/memory", "internal/awstest",
+		"internal/testsize",
 		"internal/coordinator", "internal/dynamotest", "internal/holder",
 	},
 	"internal/transcript": {},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/coordinator"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/leases/memory"
@@ -57,7 +58,7 @@ func New(t *testing.T, shards int) *Fleet {
 	f.open = func(string) leases.Store { return f.Store }
 	f.cutOff = func(string) {}
 	f.slack = func(int) int { return 1 }
-	f.Period = 200 * time.Millisecond
+	f.Period = testsize.Pick(500*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond)
 	f.createMany(shards)
 	return f
 }
