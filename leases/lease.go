@@ -24,9 +24,9 @@ import (
 )
 
 // Lease is one row of the lease table: which worker reads a shard, and how far the shard has been
-// read. It is a plain value. Its slices are never changed in place. Most attributes are those of
-// the Java KCL, so that both libraries can work on one table. The Java KCL leaves the other
-// attributes alone.
+// read. It is a plain value. Its slices are never changed in place. The attributes are those of the
+// Java KCL, so that both libraries can work on one table. The Java KCL leaves those of the
+// [Extension] alone.
 type Lease struct {
 	// Key is the shard id. In an application with several streams it is account:stream:epoch:shardId
 	// (leaseKey).
@@ -62,8 +62,17 @@ type Lease struct {
 	// ThroughputKBps is the throughput that the owner measured; negative when it is not known.
 	ThroughputKBps float64
 
+	// Extension is the attributes that only this library writes.
+	Extension
+}
+
+// Extension is the attributes that this library adds to a lease of the Java KCL. In a table their
+// names begin with go. A row that another library made lacks them. The fields are read and set as
+// those of a [Lease]: l.Application. A literal of a lease names the Extension.
+type Extension struct {
 	// NativeOwner is the worker of this library that took the lease last. An actual owner other than
-	// NativeOwner is a worker of another library, and cannot be asked for a graceful hand-over.
+	// NativeOwner is a worker of another library, and cannot be asked for a graceful hand-over
+	// (goOwner).
 	NativeOwner string
 	// PinnedAt is the time that belongs to a Checkpoint of LATEST or AT_TIMESTAMP, zero otherwise
 	// (goPinnedAt). Readers start at this time. For LATEST it is the service's time when the row was
@@ -169,7 +178,7 @@ func (l Lease) Moved(checkpoint kcl.ExtendedSequenceNumber, at time.Time) (to Le
 	to = l.Unpinned()
 	to.Checkpoint = checkpoint
 	if to.Timed() {
-		to.PinnedAt = wholeMillis(at)
+		to.PinnedAt = at.Truncate(time.Millisecond) // as lease tables keep it
 	}
 	return to, AttrCheckpoint | AttrPinnedAt | AttrOrigin
 }

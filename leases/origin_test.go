@@ -12,28 +12,26 @@ import (
 
 func TestOriginIsReadAsWritten(t *testing.T) {
 	t.Parallel()
-	at := time.Date(2026, 3, 4, 5, 6, 7, 890_123_456, time.FixedZone("", 3600))
-	atTimestamp := func(at time.Time) leases.Origin {
-		return leases.OriginOf(kcl.InitialPosition{Kind: kcl.AtTimestamp, Timestamp: at}, time.Time{})
-	}
+	at := time.Date(2026, 3, 4, 5, 6, 7, 890_000_000, time.FixedZone("", 3600))
 	for want, o := range map[string]leases.Origin{
 		"":                                      {},
-		"TRIM_HORIZON":                          leases.OriginOf(kcl.InitialPosition{}, at),
-		"LATEST@2026-03-04T04:06:07.89Z":        leases.OriginOf(kcl.InitialPosition{Kind: kcl.Latest}, at),
-		"AT_TIMESTAMP@2026-03-04T04:06:07.891Z": atTimestamp(at.Add(time.Millisecond)),
-		"AT_TIMESTAMP@1970-01-01T00:00:00Z":     atTimestamp(time.Unix(0, 0)),
+		"TRIM_HORIZON":                          {Kind: kcl.SentinelTrimHorizon},
+		"LATEST@2026-03-04T04:06:07.89Z":        {Kind: kcl.SentinelLatest, At: at},
+		"AT_TIMESTAMP@2026-03-04T04:06:07.891Z": {Kind: kcl.SentinelAtTimestamp, At: at.Add(time.Millisecond)},
+		"AT_TIMESTAMP@1970-01-01T00:00:00Z":     {Kind: kcl.SentinelAtTimestamp, At: time.Unix(0, 0)},
 	} {
 		require.Equal(t, want, o.String())
-		got, err := leases.ParseOrigin(want)
-		require.NoError(t, err)
+		got := leases.Origin{Kind: "overwritten"}
+		require.NoError(t, got.UnmarshalText([]byte(want)))
 		require.True(t, got.Equal(o), "%v", got)
 	}
 	for _, bad := range []string{
 		"LATEST", "AT_TIMESTAMP", "TRIM_HORIZON@2026-03-04T04:06:07Z", "SHARD_END", "latest@2026-03-04T04:06:07Z",
 		"LATEST@", "LATEST@2026-03-04T04:06:07+01:00", "LATEST@2026-03-04T04:06:07.890Z", "LATEST@tomorrow", "@", "0",
 	} {
-		_, err := leases.ParseOrigin(bad)
-		require.Error(t, err, bad)
+		got := leases.Origin{Kind: "overwritten"}
+		require.Error(t, got.UnmarshalText([]byte(bad)), bad)
+		require.True(t, got.IsZero(), bad)
 	}
 }
 

@@ -360,7 +360,8 @@ func TestForeignRowTurnsUp(t *testing.T) {
 		r.produce(2, time.Second, keys(10))
 		r.finished(time.Minute)
 		row := leases.Lease{
-			Key: "shardId-000000000009", ShardID: "shardId-000000000009", ThroughputKBps: -1, Application: "billing",
+			Key: "shardId-000000000009", ShardID: "shardId-000000000009", ThroughputKBps: -1,
+			Extension:  leases.Extension{Application: "billing"},
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 		}
 		require.NoError(t, r.store.Create(t.Context(), row))

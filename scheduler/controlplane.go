@@ -13,7 +13,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
-	"github.com/kinesis-go/kcl/leases"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/metrics"
 )
 
@@ -81,7 +81,7 @@ func (p *controlPlane) describe(ctx context.Context, field string, cfg StreamCon
 	}
 	st := newStream(streamIdentity{
 		field: field, cfg: cfg, id: id, label: label, created: created, multi: p.multi,
-		marks: leases.MarksOf(p.application, id, p.multi),
+		marks: shardsync.MarksOf(p.application, id, p.multi),
 	}, &lineage{client: p.client, name: id.Name, arn: arn, opened: latestAt(out.ResultMetadata)})
 	st.metrics = p.metrics.Stream(id.String())
 	st.placing.update(d, time.Now())

@@ -64,7 +64,7 @@ func (r *rig) fleetOf(workers int, live bool) (stop func()) {
 	var wg sync.WaitGroup
 	for i, id := range r.open() {
 		name := fmt.Sprintf("old%d", i%workers)
-		row := leases.Lease{Key: id, ShardID: id, Owner: name, NativeOwner: name, Counter: 1}
+		row := leases.Lease{Key: id, ShardID: id, Owner: name, Extension: leases.Extension{NativeOwner: name}, Counter: 1}
 		row.Checkpoint.SequenceNumber = "TRIM_HORIZON"
 		require.NoError(r.t, r.store.Create(ctx, row))
 		if !live {

@@ -192,7 +192,8 @@ func TestDeletedRowIsForgotten(t *testing.T) {
 		r.eventually(time.Minute, "the shard is read", func() bool { return r.owned() == 1 })
 		row := r.row(r.open()[0])
 		gone := leases.Lease{
-			Key: "shardId-000000000099", ShardID: "shardId-000000000099", ThroughputKBps: -1, StreamCreated: row.StreamCreated,
+			Key: "shardId-000000000099", ShardID: "shardId-000000000099", ThroughputKBps: -1,
+			Extension:  leases.Extension{StreamCreated: row.StreamCreated},
 			Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
 		}
 		require.NoError(t, r.store.Create(t.Context(), gone))

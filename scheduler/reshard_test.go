@@ -419,13 +419,13 @@ func TestChildIsPinnedNoLaterThanItsParent(t *testing.T) {
 		latest := kcl.InitialPosition{Kind: kcl.Latest}.Sentinel()
 		ctx := t.Context()
 		require.NoError(t, r.store.Create(ctx, leases.Lease{
-			Key: parent, ShardID: parent, Checkpoint: latest, PinnedAt: pin,
+			Key: parent, ShardID: parent, Checkpoint: latest, Extension: leases.Extension{PinnedAt: pin},
 			ThroughputKBps: -1,
 		}))
 		for _, id := range []string{left, right} {
 			require.NoError(t, r.store.Create(ctx, leases.Lease{
 				Key: id, ShardID: id, Parents: []string{parent},
-				Checkpoint: latest, PinnedAt: time.Now(), ThroughputKBps: -1,
+				Checkpoint: latest, Extension: leases.Extension{PinnedAt: time.Now()}, ThroughputKBps: -1,
 			}))
 		}
 		w := r.worker("a", from(kcl.InitialPosition{Kind: kcl.Latest})).start()

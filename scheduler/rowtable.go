@@ -7,6 +7,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/parallel"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -79,7 +80,7 @@ func (t *rowTable) check(ctx context.Context, application string, multi bool) er
 		return err
 	}
 	for _, row := range listing.Leases {
-		if err := (leases.Marks{Application: application, Stream: row.Stream}).Check(row); err != nil {
+		if err := (shardsync.Marks{Application: application, Stream: row.Stream}).Check(row); err != nil {
 			return err
 		}
 	}

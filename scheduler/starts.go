@@ -12,21 +12,20 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
-// settleStarts writes the start of reading into the rows of a stream without one. A later process
-// could decide differently, see [shardsync.PlanStarts]. settleStarts logs once if the application
-// began at another position than the configured one.
+// settleStarts writes the missing starts into the rows of a stream. A later process could decide
+// differently, see [shardsync.PlanStarts]. It logs once if the application began elsewhere.
 func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, rows []leases.Lease) error {
 	opt, initial := st.syncOptions(list), st.cfg.InitialPosition
-	if began := shardsync.StreamOrigin(rows, initial, opt); st.sync.setOrigin(began, leases.OriginOf(initial, began.At)) {
+	began := shardsync.StreamOrigin(rows, initial, opt)
+	if st.sync.setOrigin(began, shardsync.OriginOf(initial, began.At)) {
 		s.log.InfoContext(ctx, "configured initial position is not used: the application began to read the stream "+
 			"at another position, and goes on from its checkpoints",
 			"stream", st.label, "began", began.String(), "configured", initial.Kind.String(), "remedy",
 			"to move a shard that is read already: kclctl leases set-checkpoint")
 	}
 	plan := shardsync.PlanStarts(rows, initial, opt)
-	// On an older table all workers of a fleet would write each row. So each worker begins with
-	// another row. After a conflict a worker leaves the remaining rows to other workers, or to its
-	// next synchronisation. Only rows with a missing time cannot wait.
+	// On an older table all workers would write each row. So each worker begins with another row.
+	// After a conflict it leaves the rest to others or its next sync. Rows without a time cannot wait.
 	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	slices.SortStableFunc(plan, func(a, b leases.Update) int { return urgent(b) - urgent(a) })
 	for some := range slices.Chunk(plan, creators) {

@@ -18,7 +18,7 @@ type streamIdentity struct {
 	label   string    // names the stream in logs; if multi is set, also in rows
 	created time.Time // zero if the service does not say
 	multi   bool      // lease keys name the stream
-	marks   leases.Marks
+	marks   shardsync.Marks
 }
 
 // resource names the stream of a configuration in messages.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/cmd/kclctl/internal/terminal"
+	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -187,7 +188,7 @@ func (a adoption) change(l leases.Lease, id kcl.StreamIdentifier, selected bool)
 		set(leases.AttrApplication, "application", l.Application, a.application)
 		c.unfenced = l.Application == "" // the other application may be running
 	}
-	if arn := leases.MarksOf("", id, l.Stream != "").StreamARN; selected && arn != "" && l.StreamARN != arn {
+	if arn := shardsync.MarksOf("", id, l.Stream != "").StreamARN; selected && arn != "" && l.StreamARN != arn {
 		c.to.StreamARN = arn
 		set(leases.AttrStreamARN, "stream", l.StreamARN, arn)
 		c.warning = mustMatch

@@ -137,11 +137,11 @@ func TestRestore(t *testing.T) {
 		"TRIM_HORIZON": {Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}},
 		"LATEST@2026-01-31T08:00:00Z": {
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
-			PinnedAt:   created,
+			Extension:  leases.Extension{PinnedAt: created},
 		},
 		"AT_TIMESTAMP@2026-01-31T08:00:00Z": {
 			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelAtTimestamp},
-			PinnedAt:   created,
+			Extension:  leases.Extension{PinnedAt: created},
 		},
 	} {
 		require.NoError(t, r.store.Delete(t.Context(), leases.Lease{Key: parent}, 0))

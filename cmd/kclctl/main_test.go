@@ -148,7 +148,7 @@ var created = time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)
 
 func lease(key string, change ...func(*leases.Lease)) leases.Lease {
 	l := leases.Lease{
-		Key: key, ShardID: key, ThroughputKBps: -1, StreamCreated: created,
+		Key: key, ShardID: key, ThroughputKBps: -1, Extension: leases.Extension{StreamCreated: created},
 		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 	}
 	for _, c := range change {

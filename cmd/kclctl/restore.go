@@ -115,11 +115,15 @@ func (w *writer) restoreParents(
 // parseRestart reads a position at which a lost row can start. It returns Checkpoint and PinnedAt.
 func parseRestart(s string) (leases.Lease, error) {
 	if kind, _, timed := strings.Cut(s, "@"); timed {
-		origin, err := leases.ParseOrigin(strings.ToUpper(s))
+		var origin leases.Origin
+		err := origin.UnmarshalText([]byte(strings.ToUpper(s)))
 		if err != nil || origin.At.IsZero() {
 			return leases.Lease{}, fmt.Errorf("-at %q: want a time such as %s@2026-01-31T08:00:00Z", s, strings.ToUpper(kind))
 		}
-		return leases.Lease{Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: origin.Kind}, PinnedAt: origin.At}, nil
+		return leases.Lease{
+			Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: origin.Kind},
+			Extension:  leases.Extension{PinnedAt: origin.At},
+		}, nil
 	}
 	position, err := parsePosition(s)
 	switch {

@@ -50,7 +50,8 @@ func TestReleaseAfterAnOvertakenHandOver(t *testing.T) {
 	l := leases.Lease{
 		Key: free, ShardID: free, ThroughputKBps: -1, Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: "17"},
 		Counter: 8,
-		Owner:   "java", CheckpointOwner: "worker-1", NativeOwner: "worker-1", HandoverTo: "worker-2",
+		Owner:   "java", CheckpointOwner: "worker-1",
+		Extension: leases.Extension{NativeOwner: "worker-1", HandoverTo: "worker-2"},
 	}
 	r := newRig(t, l)
 	got := r.leases("show", free)
@@ -105,7 +106,7 @@ func TestSetCheckpointKeepsItsTime(t *testing.T) {
 	r := newRig(t, leases.Lease{
 		Key: free, ShardID: free, ThroughputKBps: -1,
 		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest},
-		PinnedAt:   began.At, // by an older release, which kept no origin
+		Extension:  leases.Extension{PinnedAt: began.At}, // by an older release, which kept no origin
 	})
 	got := r.leases("set-checkpoint", free, "AT_TIMESTAMP", "-yes")
 	require.Equal(t, statusUsage, got.status)

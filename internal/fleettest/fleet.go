@@ -91,7 +91,7 @@ func (f *Fleet) Create(key string) { f.CreateFor("", key) }
 // CreateFor makes a lease that a worker of this library has.
 func (f *Fleet) CreateFor(owner, key string) {
 	require.NoError(f.T, f.Store.Create(f.T.Context(), leases.Lease{
-		Key: key, ShardID: key, ThroughputKBps: -1, Owner: owner, NativeOwner: owner,
+		Key: key, ShardID: key, ThroughputKBps: -1, Owner: owner, Extension: leases.Extension{NativeOwner: owner},
 		Checkpoint: kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon},
 	}))
 }

@@ -23,9 +23,9 @@ type answer struct {
 }
 
 // Checkpoint records that every record up to and including pos was processed. SHARD_END says that
-// the shard is finished. Checkpoint removes a pending checkpoint, and [leases.Lease.PinnedAt],
-// which belongs to the start that pos replaces. It blocks until the store has accepted the write.
-// After a failure it tries again until ctx or the lease ends.
+// the shard is finished. Checkpoint removes a pending checkpoint. It also removes the PinnedAt
+// ([leases.Extension]) of the start that pos replaces. It blocks until the store has accepted the
+// write. After a failure it tries again until ctx or the lease ends.
 //
 // The error is the cause of ctx or [kcl.ErrLeaseLost]. It wraps [kcl.ErrInvalidCheckpoint] when pos
 // is no position or lies before the last checkpoint; nothing was written then. When ctx ended, the

@@ -265,20 +265,25 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 	latest := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelLatest}
 	horizon := kcl.ExtendedSequenceNumber{SequenceNumber: kcl.SentinelTrimHorizon}
 	origin := leases.Origin{Kind: kcl.SentinelLatest, At: pin}
+	pinned := func(t time.Time) leases.Extension { return leases.Extension{PinnedAt: t} }
 	for name, tc := range map[string]struct {
 		made        leases.Lease
 		kept, wrong bool
 	}{
-		"free, at the start":         {made: leases.Lease{Checkpoint: horizon}, kept: true},
-		"free, at a later tip":       {made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Hour)}, kept: true},
-		"free, behind":               {made: leases.Lease{Checkpoint: number(3)}, kept: true},
-		"free, ahead":                {made: leases.Lease{Checkpoint: number(9)}, wrong: true},
-		"free, finished":             {made: leases.Lease{Checkpoint: shardEnd}, wrong: true},
-		"ours, from a backup":        {made: leases.Lease{Checkpoint: number(3), Owner: "a", Counter: 1}, kept: true},
-		"another's, from the start":  {made: leases.Lease{Checkpoint: horizon, Owner: "z", Counter: 1}},
-		"another's, from the origin": {made: leases.Lease{Checkpoint: latest, PinnedAt: pin, Owner: "z", Counter: 1}},
+		"free, at the start": {made: leases.Lease{Checkpoint: horizon}, kept: true},
+		"free, at a later tip": {
+			made: leases.Lease{Checkpoint: latest, Extension: pinned(pin.Add(time.Hour))}, kept: true,
+		},
+		"free, behind":              {made: leases.Lease{Checkpoint: number(3)}, kept: true},
+		"free, ahead":               {made: leases.Lease{Checkpoint: number(9)}, wrong: true},
+		"free, finished":            {made: leases.Lease{Checkpoint: shardEnd}, wrong: true},
+		"ours, from a backup":       {made: leases.Lease{Checkpoint: number(3), Owner: "a", Counter: 1}, kept: true},
+		"another's, from the start": {made: leases.Lease{Checkpoint: horizon, Owner: "z", Counter: 1}},
+		"another's, from the origin": {
+			made: leases.Lease{Checkpoint: latest, Extension: pinned(pin), Owner: "z", Counter: 1},
+		},
 		"another's, from a later tip": {
-			made: leases.Lease{Checkpoint: latest, PinnedAt: pin.Add(time.Second), Owner: "z", Counter: 1}, wrong: true,
+			made: leases.Lease{Checkpoint: latest, Extension: pinned(pin.Add(time.Second)), Owner: "z", Counter: 1}, wrong: true,
 		},
 		"another's, from an unknown tip": {made: leases.Lease{Checkpoint: latest, Owner: "z", Counter: 1}, wrong: true},
 		"another's, ahead":               {made: leases.Lease{Checkpoint: number(9), Owner: "z", Counter: 1}, wrong: true},
@@ -289,7 +294,7 @@ func TestRowMadeAnewBySomebodyElse(t *testing.T) {
 					for n := range 5 {
 						require.NoError(t, h.Checkpoint(ctx, number(n+1)))
 					}
-					h.Amend(leases.Lease{Origin: origin}, leases.AttrOrigin)
+					h.Amend(leases.Lease{Extension: leases.Extension{Origin: origin}}, leases.AttrOrigin)
 					tc.made.Key, tc.made.ShardID, tc.made.ThroughputKBps, tc.made.StreamCreated = first, first, -1, pin
 					make := func() { require.NoError(t, f.Store.Create(context.Background(), tc.made)) }
 					before := f.Row(first)

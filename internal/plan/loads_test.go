@@ -35,7 +35,8 @@ func newLoads(workers, count int, rate func(i int, now time.Duration) float64) *
 	}
 	for i := range f.rows {
 		w := f.workers[i%workers]
-		f.rows[i] = leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: w, NativeOwner: w, ThroughputKBps: -1}
+		f.rows[i] = heldLease(fmt.Sprintf("shard-%03d", i), w)
+		f.rows[i].ThroughputKBps = -1
 		f.rows[i].Checkpoint.SequenceNumber = "17"
 	}
 	return f
@@ -373,7 +374,8 @@ func TestThroughputOfRestlessLeases(t *testing.T) {
 func TestThroughputThatNobodyWrites(t *testing.T) {
 	t.Parallel()
 	var s Scale
-	row1 := leases.Lease{Key: "0", Owner: "a", NativeOwner: "a", ThroughputKBps: 500}
+	row1 := heldLease("0", "a")
+	row1.ThroughputKBps = 500
 	look := func(at time.Duration) float64 {
 		v := View{Me: "b", Rows: []Row{{Lease: row1}}}
 		s.AddThroughput(failover, &v, at)

@@ -13,6 +13,11 @@ import (
 	"github.com/kinesis-go/kcl/leases"
 )
 
+// heldLease is a lease that a worker of this library holds; without an owner it is free.
+func heldLease(key, owner string) leases.Lease {
+	return leases.Lease{Key: key, Owner: owner, Extension: leases.Extension{NativeOwner: owner}}
+}
+
 // drawRows makes a table as some worker may see it.
 func drawRows(t *rapid.T) []Row {
 	workers := []string{"", "a", "b", "c", "d", "e"}[:rapid.IntRange(1, 6).Draw(t, "workers")]
@@ -163,7 +168,7 @@ func TestPlanBalances(t *testing.T) {
 		load := map[string]int{}
 		for i := range rows {
 			o := rapid.SampledFrom(old).Draw(t, "owner")
-			rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+			rows[i] = Row{Lease: heldLease(fmt.Sprintf("shard-%03d", i), o)}
 			rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
 			rows[i].Expired = o != "" && !slices.Contains(workers, o)
 			if o != "" && !rows[i].Expired {

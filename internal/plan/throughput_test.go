@@ -23,7 +23,7 @@ func drawLoads(t *rapid.T, workers []string) []Row {
 	rows := make([]Row, n)
 	for i := range rows {
 		o := rapid.SampledFrom(workers).Draw(t, "owner")
-		rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: o, NativeOwner: o}}
+		rows[i] = Row{Lease: heldLease(fmt.Sprintf("shard-%03d", i), o)}
 		rows[i].Checkpoint = kcl.ExtendedSequenceNumber{SequenceNumber: "17"}
 		rows[i].KBps = rapid.SampledFrom([]float64{-1, 0, most / 100, most / 3, most}).Draw(t, "kbps")
 		rows[i].ThroughputKBps = rows[i].KBps
@@ -129,7 +129,7 @@ func TestPlanThroughputWithoutData(t *testing.T) {
 	for _, kbps := range []float64{-1, 0, 7} {
 		rows := make([]Row, 40)
 		for i := range rows {
-			rows[i] = Row{Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: "a", NativeOwner: "a"}, KBps: kbps}
+			rows[i] = Row{Lease: heldLease(fmt.Sprintf("shard-%03d", i), "a"), KBps: kbps}
 		}
 		for range 3 {
 			evenOut(rows, workerNames[:4], 0)
@@ -152,7 +152,7 @@ func TestPlansAreDisjoint(t *testing.T) {
 		rows := drawRows(t)
 		workers := []string{"a", "b", "c", "d", "e"}
 		for i, w := range workers { // each is seen
-			l := leases.Lease{Key: fmt.Sprintf("known-%d", i), Owner: w, NativeOwner: w}
+			l := heldLease(fmt.Sprintf("known-%d", i), w)
 			l.Checkpoint.SequenceNumber = "17"
 			rows = append([]Row{{Lease: l}}, rows...)
 		}
@@ -216,10 +216,7 @@ func TestPlanThroughputRestlessLeases(t *testing.T) {
 	rows := make([]Row, 12)
 	for i := range rows {
 		owner := workerNames[i%3/2] // a has eight, b four
-		rows[i] = Row{
-			Lease: leases.Lease{Key: fmt.Sprintf("shard-%03d", i), Owner: owner, NativeOwner: owner},
-			KBps:  100, Restless: true,
-		}
+		rows[i] = Row{Lease: heldLease(fmt.Sprintf("shard-%03d", i), owner), KBps: 100, Restless: true}
 	}
 	require.Empty(t, evenOut(slices.Clone(rows), workerNames[:2], 0))
 	require.NotEmpty(t, evenOut(rows, workerNames[:3], 0), "c has none")

@@ -68,7 +68,7 @@ func parseView(t *testing.T, text string) View {
 
 func parseRow(t *testing.T, words []string) Row {
 	owner := strings.Trim(words[1], "-")
-	r := Row{Lease: leases.Lease{Key: words[0], Owner: owner, NativeOwner: owner}, KBps: -1}
+	r := Row{Lease: heldLease(words[0], owner), KBps: -1}
 	r.Checkpoint.SequenceNumber = "17"
 	for _, w := range words[2:] {
 		name, value, _ := strings.Cut(w, "=")

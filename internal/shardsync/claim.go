@@ -34,9 +34,9 @@ func (c Claim) Done() bool { return len(c.Adopt) == 0 && !c.Vacant && c.Anchor =
 
 // PlanClaim returns the writes that a claim still needs. rows are all rows of the table, from a
 // listing that shows every accepted write ([leases.Store.ListNow]). None of them fails
-// [leases.Marks.Check]. PlanClaim is pure. After a claim that is not done has been carried out,
+// [Marks.Check]. PlanClaim is pure. After a claim that is not done has been carried out,
 // list the table and plan again.
-func PlanClaim(rows []leases.Lease, m leases.Marks) Claim {
+func PlanClaim(rows []leases.Lease, m Marks) Claim {
 	var c Claim
 	var own []leases.Lease
 	for _, l := range rows {
@@ -50,18 +50,18 @@ func PlanClaim(rows []leases.Lease, m leases.Marks) Claim {
 	}
 	hasApplication := func(l leases.Lease) bool { return l.Application != "" }
 	if len(rows) > 0 && m.Application != "" && !slices.ContainsFunc(rows, hasApplication) {
-		c.adopt(rows, leases.Marks{Application: m.Application})
+		c.adopt(rows, Marks{Application: m.Application})
 	}
 	hasStream := func(l leases.Lease) bool { return l.StreamARN != "" }
 	if !c.Vacant && m.StreamARN != "" && !slices.ContainsFunc(own, hasStream) {
 		c.Unproven = true
-		c.adopt(own, leases.Marks{StreamARN: m.StreamARN})
+		c.adopt(own, Marks{StreamARN: m.StreamARN})
 	}
 	return c
 }
 
 // adopt adds the write that marks the row with the least key.
-func (c *Claim) adopt(rows []leases.Lease, m leases.Marks) {
+func (c *Claim) adopt(rows []leases.Lease, m Marks) {
 	l := slices.MinFunc(rows, func(a, b leases.Lease) int { return strings.Compare(a.Key, b.Key) })
 	to, set := m.Complete(l)
 	c.Adopt = append(c.Adopt, leases.Update{Read: l, Expect: set, To: to, Set: set})

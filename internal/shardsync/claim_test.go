@@ -13,7 +13,7 @@ func TestPlanClaim(t *testing.T) {
 	t.Parallel()
 	const arn = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
 	id := markedStream(t, arn)
-	single, multi := leases.MarksOf("billing", id, false), leases.MarksOf("billing", id, true)
+	single, multi := MarksOf("billing", id, false), MarksOf("billing", id, true)
 	bills := "123456789012:bills:1700000000"
 	marked := func(l leases.Lease) leases.Lease { l, _ = single.Complete(l); l.Counter = 1; return l }
 
@@ -24,7 +24,7 @@ func TestPlanClaim(t *testing.T) {
 		"one mark is enough")
 
 	// Nobody has read or taken the only row: its maker may take it back.
-	c = PlanClaim([]leases.Lease{{Key: "a", Application: "billing", StreamARN: arn}}, single)
+	c = PlanClaim([]leases.Lease{{Key: "a", Extension: leases.Extension{Application: "billing", StreamARN: arn}}}, single)
 	require.False(t, c.Done())
 	require.Equal(t, int64(1), ConfirmAnchor(*c.Anchor).To.Counter)
 	for name, l := range map[string]leases.Lease{
@@ -41,7 +41,8 @@ func TestPlanClaim(t *testing.T) {
 	require.Len(t, c.Adopt, 2)
 	require.Equal(t, leases.Update{
 		Read: rows[2], Expect: leases.AttrApplication,
-		To: leases.Lease{Key: "a", Stream: bills, Application: "billing"}, Set: leases.AttrApplication,
+		To:  leases.Lease{Key: "a", Stream: bills, Extension: leases.Extension{Application: "billing"}},
+		Set: leases.AttrApplication,
 	}, c.Adopt[0])
 	require.Equal(t, "b", c.Adopt[1].Read.Key)
 	require.Equal(t, leases.AttrStreamARN, c.Adopt[1].Set)

@@ -5,7 +5,7 @@
 //
 //	Plan            the rows that are missing, parents before children
 //	PlanStarts      the writes that put into each row where its reader begins
-//	PlanClaim       the marks by which an application claims a table
+//	PlanClaim       the marks by which an application claims a table; Marks tells a foreign row
 //	PlanCleanup     the rows that nobody needs any more
 //	Audit           the hash keys that no row covers; PlanRepair makes the lost rows
 //	FormerWatch     the rows of streams that nobody reads any more

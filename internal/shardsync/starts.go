@@ -68,12 +68,12 @@ func (s Starts) Settle(l leases.Lease) (to leases.Lease, changed leases.Attr) {
 	switch l.Checkpoint.SequenceNumber {
 	case kcl.SentinelLatest:
 		if l.PinnedAt.IsZero() {
-			to.PinnedAt = leases.OriginOf(kcl.InitialPosition{Kind: kcl.Latest}, s.Latest).At
+			to.PinnedAt = OriginOf(kcl.InitialPosition{Kind: kcl.Latest}, s.Latest).At
 		}
 	case kcl.SentinelAtTimestamp:
 		if l.PinnedAt.IsZero() {
-			to.PinnedAt = leases.OriginOf(kcl.InitialPosition{Kind: kcl.TrimHorizon}, time.Time{}).Pin()
-			if configured := leases.OriginOf(s.Initial, time.Time{}); configured.Kind == kcl.SentinelAtTimestamp {
+			to.PinnedAt = OriginOf(kcl.InitialPosition{Kind: kcl.TrimHorizon}, time.Time{}).Pin()
+			if configured := OriginOf(s.Initial, time.Time{}); configured.Kind == kcl.SentinelAtTimestamp {
 				to.PinnedAt = configured.At
 			}
 		}
@@ -141,4 +141,29 @@ func (o Options) owns(l leases.Lease) bool {
 		return l.Stream == ""
 	}
 	return l.Stream == o.Stream.String()
+}
+
+// epoch is the earliest time that a table keeps. No record is as old.
+var epoch = time.UnixMilli(0).UTC()
+
+// OriginOf returns the origin of an application that begins at initial, with its time in whole
+// milliseconds. latest is the service's time, which LATEST stands for. The result is zero when the
+// time that belongs to initial is zero.
+func OriginOf(initial kcl.InitialPosition, latest time.Time) leases.Origin {
+	switch initial.Kind {
+	case kcl.Latest:
+		if latest.IsZero() {
+			return leases.Origin{}
+		}
+		return leases.Origin{Kind: kcl.SentinelLatest, At: latest.Truncate(time.Millisecond)}
+	case kcl.AtTimestamp:
+		if initial.Timestamp.IsZero() {
+			return leases.Origin{}
+		}
+		if initial.Timestamp.Before(epoch) {
+			return leases.Origin{Kind: kcl.SentinelAtTimestamp, At: epoch}
+		}
+		return leases.Origin{Kind: kcl.SentinelAtTimestamp, At: initial.Timestamp.Truncate(time.Millisecond)}
+	}
+	return leases.Origin{Kind: kcl.SentinelTrimHorizon}
 }

@@ -23,6 +23,21 @@ func at(sentinel string) kcl.ExtendedSequenceNumber {
 
 func second(n int64) time.Time { return time.Unix(n, 0).UTC() }
 
+func TestOriginOf(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 4, 5, 6, 7, 890_123_456, time.UTC)
+	for want, got := range map[string]leases.Origin{
+		"":                                      OriginOf(latest(), time.Time{}),
+		"TRIM_HORIZON":                          OriginOf(kcl.InitialPosition{}, now),
+		"LATEST@2026-03-04T05:06:07.89Z":        OriginOf(latest(), now),
+		"AT_TIMESTAMP@2026-03-04T05:06:07.891Z": OriginOf(atTime(now.Add(time.Millisecond)), now),
+		"AT_TIMESTAMP@1970-01-01T00:00:00Z":     OriginOf(atTime(second(-1)), now),
+	} {
+		require.Equal(t, want, got.String())
+	}
+	require.True(t, OriginOf(atTime(time.Time{}), now).IsZero())
+}
+
 // A second worker is configured otherwise: another kind, or AtTimestamp(time.Now()).
 // The shards that the first one missed start where the first one began.
 func TestMissedShardsStartWhereTheApplicationBegan(t *testing.T) {
@@ -36,7 +51,7 @@ func TestMissedShardsStartWhereTheApplicationBegan(t *testing.T) {
 		plan := Plan(shards("0 1 2"), nil, one, Options{PinnedAt: first})
 		require.Len(t, plan, 3)
 		for _, l := range plan {
-			require.Equal(t, leases.OriginOf(one, first).String(), l.Origin.String())
+			require.Equal(t, OriginOf(one, first).String(), l.Origin.String())
 			require.Equal(t, l.Origin.At.IsZero(), l.PinnedAt.IsZero())
 		}
 		for configured, other := range initials {
@@ -87,8 +102,9 @@ func TestMissedFamilyStartsAtTheTime(t *testing.T) {
 func TestChildrenCarryTheOrigin(t *testing.T) {
 	t.Parallel()
 	origin := leases.Origin{Kind: kcl.SentinelLatest, At: second(1000)}
-	require.True(t, ChildLease(leases.Lease{ShardID: "0", Origin: origin}, kcl.ChildShard{ID: "1"}).Origin.Equal(origin))
-	plan := Plan(shards("0- 1(0) 2(0)"), []leases.Lease{{ShardID: "0", Origin: origin}}, kcl.InitialPosition{}, Options{})
+	parent := leases.Lease{ShardID: "0", Extension: leases.Extension{Origin: origin}}
+	require.True(t, ChildLease(parent, kcl.ChildShard{ID: "1"}).Origin.Equal(origin))
+	plan := Plan(shards("0- 1(0) 2(0)"), []leases.Lease{parent}, kcl.InitialPosition{}, Options{})
 	require.Len(t, plan, 2)
 	for _, l := range plan {
 		require.True(t, l.Origin.Equal(origin))
@@ -100,6 +116,10 @@ func TestStartsAreSettled(t *testing.T) {
 	t.Parallel()
 	now, then, number := second(5000), second(1000), "49590338271490256608559692538361571095921575989136588898"
 	origin := func(kind string, t time.Time) leases.Origin { return leases.Origin{Kind: kind, At: t} }
+	type ext = leases.Extension
+	row := func(checkpoint string, e leases.Extension) leases.Lease {
+		return leases.Lease{Checkpoint: at(checkpoint), Extension: e}
+	}
 	const l, a, h = kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon
 	for _, tt := range []struct {
 		name    string
@@ -110,120 +130,63 @@ func TestStartsAreSettled(t *testing.T) {
 		pin     time.Time
 		origin  leases.Origin
 	}{
-		{"LATEST of another library", leases.Lease{Checkpoint: at(l)}, latest(), now, leases.Origin{}, now, origin(l, now)},
+		{"LATEST of another library", row(l, ext{}), latest(), now, leases.Origin{}, now, origin(l, now)},
 		{
-			"LATEST, and no time is known",
-			leases.Lease{Checkpoint: at(l)},
-			latest(),
-			time.Time{},
-			leases.Origin{},
-			time.Time{},
-			leases.Origin{},
+			"LATEST, and no time is known", row(l, ext{}),
+			latest(), time.Time{}, leases.Origin{}, time.Time{}, leases.Origin{},
+		},
+		{"LATEST by hand", row(l, ext{Origin: origin(l, then)}), latest(), now, origin(l, then), now, origin(l, then)},
+		{
+			"LATEST where TRIM_HORIZON is configured", row(l, ext{}),
+			kcl.InitialPosition{}, now, leases.Origin{}, now, leases.Origin{},
 		},
 		{
-			"LATEST by hand",
-			leases.Lease{Checkpoint: at(l), Origin: origin(l, then)},
-			latest(), now, origin(l, then),
-			now, origin(l, then),
+			"a time of another library, and one is configured", row(a, ext{}),
+			atTime(then), now, leases.Origin{}, then, origin(a, then),
 		},
 		{
-			"LATEST where TRIM_HORIZON is configured",
-			leases.Lease{Checkpoint: at(l)},
-			kcl.InitialPosition{},
-			now,
-			leases.Origin{},
-			now,
-			leases.Origin{},
+			"a time of another library, and none is configured", row(a, ext{}),
+			latest(), now, leases.Origin{}, second(0), leases.Origin{},
 		},
 		{
-			"a time of another library, and one is configured",
-			leases.Lease{Checkpoint: at(a)},
-			atTime(then), now,
-			leases.Origin{},
-			then, origin(a, then),
+			"a time of another library, and an older one is known", row(a, ext{}),
+			atTime(now), now, origin(a, then), now, origin(a, then),
+		},
+		{"an older release's LATEST", row(l, ext{PinnedAt: then}), latest(), now, origin(l, then), then, origin(l, then)},
+		{
+			"an older release's pin beside a number", row(number, ext{PinnedAt: then}),
+			latest(), now, leases.Origin{}, time.Time{}, origin(l, then),
 		},
 		{
-			"a time of another library, and none is configured",
-			leases.Lease{Checkpoint: at(a)},
-			latest(), now,
-			leases.Origin{},
-			second(0),
-			leases.Origin{},
+			"an older release's pin, configured otherwise since", row(number, ext{PinnedAt: then}),
+			kcl.InitialPosition{}, now, leases.Origin{}, time.Time{}, leases.Origin{},
 		},
 		{
-			"a time of another library, and an older one is known",
-			leases.Lease{Checkpoint: at(a)},
-			atTime(now), now,
-			origin(a, then), now, origin(a, then),
+			"a pin at the end of a shard", row(kcl.SentinelShardEnd, ext{PinnedAt: then, Origin: origin(a, then)}),
+			latest(), now, origin(a, then), time.Time{}, origin(a, then),
 		},
 		{
-			"an older release's LATEST",
-			leases.Lease{Checkpoint: at(l), PinnedAt: then},
-			latest(), now, origin(l, then),
-			then, origin(l, then),
+			"made for a later time", row(a, ext{PinnedAt: now, Origin: origin(a, now)}),
+			atTime(now), now, origin(a, then), then, origin(a, now),
 		},
 		{
-			"an older release's pin beside a number",
-			leases.Lease{Checkpoint: at(number), PinnedAt: then},
-			latest(), now,
-			leases.Origin{},
-			time.Time{},
-			origin(l, then),
+			"made for LATEST, the application began at a time", row(l, ext{PinnedAt: now, Origin: origin(l, now)}),
+			latest(), now, origin(a, then), then, origin(l, now),
 		},
 		{
-			"an older release's pin, configured otherwise since",
-			leases.Lease{Checkpoint: at(number), PinnedAt: then},
-			kcl.InitialPosition{},
-			now,
-			leases.Origin{},
-			time.Time{},
-			leases.Origin{},
-		},
-		{"a pin at the end of a shard", leases.Lease{
-			Checkpoint: at(kcl.SentinelShardEnd), PinnedAt: then,
-			Origin: origin(a, then),
-		}, latest(), now, origin(a, then), time.Time{}, origin(a, then)},
-		{
-			"made for a later time",
-			leases.Lease{Checkpoint: at(a), PinnedAt: now, Origin: origin(a, now)},
-			atTime(now), now,
-			origin(a, then), then, origin(a, now),
-		},
-		{"made for LATEST, the application began at a time", leases.Lease{
-			Checkpoint: at(l), PinnedAt: now,
-			Origin: origin(l, now),
-		}, latest(), now, origin(a, then), then, origin(l, now)},
-		{"made for LATEST, the application began at TRIM_HORIZON", leases.Lease{
-			Checkpoint: at(l), PinnedAt: now,
-			Origin: origin(l, now),
-		}, latest(), now, origin(h, time.Time{}), second(0), origin(l, now)},
-		{
-			"an older release's LATEST of a later time",
-			leases.Lease{Checkpoint: at(l), PinnedAt: now},
-			latest(), now,
-			origin(l, then), then, origin(l, now),
+			"made for LATEST, the application began at TRIM_HORIZON", row(l, ext{PinnedAt: now, Origin: origin(l, now)}),
+			latest(), now, origin(h, time.Time{}), second(0), origin(l, now),
 		},
 		{
-			"pinned by hand",
-			leases.Lease{Checkpoint: at(l), PinnedAt: now, Origin: origin(l, then)},
-			latest(), now,
-			origin(l, second(10)), now, origin(l, then),
+			"an older release's LATEST of a later time", row(l, ext{PinnedAt: now}),
+			latest(), now, origin(l, then), then, origin(l, now),
 		},
 		{
-			"a child that another library made",
-			leases.Lease{Checkpoint: at(h)},
-			latest(), now, origin(l, then),
-			time.Time{},
-			origin(l, then),
+			"pinned by hand", row(l, ext{PinnedAt: now, Origin: origin(l, then)}),
+			latest(), now, origin(l, second(10)), now, origin(l, then),
 		},
-		{
-			"nothing is known",
-			leases.Lease{Checkpoint: at(number)},
-			latest(), now,
-			leases.Origin{},
-			time.Time{},
-			leases.Origin{},
-		},
+		{"a child that another library made", row(h, ext{}), latest(), now, origin(l, then), time.Time{}, origin(l, then)},
+		{"nothing is known", row(number, ext{}), latest(), now, leases.Origin{}, time.Time{}, leases.Origin{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -266,7 +229,7 @@ func TestStartsAreDecidedOnce(t *testing.T) {
 				l.PinnedAt = moment.Draw(t, "pin")
 			}
 			if rapid.Bool().Draw(t, "ours") {
-				l.Origin = leases.OriginOf(initial.Draw(t, "began"), moment.Draw(t, "latest"))
+				l.Origin = OriginOf(initial.Draw(t, "began"), moment.Draw(t, "latest"))
 			}
 			rows = append(rows, l)
 		}
@@ -306,9 +269,9 @@ func TestMovedByHand(t *testing.T) {
 	t.Parallel()
 	began, now := second(1000), second(5000)
 	for _, l := range []leases.Lease{
-		{Checkpoint: at(kcl.SentinelLatest), PinnedAt: began},
-		{Checkpoint: at("100"), PinnedAt: began},
-		{Checkpoint: at("100"), Origin: leases.Origin{Kind: kcl.SentinelLatest, At: began}},
+		{Checkpoint: at(kcl.SentinelLatest), Extension: leases.Extension{PinnedAt: began}},
+		{Checkpoint: at("100"), Extension: leases.Extension{PinnedAt: began}},
+		{Checkpoint: at("100"), Extension: leases.Extension{Origin: leases.Origin{Kind: kcl.SentinelLatest, At: began}}},
 	} {
 		for _, position := range []string{
 			kcl.SentinelLatest, kcl.SentinelAtTimestamp, kcl.SentinelTrimHorizon, "200",

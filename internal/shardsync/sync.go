@@ -31,7 +31,7 @@ type Options struct {
 	// StreamCreated is the stream's creation time. Every new lease gets it.
 	StreamCreated time.Time
 	// Application is the name of the application. Every new lease gets it, beside the stream's ARN;
-	// see [leases.Marks].
+	// see [Marks].
 	Application string
 }
 
@@ -42,9 +42,11 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 		Key: child.ID, Stream: parent.Stream, ShardID: child.ID,
 		Checkpoint:   kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
 		Parents:      slices.Clone(child.Parents),
-		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1, StreamCreated: parent.StreamCreated,
-		Application: parent.Application, StreamARN: parent.StreamARN,
-		Origin: parent.Origin,
+		HashKeyRange: child.HashKeyRange, ThroughputKBps: -1,
+		Extension: leases.Extension{
+			StreamCreated: parent.StreamCreated, Origin: parent.Origin,
+			Application: parent.Application, StreamARN: parent.StreamARN,
+		},
 	}
 	if l.Stream != "" {
 		l.Key = l.Stream + ":" + child.ID
@@ -61,7 +63,7 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 // with its result plans nothing.
 //
 // While the stream has no row, the initial position decides. Each new row says where the
-// application began ([leases.Lease.Origin]).
+// application began ([leases.Extension]).
 //
 //   - TRIM_HORIZON starts with all listed shards, closed ones too.
 //   - LATEST starts with the open shards, pinned to opt.PinnedAt.
@@ -141,12 +143,13 @@ func newLease(s kcl.Shard, opt Options) leases.Lease {
 	l := leases.Lease{
 		Key: LeaseKey(opt.Stream, s.ID, opt.Multi), ShardID: s.ID,
 		Checkpoint: kcl.InitialPosition{Kind: kcl.TrimHorizon}.Sentinel(),
-		Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1, StreamCreated: opt.StreamCreated,
+		Parents:    s.Parents(), HashKeyRange: s.HashKeyRange, ThroughputKBps: -1,
+		Extension: leases.Extension{StreamCreated: opt.StreamCreated},
 	}
 	if opt.Multi {
 		l.Stream = opt.Stream.String()
 	}
-	l, _ = leases.MarksOf(opt.Application, opt.Stream, opt.Multi).Complete(l)
+	l, _ = MarksOf(opt.Application, opt.Stream, opt.Multi).Complete(l)
 	return l
 }
 
@@ -266,11 +269,11 @@ func (g *graph) frontier(initial kcl.InitialPosition) frontier {
 	first := len(g.rows) == 0
 	storedOrigin := StreamOrigin(g.rows, initial, g.opt)
 	if first {
-		storedOrigin = leases.OriginOf(initial, g.opt.PinnedAt)
+		storedOrigin = OriginOf(initial, g.opt.PinnedAt)
 	}
 	f := frontier{accepts: func(kcl.Shard) bool { return true }, origin: storedOrigin, storedOrigin: storedOrigin}
 	if storedOrigin.IsZero() && initial.Kind != kcl.Latest { // the next worker must not decide otherwise
-		f.origin = leases.OriginOf(initial, time.Time{})
+		f.origin = OriginOf(initial, time.Time{})
 	}
 	kind := f.origin.Kind
 	if kind == "" && (first || initial.Kind == kcl.AtTimestamp) {

@@ -127,8 +127,8 @@ func TestPlanSync(t *testing.T) {
 			}
 			for _, s := range shards(tt.shards) {
 				rows = append(rows, leases.Lease{
-					Key:    "123456789012:orders:1600000000:" + s.ID,
-					Stream: "123456789012:orders:1600000000", ShardID: s.ID, PinnedAt: old.Add(-time.Hour),
+					Key: "123456789012:orders:1600000000:" + s.ID, Stream: "123456789012:orders:1600000000", ShardID: s.ID,
+					Extension: leases.Extension{PinnedAt: old.Add(-time.Hour)},
 				})
 			}
 			twin := Plan(shards(tt.shards), rows, initial, opt)

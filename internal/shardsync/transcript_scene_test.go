@@ -65,7 +65,8 @@ func shardOf(t *testing.T, i int, row transcript.Row) kcl.Shard {
 func leaseOf(t *testing.T, row transcript.Row, list []kcl.Shard) leases.Lease {
 	l := leases.Lease{
 		Key: row["LEASE"], ShardID: row["LEASE"], Owner: row["OWNER"], Children: words(row["CHILDREN"]),
-		Checkpoint: at(row["CHECKPOINT"]), PinnedAt: clock(t, row["PINNED"]), Origin: originOf(t, row["BEGAN"]),
+		Checkpoint: at(row["CHECKPOINT"]),
+		Extension:  leases.Extension{PinnedAt: clock(t, row["PINNED"]), Origin: originOf(t, row["BEGAN"])},
 	}
 	if i := slices.IndexFunc(list, func(s kcl.Shard) bool { return s.ID == l.ShardID }); i >= 0 {
 		l.Parents, l.HashKeyRange = list[i].Parents(), list[i].HashKeyRange

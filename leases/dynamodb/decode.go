@@ -101,8 +101,8 @@ func (r *reader) seconds(name string) time.Time {
 }
 
 func (r *reader) origin(name string) leases.Origin {
-	o, err := leases.ParseOrigin(r.text(name))
-	if err != nil {
+	var o leases.Origin
+	if err := o.UnmarshalText([]byte(r.text(name))); err != nil {
 		r.wrong(name, strings.TrimPrefix(err.Error(), "want "))
 	}
 	return o

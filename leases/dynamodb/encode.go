@@ -138,7 +138,7 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	case *[]string:
 		w.add(texts(a.Name, *v))
 	case *leases.Origin:
-		if _, err := leases.ParseOrigin(v.String()); err != nil {
+		if err := new(leases.Origin).UnmarshalText([]byte(v.String())); err != nil {
 			w.problems = append(w.problems, fmt.Errorf("%s %q: %w", a.Name, *v, err))
 		}
 		w.add(text(a.Name, v.String()))

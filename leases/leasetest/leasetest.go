@@ -77,12 +77,14 @@ func full(key string) leases.Lease {
 		Parents:      []string{"shardId-000000000001", "shardId-000000000002"},
 		Children:     []string{"shardId-000000000008", "shardId-000000000009"},
 		HashKeyRange: kcl.HashKeyRange{Start: "10", End: "20"}, ThroughputKBps: 12.5,
-		NativeOwner: "worker-a", HandoverTo: "worker-b", Abilities: 1, Reset: "r1",
-		PinnedAt:      time.UnixMilli(1_700_000_000_123).UTC(),
-		StreamCreated: time.UnixMilli(1_600_000_000_456).UTC(), Reached: time.UnixMilli(1_700_000_000_789).UTC(),
-		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.UnixMilli(1_700_000_000_120).UTC()},
-		Paused: "shard p1 2026-01-31T08:00:00Z ann: a reason",
+		Extension: leases.Extension{
+			NativeOwner: "worker-a", HandoverTo: "worker-b", Abilities: 1, Reset: "r1",
+			PinnedAt:      time.UnixMilli(1_700_000_000_123).UTC(),
+			StreamCreated: time.UnixMilli(1_600_000_000_456).UTC(), Reached: time.UnixMilli(1_700_000_000_789).UTC(),
+			Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+			Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.UnixMilli(1_700_000_000_120).UTC()},
+			Paused: "shard p1 2026-01-31T08:00:00Z ann: a reason",
+		},
 	}
 }
 
@@ -97,12 +99,14 @@ func other(key string) leases.Lease {
 		Parents:      []string{"shardId-000000000003"},
 		Children:     []string{"shardId-000000000010"},
 		HashKeyRange: kcl.HashKeyRange{Start: "30", End: "40"}, ThroughputKBps: 0.25,
-		NativeOwner: "worker-c", HandoverTo: "worker-d", Abilities: 3, Reset: "r2",
-		PinnedAt:      time.UnixMilli(1_700_000_000_124).UTC(),
-		StreamCreated: time.UnixMilli(1_600_000_000_457).UTC(), Reached: time.UnixMilli(1_700_000_000_788).UTC(),
-		Application: "Orders", StreamARN: "arn:aws:kinesis:us-east-2:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelAtTimestamp, At: time.UnixMilli(1_700_000_000_120).UTC()},
-		Paused: "shard p2 2026-01-31T08:00:00Z ann: a reason",
+		Extension: leases.Extension{
+			NativeOwner: "worker-c", HandoverTo: "worker-d", Abilities: 3, Reset: "r2",
+			PinnedAt:      time.UnixMilli(1_700_000_000_124).UTC(),
+			StreamCreated: time.UnixMilli(1_600_000_000_457).UTC(), Reached: time.UnixMilli(1_700_000_000_788).UTC(),
+			Application: "Orders", StreamARN: "arn:aws:kinesis:us-east-2:123456789012:stream/orders",
+			Origin: leases.Origin{Kind: kcl.SentinelAtTimestamp, At: time.UnixMilli(1_700_000_000_120).UTC()},
+			Paused: "shard p2 2026-01-31T08:00:00Z ann: a reason",
+		},
 	}
 }
 

@@ -145,7 +145,9 @@ func FuzzDecode(f *testing.F) {
 		Pending:                      kcl.ExtendedSequenceNumber{SequenceNumber: "SHARD_END"},
 		PendingState:                 []byte{0, 255}, Parents: []string{"p", "q"}, Children: []string{"c"},
 		HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 1e21,
-		NativeOwner: "ö", PinnedAt: time.Unix(1700000000, 5e8), StreamCreated: time.Unix(1600000000, 1),
+		Extension: leases.Extension{
+			NativeOwner: "ö", PinnedAt: time.Unix(1700000000, 5e8), StreamCreated: time.Unix(1600000000, 1),
+		},
 	}
 	rows := []map[string]string{goodRow(), {fieldKey: "a"}, {}}
 	fs, err := encode(full)

@@ -55,8 +55,8 @@ func (r *reader) integer(name string, limit int64) int64 {
 }
 
 func (r *reader) origin(name string) leases.Origin {
-	o, err := leases.ParseOrigin(r.row[name])
-	if err != nil {
+	var o leases.Origin
+	if err := o.UnmarshalText([]byte(r.row[name])); err != nil {
 		r.wrong(name, strings.TrimPrefix(err.Error(), "want "))
 	}
 	return o

@@ -96,8 +96,7 @@ func (w *writer) attribute(a leases.Field, value any, state *[]byte) {
 	case *[]string:
 		w.shardIDs(a.Name, *v)
 	case *leases.Origin:
-		_, err := leases.ParseOrigin(v.String())
-		w.check(a.Name, err)
+		w.check(a.Name, new(leases.Origin).UnmarshalText([]byte(v.String())))
 		w.add(a.Name, v.String())
 	case *kcl.ExtendedSequenceNumber:
 		w.position(a, *v)

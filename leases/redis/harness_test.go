@@ -70,10 +70,13 @@ func everything(key string) leases.Lease {
 		Pending:      kcl.ExtendedSequenceNumber{SequenceNumber: "13"},
 		PendingState: []byte("s"), Parents: []string{"p"}, Children: []string{"d", "c"},
 		HashKeyRange: kcl.HashKeyRange{Start: "1", End: "2"}, ThroughputKBps: 0.000219,
-		NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8).UTC(), StreamCreated: time.Unix(1600000000, 0).UTC(),
-		Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
-		Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()}, Paused: "shard p1",
-		Reset: "r1", Reached: time.Unix(1700000001, 0).UTC(), Abilities: 1, HandoverTo: "b",
+		Extension: leases.Extension{
+			NativeOwner: "b", PinnedAt: time.Unix(1700000000, 5e8).UTC(), HandoverTo: "b", Abilities: 1,
+			Application: "orders", StreamARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders",
+			StreamCreated: time.Unix(1600000000, 0).UTC(), Reached: time.Unix(1700000001, 0).UTC(),
+			Paused: "shard p1", Reset: "r1",
+			Origin: leases.Origin{Kind: kcl.SentinelLatest, At: time.Unix(1700000000, 5e8).UTC()},
+		},
 	}
 }
 

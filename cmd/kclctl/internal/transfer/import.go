@@ -148,8 +148,8 @@ func (i Import) lease(r gokcl.Row) leases.Lease {
 }
 
 // marks are the application and the stream of the new leases, as far as they are known.
-func (i Import) marks() leases.Marks {
-	return leases.MarksOf(i.Application, i.Stream.ID, i.Multi)
+func (i Import) marks() shardsync.Marks {
+	return shardsync.MarksOf(i.Application, i.Stream.ID, i.Multi)
 }
 
 // unreadAncestors returns the ancestors of rows that have no row themselves. The old libraries take

@@ -48,34 +48,40 @@ func Owner(l leases.Lease) string {
 
 // Row is a lease in JSON.
 type Row struct {
-	Key               string    `json:"key"`
-	Stream            string    `json:"stream,omitempty"`
-	ShardID           string    `json:"shardId"`
-	State             string    `json:"state"`
-	Owner             string    `json:"owner,omitempty"`
-	NextOwner         string    `json:"nextOwner,omitempty"`
-	Counter           int64     `json:"counter"`
-	OwnerSwitches     int64     `json:"ownerSwitchesSinceCheckpoint"`
-	Checkpoint        string    `json:"checkpoint"`
-	SubSequenceNumber int64     `json:"subSequenceNumber"`
-	Pending           string    `json:"pendingCheckpoint,omitempty"`
-	PendingStateBytes int       `json:"pendingStateBytes,omitempty"`
-	Parents           []string  `json:"parents,omitempty"`
-	Children          []string  `json:"children,omitempty"`
-	StartingHashKey   string    `json:"startingHashKey,omitempty"`
-	EndingHashKey     string    `json:"endingHashKey,omitempty"`
-	ThroughputKBps    *float64  `json:"throughputKBps,omitempty"`
-	NativeOwner       string    `json:"nativeOwner,omitempty"`
-	PinnedAt          time.Time `json:"pinnedAt,omitzero"`
-	StreamCreated     time.Time `json:"streamCreated,omitzero"`
-	Application       string    `json:"application,omitempty"`
-	StreamARN         string    `json:"streamARN,omitempty"`
-	Origin            string    `json:"origin,omitempty"`
-	Paused            string    `json:"paused,omitempty"`
-	Reset             string    `json:"reset,omitempty"`
-	Reached           time.Time `json:"reached,omitzero"`
-	Abilities         int64     `json:"abilities,omitempty"`
-	HandoverTo        string    `json:"handoverTo,omitempty"`
+	Key               string   `json:"key"`
+	Stream            string   `json:"stream,omitempty"`
+	ShardID           string   `json:"shardId"`
+	State             string   `json:"state"`
+	Owner             string   `json:"owner,omitempty"`
+	NextOwner         string   `json:"nextOwner,omitempty"`
+	Counter           int64    `json:"counter"`
+	OwnerSwitches     int64    `json:"ownerSwitchesSinceCheckpoint"`
+	Checkpoint        string   `json:"checkpoint"`
+	SubSequenceNumber int64    `json:"subSequenceNumber"`
+	Pending           string   `json:"pendingCheckpoint,omitempty"`
+	PendingStateBytes int      `json:"pendingStateBytes,omitempty"`
+	Parents           []string `json:"parents,omitempty"`
+	Children          []string `json:"children,omitempty"`
+	StartingHashKey   string   `json:"startingHashKey,omitempty"`
+	EndingHashKey     string   `json:"endingHashKey,omitempty"`
+	ThroughputKBps    *float64 `json:"throughputKBps,omitempty"`
+	Extension
+}
+
+// Extension is the attributes of a row that only this library writes. In JSON they lie beside the
+// others.
+type Extension struct {
+	NativeOwner   string    `json:"nativeOwner,omitempty"`
+	PinnedAt      time.Time `json:"pinnedAt,omitzero"`
+	StreamCreated time.Time `json:"streamCreated,omitzero"`
+	Application   string    `json:"application,omitempty"`
+	StreamARN     string    `json:"streamARN,omitempty"`
+	Origin        string    `json:"origin,omitempty"`
+	Paused        string    `json:"paused,omitempty"`
+	Reset         string    `json:"reset,omitempty"`
+	Reached       time.Time `json:"reached,omitzero"`
+	Abilities     int64     `json:"abilities,omitempty"`
+	HandoverTo    string    `json:"handoverTo,omitempty"`
 }
 
 // RowOf returns the lease as a row of JSON, with its times in UTC.
@@ -86,10 +92,12 @@ func RowOf(l leases.Lease) Row {
 		Checkpoint:    l.Checkpoint.SequenceNumber, SubSequenceNumber: l.Checkpoint.SubSequenceNumber,
 		Pending: l.Pending.String(), PendingStateBytes: len(l.PendingState),
 		Parents: slices.Sorted(slices.Values(l.Parents)), Children: slices.Sorted(slices.Values(l.Children)),
-		StartingHashKey: l.HashKeyRange.Start, EndingHashKey: l.HashKeyRange.End, NativeOwner: l.NativeOwner,
-		PinnedAt: l.PinnedAt.UTC(), StreamCreated: l.StreamCreated.UTC(),
-		Application: l.Application, StreamARN: l.StreamARN, Origin: l.Origin.String(),
-		Paused: l.Paused, Reset: l.Reset, Reached: l.Reached.UTC(), Abilities: l.Abilities, HandoverTo: l.HandoverTo,
+		StartingHashKey: l.HashKeyRange.Start, EndingHashKey: l.HashKeyRange.End,
+		Extension: Extension{
+			NativeOwner: l.NativeOwner, PinnedAt: l.PinnedAt.UTC(), StreamCreated: l.StreamCreated.UTC(),
+			Application: l.Application, StreamARN: l.StreamARN, Origin: l.Origin.String(),
+			Paused: l.Paused, Reset: l.Reset, Reached: l.Reached.UTC(), Abilities: l.Abilities, HandoverTo: l.HandoverTo,
+		},
 	}
 	if l.HandingOver() {
 		r.NextOwner = l.Owner
