@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/awserr"
 	"github.com/kinesis-go/kcl/internal/line"
+	"github.com/kinesis-go/kcl/internal/pageguard"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -95,8 +96,7 @@ func (t *DynamoDBTable) List(ctx context.Context) ([]Row, []*leases.RowError, er
 	var rows []Row
 	var damaged []*leases.RowError
 	in := &dynamo.ScanInput{TableName: &t.name, ConsistentRead: aws.Bool(true)}
-	seen := map[string]int{} // keys that ended a page
-	for {
+	for pages := (pageguard.Guard{}); ; {
 		page, err := t.scan(ctx, in)
 		if err != nil {
 			return nil, nil, err
@@ -108,14 +108,12 @@ func (t *DynamoDBTable) List(ctx context.Context) ([]Row, []*leases.RowError, er
 				rows = append(rows, r)
 			}
 		}
-		if len(page.LastEvaluatedKey) == 0 { // an empty page may have a next one
+		// More pages may follow an empty one.
+		switch more, err := pages.Next("dynamodb:Scan", t.name, page.LastEvaluatedKey); {
+		case err != nil:
+			return nil, nil, err
+		case !more:
 			return rows, damaged, nil
-		}
-		if end, ok := page.LastEvaluatedKey[FieldShardID].(*types.AttributeValueMemberS); ok {
-			if seen[end.Value]++; seen[end.Value] > 10 { // a server may repeat a key for an empty page
-				return nil, nil, fmt.Errorf("dynamodb:Scan table %s: the pages do not end, LastEvaluatedKey is %q again and again",
-					t.name, end.Value)
-			}
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}

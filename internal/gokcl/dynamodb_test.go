@@ -99,7 +99,7 @@ func TestPagesThatDoNotEnd(t *testing.T) {
 	body := []byte(`{"Items":[],"LastEvaluatedKey":{"ShardID":{"S":"a"}}}`)
 	srv.Inject(dynamotest.Fault{Operation: "Scan", Times: 100, Do: []dynamotest.Action{dynamotest.Answer(200, body)}})
 	_, _, err := old.List(t.Context())
-	require.ErrorContains(t, err, `the pages do not end, LastEvaluatedKey is "a" again and again`)
+	require.ErrorContains(t, err, `the pages do not end, LastEvaluatedKey is ShardID "a" again and again`)
 }
 
 // FuzzItem puts any item into a table. It is a row or a bad row, and a row can be written again.

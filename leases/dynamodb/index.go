@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/pageguard"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -88,7 +89,7 @@ func (x ownerIndex) OwnedBy(ctx context.Context, worker string) ([]string, error
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
 	var keys []string
-	for pages := (pages{}); ; {
+	for pages := (pageguard.Guard{}); ; {
 		page, err := callPage(ctx, x.table, "dynamodb:Query", x.table.client.Query, in)
 		// The service has no code of its own for an index that does not exist or is being built. Apart
 		// from that, the request is valid.
@@ -103,7 +104,7 @@ func (x ownerIndex) OwnedBy(ctx context.Context, worker string) ([]string, error
 				keys = append(keys, key)
 			}
 		}
-		if more, err := pages.next("dynamodb:Query", x.table, page.LastEvaluatedKey); !more {
+		if more, err := pages.Next("dynamodb:Query", x.table.name, page.LastEvaluatedKey); !more {
 			return keys, err
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey

@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/kinesis-go/kcl/internal/pageguard"
 )
 
 // The bounds of the number of segments.
@@ -115,7 +117,7 @@ func (t *table) scan(ctx context.Context, consistent bool, each func(item)) erro
 
 // scanSegment reads the items of one segment, page by page.
 func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(item)) error {
-	for pages := (pages{}); ; {
+	for pages := (pageguard.Guard{}); ; {
 		page, err := callPage(ctx, t, "dynamodb:Scan", t.client.Scan, in)
 		if err != nil {
 			return err
@@ -124,7 +126,7 @@ func (t *table) scanSegment(ctx context.Context, in *sdk.ScanInput, each func(it
 			each(it)
 		}
 		// More pages may follow an empty one.
-		if more, err := pages.next("dynamodb:Scan", t, page.LastEvaluatedKey); !more {
+		if more, err := pages.Next("dynamodb:Scan", t.name, page.LastEvaluatedKey); !more {
 			return err
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
