@@ -3,8 +3,6 @@ package gokcl_test
 import (
 	"context"
 	"encoding/json"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -38,43 +36,12 @@ func TestDynamoDBTable(t *testing.T) {
 	require.NoError(t, old.Init(t.Context()))
 	require.NoError(t, old.Init(t.Context()), "a table that is there is used")
 
-	want := []gokcl.Row{
-		{ShardID: "a", Checkpoint: "SHARD_END"},
-		{
-			ShardID: "b", Parent: "a", Owner: "w", Until: time.Date(2026, 1, 31, 8, 0, 0, 1, time.UTC),
-			Checkpoint: "12", Claim: "v",
-		},
-	}
-	for _, r := range want {
-		existing, err := old.Create(t.Context(), r)
-		require.NoError(t, err)
-		require.Nil(t, existing)
-	}
-	existing, err := old.Create(t.Context(), gokcl.Row{ShardID: "a", Checkpoint: "1"})
-	require.NoError(t, err)
-	require.Equal(t, want[0], *existing, "nothing is overwritten")
-
-	srv.Put("old", dynamotest.Item{
-		"ShardID": dynamotest.S("c"), "Checkpoint": dynamotest.N("12"), "LeaseTimeout": dynamotest.S("soon"),
-		"AssignedTo": dynamotest.S("w"),
-	})
-	rows, bad, err := old.List(t.Context())
-	require.NoError(t, err)
-	slices.SortFunc(rows, func(a, b gokcl.Row) int { return strings.Compare(a.ShardID, b.ShardID) })
-	require.Equal(t, want, rows)
-	require.Len(t, bad, 1)
-	require.ErrorContains(t, bad[0], `Checkpoint is N "12", want a string (S)`)
-	require.ErrorContains(t, bad[0], `LeaseTimeout is "soon"`)
-	_, err = old.Create(t.Context(), gokcl.Row{ShardID: "c"})
-	require.ErrorContains(t, err, `row "c"`)
-
-	got, err := old.Get(t.Context(), "b")
-	require.NoError(t, err)
-	require.Equal(t, want[1], got)
-	_, err = old.Get(t.Context(), "d")
-	require.ErrorIs(t, err, leases.ErrNotFound)
-	_, err = old.Get(t.Context(), "c")
-	require.ErrorContains(t, err, `row "c"`)
+	testRows(t, old, func() {
+		srv.Put("old", dynamotest.Item{
+			"ShardID": dynamotest.S("c"), "Checkpoint": dynamotest.N("12"), "LeaseTimeout": dynamotest.S("soon"),
+			"AssignedTo": dynamotest.S("w"),
+		})
+	}, `Checkpoint is N "12", want a string (S)`, `LeaseTimeout is "soon"`)
 
 	// A table of one library is never taken for a table of the other.
 	store := func(name string) *dynamodb.Store {
