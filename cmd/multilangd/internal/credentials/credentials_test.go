@@ -37,7 +37,7 @@ func TestNames(t *testing.T) {
 		"WebIdentityTokenFileCredentialsProvider":                                "WebIdentityTokenFileCredentialsProvider",
 		"StsAssumeRoleCredentialsProvider|" + role + "|me":                       "StsAssumeRoleCredentialsProvider",
 		kcl + "KclStsAssumeRoleCredentialsProvider|" + role + "|me|externalId=x": "KclStsAssumeRoleCredentialsProvider",
-		" EnvironmentVariableCredentialsProvider , , DefaultCredentialsProvider": "" +
+		"EnvironmentVariableCredentialsProvider , , DefaultCredentialsProvider": "" +
 			"EnvironmentVariableCredentialsProvider, DefaultCredentialsProvider",
 	} {
 		c, err := Parse(value)
@@ -57,7 +57,7 @@ func TestMistakes(t *testing.T) {
 	)
 	for value, want := range map[string]string{
 		"":                                     "no provider is named: use DefaultCredentialsProvider",
-		" , ":                                  "no provider is named",
+		",":                                    "no provider is named",
 		"MyProvider|s3":                        `unknown provider "MyProvider": use one of AWSStaticCredentials`,
 		"com.acme.DefaultCredentialsProvider":  `unknown provider "com.acme.DefaultCredentialsProvider"`,
 		"DefaultCredentialsProvider|s3":        "DefaultCredentialsProvider has 1 arguments: it takes none",

@@ -87,7 +87,7 @@ var streamKeys = []key{
 	{
 		name: "workerId", aliases: []string{"workerIdentifier"}, preset: "host name; a random UUID in Java",
 		effect: "name in the lease table; a random suffix is added",
-		value:  text("a text", nil, func(d *draft, t string) { d.Scheduler.WorkerID = t }),
+		value:  text("a text", validWorker, func(d *draft, t string) { d.Scheduler.WorkerID = t }),
 	},
 	{
 		name: "initialPositionInStream", preset: "LATEST", effect: "where to begin without leases",
@@ -144,16 +144,18 @@ var retrievalKeys = []key{
 		value: choice(func(d *draft, w string) { d.mode = w }, modeDefault, modeFanOut, modePolling),
 	},
 	{
-		name: "maxRecords", aliases: []string{"pollingConfig.maxRecords"}, polling: true,
-		value: integer(1, 10000, nil), reason: ownPace,
+		name: "maxRecords", aliases: []string{"pollingConfig.maxRecords"}, polling: true, preset: "10000",
+		effect: "most records of a batch of polling; an aggregate counts as one",
+		value:  integer(1, 10000, func(d *draft, n int64) { d.MaxRecords = int32(n) }),
 	},
 	{
 		name: "idleTimeBetweenReadsInMillis", polling: true,
 		aliases: []string{"pollingConfig.idleTimeBetweenReadsInMillis"},
-		value:   millis(1, nil), reason: ownPace,
+		value:   millis(time.Millisecond, nil), reason: ownPace,
 	},
 	{
-		name: "millisBehindLatestThresholdForReducedTps", polling: true, value: millis(1, nil), reason: ownPace,
+		name: "millisBehindLatestThresholdForReducedTps", polling: true,
+		value: millis(time.Millisecond, nil), reason: ownPace,
 		aliases: []string{"pollingConfig.millisBehindLatestThresholdForReducedTps"},
 	},
 	{

@@ -18,7 +18,7 @@ var leaseKeys = []key{
 		name: "failoverTimeMillis", preset: "10000", effect: "how long a lease may go unrenewed; the same in all workers",
 		value: millis(time.Second, func(d *draft, t time.Duration) { d.Scheduler.FailoverTime = t }),
 	},
-	{name: "leaseAssignmentIntervalMillis", value: millis(1, nil), reason: ownCadence},
+	{name: "leaseAssignmentIntervalMillis", value: millis(time.Millisecond, nil), reason: ownCadence},
 	{
 		name: "enablePriorityLeaseAssignment", value: boolean(nil), boxed: true,
 		reason: "expired leases are always taken before others are moved",
@@ -61,7 +61,7 @@ var leaseKeys = []key{
 		value:  integer(1, 1000, func(d *draft, n int64) { d.Table.ScanSegments = int(n) }),
 	},
 	{name: "maxLeaseRenewalThreads", value: integer(1, math.MaxInt32, nil), reason: noThreads},
-	{name: "listShardsBackoffTimeInMillis", value: millis(1, nil), reason: ownBackoff},
+	{name: "listShardsBackoffTimeInMillis", value: millis(time.Millisecond, nil), reason: ownBackoff},
 	{name: "maxListShardsRetryAttempts", value: integer(1, math.MaxInt32, nil), reason: ownBackoff},
 	{
 		name: "isGracefulLeaseHandoffEnabled", aliases: []string{"gracefulLeaseHandoffConfig.isGracefulLeaseHandoffEnabled"},
@@ -72,7 +72,7 @@ var leaseKeys = []key{
 		aliases: []string{"gracefulLeaseHandoffConfig.gracefulLeaseHandoffTimeoutMillis"},
 		preset:  "30000", boxed: true,
 		effect: "longest time for a hand-over if shutdownGraceMillis is 0; else that one counts",
-		value:  millis(1, func(d *draft, t time.Duration) { d.handOver = t }),
+		value:  millis(time.Millisecond, func(d *draft, t time.Duration) { d.handOver = t }),
 	},
 }
 
@@ -86,8 +86,8 @@ var loadKeys = []key{
 		name: "maxThroughputPerHostKBps", preset: "no limit", effect: "a leader gives a worker no more than that",
 		value: number(func(d *draft, n float64) { d.Scheduler.MaxThroughputKBps = n }),
 	},
-	{name: "inMemoryWorkerMetricsCaptureFrequencyMillis", value: millis(1, nil), reason: ownReports},
-	{name: "workerMetricsReporterFreqInMillis", value: millis(1, nil), reason: ownReports},
+	{name: "inMemoryWorkerMetricsCaptureFrequencyMillis", value: millis(time.Millisecond, nil), reason: ownReports},
+	{name: "workerMetricsReporterFreqInMillis", value: millis(time.Millisecond, nil), reason: ownReports},
 	{name: "noOfPersistedMetricsPerWorkerMetrics", value: integer(1, math.MaxInt32, nil), reason: ownReports},
 	{name: "dampeningPercentage", value: integer(1, 100, nil), reason: ownPlan},
 	{name: "reBalanceThresholdPercentage", value: integer(1, 100, nil), reason: ownPlan},
@@ -96,7 +96,7 @@ var loadKeys = []key{
 	{name: "workerMetricsEMAAlpha", value: number(nil), reason: ownPlan},
 	{
 		name: "staleWorkerMetricsEntryCleanupDuration", value: text("a duration such as PT24H", validDuration, nil),
-		reason: "a report that nobody renews goes by itself",
+		reason: "the leader deletes old reports",
 	},
 }
 
@@ -144,21 +144,21 @@ var otherKeys = []key{
 			"CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X_PHASE1"),
 	},
 	{
-		name: "parentShardPollIntervalMillis", value: millis(1, nil),
+		name: "parentShardPollIntervalMillis", value: millis(time.Millisecond, nil),
 		reason: "children start as soon as their parents have ended",
 	},
 	{name: "shardPrioritization", value: anyValue("a Java class"), reason: "a child shard always waits for its parents"},
 	{
 		name: "skipShardSyncAtWorkerInitializationIfLeasesExist", value: boolean(nil),
-		reason: "a start never waits for the shard synchronisation if leases exist",
+		reason: "the first synchronisation is one list of the shards",
 	},
-	{name: "schedulerInitializationBackoffTimeMillis", value: millis(1, nil), reason: ownBackoff},
-	{name: "taskBackoffTimeMillis", value: millis(1, nil), reason: ownBackoff},
+	{name: "schedulerInitializationBackoffTimeMillis", value: millis(time.Millisecond, nil), reason: ownBackoff},
+	{name: "taskBackoffTimeMillis", value: millis(time.Millisecond, nil), reason: ownBackoff},
 	{
 		name: "logWarningForTaskAfterMillis", value: millis(0, nil), boxed: true,
 		reason: "a shard without progress for two minutes is logged, and makes /health red",
 	},
-	{name: "metricsBufferTimeMillis", value: millis(1, nil), reason: noCloudWatch},
+	{name: "metricsBufferTimeMillis", value: millis(time.Millisecond, nil), reason: noCloudWatch},
 	{name: "metricsMaxQueueSize", value: integer(1, math.MaxInt32, nil), reason: noCloudWatch},
 	{name: "metricsLevel", value: choice(nil, "NONE", "SUMMARY", "DETAILED"), reason: noCloudWatch},
 	{name: "metricsEnabledDimensions", value: anyValue("names with commas between them"), reason: noCloudWatch},

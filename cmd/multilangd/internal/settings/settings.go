@@ -31,6 +31,8 @@ type Config struct {
 	// ExitOnChildFailure means that a child that fails ends the daemon, as in Java. Otherwise only the
 	// child is started again.
 	ExitOnChildFailure bool
+	// MaxRecords is the most records of one call of GetRecords. 0 means no limit.
+	MaxRecords int32
 	// Region is the region of the clients. Empty means that of the AWS environment.
 	Region string
 	// Kinesis and DynamoDB are the settings of the two clients.

@@ -95,6 +95,7 @@ func TestAppliedKeys(t *testing.T) {
 		"fanoutConfig.consumerArn=" + arnOrders + "/consumer/a:1": {
 			arnOrders + "/consumer/a:1", func(c Config) any { return c.Scheduler.Streams[0].ConsumerARN },
 		},
+		"maxRecords=55":               {int32(55), func(c Config) any { return c.MaxRecords }},
 		"fanoutConfig.consumerName=a": {"a", func(c Config) any { return c.Scheduler.Streams[0].ConsumerName }},
 		"tableName=leases":            {"leases", func(c Config) any { return c.Table.Table }},
 		"failoverTimeMillis=20000":    {20 * time.Second, func(c Config) any { return c.Scheduler.FailoverTime }},
@@ -191,6 +192,7 @@ func TestBadValues(t *testing.T) {
 		"applicationName=a":                  "applicationName = a: is the name of the lease table too, and is not the",
 		"tableName=my/table":                 "tableName = my/table: is not the name of a table in DynamoDB: use 3 to 255",
 		"tableName=":                         "tableName: has no value",
+		`workerId=a\tb`:                      "workerId = a\tb: has a control character: leave it out",
 		"streamName=a/b":                     "streamName = a/b: is not a name",
 		"streamArn=orders":                   "streamArn = orders: ",
 		"initialPositionInStream=NOW":        "initialPositionInStream = NOW: is not known: use one of LATEST, TRIM_HORIZON",

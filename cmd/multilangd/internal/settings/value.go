@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/cmd/multilangd/internal/credentials"
@@ -170,6 +171,13 @@ func providers(set func(d *draft, c credentials.Chain)) value {
 func validName(text string) error {
 	if !kcl.ValidStreamName(text) {
 		return errors.New("is not a name: use 1 to 128 letters, digits, underscores, dots and hyphens")
+	}
+	return nil
+}
+
+func validWorker(text string) error {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("has a control character: leave it out")
 	}
 	return nil
 }
