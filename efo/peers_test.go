@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -23,7 +24,7 @@ func TestPE02RenewalRefused(t *testing.T) {
 	for _, code := range []string{
 		"ResourceInUseException", "LimitExceededException", "InternalFailure",
 		"ServiceUnavailable",
-	} {
+	}[:testsize.Pick(2, 4, 4)] {
 		t.Run(code, func(t *testing.T) {
 			inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
 				calls := w.subscribes()

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -21,7 +22,7 @@ var seed = flag.Uint64("seed", 0, "seed of TestRandomFaults; 0 takes a new one")
 // Half of all subscribes and streams go wrong in random ways, for ten minutes:
 // every record arrives exactly once and in order, and so does the end of the shard.
 func TestRandomFaults(t *testing.T) {
-	for i := range 6 {
+	for i := range testsize.Pick(2, 6, 6) {
 		s := *seed
 		if s == 0 {
 			s = rand.Uint64()

@@ -227,7 +227,7 @@ func TestE07FourThousandShards(t *testing.T) {
 // renewals. The subscriptions that replace them are opened together, and must not be renewed
 // together for ever after.
 func TestE07SpreadAgainAfterAReset(t *testing.T) {
-	shards := testsize.Pick(80, 150, 150)
+	shards := testsize.Pick(40, 100, 150)
 	synctest.Test(t, func(t *testing.T) {
 		w, config, _ := manyShards(t, shards, 100)
 		var watchers []*watcher

@@ -254,7 +254,7 @@ func TestE04CutAtEveryByte(t *testing.T) {
 				inBubble(t, kinesistest.Config{HTTP1: http1}, func(t *testing.T, w *world) {
 					cfg := w.config()
 					from := kcl.Position{}
-					step := testsize.Pick(29, 5, 1) // primes meet every part of a frame
+					step := testsize.Pick(53, 11, 1) // primes meet every part of a frame
 					if http1 || raceEnabled {
 						step = max(step, 7)
 					}
@@ -871,7 +871,7 @@ func TestE23BackPressure(t *testing.T) {
 // come: nothing is lost or repeated, and nothing is reconnected for its slowness.
 func TestE23RandomSpeed(t *testing.T) {
 	inBubble(t, kinesistest.Config{}, func(t *testing.T, w *world) {
-		const n = 2 * 3600
+		n := testsize.Pick(1200, 3600, 7200)
 		rng := rand.New(rand.NewPCG(23, 0))
 		cfg := w.config()
 		cfg.Logger = slog.New(slog.DiscardHandler)

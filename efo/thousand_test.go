@@ -66,7 +66,7 @@ func measure() use {
 // TestThousandSubscriptions measures what they cost. One of them has a loop body that does not come
 // back and more waiting events than its window takes. It delays none of the 999 others.
 func TestThousandSubscriptions(t *testing.T) {
-	shards := testsize.Pick(250, thousand, thousand)
+	shards := testsize.Pick(130, thousand, thousand)
 	synctest.Test(t, func(t *testing.T) {
 		w, config, conns := manyShards(t, shards, 100)
 		before := measure()

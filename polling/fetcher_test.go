@@ -22,6 +22,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/polling"
 )
@@ -370,6 +371,7 @@ func TestP03NilIteratorWithoutChildren(t *testing.T) {
 func TestP04Throttled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		lasting := testsize.Pick(12*time.Minute, time.Hour, time.Hour)
 		r := start(t, 1)
 		random := rand.New(rand.NewPCG(1, 2))
 		r.srv.OnCall(func(c *kinesistest.Call) *kinesistest.Fault {
@@ -384,7 +386,7 @@ func TestP04Throttled(t *testing.T) {
 				},
 			}
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), lasting)
 		defer cancel()
 		answers := 0
 		for _, err := range r.fetcher().Batches(ctx, shard0, kcl.Position{}) {
@@ -394,7 +396,7 @@ func TestP04Throttled(t *testing.T) {
 			}
 		}
 		// A fair share of the shard's 2 MiB/s needs a full answer in five seconds.
-		require.Greater(t, answers, 3600/5)
+		require.Greater(t, answers, int(lasting.Seconds())/5)
 		atMostFivePerSecond(t, r.called("GetRecords", shard0))
 	})
 }
@@ -558,19 +560,20 @@ func TestP13LateAnswer(t *testing.T) {
 // TestP14IdleInterval: an idle shard costs what the interval says.
 func TestP14IdleInterval(t *testing.T) {
 	t.Parallel()
+	minutes := testsize.Pick(3, 10, 10)
 	for _, test := range []struct {
 		interval time.Duration
 		want     int
 	}{
-		{0, 600},
-		{5 * time.Second, 120},
-		{50 * time.Millisecond, 3000}, // the service's limit
+		{0, 60 * minutes},
+		{5 * time.Second, 12 * minutes},
+		{50 * time.Millisecond, 300 * minutes}, // the service's limit
 	} {
 		t.Run(test.interval.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := start(t, 1)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(minutes)*time.Minute)
 				defer cancel()
 				for range r.fetcher(func(c *polling.Config) { c.IdleInterval = test.interval }).Batches(ctx, shard0,
 					kcl.Position{}) {

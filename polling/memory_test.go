@@ -117,12 +117,13 @@ func peakHeap(f func()) int64 {
 // its turn. A record larger than the memory passes nevertheless. The test runs alone, because all
 // tests share the heap.
 func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
+	shards, budget := testsize.Pick(36, 100, 100), testsize.Pick[int64](32<<20, 64<<20, 64<<20)
 	for _, test := range []struct {
 		shards, size int
 		budget       int64
 		want         int64 // the most memory
 	}{
-		{shards: testsize.Pick(70, 100, 100), size: 1 << 20, budget: 64 << 20, want: 64 << 20 * 12 / 10},
+		{shards: shards, size: 1 << 20, budget: budget, want: budget * 12 / 10},
 		{shards: 8, size: 10 << 20, budget: 96 << 20, want: 96 << 20 * 12 / 10},
 		{shards: 4, size: 10 << 20, budget: 4 << 20, want: 40 << 20}, // one answer at a time
 	} {
@@ -142,7 +143,7 @@ func TestP07MemoryIsBounded(t *testing.T) { //nolint:paralleltest // as it says
 								require.NoError(t, err)
 								require.Len(t, b.Records[0].Data(), test.size)
 								time.Sleep(100 * time.Millisecond)
-								if batches++; batches == 2 {
+								if batches++; batches == testsize.Pick(1, 2, 2) {
 									break
 								}
 							}
