@@ -169,7 +169,7 @@ func bursts(rng *rand.Rand, usual []float64, times float64, long, every time.Dur
 // TestThroughputThatVaries counts moves while the throughput of every lease varies.
 func TestThroughputThatVaries(t *testing.T) {
 	t.Parallel()
-	hours := testsize.Pick(3, 5, 13)
+	hours := testsize.Pick(3, 4, 13)
 	const minute = time.Minute
 	same := func(n int, kbps float64) []float64 { return slices.Repeat([]float64{kbps}, n) }
 	for _, tt := range []struct {
@@ -310,7 +310,7 @@ func TestThroughputThatShifts(t *testing.T) {
 // hardly any lease. Differences that last are evened out.
 func TestLeaderLeavesChanceAlone(t *testing.T) {
 	t.Parallel()
-	hours := testsize.Pick(3, 4, 8)
+	hours := testsize.Pick(2, 4, 8)
 	const workers, leases = 5, 50
 	settled, quarter := time.Duration(hours)*time.Hour, 15*time.Minute
 	rng := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }

@@ -151,6 +151,7 @@ func TestL04FrozenWorkerOverDynamoDB(t *testing.T) {
 // gives it back. In these hours they process nothing.
 func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 	t.Parallel()
+	each := testsize.Pick(2, 4, 4) // leases
 	for name, outage := range testsize.Some(1, map[string]dynamotest.Action{
 		"answers with errors": dynamotest.Fail("InternalServerError", "Internal server error"),
 		"cuts connections":    dynamotest.LoseRequest(),
@@ -161,7 +162,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := dynamotest.Start(dynamotest.Config{Lag: 100 * time.Millisecond})
 				t.Cleanup(srv.Close)
-				f, w := newFleet(t, srv, 12), watched{}
+				f, w := newFleet(t, srv, 3*each), watched{}
 				for _, id := range []string{"a", "b", "c"} {
 					f.processing(id)
 				}
@@ -172,7 +173,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				})
 				time.Sleep(15 * time.Second)
 				before := w.look(f)
-				time.Sleep(testsize.Pick(10*time.Minute, time.Hour, 3*time.Hour))
+				time.Sleep(testsize.Pick(4*time.Minute, 30*time.Minute, 3*time.Hour))
 				require.Equal(t, before, w.look(f), "nobody could write")
 				calls := srv.AllCalls()["Scan"]
 				restore()
@@ -189,7 +190,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				}
 				t.Logf("all are read again after %v; %d scans", time.Since(back), calls)
 				time.Sleep(time.Minute)
-				require.Equal(t, map[string]int{"a": 4, "b": 4, "c": 4}, w.owners(f))
+				require.Equal(t, map[string]int{"a": each, "b": each, "c": each}, w.owners(f))
 			})
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/holder"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 )
 
@@ -140,7 +141,8 @@ func TestFleetOverDynamoDB(t *testing.T) {
 // checkpoint. Here a checkpoint is a renewal.
 func TestCostOfLeases(t *testing.T) {
 	t.Parallel()
-	const workers, shards, minutes = 3, 12, 3
+	const workers, minutes = 3, 3
+	shards := testsize.Pick(6, 12, 12)
 	for _, tt := range []struct {
 		name       string
 		checkpoint time.Duration
@@ -166,7 +168,7 @@ func TestCostOfLeases(t *testing.T) {
 				per := func(operation string, of float64) float64 {
 					return float64(after[operation]-before[operation]) / of / (minutes * 60)
 				}
-				writes, scans, gets := per("UpdateItem", shards), per("Scan", workers), per("GetItem", workers)
+				writes, scans, gets := per("UpdateItem", float64(shards)), per("Scan", workers), per("GetItem", workers)
 				t.Logf("%.3f writes a shard-second, %.3f scans and %.3f gets a worker-second", writes, scans, gets)
 				require.LessOrEqual(t, writes, tt.writes)
 				require.LessOrEqual(t, scans, 0.5)
