@@ -359,7 +359,7 @@ func TestFleetOfKCL3StopsCleanly(t *testing.T) {
 func TestUpgradeFromKCL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 4)
+		f := fleettest.NewKCL3(t, 3)
 		f.Period = 10 * time.Second
 		f.SetClientVersion(leases.ClientVersionUpgradeFrom2x)
 		native := func(c *coordinator.Config) { c.Assignment = leases.AssignmentNative }

@@ -117,7 +117,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		t.Logf("from %v to %v in %d moves", before, load, moves)
 		require.Less(t, f.spread(load), 0.4, "%v: leases without data count a little, too", load)
 		require.LessOrEqual(t, moves, 10)
-		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
+		time.Sleep(testsize.Pick(5*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1, "what differs by a fifth may be found to differ by more")
 
@@ -132,7 +132,7 @@ func TestL02SkewedShardsEvenOut(t *testing.T) {
 		require.Len(t, load, 4)
 		require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(load))), 1100,
 			"no worker has more than its heaviest shard and a little")
-		time.Sleep(testsize.Pick(20*time.Minute, 20*time.Minute, 6*time.Hour))
+		time.Sleep(testsize.Pick(5*time.Minute, 20*time.Minute, 6*time.Hour))
 		_, moves = f.loads()
 		require.LessOrEqual(t, moves, 1)
 		require.Empty(t, f.Warned.Take())

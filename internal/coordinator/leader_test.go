@@ -66,10 +66,10 @@ func TestHandOverIsForcedByTheLeader(t *testing.T) {
 // An owner may hand over for as long as its ShutdownTimeout, whatever the leader's is.
 func TestHandOverTakesAsLongAsItsOwnerMay(t *testing.T) {
 	t.Parallel()
-	for name, ofLeader := range map[string]time.Duration{
+	for name, ofLeader := range testsize.Some(1, map[string]time.Duration{
 		"all the same":   3 * time.Minute,
 		"not the leader": 10 * time.Second,
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -323,7 +323,8 @@ func TestLeaderKeepsToMaxLeases(t *testing.T) {
 // worker lists the table, the others ask the index.
 func TestCostOfKCL3(t *testing.T) {
 	t.Parallel()
-	const workers, shards, minutes = 4, 12, 3
+	const workers = 4
+	shards, minutes := testsize.Pick(4, 12, 12), testsize.Pick(2, 3, 3)
 	synctest.Test(t, func(t *testing.T) {
 		f := fleettest.NewKCL3(t, shards)
 		f.Period = time.Hour
@@ -332,10 +333,10 @@ func TestCostOfKCL3(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		before := f.Server.AllCalls()
-		time.Sleep(minutes * time.Minute)
+		time.Sleep(time.Duration(minutes) * time.Minute)
 		after := f.Server.AllCalls()
 		per := func(operation string) float64 {
-			return float64(after[operation]-before[operation]) / workers / (minutes * 60)
+			return float64(after[operation]-before[operation]) / float64(workers*minutes*60)
 		}
 		t.Logf("a worker-second: %.3f scans, %.3f queries, %.3f gets, %.3f describes", per("Scan"), per("Query"),
 			per("GetItem"), per("DescribeTable"))
@@ -482,7 +483,7 @@ func TestL25ZombieLeader(t *testing.T) {
 		{"cannot assign", dynamotest.Fault{Operation: "UpdateItem", When: func(c dynamotest.Call) bool {
 			return c.Key == "shardId-000000000009"
 		}, Do: []dynamotest.Action{dynamotest.Deny()}}, false},
-	} {
+	}[testsize.Pick(2, 0, 0):] {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

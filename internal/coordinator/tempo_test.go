@@ -11,6 +11,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/fleettest"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 )
 
@@ -82,8 +83,9 @@ func TestLeasesExpireBetweenRareListings(t *testing.T) {
 // join, and assigns those of a dead worker.
 func TestLeaderWithRareListings(t *testing.T) {
 	t.Parallel()
+	leases := testsize.Pick(4, 6, 6)
 	synctest.Test(t, func(t *testing.T) {
-		f := fleettest.NewKCL3(t, 6, func(c *dynamotest.Config) { c.PageRows = 3 })
+		f := fleettest.NewKCL3(t, leases, func(c *dynamotest.Config) { c.PageRows = 3 })
 		f.Is3x()
 		for _, client := range []string{"a", "b"} {
 			f.Server.Inject(dynamotest.Fault{
@@ -93,13 +95,13 @@ func TestLeaderWithRareListings(t *testing.T) {
 		}
 		f.Start("a")
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, map[string]int{"a": 6}, f.Load())
+		require.Equal(t, map[string]int{"a": leases}, f.Load())
 		b := f.Start("b")
 		time.Sleep(5 * time.Minute)
 		f.RequireBalance("a", "b")
 		b.Kill()
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, map[string]int{"a": 6}, f.Load())
+		require.Equal(t, map[string]int{"a": leases}, f.Load())
 	})
 }
 
