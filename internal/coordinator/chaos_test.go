@@ -127,7 +127,7 @@ func syncRows(f *fleettest.Fleet, leaseCount int) {
 // the lease is taken neither too early nor too late.
 func TestTrustWindow(t *testing.T) {
 	for i := range testsize.Pick(4, 20, 20) {
-		at := time.Duration(i) * testsize.Pick[time.Duration](150, 30, 30) * time.Millisecond // after a renewal
+		at := time.Duration(i*testsize.Pick(150, 30, 30)) * time.Millisecond // after a renewal
 		synctest.Test(t, func(t *testing.T) {
 			idle := func(c *coordinator.Config) {
 				c.Consume = func(ctx context.Context, h *holder.Holder) {
