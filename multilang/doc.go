@@ -4,4 +4,6 @@
 // over the standard input and output of the child.
 //
 // [Command] is the daemon's end: a [kcl.ProcessorFactory] whose processors are child processes.
+// [Serve] is the child: it runs any [kcl.Processor] under the Java MultiLangDaemon of KCL 1.x to
+// 3.x, or under cmd/multilangd. A program that uses it links no AWS code.
 package multilang
