@@ -209,8 +209,15 @@ type Stats struct {
 
 // Stats returns the numbers up to now.
 func (c *Command) Stats() Stats {
+	children := 0
 	c.mu.Lock()
-	children := len(c.live)
+	for proc := range c.live {
+		select {
+		case <-proc.exited():
+		default:
+			children++
+		}
+	}
 	c.mu.Unlock()
 	f := func(kind failure) int64 { return c.stats.failures[kind].Load() }
 	return Stats{

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,7 +48,8 @@ func init() {
 	if program == nil {
 		return
 	}
-	c := &realChild{lines: protocol.NewLineReader(os.Stdin), writer: protocol.NewChildWriter(os.Stdout)}
+	c := &realChild{writer: protocol.NewChildWriter(os.Stdout)}
+	c.lines = protocol.NewLineReader(longLines{c})
 	if socket := os.Getenv(envSocket); socket != "" {
 		conn, err := net.Dial("unix", socket) //nolint:noctx // a child has no context
 		if err != nil {
@@ -79,7 +79,23 @@ type realChild struct {
 	answers *bufio.Reader
 	shard   string
 	last    string // number of the last record
+	unread  int    // bytes of the present message that have been read
 }
+
+// longLines reads standard input. In the middle of a long line it tells the test.
+type longLines struct{ c *realChild }
+
+func (l longLines) Read(p []byte) (int, error) {
+	n, err := os.Stdin.Read(p)
+	before := l.c.unread
+	l.c.unread += n
+	if before < longLine && l.c.unread >= longLine {
+		l.c.at("half of a long line read")
+	}
+	return n, err
+}
+
+const longLine = 100 << 10
 
 // tell tells the test that the child has come to a moment, and waits until it may go on.
 func (c *realChild) tell(e childEvent) {
@@ -100,6 +116,7 @@ func (c *realChild) at(moment string) { c.tell(childEvent{Moment: moment}) }
 
 // read reads a message. It ends the process at the end of the input.
 func (c *realChild) read() protocol.FromDaemon {
+	c.unread = 0
 	line, err := c.lines.Next()
 	if err != nil {
 		os.Exit(0)
@@ -294,9 +311,6 @@ func listen(t *testing.T, handle func(childEvent)) (env string) {
 				for events := json.NewDecoder(conn); ; {
 					var e childEvent
 					if err := events.Decode(&e); err != nil {
-						if !errors.Is(err, io.EOF) {
-							t.Log("a child died while it spoke:", err)
-						}
 						return
 					}
 					handle(e)
