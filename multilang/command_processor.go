@@ -24,6 +24,7 @@ type childProcessor struct {
 	child     *conversation              // nil before Initialize has succeeded, and after the last message
 	delivered kcl.ExtendedSequenceNumber // position of the last record that the child got
 	accepted  kcl.ExtendedSequenceNumber // last position that the child has checkpointed
+	overrun   bool                       // a call has ended because the shutdown took too long
 }
 
 var _ kcl.Processor = (*childProcessor)(nil)
@@ -122,13 +123,19 @@ func (p *childProcessor) notTold(ctx context.Context, err error) {
 }
 
 // LeaseLost waits for an action that is still open, and tells the child that the lease is lost.
-// Then it stops the child.
+// Then it stops the child. After an overrun of the shutdown nobody waits for the child any more, so
+// that it is killed at once.
 func (p *childProcessor) LeaseLost(ctx context.Context, _ kcl.LeaseLostInput) {
 	child := p.child
 	if child == nil {
 		return
 	}
 	p.child = nil
+	if p.overrun {
+		p.log.WarnContext(ctx, "child has not finished within the shutdown, killing it")
+		child.kill()
+		return
+	}
 	patience := exitTime
 	if child.broken != nil {
 		patience = 0
@@ -165,7 +172,11 @@ func (p *childProcessor) checkpoints(checkpointer kcl.Checkpointer) serve {
 
 // restartUnless asks for another child after a failure. The end of ctx is no failure.
 func (p *childProcessor) restartUnless(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		p.overrun = errors.Is(context.Cause(ctx), kcl.ErrShutdownTimeout)
 		return err
 	}
 	return fmt.Errorf("%w: %w", kcl.ErrRestart, p.failed(err))

@@ -260,6 +260,26 @@ func TestLeaseLostOfAChildThatHangs(t *testing.T) {
 	}
 }
 
+// TestOverrunDuringABatch: a shutdown that has taken too long leaves no time for the child.
+func TestOverrunDuringABatch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBench(t, CommandConfig{}, func(f *fakeChild) {
+			f.ignoresTerm.Store(true)
+			f.answer(f.next().Action)
+			f.next()
+			f.hang()
+		})
+		require.NoError(t, b.initialize(t.Context()))
+		begun := time.Now()
+		ctx, end := context.WithTimeoutCause(t.Context(), 25*time.Second, kcl.ErrShutdownTimeout)
+		defer end()
+		require.Equal(t, kcl.ErrShutdownTimeout, b.process(ctx, 1))
+		b.lose(t.Context())
+		require.Equal(t, 25*time.Second, time.Since(begun))
+		require.Equal(t, "signal: killed", b.children[0].how)
+	})
+}
+
 // TestShutdownOfAChildThatHangs: the child is killed when the shutdown has taken too long, at once.
 func TestShutdownOfAChildThatHangs(t *testing.T) {
 	for _, action := range []protocol.Action{protocol.ShutdownRequested, protocol.LeaseLost} {

@@ -236,18 +236,21 @@ func (c *conversation) stop(ctx context.Context, patience time.Duration) {
 	if !c.exits(ctx, patience) {
 		clean = false
 		c.proc.terminate()
-		if !c.exits(ctx, killTime) {
-			c.proc.kill()
-			<-c.proc.exited()
-		}
+		c.exits(ctx, killTime)
 	}
+	c.kill()
+	if clean && c.proc.failed() {
+		c.log.WarnContext(ctx, "child has finished its work, and has then failed", "status", c.proc.status())
+	}
+}
+
+// kill ends the child at once, and waits until nothing is left of it.
+func (c *conversation) kill() {
+	c.proc.kill()
+	<-c.proc.exited()
 	close(c.over)
 	c.helpers.Wait()
-	level := slog.LevelDebug
-	if clean && c.proc.failed() {
-		level = slog.LevelWarn
-	}
-	c.log.LogAttrs(ctx, level, "child process ended", slog.String("status", c.proc.status()))
+	c.log.Debug("child process ended", "status", c.proc.status())
 	c.broken = cmp.Or(c.broken, errStopped)
 }
 
