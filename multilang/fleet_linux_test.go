@@ -134,7 +134,8 @@ func (f *fleet) audit(e childEvent) {
 		n, err := strconv.Atoi(number)
 		next, begun := f.inHand[e.PID][shard]
 		if err != nil || shard != e.Shard || begun && n != next || n > f.seen[shard] {
-			f.wrong = append(f.wrong, fmt.Sprintf("child of %s got %.60q, want %d or up to %d", e.Shard, data, next, f.seen[shard]))
+			f.wrong = append(f.wrong,
+				fmt.Sprintf("child of %s got %.60q, want %d or up to %d", e.Shard, data, next, f.seen[shard]))
 		}
 		for _, s := range f.srv.Shards(streamName) {
 			if s.ID != shard || begun {
@@ -278,7 +279,9 @@ func TestM04KilledAtAnyMoment(t *testing.T) {
 	_, err := f.srv.MergeShards(streamName, first[8].ID, first[9].ID)
 	require.NoError(t, err)
 	f.put(3)
-	f.await("the children of all shards", func() bool { return f.complete() && done("initialize", "processRecords", "shardEnded") })
+	f.await("the children of all shards", func() bool {
+		return f.complete() && done("initialize", "processRecords", "shardEnded")
+	})
 
 	f.put(2)
 	require.NoError(t, w.stop())
@@ -292,6 +295,6 @@ func TestM04KilledAtAnyMoment(t *testing.T) {
 	stats := w.command.Stats()
 	t.Logf("%+v", stats)
 	require.Positive(t, stats.EndedEarly)
-	require.Equal(t, stats.EndedEarly, stats.EndedEarly+stats.NotStarted+stats.WrongAnswers+stats.TooLate+stats.UnfinishedShards)
+	require.Zero(t, stats.NotStarted+stats.WrongAnswers+stats.TooLate+stats.UnfinishedShards)
 	f.await("nothing", func() bool { return true })
 }
