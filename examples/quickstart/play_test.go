@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl/internal/memnet"
+	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases/memory"
 )
 
 // buffer takes the output of the table. It is safe for concurrent use.
@@ -87,6 +89,43 @@ func TestPlay(t *testing.T) {
 		require.Regexp(t, `shardId-000000000006  worker-1  PROCESSING +\d+ +\d+s +held, counter \d+\n`, out.String())
 		require.True(t, strings.HasSuffix(out.String(), "every record was processed, in order\n"))
 	})
+}
+
+// TestLagColumn: the table shows an unknown lag before the first batch, then 0s, and a lag that
+// grows while no batch arrives.
+func TestLagColumn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv := kinesistest.New(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: stream, Shards: 1}}})
+		s := &stage{srv: srv, leases: memory.New(), audit: NewAudit()}
+		w, err := newWorker("worker-1", srv, s.leases, s.audit, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		s.workers = []*worker{w}
+		silence := kinesistest.Fault{Client: "worker-1", Do: []kinesistest.Action{kinesistest.Silence()}, When: reads}
+		shows := func(state, lag string) {
+			t.Helper()
+			require.Regexp(t, `SHARD +WORKER +STATE +RECORDS +LAG +LEASE\n`+
+				` +shardId-000000000000  worker-1  `+state+` +0 +`+lag+` +held, counter \d+\n$`, shards(s))
+		}
+
+		speak := srv.Inject(silence)
+		w.start(t.Context())
+		time.Sleep(5 * time.Second)
+		shows("PROCESSING", `\?`)
+		speak()
+		time.Sleep(time.Minute)
+		shows("PROCESSING", "0s")
+		srv.Inject(silence)
+		srv.ResetConnections()
+		time.Sleep(2 * time.Hour)
+		shows("PROCESSING", `(1h59m|2h0m)\d+(\.\d+)?s`)
+		require.NoError(t, w.stop())
+	})
+}
+
+// reads tells whether a call reads records.
+func reads(c *kinesistest.Call) bool {
+	return c.Operation == "SubscribeToShard" || c.Operation == "GetRecords"
 }
 
 func TestAuditFinds(t *testing.T) {
