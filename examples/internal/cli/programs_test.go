@@ -50,11 +50,24 @@ type program struct {
 // build compiles an example.
 func build(t *testing.T, name string) (binary string) {
 	t.Helper()
-	binary = filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/kinesis-go/kcl/examples/"+name)
-	out, err := build.CombinedOutput()
+	return compile(t, "github.com/kinesis-go/kcl/examples/"+name)
+}
+
+// compile compiles a program, named by its package or its file.
+func compile(t *testing.T, program string) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "program")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, program).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return binary
+}
+
+// environment returns the environment of a program that uses the servers.
+func environment(srv *kinesistest.Server, tables *httptest.Server) []string {
+	return append(os.Environ(),
+		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ENDPOINT_URL_KINESIS="+srv.URL(), "AWS_ENDPOINT_URL_DYNAMODB="+tables.URL)
 }
 
 func start(t *testing.T, binary string, env []string, args ...string) *program {
@@ -62,7 +75,7 @@ func start(t *testing.T, binary string, env []string, args ...string) *program {
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
 	p := &program{Cmd: exec.CommandContext(t.Context(), binary, args...), stdout: bufio.NewScanner(read), pipe: read}
-	p.Env = append(os.Environ(), env...)
+	p.Env = env
 	p.Stdout, p.Stderr = write, t.Output()
 	p.WaitDelay = 10 * time.Second
 	require.NoError(t, p.Start())
@@ -113,11 +126,7 @@ func TestPrograms(t *testing.T) {
 			})
 			tables := httptest.NewServer(dynamotest.New(dynamotest.Config{}))
 			t.Cleanup(tables.Close)
-			env := []string{
-				"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
-				"AWS_EC2_METADATA_DISABLED=true",
-				"AWS_ENDPOINT_URL_KINESIS=" + srv.URL(), "AWS_ENDPOINT_URL_DYNAMODB=" + tables.URL,
-			}
+			env := environment(srv, tables)
 			client := awstest.Kinesis(t, srv)
 			binary := build(t, name)
 			args := []string{"-stream", stream, "-application", "printer", "-worker", "w1"}
