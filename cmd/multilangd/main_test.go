@@ -210,8 +210,8 @@ func TestStopOfAHangingChild(t *testing.T) {
 	r.expect(t, "end")
 }
 
-// TestSignals: SIGTERM stops the process gracefully. A second one ends it at once.
-func TestSignals(t *testing.T) {
+// TestM06Signals: SIGTERM stops the process gracefully. A second one ends it at once.
+func TestM06Signals(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		mode    string

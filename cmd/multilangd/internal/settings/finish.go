@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kinesis-go/kcl"
@@ -72,14 +73,13 @@ func (r *reader) streams() {
 		}
 		for _, arn := range d.streamARNs {
 			add("", arn)
-		}
-		if several > 1 && d.consumerARN != "" {
-			r.bad("fanoutConfig.consumerArn", d.consumerARN,
-				errors.New("a consumer belongs to one stream: leave the key out, and give fanoutConfig.consumerName"))
+			if name := nameOf(arn); slices.Contains(d.streamNames, name) {
+				r.bad("streamArns", arn, fmt.Errorf("is the stream %s of streamNames: name it once", name))
+			}
 		}
 	case d.streamARN != "":
 		add("", d.streamARN)
-		if !r.absent("streamName") && !strings.HasSuffix(d.streamARN, "stream/"+d.streamName) {
+		if !r.absent("streamName") && nameOf(d.streamARN) != d.streamName {
 			r.report.WithoutEffect = append(r.report.WithoutEffect, WithoutEffect{"streamName", "streamArn replaces it"})
 		}
 	case d.streamName != "":
@@ -88,6 +88,40 @@ func (r *reader) streams() {
 		r.missing("streamName", "name the stream to read, by streamName or streamArn")
 	}
 	r.regions()
+	if d.consumerARN != "" {
+		r.consumer()
+	}
+}
+
+// nameOf returns the name of the stream in a valid ARN.
+func nameOf(arn string) string {
+	_, name, _ := strings.Cut(arn, "stream/")
+	return name
+}
+
+// consumer compares the ARN of the stream consumer with the stream and with the other name.
+func (r *reader) consumer() {
+	const key = "fanoutConfig.consumerArn"
+	d := r.draft
+	arn, name, err := kcl.ParseConsumerARN(d.consumerARN)
+	if err != nil {
+		return // reported already
+	}
+	if len(d.Scheduler.Streams) > 1 {
+		r.bad(key, d.consumerARN,
+			errors.New("a consumer belongs to one stream: leave the key out, and give fanoutConfig.consumerName"))
+		return
+	}
+	for _, s := range d.Scheduler.Streams {
+		if s.ARN != "" && s.ARN != arn || s.Name != "" && s.Name != nameOf(arn) {
+			r.bad(key, d.consumerARN, fmt.Errorf("is a consumer of another stream than %s: correct one of them",
+				cmp.Or(s.ARN, s.Name)))
+		}
+	}
+	if d.consumerName != "" && d.consumerName != name {
+		r.bad(key, d.consumerARN, fmt.Errorf("is not the consumer %s of fanoutConfig.consumerName: leave one of them out",
+			d.consumerName))
+	}
 }
 
 // regions compares the region of the client with those of the ARNs, and takes it from there if it

@@ -5,8 +5,10 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/cmd/multilangd/internal/credentials"
@@ -125,7 +127,15 @@ func (r *reader) bad(key, value string, err error) {
 		r.errs = append(r.errs, fmt.Errorf("%s: %s: %w", where, key, err))
 		return
 	}
-	r.errs = append(r.errs, fmt.Errorf("%s: %s = %s: %w", where, key, value, err))
+	r.errs = append(r.errs, fmt.Errorf("%s: %s = %s: %w", where, key, shown(value), err))
+}
+
+// shown returns a text for one line of an error: in quotes if it has control characters.
+func shown(text string) string {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // missing records that a required key is missing.
@@ -140,7 +150,7 @@ func secret(key string) bool { return strings.HasPrefix(key, "AwsCredentialsProv
 func (r *reader) property(p properties.Property) {
 	k, ok := find(p.Key)
 	if !ok {
-		text := fmt.Sprintf("%s:%d: unknown key %s has no effect", r.file.Name, p.Line, p.Key)
+		text := fmt.Sprintf("%s:%d: unknown key %s has no effect", r.file.Name, p.Line, shown(p.Key))
 		if near := nearest(p.Key); near != "" {
 			text += ": did you mean " + near + "?"
 		}

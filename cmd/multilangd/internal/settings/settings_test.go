@@ -192,7 +192,7 @@ func TestBadValues(t *testing.T) {
 		"applicationName=a":                  "applicationName = a: is the name of the lease table too, and is not the",
 		"tableName=my/table":                 "tableName = my/table: is not the name of a table in DynamoDB: use 3 to 255",
 		"tableName=":                         "tableName: has no value",
-		`workerId=a\tb`:                      "workerId = a\tb: has a control character: leave it out",
+		`workerId=a\tb`:                      `workerId = "a\tb": has a control character: leave it out`,
 		"streamName=a/b":                     "streamName = a/b: is not a name",
 		"streamArn=orders":                   "streamArn = orders: ",
 		"initialPositionInStream=NOW":        "initialPositionInStream = NOW: is not known: use one of LATEST, TRIM_HORIZON",
@@ -301,12 +301,17 @@ func TestStreams(t *testing.T) {
 		a1Consumer = "fanoutConfig.consumerArn=" + arnOrders + "/consumer/a:1"
 	)
 	for text, want := range map[string]string{
-		"streamName=a\nstreamNames=b":     "app.properties:3: streamName: streamNames or streamArns is given too",
-		"streamNames=a,a":                 "app.properties:3: streamNames = a,a: names a twice",
-		"streamNames=a,b/c":               "app.properties:3: streamNames = a,b/c: b/c is not a name",
-		"streamNames=,":                   "app.properties:3: streamNames = ,: has no value",
-		oneARN + "\nregionName=us-east-1": "is in region eu-west-1, and the client is in us-east-1: set regionName",
-		"streamNames=a,b\n" + a1Consumer:  "a consumer belongs to one stream",
+		"streamName=a\nstreamNames=b":                 "app.properties:3: streamName: streamNames or streamArns is given too",
+		"streamNames=a,a":                             "app.properties:3: streamNames = a,a: names a twice",
+		"streamNames=a,b/c":                           "app.properties:3: streamNames = a,b/c: b/c is not a name",
+		"streamNames=,":                               "app.properties:3: streamNames = ,: has no value",
+		oneARN + "\nregionName=us-east-1":             "is in region eu-west-1, and the client is in us-east-1: set",
+		"streamNames=orders\nstreamArns=" + arnOrders: "is the stream orders of streamNames: name it once",
+		"streamArn=" + arnBills + "\n" + a1Consumer: "fanoutConfig.consumerArn = " + arnOrders + "/consumer/a:1: " +
+			"is a consumer of another stream than " + arnBills,
+		"streamName=bills\n" + a1Consumer:                       "is a consumer of another stream than bills",
+		oneARN + "\nfanoutConfig.consumerName=b\n" + a1Consumer: "is not the consumer b of fanoutConfig.consumerName",
+		"streamNames=a,b\n" + a1Consumer:                        "a consumer belongs to one stream",
 	} {
 		_, _, err := Read(parse(t, none+text))
 		require.ErrorContains(t, err, want)

@@ -136,10 +136,10 @@ func list(form string, check func(text string) error, set func(d *draft, texts [
 				continue
 			}
 			if seen[part] {
-				return false, fmt.Errorf("names %s twice: name each one once", part)
+				return false, fmt.Errorf("names %s twice: name each one once", shown(part))
 			}
 			if err := check(part); err != nil {
-				return false, fmt.Errorf("%s %w", part, err)
+				return false, fmt.Errorf("%s %w", shown(part), err)
 			}
 			seen[part] = true
 			found = append(found, part)
