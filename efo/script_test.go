@@ -273,7 +273,7 @@ func TestE04TwentyEventsCutAtEveryByte(t *testing.T) {
 					s := newScript(t, http2, frames...)
 					ends := frameEnds(frames)
 					total := ends[len(ends)-1]
-					step := testsize.Pick(97, 7, 1) // primes meet every part of a frame
+					step := testsize.Pick(97, 17, 1) // primes meet every part of a frame
 					switch {
 					case raceEnabled:
 						step = 97

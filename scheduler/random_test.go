@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
@@ -29,7 +30,7 @@ func TestR01RandomHistories(t *testing.T) {
 	if first == 0 {
 		first = rand.Uint64N(1 << 32)
 	}
-	for i := range uint64(*seeds) {
+	for i := range testsize.Pick(uint64(*seeds+2)/3, uint64(*seeds), uint64(*seeds)) {
 		t.Run(fmt.Sprintf("seed %d", first+i), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { randomHistory(t, first+i) })

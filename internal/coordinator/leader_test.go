@@ -351,7 +351,7 @@ func TestCostOfKCL3(t *testing.T) {
 // flip, and calls fail. The fleet checks all the while what no worker may do.
 func TestChaosOfKCL3(t *testing.T) {
 	t.Parallel()
-	eachSeed(t, testsize.Pick[uint64](1, 2, 8), chaosOfKCL3)
+	eachSeed(t, testsize.Pick[uint64](1, 1, 8), chaosOfKCL3)
 }
 
 func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
@@ -369,7 +369,7 @@ func chaosOfKCL3(t *testing.T, rng *rand.Rand) {
 		leases.ClientVersion2x,
 	}
 	native := false
-	for i := range testsize.Pick(20, 40, 40) {
+	for i := range testsize.Pick(10, 40, 40) {
 		switch n := rng.IntN(12); {
 		case len(alive) < 2 || (len(alive) < 5 && n < 4):
 			m := member{id: fmt.Sprintf("w%d", i)}
