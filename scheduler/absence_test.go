@@ -94,7 +94,7 @@ func TestNotFoundHoursApartIsNotInARow(t *testing.T) {
 			r.srv.ResetConnections()
 			time.Sleep(2 * time.Minute)
 			failing.Store(false)
-			r.produce(testsize.Pick(6, 15, 58), time.Minute, keys(1))
+			r.produce(testsize.Pick(6, 10, 58), time.Minute, keys(1))
 			require.False(t, r.row(open).Finished())
 		}
 		r.finished(10 * time.Minute)

@@ -122,7 +122,7 @@ func TestTwoStartOnAnEmptyTable(t *testing.T) {
 		for _, variant := range []string{"same first shard", "other first shard"} {
 			t.Run(s.name+"/"+variant, func(t *testing.T) {
 				t.Parallel()
-				for seed := range testsize.Pick[uint64](1, 4, 8) {
+				for seed := range testsize.Pick[uint64](1, 2, 8) {
 					for _, late := range testsize.Pick([]bool{variant == "same first shard"}, []bool{false, true},
 						[]bool{false, true}) {
 						synctest.Test(t, func(t *testing.T) { startTogether(t, s, variant == "other first shard", late, seed) })

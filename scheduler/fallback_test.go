@@ -335,8 +335,11 @@ func TestFallbackDoesNotFlap(t *testing.T) {
 				})
 				w := r.worker("a").start()
 				r.produceUntil(time.Minute, "fanned out", func() bool { return r.owned() == 1 })
-				lasts := testsize.Pick(30*time.Minute, 2*time.Hour, 6*time.Hour)
-				if name == "five hours" || name == "an hour" {
+				lasts := testsize.Pick(30*time.Minute, time.Hour, 6*time.Hour)
+				switch name {
+				case "at random":
+					lasts = max(lasts, 3*time.Hour) // the first of two changes comes within two hours
+				case "five hours", "an hour":
 					lasts = 6 * time.Hour
 				}
 				for end := time.Now().Add(lasts); time.Now().Before(end); {

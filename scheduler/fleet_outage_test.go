@@ -58,7 +58,7 @@ func TestL14ThreeHoursWithoutTheTable(t *testing.T) {
 				time.Sleep(15 * time.Second)
 				require.Zero(t, r.owned(), "nobody has a lease")
 				before := r.audit.count()
-				for range testsize.Pick(3, 18, 18) {
+				for range testsize.Pick(3, 6, 18) {
 					r.put(keys(40)...)
 					time.Sleep(10 * time.Minute)
 				}

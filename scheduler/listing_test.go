@@ -52,7 +52,7 @@ func TestEndlessPages(t *testing.T) {
 					if start {
 						w.start()
 					}
-					time.Sleep(testsize.Pick(11*time.Minute, 20*time.Minute, 20*time.Minute))
+					time.Sleep(testsize.Pick(11*time.Minute, 12*time.Minute, 20*time.Minute))
 					require.Less(t, calls.Load(), int64(1200))
 					h := w.Healthy()
 					require.Error(t, h)

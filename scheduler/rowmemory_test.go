@@ -157,7 +157,7 @@ func TestRowOfAParentIsLost(t *testing.T) {
 
 		w := r.worker("b", mode).start()
 		r.eventually(3*time.Minute, "red", func() bool { return w.Healthy() != nil })
-		time.Sleep(testsize.Pick(15*time.Minute, time.Hour, time.Hour))
+		time.Sleep(testsize.Pick(15*time.Minute, 30*time.Minute, time.Hour))
 		err := w.Healthy()
 		require.ErrorContains(t, err, "row of parent lost")
 		require.ErrorContains(t, err, "kclctl leases restore -at POSITION "+parent)
