@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 files=$here/servers
 cache=${KCL_INTEGRATION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcl-integration}
 run=$cache/run
-all=(localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl)
+all=(localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilang multilang2)
 
 localstack_port=${KCL_LOCALSTACK_PORT:-14566}
 dynamodb_port=${KCL_DYNAMODB_PORT:-18000}
@@ -344,6 +344,7 @@ env_localstack() { echo "export KCL_LOCALSTACK_URL=http://127.0.0.1:$localstack_
 . "$files/small.sh"
 . "$files/redis.sh"
 . "$files/java.sh"
+. "$files/multilang.sh"
 
 # --- commands ------------------------------------------------------------------
 
