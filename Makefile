@@ -10,15 +10,17 @@ BENCH    ?= .
 GOFUMPT  := $(GO) run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 SERVERS  := integration/servers.sh
+# What the suite needs. The rest is for suites of their own.
+SUITE    := localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilang
 
 # The suite against real servers has its own target; everything else needs only Go.
 PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long race lint fuzz bench integration check
+.PHONY: help demo quick test long race lint fuzz bench integration integration-multilang check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## watch a fleet read a stream through a reshard and a killed worker (about a minute)
 	$(GO) run ./examples/quickstart
@@ -62,7 +64,13 @@ bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=1s)
 
 integration: ## install and start the real servers, run the suite against them, stop them
 	@set -eu; trap '$(SERVERS) stop' EXIT; trap 'exit 130' INT TERM; \
-	  endpoints=$$($(SERVERS) start); eval "$$endpoints"; \
+	  endpoints=$$($(SERVERS) start $(SUITE)); eval "$$endpoints"; \
 	  REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 25m -parallel 6 ./integration/...
+
+# Each client of the MultiLang protocol under each Java daemon, through all faults: 35 minutes.
+integration-multilang: ## run kclpy, aws-kcl and the Go children under two versions of the Java MultiLangDaemon (35 minutes)
+	@set -eu; trap '$(SERVERS) stop dynamodb' EXIT; trap 'exit 130' INT TERM; \
+	  endpoints=$$($(SERVERS) start dynamodb multilang multilang2); eval "$$endpoints"; \
+	  KCL_MULTILANG_MATRIX=1 REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 90m -parallel 6 -v -run TestMultiLang ./integration/
 
 check: lint race ## what must pass before a commit

@@ -49,6 +49,7 @@ type mixed struct {
 	dead      map[string]bool // workers that were killed
 	rows      []leases.Lease  // of the table, as last seen
 	wrong     []string        // shards that were given to dead workers, rows that cannot be read
+	tend      func()          // if set, called in each round of await
 }
 
 // newMixed makes as many streams as there are numbers of shards.
@@ -179,6 +180,9 @@ func (m *mixed) await(ctx context.Context, t *testing.T, limit time.Duration, wh
 	defer tick.Stop()
 	for round := 0; ; round++ {
 		m.look(ctx)
+		if m.tend != nil {
+			m.tend()
+		}
 		if condition() {
 			break
 		}

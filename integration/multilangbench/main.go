@@ -1,18 +1,20 @@
-// Command multilangbench measures MultiLangDaemons side by side: same stream, same Python child, one
-// daemon after the other. It prints a table.
+// Command multilangbench measures MultiLangDaemons side by side: same stream, same Python child,
+// one daemon after the other. It prints a table.
 //
 //	eval "$(integration/servers.sh start dynamodb multilang)"
-//	go run ./integration/multilangbench [-mode POLLING|FANOUT] [-shards 8] [-live 80000] [-backlog 200000] [-daemons multilangd,java]
+//	go run ./integration/multilangbench [-mode POLLING|FANOUT] [-shards 8] [-live 80000]
+//		[-backlog 200000] [-daemons multilangd,java]
 //
-// For each daemon it starts cmd/kinesisfake without limits. The properties are the defaults, but for
-// the endpoints and for metrics, which are off. The virtual machine has its own defaults. The steps:
+// For each daemon it starts cmd/kinesisfake without limits. The properties are the defaults, but
+// for the endpoints and for metrics, which are off. The virtual machine has its own defaults. The
+// steps:
 //
 //   - fresh: the application starts with a table that does not exist, until a child has a record
 //   - rss60 and idle: memory of the daemon after 60 s, and its CPU time in the 20 s before that
-//   - live: records of 1 KiB are put while the daemon runs. CPU time of the daemon per 1,000 of them.
+//   - live: records of 1 KiB are put while the daemon runs. CPU time of the daemon per 1,000
 //   - restart: SIGTERM, then a record for each shard, then a start, until a child has a record
-//   - backlog: SIGTERM, then the records are put, then a start, until the children have them all. CPU
-//     time as before.
+//   - backlog: SIGTERM, then the records are put, then a start, until the children have them all.
+//     CPU time as before.
 //   - rss: memory of the daemon then, and the most that it had
 //
 // The daemon is one process. Its children are not counted.
@@ -34,7 +36,9 @@ import (
 )
 
 func main() {
-	b := bench{tables: os.Getenv("KCL_DYNAMODB_URL"), kclpy: os.Getenv("KCL_KCLPY"), java: os.Getenv("KCL_JAVA_MULTILANG3")}
+	b := bench{
+		tables: os.Getenv("KCL_DYNAMODB_URL"), kclpy: os.Getenv("KCL_KCLPY"), java: os.Getenv("KCL_JAVA_MULTILANG3"),
+	}
 	flag.StringVar(&b.mode, "mode", "POLLING", "`retrievalMode` of the properties")
 	flag.IntVar(&b.shards, "shards", 8, "`number` of shards")
 	flag.IntVar(&b.live, "live", 80000, "`number` of records that are put while the daemon runs")
@@ -59,7 +63,7 @@ type bench struct {
 
 func (b *bench) all(ctx context.Context, daemons []string) (err error) {
 	if b.tables == "" || b.kclpy == "" {
-		return errors.New(`KCL_DYNAMODB_URL or KCL_KCLPY is not set: eval "$(integration/servers.sh start dynamodb multilang)"`)
+		return errors.New("KCL_DYNAMODB_URL or KCL_KCLPY is not set: see the comment of the command")
 	}
 	if b.dir, err = os.MkdirTemp("", "kcl-multilangbench-"); err != nil {
 		return err
@@ -71,7 +75,8 @@ func (b *bench) all(ctx context.Context, daemons []string) (err error) {
 		return fmt.Errorf("build the programs (run it in the root of the repository): %w", err)
 	}
 	fmt.Printf("%s, %d shards, %d records live, %d records of backlog\n", b.mode, b.shards, b.live, b.backlog)
-	fmt.Println("| daemon | fresh s | rss60 MB | idle cores | live ms/1000 | restart s | backlog s | backlog ms/1000 | rss MB | most MB |")
+	fmt.Println("| daemon | fresh s | rss60 MB | idle cores | live ms/1000 | restart s " +
+		"| backlog s | backlog ms/1000 | rss MB | most MB |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for _, name := range daemons {
 		command := map[string]string{"multilangd": filepath.Join(b.dir, "multilangd"), "java": b.java}[name]
@@ -128,8 +133,10 @@ func (b *bench) one(ctx context.Context, name, command string) (row string, err 
 	}
 	read, rest := time.Since(w.started), w.cpu()
 	rss, most := w.memory("VmRSS"), w.memory("VmHWM")
-	return fmt.Sprintf("| %s | %.1f | %d | %.3f | %.1f | %.1f | %.1f | %.1f | %d | %d |", name, fresh.Seconds(), rss60, idle,
-		perThousand(live, b.live), restart.Seconds(), read.Seconds(), perThousand(rest, b.backlog), rss, most), w.stop(ctx)
+	row = fmt.Sprintf("| %s | %.1f | %d | %.3f | %.1f | %.1f | %.1f | %.1f | %d | %d |",
+		name, fresh.Seconds(), rss60, idle, perThousand(live, b.live), restart.Seconds(),
+		read.Seconds(), perThousand(rest, b.backlog), rss, most)
+	return row, w.stop(ctx)
 }
 
 func perThousand(cpu time.Duration, records int) float64 {

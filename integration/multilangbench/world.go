@@ -77,7 +77,8 @@ func newWorld(ctx context.Context, b *bench, name, command string) (*world, erro
 		"streamName = " + stream, "applicationName = " + fmt.Sprintf("bench-%s-%d", name, time.Now().UnixNano()),
 		"AwsCredentialsProvider = EnvironmentVariableCredentialsProvider", "processingLanguage = python",
 		"initialPositionInStream = TRIM_HORIZON", "regionName = " + region, "retrievalMode = " + b.mode,
-		"metricsLevel = NONE", "disableWorkerMetrics = true", "kinesisEndpoint = " + url, "dynamoDBEndpoint = " + b.tables, "",
+		"metricsLevel = NONE", "disableWorkerMetrics = true",
+		"kinesisEndpoint = " + url, "dynamoDBEndpoint = " + b.tables, "",
 	}
 	return w, os.WriteFile(w.properties, []byte(strings.Join(properties, "\n")), 0o600)
 }
@@ -122,7 +123,8 @@ func (w *world) start(ctx context.Context) (time.Duration, error) {
 	defer log.Close()
 	w.daemon = exec.Command(w.command, "-p", w.properties)
 	w.daemon.Stdout, w.daemon.Stderr = log, log
-	w.daemon.Env = append(os.Environ(), "LEDGER="+w.ledgers, "PYTHONPATH="+w.python, "KCL_JAVA_OPTIONS=-Dkcl.defaults=true",
+	w.daemon.Env = append(os.Environ(), "LEDGER="+w.ledgers, "PYTHONPATH="+w.python,
+		"KCL_JAVA_OPTIONS=-Dkcl.defaults=true", // in place of those of the tests
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true")
 	w.started = time.Now()
 	if err := w.daemon.Start(); err != nil {
