@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,6 +85,13 @@ func TestDaemon(t *testing.T) {
 	require.Contains(t, body, "kcl_multilang_children 1\n")
 	require.Contains(t, body, "kcl_multilang_child_starts_total 1\n")
 	require.Contains(t, body, "kcl_user_records_total")
+	document, err := os.ReadFile("../../docs/multilang.md")
+	require.NoError(t, err)
+	own := regexp.MustCompile(`(?m)^# TYPE (kcl_multilang_\w+)`).FindAllStringSubmatch(body, -1)
+	require.Len(t, own, 5)
+	for _, metric := range own {
+		require.Contains(t, string(document), "| `"+metric[1]+"` |")
+	}
 
 	d.stop()
 	r.expect(t, "shutdownRequested", "leaseLost", "end")
@@ -205,8 +213,10 @@ func TestStopOfAHangingChild(t *testing.T) {
 	r.expect(t, "start orders", "initialize shardId-000000000000 TRIM_HORIZON", "record one")
 	begin := time.Now()
 	d.stop()
-	d.ended(t)
+	require.Equal(t, statusOK, d.ended(t))
 	require.Less(t, time.Since(begin), 15*time.Second)
+	require.Contains(t, d.log.String(), "shutdown took too long")
+	require.NotContains(t, r.leaseOf(t, "shardId-000000000000"), "leaseOwner")
 	r.expect(t, "end")
 }
 

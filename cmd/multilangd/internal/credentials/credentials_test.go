@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,30 @@ func TestNames(t *testing.T) {
 		require.Equal(t, want, c.String())
 	}
 	require.Equal(t, "DefaultCredentialsProvider", Chain{}.String())
+}
+
+// TestDocument: docs/multilang.md names every provider that can be used.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../../docs/multilang.md")
+	require.NoError(t, err)
+	arguments := map[string]string{"StsAssume": "|" + role + "|me", "KclS": "|" + role + "|me", "STS": "|" + role + "|me"}
+	for _, name := range Names() {
+		value := name
+		for prefix, args := range arguments {
+			if strings.HasPrefix(name, prefix) {
+				value += args
+			}
+		}
+		if strings.Contains(name, "Static") {
+			value += "|a|b"
+		}
+		if _, err := Parse(value); err != nil {
+			require.ErrorContains(t, err, "which this program does not: use ")
+			continue
+		}
+		require.Regexp(t, "`"+name+"[`\\\\]", string(text))
+	}
 }
 
 // TestMistakes: an error names the provider and the remedy, and never an argument.
