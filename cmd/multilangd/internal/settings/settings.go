@@ -144,7 +144,7 @@ func (r *reader) missing(key, remedy string) {
 }
 
 // secret tells whether the value of a key may hold a secret.
-func secret(key string) bool { return strings.HasPrefix(key, "AwsCredentialsProvider") }
+func secret(key string) bool { return strings.HasPrefix(key, providerKey) }
 
 // property reads one property.
 func (r *reader) property(p properties.Property) {
@@ -169,15 +169,14 @@ func (r *reader) property(p properties.Property) {
 	text := strings.TrimFunc(p.Value, func(c rune) bool { return c <= ' ' }) // as String.trim in Java
 	zero, err := k.value.read(r.draft, text)
 	reason := k.reason
-	switch {
-	case zero && !k.boxed && reason == "":
+	switch unset := zero && !k.boxed; {
+	case unset && reason == "":
 		reason = zeroReason
 		delete(r.line, name)
-	case zero && !k.boxed:
-	case err != nil:
+	case !unset && err != nil:
 		r.bad(name, text, err)
 		return
-	case k.polling:
+	case !unset && k.polling:
 		r.draft.polling = true
 	}
 	if reason != "" {
