@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,7 +40,7 @@ func one(ctx context.Context, p kcl.Processor) error {
 
 // ended tells whether a process is gone, or is a zombie that another process must reap.
 func ended(pid int) bool {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return true
 	}
@@ -132,6 +130,18 @@ func TestGrandchildEndsWithTheGroup(t *testing.T) {
 			awaitEnd(t, int(pid.Load()))
 		})
 	}
+}
+
+// TestOrphansAreNoZombies: the first process of a container has to wait for the processes that its
+// children leave behind.
+func TestOrphansAreNoZombies(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	first := exec.CommandContext(t.Context(), program)
+	first.Env = append(os.Environ(), envMode+"=first")
+	out, err := first.CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 // TestM04ChildClosesItsInput: the write fails, and the child is stopped.
@@ -261,5 +271,3 @@ func TestPipesOfAChildBlock(t *testing.T) {
 	}
 	p.LeaseLost(t.Context(), kcl.LeaseLostInput{})
 }
-
-var _ io.Writer = (*lineCounter)(nil)

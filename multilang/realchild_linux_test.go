@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +39,7 @@ var childModes = map[string]func(*realChild){
 	"escaped":  (*realChild).leaveEscapedGrandchild,
 	"holder":   func(*realChild) { select {} },
 	"parent":   func(*realChild) { runParent() },
+	"first":    func(*realChild) { runFirst() },
 	"restarts": (*realChild).answerOnce,
 	"noinput":  (*realChild).closeInput,
 }
@@ -51,7 +53,7 @@ func init() {
 	c := &realChild{writer: protocol.NewChildWriter(os.Stdout)}
 	c.lines = protocol.NewLineReader(longLines{c})
 	if socket := os.Getenv(envSocket); socket != "" {
-		conn, err := net.Dial("unix", socket) //nolint:noctx // a child has no context
+		conn, err := net.Dial("unix", socket)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(9)
@@ -177,9 +179,9 @@ func (c *realChild) message(action, what string, write func() error) {
 		os.Exit(6)
 	}
 	text := whole.String()
-	_, _ = io.WriteString(os.Stdout, text[:len(text)/2])
+	_, _ = os.Stdout.WriteString(text[:len(text)/2])
 	c.at("half a " + what + " of " + action)
-	_, _ = io.WriteString(os.Stdout, text[len(text)/2:])
+	_, _ = os.Stdout.WriteString(text[len(text)/2:])
 	c.at("sent " + what + " of " + action)
 }
 
@@ -226,7 +228,7 @@ func (c *realChild) floodStderr() {
 
 // grandchild starts a process that holds the standard streams of this one, and returns it.
 func grandchild() *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // it shall outlive its parent
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envMode+"=holder", envSocket+"=")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd
@@ -275,6 +277,31 @@ func runParent() {
 	select {}
 }
 
+// runFirst is a daemon that gets orphans as its children, as the first process of a container does.
+// It has a child that leaves a process behind. Then it must have no child.
+func runFirst() {
+	const setChildSubreaper = 36
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); errno != 0 {
+		os.Exit(5)
+	}
+	command, err := NewCommand(CommandConfig{Args: os.Args[:1], Env: append(os.Environ(), envMode+"=orphan")})
+	if err != nil {
+		os.Exit(5)
+	}
+	p := command.NewProcessor(kcl.StreamIdentifier{}, kcl.Shard{ID: "shard"})
+	if err := p.Initialize(context.Background(), kcl.InitializeInput{}); err != nil {
+		os.Exit(5)
+	}
+	if err := one(context.Background(), p); !errors.Is(err, kcl.ErrRestart) {
+		os.Exit(5)
+	}
+	p.LeaseLost(context.Background(), kcl.LeaseLostInput{})
+	if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); !errors.Is(err, syscall.ECHILD) {
+		fmt.Fprintln(os.Stderr, "there is a child:", pid, err)
+		os.Exit(1)
+	}
+}
+
 // runCommand makes a Command whose children are this test binary.
 func runCommand(t *testing.T, mode string, cfg CommandConfig, env ...string) *Command {
 	t.Helper()
@@ -294,10 +321,8 @@ func runCommand(t *testing.T, mode string, cfg CommandConfig, env ...string) *Co
 // listen receives the events of children. A child goes on when handle has returned.
 func listen(t *testing.T, handle func(childEvent)) (env string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ml") // the path of a socket must be short
-	require.NoError(t, err)
-	socket := filepath.Join(dir, "s")
-	listener, err := net.Listen("unix", socket) //nolint:noctx // it is closed at the end of the test
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends when the listener is closed
@@ -322,7 +347,6 @@ func listen(t *testing.T, handle func(childEvent)) (env string) {
 	t.Cleanup(func() {
 		listener.Close()
 		wg.Wait()
-		require.NoError(t, os.RemoveAll(dir))
 	})
 	return envSocket + "=" + socket
 }
