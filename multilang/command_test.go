@@ -150,9 +150,8 @@ func TestM04FailuresOfAChild(t *testing.T) {
 						require.Len(t, b.failures, 1)
 					}
 					stats := b.Stats()
-					require.Equal(t, failure.stats, Stats{
-						EndedEarly: stats.EndedEarly, WrongAnswers: stats.WrongAnswers, TooLate: stats.TooLate,
-					})
+					stats.Children, stats.Starts = 0, 0
+					require.Equal(t, failure.stats, stats)
 				})
 			})
 		}
@@ -537,7 +536,7 @@ func TestChildPrintsWhileItIsWrittenTo(t *testing.T) {
 			_, err := f.in.Read(first[:])
 			f.ok(err)
 			f.print(strings.Repeat("progress\n", 10_000))
-			require.Equal(t, "", f.checkpointMeanwhile())
+			require.Empty(t, f.checkpointMeanwhile())
 			f.answer(protocol.ProcessRecords)
 			good(f)
 		})
@@ -568,8 +567,12 @@ func TestStartsAreLimited(t *testing.T) {
 			f.answer(m.Action)
 			good(f)
 		}
-		hangs := func(f *fakeChild) { f.hang() }
-		b := newBench(t, CommandConfig{MaxStarts: 1}, slow, hangs, slow)
+		b := newBench(t, CommandConfig{MaxStarts: 1}, func(f *fakeChild) {
+			if f.number == 2 {
+				f.hang()
+			}
+			slow(f)
+		})
 		begun := time.Now()
 		var ends [3]time.Duration
 		done := make(chan error, 3)

@@ -67,17 +67,20 @@ func (l *launcher) start(env []string) (process, error) {
 		})
 	}
 	if err != nil {
-		for _, f := range opened {
-			f.Close()
-		}
+		closeAll(opened...)
 		return nil, fmt.Errorf("start %s: %w%s", l.args[0], err, remedy(err))
 	}
-	for _, f := range []*os.File{childIn, childOut, childErr} {
-		f.Close()
-	}
+	closeAll(childIn, childOut, childErr)
 	p.id = p.proc.Pid
 	go p.reap() // ends with the process; exited says so
 	return p, nil
+}
+
+// closeAll closes ends of pipes that nothing was written to.
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
 }
 
 // lookPath finds the program to run. A name with a slash is relative to dir. Any other name is

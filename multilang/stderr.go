@@ -124,10 +124,16 @@ func escape(text []byte, limit int) string {
 	if cut > 0 {
 		text = text[:limit]
 	}
-	quoted := strconv.Quote(string(text))
-	escaped := strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	escaped := string(text)
+	if slices.ContainsFunc(text, special) {
+		quoted := strconv.Quote(escaped)
+		escaped = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	}
 	if cut > 0 {
 		escaped += "... (" + strconv.Itoa(cut) + " more bytes)"
 	}
 	return escaped
 }
+
+// special tells whether a byte may need an escape.
+func special(b byte) bool { return b < ' ' || b > '~' || b == '\\' }
