@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,6 +38,70 @@ func one(ctx context.Context, p kcl.Processor) error {
 	r := kcl.NewRecord(kcl.RecordFields{SequenceNumber: "1"})
 	ck.Delivered(r.Position())
 	return p.ProcessRecords(ctx, kcl.ProcessRecordsInput{Records: []kcl.Record{r}, Checkpointer: ck})
+}
+
+// TestBothEnds: a processor under Serve, as the child of a Command. What it prints does not disturb
+// the protocol.
+func TestBothEnds(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{
+		"ended": {"ShardEnded"}, "stopped": {"ShutdownRequested"}, "lost": {"LeaseLost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan string, 10)
+			env := listen(t, func(e childEvent) { got <- strings.Join(append(e.Data, e.Moment), " ") })
+			c := runCommand(t, "served", CommandConfig{}, env)
+			p := initialized(t, c)
+			row := &positions{}
+			ck := checkpoint.New(row, trimHorizon, nil)
+			for _, number := range []string{"7", "8"} {
+				ck.Delivered(kcl.ExtendedSequenceNumber{SequenceNumber: number})
+				require.NoError(t, p.ProcessRecords(t.Context(), kcl.ProcessRecordsInput{
+					Records:      []kcl.Record{kcl.NewRecord(kcl.RecordFields{SequenceNumber: number})},
+					Checkpointer: ck,
+				}))
+			}
+			child := p.child.proc
+			switch name {
+			case "ended":
+				require.NoError(t, p.ShardEnded(t.Context(), kcl.ShardEndedInput{Checkpointer: ck}))
+			case "stopped":
+				require.NoError(t, p.ShutdownRequested(t.Context(), kcl.ShutdownRequestedInput{Checkpointer: ck}))
+			default:
+				p.LeaseLost(t.Context(), kcl.LeaseLostInput{})
+			}
+			require.Equal(t, "exit status 0", child.status())
+			for _, event := range append([]string{"Initialize orders at TRIM_HORIZON", "7 record", "8 record"}, want...) {
+				require.Equal(t, event, <-got)
+			}
+			require.Empty(t, got)
+			require.Equal(t, name != "lost", slices.Equal(row.all, []string{"8"}), "%v", row.all)
+			require.Zero(t, c.Stats().NoiseLines)
+		})
+	}
+}
+
+// TestProgramThatIsGone: a start that fails is a failed Initialize, which is repeated. It leaks no
+// descriptor.
+func TestProgramThatIsGone(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "child")
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/no-such-shell\n"), 0o700))
+	c, err := NewCommand(CommandConfig{Args: []string{program}})
+	require.NoError(t, err)
+	defer c.Close()
+	p := c.NewProcessor(kcl.StreamIdentifier{}, kcl.Shard{ID: shardID})
+	require.ErrorIs(t, p.Initialize(t.Context(), kcl.InitializeInput{}), os.ErrNotExist)
+	before := descriptors(t)
+	for range 2 {
+		require.ErrorIs(t, p.Initialize(t.Context(), kcl.InitializeInput{}), os.ErrNotExist)
+	}
+	require.NoError(t, os.Remove(program))
+	require.ErrorContains(t, p.Initialize(t.Context(), kcl.InitializeInput{}), "find the program")
+	require.Equal(t, before, descriptors(t))
+	require.Equal(t, Stats{NotStarted: 4}, c.Stats())
+	require.Contains(t, remedy(syscall.EMFILE), "ulimit -n")
+	require.Contains(t, remedy(syscall.EAGAIN), "ulimit -u")
 }
 
 // ended tells whether a process is gone, or is a zombie that another process must reap.

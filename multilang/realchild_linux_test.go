@@ -40,6 +40,7 @@ var childModes = map[string]func(*realChild){
 	"holder":   func(*realChild) { select {} },
 	"parent":   func(*realChild) { runParent() },
 	"first":    func(*realChild) { runFirst() },
+	"served":   (*realChild).runServe,
 	"restarts": (*realChild).answerOnce,
 	"noinput":  (*realChild).closeInput,
 }
@@ -276,6 +277,47 @@ func runParent() {
 	_ = p.Initialize(context.Background(), kcl.InitializeInput{})
 	select {}
 }
+
+// runServe is the other end of this package. Its processor prints, and never checkpoints.
+func (c *realChild) runServe() {
+	if err := Serve(context.Background(), &chatty{c: c}, Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// chatty is a processor that prints every call on standard output, and tells the test about it.
+type chatty struct{ c *realChild }
+
+func (p *chatty) say(what string, data ...string) {
+	fmt.Println(what, data)
+	p.c.tell(childEvent{Moment: what, Data: data})
+}
+
+func (p *chatty) Initialize(_ context.Context, in kcl.InitializeInput) error {
+	p.c.shard = in.Shard.ID
+	p.say("Initialize " + in.Stream.Name + " at " + in.Checkpoint.String())
+	return nil
+}
+
+func (p *chatty) ProcessRecords(_ context.Context, in kcl.ProcessRecordsInput) error {
+	for _, r := range in.Records {
+		p.say("record", r.SequenceNumber())
+	}
+	return nil
+}
+
+func (p *chatty) ShardEnded(context.Context, kcl.ShardEndedInput) error {
+	p.say("ShardEnded")
+	return nil
+}
+
+func (p *chatty) ShutdownRequested(ctx context.Context, in kcl.ShutdownRequestedInput) error {
+	p.say("ShutdownRequested")
+	return in.Checkpointer.Checkpoint(ctx)
+}
+
+func (p *chatty) LeaseLost(context.Context, kcl.LeaseLostInput) { p.say("LeaseLost") }
 
 // runFirst is a daemon that gets orphans as its children, as the first process of a container does.
 // It has a child that leaves a process behind. Then it must have no child.
