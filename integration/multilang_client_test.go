@@ -32,6 +32,12 @@ var clients = []client{
 	{name: "awsKCL", retrieval: "FANOUT", arguments: func(t *testing.T) []string {
 		return []string{tool(t, "node"), source(t, "node_child.js")}
 	}},
+	{name: "serve", retrieval: "FANOUT", unlost: true, arguments: func(t *testing.T) []string {
+		return []string{built(t, "servechild")}
+	}},
+	{name: "goguardian", retrieval: "POLLING", arguments: func(t *testing.T) []string {
+		return []string{built(t, "goguardianchild")}
+	}},
 }
 
 // command is the value of executableName. A daemon splits it at blanks.

@@ -9,12 +9,11 @@ import (
 )
 
 // TestMultiLangMixedFleet has our daemon and the Java daemon on one table, with the same client: a
-// rolling change. Both take their share. Each is killed, and the other takes over. Then Java stops
-// in order, and ours goes on where it was.
+// rolling change. Both take their share. Each is killed, and the other takes over.
 func TestMultiLangMixedFleet(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 12*time.Minute)
-	w := newMultiLang(ctx, t, clientNamed(t, "kclpyV3"), "POLLING", 4)
+	w := newMultiLang(ctx, t, clientNamed(t, "goguardian"), "POLLING", 4)
 	ours := w.run(ctx, t, "g1", multilangd)
 	w.awaitAll(ctx, t, 30*time.Second, 4, "g1")
 	java := w.run(ctx, t, "j1", java3)
@@ -30,13 +29,7 @@ func TestMultiLangMixedFleet(t *testing.T) {
 	w.step(t, "j1 killed")
 	w.awaitAll(ctx, t, 60*time.Second, 4, "g1")
 
-	java.start(t)
-	w.awaitAll(ctx, t, 3*time.Minute, 1, "g1", "j1")
-	twice := w.duplicates()
-	require.Contains(t, []int{0, 143}, java.stop(ctx, t, syscall.SIGTERM))
-	w.awaitAll(ctx, t, 60*time.Second, 4, "g1")
 	w.settled(ctx, t, 30*time.Second)
-	require.Equal(t, twice, w.duplicates(), "records came again after a stop in order")
 	require.Equal(t, 0, ours.stop(ctx, t, syscall.SIGTERM))
 	w.step(t, "g1 stopped")
 }

@@ -27,7 +27,7 @@ var build = sync.OnceValue(func() (err error) {
 		return err
 	}
 	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../examples/multistream",
-		"../cmd/kinesisfake", "../cmd/multilangd").CombinedOutput()
+		"../cmd/kinesisfake", "../cmd/multilangd", "./multilang/servechild", "./multilang/goguardianchild").CombinedOutput()
 	if err != nil {
 		return errors.New(string(out))
 	}
