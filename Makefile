@@ -11,13 +11,16 @@ GOFUMPT  := $(GO) run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 SERVERS  := integration/servers.sh
 # What the suite needs. The rest is for suites of their own.
-SUITE    := localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilang
+SUITE    := localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilangclients multilang3
 
 # The suite against real servers has its own target; everything else needs only Go.
 PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 
+# The MultiLangDaemon of run_sample and run_integ_test: native is cmd/multilangd, java needs a JVM.
+DAEMON   ?= native
+
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long race lint fuzz bench integration integration-multilang check
+.PHONY: help demo quick test long race lint fuzz bench integration integration-multilang run_sample run_integ_test check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,7 +73,25 @@ integration: ## install and start the real servers, run the suite against them, 
 # Each client of the MultiLang protocol under each Java daemon, through all faults: 35 minutes.
 integration-multilang: ## run kclpy, aws-kcl and the Go children under two versions of the Java MultiLangDaemon (35 minutes)
 	@set -eu; trap '$(SERVERS) stop dynamodb' EXIT; trap 'exit 130' INT TERM; \
-	  endpoints=$$($(SERVERS) start dynamodb multilang multilang2); eval "$$endpoints"; \
+	  endpoints=$$($(SERVERS) start dynamodb multilangclients multilang3 multilang2); eval "$$endpoints"; \
 	  KCL_MULTILANG_MATRIX=1 REQUIRE_INTEGRATION=1 $(GO) test -count=1 -timeout 90m -parallel 6 -v -run TestMultiLang ./integration/
+
+run_sample: ## run the sample processor under multilangd, on a stream in memory; DAEMON=java: under the Java MultiLangDaemon
+	@set -eu; arguments=; \
+	  case $(DAEMON) in native) ;; java) \
+	    trap '$(SERVERS) stop dynamodb' EXIT; trap 'exit 130' INT TERM; \
+	    endpoints=$$($(SERVERS) start dynamodb multilang3); eval "$$endpoints"; \
+	    arguments="-daemon $$KCL_JAVA_MULTILANG3 -dynamodb $$KCL_DYNAMODB_URL";; \
+	  *) echo "DAEMON is $(DAEMON): use native or java" >&2; exit 2;; esac; \
+	  $(GO) run ./examples/multilang/runsample $$arguments
+
+run_integ_test: ## the same against LocalStack, Kinesis and DynamoDB, with four shards
+	@set -eu; arguments=; servers=localstack; \
+	  case $(DAEMON) in native) ;; java) servers="localstack multilang3";; \
+	  *) echo "DAEMON is $(DAEMON): use native or java" >&2; exit 2;; esac; \
+	  trap '$(SERVERS) stop localstack' EXIT; trap 'exit 130' INT TERM; \
+	  endpoints=$$($(SERVERS) start $$servers); eval "$$endpoints"; \
+	  [ $(DAEMON) = native ] || arguments="-daemon $$KCL_JAVA_MULTILANG3"; \
+	  $(GO) run ./examples/multilang/runsample -shards 4 -kinesis "$$KCL_LOCALSTACK_URL" $$arguments alice bob charlie
 
 check: lint race ## what must pass before a commit

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 files=$here/servers
 cache=${KCL_INTEGRATION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcl-integration}
 run=$cache/run
-all=(localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilang multilang2)
+all=(localstack dynamodb kinesislocal kinesalite moto ministack redis rediscluster redissentinel javakcl multilangclients multilang3 multilang2)
 
 localstack_port=${KCL_LOCALSTACK_PORT:-14566}
 dynamodb_port=${KCL_DYNAMODB_PORT:-18000}

@@ -1,7 +1,7 @@
 // Command multilangbench measures MultiLangDaemons side by side: same stream, same Python child,
 // one daemon after the other. It prints a table.
 //
-//	eval "$(integration/servers.sh start dynamodb multilang)"
+//	eval "$(integration/servers.sh start dynamodb multilangclients multilang3)"
 //	go run ./integration/multilangbench [-mode POLLING|FANOUT] [-shards 8] [-live 80000]
 //		[-backlog 200000] [-daemons multilangd,java]
 //

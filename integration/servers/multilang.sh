@@ -1,4 +1,4 @@
-# The MultiLang world, for servers.sh: the Java MultiLangDaemon, newest 3.x and, as multilang2, 2.x; the
+# The MultiLang world, for servers.sh: the Java MultiLangDaemon, newest 3.x and newest 2.x, and the
 # clients that people have, amazon_kclpy (PyPI) and aws-kcl (npm). They are no servers: the tests
 # start a daemon by the command that the environment names.
 # shellcheck shell=bash disable=SC2154
@@ -14,10 +14,10 @@ multilang2_dir=$cache/java-multilang-$multilang2_version
 kclpy_dir=$cache/kclpy-$kclpy_version
 awskcl_dir=$cache/aws-kcl-$awskcl_version
 
+install_multilang3() { multilang_java "$multilang3_dir" "$multilang3_version"; }
 install_multilang2() { multilang_java "$multilang2_dir" "$multilang2_version"; }
 
-install_multilang() {
-  multilang_java "$multilang3_dir" "$multilang3_version"
+install_multilangclients() {
   install_kclpy
   install_awskcl
 }
@@ -136,13 +136,16 @@ install_awskcl() {
   touch "$awskcl_dir/.installed"
 }
 
-running_multilang() { [ -x "$multilang3_dir/daemon" ] && installed "$kclpy_dir" && installed "$awskcl_dir"; }
-start_multilang() { :; }
-env_multilang() {
-  echo "export KCL_JAVA_MULTILANG3=$multilang3_dir/daemon"
+running_multilangclients() { installed "$kclpy_dir" && installed "$awskcl_dir"; }
+start_multilangclients() { :; }
+env_multilangclients() {
   echo "export KCL_KCLPY=$kclpy_dir"
   echo "export KCL_AWS_KCL=$awskcl_dir/node_modules"
 }
+
+running_multilang3() { [ -x "$multilang3_dir/daemon" ]; }
+start_multilang3() { :; }
+env_multilang3() { echo "export KCL_JAVA_MULTILANG3=$multilang3_dir/daemon"; }
 
 running_multilang2() { [ -x "$multilang2_dir/daemon" ]; }
 start_multilang2() { :; }
