@@ -55,10 +55,11 @@ func (p *childProcessor) Initialize(ctx context.Context, in kcl.InitializeInput)
 // child keeps the batch, and LeaseLost waits for the child.
 func (p *childProcessor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInput) error {
 	p.delivered = in.Records[len(in.Records)-1].Position()
+	child := p.child // a LeaseLost that comes before send clears the field
 	send := func() error {
-		return p.child.writer.ProcessRecords(in.Records, in.BehindLatest, !in.LagUnknown, in.ReceivedAt)
+		return child.writer.ProcessRecords(in.Records, in.BehindLatest, !in.LagUnknown, in.ReceivedAt)
 	}
-	return p.restartUnless(ctx, p.child.act(ctx, protocol.ProcessRecords, send, p.checkpoints(in.Checkpointer)))
+	return p.restartUnless(ctx, child.act(ctx, protocol.ProcessRecords, send, p.checkpoints(in.Checkpointer)))
 }
 
 // ShardEnded tells the child that it has got every record. The child must have checkpointed the

@@ -222,6 +222,22 @@ func TestLeaseLostDuringAnAction(t *testing.T) {
 	})
 }
 
+// TestLeaseLostBeforeABatchIsWritten: LeaseLost may come before the goroutine that writes the batch
+// has begun.
+func TestLeaseLostBeforeABatchIsWritten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for range 20 {
+			b := newBench(t, CommandConfig{}, good)
+			require.NoError(t, b.initialize(t.Context()))
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(kcl.ErrLeaseLost)
+			require.Equal(t, kcl.ErrLeaseLost, b.process(ctx, 1))
+			b.lose(t.Context())
+			b.gone()
+		}
+	})
+}
+
 // TestLeaseLostOfAChildThatHangs: the child gets the time of the call, then SIGTERM, then SIGKILL.
 func TestLeaseLostOfAChildThatHangs(t *testing.T) {
 	cases := map[string]struct {
