@@ -23,7 +23,7 @@ func (s *session) repeat(work context.Context, call func() error) error {
 			return s.stop
 		case work.Err() != nil:
 			s.log.InfoContext(work, "processor failed after the lease was lost", "err", err)
-			return nil
+			return nil //nolint:nilerr // the next message says that the lease is lost
 		case attempt >= s.options.Attempts || !repeatable(err):
 			return err
 		}

@@ -20,8 +20,7 @@ var errSink = errors.New("the sink is down")
 // TestFailedCallIsRepeated: the same batch comes again, and no checkpoint covers it meanwhile.
 func TestFailedCallIsRepeated(t *testing.T) {
 	failures := 3
-	var p *script
-	p = &script{
+	p := &script{
 		initialize: func(context.Context, kcl.InitializeInput) error {
 			if failures--; failures >= 0 {
 				return errSink

@@ -269,7 +269,8 @@ func TestEndOfAShardIsCheckpointed(t *testing.T) {
 	}{
 		"throttled": {[]string{"ThrottlingException", "ThrottlingException", ""}, "", true, []string{"initialize", "ended"}},
 		"lost": {
-			[]string{"ShutdownException"}, "", true,
+			[]string{"ShutdownException"},
+			"", true,
 			[]string{"initialize", "ended", "lost: kcl: lease lost"},
 		},
 		"refused": {

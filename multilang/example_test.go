@@ -60,7 +60,7 @@ func daemon() (input io.Reader, output io.Writer) {
 			`{"action":"checkpoint","sequenceNumber":null,"error":null}`,
 			`{"action":"leaseLost"}`,
 		} {
-			fmt.Fprintln(toChild, line)
+			_, _ = fmt.Fprintln(toChild, line)
 			for answers.Scan() && answers.Text() == "" { // an empty line comes before each message
 			}
 		}

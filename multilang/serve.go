@@ -53,7 +53,7 @@ func Serve(ctx context.Context, processor kcl.Processor, o Options) error {
 		if err != nil {
 			return fmt.Errorf("multilang: take the standard output: %w", err)
 		}
-		defer private.Close()
+		defer func() { _ = private.Close() }()
 		o.Output = private
 	}
 	served := make(chan struct{})
@@ -91,7 +91,7 @@ type message struct {
 func readMessages(input io.Reader, messages chan<- message, served <-chan struct{}, log *slog.Logger) {
 	lines := protocol.NewLineReader(input)
 	lines.OnLong = func() {
-		log.Warn("daemon sent a very long line", "bytes_over", protocol.LongLine) //nolint:sloglint // no context here
+		log.Warn("daemon sent a very long line", "bytes_over", protocol.LongLine)
 	}
 	for {
 		m := readMessage(lines)

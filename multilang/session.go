@@ -233,7 +233,7 @@ func (s *session) recordEnd(work context.Context) error {
 
 func (s *session) shutdownRequested(work context.Context) error {
 	if s.stage != stageReading || work.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the lease is lost, or there is nothing to finish
 	}
 	in := kcl.ShutdownRequestedInput{Checkpointer: s.checkpointer}
 	err := s.during(func() error { return s.processor.ShutdownRequested(work, in) }, s.options.ShutdownTimeout)

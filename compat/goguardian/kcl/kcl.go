@@ -57,6 +57,8 @@ type ErrorProcessor interface {
 }
 
 // KCLProcess is a child process.
+//
+//nolint:revive // the name is that of goguardian-go-kcl
 type KCLProcess interface {
 	// Run talks to the daemon until that closes the standard input, and returns nil then. A program
 	// calls it once. After an error it should exit with status 1.

@@ -47,7 +47,7 @@ func (d *daemon) message() string {
 }
 
 func status(action string) string {
-	return fmt.Sprintf(`{"action": "status", "responseFor": "%s"}`, action)
+	return fmt.Sprintf(`{"action": "status", "responseFor": %q}`, action)
 }
 
 const (

@@ -117,13 +117,14 @@ func TestRecordsWithoutSomeFields(t *testing.T) {
 	var out bytes.Buffer
 	w := protocol.NewDaemonWriter(&out)
 	require.NoError(t, w.ProcessRecords(records, 0, false, time.UnixMilli(1500)))
-	require.Equal(t, `{"action":"processRecords","records":[`+
-		`{"data":"","partitionKey":null,"sequenceNumber":"1","approximateArrivalTimestamp":1500,`+
-		`"subSequenceNumber":0,"action":"record"},`+
-		`{"data":"/w==","partitionKey":"é\"\\/\b\t\n\f\r\u0001\u001F`+"\x7f\u2028"+`😀","sequenceNumber":"2",`+
-		`"approximateArrivalTimestamp":1500,"subSequenceNumber":7,"action":"record"},`+
-		`{"data":"","partitionKey":"a�b�","sequenceNumber":"3","approximateArrivalTimestamp":99,`+
-		`"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":null}`+"\n", out.String())
+	want := `{"action":"processRecords","records":[` +
+		`{"data":"","partitionKey":null,"sequenceNumber":"1","approximateArrivalTimestamp":1500,` +
+		`"subSequenceNumber":0,"action":"record"},` +
+		`{"data":"/w==","partitionKey":"é\"\\/\b\t\n\f\r\u0001\u001F` + "\x7f\u2028" + `😀","sequenceNumber":"2",` +
+		`"approximateArrivalTimestamp":1500,"subSequenceNumber":7,"action":"record"},` +
+		`{"data":"","partitionKey":"a�b�","sequenceNumber":"3","approximateArrivalTimestamp":99,` +
+		`"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":null}` + "\n"
+	require.Equal(t, want, out.String())
 	require.Equal(t, int64(1), w.InvalidKeys())
 	m, err := protocol.ParseFromDaemon(out.Bytes())
 	require.NoError(t, err)
@@ -133,8 +134,8 @@ func TestRecordsWithoutSomeFields(t *testing.T) {
 
 	out.Reset()
 	require.NoError(t, w.Initialize("shardId-1", kcl.ExtendedSequenceNumber{}))
-	require.Equal(t, `{"action":"initialize","shardId":"shardId-1","sequenceNumber":null,"subSequenceNumber":null}`+"\n",
-		out.String())
+	want = `{"action":"initialize","shardId":"shardId-1","sequenceNumber":null,"subSequenceNumber":null}` + "\n"
+	require.Equal(t, want, out.String())
 }
 
 // TestM07LargeMessage: a record of 10 MiB is written in pieces, and read again. Other large batches
