@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/kinesis-go/kcl/cmd/multilangd/internal/credentials"
@@ -32,8 +34,8 @@ type clients struct {
 }
 
 // newClients makes the clients. It may read the AWS environment and files, and sends no request.
-func newClients(ctx context.Context, cfg settings.Config) (clients, error) {
-	base, err := config.LoadDefaultConfig(ctx, config.WithRegion(cfg.Region),
+func newClients(ctx context.Context, cfg settings.Config, log *slog.Logger) (clients, error) {
+	base, err := config.LoadDefaultConfig(ctx, config.WithRegion(cfg.Region), config.WithLogger(sdkLogger(log)),
 		config.WithAPIOptions(userAgent(cfg.Language, cfg.Executable[0])))
 	if err != nil {
 		return clients{}, fmt.Errorf("read the AWS environment: %w", err)
@@ -58,6 +60,19 @@ func newClients(ctx context.Context, cfg settings.Config) (clients, error) {
 		}),
 		aws: forKinesis,
 	}, nil
+}
+
+// sdkLogger writes the messages of the SDK to log. Without it the SDK writes to standard error, in
+// a form of its own.
+func sdkLogger(log *slog.Logger) logging.Logger {
+	return logging.LoggerFunc(func(class logging.Classification, format string, args ...any) {
+		level := slog.LevelDebug
+		if class == logging.Warn {
+			level = slog.LevelWarn
+		}
+		text := slog.String("text", fmt.Sprintf(format, args...))
+		log.LogAttrs(context.Background(), level, "message of the AWS SDK", text)
+	})
 }
 
 // configFor is the configuration of one client.

@@ -41,7 +41,7 @@ type childError struct{ error }
 func newDaemon(ctx context.Context, cfg settings.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{cfg: cfg, log: log, registry: prom.NewRegistry(), failures: make(chan error, 1)}
 	var err, notFound error
-	d.clients, err = newClients(ctx, cfg)
+	d.clients, err = newClients(ctx, cfg, log)
 	d.command, notFound = multilang.NewCommand(multilang.CommandConfig{
 		Args: cfg.Executable, Timeout: cfg.Timeout, Logger: log, OnFailure: d.childFailed,
 	})

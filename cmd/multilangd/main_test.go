@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -103,8 +104,9 @@ func TestDaemon(t *testing.T) {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	program := filepath.Base(os.Args[0]) // this test is its own child
 	for agent := range r.agents {
-		if strings.Contains(agent, "amazon-kinesis-multi-lang-daemon/1.0.1 go multilangd.test") {
+		if strings.Contains(agent, "amazon-kinesis-multi-lang-daemon/1.0.1 go "+program) {
 			return
 		}
 	}
