@@ -3,6 +3,7 @@ package kcl_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -201,4 +202,33 @@ func TestErrors(t *testing.T) {
 	d, ran = start(t, a, kcl.WithLogger(nil))
 	d.say(initialize, status("initialize"), one, "")
 	require.EqualError(t, <-ran, "multilang: process records: panic: broken")
+}
+
+// TestInputsAsJSON: programs marshal inputs and records, to hand them on or to log them.
+func TestInputsAsJSON(t *testing.T) {
+	no := func(*string) error { return nil }
+	record := kcl.Record{
+		Data: []byte("hello"), PartitionKey: "k", SequenceNumber: "7",
+		SubSequenceNumber: 3, ApproximateArrivalTimestamp: time.Unix(1, 0),
+	}
+	for _, c := range []struct {
+		input any
+		want  string
+	}{
+		{kcl.InitializationInput{ShardID: "s", SequenceNumber: "5", StreamName: "orders"}, `{"ShardID":"s"}`},
+		{
+			kcl.ProcessRecordsInput{
+				Records: []kcl.Record{record}, Checkpoint: no, MillisBehindLatest: 4,
+				CheckpointAt: func(string, int64) error { return nil },
+			},
+			`{"Records":[{"data":"aGVsbG8=","partitionKey":"k","sequenceNumber":"7"}]}`,
+		},
+		{kcl.LeaseLostInput{}, `{}`},
+		{kcl.ShardEndedInput{Checkpoint: no}, `{}`},
+		{kcl.ShutdownRequestedInput{Checkpoint: no}, `{}`},
+	} {
+		got, err := json.Marshal(c.input)
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(got))
+	}
 }
