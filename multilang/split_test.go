@@ -16,9 +16,9 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// TestBothEnds: a scheduler, with a real process on Serve for each shard, reads a stream through a
-// split. The children print at least as much as they say.
-func TestBothEnds(t *testing.T) {
+// TestSplitWithRealChildren: a scheduler, with a real process on Serve for each shard, reads a
+// stream through a split. The children print at least as much as they say.
+func TestSplitWithRealChildren(t *testing.T) {
 	t.Parallel()
 	printed := make(chan string, 1000)
 	log := slog.New(slog.NewTextHandler(lineFunc(func(line string) {
