@@ -566,6 +566,37 @@ func TestChildPrintsWhileItIsWrittenTo(t *testing.T) {
 	})
 }
 
+// TestRecordsOfAnyBytes: data of 1 MiB arrive unchanged. Keys that are no UTF-8 are replaced and
+// counted.
+func TestRecordsOfAnyBytes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		data := make([]byte, 1<<20)
+		for i := range data {
+			data[i] = byte(i * 7)
+		}
+		b := newBench(t, CommandConfig{}, func(f *fakeChild) {
+			f.answer(f.next().Action)
+			for range 2 {
+				m := f.next()
+				require.Equal(t, data, m.Records[0].Data())
+				key, _ := m.Records[0].PartitionKey()
+				require.Equal(t, "a\uFFFDb", key)
+				f.answer(protocol.ProcessRecords)
+			}
+			good(f)
+		})
+		require.NoError(t, b.initialize(t.Context()))
+		key := "a\xffb"
+		for _, number := range []string{"1", "2"} {
+			require.NoError(t, b.deliver(t.Context(), []kcl.Record{
+				kcl.NewRecord(kcl.RecordFields{SequenceNumber: number, PartitionKey: &key, Data: data}),
+			}))
+		}
+		require.EqualValues(t, 2, b.Stats().ReplacedKeys)
+		b.lose(t.Context())
+	})
+}
+
 // checkpointMeanwhile asks for a checkpoint in the middle of a message of the daemon. The answer
 // follows the rest of the message.
 func (f *fakeChild) checkpointMeanwhile() string {
