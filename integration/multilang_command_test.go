@@ -59,7 +59,7 @@ func TestMultiLangCommandWithOptions(t *testing.T) {
 	wrapper := filepath.Join(dir, "multilangd-java")
 	text, err := os.ReadFile("../cmd/multilangd/multilangd-java")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(wrapper, text, 0o700)) //nolint:gosec // a program
+	writeProgram(t, wrapper, string(text))
 	writeScript(t, filepath.Join(dir, "multilangd"))
 	java := []string{"-Xmx512m", "-Dname=value", "-cp", "/jars/*", "com.example.MultiLangDaemon", "app.properties"}
 	out, err := exec.Command(wrapper, java...).Output()
@@ -75,6 +75,10 @@ func TestMultiLangCommandWithOptions(t *testing.T) {
 // writeScript writes a program that prints its arguments.
 func writeScript(t *testing.T, path string) {
 	t.Helper()
-	script := "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"
-	require.NoError(t, os.WriteFile(path, []byte(script), 0o700)) //nolint:gosec // a program
+	writeProgram(t, path, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+}
+
+func writeProgram(t *testing.T, path, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o700)) //nolint:gosec // a program
 }

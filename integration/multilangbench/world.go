@@ -46,7 +46,7 @@ type world struct {
 func newWorld(ctx context.Context, b *bench, name, command string) (*world, error) {
 	w := &world{
 		command: command, python: b.kclpy, properties: filepath.Join(b.dir, name+".properties"),
-		ledgers: filepath.Join(b.dir, name+".ledgers"), log: filepath.Join(os.TempDir(), "multilangbench-"+name+".log"),
+		ledgers: filepath.Join(b.dir, name+".ledgers"), log: b.dir + "-" + name + ".log",
 	}
 	if err := os.Mkdir(w.ledgers, 0o700); err != nil {
 		return nil, err
