@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -245,16 +246,19 @@ func TestChildDiesWithItsDaemon(t *testing.T) {
 }
 
 // TestChildrenLiveWithoutTheirStarter: the thread that starts children lives on when the goroutine
-// that asked for a child has ended.
+// that asked for a child has ended, and its thread with it.
 func TestChildrenLiveWithoutTheirStarter(t *testing.T) {
 	t.Parallel()
 	c := runCommand(t, "good", CommandConfig{})
 	done := make(chan *childProcessor)
 	for range 4 {
-		go func() { done <- initialized(t, c) }() // ends when it has sent
+		go func() { // ends when it has sent
+			runtime.LockOSThread()
+			done <- initialized(t, c)
+		}()
 	}
-	for range 4 {
-		p := <-done
+	children := []*childProcessor{<-done, <-done, <-done, <-done}
+	for _, p := range children {
 		require.NoError(t, one(t.Context(), p))
 		p.LeaseLost(t.Context(), kcl.LeaseLostInput{})
 	}
