@@ -80,5 +80,5 @@ func writeScript(t *testing.T, path string) {
 
 func writeProgram(t *testing.T, path, text string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o700))
 }

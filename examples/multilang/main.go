@@ -9,7 +9,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"log"
+	"log/slog"
+	"os"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/multilang"
@@ -17,7 +18,8 @@ import (
 
 func main() {
 	if err := multilang.Serve(context.Background(), &printer{}, multilang.Options{}); err != nil {
-		log.Fatal(err)
+		slog.Error("the processor failed", "err", err)
+		os.Exit(1)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -49,7 +49,8 @@ func main() {
 	err := b.all(ctx, strings.Split(*daemons, ","))
 	stop()
 	if err != nil {
-		log.Fatal(err)
+		slog.Error("the measurement failed", "err", err)
+		os.Exit(1)
 	}
 }
 

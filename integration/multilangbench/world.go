@@ -120,7 +120,7 @@ func (w *world) start(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the daemon has it open
 	w.daemon = exec.Command(w.command, "-p", w.properties)
 	w.daemon.Stdout, w.daemon.Stderr = log, log
 	w.daemon.Env = append(os.Environ(), "LEDGER="+w.ledgers, "PYTHONPATH="+w.python,

@@ -15,7 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -58,7 +58,8 @@ func main() {
 	cancel()
 	stop()
 	if err != nil {
-		log.Fatal(err)
+		slog.Error("runsample failed", "err", err)
+		os.Exit(1)
 	}
 	fmt.Println("runsample: every record was processed, and the daemon ended in order")
 }
@@ -68,6 +69,7 @@ func (s *sample) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	//nolint:gosec // a folder that this program made
 	build := exec.CommandContext(ctx, "go", "build", "-o", s.dir,
 		"./examples/multilang", "./cmd/multilangd", "./cmd/kinesisfake")
 	build.Stderr = os.Stderr
@@ -92,6 +94,7 @@ func (s *sample) run(ctx context.Context) (err error) {
 
 // startFake starts kinesisfake with a DynamoDB of its own. end stops it.
 func (s *sample) startFake(ctx context.Context) (end func(), err error) {
+	//nolint:gosec // a program that this one built
 	fake := exec.CommandContext(ctx, filepath.Join(s.dir, "kinesisfake"), "-listen", "127.0.0.1:0", "-dynamodb")
 	fake.Stderr = os.Stderr
 	out, err := fake.StdoutPipe()
@@ -118,7 +121,7 @@ func (s *sample) put(ctx context.Context) error {
 	})
 	s.stream = fmt.Sprintf("sample-%d", time.Now().UnixNano())
 	_, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{
-		StreamName: &s.stream, ShardCount: aws.Int32(int32(s.shards)), //nolint:gosec // a number that the user gave
+		StreamName: &s.stream, ShardCount: aws.Int32(int32(s.shards)),
 	})
 	if err != nil {
 		return err
@@ -154,7 +157,8 @@ func (s *sample) runDaemon(ctx context.Context) error {
 	for _, record := range s.records {
 		out.missing[fmt.Sprintf("record %q", record)] = true
 	}
-	daemon := exec.Command(command, "-p", properties)
+	// It gets SIGTERM, and time: not the end of ctx.
+	daemon := exec.CommandContext(context.WithoutCancel(ctx), command, "-p", properties) //nolint:gosec // as asked
 	daemon.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION="+region)
 	daemon.Stdout, daemon.Stderr = out, out
 	if err := daemon.Start(); err != nil {
@@ -167,8 +171,10 @@ func (s *sample) runDaemon(ctx context.Context) error {
 	case err := <-exited:
 		return fmt.Errorf("the daemon ended before every record was processed: %w", err)
 	case <-ctx.Done():
-		_ = daemon.Process.Kill()
-		<-exited
+		_ = daemon.Process.Kill() // an error says that it has ended
+		if err := <-exited; err == nil {
+			return errors.New("the daemon ended in order, too early")
+		}
 		return fmt.Errorf("not processed: %v: %w", out.left(), ctx.Err())
 	}
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {

@@ -3,19 +3,26 @@ package main
 
 import (
 	"log"
+	"log/slog"
+	"os"
 
 	"github.com/kinesis-go/kcl/compat/goguardian/kcl"
 	"github.com/kinesis-go/kcl/integration/multilang/ledger"
 )
 
 func main() {
+	if err := run(); err != nil {
+		slog.Error("the child failed", "err", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	l, err := ledger.Open()
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if err := kcl.GetKCLProcess(&shard{Ledger: l}, kcl.WithLogger(log.Default())).Run(); err != nil {
-		log.Fatal(err)
-	}
+	return kcl.GetKCLProcess(&shard{Ledger: l}, kcl.WithLogger(log.Default())).Run()
 }
 
 // shard checkpoints by number after each batch, and without one at the end.

@@ -3,7 +3,8 @@ package main
 
 import (
 	"context"
-	"log"
+	"log/slog"
+	"os"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/integration/multilang/ledger"
@@ -11,13 +12,18 @@ import (
 )
 
 func main() {
+	if err := run(); err != nil {
+		slog.Error("the child failed", "err", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	l, err := ledger.Open()
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if err := multilang.Serve(context.Background(), &shard{Ledger: l}, multilang.Options{}); err != nil {
-		log.Fatal(err)
-	}
+	return multilang.Serve(context.Background(), &shard{Ledger: l}, multilang.Options{})
 }
 
 // shard checkpoints at the position of the last record of each batch.
