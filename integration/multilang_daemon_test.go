@@ -150,4 +150,4 @@ func (k kind) settings(url, tables, stream, application, worker, retrieval strin
 	return properties
 }
 
-const childTimeout = 8 * time.Second
+const childTimeout = 10 * time.Second

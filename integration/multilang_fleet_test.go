@@ -12,7 +12,7 @@ import (
 // rolling change. Both take their share. Each is killed, and the other takes over.
 func TestMultiLangMixedFleet(t *testing.T) {
 	t.Parallel()
-	ctx := within(t, 12*time.Minute)
+	ctx := within(t, 20*time.Minute) // other tests may run Java workers, too many for this one
 	w := newMultiLang(ctx, t, clientNamed(t, "goguardian"), "POLLING", 4)
 	ours := w.run(ctx, t, "g1", multilangd)
 	w.awaitAll(ctx, t, 30*time.Second, 4, "g1")

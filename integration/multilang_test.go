@@ -44,7 +44,7 @@ func (k kind) limit() time.Duration {
 	if k.isJava() {
 		return 5 * time.Minute
 	}
-	return 60 * time.Second
+	return 2 * time.Minute
 }
 
 // throughFaults runs a daemon of two shards with one kind of client. A child is killed, a child
