@@ -20,31 +20,32 @@ import (
 	"github.com/kinesis-go/kcl/scheduler"
 )
 
-// badConnections makes the connections that were open at a moment lead to a bad host for ever.
+// badConnections makes the connections that were open at a moment lead to a bad host for ever. The
+// zero value has no bad connection.
 type badConnections struct {
-	mu  sync.Mutex // guards the fields below
-	old map[string]bool
-	bad bool
+	mu  sync.Mutex      // guards bad
+	bad map[string]bool // by the address of each connection seen so far
 }
 
 // harms tells whether a call on the connection must fail.
 func (b *badConnections) harms(addr string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.old == nil {
-		b.old = map[string]bool{}
+	if b.bad == nil {
+		b.bad = map[string]bool{}
 	}
-	if !b.bad {
-		b.old[addr] = true
-	}
-	return b.bad && b.old[addr]
+	bad := b.bad[addr]
+	b.bad[addr] = bad // a new connection is good
+	return bad
 }
 
 // breakOld makes calls on the connections seen so far fail.
 func (b *badConnections) breakOld() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bad = true
+	for addr := range b.bad {
+		b.bad[addr] = true
+	}
 }
 
 // TestBadHostBehindOpenConnections: what answers on the open connections fails every call, or says
