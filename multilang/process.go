@@ -56,7 +56,7 @@ func (l *launcher) start(env []string) (process, error) {
 	childIn, in := pipe()
 	out, childOut := pipe()
 	errs, childErr := pipe()
-	p := &osProcess{in: in, out: out, errs: errs, done: make(chan struct{})}
+	p := &osProcess{in: in, out: out, errs: errs, done: make(chan struct{}), killed: make(chan struct{})}
 	if err == nil {
 		attr := &os.ProcAttr{
 			Dir: l.dir, Env: env, Files: []*os.File{childIn, childOut, childErr}, Sys: attributes(),
@@ -108,8 +108,12 @@ type osProcess struct {
 	state         *os.ProcessState // valid after done
 	waitErr       error            // valid after done
 
-	mu     sync.Mutex // guards reaped
-	reaped bool       // the number of the process may belong to another one
+	killed   chan struct{} // closed by kill
+	killOnce sync.Once
+
+	mu         sync.Mutex // guards the fields below
+	terminated bool
+	reaped     bool // the number of the process may belong to another one
 }
 
 func (p *osProcess) pid() int                { return p.id }
@@ -133,8 +137,17 @@ func (p *osProcess) status() string {
 
 func (p *osProcess) failed() bool { return p.waitErr != nil || !p.state.Success() }
 
-func (p *osProcess) terminate() { p.signal(signalTerminate) }
-func (p *osProcess) kill()      { p.signal(signalKill) }
+func (p *osProcess) terminate() {
+	p.signal(func(proc *os.Process) {
+		p.terminated = true
+		signalTerminate(proc)
+	})
+}
+
+func (p *osProcess) kill() {
+	p.killOnce.Do(func() { close(p.killed) })
+	p.signal(signalKill)
+}
 
 // signal sends a signal to the group of the process, unless the process has been reaped.
 func (p *osProcess) signal(send func(*os.Process)) {

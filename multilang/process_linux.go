@@ -1,10 +1,15 @@
 package multilang
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // attributes makes a child the leader of a process group. The kernel kills the child when the
@@ -40,9 +45,52 @@ func (p *osProcess) wait() (*os.ProcessState, error) {
 			break
 		}
 	}
+	p.awaitGroup()
 	state, err := p.forget()
 	reapOrphans(p.id)
 	return state, err
+}
+
+// awaitGroup waits for the rest of the group, if SIGTERM has ended the process. A shell ends at
+// once, and the program that it runs may need the time until SIGKILL.
+func (p *osProcess) awaitGroup() {
+	p.mu.Lock()
+	terminated := p.terminated
+	p.mu.Unlock()
+	limit, tick := time.NewTimer(killTime), time.NewTicker(groupInterval)
+	defer limit.Stop()
+	defer tick.Stop()
+	for terminated && groupLives(p.id) {
+		select {
+		case <-tick.C:
+		case <-p.killed:
+			return
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+const groupInterval = 50 * time.Millisecond // between two looks at a group
+
+// groupLives tells whether a process of the group has not ended.
+func groupLives(group int) bool {
+	processes, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return false
+	}
+	for _, name := range processes {
+		stat, err := os.ReadFile(name) //nolint:gosec // the kernel names these files
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (name) state parent group ...: the name may contain anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
+			return true
+		}
+	}
+	return false
 }
 
 // forget kills the group of the process, which is a zombie, and removes the zombie.

@@ -199,6 +199,30 @@ func TestGrandchildEndsWithTheGroup(t *testing.T) {
 	}
 }
 
+// TestGroupHasTimeToEnd: SIGTERM ends a shell at once. The program that it runs has time until
+// SIGKILL.
+func TestGroupHasTimeToEnd(t *testing.T) {
+	t.Parallel()
+	moments, shell := make(chan string, 3), make(chan int, 1)
+	env := listen(t, func(e childEvent) {
+		moments <- e.Moment
+		if e.Moment == "asked to end" {
+			awaitEnd(t, <-shell)
+		}
+	})
+	p := initialized(t, runCommand(t, "wrapper", CommandConfig{}, env))
+	shell <- p.child.proc.pid()
+	require.Equal(t, "ready", <-moments)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(kcl.ErrLeaseLost)
+	require.Equal(t, kcl.ErrLeaseLost, one(ctx, p))
+	child := p.child.proc
+	p.LeaseLost(ctx, kcl.LeaseLostInput{})
+	require.Equal(t, "signal: terminated", child.status())
+	require.Equal(t, "asked to end", <-moments)
+	require.Equal(t, "ended", <-moments)
+}
+
 // TestOrphansAreNoZombies: the first process of a container has to wait for the processes that its
 // children leave behind.
 func TestOrphansAreNoZombies(t *testing.T) {

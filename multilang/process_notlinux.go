@@ -17,7 +17,7 @@ func (f *forker) loop() {
 	}
 }
 
-// wait waits for the process.
+// wait waits for the process. What it leaves behind lives on.
 func (p *osProcess) wait() (*os.ProcessState, error) {
 	state, err := p.proc.Wait()
 	p.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,7 +38,9 @@ var childModes = map[string]func(*realChild){
 	"deaf":     (*realChild).ignoreSignals,
 	"orphan":   (*realChild).leaveGrandchild,
 	"escaped":  (*realChild).leaveEscapedGrandchild,
-	"holder":   func(*realChild) { select {} },
+	"wrapper":  (*realChild).wrap,
+	"polite":   (*realChild).endPolitely,
+	"holder":   func(*realChild) { forever() },
 	"parent":   func(*realChild) { runParent() },
 	"first":    func(*realChild) { runFirst() },
 	"served":   (*realChild).runServe,
@@ -186,6 +189,10 @@ func (c *realChild) message(action, what string, write func() error) {
 	c.at("sent " + what + " of " + action)
 }
 
+// forever waits for longer than a test takes. The runtime ends a process of which nothing can go
+// on.
+func forever() { <-time.After(time.Hour) }
+
 // answer reads a message and answers it.
 func (c *realChild) answer() protocol.FromDaemon {
 	m := c.read()
@@ -207,7 +214,7 @@ func (c *realChild) closeInput() {
 	m := c.read()
 	os.Stdin.Close()
 	_ = c.writer.Status(m.Action)
-	select {}
+	forever()
 }
 
 // floodStderr writes as many MiB to standard error as an environment variable says, then it serves.
@@ -235,6 +242,28 @@ func grandchild() *exec.Cmd {
 	return cmd
 }
 
+// wrap is a shell that runs a program: it dies of SIGTERM, and the program does not.
+func (c *realChild) wrap() {
+	cmd := grandchild()
+	cmd.Env = append(os.Environ(), envMode+"=polite")
+	cmd.Stdin = nil
+	if err := cmd.Start(); err != nil {
+		os.Exit(5)
+	}
+	c.answer()
+	forever()
+}
+
+// endPolitely needs a moment to end after SIGTERM.
+func (c *realChild) endPolitely() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	c.at("ready")
+	<-signals
+	c.at("asked to end")
+	c.at("ended")
+}
+
 // leaveGrandchild starts a process of its own group, answers a message and dies at the next.
 func (c *realChild) leaveGrandchild() {
 	cmd := grandchild()
@@ -246,12 +275,11 @@ func (c *realChild) leaveGrandchild() {
 	c.answerOnce()
 }
 
-// ignoreSignals answers a message. Then it hangs, and ignores SIGTERM.
+// ignoreSignals answers a message. Then it hangs, and ignores SIGTERM and the end of its input.
 func (c *realChild) ignoreSignals() {
 	signal.Ignore(syscall.SIGTERM)
 	c.answer()
-	c.read()
-	select {}
+	forever()
 }
 
 // leaveEscapedGrandchild is leaveGrandchild with a grandchild in a group of its own.
@@ -275,7 +303,7 @@ func runParent() {
 	}
 	p := command.NewProcessor(kcl.StreamIdentifier{}, kcl.Shard{ID: "shard"})
 	_ = p.Initialize(context.Background(), kcl.InitializeInput{})
-	select {}
+	forever()
 }
 
 // runServe is the other end of this package. Its processor prints, and never checkpoints.
