@@ -85,15 +85,18 @@ func TestM04FailuresOfAChild(t *testing.T) {
 		},
 		"closes its output": {
 			func(f *fakeChild, _ protocol.Action) { f.outW.Close(); f.hang() },
-			"end of the child's output; the child still runs", Stats{EndedEarly: 1},
+			"end of the child's output; the child still runs",
+			Stats{EndedEarly: 1},
 		},
 		"answers another action": {
 			func(f *fakeChild, _ protocol.Action) { f.answer("shutdown"); f.hang() },
-			"the child answers \"shutdown\", expected the status of ", Stats{WrongAnswers: 1},
+			"the child answers \"shutdown\", expected the status of ",
+			Stats{WrongAnswers: 1},
 		},
 		"answers nothing": {
 			func(f *fakeChild, _ protocol.Action) { f.print(`{"action": "status"}` + "\n"); f.hang() },
-			"the child answers \"\", expected the status of ", Stats{WrongAnswers: 1},
+			"the child answers \"\", expected the status of ",
+			Stats{WrongAnswers: 1},
 		},
 		"hangs": {
 			func(f *fakeChild, _ protocol.Action) { f.hang() }, "within 30s", Stats{TooLate: 1},
