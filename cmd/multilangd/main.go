@@ -14,7 +14,7 @@
 // of /health means that every shard makes progress, and of /ready that the start has finished.
 //
 // SIGTERM and SIGINT stop the daemon gracefully, within shutdownGraceMillis. A second signal ends
-// it at once.
+// it at once. The garbage collector works with GOGC=50, unless that variable is set.
 //
 // The exit status is 0 after a graceful stop, or when -check found no fault. It is 2 when the
 // command line is wrong, and 1 after any other error. The log goes to standard error.
@@ -38,6 +38,9 @@ import (
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // a third less memory after a backlog, for a few percent of CPU time
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
