@@ -31,20 +31,24 @@ func TestOrder(t *testing.T) {
 		"strangers": {[]leases.Lease{row("b"), row("a")}, "b a", []string{"b", "a"}},
 		"split, children first": {
 			[]leases.Lease{row("left", "a"), row("right", "a"), row("a")},
-			"a left right", []string{"left right a"},
+			"a left right",
+			[]string{"left right a"},
 		},
 		"merge": {[]leases.Lease{row("c", "a", "b"), row("a"), row("b")}, "a b c", []string{"c a b"}},
 		"merge joins two families": {
 			[]leases.Lease{row("b", "a"), row("a"), row("d", "c"), row("c"), row("e", "b", "d")},
-			"a b c d e", []string{"b a d c e"},
+			"a b c d e",
+			[]string{"b a d c e"},
 		},
 		"split and merged again": {
 			[]leases.Lease{row("d", "b", "c"), row("c", "a"), row("b", "a"), row("a")},
-			"a b c d", []string{"d c b a"},
+			"a b c d",
+			[]string{"d c b a"},
 		},
 		"five generations, youngest first": {
 			[]leases.Lease{row("e", "d"), row("d", "c"), row("c", "b"), row("b", "a"), row("a")},
-			"a b c d e", []string{"e d c b a"},
+			"a b c d e",
+			[]string{"e d c b a"},
 		},
 		"parent without a row":               {[]leases.Lease{row("b", "a")}, "b", []string{"b"}},
 		"siblings whose parent has no row":   {[]leases.Lease{row("b", "a"), row("c", "a")}, "b c", []string{"b", "c"}},
@@ -52,11 +56,13 @@ func TestOrder(t *testing.T) {
 		"foreign row that is its own parent": {[]leases.Lease{row("a", "a")}, "a", []string{"a"}},
 		"families of two streams": {
 			[]leases.Lease{row("s/b", "a"), row("t/b", "a"), row("t/a"), row("s/a")},
-			"a b a b", []string{"b a", "b a"},
+			"a b a b",
+			[]string{"b a", "b a"},
 		},
 		"foreign rows in a circle": {
 			[]leases.Lease{row("a", "c"), row("b", "a"), row("c", "b"), row("d")},
-			"b c a d", []string{"a b c", "d"},
+			"b c a d",
+			[]string{"a b c", "d"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
