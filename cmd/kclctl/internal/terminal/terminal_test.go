@@ -75,6 +75,7 @@ func TestJSONIsEscaped(t *testing.T) {
 	require.NoError(t, term.JSON(map[string]string{"a": "<\x1b\u202e\U000e0001>"}))
 	require.Error(t, term.JSON(func() {}))
 	require.NoError(t, term.Close())
+	//nolint:testifylint // the escapes and the indentation count, not only the meaning
 	require.Equal(t, "{\n  \"a\": \"<\\u001b\\u202e\\udb40\\udc01>\"\n}\n", out.String())
 }
 
