@@ -15,7 +15,7 @@
 //   - restart: SIGTERM, then a record for each shard, then a start, until a child has a record
 //   - backlog: SIGTERM, then the records are put, then a start, until the children have them all.
 //     CPU time as before.
-//   - rss: memory of the daemon then, and the most that it had
+//   - rss: memory of the daemon then, 30 s later, and the most that it had
 //
 // The daemon is one process. Its children are not counted.
 package main
@@ -77,8 +77,8 @@ func (b *bench) all(ctx context.Context, daemons []string) (err error) {
 	}
 	fmt.Printf("%s, %d shards, %d records live, %d records of backlog\n", b.mode, b.shards, b.live, b.backlog)
 	fmt.Println("| daemon | fresh s | rss60 MB | idle cores | live ms/1000 | restart s " +
-		"| backlog s | backlog ms/1000 | rss MB | most MB |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+		"| backlog s | backlog ms/1000 | rss MB | 30 s later | most MB |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, name := range daemons {
 		command := map[string]string{"multilangd": filepath.Join(b.dir, "multilangd"), "java": b.java}[name]
 		if command == "" {
@@ -133,10 +133,14 @@ func (b *bench) one(ctx context.Context, name, command string) (row string, err 
 		return "", err
 	}
 	read, rest := time.Since(w.started), w.cpu()
-	rss, most := w.memory("VmRSS"), w.memory("VmHWM")
-	row = fmt.Sprintf("| %s | %.1f | %d | %.3f | %.1f | %.1f | %.1f | %.1f | %d | %d |",
+	rss := w.memory("VmRSS")
+	if err := sleep(ctx, 30*time.Second); err != nil {
+		return "", err
+	}
+	later, most := w.memory("VmRSS"), w.memory("VmHWM")
+	row = fmt.Sprintf("| %s | %.1f | %d | %.3f | %.1f | %.1f | %.1f | %.1f | %d | %d | %d |",
 		name, fresh.Seconds(), rss60, idle, perThousand(live, b.live), restart.Seconds(),
-		read.Seconds(), perThousand(rest, b.backlog), rss, most)
+		read.Seconds(), perThousand(rest, b.backlog), rss, later, most)
 	return row, w.stop(ctx)
 }
 
