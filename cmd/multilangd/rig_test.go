@@ -210,6 +210,29 @@ func (r *rig) expect(t *testing.T, lines ...string) {
 	}
 }
 
+// await waits until a child has told the line, whatever the children tell before.
+func (r *rig) await(t *testing.T, line string) {
+	t.Helper()
+	deadline := time.After(60 * time.Second)
+	for {
+		select {
+		case got := <-r.lines:
+			if got == line {
+				return
+			}
+		case <-deadline:
+			require.Failf(t, "children are silent", "%q has not come", line)
+		}
+	}
+}
+
+// instruct gives the next children another mode.
+func (r *rig) instruct(mode string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.modes = []string{mode}
+}
+
 func (r *rig) put(t *testing.T, data string) {
 	t.Helper()
 	_, err := r.kinesis.PutRecord(t.Context(), &kinesis.PutRecordInput{
