@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -146,34 +145,4 @@ func fieldsOf(t *testing.T, dir, name string) []string {
 	}
 	require.NotEmpty(t, fields, "%s.%s", dir, name)
 	return fields
-}
-
-// TestQuickstartRuns builds the program in README.md, and runs it where it cannot work: without a
-// region. It says why, and its exit status tells that it failed.
-func TestQuickstartRuns(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(text), "```go\n")
-	require.True(t, ok)
-	program, _, ok := strings.Cut(rest, "```")
-	require.True(t, ok)
-	file := filepath.Join(t.TempDir(), "main.go")
-	require.NoError(t, os.WriteFile(file, []byte(program), 0o600))
-	binary := filepath.Join(filepath.Dir(file), "quickstart")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, file)
-	build.Dir = "../.."
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-
-	run := exec.CommandContext(t.Context(), binary)
-	run.Env = []string{
-		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
-	}
-	out, err = run.CombinedOutput()
-	var failed *exec.ExitError
-	require.ErrorAs(t, err, &failed, "%s", out)
-	require.Equal(t, 1, failed.ExitCode(), "%s", out)
-	require.Contains(t, string(out), "consumer stopped")
-	require.Contains(t, string(out), "has no Region: set AWS_REGION")
 }

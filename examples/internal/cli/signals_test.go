@@ -120,3 +120,19 @@ func buildReadme(t *testing.T) (binary string) {
 	require.NoError(t, os.WriteFile(file, []byte(program), 0o600))
 	return compile(t, file)
 }
+
+// TestQuickstartRuns runs the program in README.md where it cannot work: without a region. It says
+// why, and its exit status tells that it failed.
+func TestQuickstartRuns(t *testing.T) {
+	t.Parallel()
+	run := exec.CommandContext(t.Context(), buildReadme(t))
+	run.Env = []string{
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+	out, err := run.CombinedOutput()
+	var failed *exec.ExitError
+	require.ErrorAs(t, err, &failed, "%s", out)
+	require.Equal(t, 1, failed.ExitCode(), "%s", out)
+	require.Contains(t, string(out), "consumer stopped")
+	require.Contains(t, string(out), "has no Region: set AWS_REGION")
+}
