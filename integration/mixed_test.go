@@ -342,8 +342,8 @@ func (m *mixed) awaitLeader(ctx context.Context, t *testing.T, limit time.Durati
 	})
 }
 
-// awaitHandOver gives records to the shards of one worker only, until the leader moves a shard
-// of it to the other, and both have done their part of the hand-over.
+// awaitHandOver gives records to the shards of one worker only. It waits until the leader has moved
+// one of these shards to the other worker, and both have done their part.
 func (m *mixed) awaitHandOver(ctx context.Context, t *testing.T, limit time.Duration, from, to string) {
 	t.Helper()
 	keys := m.keys

@@ -195,10 +195,11 @@ type Stats struct {
 	Children int
 	// Starts is how many child processes have been started.
 	Starts int64
-	// NotStarted, EndedEarly, WrongAnswers, TooLate and UnfinishedShards count failures: processes
-	// that could not be started, children that ended or closed a pipe before their last status,
-	// answers that are not the expected status, answers that took longer than Timeout, and ends of
-	// shards without a checkpoint of the last record.
+	// NotStarted to UnfinishedShards count failures. NotStarted counts processes that could not be
+	// started. EndedEarly counts children that ended or closed a pipe before their last status.
+	// WrongAnswers counts answers other than the expected status. TooLate counts answers that took
+	// longer than Timeout. UnfinishedShards counts ends of shards whose last record the child had not
+	// checkpointed.
 	NotStarted, EndedEarly, WrongAnswers, TooLate, UnfinishedShards int64
 	// NoiseLines counts lines on standard output that were no messages. Blank lines do not count.
 	NoiseLines int64

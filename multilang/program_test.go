@@ -58,8 +58,8 @@ func TestChildLinksNoAWSCode(t *testing.T) {
 	}, own)
 }
 
-// TestM01M02PrintsOfAChild: what a child prints goes to the standard error, also if it looks
-// like a message, comes from descriptor 1, or from a process that the child has started.
+// TestM01M02PrintsOfAChild: prints of a child go to the standard error. A print may look like a
+// message. It may come from descriptor 1, or from a process that the child has started.
 func TestM01M02PrintsOfAChild(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), buildChild(t))
