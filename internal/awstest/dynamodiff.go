@@ -68,7 +68,7 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 	if d.rand.IntN(3) > 0 {
 		onFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
-	switch d.rand.IntN(10) {
+	switch d.rand.IntN(14) {
 	case 0:
 		it := maps.Clone(key)
 		for range d.rand.IntN(4) {
@@ -114,6 +114,8 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 		return d.query(tb, once)
 	case 5:
 		return d.transaction(tb, once)
+	case 6, 7, 8, 9:
+		return d.legacy(tb, once)
 	}
 	if d.rand.IntN(8) > 0 { // the remaining cases: UpdateItem
 		update = aws.String(d.update(e))
@@ -126,21 +128,14 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 		ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 		ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 	}
-	return "UpdateItem " + show(
-			key,
-		) + aws.ToString(
-			update,
-		) + " if " + aws.ToString(
-			condition,
-		) + show(
-			e.values,
-		), func(c *dynamodb.Client) string {
-			out, err := c.UpdateItem(tb.Context(), in, once)
-			if err != nil {
-				return outcome(err)
-			}
-			return show(out.Attributes)
+	what = "UpdateItem " + show(key) + aws.ToString(update) + " if " + aws.ToString(condition) + show(e.values)
+	return what, func(c *dynamodb.Client) string {
+		out, err := c.UpdateItem(tb.Context(), in, once)
+		if err != nil {
+			return outcome(err)
 		}
+		return show(out.Attributes)
+	}
 }
 
 // scan draws a consistent scan, page by page.

@@ -1,6 +1,7 @@
 // Package dynamotest is a fake DynamoDB in memory, on the real wire (JSON 1.0). It has what the
-// lease store needs, and no more. There is no KCL counterpart. The tests of leases/dynamodb, of the
-// scheduler and of kclctl use it, with an SDK client of internal/awstest.
+// lease store and the Java KCL 2.7.2 and 3.1.3 need, and no more. There is no KCL counterpart. The
+// tests of leases/dynamodb, of the scheduler and of kclctl use it, with an SDK client of
+// internal/awstest. Command kinesisfake serves it to other programs.
 //
 // It runs inside a testing/synctest bubble. [Start] serves on a [memnet.Network], the time is the
 // bubble's, and nothing runs in the background.
@@ -26,6 +27,13 @@
 //
 // Expressions: #name = :value, AND, OR, NOT, parentheses, attribute_exists, attribute_not_exists.
 // Attributes must be written as #name, because the fake does not know the service's reserved words.
+// leaseOwner may stand as it is, since the Java KCL writes it so.
+//
+// PutItem, UpdateItem and DeleteItem know the parameters that are older than expressions, because
+// the Java KCL uses them: Expected with Value, Exists and every ComparisonOperator;
+// ConditionalOperator; AttributeUpdates with PUT, ADD and DELETE. A request has either expressions
+// or these parameters.
+//
 // A failed condition answers with the old item if ReturnValuesOnConditionCheckFailure asks for it.
 // Numbers come back without trailing zeros and exponent, as from the service. An item may have 400
 // KB, and an expression 4 KB. Anything else is refused, with a text that says what is missing: a

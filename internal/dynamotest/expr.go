@@ -7,13 +7,6 @@ import (
 // condition is a parsed condition expression.
 type condition func(Item) bool
 
-// change is one clause of a parsed update expression.
-type change struct {
-	attribute string
-	remove    bool
-	value     Value
-}
-
 // expressions are the expression parameters of a request.
 type expressions struct {
 	ConditionExpression       *string
@@ -22,8 +15,28 @@ type expressions struct {
 	ExpressionAttributeValues Item
 }
 
-// parse returns a condition, which is never nil, and the changes.
+// given names the expressions that a request has, in the service's order.
+func (e expressions) given() []string {
+	var names []string
+	if e.UpdateExpression != nil {
+		names = append(names, "UpdateExpression")
+	}
+	if e.ConditionExpression != nil {
+		names = append(names, "ConditionExpression")
+	}
+	return names
+}
+
+// parse returns a condition, which is never nil without an error, and the changes.
 func (e expressions) parse() (condition, []change, *apiError) {
+	if len(e.given()) == 0 {
+		switch {
+		case len(e.ExpressionAttributeNames) > 0:
+			return nil, nil, validation("ExpressionAttributeNames can only be specified when using expressions")
+		case len(e.ExpressionAttributeValues) > 0:
+			return nil, nil, validation("ExpressionAttributeValues can only be specified when using expressions")
+		}
+	}
 	used := map[string]bool{}
 	cond := condition(func(Item) bool { return true })
 	var changes []change

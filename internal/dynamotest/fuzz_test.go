@@ -19,6 +19,14 @@ func FuzzRequest(f *testing.F) {
 		`{"TableName":"leases","Key":{"leaseKey":{"S":"a"}},"UpdateExpression":"SET #a = :a REMOVE #b",`+
 			`"ConditionExpression":"NOT (attribute_exists(#a) OR #b = :a)","ExpressionAttributeNames":{"#a":"a","#b":"b"},`+
 			`"ExpressionAttributeValues":{":a":{"SS":["x"]}}}`)
+	f.Add("UpdateItem",
+		`{"TableName":"leases","Key":{"leaseKey":{"S":"a"}},"AttributeUpdates":{"a":{"Action":"ADD","Value":{"N":"1"}},`+
+			`"b":{"Action":"DELETE","Value":{"SS":["x"]}},"c":{"Value":{"S":"y"}}},"Expected":{"a":{"Value":{"N":"1"}},`+
+			`"b":{"ComparisonOperator":"CONTAINS","AttributeValueList":[{"S":"x"}]},"c":{"Exists":false}},`+
+			`"ConditionalOperator":"OR"}`)
+	f.Add("DeleteItem",
+		`{"TableName":"leases","Key":{"leaseKey":{"S":"a"}},"Expected":{"a":{"ComparisonOperator":"BETWEEN",`+
+			`"AttributeValueList":[{"N":"-1E-130"},{"N":"1E125"}]}}}`)
 	f.Add("Scan",
 		`{"TableName":"leases","Limit":1,"ExclusiveStartKey":{"leaseKey":{"S":"a"}},"Segment":0,"TotalSegments":1}`)
 	f.Add("GetItem", `{"TableName":"leases","Key":{"leaseKey":{"S":"a"}},"ConsistentRead":true}`)

@@ -203,7 +203,8 @@ func (r queryRequest) hashKey(hash string) (Value, *apiError) {
 	if err != nil {
 		return Value{}, err
 	}
-	if len(t) != 3 || t[1] != "=" || r.ExpressionAttributeNames[t[0]] != hash {
+	named := func(token string) bool { return token == hash || r.ExpressionAttributeNames[token] == hash }
+	if len(t) != 3 || t[1] != "=" || !named(t[0]) {
 		return Value{}, validation("Query condition missed key schema element: " + hash + " (dynamotest knows the " +
 			"condition #hash = :value only)")
 	}

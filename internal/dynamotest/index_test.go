@@ -80,6 +80,11 @@ func TestIndex(t *testing.T) {
 	require.Equal(t, []string{"k0", "k1", "k2", "k3", "k4"}, keysOf(t, client, "w1"))
 	require.Equal(t, []string{"k5"}, keysOf(t, client, "w2"))
 	require.Empty(t, keysOf(t, client, "w3"))
+	bare := owned("w2") // as the Java KCL writes it
+	bare.KeyConditionExpression, bare.ExpressionAttributeNames = aws.String("leaseOwner = :o"), nil
+	out, err := client.Query(t.Context(), bare)
+	require.NoError(t, err)
+	require.Equal(t, []item{{"leaseKey": str("k5"), "leaseOwner": str("w2")}}, out.Items)
 
 	_, err = client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 		TableName: table, Key: item{"leaseKey": str("k0")}, UpdateExpression: aws.String("SET #o = :o"),

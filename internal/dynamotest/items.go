@@ -3,6 +3,7 @@ package dynamotest
 import (
 	"maps"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,25 @@ type itemRequest struct {
 	ReturnValues                        string
 	ReturnValuesOnConditionCheckFailure string
 	expressions
+	legacy
+}
+
+// parse returns a condition, which is never nil without an error, and the changes. A request has
+// expressions or the older parameters.
+func (r itemRequest) parse() (condition, []change, *apiError) {
+	older, newer := r.legacy.given(), r.expressions.given()
+	if len(older) > 0 && len(newer) > 0 {
+		return nil, nil, validationf("Can not use both expression and non-expression parameters in the same request: "+
+			"Non-expression parameters: {%s} Expression parameters: {%s}", strings.Join(older, ", "), strings.Join(newer, ", "))
+	}
+	cond, changes, err := r.expressions.parse()
+	if err != nil || len(older) == 0 {
+		return cond, changes, err
+	}
+	if cond, err = r.legacy.condition(); err == nil {
+		changes, err = r.legacy.changes()
+	}
+	return cond, changes, err
 }
 
 // check evaluates the condition of a write on the item in the table.
@@ -85,10 +105,8 @@ func updated(key, old Item, changes []change) (Item, *apiError) {
 			return nil, validationf("One or more parameter values were invalid: Cannot update attribute %s. This attribute "+
 				"is part of the key", c.attribute)
 		}
-		if c.remove {
-			delete(fresh, c.attribute)
-		} else {
-			fresh[c.attribute] = c.value
+		if err := c.apply(fresh); err != nil {
+			return nil, err
 		}
 	}
 	return fresh, nil

@@ -160,8 +160,14 @@ func (p *parser) comparison() (condition, *apiError) {
 	return func(i Item) bool { v, ok := i[name]; return ok && v.same(want) }, err
 }
 
+// unreserved are names that Java workers write as they are. None is a reserved word of the service.
+var unreserved = map[string]bool{"leaseOwner": true}
+
 func (p *parser) attribute() (string, *apiError) {
 	t := p.take()
+	if unreserved[t] {
+		return t, nil
+	}
 	if !strings.HasPrefix(t, "#") {
 		if t != "" && isWord(t[0]) {
 			return "", validationf("Invalid %s: dynamotest does not know the reserved words, so it wants #name in place of %s",
@@ -210,8 +216,9 @@ func (p *parser) update() ([]change, *apiError) {
 			if err != nil {
 				return nil, err
 			}
-			c := change{attribute: name, remove: clause == "REMOVE"}
-			if !c.remove {
+			c := change{attribute: name, action: removeAttribute}
+			if clause == "SET" {
+				c.action = setValue
 				if err := p.expect("="); err != nil {
 					return nil, err
 				}

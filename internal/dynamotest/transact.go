@@ -155,7 +155,7 @@ func (it transactItem) operation() (kind string, op itemRequest, err *apiError) 
 	switch {
 	case n != 1:
 		return "", op, validation("TransactItems can only contain one of Check, Put, Update or Delete")
-	case op.ReturnValues != "" || op.ConsistentRead:
+	case op.ReturnValues != "" || op.ConsistentRead || len(op.legacy.given()) > 0:
 		return "", op, &apiError{
 			code:    "SerializationException",
 			message: fmt.Sprintf("%s of a transaction has no such parameter", kind),
