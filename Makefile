@@ -79,9 +79,8 @@ integration-multilang: ## run kclpy, aws-kcl and the Go children under two versi
 run_sample: ## run the sample processor under multilangd, on a stream in memory; DAEMON=java: under the Java MultiLangDaemon
 	@set -eu; arguments=; \
 	  case $(DAEMON) in native) ;; java) \
-	    trap '$(SERVERS) stop dynamodb' EXIT; trap 'exit 130' INT TERM; \
-	    endpoints=$$($(SERVERS) start dynamodb multilang3); eval "$$endpoints"; \
-	    arguments="-daemon $$KCL_JAVA_MULTILANG3 -dynamodb $$KCL_DYNAMODB_URL";; \
+	    endpoints=$$($(SERVERS) start multilang3); eval "$$endpoints"; \
+	    arguments="-daemon $$KCL_JAVA_MULTILANG3";; \
 	  *) echo "DAEMON is $(DAEMON): use native or java" >&2; exit 2;; esac; \
 	  $(GO) run ./examples/multilang/runsample $$arguments
 
@@ -92,6 +91,6 @@ run_integ_test: ## the same against LocalStack, Kinesis and DynamoDB, with four 
 	  trap '$(SERVERS) stop localstack' EXIT; trap 'exit 130' INT TERM; \
 	  endpoints=$$($(SERVERS) start $$servers); eval "$$endpoints"; \
 	  [ $(DAEMON) = native ] || arguments="-daemon $$KCL_JAVA_MULTILANG3"; \
-	  $(GO) run ./examples/multilang/runsample -shards 4 -kinesis "$$KCL_LOCALSTACK_URL" $$arguments alice bob charlie
+	  $(GO) run ./examples/multilang/runsample -shards 4 -url "$$KCL_LOCALSTACK_URL" $$arguments alice bob charlie
 
 check: lint race ## what must pass before a commit

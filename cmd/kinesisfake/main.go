@@ -5,8 +5,9 @@
 //		[-stream NAME:SHARDS]... [-limits=true] [-account 000000000000] [-region us-east-1]
 //
 // With -dynamodb the same port serves a fake DynamoDB as well: tables, items, conditional writes,
-// scans, indexes and transactions, as lease tables of this library and of the Java KCL need them. A
-// fleet of processes then needs one variable, AWS_ENDPOINT_URL. The fakes keep their state in memory.
+// scans, indexes and transactions, as lease tables of this library and of the Java KCL need them.
+// A fleet of processes then needs one variable, AWS_ENDPOINT_URL. The fakes keep their state in
+// memory only.
 //
 // Without -tls the port speaks HTTP/1.1 and HTTP/2 with prior knowledge (h2c). With -tls it speaks
 // both by ALPN. The server makes a self-signed certificate at its start, and writes it to FILE.

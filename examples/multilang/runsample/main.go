@@ -2,10 +2,10 @@
 // run_sample` and `make run_integ_test`. It makes a stream, puts records, waits until the processor
 // has printed each of them, and stops the daemon by SIGTERM.
 //
-//	runsample [-daemon COMMAND] [-kinesis URL -dynamodb URL] [-shards 2] [-time 3m] [RECORD...]
+//	runsample [-daemon COMMAND] [-url URL] [-shards 2] [-time 3m] [RECORD...]
 //
-// Without -daemon the daemon is cmd/multilangd. Without URLs it starts cmd/kinesisfake. The status
-// is 0 when every record was printed and the daemon ended in order.
+// Without -daemon the daemon is cmd/multilangd. Without -url it starts cmd/kinesisfake. The
+// status is 0 when every record was printed and the daemon ended in order.
 package main
 
 import (
@@ -34,18 +34,18 @@ const region = "us-east-1"
 
 // sample is the configuration of one run.
 type sample struct {
-	daemon, kinesis, dynamodb string
-	shards                    int
-	records                   []string
-	dir                       string // where the programs and the properties file are
-	stream                    string
+	daemon  string
+	url     string // of Kinesis and DynamoDB
+	shards  int
+	records []string
+	dir     string // where the programs and the properties file are
+	stream  string
 }
 
 func main() {
 	s := sample{}
 	flag.StringVar(&s.daemon, "daemon", "", "`command` that gets -p FILE; multilangd if empty")
-	flag.StringVar(&s.kinesis, "kinesis", "", "`URL` of Kinesis; kinesisfake is started if empty")
-	flag.StringVar(&s.dynamodb, "dynamodb", "", "`URL` of DynamoDB; that of Kinesis if empty")
+	flag.StringVar(&s.url, "url", "", "`URL` of Kinesis and DynamoDB; kinesisfake is started if empty")
 	flag.IntVar(&s.shards, "shards", 2, "`number` of shards of the stream")
 	limit := flag.Duration("time", 3*time.Minute, "the `time` that all may take")
 	flag.Parse()
@@ -76,15 +76,12 @@ func (s *sample) run(ctx context.Context) (err error) {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build the programs (run it in the root of the repository): %w", err)
 	}
-	if s.kinesis == "" {
+	if s.url == "" {
 		end, err := s.startFake(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
-	}
-	if s.dynamodb == "" {
-		s.dynamodb = s.kinesis
 	}
 	if err := s.put(ctx); err != nil {
 		return err
@@ -104,7 +101,7 @@ func (s *sample) startFake(ctx context.Context) (end func(), err error) {
 	if err := fake.Start(); err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fscanf(out, "listening on %s\n", &s.kinesis); err != nil {
+	if _, err := fmt.Fscanf(out, "listening on %s\n", &s.url); err != nil {
 		return nil, errors.Join(fmt.Errorf("kinesisfake did not say where it listens: %w", err), fake.Wait())
 	}
 	return func() {
@@ -116,7 +113,7 @@ func (s *sample) startFake(ctx context.Context) (end func(), err error) {
 // put makes the stream and puts the records.
 func (s *sample) put(ctx context.Context) error {
 	client := kinesis.New(kinesis.Options{
-		Region: region, BaseEndpoint: aws.String(s.kinesis),
+		Region: region, BaseEndpoint: aws.String(s.url),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
 	s.stream = fmt.Sprintf("sample-%d", time.Now().UnixNano())
@@ -204,8 +201,8 @@ func (s *sample) properties() string {
 		"shutdownGraceMillis = 10000",
 		"metricsLevel = NONE",
 		"disableWorkerMetrics = true",
-		"kinesisEndpoint = " + s.kinesis,
-		"dynamoDBEndpoint = " + s.dynamodb, "",
+		"kinesisEndpoint = " + s.url,
+		"dynamoDBEndpoint = " + s.url, "",
 	}, "\n")
 }
 
