@@ -1,0 +1,253 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// Rules says which invariants hold in a world. The zero value is all of them.
+type Rules struct {
+	// Overlap lets a worker deliver a batch after it has lost its lease: some worker was frozen.
+	Overlap bool
+	// NoKeyOrder is for worlds whose producers or service do not keep the order of a key.
+	NoKeyOrder bool
+	// Loose is for processors that get their records from a decorator: not as one run of a shard.
+	Loose bool
+	// RowsVanish lets rows be deleted and made again: someone deletes them by hand.
+	RowsVanish bool
+	// NoDuplicates is for worlds without any fault: no record is delivered twice.
+	NoDuplicates bool
+}
+
+// Violation is a broken invariant.
+type Violation struct {
+	Invariant string // such as S1
+	Shard     string // key of the lease; empty for the world
+	Text      string
+	Trace     []Event // the last events of the shard and of the world
+}
+
+// String returns the violation with its trace.
+func (v Violation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: %s\n", v.Invariant, v.Shard, v.Text)
+	for _, e := range v.Trace {
+		fmt.Fprintf(&b, "  %s\n", e)
+	}
+	return b.String()
+}
+
+// maxViolations is how many violations are kept. The first one counts.
+const maxViolations = 20
+
+// Checker follows one world and tests its invariants. It is safe for concurrent use. Its methods
+// never wait.
+type Checker struct {
+	rules Rules
+
+	mu         sync.Mutex // guards the fields below
+	trace      *trace
+	shards     map[string]*history
+	keys       map[string]*keyOrder
+	dead       map[string]bool // workers that were killed
+	violations []Violation
+	counts     Counts
+}
+
+// Counts are the figures of a world.
+type Counts struct {
+	Records, Delivered, Duplicates, Expired, Checkpoints, Takes, Ends int
+	Events                                                            int
+}
+
+// New returns a Checker for a world that begins now.
+func New(rules Rules) *Checker {
+	return &Checker{
+		rules: rules, trace: newTrace(), shards: map[string]*history{}, keys: map[string]*keyOrder{}, dead: map[string]bool{},
+	}
+}
+
+// Note adds an event to the trace of a shard, or of the world if shard is empty.
+func (c *Checker) Note(shard, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trace.add(shard, format, args...)
+}
+
+// Violate notes a violation that the world has found by itself.
+func (c *Checker) Violate(invariant, shard, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.violate(invariant, shard, format, args...)
+}
+
+func (c *Checker) violate(invariant, shard, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.trace.add(shard, "VIOLATION of %s: %s", invariant, text)
+	if len(c.violations) < maxViolations {
+		c.violations = append(c.violations, Violation{invariant, shard, text, c.trace.last(shard)})
+	}
+}
+
+// Violations returns what was broken until now, the first one first.
+func (c *Checker) Violations() []Violation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.violations)
+}
+
+// Hash returns a hash of the whole trace. Two runs of the same world have the same.
+func (c *Checker) Hash() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trace.hash
+}
+
+// Counts returns the figures until now.
+func (c *Checker) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	counts.Events = c.trace.count
+	return counts
+}
+
+// Kill says that a worker was killed. What it still does does not count.
+func (c *Checker) Kill(worker string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead[worker] = true
+	c.trace.add("", "kill %s", worker)
+}
+
+// Shard says that the service has a shard. It may be told again.
+func (c *Checker) Shard(key string, parents []string, open bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.history(key)
+	if h.parents == nil && parents != nil {
+		h.parents = parents
+		c.trace.add(key, "shard, parents %v", parents)
+	}
+	if h.closed = !open; h.closed {
+		h.advance()
+	}
+}
+
+// Put says that the service has accepted a user record. The records of a partition key are told in
+// the order of their writing.
+func (c *Checker) Put(key string, at kcl.ExtendedSequenceNumber, partitionKey string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.history(key)
+	h.index[at] = len(h.records)
+	h.records = append(h.records, record{key: partitionKey, at: time.Now()})
+	c.keyOrder(partitionKey).put(h, len(h.records)-1)
+	c.counts.Records++
+}
+
+// Trim says that records have left the retention period: all before the record at.
+func (c *Checker) Trim(key string, at kcl.ExtendedSequenceNumber) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.shards[key]
+	c.expireTo(key, h, h.index[at])
+}
+
+// Expire says that the service has forgotten a shard and its records.
+func (c *Checker) Expire(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.shards[key]
+	h.expired = true
+	c.expireTo(key, h, len(h.records))
+}
+
+func (c *Checker) expireTo(key string, h *history, to int) {
+	for i := h.trimmed; i < to; i++ {
+		if h.inScope(i) && !h.records[i].done {
+			c.counts.Expired++
+		}
+	}
+	h.trimmed = max(h.trimmed, to)
+	h.advance()
+	c.trace.add(key, "trimmed to record %d of %d", h.trimmed, len(h.records))
+}
+
+// Left returns how many records must still be processed, and some of them.
+func (c *Checker) Left() (left int, some []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, h := range c.shards {
+		if h.start < 0 {
+			if n := len(h.records) - h.trimmed; n > 0 && !c.beforeStart(h) {
+				left += n
+				some = append(some, fmt.Sprintf("%s: %d records, no row", key, n))
+			}
+			continue
+		}
+		if n := len(h.records) - h.prefix; n > 0 {
+			undone := 0
+			for i := h.prefix; i < len(h.records); i++ {
+				if h.inScope(i) && !h.records[i].done {
+					undone++
+				}
+			}
+			left += undone
+			some = append(some, fmt.Sprintf("%s: %d of %d, from record %d", key, undone, len(h.records), h.prefix))
+		}
+	}
+	slices.Sort(some)
+	return left, some
+}
+
+// beforeStart tells whether a shard without a row was over before the application began: it is
+// closed, and each of its descendants has a row or is such a shard.
+func (c *Checker) beforeStart(h *history) bool { return h.closed && !h.hadRow && c.beganLate() }
+
+// beganLate tells whether the application began at a position other than TRIM_HORIZON.
+func (c *Checker) beganLate() bool {
+	for _, h := range c.shards {
+		if h.row != nil && h.row.Origin.Kind != kcl.SentinelTrimHorizon {
+			return true
+		}
+	}
+	return false
+}
+
+// Idle returns the shards with unprocessed records that have made no progress for d, with the time
+// of their last progress.
+func (c *Checker) Idle(d time.Duration) map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	idle := map[string]time.Time{}
+	for key, h := range c.shards {
+		if h.start < 0 || h.prefix >= len(h.records) {
+			continue
+		}
+		since := h.progress
+		if arrived := h.records[h.prefix].at; arrived.After(since) {
+			since = arrived
+		}
+		if time.Since(since) > d {
+			idle[key] = since
+		}
+	}
+	return idle
+}
+
+// Row returns a row as the table has it.
+func (c *Checker) Row(key string) (leases.Lease, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.shards[key]; h != nil && h.row != nil {
+		return *h.row, true
+	}
+	return leases.Lease{}, false
+}

@@ -1,0 +1,84 @@
+package check
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/leases"
+)
+
+// history is what the Checker knows of one shard.
+type history struct {
+	parents  []string
+	born     time.Time
+	closed   bool // the shard takes no more records
+	expired  bool // the service has forgotten the shard
+	records  []record
+	index    map[kcl.ExtendedSequenceNumber]int // of records
+	trimmed  int                                // records below this index have left the retention period
+	start    int                                // the first record that the application must process; -1 before the row
+	prefix   int                                // all records from start to here, without it, are done or trimmed
+	covered  int                                // records before this index are covered by an accepted checkpoint
+	row      *leases.Lease                      // as the table has it; nil without a row
+	hadRow   bool
+	ended    bool // SHARD_END was accepted
+	deleted  bool // its row was deleted by the library
+	progress time.Time
+}
+
+// record is one user record.
+type record struct {
+	key     string
+	at      time.Time // when it arrived
+	done    bool
+	doneBy  string
+	deliver int // how often it was delivered
+}
+
+func newHistory(parents []string) *history {
+	return &history{
+		parents: parents, born: time.Now(), index: map[kcl.ExtendedSequenceNumber]int{}, start: -1, progress: time.Now(),
+	}
+}
+
+// advance moves prefix over all records that are done or trimmed.
+func (h *history) advance() {
+	for h.prefix < len(h.records) && (h.prefix < h.start || h.prefix < h.trimmed || h.records[h.prefix].done) {
+		h.prefix++
+	}
+}
+
+// inScope tells whether the application must process the record.
+func (h *history) inScope(i int) bool { return h.start >= 0 && i >= h.start && i >= h.trimmed }
+
+// finished tells whether no record of a closed shard is left.
+func (h *history) finished() bool { return h.closed && h.prefix == len(h.records) }
+
+// begin returns the index of the first record that a row without a checkpoint stands for.
+func (h *history) begin(row leases.Lease) int {
+	if row.Checkpoint.SequenceNumber == kcl.SentinelTrimHorizon {
+		return 0
+	}
+	// LATEST and AT_TIMESTAMP are a time. The service compares milliseconds.
+	i := slices.IndexFunc(h.records, func(r record) bool {
+		return !r.at.Truncate(time.Millisecond).Before(row.PinnedAt.Truncate(time.Millisecond))
+	})
+	if i < 0 {
+		return len(h.records)
+	}
+	return i
+}
+
+// coveredBy returns how many records a checkpoint covers. ok is false for a position that no record
+// has.
+func (h *history) coveredBy(n kcl.ExtendedSequenceNumber, row leases.Lease) (count int, ok bool) {
+	switch {
+	case n.IsShardEnd():
+		return len(h.records), true
+	case n.IsSentinel():
+		return h.begin(row), true
+	}
+	i, ok := h.index[n]
+	return i + 1, ok
+}

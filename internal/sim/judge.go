@@ -1,0 +1,97 @@
+package sim
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+// Bounds in time. Each follows from the defaults of scheduler.Config.
+const (
+	stallBound  = 2*time.Minute + 45*time.Second // StallTimeout, and the watchdog's listings
+	drainBound  = 30 * time.Minute               // after the last fault
+	tipBound    = 2 * time.Minute                // for records of a healthy fleet
+	healthBound = 10 * time.Minute               // after the last fault
+)
+
+// judge tests what needs more than one event.
+func (w *World) judge() {
+	for key, since := range w.check.Idle(stallBound) {
+		silent := true
+		for _, k := range w.live {
+			// A worker that has just started is not healthy, or has not listed the table yet.
+			silent = silent && k.Healthy() == nil && time.Since(k.started) > stallBound
+		}
+		if silent {
+			w.check.Violate("L3", key, "no progress since %s, and all workers are healthy", since.Format(time.TimeOnly))
+		}
+	}
+	switch w.scenario.Kind {
+	case liveness:
+		bound := 2*w.failover + 10*time.Second
+		for key, since := range w.check.Idle(bound) {
+			if since.Sub(w.all[0].started) > time.Minute {
+				w.check.Violate("L1", key, "no progress since %s", since.Format(time.TimeOnly))
+			}
+		}
+	case quiet:
+		for _, k := range w.live {
+			if err := k.Healthy(); err != nil && time.Since(k.started) > time.Minute {
+				w.check.Violate("L3", "", "%s is not healthy in a quiet world: %v", k.name, err)
+			}
+		}
+	}
+}
+
+// end heals the world, and waits until all records are processed and all workers are healthy.
+func (w *World) end() (drain time.Duration) {
+	w.heal()
+	if len(w.live) == 0 {
+		w.start()
+	}
+	begin := time.Now()
+	if !w.until(drainBound, w.drained) {
+		left, some := w.check.Left()
+		w.check.Violate("L7", "", "%d records are not processed %s after the last fault: %v", left, drainBound, some)
+		return drainBound
+	}
+	drain = time.Since(begin)
+	for i := range keys {
+		w.putKey("key"+strconv.Itoa(i), w.dice.roll("last", i))
+	}
+	if !w.until(tipBound, w.drained) {
+		left, some := w.check.Left()
+		w.check.Violate("L7", "", "%d of the last records are not processed after %s: %v", left, tipBound, some)
+		return drain
+	}
+	for _, k := range w.live {
+		if !w.until(healthBound, func() bool { return k.Healthy() == nil }) {
+			w.check.Violate("L3", "", "%s is not healthy after all: %v", k.name, k.Healthy())
+		}
+	}
+	for _, k := range w.live {
+		w.stop(k)
+		<-k.done
+		if k.err != nil {
+			w.check.Violate("L6", "", "%s ends with %v", k.name, k.err)
+		}
+	}
+	return drain
+}
+
+func (w *World) drained() bool {
+	w.observeShards()
+	left, _ := w.check.Left()
+	return left == 0 || len(w.check.Violations()) > 0
+}
+
+// until waits until cond holds. It returns false if that takes longer than bound.
+func (w *World) until(bound time.Duration, cond func() bool) bool {
+	for begin := time.Now(); !cond(); {
+		if time.Since(begin) > bound {
+			return false
+		}
+		w.sleep(context.Background(), 500*time.Millisecond)
+	}
+	return true
+}

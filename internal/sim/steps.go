@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kinesis-go/kcl/kinesistest"
+)
+
+// pick returns a live worker.
+func (w *World) pick(d dice) *worker { return w.live[d.roll("worker").n(len(w.live))] }
+
+func (w *World) remove(k *worker) {
+	w.live = slices.DeleteFunc(w.live, func(l *worker) bool { return l == k })
+}
+
+func (w *World) killOne(d dice) {
+	if len(w.live) > 0 {
+		k := w.pick(d)
+		w.remove(k)
+		k.kill()
+	}
+}
+
+func (w *World) stopOne(d dice) {
+	if len(w.live) > 1 {
+		k := w.pick(d)
+		w.remove(k)
+		w.stop(k)
+	}
+}
+
+// stop stops a worker, and checks later that it has stopped in time (L6).
+func (w *World) stop(k *worker) {
+	w.check.Note("", "stop %s", k.name)
+	k.cancel()
+	asked := time.Now()
+	go func() { // ends with Run
+		<-k.done
+		if took := time.Since(asked); took > 27*time.Second && !k.dead.Load() {
+			w.check.Violate("L6", "", "%s took %s to stop", k.name, took)
+		}
+	}()
+}
+
+func (w *World) startOne() {
+	if len(w.live) < w.scenario.Workers {
+		w.start()
+	}
+}
+
+func (w *World) partition(d dice, long time.Duration) {
+	if len(w.live) == 0 {
+		return
+	}
+	k := w.pick(d)
+	w.check.Note("", "partition of %s for %s", k.name, long)
+	w.after(long, w.srv.Partition(k.name))
+}
+
+func (w *World) loseTable(d dice, long time.Duration) {
+	if len(w.live) == 0 {
+		return
+	}
+	k := w.pick(d)
+	w.check.Note("", "%s loses the table for %s", k.name, long)
+	k.lost.Store(true)
+	w.after(long, func() { k.lost.Store(false) })
+}
+
+// freezeOne stops a worker for a while, with its calls under way.
+func (w *World) freezeOne(d dice, long time.Duration) {
+	if len(w.live) == 0 {
+		return
+	}
+	k := w.pick(d)
+	gate := make(chan struct{})
+	if !k.frozen.CompareAndSwap(nil, &gate) {
+		return
+	}
+	w.check.Note("", "freeze %s for %s", k.name, long)
+	thaw := w.srv.Freeze(func(c *kinesistest.Call) bool { return c.Client == k.name })
+	w.after(long, func() {
+		thaw()
+		k.thaw()
+	})
+}
+
+func (w *World) outage(long time.Duration, silent bool) {
+	w.check.Note("", "lease table is down for %s, silent: %t", long, silent)
+	w.tableSilent.Store(silent)
+	w.tableDown.Store(true)
+	w.after(long, func() { w.tableDown.Store(false) })
+}
+
+// breakRow makes a row unreadable for a while.
+func (w *World) breakRow(d dice, long time.Duration) {
+	all := w.srv.Shards(streamName)
+	if len(all) == 0 {
+		return
+	}
+	key := all[d.roll("row").n(len(all))].ID
+	w.check.Note(key, "the row cannot be read for %s", long)
+	w.table.faults.SetRowError(key, errTable)
+	w.after(long, func() { w.table.faults.SetRowError(key, nil) })
+}

@@ -1,0 +1,239 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kinesis-go/kcl/internal/sim/check"
+	"github.com/kinesis-go/kcl/kinesistest"
+)
+
+// World plays a Scenario. Its own goroutine starts workers, writes records and changes the stream,
+// one step after the other.
+type World struct {
+	t        *testing.T
+	scenario Scenario
+	dice     dice
+	srv      *kinesistest.Server
+	table    *table
+	check    *check.Checker
+	log      *slog.Logger
+	logged   *logTail
+	failover time.Duration
+
+	faults // by layer, with the rates of this world
+
+	faulty      atomic.Bool // faults happen
+	tableDown   atomic.Bool
+	tableSilent atomic.Bool // when it is down
+	latency     time.Duration
+
+	born int
+	live []*worker // that were neither stopped nor killed
+	all  []*worker
+	sent map[string]int // records of each key
+	undo []func()       // each ends what lasts for a while
+
+	counting sync.Mutex // guards counts
+	counts   map[string]int
+}
+
+// Result is the outcome of a play.
+type Result struct {
+	Scenario   Scenario
+	Violations []check.Violation
+	Hash       uint64         // of the trace
+	Counts     check.Counts   // of records and writes
+	Faults     map[string]int // how often each fault happened
+	Virtual    time.Duration  // how long the world lasted
+	Drain      time.Duration  // how long it took after the last fault until all was processed
+	Report     string         // workers and last log lines at the first violation
+}
+
+// Play plays a scenario in a bubble of its own. t fails only if the library leaks goroutines or
+// blocks for ever.
+func Play(t *testing.T, s Scenario) Result {
+	var r Result
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		w := newWorld(t, s)
+		r.Drain = w.run()
+		r.Scenario, r.Violations, r.Hash, r.Counts = s, w.check.Violations(), w.check.Hash(), w.check.Counts()
+		r.Faults, r.Virtual = w.counts, time.Since(begin)
+		if len(r.Violations) > 0 {
+			r.Report = w.report()
+		}
+	})
+	return r
+}
+
+func newWorld(t *testing.T, s Scenario) *World {
+	w := &World{
+		t: t, scenario: s, dice: dice(s.Seed), logged: &logTail{}, faults: enable(s),
+		sent: map[string]int{}, counts: map[string]int{},
+		failover: []time.Duration{5, 10, 10, 10, 30}[dice(s.Seed).roll("failover").n(5)] * time.Second,
+	}
+	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet})
+	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
+	w.srv = kinesistest.New(t, kinesistest.Config{
+		DisableLimits: true,
+		Streams:       []kinesistest.StreamConfig{{Name: streamName, Shards: s.Shards}},
+	})
+	w.table = newTable(w.check)
+	w.srv.OnCall(w.call)
+	w.observeShards()
+	return w
+}
+
+// run plays the scenario and returns how long the end took.
+func (w *World) run() time.Duration {
+	defer w.stopAll()
+	for range 1 + w.dice.roll("first").n(w.scenario.Workers) {
+		w.start()
+	}
+	w.faulty.Store(true)
+	for begin := time.Now(); time.Since(begin) < w.scenario.Length; {
+		d := w.dice.roll("step", time.Now())
+		w.sleep(context.Background(), d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
+		w.produce(d)
+		for _, f := range w.stepFaults {
+			if f.hits(d, "") {
+				w.count(f.name)
+				f.step(w, d.roll(f.name, "how"))
+			}
+		}
+		if len(w.live) == 0 {
+			w.start()
+		}
+		w.observeShards()
+		w.judge()
+		if len(w.check.Violations()) > 0 {
+			return 0
+		}
+	}
+	return w.end()
+}
+
+// sleep waits for d. It returns false if ctx ends first.
+func (w *World) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *World) count(fault string) {
+	w.counting.Lock()
+	defer w.counting.Unlock()
+	w.counts[fault]++
+}
+
+// call decides what happens to a call of Kinesis. The call and the answer take time.
+func (w *World) call(c *kinesistest.Call) *kinesistest.Fault {
+	d := w.dice.roll("call", c.Client, c.Operation, c.Shard, time.Now())
+	slowest := max(w.latency, 10*time.Millisecond)
+	actions := []kinesistest.Action{
+		kinesistest.Delay(d.roll("there").between(time.Millisecond, slowest)),
+		kinesistest.DelayAnswer(d.roll("back").between(time.Millisecond, slowest)),
+	}
+	if w.faulty.Load() {
+		for _, f := range w.callFaults {
+			if f.hits(d, c.Operation) {
+				w.count(f.name)
+				w.check.Note(c.Shard, "%s: %s of %s", c.Client, f.name, c.Operation)
+				actions = append(actions, f.call(d.roll(f.name, "how"))...)
+			}
+		}
+	}
+	return &kinesistest.Fault{Do: actions}
+}
+
+// after runs end after d, or when the faults end. end runs once.
+func (w *World) after(d time.Duration, end func()) {
+	end = sync.OnceFunc(end)
+	timer := time.AfterFunc(d, end)
+	w.undo = append(w.undo, func() {
+		timer.Stop()
+		end()
+	})
+}
+
+// heal ends all faults.
+func (w *World) heal() {
+	w.check.Note("", "heal")
+	w.faulty.Store(false)
+	w.latency = 0
+	w.table.faults.SetListLag(0)
+	for _, undo := range w.undo {
+		undo()
+	}
+	w.undo = nil
+}
+
+// stopAll stops all workers and waits for them.
+func (w *World) stopAll() {
+	w.heal()
+	for _, k := range w.all {
+		k.cancel()
+	}
+	for _, k := range w.all {
+		<-k.done
+	}
+	time.Sleep(longestCall) // for processors that ignore that they were cancelled
+}
+
+// report describes the world at its end.
+func (w *World) report() string {
+	var b strings.Builder
+	left, some := w.check.Left()
+	fmt.Fprintf(&b, "%d records left: %v\n", left, some)
+	for _, k := range w.live {
+		b.WriteString(k.dump())
+	}
+	b.WriteString("last log lines:\n")
+	b.WriteString(w.logged.String())
+	return b.String()
+}
+
+// withoutStack shortens a line of the log.
+func withoutStack(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == "stack" || a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// logTail keeps the end of the log.
+type logTail struct {
+	mu    sync.Mutex // guards the field below
+	lines []string
+}
+
+const logLines = 60
+
+func (l *logTail) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) >= 2*logLines {
+		l.lines = append(l.lines[:0], l.lines[logLines:]...)
+	}
+	l.lines = append(l.lines, time.Now().Format("15:04:05.000 ")+string(p))
+	return len(p), nil
+}
+
+func (l *logTail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
+}
