@@ -33,6 +33,7 @@ func (r *rig) foreignRow() string {
 func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 	t.Parallel()
 	for op, hangs := range map[string]func(leasefault.Call) bool{
+		"init":   func(c leasefault.Call) bool { return c.Op == "init" },
 		"list":   func(c leasefault.Call) bool { return c.Op == "list" },
 		"get":    func(c leasefault.Call) bool { return c.Op == "get" },
 		"create": func(c leasefault.Call) bool { return c.Op == "create" },
@@ -57,7 +58,7 @@ func TestStoreThatDoesNotAnswerOnce(t *testing.T) {
 				r.put(keys(5)...)
 				r.split(r.open()[0]) // its children wait, which asks the store
 				r.put(keys(5)...)
-				r.finished(2 * time.Minute)
+				r.finished(3 * time.Minute)
 				require.NoError(t, w.stop())
 				r.audit.check(0)
 			})
@@ -136,7 +137,7 @@ func TestStoreThatPanicsHasFailed(t *testing.T) {
 					r.put(keys(5)...)
 					time.Sleep(time.Second)
 				}
-				r.finished(2 * time.Minute)
+				r.finished(3 * time.Minute)
 				w.faults.SetFault(nil)
 				require.NoError(t, w.stop())
 			})

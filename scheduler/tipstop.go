@@ -112,7 +112,7 @@ func (t *tipStop) missing(ctx context.Context) (missing string, err error) {
 			return "stream " + st.label + " cannot be listed", err
 		}
 	}
-	listing, err := t.table.ListNow(ctx)
+	listing, err := t.table.listNow(ctx)
 	if err != nil {
 		return "the lease table cannot be listed", err
 	}

@@ -1,9 +1,10 @@
-// Package guardedstore protects the library from a lease store, which can be user code. A call for
-// one row gets a deadline, and a panic becomes an error.
+// Package guardedstore protects the library from a lease store, which can be user code. Init and
+// each call for one row get a deadline, and a panic becomes an error.
 package guardedstore
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/usercode"
@@ -28,8 +29,19 @@ type guardedStore struct {
 	timeout time.Duration
 }
 
+// initTimeout is the limit of Init, which may wait for a new table. DynamoDB makes a table within
+// seconds, and sometimes a minute.
+const initTimeout = 90 * time.Second
+
 func (g guardedStore) Init(ctx context.Context) error {
-	return usercode.Call(func() error { return g.store.Init(ctx) })
+	call, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	err := usercode.Call(func() error { return g.store.Init(call) })
+	if err != nil && call.Err() != nil && ctx.Err() == nil {
+		// No deadline error: that would count as an unreachable service, which ends the start.
+		return fmt.Errorf("lease store did not return from Init within %s: %s", initTimeout, err) //nolint:errorlint // see above
+	}
+	return err
 }
 
 func (g guardedStore) List(ctx context.Context) (leases.Listing, error) {
