@@ -16,13 +16,12 @@ const (
 
 // judge tests what needs more than one event.
 func (w *World) judge() {
-	for key, since := range w.check.Idle(stallBound) {
-		silent := true
-		for _, k := range w.live {
-			// A worker that has just started is not healthy, or has not listed the table yet.
-			silent = silent && k.Healthy() == nil && time.Since(k.started) > stallBound
-		}
-		if silent {
+	idle := w.check.Idle(stallBound)
+	if len(idle) == 0 || !w.green() {
+		w.greenSince = time.Now()
+	}
+	if time.Since(w.greenSince) > stallBound {
+		for key, since := range idle {
 			w.check.Violate("L3", key, "no progress since %s, and all workers are healthy", since.Format(time.TimeOnly))
 		}
 	}
@@ -41,6 +40,16 @@ func (w *World) judge() {
 			}
 		}
 	}
+}
+
+// green tells whether all workers are healthy, and have been there long enough to see a stall.
+func (w *World) green() bool {
+	for _, k := range w.live {
+		if k.Healthy() != nil || time.Since(k.started) < stallBound {
+			return false
+		}
+	}
+	return true
 }
 
 // end heals the world, and waits until all records are processed and all workers are healthy.

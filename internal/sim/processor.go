@@ -154,6 +154,7 @@ func (p *processor) checkpoint(ctx context.Context, d dice, in kcl.ProcessRecord
 func (p *processor) LeaseLost(context.Context, kcl.LeaseLostInput) { p.calls.LeaseLost()() }
 
 func (p *processor) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error {
+	p.k.w.observeShards() // a change of the shard count takes effect late
 	end := p.calls.ShardEnded()
 	d := p.roll("end")
 	p.work(ctx, d)
@@ -175,6 +176,6 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	if p.k.w.scenario.Processor != styleAuto {
 		err = in.Checkpointer.Checkpoint(ctx)
 	}
-	end(nil)
+	end(err)
 	return err
 }

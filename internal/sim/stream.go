@@ -56,12 +56,7 @@ func (w *World) putKey(key string, d dice) {
 		w.putAggregate(key, 1+d.roll("size").n(5))
 		return
 	}
-	shard, sequence, err := w.srv.Put(streamName, key, w.payload(key))
-	if err != nil {
-		w.check.Violate("world", "", "put: %v", err)
-		return
-	}
-	w.check.Put(shard, kcl.ExtendedSequenceNumber{SequenceNumber: sequence}, key)
+	w.write(key, w.payload(key), 1)
 }
 
 func (w *World) putAggregate(key string, n int) {
@@ -72,13 +67,14 @@ func (w *World) putAggregate(key string, n int) {
 			return
 		}
 	}
-	shard, sequence, err := w.srv.Put(streamName, key, a.Bytes())
+	w.write(key, a.Bytes(), n)
+}
+
+// write writes a Kinesis record with n user records.
+func (w *World) write(key string, data []byte, n int) {
+	err := w.check.Put(key, n, func() (shard, sequence string, err error) { return w.srv.Put(streamName, key, data) })
 	if err != nil {
 		w.check.Violate("world", "", "put: %v", err)
-		return
-	}
-	for i := range n {
-		w.check.Put(shard, kcl.ExtendedSequenceNumber{SequenceNumber: sequence, SubSequenceNumber: int64(i)}, key)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
-	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -65,6 +64,7 @@ func (w *World) start() {
 	k.Scheduler = scheduler.New(cfg, func(_ kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
 		return &processor{k: k, shard: shard.ID, calls: w.check.Reader(name, shard.ID)}
 	})
+	w.srv.SetLatency(name, w.dice.roll("line", name).between(500*time.Microsecond, 5*time.Millisecond))
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	w.check.Note("", "start %s", name)
@@ -157,5 +157,3 @@ func (k *worker) dump() string {
 	}
 	return text
 }
-
-var _ = check.Operator

@@ -41,6 +41,10 @@ type World struct {
 	sent map[string]int // records of each key
 	undo []func()       // each ends what lasts for a while
 
+	greenSince time.Time // since when shards stand still while all workers are healthy
+
+	last string // the report of a world with violations
+
 	counting sync.Mutex // guards counts
 	counts   map[string]int
 }
@@ -67,9 +71,7 @@ func Play(t *testing.T, s Scenario) Result {
 		r.Drain = w.run()
 		r.Scenario, r.Violations, r.Hash, r.Counts = s, w.check.Violations(), w.check.Hash(), w.check.Counts()
 		r.Faults, r.Virtual = w.counts, time.Since(begin)
-		if len(r.Violations) > 0 {
-			r.Report = w.report()
-		}
+		r.Report = w.last
 	})
 	return r
 }
@@ -89,12 +91,18 @@ func newWorld(t *testing.T, s Scenario) *World {
 	w.table = newTable(w.check)
 	w.srv.OnCall(w.call)
 	w.observeShards()
+	w.greenSince = time.Now()
 	return w
 }
 
 // run plays the scenario and returns how long the end took.
 func (w *World) run() time.Duration {
 	defer w.stopAll()
+	defer func() {
+		if len(w.check.Violations()) > 0 {
+			w.last = w.report()
+		}
+	}()
 	for range 1 + w.dice.roll("first").n(w.scenario.Workers) {
 		w.start()
 	}

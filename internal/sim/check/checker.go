@@ -140,16 +140,23 @@ func (c *Checker) Shard(key string, parents []string, open bool) {
 	}
 }
 
-// Put says that the service has accepted a user record. The records of a partition key are told in
-// the order of their writing.
-func (c *Checker) Put(key string, at kcl.ExtendedSequenceNumber, partitionKey string) {
+// Put writes a Kinesis record with n user records, by a call of write. No reader can tell of the
+// record before the Checker knows it. The records of a partition key are written one by one.
+func (c *Checker) Put(partitionKey string, n int, write func() (shard, sequence string, err error)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	key, sequence, err := write()
+	if err != nil {
+		return err
+	}
 	h := c.history(key)
-	h.index[at] = len(h.records)
-	h.records = append(h.records, record{key: partitionKey, at: time.Now()})
-	c.keyOrder(partitionKey).put(h, len(h.records)-1)
-	c.counts.Records++
+	for sub := range int64(n) {
+		h.index[kcl.ExtendedSequenceNumber{SequenceNumber: sequence, SubSequenceNumber: sub}] = len(h.records)
+		h.records = append(h.records, record{key: partitionKey, at: time.Now()})
+		c.keyOrder(partitionKey).put(h, len(h.records)-1)
+		c.counts.Records++
+	}
+	return nil
 }
 
 // Trim says that records have left the retention period: all before the record at.
