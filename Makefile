@@ -20,7 +20,7 @@ PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 DAEMON   ?= native
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long race lint fuzz bench integration integration-multilang run_sample run_integ_test check
+.PHONY: help demo quick test long race sim lint fuzz bench integration integration-multilang run_sample run_integ_test check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ long: ## run the largest fleets and the longest histories at full size: days of 
 
 race: ## run the quick form of every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 40m $(PACKAGES)
+
+# Simulated fleets: see docs/simulation.md. SCENARIO repeats one, SEED begins at a seed.
+SIM      ?= 10m
+sim: ## play simulated fleets with random faults for SIM of CPU time (default 10m)
+	$(GO) test -count=1 -timeout 24h ./internal/sim -run 'TestSim$$' -cpu-time $(SIM) $(if $(SEED),-seed $(SEED)) $(if $(SCENARIO),-scenario '$(SCENARIO)')
 
 lint: ## gofumpt, go vet, golangci-lint, go mod tidy
 	@out=$$($(GOFUMPT) -l .) || exit 1; \

@@ -132,8 +132,8 @@ var layers = map[string][]string{
 
 // onlyTests names packages that are for test files alone, in mains and rigs too.
 var onlyTests = []string{
-	"internal/awstest", "internal/fleettest", "internal/testsize", "internal/transcript",
-	"leases/leasetest",
+	"internal/awstest", "internal/fleettest", "internal/sim", "internal/sim/check", "internal/testsize",
+	"internal/transcript", "leases/leasetest",
 }
 
 // fences says who may import a third-party module; the longest matching prefix decides, and one

@@ -38,8 +38,8 @@ func (g guardedStore) Init(ctx context.Context) error {
 	defer cancel()
 	err := usercode.Call(func() error { return g.store.Init(call) })
 	if err != nil && call.Err() != nil && ctx.Err() == nil {
-		// No deadline error: that would count as an unreachable service, which ends the start.
-		return fmt.Errorf("lease store did not return from Init within %s: %s", initTimeout, err) //nolint:errorlint // see above
+		// Not wrapped: a deadline error would count as an unreachable service, which ends the start.
+		return fmt.Errorf("lease store did not return from Init within %s: %v", initTimeout, err) //nolint:errorlint // above
 	}
 	return err
 }

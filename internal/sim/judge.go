@@ -27,7 +27,7 @@ func (w *World) judge() {
 	}
 	switch w.scenario.Kind {
 	case liveness:
-		bound := 2*w.failover + 10*time.Second
+		bound := 2*w.scenario.failover() + 10*time.Second
 		for key, since := range w.check.Idle(bound) {
 			if since.Sub(w.all[0].started) > time.Minute {
 				w.check.Violate("L1", key, "no progress since %s", since.Format(time.TimeOnly))
@@ -66,7 +66,7 @@ func (w *World) end() (drain time.Duration) {
 	}
 	drain = time.Since(begin)
 	for i := range keys {
-		w.putKey("key"+strconv.Itoa(i), w.dice.roll("last", i))
+		w.stream.putKey("key"+strconv.Itoa(i), w.dice.roll("last", i))
 	}
 	if !w.until(tipBound, w.drained) {
 		left, some := w.check.Left()
@@ -89,7 +89,7 @@ func (w *World) end() (drain time.Duration) {
 }
 
 func (w *World) drained() bool {
-	w.observeShards()
+	w.stream.observe()
 	left, _ := w.check.Left()
 	return left == 0 || len(w.check.Violations()) > 0
 }
@@ -100,7 +100,7 @@ func (w *World) until(bound time.Duration, cond func() bool) bool {
 		if time.Since(begin) > bound {
 			return false
 		}
-		w.sleep(context.Background(), 500*time.Millisecond)
+		sleep(context.Background(), 500*time.Millisecond)
 	}
 	return true
 }

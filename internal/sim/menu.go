@@ -87,7 +87,9 @@ var callFaults = []kind{
 
 // streamFaults hit subscriptions.
 var streamFaults = []kind{
-	stream("stream-ends", func(n int, _ dice) kinesistest.Action { return kinesistest.EndStream(kinesistest.AfterEvents(n)) }),
+	stream("stream-ends", func(n int, _ dice) kinesistest.Action {
+		return kinesistest.EndStream(kinesistest.AfterEvents(n))
+	}),
 	stream("stream-cut", func(n int, d dice) kinesistest.Action {
 		return kinesistest.EndStream(kinesistest.AfterBytes(n*300 + d.n(300)))
 	}),

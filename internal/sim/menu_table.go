@@ -46,7 +46,7 @@ var tableFaults = []kind{
 		w.table.faults.SetListLag(d.roll("lag").skewed(100*time.Millisecond, 3*time.Second))
 	}},
 	{name: "table-outage", rate: 0.01, step: func(w *World, d dice) {
-		w.outage(d.roll("long").skewed(5*time.Second, 4*time.Minute), d.roll("how").chance(0.5))
+		w.loseTableForAll(d.roll("long").skewed(5*time.Second, 4*time.Minute), d.roll("how").chance(0.5))
 	}},
 	{name: "table-row-unreadable", rate: 0.03, step: func(w *World, d dice) {
 		w.breakRow(d, d.roll("long").skewed(time.Second, 3*time.Minute))

@@ -10,8 +10,8 @@ var workerFaults = []kind{
 	{name: "partition", rate: 0.03, step: func(w *World, d dice) {
 		w.partition(d, d.roll("long").skewed(time.Second, 2*time.Minute))
 	}},
-	{name: "reset-connections", rate: 0.03, step: func(w *World, _ dice) { w.srv.ResetConnections() }},
-	{name: "goaway", rate: 0.03, step: func(w *World, _ dice) { w.srv.GoAway() }},
+	{name: "reset-connections", rate: 0.03, step: func(w *World, _ dice) { w.stream.srv.ResetConnections() }},
+	{name: "goaway", rate: 0.03, step: func(w *World, _ dice) { w.stream.srv.GoAway() }},
 	{name: "worker-loses-table", rate: 0.03, step: func(w *World, d dice) {
 		w.loseTable(d, d.roll("long").skewed(time.Second, time.Minute))
 	}},
@@ -25,12 +25,12 @@ var workerFaults = []kind{
 
 // worldFaults change the stream.
 var worldFaults = []kind{
-	{name: "split", rate: 0.1, step: func(w *World, d dice) { w.split(d) }},
-	{name: "merge", rate: 0.1, step: func(w *World, d dice) { w.merge(d) }},
-	{name: "double", rate: 0.01, step: func(w *World, _ dice) { w.double() }},
-	{name: "trim", rate: 0.03, step: func(w *World, d dice) { w.trim(d) }},
-	{name: "expire-shard", rate: 0.03, step: func(w *World, d dice) { w.expire(d) }},
-	{name: "consumer-deleted", rate: 0.01, step: func(w *World, _ dice) { w.deleteConsumer() }},
+	{name: "split", rate: 0.1, step: func(w *World, d dice) { w.stream.split(d) }},
+	{name: "merge", rate: 0.1, step: func(w *World, d dice) { w.stream.merge(d) }},
+	{name: "double", rate: 0.01, step: func(w *World, _ dice) { w.stream.double() }},
+	{name: "trim", rate: 0.03, step: func(w *World, d dice) { w.stream.trim(d) }},
+	{name: "expire-shard", rate: 0.03, step: func(w *World, d dice) { w.stream.expire(d) }},
+	{name: "consumer-deleted", rate: 0.01, step: func(w *World, _ dice) { w.stream.deleteConsumer() }},
 }
 
 // processorFaults are asked for by the processors.

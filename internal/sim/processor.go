@@ -43,7 +43,7 @@ func (p *processor) roll(call string) dice {
 func (p *processor) fault(d dice, name string) bool {
 	w := p.k.w
 	if f, ok := w.processorFaults[name]; ok && w.faulty.Load() && f.hits(d, "") {
-		w.count(name)
+		w.tally.add(name)
 		w.check.Note(p.shard, "%s: %s", p.k.name, name)
 		return true
 	}
@@ -106,7 +106,7 @@ func (p *processor) work(ctx context.Context, d dice) {
 	if p.fault(d, "processor-ignores-cancel") {
 		ctx = context.WithoutCancel(ctx)
 	}
-	p.k.w.sleep(ctx, long)
+	sleep(ctx, long)
 	p.k.whileFrozen()
 }
 
@@ -154,7 +154,7 @@ func (p *processor) checkpoint(ctx context.Context, d dice, in kcl.ProcessRecord
 func (p *processor) LeaseLost(context.Context, kcl.LeaseLostInput) { p.calls.LeaseLost()() }
 
 func (p *processor) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) error {
-	p.k.w.observeShards() // a change of the shard count takes effect late
+	p.k.w.stream.observe() // a change of the shard count takes effect late
 	end := p.calls.ShardEnded()
 	d := p.roll("end")
 	p.work(ctx, d)
@@ -170,7 +170,7 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	end := p.calls.ShutdownRequested()
 	d := p.roll("shutdown")
 	if p.fault(d, "processor-shutdown-slow") {
-		p.k.w.sleep(ctx, d.skewed(time.Second, 40*time.Second))
+		sleep(ctx, d.skewed(time.Second, 40*time.Second))
 	}
 	var err error
 	if p.k.w.scenario.Processor != styleAuto {

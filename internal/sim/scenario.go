@@ -60,20 +60,35 @@ func Draw(seed uint64) Scenario {
 	switch kind := d.roll("kind").n(100); {
 	case kind < 5:
 		s.Kind = quiet
-		return s
 	case kind < 15:
 		s.Kind = liveness
+	}
+	s.drawFaults()
+	return s
+}
+
+// drawFaults draws the faults of a kind of world: none, a few that have bounds in time, or a random
+// third of the menu.
+func (s *Scenario) drawFaults() {
+	s.Faults = nil
+	switch s.Kind {
+	case quiet:
+	case liveness:
 		s.Workers = max(2, s.Workers)
 		s.Faults = []string{"kill", "start", "stop"}
-		return s
-	}
-	for _, k := range menu {
-		if d.roll("fault", k.name).chance(1.0 / 3) {
-			s.Faults = append(s.Faults, k.name)
+	default:
+		for _, k := range menu {
+			if dice(s.Seed).roll("fault", k.name).chance(1.0 / 3) {
+				s.Faults = append(s.Faults, k.name)
+			}
 		}
+		slices.Sort(s.Faults)
 	}
-	slices.Sort(s.Faults)
-	return s
+}
+
+// failover returns the FailoverTime of all workers.
+func (s Scenario) failover() time.Duration {
+	return []time.Duration{5, 10, 10, 10, 30}[dice(s.Seed).roll("failover").n(5)] * time.Second
 }
 
 // Has tells whether a fault is enabled.
@@ -104,6 +119,11 @@ func ParseScenario(text string) (Scenario, error) {
 	}
 	s := Draw(seed)
 	var errs []error
+	if kind, ok := words["kind"]; ok {
+		errs = append(errs, s.set("kind", kind))
+		delete(words, "kind")
+		s.drawFaults()
+	}
 	for name, value := range words {
 		if err := s.set(name, value); err != nil {
 			errs = append(errs, fmt.Errorf("sim: %s is %q: %w", name, value, err))

@@ -55,7 +55,7 @@ func (w *World) partition(d dice, long time.Duration) {
 	}
 	k := w.pick(d)
 	w.check.Note("", "partition of %s for %s", k.name, long)
-	w.after(long, w.srv.Partition(k.name))
+	w.after(long, w.stream.srv.Partition(k.name))
 }
 
 func (w *World) loseTable(d dice, long time.Duration) {
@@ -79,23 +79,23 @@ func (w *World) freezeOne(d dice, long time.Duration) {
 		return
 	}
 	w.check.Note("", "freeze %s for %s", k.name, long)
-	thaw := w.srv.Freeze(func(c *kinesistest.Call) bool { return c.Client == k.name })
+	thaw := w.stream.srv.Freeze(func(c *kinesistest.Call) bool { return c.Client == k.name })
 	w.after(long, func() {
 		thaw()
 		k.thaw()
 	})
 }
 
-func (w *World) outage(long time.Duration, silent bool) {
+func (w *World) loseTableForAll(long time.Duration, silent bool) {
 	w.check.Note("", "lease table is down for %s, silent: %t", long, silent)
-	w.tableSilent.Store(silent)
-	w.tableDown.Store(true)
-	w.after(long, func() { w.tableDown.Store(false) })
+	w.outage.silent.Store(silent)
+	w.outage.on.Store(true)
+	w.after(long, func() { w.outage.on.Store(false) })
 }
 
 // breakRow makes a row unreadable for a while.
 func (w *World) breakRow(d dice, long time.Duration) {
-	all := w.srv.Shards(streamName)
+	all := w.stream.srv.Shards(streamName)
 	if len(all) == 0 {
 		return
 	}

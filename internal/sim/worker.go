@@ -48,13 +48,13 @@ func (w *World) start() {
 		Streams: []scheduler.StreamConfig{
 			{Name: streamName, InitialPosition: kcl.InitialPosition{Kind: w.scenario.Start}},
 		},
-		Kinesis: awstest.Kinesis(w.t, w.srv, func(o *kinesis.Options) {
-			o.HTTPClient = w.srv.HTTPClientFrom(name)
+		Kinesis: awstest.Kinesis(w.t, w.stream.srv, func(o *kinesis.Options) {
+			o.HTTPClient = w.stream.srv.HTTPClientFrom(name)
 		}),
 		Leases:        k.table.Store(),
 		Logger:        w.log.With("worker", name),
 		RetrievalMode: w.scenario.Mode,
-		FailoverTime:  w.failover,
+		FailoverTime:  w.scenario.failover(),
 		// What this machine is doing must not decide.
 		DisableWorkerMetrics: true,
 	}
@@ -64,7 +64,7 @@ func (w *World) start() {
 	k.Scheduler = scheduler.New(cfg, func(_ kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
 		return &processor{k: k, shard: shard.ID, calls: w.check.Reader(name, shard.ID)}
 	})
-	w.srv.SetLatency(name, w.dice.roll("line", name).between(500*time.Microsecond, 5*time.Millisecond))
+	w.stream.srv.SetLatency(name, w.dice.roll("line", name).between(500*time.Microsecond, 5*time.Millisecond))
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	w.check.Note("", "start %s", name)
@@ -81,7 +81,7 @@ func (w *World) start() {
 func (k *worker) kill() {
 	// The table first: a record that no longer counts must not be checkpointed.
 	k.dead.Store(true)
-	k.w.srv.Kill(k.name)
+	k.w.stream.srv.Kill(k.name)
 	k.w.check.Kill(k.name)
 	k.thaw()
 	k.cancel()
@@ -104,7 +104,7 @@ func (k *worker) whileFrozen() {
 func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func() error) error {
 	w := k.w
 	d := w.dice.roll("table", k.name, call.Op, call.Key, time.Now())
-	if !w.sleep(ctx, d.roll("there").between(time.Millisecond, 10*time.Millisecond)) {
+	if !sleep(ctx, d.roll("there").between(time.Millisecond, 10*time.Millisecond)) {
 		return context.Cause(ctx)
 	}
 	if k.frozen.Load() != nil {
@@ -115,8 +115,8 @@ func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func
 	switch {
 	case k.dead.Load() || k.lost.Load():
 		return leasefault.Silent(ctx, call, apply)
-	case w.tableDown.Load():
-		if w.tableSilent.Load() {
+	case w.outage.on.Load():
+		if w.outage.silent.Load() {
 			return leasefault.Silent(ctx, call, apply)
 		}
 		return errTable
@@ -130,14 +130,14 @@ func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func
 	if w.faulty.Load() {
 		for _, f := range w.tableFaults {
 			if f.hits(d, "") {
-				w.count(f.name)
+				w.tally.add(f.name)
 				w.check.Note(call.Key, "%s: %s of %s", k.name, f.name, call.Op)
 				return f.table(d.roll(f.name, "how"))(ctx, call, guarded)
 			}
 		}
 	}
 	err := guarded()
-	if !w.sleep(ctx, d.roll("back").between(time.Millisecond, 10*time.Millisecond)) {
+	if !sleep(ctx, d.roll("back").between(time.Millisecond, 10*time.Millisecond)) {
 		return context.Cause(ctx)
 	}
 	return err

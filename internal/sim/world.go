@@ -21,19 +21,17 @@ type World struct {
 	t        *testing.T
 	scenario Scenario
 	dice     dice
-	srv      *kinesistest.Server
+	stream   *feed
 	table    *table
 	check    *check.Checker
 	log      *slog.Logger
 	logged   *logTail
-	failover time.Duration
 
 	faults // by layer, with the rates of this world
 
-	faulty      atomic.Bool // faults happen
-	tableDown   atomic.Bool
-	tableSilent atomic.Bool // when it is down
-	latency     time.Duration
+	faulty  atomic.Bool // faults happen
+	outage  outage
+	latency time.Duration
 
 	born int
 	live []*worker // that were neither stopped nor killed
@@ -45,8 +43,22 @@ type World struct {
 
 	last string // the report of a world with violations
 
-	counting sync.Mutex // guards counts
-	counts   map[string]int
+	tally tally
+}
+
+// outage is the state of a lease table that does not work.
+type outage struct{ on, silent atomic.Bool }
+
+// tally counts faults by their names.
+type tally struct {
+	mu     sync.Mutex // guards the field below
+	counts map[string]int
+}
+
+func (t *tally) add(fault string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts[fault]++
 }
 
 // Result is the outcome of a play.
@@ -70,27 +82,20 @@ func Play(t *testing.T, s Scenario) Result {
 		w := newWorld(t, s)
 		r.Drain = w.run()
 		r.Scenario, r.Violations, r.Hash, r.Counts = s, w.check.Violations(), w.check.Hash(), w.check.Counts()
-		r.Faults, r.Virtual = w.counts, time.Since(begin)
+		r.Faults, r.Virtual = w.tally.counts, time.Since(begin)
 		r.Report = w.last
 	})
 	return r
 }
 
 func newWorld(t *testing.T, s Scenario) *World {
-	w := &World{
-		t: t, scenario: s, dice: dice(s.Seed), logged: &logTail{}, faults: enable(s),
-		sent: map[string]int{}, counts: map[string]int{},
-		failover: []time.Duration{5, 10, 10, 10, 30}[dice(s.Seed).roll("failover").n(5)] * time.Second,
-	}
+	w := &World{t: t, scenario: s, dice: dice(s.Seed), logged: &logTail{}, faults: enable(s)}
+	w.tally.counts = map[string]int{}
 	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet})
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
-	w.srv = kinesistest.New(t, kinesistest.Config{
-		DisableLimits: true,
-		Streams:       []kinesistest.StreamConfig{{Name: streamName, Shards: s.Shards}},
-	})
+	w.stream = newFeed(t, w.check, s.Shards)
 	w.table = newTable(w.check)
-	w.srv.OnCall(w.call)
-	w.observeShards()
+	w.stream.srv.OnCall(w.call)
 	w.greenSince = time.Now()
 	return w
 }
@@ -109,18 +114,18 @@ func (w *World) run() time.Duration {
 	w.faulty.Store(true)
 	for begin := time.Now(); time.Since(begin) < w.scenario.Length; {
 		d := w.dice.roll("step", time.Now())
-		w.sleep(context.Background(), d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
-		w.produce(d)
+		sleep(context.Background(), d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
+		w.stream.produce(d)
 		for _, f := range w.stepFaults {
 			if f.hits(d, "") {
-				w.count(f.name)
+				w.tally.add(f.name)
 				f.step(w, d.roll(f.name, "how"))
 			}
 		}
 		if len(w.live) == 0 {
 			w.start()
 		}
-		w.observeShards()
+		w.stream.observe()
 		w.judge()
 		if len(w.check.Violations()) > 0 {
 			return 0
@@ -130,7 +135,7 @@ func (w *World) run() time.Duration {
 }
 
 // sleep waits for d. It returns false if ctx ends first.
-func (w *World) sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -139,12 +144,6 @@ func (w *World) sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (w *World) count(fault string) {
-	w.counting.Lock()
-	defer w.counting.Unlock()
-	w.counts[fault]++
 }
 
 // call decides what happens to a call of Kinesis. The call and the answer take time.
@@ -158,7 +157,7 @@ func (w *World) call(c *kinesistest.Call) *kinesistest.Fault {
 	if w.faulty.Load() {
 		for _, f := range w.callFaults {
 			if f.hits(d, c.Operation) {
-				w.count(f.name)
+				w.tally.add(f.name)
 				w.check.Note(c.Shard, "%s: %s of %s", c.Client, f.name, c.Operation)
 				actions = append(actions, f.call(d.roll(f.name, "how"))...)
 			}

@@ -53,7 +53,7 @@ type Checker struct {
 
 	mu         sync.Mutex // guards the fields below
 	trace      *trace
-	shards     map[string]*history
+	shards     shards
 	keys       map[string]*keyOrder
 	dead       map[string]bool // workers that were killed
 	violations []Violation
@@ -69,7 +69,7 @@ type Counts struct {
 // New returns a Checker for a world that begins now.
 func New(rules Rules) *Checker {
 	return &Checker{
-		rules: rules, trace: newTrace(), shards: map[string]*history{}, keys: map[string]*keyOrder{}, dead: map[string]bool{},
+		rules: rules, trace: newTrace(), shards: shards{}, keys: map[string]*keyOrder{}, dead: map[string]bool{},
 	}
 }
 
@@ -193,7 +193,7 @@ func (c *Checker) Left() (left int, some []string) {
 	defer c.mu.Unlock()
 	for key, h := range c.shards {
 		if h.start < 0 {
-			if n := len(h.records) - h.trimmed; n > 0 && !c.beforeStart(h) {
+			if n := len(h.records) - h.trimmed; n > 0 && !c.shards.beforeStart(h) {
 				left += n
 				some = append(some, fmt.Sprintf("%s: %d records, no row", key, n))
 			}
@@ -212,20 +212,6 @@ func (c *Checker) Left() (left int, some []string) {
 	}
 	slices.Sort(some)
 	return left, some
-}
-
-// beforeStart tells whether a shard without a row was over before the application began: it is
-// closed, and each of its descendants has a row or is such a shard.
-func (c *Checker) beforeStart(h *history) bool { return h.closed && !h.hadRow && c.beganLate() }
-
-// beganLate tells whether the application began at a position other than TRIM_HORIZON.
-func (c *Checker) beganLate() bool {
-	for _, h := range c.shards {
-		if h.row != nil && h.row.Origin.Kind != kcl.SentinelTrimHorizon {
-			return true
-		}
-	}
-	return false
 }
 
 // Idle returns the shards with unprocessed records that have made no progress for d, with the time

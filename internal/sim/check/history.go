@@ -82,3 +82,46 @@ func (h *history) coveredBy(n kcl.ExtendedSequenceNumber, row leases.Lease) (cou
 	i, ok := h.index[n]
 	return i + 1, ok
 }
+
+// shards are all shards, by the keys of their leases.
+type shards map[string]*history
+
+// beganLate tells whether the application began at a position other than TRIM_HORIZON.
+func (s shards) beganLate() bool {
+	for _, h := range s {
+		if h.row != nil && h.row.Origin.Kind != kcl.SentinelTrimHorizon {
+			return true
+		}
+	}
+	return false
+}
+
+// beforeStart tells whether a shard was over when the application began: it is closed, never had a
+// row, and the application did not begin at TRIM_HORIZON.
+func (s shards) beforeStart(h *history) bool { return h.closed && !h.hadRow && s.beganLate() }
+
+// unfinishedParent returns a parent of the shard that is not finished; empty if all are.
+func (s shards) unfinishedParent(h *history) string {
+	for _, parent := range h.parents {
+		p := s[parent]
+		if p == nil || p.expired || s.beforeStart(p) {
+			continue
+		}
+		if !p.finished() || !(p.ended || p.deleted) {
+			return parent
+		}
+	}
+	return ""
+}
+
+// due tells whether a record must still be processed. A shard without a row will have one, unless
+// it was over when the application began.
+func (s shards) due(p place) bool {
+	switch {
+	case p.h.records[p.i].done:
+		return false
+	case p.h.start < 0:
+		return !s.beforeStart(p.h)
+	}
+	return p.h.inScope(p.i)
+}

@@ -32,8 +32,8 @@ func (o *keyOrder) put(h *history, i int) {
 
 // done notes that a record is processed for the first time. It returns a text if an earlier record
 // of the key is not processed.
-func (o *keyOrder) done(c *Checker, h *history, i int) string {
-	for o.next < len(o.places) && !c.due(o.places[o.next]) {
+func (o *keyOrder) done(s shards, h *history, i int) string {
+	for o.next < len(o.places) && !s.due(o.places[o.next]) {
 		o.next++
 	}
 	if n := o.index[place{h, i}]; n > o.next {
@@ -41,16 +41,4 @@ func (o *keyOrder) done(c *Checker, h *history, i int) string {
 			o.places[o.next].i)
 	}
 	return ""
-}
-
-// due tells whether a record must still be processed. A shard without a row will have one, unless
-// it was over when the application began.
-func (c *Checker) due(p place) bool {
-	switch {
-	case p.h.records[p.i].done:
-		return false
-	case p.h.start < 0:
-		return !c.beforeStart(p.h)
-	}
-	return p.h.inScope(p.i)
 }

@@ -95,7 +95,7 @@ func (r *Reader) Deliver(in kcl.ProcessRecordsInput) (end func(done int, err err
 	first := r.indexOf(h, in.Records[0])
 	c.trace.add(r.key, "%s gets records %d to %d of %d", r.worker, first, first+len(in.Records)-1, len(h.records))
 	r.checkOwner(h)
-	if parent := c.unfinishedParent(h); parent != "" {
+	if parent := c.shards.unfinishedParent(h); parent != "" {
 		c.violate("S6", r.key, "%s gets records before parent %s is finished", r.worker, parent)
 	}
 	if !c.rules.Loose {
@@ -225,7 +225,7 @@ func (c *Checker) done(worker, key string, h *history, from, to int) {
 		}
 		rec.done, rec.doneBy = true, worker
 		if !c.rules.NoKeyOrder {
-			if text := c.keyOrder(rec.key).done(c, h, i); text != "" {
+			if text := c.keyOrder(rec.key).done(c.shards, h, i); text != "" {
 				c.violate("S7", key, "%s: key %q, record %d of the shard: %s", worker, rec.key, i, text)
 			}
 		}

@@ -128,17 +128,3 @@ func (c *Checker) shardEnd(writer string, h *history, row leases.Lease) {
 		}
 	}
 }
-
-// unfinishedParent tells which parent of a shard is not finished; empty if all are.
-func (c *Checker) unfinishedParent(h *history) string {
-	for _, parent := range h.parents {
-		p := c.shards[parent]
-		if p == nil || p.expired || (!p.hadRow && c.beganLate()) {
-			continue
-		}
-		if !p.finished() || !(p.ended || p.deleted) {
-			return parent
-		}
-	}
-	return ""
-}
