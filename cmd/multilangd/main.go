@@ -28,24 +28,19 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/kinesis-go/kcl/cmd/multilangd/internal/properties"
 	"github.com/kinesis-go/kcl/cmd/multilangd/internal/settings"
+	"github.com/kinesis-go/kcl/internal/stopsignal"
 )
 
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // a third less memory after a backlog, for a few percent of CPU time
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	os.Exit(run(stopsignal.Context(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // The exit statuses.

@@ -250,18 +250,8 @@ func TestM06Signals(t *testing.T) {
 			}
 			require.Eventually(t, func() bool { return strings.Contains(logs.String(), "worker stops") },
 				time.Minute, 10*time.Millisecond)
-			ended := make(chan error, 1)
-			go func() { ended <- cmd.Wait() }() // ends with the daemon
-			require.Eventually(t, func() bool {
-				_ = cmd.Process.Signal(syscall.SIGTERM) // one that comes within a moment of the first is ignored
-				select {
-				case err = <-ended:
-					return true
-				default:
-					return false
-				}
-			}, time.Minute, 10*time.Millisecond)
-			failed, ok := errors.AsType[*exec.ExitError](err)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			failed, ok := errors.AsType[*exec.ExitError](cmd.Wait())
 			require.True(t, ok)
 			require.Equal(t, syscall.SIGTERM, failed.Sys().(syscall.WaitStatus).Signal())
 			r.expect(t, "end") // the child does not outlive the daemon

@@ -21,6 +21,7 @@ import (
 	"github.com/lmittmann/tint"
 
 	"github.com/kinesis-go/kcl/examples/internal/cli"
+	"github.com/kinesis-go/kcl/internal/stopsignal"
 )
 
 func main() {
@@ -28,7 +29,7 @@ func main() {
 	logTo := flag.String("log", "", "`file` for the library's log, such as /dev/stderr (default: none)")
 	flag.Parse()
 
-	report, err := start(cli.Interruptible(), *address, *logTo)
+	report, err := start(stopsignal.Context(), *address, *logTo)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)

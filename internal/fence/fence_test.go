@@ -49,6 +49,7 @@ var layers = map[string][]string{
 	"internal/trust":      {},
 	"internal/usercode":   {},
 	"internal/cpu":        {},
+	"internal/stopsignal": {},
 	"internal/awserr":     {"."},
 	"internal/fromsdk":    {"."},
 	"internal/shardend":   {".", "internal/fromsdk"},

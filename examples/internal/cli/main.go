@@ -11,12 +11,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/lmittmann/tint"
+
+	"github.com/kinesis-go/kcl/internal/stopsignal"
 )
 
 // Main is the main function of an example. It parses the command line and calls run with a
@@ -35,19 +35,12 @@ func Main[F any](
 		fmt.Fprintf(os.Stderr, "%s: %v\ntry %s -h\n", program, err, program)
 		os.Exit(2)
 	}
-	ctx := Interruptible()
+	ctx := stopsignal.Context()
 	log := Logger(os.Stderr)
 	if err := run(ctx, flags, os.Stdout, log); err != nil {
 		log.Error("stopped by an error", tint.Err(err))
 		os.Exit(1)
 	}
-}
-
-// Interruptible returns a context that SIGINT or SIGTERM ends. A second signal ends the process.
-func Interruptible() context.Context {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the next signal has its default effect again
-	return ctx
 }
 
 // LoadAWS loads the AWS configuration from the environment. Without a region it returns an error.

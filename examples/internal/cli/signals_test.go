@@ -93,8 +93,8 @@ func killBySecondSignal(t *testing.T, signal syscall.Signal, binary string, args
 	for {
 		select {
 		case <-held:
-			// The program may still catch this signal: it removes its handler a moment after it has begun to
-			// stop. Then the next write brings one more signal.
+			// The program of the README may still catch this signal: it removes its handler a moment after
+			// it has begun to stop. Then the next write brings one more signal.
 			_ = cmd.Process.Signal(signal) // an error if the process has ended
 		case err := <-ended:
 			var exit *exec.ExitError
