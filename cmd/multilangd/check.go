@@ -127,27 +127,3 @@ func (c *checker) stream(ctx context.Context, client *kinesis.Client, cfg schedu
 	})
 	c.found("records of shard "+*shard, awserr.Explain(err, "kinesis:GetRecords", name))
 }
-
-// consumer looks for the stream consumer. It does not subscribe, because that would interrupt the
-// worker that reads the shard.
-func (c *checker) consumer(
-	ctx context.Context, client *kinesis.Client, cfg scheduler.Config, s scheduler.StreamConfig, arn *string,
-) {
-	in := &kinesis.DescribeStreamConsumerInput{StreamARN: arn, ConsumerName: &cfg.Application}
-	name := cfg.Application
-	switch {
-	case s.ConsumerARN != "":
-		in, name = &kinesis.DescribeStreamConsumerInput{ConsumerARN: &s.ConsumerARN}, s.ConsumerARN
-	case s.ConsumerName != "":
-		in.ConsumerName, name = &s.ConsumerName, s.ConsumerName
-	}
-	_, err := client.DescribeStreamConsumer(ctx, in)
-	if awserr.Is(err, "ResourceNotFoundException") && s.ConsumerARN == "" {
-		c.note("stream consumer %s does not exist: the daemon registers it; kinesis:RegisterStreamConsumer and "+
-			"kinesis:SubscribeToShard are not checked", name)
-		return
-	}
-	if c.found("stream consumer "+name, awserr.Explain(err, "kinesis:DescribeStreamConsumer", name)) {
-		c.note("kinesis:SubscribeToShard is not checked: a subscription would interrupt a running worker")
-	}
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -31,8 +32,8 @@ func (c *checker) table(ctx context.Context, client *dynamodb.Client, cfg store.
 	name := cfg.Table
 	out, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
 	if awserr.Is(err, "ResourceNotFoundException") {
-		c.note("lease table %s does not exist: the daemon makes it; dynamodb:CreateTable and the rights to use it "+
-			"are not checked", name)
+		c.note("lease table %s does not exist: the daemon makes it", name)
+		c.newTable(ctx, client, name)
 		return
 	}
 	if err == nil && !slices.ContainsFunc(out.Table.KeySchema, func(k types.KeySchemaElement) bool {
@@ -55,15 +56,60 @@ func (c *checker) table(ctx context.Context, client *dynamodb.Client, cfg store.
 	}
 }
 
-// requests tries reading and writing.
+// trial is a request that changes nothing.
+type trial struct {
+	action string
+	call   func() error
+}
+
+// requests tries reading and writing a table that exists.
 func (c *checker) requests(ctx context.Context, client *dynamodb.Client, table string) {
+	for _, try := range dataTrials(ctx, client, table) {
+		err := try.call()
+		if awserr.Is(err, "ConditionalCheckFailedException") {
+			err = nil // as intended
+		}
+		c.found(fmt.Sprintf("%s on lease table %s", try.action, table), awserr.Explain(err, "dynamodb:"+try.action, table))
+	}
+}
+
+// newTable tries the requests for a table that does not exist. A refusal is a fault. Every other
+// answer may have come before a look at the permissions, so it proves nothing.
+func (c *checker) newTable(ctx context.Context, client *dynamodb.Client, table string) {
+	// The key has no type, and the capacity contradicts the billing. So no server makes this table.
+	create := trial{"CreateTable", func() error {
+		_, err := client.CreateTable(ctx, &dynamodb.CreateTableInput{
+			TableName: &table, BillingMode: types.BillingModePayPerRequest,
+			ProvisionedThroughput: &types.ProvisionedThroughput{
+				ReadCapacityUnits: aws.Int64(1), WriteCapacityUnits: aws.Int64(1),
+			},
+			KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String(hashKey), KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{},
+		})
+		return err
+	}}
+	var open []string
+	for _, try := range append([]trial{create}, dataTrials(ctx, client, table)...) {
+		err := try.call()
+		if awserr.Denied(err) {
+			c.found(fmt.Sprintf("%s on lease table %s", try.action, table), awserr.Explain(err, "dynamodb:"+try.action, table))
+			continue
+		}
+		open = append(open, try.action)
+	}
+	if len(open) > 0 {
+		c.note("dynamodb:%s: needed from the first start on; trials were not refused, but only the start can prove "+
+			"these permissions", strings.Join(open, ", "))
+	}
+}
+
+// dataTrials are the requests that read and write rows. The writes have a condition that never
+// holds.
+func dataTrials(ctx context.Context, client *dynamodb.Client, table string) []trial {
 	key := map[string]types.AttributeValue{hashKey: &types.AttributeValueMemberS{Value: probeKey}}
 	never := aws.String("attribute_exists(#never)")
 	names := map[string]string{"#never": neverPresent}
-	for _, try := range []struct {
-		action string
-		call   func() error
-	}{
+	return []trial{
 		{"Scan", func() error {
 			_, err := client.Scan(ctx, &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(1)})
 			return err
@@ -91,12 +137,6 @@ func (c *checker) requests(ctx context.Context, client *dynamodb.Client, table s
 			})
 			return err
 		}},
-	} {
-		err := try.call()
-		if awserr.Is(err, "ConditionalCheckFailedException") {
-			err = nil // as intended
-		}
-		c.found(fmt.Sprintf("%s on lease table %s", try.action, table), awserr.Explain(err, "dynamodb:"+try.action, table))
 	}
 }
 

@@ -8,7 +8,8 @@
 // docs/multilang.md explains each key of the file.
 //
 // With -check the daemon looks at the file, the streams, the lease table and the permissions. It
-// prints what it found and ends. It writes nothing and starts no child.
+// prints what it found and ends. It writes nothing and starts no child. It names the permissions
+// that only the first start can prove.
 //
 // With -listen it serves over HTTP: /metrics (Prometheus), /health, /ready and /status. Status 200
 // of /health means that every shard makes progress, and of /ready that the start has finished.
