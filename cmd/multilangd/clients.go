@@ -57,6 +57,7 @@ func newClients(ctx context.Context, cfg settings.Config, log *slog.Logger) (cli
 		}),
 		dynamoDB: dynamodb.NewFromConfig(forDynamoDB, func(o *dynamodb.Options) {
 			o.BaseEndpoint = cmp.Or(endpoint(cfg.DynamoDB), o.BaseEndpoint)
+			o.DisableValidateResponseChecksum = o.BaseEndpoint != nil // DynamoDB Local sends wrong checksums
 		}),
 		aws: forKinesis,
 	}, nil

@@ -28,3 +28,17 @@ func TestMessagesOfTheSDKAreLogged(t *testing.T) {
 		require.Equal(t, "no role\nfound", line.Text)
 	}
 }
+
+// TestChecksumsOfALocalTableAreNotWarnedOf: DynamoDB Local sends wrong checksums, and the SDK would
+// warn of each answer to -check.
+func TestChecksumsOfALocalTableAreNotWarnedOf(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	for endpoint, want := range map[string]bool{"": false, "http://127.0.0.1:8000": true} {
+		cfg := settings.Config{Region: "us-east-1", Executable: []string{"child"}}
+		cfg.DynamoDB.Endpoint = endpoint
+		c, err := newClients(t.Context(), cfg, log)
+		require.NoError(t, err)
+		require.Equal(t, want, c.dynamoDB.Options().DisableValidateResponseChecksum, "endpoint %q", endpoint)
+	}
+}
