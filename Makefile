@@ -20,7 +20,7 @@ PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 DAEMON   ?= native
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long race sim lint fuzz bench integration integration-multilang run_sample run_integ_test check
+.PHONY: help demo quick test long race sim lint fuzz bench chaos integration integration-multilang run_sample run_integ_test check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,13 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s) each, those of the rea
 
 bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+# CHAOS has more flags, such as -target 1000,1000,500 -state DIR: see integration/README.md.
+KILLS    ?= 50
+CHAOS    ?=
+
+chaos: ## kill, freeze and starve real workers under load, and count what is lost (KILLS=50, about three minutes)
+	$(GO) run ./integration/chaos -kills $(KILLS) $(CHAOS)
 
 integration: ## install and start the real servers, run the suite against them, stop them
 	@set -eu; trap '$(SERVERS) stop' EXIT; trap 'exit 130' INT TERM; \
