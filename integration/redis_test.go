@@ -498,11 +498,7 @@ func TestS11RedisFleetFailover(t *testing.T) {
 // BenchmarkRedisList says what one listing costs the only thread of a server: every
 // worker lists all leases every few seconds.
 func BenchmarkRedisList(b *testing.B) {
-	url := os.Getenv("KCL_REDIS_URL")
-	if url == "" {
-		b.Skip("KCL_REDIS_URL is not set (see integration/README.md)")
-	}
-	options, err := sdk.ParseURL(url)
+	options, err := sdk.ParseURL(endpoint(b, "KCL_REDIS_URL"))
 	require.NoError(b, err)
 	client := sdk.NewClient(options)
 	defer func() { _ = client.Close() }()

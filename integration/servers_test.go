@@ -24,7 +24,7 @@ import (
 const region = "us-east-1"
 
 // endpoint returns the value of the first variable that is set.
-func endpoint(t *testing.T, variables ...string) string {
+func endpoint(t testing.TB, variables ...string) string {
 	t.Helper()
 	for _, name := range variables {
 		if url := os.Getenv(name); url != "" {
@@ -36,7 +36,7 @@ func endpoint(t *testing.T, variables ...string) string {
 }
 
 // cannotRun ends a test that cannot run here: it skips, and fails when REQUIRE_INTEGRATION is set.
-func cannotRun(t *testing.T, message string) {
+func cannotRun(t testing.TB, message string) {
 	t.Helper()
 	if os.Getenv("REQUIRE_INTEGRATION") != "" {
 		require.FailNow(t, message)
