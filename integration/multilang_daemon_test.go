@@ -26,6 +26,8 @@ var (
 	multilangd = kind{name: "multilangd"}
 	java3      = kind{name: "java3", variable: "KCL_JAVA_MULTILANG3"}
 	java2      = kind{name: "java2", variable: "KCL_JAVA_MULTILANG2"}
+
+	kinds = []kind{multilangd, java3, java2}
 )
 
 func (k kind) isJava() bool { return k.variable != "" }

@@ -2,7 +2,8 @@ package integration
 
 import (
 	"context"
-	"os"
+	"flag"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,25 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMultiLangClients has every client run by our daemon, through all faults.
+// daemons chooses the daemons of TestMultiLangClients. Those of Java take half an hour. They are a
+// suite of their own: make integration-multilang.
+var daemons = flag.String("daemons", multilangd.name,
+	"the `names` of the daemons of TestMultiLangClients, with commas between them: multilangd, java3, java2")
+
+// TestMultiLangClients has every client run by each of the daemons, through all faults.
 func TestMultiLangClients(t *testing.T) {
 	t.Parallel()
-	for _, c := range clients {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			throughFaults(t, c, multilangd)
-		})
-	}
-}
-
-// TestMultiLangMatrix has every client run by the Java daemons, through the same faults. It takes
-// half an hour, so it is a suite of its own: make integration-multilang.
-func TestMultiLangMatrix(t *testing.T) {
-	t.Parallel()
-	if os.Getenv("KCL_MULTILANG_MATRIX") == "" {
-		t.Skip("KCL_MULTILANG_MATRIX is not set: see make integration-multilang")
-	}
-	for _, k := range []kind{java3, java2} {
+	for _, k := range chosenDaemons(t) {
 		for _, c := range clients {
 			t.Run(k.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
@@ -37,6 +28,16 @@ func TestMultiLangMatrix(t *testing.T) {
 			})
 		}
 	}
+}
+
+func chosenDaemons(t *testing.T) (chosen []kind) {
+	t.Helper()
+	for name := range strings.SplitSeq(*daemons, ",") {
+		at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+		require.GreaterOrEqual(t, at, 0, "-daemons has no %q", name)
+		chosen = append(chosen, kinds[at])
+	}
+	return chosen
 }
 
 // limits of a step. A Java daemon that starts again reads after a minute or three.
