@@ -27,7 +27,8 @@ var build = sync.OnceValue(func() (err error) {
 		return err
 	}
 	out, err := exec.Command("go", "build", "-o", bin, "../examples/efo", "../examples/polling", "../examples/multistream",
-		"../cmd/kinesisfake", "../cmd/multilangd", "./multilang/servechild", "./multilang/goguardianchild").CombinedOutput()
+		"../cmd/kinesisfake", "../cmd/multilangd", "../examples/multilang/runsample", "./multilang/servechild",
+		"./multilang/goguardianchild").CombinedOutput()
 	if err != nil {
 		return errors.New(string(out))
 	}
