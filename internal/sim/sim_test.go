@@ -19,6 +19,7 @@ var (
 	seed     = flag.Uint64("seed", 0, "play seeds from this one on; 0 picks one")
 	seeds    = flag.Int("seeds", 0, "how many seeds to play")
 	cpu      = flag.Duration("cpu-time", 0, "play seeds for this CPU time of the process")
+	first    = flag.Bool("first", false, "stop at the first violation")
 )
 
 // TestScenarios plays the kept scenarios: those that once showed a defect, and some of each kind.
@@ -57,6 +58,9 @@ func TestSim(t *testing.T) {
 	for i := uint64(0); i < uint64(*seeds) || cpuTime(t) < *cpu; i++ {
 		s := Draw(from + i)
 		t.Run(fmt.Sprint("seed ", s.Seed), func(t *testing.T) { play(t, s) })
+		if *first && t.Failed() {
+			return
+		}
 	}
 }
 
