@@ -65,7 +65,8 @@ const (
 	down state = iota
 	running
 	frozen
-	ending // SIGTERM or SIGKILL was sent
+	ending   // SIGTERM or SIGKILL was sent
+	quitting // SIGQUIT was sent, for the stacks
 )
 
 // newFleet makes the places of n workers before the server at upstream.
@@ -111,6 +112,16 @@ func (f *fleet) close() {
 	}
 }
 
+// anyBusy returns the place of a worker that runs and has processed records, or nil.
+func (f *fleet) anyBusy() *slot {
+	for _, i := range rand.Perm(len(f.slots)) {
+		if f.slots[i].busy() {
+			return f.slots[i]
+		}
+	}
+	return nil
+}
+
 // problem notes what a worker should not have done.
 func (f *fleet) problem(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
@@ -147,12 +158,11 @@ func (f *fleet) work(ctx context.Context, s *slot, n int) {
 		_ = cmd.Wait() // the state is read from cmd
 	}()
 	f.tail(ctx, s, path, exited)
-	terminated := s.terminated()
-	s.clear()
+	last := s.clear()
 	status := cmd.ProcessState.ExitCode()
 	signaled := cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
 	switch {
-	case signaled && terminated, status == 0 && terminated:
+	case last == ending && (signaled || status == 0), last == quitting:
 	case status == outOfMemory && s.wasSqueezed():
 	default:
 		f.problem("%s ended by itself with %s", name, cmd.ProcessState)
@@ -239,11 +249,13 @@ func (s *slot) set(cmd *exec.Cmd, path string) {
 	s.cmd, s.journal, s.state, s.mark, s.squeezed = cmd, path, running, 0, false
 }
 
-// clear notes that the worker has ended.
-func (s *slot) clear() {
+// clear notes that the worker has ended. It returns its last state.
+func (s *slot) clear() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	last := s.state
 	s.cmd, s.state = nil, down
+	return last
 }
 
 // signal sends a signal to the worker if it is in state from, and notes its next state.
@@ -281,12 +293,6 @@ func (s *slot) limit(pid, resource int, value func(pid int, journal uint64) uint
 }
 
 var errNotRunning = errors.New("no worker runs")
-
-func (s *slot) terminated() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state == ending
-}
 
 func (s *slot) wasSqueezed() bool {
 	s.mu.Lock()

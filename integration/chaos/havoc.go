@@ -105,8 +105,11 @@ func (h *havoc) kill(ctx context.Context, kind string) {
 		}
 	}
 	for began := time.Now(); ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
-		s := h.fleet.slots[rand.IntN(len(h.fleet.slots))]
-		if !s.busy() && time.Since(began) < victimWait {
+		s := h.fleet.anyBusy()
+		if s == nil && time.Since(began) > victimWait {
+			s = h.fleet.slots[rand.IntN(len(h.fleet.slots))]
+		}
+		if s == nil {
 			continue
 		}
 		switch kind {
@@ -202,15 +205,15 @@ func (h *havoc) limits(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s := h.fleet.slots[rand.IntN(len(h.fleet.slots))]
+		s := h.fleet.anyBusy()
+		if s == nil {
+			continue
+		}
 		kind, resource, lasts := fullDisk, limitFileSize, diskTime
 		value := func(_ int, journal uint64) uint64 { return journal + uint64(rand.IntN(spareBytes)) }
 		if rand.N(3) == 0 {
 			kind, resource, lasts = noMemory, limitAddressSpace, memoryTime
 			value = func(pid int, _ uint64) uint64 { return memory(pid, "VmSize") + uint64(rand.IntN(spareMemory)) }
-		}
-		if !s.busy() {
-			continue
 		}
 		pid, err := s.limit(0, resource, value)
 		if err != nil {

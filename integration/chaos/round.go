@@ -124,7 +124,7 @@ func (r *round) run(ctx context.Context, breakIt func(context.Context)) (totals,
 	stopWorkers()
 	r.fleet.wait()
 	if ctx.Err() != nil {
-		return totals{}, context.Cause(ctx)
+		return totals{}, errors.Join(context.Cause(ctx), os.RemoveAll(r.dir))
 	}
 	v := r.checker.verdict()
 	result := totals{
@@ -178,6 +178,6 @@ func (r *round) dump(ctx context.Context) {
 		slog.Error("write the table", "err", err)
 	}
 	for _, s := range r.fleet.slots {
-		s.signal(syscall.SIGQUIT, running, ending)
+		s.signal(syscall.SIGQUIT, running, quitting)
 	}
 }
