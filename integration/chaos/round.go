@@ -117,6 +117,8 @@ func (r *round) run(ctx context.Context, breakIt func(context.Context)) (totals,
 	breakIt(ctx)
 	stopWriting()
 	wg.Wait()
+	_, put := r.checker.missing()
+	slog.Info("faults have ended", "records", put, "a_second", put/max(1, int(time.Since(began).Seconds())))
 	drained := r.drain(ctx)
 	if !drained && ctx.Err() == nil {
 		r.dump(ctx)
