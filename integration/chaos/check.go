@@ -92,12 +92,13 @@ func (c *checker) missing() (missing, put int) {
 
 // verdict is what the checker has found.
 type verdict struct {
-	Records    int // put
-	Duplicates int // deliveries beyond the first of a record
-	Lost       int // put and never acknowledged
-	OutOfOrder int // processed before the record before it, of the same key
-	Foreign    int // delivered and never put
-	Longest    time.Duration
+	Records    int           // put
+	Duplicates int           // deliveries beyond the first of a record
+	Lost       int           // put and never acknowledged
+	OutOfOrder int           // processed before the record before it, of the same key
+	Foreign    int           // delivered and never put
+	Longest    time.Duration // from the put of a record to its first acknowledgement
+	Slowest    string        // the record that took as long
 	Examples   []string
 }
 
@@ -132,7 +133,9 @@ func (c *checker) verdict() verdict {
 					all[max(i-1, 0)].where)
 				continue
 			}
-			v.Longest = max(v.Longest, time.Duration(h.done-h.put))
+			if took := time.Duration(h.done - h.put); took > v.Longest {
+				v.Longest, v.Slowest = took, fmt.Sprintf("%s %d at %s", key, i, h.where)
+			}
 			if i == 0 {
 				continue
 			}

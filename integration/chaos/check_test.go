@@ -35,14 +35,16 @@ func TestVerdicts(t *testing.T) {
 		"not acknowledged": {2, []journal.Batch{batch(10, 20, 0), batch(30, 0, 1)}, verdict{Lost: 1, Longest: 19}},
 		"foreign record":   {1, []journal.Batch{batch(10, 20, 0), batch(30, 40, 1)}, verdict{Foreign: 1, Longest: 19}},
 		"duplicates": {
-			2, []journal.Batch{batch(10, 20, 0, 1), batch(30, 40, 0, 1), batch(50, 0, 1)},
+			2,
+			[]journal.Batch{batch(10, 20, 0, 1), batch(30, 40, 0, 1), batch(50, 0, 1)},
 			verdict{Duplicates: 3, Longest: 19},
 		},
 		"late duplicate of a frozen worker": {
 			2, []journal.Batch{batch(10, 90, 0), batch(30, 40, 0), batch(50, 60, 1)}, verdict{Duplicates: 1, Longest: 59},
 		},
 		"killed in the middle of a batch": {
-			3, []journal.Batch{batch(10, 20, 0), batch(30, 0, 1, 2), batch(50, 60, 1), batch(70, 80, 2)},
+			3,
+			[]journal.Batch{batch(10, 20, 0), batch(30, 0, 1, 2), batch(50, 60, 1), batch(70, 80, 2)},
 			verdict{Duplicates: 2, Longest: 79},
 		},
 		"order turned round in a batch": {2, []journal.Batch{batch(10, 20, 1, 0)}, verdict{OutOfOrder: 1, Longest: 19}},
@@ -53,7 +55,8 @@ func TestVerdicts(t *testing.T) {
 			2, []journal.Batch{batch(10, 50, 0), batch(40, 60, 1)}, verdict{OutOfOrder: 1, Longest: 59},
 		},
 		"later record begun first, and again in order": {
-			2, []journal.Batch{batch(5, 0, 1), batch(10, 20, 0, 1)},
+			2,
+			[]journal.Batch{batch(5, 0, 1), batch(10, 20, 0, 1)},
 			verdict{OutOfOrder: 1, Duplicates: 1, Longest: 19},
 		},
 	} {
@@ -73,7 +76,8 @@ func TestVerdicts(t *testing.T) {
 				}
 				got := c.verdict()
 				require.Len(t, got.Examples, got.violations(), "%s", got)
-				got.Examples = nil
+				require.Equal(t, got.Longest > 0, got.Slowest != "")
+				got.Examples, got.Slowest = nil, ""
 				tc.want.Records = tc.put
 				require.Equal(t, tc.want, got)
 				missing, put := c.missing()

@@ -5,7 +5,7 @@
 // and that the records of each key came in order.
 //
 //	go run ./integration/chaos [-kills 50 | -target 1000,1000,500] [-state DIR] [-time 1h]
-//		[-round 50] [-workers 8] [-frozen 3] [-every 1s] [-rate 5000]
+//		[-round 50] [-workers 8] [-frozen 3] [-every 1s] [-rate 5000] [-keep 5m]
 //	go run ./integration/chaos -soak 1h [-state DIR] [-workers 4] [-rate 1000]
 //
 // A run consists of rounds. Each has its own cmd/kinesisfake, which serves the lease table too, its
@@ -42,7 +42,7 @@ type config struct {
 	kills, round, workers, frozen, rate int
 	target                              map[string]int // nil for kills
 	state                               string
-	time, every, soak                   time.Duration
+	time, every, soak, keep             time.Duration
 	programs                            string // the folder of the programs
 }
 
@@ -73,6 +73,7 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&c.state, "state", "", "`folder` for sums, results and the files of failed rounds")
 	flags.DurationVar(&c.time, "time", 0, "`time` after which no round begins; 0 for no limit")
 	flags.IntVar(&c.round, "round", 50, "`number` of kills of a round")
+	flags.DurationVar(&c.keep, "keep", 0, "`time` of a record after which the files of its round stay; 0 for never")
 	flags.IntVar(&c.workers, "workers", 8, "`number` of workers")
 	flags.IntVar(&c.frozen, "frozen", 3, "`number` of workers that may be frozen at a time")
 	flags.DurationVar(&c.every, "every", time.Second, "`time` between two kills, on the average")

@@ -56,11 +56,14 @@ func TestRoundsReachTheTarget(t *testing.T) {
 		"target": {
 			config{round: 100, target: map[string]int{sigkill: 200, sigterm: 100, sigstop: 1}},
 			totals{Counts: map[string]int{sigkill: 50, sigterm: 300}},
-			map[string]int{sigkill: 150, sigstop: 1}, 2,
+			map[string]int{sigkill: 150, sigstop: 1},
+			2,
 		},
 		"reached": {
-			config{round: 100, target: map[string]int{sigkill: 2}}, totals{Counts: map[string]int{sigkill: 2}},
-			map[string]int{}, 0,
+			config{round: 100, target: map[string]int{sigkill: 2}},
+			totals{Counts: map[string]int{sigkill: 2}},
+			map[string]int{},
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

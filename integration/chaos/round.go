@@ -134,10 +134,16 @@ func (r *round) run(ctx context.Context, breakIt func(context.Context)) (totals,
 		Records: v.Records, Duplicates: v.Duplicates, Lost: v.Lost, OutOfOrder: v.OutOfOrder, Foreign: v.Foreign,
 		Longest: v.Longest,
 	}
-	if v.violations() == 0 && len(r.fleet.problems) == 0 {
+	slog.Info("slowest record", "took", v.Longest, "record", v.Slowest)
+	switch {
+	case v.violations() > 0 || len(r.fleet.problems) > 0:
+		result.Failed = 1
+	case r.keep > 0 && v.Longest > r.keep:
+		slog.Warn("a record took long, the files stay", "dir", r.dir)
+		return result, nil
+	default:
 		return result, os.RemoveAll(r.dir)
 	}
-	result.Failed = 1
 	report := v.String() + "\n" + strings.Join(r.fleet.problems, "\n") + "\n"
 	fmt.Printf("the round failed, its files are in %s:\n%s", r.dir, report)
 	return result, os.WriteFile(filepath.Join(r.dir, "report.txt"), []byte(report), 0o600)
