@@ -82,7 +82,10 @@ func (h *havoc) run(ctx context.Context, p plan) {
 		h.kill(ctx, kind)
 	}
 	for range p.frozen { // the faults go on until no worker is frozen
-		h.frozen <- struct{}{}
+		select {
+		case h.frozen <- struct{}{}:
+		case <-ctx.Done():
+		}
 	}
 }
 
