@@ -4,9 +4,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -19,7 +17,7 @@ type Bug struct {
 	Name string
 	// Text describes the mistake.
 	Text string
-	// Tests are the packages whose ordinary tests may find the bug.
+	// Tests are the folders of the packages whose ordinary tests may find the bug.
 	Tests []string
 	Edits []Edit
 }
@@ -80,33 +78,11 @@ func parse(name, text string) (Bug, error) {
 			return b, fmt.Errorf("planted: %s: the edit of %s changes nothing, or names no old lines", name, file)
 		}
 		b.Edits = append(b.Edits, e)
-		if pkg := "./" + path.Dir(file); !slices.Contains(b.Tests, pkg) {
+		if pkg := path.Dir(file); !slices.Contains(b.Tests, pkg) {
 			b.Tests = append(b.Tests, pkg)
 		}
 	}
 	return b, nil
-}
-
-// Apply returns the changed files of a module, by their names relative to its root.
-func (b Bug) Apply(root string) (map[string]string, error) {
-	changed := map[string]string{}
-	for _, e := range b.Edits {
-		text, ok := changed[e.File]
-		if !ok {
-			data, err := os.ReadFile(filepath.Join(root, e.File))
-			if err != nil {
-				return nil, fmt.Errorf("planted: %s: %w", b.Name, err)
-			}
-			text = string(data)
-		}
-		found := occurrences(text, e.Old)
-		if len(found) != 1 {
-			return nil, fmt.Errorf("planted: %s: these lines occur %d times in %s, and must occur once:\n%s", b.Name,
-				len(found), e.File, e.Old)
-		}
-		changed[e.File] = text[:found[0]] + e.New + text[found[0]+len(e.Old):]
-	}
-	return changed, nil
 }
 
 // occurrences returns where lines begin in a text.

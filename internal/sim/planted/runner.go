@@ -3,14 +3,17 @@ package planted
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,8 +28,12 @@ type Runner struct {
 	// Tests says that the ordinary tests run after the simulation has missed a bug.
 	Tests bool
 
-	dir   string // for temporary files
-	clean string // the simulation without a bug
+	dir     string // for temporary files
+	overlay string // the file for the flag -overlay
+	binary  string // the simulation with all bugs
+
+	mu       sync.Mutex                        // guards the field below
+	binaries map[string]func() (string, error) // the tests of a package with all bugs
 }
 
 // Result says whether a bug was found.
@@ -45,69 +52,114 @@ const simulation = "internal/sim"
 // longest bounds one run of a test binary. A bug can make it hang.
 const longest = 30 * time.Minute
 
-// Prepare builds the simulation without a bug. The caller must call the returned function at the
+// Prepare builds the simulation with all bugs. The caller must call the returned function at the
 // end.
-func (r *Runner) Prepare(ctx context.Context) (end func(), err error) {
+func (r *Runner) Prepare(ctx context.Context, bugs []Bug) (end func(), err error) {
 	if r.dir, err = os.MkdirTemp("", "planted"); err != nil {
 		return nil, err
 	}
 	end = func() { _ = os.RemoveAll(r.dir) }
-	r.clean = filepath.Join(r.dir, "clean.test")
-	if err := r.build(ctx, r.clean); err != nil {
+	r.binaries = map[string]func() (string, error){}
+	if err = r.writeOverlay(bugs); err == nil {
+		r.binary, err = r.testBinary(ctx, simulation)
+	}
+	if err != nil {
 		end()
 		return nil, err
 	}
 	return end, nil
 }
 
-// build builds the test binary of the simulation.
-func (r *Runner) build(ctx context.Context, to string, flags ...string) error {
-	args := append([]string{"test", "-c", "-ldflags=-s -w", "-o", to}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./"+simulation)...)
+// writeOverlay writes the planted files, and the overlay that names them.
+func (r *Runner) writeOverlay(bugs []Bug) error {
+	changed, err := Plant(r.Root, bugs)
+	if err != nil {
+		return err
+	}
+	replace := map[string]string{}
+	for name, text := range changed {
+		to := filepath.Join(r.dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(name)))
+		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
+			return err
+		}
+		replace[filepath.Join(r.Root, name)] = to
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	r.overlay = filepath.Join(r.dir, "overlay.json")
+	return os.WriteFile(r.overlay, data, 0o600)
+}
+
+// build builds the test binary of a package with all bugs.
+func (r *Runner) build(ctx context.Context, dir, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-s -w", "-overlay="+r.overlay, "-o", to, "./"+dir)
 	cmd.Dir = r.Root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("planted: build the simulation: %w\n%s", err, out)
+		return fmt.Errorf("planted: build the tests of %s: %w\n%s", dir, err, out)
 	}
 	return nil
 }
 
-// Find plays the simulation with a planted bug, and then runs the ordinary tests.
+// Find plays the simulation with a bug, and then runs the ordinary tests.
 func (r *Runner) Find(ctx context.Context, b Bug) (Result, error) {
-	dir, err := os.MkdirTemp(r.dir, b.Name)
-	if err != nil {
-		return Result{}, err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the end of Prepare removes what is left
-	overlay, err := b.overlay(r.Root, dir)
-	if err != nil {
-		return Result{}, err
-	}
-	binary := filepath.Join(dir, "sim.test")
-	if err := r.build(ctx, binary, "-overlay="+overlay); err != nil {
-		return Result{}, fmt.Errorf("%s: %w", b.Name, err)
-	}
-	result, err := r.simulate(ctx, binary)
+	result, err := r.simulate(ctx, b.Name)
 	if err != nil || result.By != "" || !r.Tests {
 		return result, err
 	}
-	args := append([]string{"test", "-short", "-timeout", longest.String(), "-overlay=" + overlay}, b.Tests...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = r.Root
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return result, context.Cause(ctx)
-	}
-	if err != nil {
-		result.By, result.How = "tests", firstMatch(string(out), failedTest, panicked)
+	for _, dir := range b.Tests {
+		failed, how, err := r.test(ctx, dir, b.Name)
+		if err != nil {
+			return result, err
+		}
+		if failed {
+			result.By, result.How = "tests", dir+": "+how
+			break
+		}
 	}
 	return result, nil
 }
 
+// test runs the ordinary tests of a package with a bug, in their short form.
+func (r *Runner) test(ctx context.Context, dir, bug string) (failed bool, how string, err error) {
+	binary, err := r.testBinary(ctx, dir)
+	if err != nil {
+		return false, "", err
+	}
+	cmd := exec.CommandContext(ctx, binary, "-test.short", "-test.failfast", "-test.timeout", longest.String())
+	cmd.Dir, cmd.Env = filepath.Join(r.Root, dir), chosen(bug)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return false, "", context.Cause(ctx)
+	}
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		return false, "", err
+	}
+	return err != nil, firstMatch(string(out), failedTest, panicked), nil
+}
+
+// testBinary returns the test binary of a package with all bugs. It builds the binary once.
+func (r *Runner) testBinary(ctx context.Context, dir string) (string, error) {
+	r.mu.Lock()
+	build := r.binaries[dir]
+	if build == nil {
+		to := filepath.Join(r.dir, strings.ReplaceAll(path.Clean(dir), "/", "+")+".test")
+		build = sync.OnceValues(func() (string, error) { return to, r.build(ctx, dir, to) })
+		r.binaries[dir] = build
+	}
+	r.mu.Unlock()
+	return build()
+}
+
+// chosen returns an environment that chooses a bug; an empty name is none.
+func chosen(bug string) []string { return append(os.Environ(), Variable+"="+bug) }
+
 // simulate plays seeds until one shows a violation that the clean library does not show.
-func (r *Runner) simulate(ctx context.Context, binary string) (Result, error) {
+func (r *Runner) simulate(ctx context.Context, bug string) (Result, error) {
 	var result Result
 	for seed := r.Seed; result.CPU < r.CPU; {
-		p, err := r.play(ctx, binary, "-seed", fmt.Sprint(seed), "-cpu-time", (r.CPU - result.CPU).String())
+		p, err := r.play(ctx, bug, "-seed", fmt.Sprint(seed), "-cpu-time", (r.CPU - result.CPU).String())
 		if err != nil {
 			return result, err
 		}
@@ -131,7 +183,7 @@ func (r *Runner) simulate(ctx context.Context, binary string) (Result, error) {
 // cleanAt tells whether the library without a bug shows no violation with a seed.
 func (r *Runner) cleanAt(ctx context.Context, seed uint64) (bool, error) {
 	for range 2 {
-		p, err := r.play(ctx, r.clean, "-seed", fmt.Sprint(seed), "-seeds", "1")
+		p, err := r.play(ctx, "", "-seed", fmt.Sprint(seed), "-seeds", "1")
 		if err != nil || p.failed {
 			return false, err
 		}
@@ -155,11 +207,11 @@ var (
 	anyFailure = regexp.MustCompile(`(?m)^\s+(\S+_test\.go:\d+: .*)`)
 )
 
-// play runs a test binary of the simulation until the first violation.
-func (r *Runner) play(ctx context.Context, binary string, args ...string) (played, error) {
+// play runs the simulation with a bug until the first violation.
+func (r *Runner) play(ctx context.Context, bug string, args ...string) (played, error) {
 	args = append([]string{"-test.run", "^TestSim$", "-test.v", "-test.timeout", longest.String(), "-first"}, args...)
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Dir = filepath.Join(r.Root, simulation)
+	cmd := exec.CommandContext(ctx, r.binary, args...)
+	cmd.Dir, cmd.Env = filepath.Join(r.Root, simulation), chosen(bug)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()

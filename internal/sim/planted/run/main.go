@@ -66,12 +66,6 @@ func run(ctx context.Context) (missed int, err error) {
 		return 0, fmt.Errorf("find the module: %w", err)
 	}
 	r := &planted.Runner{Root: strings.TrimSpace(string(root)), Seed: *seed, CPU: *cpu, Tests: *tests}
-	end, err := r.Prepare(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-
 	t := tally{lines: map[string]string{}, file: file}
 	var todo []planted.Bug
 	for _, b := range bugs {
@@ -81,6 +75,11 @@ func run(ctx context.Context) (missed int, err error) {
 		}
 		todo = append(todo, b)
 	}
+	end, err := r.Prepare(ctx, todo)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	t.findAll(ctx, r, todo)
 	return t.print(bugs), t.err
 }
