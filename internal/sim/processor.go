@@ -79,6 +79,7 @@ func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInp
 		runtime.Goexit()
 	case p.fault(d, "processor-restart"):
 		end(d.roll("done").n(n), errProcessor)
+		p.calls.Replaced()
 		return fmt.Errorf("%w: by the simulation", kcl.ErrRestart)
 	case p.fault(d, "processor-error"):
 		end(d.roll("done").n(n), errProcessor)

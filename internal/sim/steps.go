@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -33,6 +34,7 @@ func (w *World) stopOne(d dice) {
 // stop stops a worker, and checks later that it has stopped in time (L6).
 func (w *World) stop(k *worker) {
 	w.check.Note("", "stop %s", k.name)
+	w.check.Reasons.Stopping(k.name)
 	k.cancel()
 	asked := time.Now()
 	go func() { // ends with Run
@@ -40,7 +42,22 @@ func (w *World) stop(k *worker) {
 		if took := time.Since(asked); took > 27*time.Second && !k.dead.Load() {
 			w.check.Violate("L6", "", "%s took %s to stop", k.name, took)
 		}
+		w.checkReleased(k)
 	}()
+}
+
+// checkReleased checks that no row names a worker that has stopped (L6). It leaves swarms out,
+// whose tables can fail.
+func (w *World) checkReleased(k *worker) {
+	if w.scenario.Kind == swarm || k.dead.Load() {
+		return
+	}
+	for _, sh := range w.stream.srv.Shards(streamName) {
+		row, ok := w.check.Row(sh.ID)
+		if ok && !row.Finished() && (check.WorkerOf(row.Owner) == k.name || check.WorkerOf(row.CheckpointOwner) == k.name) {
+			w.check.Violate("L6", sh.ID, "%s has stopped, and the row still names it", k.name)
+		}
+	}
 }
 
 func (w *World) startOne() {

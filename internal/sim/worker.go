@@ -10,6 +10,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
 )
@@ -41,7 +42,14 @@ func (w *World) start() {
 	w.born++
 	k := &worker{w: w, name: name, started: time.Now(), done: make(chan struct{})}
 	k.table = leasefault.New(w.table.view(name))
-	k.table.SetFault(k.callTable)
+	k.table.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+		sent := time.Now()
+		err := k.callTable(ctx, call, apply)
+		if err == nil && call.Update.Set&leases.AttrCounter != 0 {
+			w.check.Reasons.Renewed(name, call.Key, sent)
+		}
+		return err
+	})
 	cfg := scheduler.Config{
 		Application: application,
 		WorkerID:    name,

@@ -91,7 +91,7 @@ func Play(t *testing.T, s Scenario) Result {
 func newWorld(t *testing.T, s Scenario) *World {
 	w := &World{t: t, scenario: s, dice: dice(s.Seed), logged: &logTail{}, faults: enable(s)}
 	w.tally.counts = map[string]int{}
-	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet})
+	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet, Failover: s.failover()})
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
 	w.stream = newFeed(t, w.check, s.Shards)
 	w.table = newTable(w.check)

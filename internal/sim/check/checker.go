@@ -23,6 +23,8 @@ type Rules struct {
 	RowsVanish bool
 	// NoDuplicates is for worlds without any fault: no record is delivered twice.
 	NoDuplicates bool
+	// Failover is the FailoverTime of all workers.
+	Failover time.Duration
 }
 
 // Violation is a broken invariant.
@@ -49,6 +51,9 @@ const maxViolations = 20
 // Checker follows one world and tests its invariants. It is safe for concurrent use. Its methods
 // never wait.
 type Checker struct {
+	// Reasons is told what gives a worker a reason to lose its leases.
+	Reasons Reasons
+
 	rules Rules
 
 	mu         sync.Mutex // guards the fields below
@@ -56,6 +61,7 @@ type Checker struct {
 	shards     shards
 	keys       map[string]*keyOrder
 	dead       map[string]bool // workers that were killed
+	began      time.Time       // when the first row was made
 	violations []Violation
 	counts     Counts
 }
@@ -70,6 +76,7 @@ type Counts struct {
 func New(rules Rules) *Checker {
 	return &Checker{
 		rules: rules, trace: newTrace(), shards: shards{}, keys: map[string]*keyOrder{}, dead: map[string]bool{},
+		Reasons: Reasons{renewed: map[lease]time.Time{}, stopping: map[string]time.Time{}},
 	}
 }
 

@@ -22,9 +22,11 @@ type history struct {
 	covered  int                                // records before this index are covered by an accepted checkpoint
 	row      *leases.Lease                      // as the table has it; nil without a row
 	hadRow   bool
+	agreed   bool // a processor has agreed to the end of the shard
 	ended    bool // SHARD_END was accepted
 	deleted  bool // its row was deleted by the library
 	progress time.Time
+	asked    time.Time // when the running hand-over began; zero without one
 }
 
 // record is one user record.

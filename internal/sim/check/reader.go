@@ -17,6 +17,7 @@ type Reader struct {
 	busy        bool
 	over        bool
 	next        int // the record that is due; -1 before Initialize has succeeded
+	replaced    bool
 	first, end  int // the batch that is delivered or has failed
 	failed      bool
 }
@@ -176,13 +177,19 @@ func (r *Reader) checkRun(h *history, records []kcl.Record) {
 }
 
 // LeaseLost notes the call of LeaseLost.
-func (r *Reader) LeaseLost() (end func()) {
-	end1 := r.last("L")
-	return func() { end1(nil) }
+func (r *Reader) LeaseLost() func() {
+	c := r.c
+	c.mu.Lock()
+	if !c.dead[r.worker] {
+		r.checkLoss(c.history(r.key))
+	}
+	c.mu.Unlock()
+	end := r.last("L")
+	return func() { end(nil) }
 }
 
 // ShardEnded notes the call of ShardEnded.
-func (r *Reader) ShardEnded() (end func(error)) {
+func (r *Reader) ShardEnded() func(error) {
 	c := r.c
 	c.mu.Lock()
 	h := c.history(r.key)
@@ -191,7 +198,13 @@ func (r *Reader) ShardEnded() (end func(error)) {
 			h.prefix, len(h.records), h.closed)
 	}
 	c.mu.Unlock()
-	return r.last("E")
+	end := r.last("E")
+	return func(err error) {
+		c.mu.Lock()
+		h.agreed = h.agreed || err == nil && !c.dead[r.worker]
+		c.mu.Unlock()
+		end(err)
+	}
 }
 
 // ShutdownRequested notes the call of ShutdownRequested.

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -47,6 +49,12 @@ func (c *Checker) created(writer string, row leases.Lease) {
 		c.violate("S15", row.Key, "%s makes the row again that was deleted", writer)
 	}
 	h.row, h.hadRow = &row, true
+	if c.began.IsZero() {
+		c.began = time.Now()
+	}
+	if wrong := h.checkBegin(row, c.began); wrong != "" && writer != Operator {
+		c.violate("S10", row.Key, "%s: %s", writer, wrong)
+	}
 	count, ok := h.coveredBy(row.Checkpoint, row)
 	if !ok {
 		c.violate("S10", row.Key, "%s creates the row at %s, which is no record", writer, row.Checkpoint)
@@ -79,6 +87,13 @@ func (c *Checker) removed(writer string, row leases.Lease) {
 func (c *Checker) updated(writer string, before, after leases.Lease) {
 	h := c.history(after.Key)
 	h.row = &after
+	if wrong := h.checkBegin(after, c.began); wrong != "" && writer != Operator {
+		c.violate("S10", after.Key, "%s: %s", writer, wrong)
+	}
+	if !after.Pending.IsZero() && after.Pending.Compare(after.Checkpoint) < 0 && writer != Operator {
+		c.violate("S2", after.Key, "%s leaves the pending checkpoint %s behind %s", writer, after.Pending, after.Checkpoint)
+	}
+	h.noteHandover(before, after)
 	if before.Owner != after.Owner || before.CheckpointOwner != after.CheckpointOwner {
 		c.trace.add(after.Key, "%s: owner %q/%q -> %q/%q at %d", writer, before.Owner, before.CheckpointOwner, after.Owner,
 			after.CheckpointOwner, after.Counter)
@@ -122,9 +137,37 @@ func (c *Checker) shardEnd(writer string, h *history, row leases.Lease) {
 	if !h.closed && !h.expired {
 		c.violate("S8", row.Key, "%s writes SHARD_END, and the shard is open", writer)
 	}
+	if !h.agreed && writer != Operator {
+		c.violate("S8", row.Key, "%s writes SHARD_END, and no processor has agreed", writer)
+	}
 	for key, child := range c.shards {
 		if slices.Contains(child.parents, row.Key) && !child.hadRow && !h.expired {
 			c.violate("S8", row.Key, "%s writes SHARD_END, and child %s has no row", writer, key)
 		}
+	}
+}
+
+// checkBegin checks that a row without a checkpoint skips no record that has arrived since the time
+// began, when the application began (S10). It returns what is wrong.
+func (h *history) checkBegin(row leases.Lease, began time.Time) string {
+	if row.Started() {
+		return ""
+	}
+	begin := h.begin(row)
+	for i := h.trimmed; i < begin; i++ {
+		if r := h.records[i]; !r.done && r.at.After(began) {
+			return fmt.Sprintf("the shard begins after record %d, which has arrived since the application began", i)
+		}
+	}
+	return ""
+}
+
+// noteHandover notes when a hand-over begins and ends.
+func (h *history) noteHandover(before, after leases.Lease) {
+	switch {
+	case !after.HandingOver() || before.ActualOwner() != after.ActualOwner():
+		h.asked = time.Time{}
+	case h.asked.IsZero():
+		h.asked = time.Now()
 	}
 }
