@@ -32,8 +32,9 @@ type Runner struct {
 	overlay string // the file for the flag -overlay
 	binary  string // the simulation with all bugs
 
-	mu       sync.Mutex                        // guards the field below
+	mu       sync.Mutex                        // guards the fields below
 	binaries map[string]func() (string, error) // the tests of a package with all bugs
+	clean    map[uint64]func() (bool, error)   // whether a seed shows no violation without a bug
 }
 
 // Result says whether a bug was found.
@@ -59,7 +60,7 @@ func (r *Runner) Prepare(ctx context.Context, bugs []Bug) (end func(), err error
 		return nil, err
 	}
 	end = func() { _ = os.RemoveAll(r.dir) }
-	r.binaries = map[string]func() (string, error){}
+	r.binaries, r.clean = map[string]func() (string, error){}, map[uint64]func() (bool, error){}
 	if err = r.writeOverlay(bugs); err == nil {
 		r.binary, err = r.testBinary(ctx, simulation)
 	}
@@ -180,8 +181,20 @@ func (r *Runner) simulate(ctx context.Context, bug string) (Result, error) {
 	return result, nil
 }
 
-// cleanAt tells whether the library without a bug shows no violation with a seed.
+// cleanAt tells whether the library without a bug shows no violation with a seed. It plays each
+// seed once for all bugs.
 func (r *Runner) cleanAt(ctx context.Context, seed uint64) (bool, error) {
+	r.mu.Lock()
+	clean := r.clean[seed]
+	if clean == nil {
+		clean = sync.OnceValues(func() (bool, error) { return r.playClean(ctx, seed) })
+		r.clean[seed] = clean
+	}
+	r.mu.Unlock()
+	return clean()
+}
+
+func (r *Runner) playClean(ctx context.Context, seed uint64) (bool, error) {
 	for range 2 {
 		p, err := r.play(ctx, "", "-seed", fmt.Sprint(seed), "-seeds", "1")
 		if err != nil || p.failed {
