@@ -44,6 +44,10 @@ func TestValidate(t *testing.T) {
 			func(c *scheduler.Config) { c.Application = "a b" },
 			[]string{`Config.Application is "a b"`, "letters, digits"},
 		},
+		"polling interval": {
+			func(c *scheduler.Config) { c.PollingIdleInterval = 2 * time.Minute },
+			[]string{"Config.PollingIdleInterval is 2m0s: use at most 1m"},
+		},
 		"worker id": {
 			func(c *scheduler.Config) { c.WorkerID = "a\nb" },
 			[]string{"Config.WorkerID", "control characters"},

@@ -64,7 +64,7 @@ func New(cfg Config, factory kcl.ProcessorFactory) *Scheduler {
 	s.log = usercode.Logger(s.cfg.Logger).With("worker", s.cfg.WorkerID)
 	s.cfg.Leases = guardedstore.New(s.cfg.Leases, callTimeout)
 	s.sources = &sources{
-		memory: polling.NewMemory(s.cfg.PollingMemory), mode: cfg.RetrievalMode,
+		memory: polling.NewMemory(s.cfg.PollingMemory), idle: s.cfg.PollingIdleInterval, mode: cfg.RetrievalMode,
 		fallback: cfg.Fallback, fallbackAfter: s.cfg.FallbackAfter, log: s.log,
 	}
 	if cfg.Kinesis != nil {

@@ -25,6 +25,7 @@ type sources struct {
 	client        *kinesis.Client
 	http          aws.HTTPClient // carries the subscriptions of enhanced fan-out
 	memory        *polling.Memory
+	idle          time.Duration // between two reads by polling at the tip
 	mode          RetrievalMode
 	fallback      Fallback
 	fallbackAfter time.Duration
@@ -42,13 +43,8 @@ func (s *sources) open(st *stream, p *progress, m *metrics.Shard, owned func() b
 
 func (s *sources) fetcher(st *stream, o kcl.ReadObserver, m *metrics.Shard) *polling.Fetcher {
 	return polling.NewFetcher(polling.Config{
-		Client:    s.client,
-		StreamARN: st.id.ARN,
-		Lineage:   st.lineage,
-		Memory:    s.memory,
-		Metrics:   m,
-		Observer:  o,
-		Logger:    s.log, // fetchers and subscribers add stream and shard
+		Client: s.client, StreamARN: st.id.ARN, Lineage: st.lineage, Memory: s.memory, IdleInterval: s.idle,
+		Metrics: m, Observer: o, Logger: s.log, // fetchers and subscribers add stream and shard
 	})
 }
 
@@ -56,15 +52,7 @@ func (s *sources) subscriber(
 	st *stream, consumerARN string, o kcl.ReadObserver, m *metrics.Shard, owned func() bool,
 ) *efo.Subscriber {
 	return efo.NewSubscriber(efo.Config{
-		Client:      s.client,
-		HTTPClient:  s.http,
-		StreamARN:   st.id.ARN,
-		ConsumerARN: consumerARN,
-		Lineage:     st.lineage,
-		Lookups:     st.lookups,
-		Owned:       owned,
-		Metrics:     m,
-		Observer:    o,
-		Logger:      s.log,
+		Client: s.client, HTTPClient: s.http, StreamARN: st.id.ARN, ConsumerARN: consumerARN, Lineage: st.lineage,
+		Lookups: st.lookups, Owned: owned, Metrics: m, Observer: o, Logger: s.log,
 	})
 }

@@ -149,9 +149,12 @@ var retrievalKeys = []key{
 		value:  integer(1, 10000, func(d *draft, n int64) { d.MaxRecords = int32(n) }),
 	},
 	{
-		name: "idleTimeBetweenReadsInMillis", polling: true,
+		name: "idleTimeBetweenReadsInMillis", polling: true, preset: "1500",
 		aliases: []string{"pollingConfig.idleTimeBetweenReadsInMillis"},
-		value:   millis(time.Millisecond, nil), reason: ownPace,
+		effect:  "time between two reads of a shard while no records come, at most a minute; 200 while they come",
+		value: millis(time.Millisecond, func(d *draft, t time.Duration) {
+			d.Scheduler.PollingIdleInterval = min(t, time.Minute)
+		}),
 	},
 	{
 		name: "millisBehindLatestThresholdForReducedTps", polling: true,

@@ -105,6 +105,7 @@ type draft struct {
 func newDraft() *draft {
 	d := &draft{position: kcl.Latest, mode: modeDefault, handOver: DefaultShutdownGrace}
 	d.ShutdownGrace = DefaultShutdownGrace
+	d.Scheduler.PollingIdleInterval = 1500 * time.Millisecond // as in Java
 	return d
 }
 

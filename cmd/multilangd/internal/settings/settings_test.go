@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	want.Scheduler.Streams = []scheduler.StreamConfig{
 		{Name: "orders", InitialPosition: kcl.InitialPosition{Kind: kcl.Latest}},
 	}
-	want.Scheduler.ShutdownTimeout = 30 * time.Second
+	want.Scheduler.ShutdownTimeout, want.Scheduler.PollingIdleInterval = 30*time.Second, 1500*time.Millisecond
 	want.Table.Table = "app"
 	require.Equal(t, want, cfg)
 }
@@ -94,6 +94,12 @@ func TestAppliedKeys(t *testing.T) {
 		"retrievalMode=polling":           {scheduler.Polling, func(c Config) any { return c.Scheduler.RetrievalMode }},
 		"fanoutConfig.consumerArn=" + arnOrders + "/consumer/a:1": {
 			arnOrders + "/consumer/a:1", func(c Config) any { return c.Scheduler.Streams[0].ConsumerARN },
+		},
+		"idleTimeBetweenReadsInMillis=250": {
+			250 * time.Millisecond, func(c Config) any { return c.Scheduler.PollingIdleInterval },
+		},
+		"pollingConfig.idleTimeBetweenReadsInMillis=3600000": {
+			time.Minute, func(c Config) any { return c.Scheduler.PollingIdleInterval },
 		},
 		"maxRecords=55":               {int32(55), func(c Config) any { return c.MaxRecords }},
 		"fanoutConfig.consumerName=a": {"a", func(c Config) any { return c.Scheduler.Streams[0].ConsumerName }},
