@@ -37,6 +37,26 @@ func TestReadsAheadOneBatch(t *testing.T) {
 	})
 }
 
+// TestNothingIsReadAheadOfAnEmptyBatch: an idle shard needs no goroutine for each call. A loop body
+// has nothing to do with an empty batch.
+func TestNothingIsReadAheadOfAnEmptyBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 1)
+		batches := 0
+		for b, err := range r.fetcher().Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			require.Empty(t, b.Records)
+			batches++
+			time.Sleep(10 * time.Second)
+			require.Len(t, r.called("GetRecords", shard0), batches)
+			if batches == 3 {
+				break
+			}
+		}
+	})
+}
+
 func TestPrefetchBytes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -40,9 +40,9 @@ func NewFetcher(cfg Config) *Fetcher {
 // loop body runs on the caller's goroutine and may take any time. If a shard iterator has expired
 // meanwhile, the reader gets a new one after the last record read.
 //
-// While the loop body has a batch, the reader gets the next one, and no more than that; see
-// Config.PrefetchBytes. It hands the next batch over when the loop body comes back. It drops
-// the batch when the loop is left or ctx has ended.
+// While the loop body has a batch with records, the reader gets the next one, and no more than
+// that; see Config.PrefetchBytes. It hands the next batch over when the loop body comes back. It
+// drops the batch when the loop is left or ctx has ended.
 //
 // The last batch of a shard carries End, and then the loop ends. A shard ends only when the last
 // answer or Lineage names its children, and nothing contradicts the end. If no answer at the tip
@@ -85,7 +85,7 @@ func (f *Fetcher) Batches(ctx context.Context, shardID string, from kcl.Position
 				yield(kcl.Batch{}, err)
 				return
 			}
-			if b.End == nil {
+			if b.End == nil && len(b.Records) > 0 {
 				r.readAhead(ctx)
 			}
 			if !yield(b, nil) || b.End != nil {
