@@ -48,7 +48,7 @@ func (r *reader) readAhead(ctx context.Context) {
 // recordLimit is how many records to ask for, to get about the given number of bytes.
 func (r *reader) recordLimit(bytes int) int {
 	if r.recordSize == 0 {
-		return r.MaxRecords
+		return min(r.MaxRecords, firstRecords)
 	}
 	return min(r.MaxRecords, max(1, bytes/r.recordSize))
 }

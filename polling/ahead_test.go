@@ -57,6 +57,24 @@ func TestNothingIsReadAheadOfAnEmptyBatch(t *testing.T) {
 	})
 }
 
+// TestFirstAnswerIsSmall: before the size of the records is known, few are asked for. Otherwise
+// many shards that begin together would each bring the largest answer.
+func TestFirstAnswerIsSmall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 1)
+		r.put(0, 3000, 10, shard0)
+		var got []int
+		for b, err := range r.fetcher().Batches(t.Context(), shard0, kcl.Position{}) {
+			require.NoError(t, err)
+			if got = append(got, len(b.Records)); len(got) == 2 {
+				break
+			}
+		}
+		require.Equal(t, []int{1000, 2000}, got)
+	})
+}
+
 func TestPrefetchBytes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

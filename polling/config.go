@@ -41,8 +41,8 @@ type Config struct {
 	// down to 200ms; each answer without records doubles it. Defaults to 1s (DefaultIdleInterval).
 	// Calls come at least 200ms apart in any case, because the service allows five a second.
 	IdleInterval time.Duration
-	// MaxRecords is the most records that one call may bring, 1 to 10000.
-	// Defaults to 10000 (DefaultMaxRecords).
+	// MaxRecords is the most records that one call may bring, 1 to 10000. Until records have come,
+	// whose size is not known before, it is 1000 at most. Defaults to 10000 (DefaultMaxRecords).
 	MaxRecords int
 	// PrefetchBytes is about how many bytes are read ahead while the loop body has a batch
 	// (maxByteSize in the KCL). The reader asks for one more answer. It asks for as many records

@@ -14,6 +14,9 @@ const (
 	// answerBytes is the wanted size of one answer, a second of the rate. After the largest answer
 	// the shard would refuse other pollers for seconds.
 	answerBytes = readRate
+	// firstRecords is how many records are asked for while their size is not known. With records of
+	// more than two KiB, the first answer is larger than the wanted size.
+	firstRecords = 1000
 
 	// The reader claims a part of both limits. The part falls by half with the first refusal of
 	// a row, and grows by a sixtieth a second. Pollers that all do so come to equal parts. If the
