@@ -27,7 +27,8 @@ type daemon struct {
 	cfg      settings.Config
 	clients  clients
 	command  *multilang.Command
-	worker   *scheduler.Scheduler
+	config   scheduler.Config     // of the worker
+	worker   *scheduler.Scheduler // made by run
 	registry *prom.Registry
 	log      *slog.Logger
 
@@ -48,18 +49,17 @@ func newDaemon(ctx context.Context, cfg settings.Config, log *slog.Logger) (*dae
 	if notFound != nil {
 		return nil, errors.Join(fmt.Errorf("executableName: %w", notFound), err)
 	}
-	worker := d.workerConfig()
+	d.config = d.workerConfig()
 	if err == nil {
-		err = worker.Validate()
+		err = d.config.Validate()
 	}
 	if err == nil {
-		worker.Metrics, err = newMetrics(d.registry, d.command)
+		d.config.Metrics, err = newMetrics(d.registry, d.command)
 	}
 	if err != nil {
 		d.command.Close()
 		return nil, err
 	}
-	d.worker = scheduler.New(worker, d.command.NewProcessor)
 	return d, nil
 }
 
@@ -102,6 +102,8 @@ func (d *daemon) run(ctx context.Context, listen string) error {
 	defer fail(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	d.config.PollingMemory = d.size(ctx)
+	d.worker = scheduler.New(d.config, d.command.NewProcessor)
 	beside, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	if listen != "" {
@@ -111,8 +113,7 @@ func (d *daemon) run(ctx context.Context, listen string) error {
 		}
 		wg.Go(func() { serve(beside) }) // ends with beside, so that a stop can be watched
 	}
-	wg.Go(func() { d.warnAboutLimits(beside) }) // ends with beside, or after a request for each stream
-	wg.Go(func() {                              // ends with beside
+	wg.Go(func() { // ends with beside
 		select {
 		case err := <-d.failures:
 			fail(err)

@@ -38,19 +38,31 @@ func (l limits) problems(children int) []string {
 	return out
 }
 
-// warnAboutLimits compares the limits of the system with the number of children that this worker
-// may have. It asks the service for the number of shards. If that fails, the worker reports it.
-func (d *daemon) warnAboutLimits(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// askTime bounds the wait for the number of shards at the start.
+const askTime = 3 * time.Second
+
+// size finds out how many children this worker may have, and returns the memory for polling. It
+// logs the limits of the system that are too low. If the service does not tell the number of
+// shards, size returns 0, and the worker reports it.
+func (d *daemon) size(ctx context.Context) (pollingMemory int64) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	children, err := d.children(ctx)
 	if err != nil {
 		d.log.DebugContext(ctx, "the limits of the system are not checked: the number of shards is not known", "err", err)
-		return
+		return 0
 	}
 	for _, problem := range systemLimits().problems(children) {
 		d.log.WarnContext(ctx, "a limit of the system is too low", slog.String("limit", problem))
 	}
+	return memoryFor(children)
+}
+
+// memoryFor is how many bytes polling may hold. Each child gets room for a batch, the next batch,
+// and a part of an answer that is decoded. The default of the library is the most.
+func memoryFor(children int) int64 {
+	const each, least, most = 8 << 20, 64 << 20, scheduler.DefaultPollingMemory
+	return min(max(int64(children)*each, least), most)
 }
 
 // children is the number of children that this worker may have at most.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kinesis-go/kcl/cmd/multilangd/internal/properties"
+	"github.com/kinesis-go/kcl/cmd/multilangd/internal/settings"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
@@ -351,6 +354,26 @@ func TestLimits(t *testing.T) {
 			"raise it (ulimit -u, LimitNPROC), or set maxLeasesForWorker",
 	}, limits{descriptors: 499, processes: 199}.problems(100))
 	require.NotZero(t, systemLimits().descriptors)
+}
+
+// TestMemoryFor: a worker with few shards reads little ahead.
+func TestMemoryFor(t *testing.T) {
+	t.Parallel()
+	for children, megabytes := range map[int]int64{0: 64, 1: 64, 8: 64, 16: 128, 32: 256, 1000: 256} {
+		require.Equal(t, megabytes<<20, memoryFor(children), children)
+	}
+	r := newRig(t, kinesistest.Config{Streams: []kinesistest.StreamConfig{{Name: "orders", Shards: 16}}})
+	file, err := properties.Load(r.file(t))
+	require.NoError(t, err)
+	cfg, _, err := settings.Read(file)
+	require.NoError(t, err)
+	d, err := newDaemon(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer d.command.Close()
+	require.EqualValues(t, 128<<20, d.size(t.Context()))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Zero(t, d.size(ended), "the number of shards is not known")
 }
 
 // TestReport: a joined error has a line for each error, and an error that wraps several has one.
