@@ -66,6 +66,16 @@ type Processor interface {
 	ShutdownRequested(ctx context.Context, in ShutdownRequestedInput) error
 }
 
+// IdleChecker is a [Processor] that can fail between two calls, such as one with a child process.
+type IdleChecker interface {
+	// CheckIdle is called between two calls of ProcessRecords, after each read of the shard that has
+	// brought no records: about once a second by polling, and once in five by enhanced fan-out. It
+	// should return at once. [ErrRestart] asks for a new instance. After any other error it is called
+	// again, after a backoff. Its context is that of ProcessRecords. A decorator without CheckIdle
+	// hides it.
+	CheckIdle(ctx context.Context) error
+}
+
 // ProcessorFactory makes the processor for a shard (ShardRecordProcessorFactory in the KCL). It
 // must return a new processor for each call and must not block. Several goroutines may call it at
 // the same time.

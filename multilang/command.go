@@ -112,8 +112,9 @@ func newCommand(cfg CommandConfig, fork *forker, launch func(env []string) (proc
 // NewProcessor is a [kcl.ProcessorFactory]. The processor starts its child in Initialize.
 //
 // If the child dies, answers nonsense or takes longer than Timeout, Initialize returns an error.
-// ProcessRecords and ShardEnded return an error that wraps [kcl.ErrRestart]. So another child gets
-// everything after the last checkpoint again, and other shards are not affected. The child decides
+// ProcessRecords and ShardEnded return an error that wraps [kcl.ErrRestart], and so does CheckIdle
+// after the death of an idle child. So another child gets everything after the last checkpoint
+// again, and other shards are not affected. The child decides
 // about all checkpoints. ShardEnded also fails if the child has not checkpointed the last record.
 func (c *Command) NewProcessor(stream kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
 	log := c.cfg.Logger.With("stream", stream.Name, "shard", shard.ID)

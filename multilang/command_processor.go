@@ -27,7 +27,10 @@ type childProcessor struct {
 	overrun   bool                       // a call has ended because the shutdown took too long
 }
 
-var _ kcl.Processor = (*childProcessor)(nil)
+var (
+	_ kcl.Processor   = (*childProcessor)(nil)
+	_ kcl.IdleChecker = (*childProcessor)(nil)
+)
 
 // Initialize starts a child and tells it where it begins. After an error no process is left.
 func (p *childProcessor) Initialize(ctx context.Context, in kcl.InitializeInput) error {
@@ -60,6 +63,11 @@ func (p *childProcessor) ProcessRecords(ctx context.Context, in kcl.ProcessRecor
 		return child.writer.ProcessRecords(in.Records, in.BehindLatest, !in.LagUnknown, in.ReceivedAt)
 	}
 	return p.restartUnless(ctx, child.act(ctx, protocol.ProcessRecords, send, p.checkpoints(in.Checkpointer)))
+}
+
+// CheckIdle finds out whether the child has ended while there was nothing to do.
+func (p *childProcessor) CheckIdle(ctx context.Context) error {
+	return p.restartUnless(ctx, p.child.checkIdle(ctx))
 }
 
 // ShardEnded tells the child that it has got every record. The child must have checkpointed the

@@ -195,6 +195,18 @@ func (c *conversation) finish(ctx context.Context, serve serve) error {
 	return nil
 }
 
+// checkIdle returns an error if the child has ended although no action is open.
+func (c *conversation) checkIdle(ctx context.Context) error {
+	select {
+	case <-c.proc.exited():
+		if c.broken == nil {
+			return c.breakOff(ctx, endedEarly, errors.New("wait for work: the child runs no more"))
+		}
+	default:
+	}
+	return c.broken
+}
+
 // countKeys adds the partition keys that were replaced to the statistics.
 func (c *conversation) countKeys() {
 	n := c.writer.InvalidKeys()

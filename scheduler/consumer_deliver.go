@@ -63,6 +63,9 @@ func (d *delivery) deliver(ctx context.Context, batch kcl.Batch) outcome {
 		}
 		d.progress.recordsProcessed(0, d.processed, batch.BehindLatest)
 		d.checkpointInTime(ctx) // the next record may come late
+		if p, ok := d.processor.(kcl.IdleChecker); ok {
+			return d.repeat(ctx, "check_idle", func() error { return p.CheckIdle(ctx) })
+		}
 		return done
 	}
 	d.last = records[len(records)-1].Position()

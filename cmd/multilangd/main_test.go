@@ -178,6 +178,30 @@ func TestChildFailureExit(t *testing.T) {
 	require.NotContains(t, r.leaseOf(t, "shardId-000000000000"), "leaseOwner")
 }
 
+// TestIdleChildDies: the death of a child is noticed although no record comes.
+func TestIdleChildDies(t *testing.T) {
+	t.Parallel()
+	const begin = "initialize shardId-000000000000 TRIM_HORIZON"
+	t.Run("restart", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, kinesistest.Config{}, leave, live)
+		r.put(t, "one")
+		d := r.start(t, nil)
+		r.expect(t, "start orders", begin, "record one", "end")
+		r.await(t, "start orders")
+		d.stop()
+		require.Equal(t, statusOK, d.ended(t))
+	})
+	t.Run("exit", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, kinesistest.Config{}, leave)
+		r.put(t, "one")
+		d := r.start(t, nil, "childFailure = exit")
+		require.Equal(t, statusFailed, d.ended(t))
+		require.Contains(t, d.log.String(), "wait for work: the child runs no more; the child ended with exit status 4")
+	})
+}
+
 // TestHangingChild: a child that exceeds timeoutInSeconds is replaced.
 func TestHangingChild(t *testing.T) {
 	t.Parallel()

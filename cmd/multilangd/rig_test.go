@@ -53,6 +53,7 @@ const (
 	count = "count" // the same, and tell the size of each batch
 	die   = "die"   // end at the first batch
 	hang  = "hang"  // do not answer the first batch
+	leave = "leave" // end after the first batch, which is answered
 )
 
 // child is a record processor. It tells the test what happens, over the connection to address, and
@@ -106,6 +107,9 @@ func child(address string) {
 			tell("%s", m.Action)
 		}
 		fmt.Printf("\n{\"action\": \"status\", \"responseFor\": %q}\n", m.Action)
+		if instruction == leave && m.Action == "processRecords" {
+			os.Exit(4)
+		}
 	}
 }
 
