@@ -1,8 +1,9 @@
 // Package planted tests the tests. The folder bugs has mistakes that an engineer could make in this
 // library, one file each. The command run plants them, and tells for each whether the simulation
 // finds it. If the simulation misses a bug, the command runs the ordinary tests of the bug's
-// package. The library's files stay as they are: the command gives the changed files to the go
-// command with -overlay. One build has all bugs, see [Plant].
+// package, and then those of the coordinator and the scheduler. The library's files stay as they
+// are: the command gives the changed files to the go command with -overlay. One build has all bugs,
+// see [Plant].
 //
 //	go run ./internal/sim/planted/run            all bugs
 //	go run ./internal/sim/planted/run -run lease those with "lease" in their names

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ type Result struct {
 
 // simulation is the folder of the simulated fleets.
 const simulation = "internal/sim"
+
+// wholeLibrary are the packages whose tests run if those of the bug's own packages miss the bug.
+var wholeLibrary = []string{"internal/coordinator", "scheduler"}
 
 // longest bounds one run of a test binary. A bug can make it hang.
 const longest = 30 * time.Minute
@@ -109,7 +113,7 @@ func (r *Runner) Find(ctx context.Context, b Bug) (Result, error) {
 	if err != nil || result.By != "" || !r.Tests {
 		return result, err
 	}
-	for _, dir := range b.Tests {
+	for _, dir := range append(slices.Clone(b.Tests), wholeLibrary...) {
 		failed, how, err := r.test(ctx, dir, b.Name)
 		if err != nil {
 			return result, err
