@@ -10,6 +10,8 @@
 //	         a row that has vanished (recovery.go, vanished.go)
 //	Holder   the goroutine and the requests of the consumer (holder.go, requests.go)
 //
+// Their decisions are pure functions in decide.go.
+//
 // Invariants I1 to I6, I11 and I21 of ARCHITECTURE.md are about this package. The package comment
 // of internal/coordinator shows trust and hand-over as seen by the other workers.
 package holder

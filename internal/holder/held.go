@@ -92,7 +92,7 @@ func (h *held) remaining() time.Duration {
 
 // remainingLocked is remaining for callers that hold h.mu.
 func (h *held) remainingLocked() time.Duration {
-	return trust.Window(h.cfg.FailoverTime) - h.clock.Now().Since(h.sent)
+	return trust.Remaining(h.cfg.FailoverTime, h.sent, h.clock.Now())
 }
 
 // watchDeadline ends the lease when it can no longer be trusted.

@@ -3,7 +3,6 @@ package holder
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl/leases"
@@ -87,12 +86,12 @@ func (h *writer) recreateRow(ctx context.Context, c *change, last attempt) (reco
 	case !h.Valid():
 		return leaseGone, nil
 	}
-	a := attempt{to: h.recreatedRow(c, row), set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
+	a := h.recreation(h.recreatedRow(c, row))
 	call, cancel := h.callContext(ctx)
 	defer cancel()
-	err := h.cfg.Store.Create(call, a.to)
+	err := h.cfg.Store.Create(call, a.To)
 	if err == nil {
-		h.acceptAttempt(a, a.to)
+		h.acceptAttempt(a, a.To)
 		return h.afterRecreation(c), nil
 	}
 	conflict, ok := errors.AsType[*leases.ConflictError](err)
@@ -103,8 +102,9 @@ func (h *writer) recreateRow(ctx context.Context, c *change, last attempt) (reco
 	if conflict.Current == nil {
 		return storeFailed, err // the row has vanished once more, or is no lease
 	}
-	if mine, ok := h.ownAttempt(conflict.Current, a); ok {
-		h.acceptAttempt(mine, *conflict.Current)
+	attempts := h.attempts(a)
+	if verdict, of := JudgeConflict(h.cfg.WorkerID, row, updatesOf(attempts), conflict.Current); verdict == OwnWrite {
+		h.acceptAttempt(attempts[of], *conflict.Current)
 		return h.afterRecreation(c), nil
 	}
 	return h.retakeRow(ctx, c, *conflict.Current)
@@ -115,9 +115,9 @@ func (h *writer) finishedRow(row leases.Lease, last attempt) (leases.Lease, bool
 	if row.Finished() {
 		return row, true
 	}
-	for _, a := range append(slices.Clone(h.unconfirmed), last) {
-		if a.to.Finished() {
-			return a.to, true
+	for _, a := range h.attempts(last) {
+		if a.To.Finished() {
+			return a.To, true
 		}
 	}
 	return leases.Lease{}, false
@@ -156,6 +156,11 @@ func (h *writer) recreatedRow(c *change, row leases.Lease) leases.Lease {
 	return row
 }
 
+// recreation returns the attempt to make a vanished row again as to.
+func (h *writer) recreation(to leases.Lease) attempt {
+	return attempt{Update: leases.Update{To: to, Set: leases.AttrAll}, sent: h.clock.Now(), recreates: true}
+}
+
 // afterRecreation returns what the row that exists again means for c.
 func (h *writer) afterRecreation(c *change) recovery {
 	if c.endsLease {
@@ -186,10 +191,6 @@ func (h *writer) acceptAttempt(a attempt, row leases.Lease) {
 		"checkpoint", position(row), "lease_counter", row.Counter)
 }
 
-// isNewRow tells whether current is a new row in place of the deleted one. The counter of one row
-// only grows.
-func isNewRow(held, current leases.Lease) bool { return current.Counter < held.Counter }
-
 // retakeRow takes a row that another writer made in place of the held one, and restores its
 // position. It leaves a row alone that another worker owns.
 func (h *writer) retakeRow(ctx context.Context, c *change, current leases.Lease) (recovery, error) {
@@ -210,12 +211,12 @@ func (h *writer) retakeRow(ctx context.Context, c *change, current leases.Lease)
 	}
 	to := h.recreatedRow(c, amended(current, held, leases.AttrAll))
 	to.Counter, to.PinnedAt = max(current.Counter, held.Counter)+1, held.PinnedAt
-	a := attempt{to: to, set: leases.AttrAll, sent: h.clock.Now(), recreates: true}
+	a := h.recreation(to)
 	call, cancel := h.callContext(ctx)
 	defer cancel()
 	err := h.cfg.Store.Update(call, leases.Update{Read: current, Expect: leases.AttrAll, To: to, Set: leases.AttrAll})
 	if err == nil {
-		h.acceptAttempt(a, a.to)
+		h.acceptAttempt(a, a.To)
 		return h.afterRecreation(c), nil
 	}
 	if _, ok := errors.AsType[*leases.ConflictError](err); !ok {

@@ -2,15 +2,6 @@ package holder
 
 import "github.com/kinesis-go/kcl/leases"
 
-// handoverChanged tells whether current differs from the held row only by a change of a hand-over.
-// A hand-over has begun, has another next owner, or was taken back.
-func (h *writer) handoverChanged(row leases.Lease, current *leases.Lease) bool {
-	return current != nil && current.Counter == row.Counter &&
-		current.ActualOwner() == h.cfg.WorkerID &&
-		current.CheckpointOwner != current.Owner &&
-		!current.Same(HandoverAttrs, row)
-}
-
 // copyHandover copies the attributes of a hand-over, which others wrote, into the held row. Once a
 // hand-over has begun, it asks the consumer to finish.
 func (h *writer) copyHandover(current leases.Lease) {
@@ -43,14 +34,11 @@ func (h *writer) endLease() {
 func (h *writer) release() {
 	reason := "released"
 	c := &change{name: "release", endsLease: true, apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
+		reason = "released"
 		if row.CheckpointOwner != "" {
 			reason = "handover"
-			row.CheckpointOwner, row.HandoverTo = "", ""
-			return row, leases.AttrCheckpointOwner | leases.AttrHandoverTo
 		}
-		reason = "released"
-		row.Owner = ""
-		return row, leases.AttrOwner
+		return Released(row)
 	}}
 	again, err := h.tryWrite(h.storeCtx, c)
 	for backoff := h.cfg.newBackoff(); again && h.pause(h.storeCtx, backoff.Next()) == nil; {

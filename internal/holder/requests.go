@@ -35,24 +35,9 @@ func (h *Holder) Checkpoint(ctx context.Context, pos kcl.ExtendedSequenceNumber)
 		return err
 	}
 	return h.submit(ctx, &change{
-		name: "checkpoint",
-		satisfied: func(row leases.Lease) bool {
-			// An earlier write whose answer was lost may have gone further.
-			c := row.Checkpoint.Compare(pos)
-			return c > 0 || (c == 0 && row.Pending.IsZero() && row.OwnerSwitchesSinceCheckpoint == 0 &&
-				(row.Timed() || row.PinnedAt.IsZero()))
-		},
-		apply: func(row leases.Lease) (leases.Lease, leases.Attr) {
-			set := leases.AttrCheckpoint | leases.AttrPending | leases.AttrOwnerSwitches
-			if row.Checkpoint != pos || !row.Timed() {
-				// The row may have a PinnedAt that this worker does not know, because others write it too.
-				row.PinnedAt = time.Time{}
-				set |= leases.AttrPinnedAt
-			}
-			row.Checkpoint, row.Pending, row.PendingState = pos, kcl.ExtendedSequenceNumber{}, nil
-			row.OwnerSwitchesSinceCheckpoint = 0
-			return row, set
-		},
+		name:      "checkpoint",
+		satisfied: func(row leases.Lease) bool { return HasCheckpoint(row, pos) },
+		apply:     func(row leases.Lease) (leases.Lease, leases.Attr) { return WithCheckpoint(row, pos) },
 	})
 }
 

@@ -32,21 +32,14 @@ type change struct {
 	failures int // attempts that the store failed
 }
 
-// attempt is a write that was sent.
+// attempt is a write that was sent. Of the write of a vanished row, see recreateRow, it has To and
+// Set only.
 type attempt struct {
+	leases.Update
 	change *change
-	to     leases.Lease
-	set    leases.Attr
 	sent   trust.Instant
 	// recreates says that the attempt makes a vanished row again, see recreateRow.
 	recreates bool
-}
-
-// wrote tells whether row shows that the attempt a took effect (I3). The row must have the counter
-// of a, and this worker as the actual owner. It must have every attribute that a set, and every
-// attribute that only an owner sets. A hand-over may have begun since.
-func (a attempt) wrote(row leases.Lease, worker string) bool {
-	return row.ActualOwner() == worker && row.Same((a.set|ownerAttrs)&^HandoverAttrs, a.to)
 }
 
 // writer makes the writes to the row of a held lease. It belongs to the holder's goroutine.
@@ -95,16 +88,16 @@ func (h *writer) tryWrite(ctx context.Context, c *change) (again bool, err error
 			return false, nil
 		}
 		a := attempt{change: c, sent: h.clock.Now()}
-		a.to, a.set = c.apply(row)
-		a.to.Counter, a.set = row.Counter+1, a.set|leases.AttrCounter
+		to, set := c.apply(row)
 		if kbps := h.meter.sample(a.sent.Mono, h.cfg.RenewInterval*9/10); kbps != row.ThroughputKBps && kbps >= 0 {
-			a.to.ThroughputKBps, a.set = kbps, a.set|leases.AttrThroughput
+			to.ThroughputKBps, set = kbps, set|leases.AttrThroughput
 		}
+		a.Update = OwnerUpdate(row, to, set)
 
 		h.writes++
-		err := h.send(ctx, row, a)
+		err := h.send(ctx, a.Update)
 		if err == nil {
-			h.acceptRow(a.to, a.sent)
+			h.acceptRow(a.To, a.sent)
 			return false, nil
 		}
 		conflict, ok := errors.AsType[*leases.ConflictError](err)
@@ -120,21 +113,21 @@ func (h *writer) tryWrite(ctx context.Context, c *change) (again bool, err error
 				return true, err
 			}
 		}
-		if mine, ok := h.ownAttempt(current, a); ok {
-			h.acceptAttempt(mine, *current)
-			if mine.change == c {
+		attempts := h.attempts(a)
+		verdict, of := JudgeConflict(h.cfg.WorkerID, row, updatesOf(attempts), current)
+		switch {
+		case verdict == OwnWrite:
+			h.acceptAttempt(attempts[of], *current)
+			if attempts[of].change == c {
 				return false, nil
 			}
 			continue
-		}
-		if h.handoverChanged(row, current) && handoverChanges < 3 {
-			// A hand-over has begun, or was taken back. The counter has not changed, so the lease is
-			// still this worker's. The holder copies the change and writes again.
+		case verdict == HandoverChanged && handoverChanges < 3:
+			// The holder copies the change and writes again.
 			handoverChanges++
 			h.copyHandover(*current)
 			continue
-		}
-		if current == nil || isNewRow(row, *current) {
+		case verdict == RowGone:
 			switch result, err := h.recoverRow(ctx, c, a, current); result {
 			case recovered:
 				continue
@@ -156,15 +149,10 @@ func (h *writer) tryWrite(ctx context.Context, c *change) (again bool, err error
 }
 
 // send makes one conditional write with a deadline of its own.
-func (h *writer) send(ctx context.Context, row leases.Lease, a attempt) error {
+func (h *writer) send(ctx context.Context, u leases.Update) error {
 	call, cancel := h.callContext(ctx)
 	defer cancel()
-	expect := leases.AttrCounter | leases.AttrOwner | leases.AttrCheckpointOwner
-	if row.CheckpointOwner != "" {
-		// Other workers may change the next owner; see DynamoDBLeaseRenewer.
-		expect = leases.AttrCounter | leases.AttrCheckpointOwner
-	}
-	return h.cfg.Store.Update(call, leases.Update{Read: row, Expect: expect, To: a.to, Set: a.set})
+	return h.cfg.Store.Update(call, u)
 }
 
 // acceptRow keeps row as the row in the table. The write of row was sent at the time sent.
@@ -178,7 +166,7 @@ func (h *writer) acceptRow(row leases.Lease, sent trust.Instant) {
 		h.deadline.Reset(left)
 	}
 	h.mu.Unlock()
-	if row.CheckpointOwner == h.cfg.WorkerID && row.Owner != h.cfg.WorkerID {
+	if AsksToFinish(row, h.cfg.WorkerID) {
 		h.Stop(false)
 	}
 }
@@ -187,7 +175,7 @@ func (h *writer) acceptRow(row leases.Lease, sent trust.Instant) {
 // one stays: it tells how long the lease can be trusted.
 func (h *writer) rememberAttempt(a attempt) {
 	for i, b := range h.unconfirmed {
-		if b.set == a.set && b.to.Same(leases.AttrAll, a.to) {
+		if b.Set == a.Set && b.To.Same(leases.AttrAll, a.To) {
 			h.unconfirmed[i].change = a.change
 			return
 		}
@@ -195,18 +183,17 @@ func (h *writer) rememberAttempt(a attempt) {
 	h.unconfirmed = append(h.unconfirmed, a)
 }
 
-// ownAttempt returns the attempt that made row. It may be the last one: the client of the store may
-// have sent that one twice.
-func (h *writer) ownAttempt(row *leases.Lease, last attempt) (attempt, bool) {
-	if row == nil {
-		return attempt{}, false
+// attempts returns the attempts that may have made a row that conflicts with the attempt last. It
+// may be last itself: the client of the store may have sent that one twice.
+func (h *writer) attempts(last attempt) []attempt { return append(slices.Clone(h.unconfirmed), last) }
+
+// updatesOf returns the writes of attempts.
+func updatesOf(attempts []attempt) []leases.Update {
+	updates := make([]leases.Update, 0, len(attempts))
+	for _, a := range attempts {
+		updates = append(updates, a.Update)
 	}
-	for _, a := range append(slices.Clone(h.unconfirmed), last) {
-		if a.wrote(*row, h.cfg.WorkerID) {
-			return a, true
-		}
-	}
-	return attempt{}, false
+	return updates
 }
 
 // renew raises the counter, and changes nothing else.
