@@ -70,9 +70,9 @@
 //	workerState  the rows as seen last, the leases that this worker holds (workerstate.go),
 //	             and its writes that a listing may lack (unlisted.go)
 //	table        the calls of the store and the verbs: take, ask, complete, give back
-//	             (table.go, take.go, arrivals.go)
+//	             (table.go, take.go, writes.go, arrivals.go)
 //	scanner      lists the table, judges the rows, and counts how long leases wait
-//	             (scanner.go)
+//	             (scanner.go, sighting.go)
 //	assignment   native (native.go), upgrading (native_upgrade.go) or by a leader
 //	             (leaderbased.go, leader.go)
 //

@@ -34,7 +34,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	}
 	for _, r := range v.Rows {
 		f.Leases = append(f.Leases, kcl3.Row{
-			Lease: r.Lease, Expired: r.Expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].since,
+			Lease: r.Lease, Expired: r.Expired, Overdue: overdue[r.Key], Since: d.sightings[r.Key].Since,
 		})
 		f.Throughputs[r.Key], f.Variances[r.Key] = r.KBps, r.Variance
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/plan"
-	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -17,7 +16,7 @@ import (
 // belong to the goroutine in Run.
 type scanner struct {
 	*table
-	sightings map[string]sighting
+	sightings map[string]Sighting
 	listedAt  time.Duration // when the table was listed last, monotonic
 	// unbrokenSince is since when the sightings have been without a break.
 	unbrokenSince time.Duration
@@ -32,34 +31,9 @@ type scanner struct {
 
 func newScanner(t *table) *scanner {
 	return &scanner{
-		table: t, sightings: map[string]sighting{},
+		table: t, sightings: map[string]Sighting{},
 		scansWaited: map[string]int{}, rowWarnings: map[string]string{},
 	}
-}
-
-// sighting says since when this worker has seen a row's counter stand still.
-//
-// After a long time without a listing the wait begins anew. After an outage every worker is late.
-// The first worker to list the table must not take leases that the others are about to renew. The
-// wait begins anew only once for each counter. Otherwise no lease would expire where each listing
-// comes late, or where most listings fail.
-type sighting struct {
-	counter int64
-	since   time.Duration // monotonic
-	excused bool
-}
-
-// see returns the sighting after a listing at the time now that shows the row with counter. late
-// says that the listing comes long after the one before. restarted tells that the wait begins anew
-// for that reason.
-func (s sighting) see(counter int64, now time.Duration, late bool) (seen sighting, restarted bool) {
-	switch {
-	case s.counter != counter:
-		return sighting{counter: counter, since: now, excused: late}, false
-	case late && !s.excused:
-		return sighting{counter: counter, since: now, excused: true}, true
-	}
-	return s, false
 }
 
 // list reads the table and returns the view for a plan. withThroughput says that throughput
@@ -121,7 +95,7 @@ func (s *scanner) observe(listed []leases.Lease, withThroughput bool) plan.View 
 	now := s.clock.Now().Mono
 	v := plan.View{Me: s.cfg.WorkerID, Max: s.cfg.MaxLeasesForWorker, By: s.cfg.Balance, Asks: 1}
 	arriving := s.arrivals.copyRows()
-	sightings := make(map[string]sighting, len(listed))
+	sightings := make(map[string]Sighting, len(listed))
 	rows := make(map[string]leases.Lease, len(listed))
 
 	accepted := make(map[string]bool, len(listed))
@@ -138,7 +112,7 @@ func (s *scanner) observe(listed []leases.Lease, withThroughput bool) plan.View 
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first, late := s.listedAt == 0, now-s.listedAt > s.cfg.FailoverTime
+	first, late := s.listedAt == 0, Late(s.cfg.FailoverTime, now-s.listedAt)
 	if first {
 		s.unbrokenSince = now
 	}
@@ -158,28 +132,22 @@ func (s *scanner) observe(listed []leases.Lease, withThroughput bool) plan.View 
 			l = arrival // written or read after the listing
 		}
 		sight, ok := s.sightings[l.Key]
-		switch {
-		case !ok:
-			sight = sighting{counter: l.Counter, since: now, excused: late && !first}
-		default:
-			var restarted bool
-			if sight, restarted = sight.see(l.Counter, now, late); restarted {
-				s.unbrokenSince = now
-			}
+		if !ok {
+			sight = Sighting{Counter: l.Counter, Since: now, Excused: late && !first}
+		} else if sight, ok = sight.See(l.Counter, now, late); ok {
+			s.unbrokenSince = now
 		}
 		sightings[l.Key], rows[l.Key] = sight, l
 		if !accepted[l.Key] {
 			continue
 		}
-		unchangedFor := now - sight.since
 		avoid := s.avoided[l.Key]
 		r := plan.Row{
 			Lease:       l,
-			Expired:     l.ActualOwner() != "" && unchangedFor >= trust.Respect(s.cfg.FailoverTime),
-			Quiet:       unchangedFor >= s.cfg.FailoverTime*7/10,
 			Busy:        h != nil || (avoid != nil && now < avoid.until),
 			ScansWaited: s.scansWaited[l.Key],
 		}
+		r.Expired, r.Quiet = sight.Judge(l, now, s.cfg.FailoverTime)
 		if h != nil && !h.Ended() {
 			r.Expired, r.Quiet = false, false
 		}

@@ -28,54 +28,8 @@ func (t *table) runAction(ctx context.Context, a plan.Action) *leases.Lease {
 	}
 }
 
-// ownerChangeAttrs are the attributes that change when a lease is given to a worker. takeAttrs are
-// those that change when a worker takes one.
-const (
-	ownerChangeAttrs = holder.HandoverAttrs | leases.AttrCounter | leases.AttrOwnerSwitches
-	takeAttrs        = ownerChangeAttrs | leases.AttrNativeOwner
-)
-
 // takeAttempts bounds the takes of one lease in a round. The next scan tries again.
 const takeAttempts = 3
-
-// withHandover returns l as it is while its owner hands it over to next.
-func withHandover(l leases.Lease, next string) leases.Lease {
-	l.Owner, l.CheckpointOwner, l.HandoverTo = next, l.Owner, next
-	return l
-}
-
-// withoutHandover returns l as it is after its hand-over.
-func withoutHandover(l leases.Lease) leases.Lease {
-	l.CheckpointOwner, l.HandoverTo = "", ""
-	return l
-}
-
-// givenTo returns l as it is once worker holds it. It counts changes of owner as the KCL does.
-func givenTo(l leases.Lease, worker string) leases.Lease {
-	to := withoutHandover(l)
-	to.Owner = worker
-	to.Counter++
-	if (l.Owner != "" && l.Owner != worker) || l.CheckpointOwner == worker {
-		to.OwnerSwitchesSinceCheckpoint++
-	}
-	return to
-}
-
-// takeUpdate returns the write by which worker takes l. It removes a PinnedAt beside a sequence
-// number: another library has written a checkpoint, and does not know PinnedAt.
-func takeUpdate(l leases.Lease, worker string) leases.Update {
-	u := leases.Update{
-		Read: l, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter,
-		To: givenTo(l, worker), Set: takeAttrs,
-	}
-	u.To.NativeOwner = worker
-	if !l.Timed() && !l.PinnedAt.IsZero() {
-		u.To = u.To.Unpinned()
-		u.Expect |= leases.AttrCheckpoint | leases.AttrPinnedAt
-		u.Set |= leases.AttrPinnedAt | leases.AttrOrigin
-	}
-	return u
-}
 
 // formerOwner returns the worker that has read l last. The row of a completed hand-over names this
 // worker alone. The arrival still has the owner of before.
@@ -95,31 +49,24 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 	defer t.unreserve(a.Row.Key)
 	former := t.formerOwner(a.Row)
 	for range takeAttempts {
-		write := takeUpdate(a.Row, t.cfg.WorkerID)
+		write := TakeUpdate(a.Row, t.cfg.WorkerID)
 		sent := t.clock.Now()
 		row, accepted := t.update(t.writeCtx, write)
+		outcome := JudgeTake(write, row, accepted)
 		switch {
-		case !accepted && (row == nil || !row.Same(takeAttrs&^leases.AttrOwnerSwitches, write.To)):
+		case outcome == NotTaken:
 			return row
 		case ctx.Err() != nil: // this worker was stopped meanwhile
 			t.withdraw(*row)
 			return row
-		case accepted:
+		case outcome == TakenNow:
 			if t.clock.Now().Since(sent) < trust.Window(t.cfg.FailoverTime) {
 				t.startHolder(*row, sent, a.Reason, former)
 			}
 			return row
 		}
-		// An uncertain take is no take (I4). An earlier write of this worker may have landed late,
-		// and may have made the row so. Others have counted since that write:
-		//
-		//	earlier renewal   this take                     others
-		//	sent, no answer
-		//	lands: c=8                                      count from here
-		//	                  sent: conflict, c=8, mine
-		//
-		// Trust that began with this take would end after others may take the lease. The row says
-		// that the lease is this worker's, so this worker may take it once more.
+		// An uncertain take is no take, see JudgeTake. The row says that the lease is this worker's,
+		// so this worker may take it once more.
 		a.Row = *row
 	}
 	return &a.Row
@@ -129,12 +76,9 @@ func (t *table) take(ctx context.Context, a plan.Action) *leases.Lease {
 // goes on renewing. The owner finishes its work, checkpoints, and completes the hand-over.
 // watchArrivals waits for the end of the hand-over.
 func (t *table) ask(a plan.Action) *leases.Lease {
-	to := withHandover(a.Row, t.cfg.WorkerID)
-	row, accepted := t.update(t.writeCtx, leases.Update{
-		Read: a.Row, Expect: leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrNativeOwner,
-		To: to, Set: holder.HandoverAttrs,
-	})
-	if accepted || (row != nil && row.Same(holder.HandoverAttrs, to)) {
+	write := AskUpdate(a.Row, t.cfg.WorkerID)
+	row, accepted := t.update(t.writeCtx, write)
+	if accepted || (row != nil && row.Same(holder.HandoverAttrs, write.To)) {
 		t.arrivals.add(*row)
 		t.log.Info("lease asked for", "shard", row.ShardID, "lease", row.Key, "lease_owner", row.CheckpointOwner)
 	}
@@ -144,12 +88,7 @@ func (t *table) ask(a plan.Action) *leases.Lease {
 // completeHandover completes the hand-over of a lease for which this worker has no consumer any
 // more. So the next owner can take the lease before it expires.
 func (t *table) completeHandover(a plan.Action) *leases.Lease {
-	to := withoutHandover(a.Row)
-	to.Counter++
-	row, _ := t.update(t.writeCtx, leases.Update{
-		Read: a.Row, Expect: leases.AttrCheckpointOwner | leases.AttrCounter,
-		To: to, Set: leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrCounter,
-	})
+	row, _ := t.update(t.writeCtx, CompleteUpdate(a.Row))
 	return row
 }
 
