@@ -161,7 +161,7 @@ func (f *formerCleaner) formerRows(
 func (f *formerCleaner) delete(ctx context.Context, rows []leases.Lease) {
 	log := f.log.With("stream", rows[0].Stream)
 	for i, row := range rows {
-		err := f.table.Delete(ctx, row, unchanged)
+		err := f.table.Delete(ctx, row, shardsync.RemovalExpects)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			f.watch.Forget(row.Stream)
 			log.InfoContext(ctx, "lease of a former stream has changed, keeping its leases", "lease", row.Key, "deleted", i)

@@ -22,11 +22,6 @@ const (
 	maxRemovals     = 500         // deletions of one stream in one round
 )
 
-// unchanged are the attributes that a deletion expects unchanged. They identify the row's stream
-// and application. Each write of a worker that reads the shard changes at least one of them.
-const unchanged = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter |
-	leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
-
 // janitor deletes the rows of finished and expired shards, and finds hash keys without a row. Every
 // worker has a janitor, and several may act at the same time. It belongs to the goroutine of loop.
 type janitor struct {
@@ -168,7 +163,7 @@ func (j *janitor) remove(ctx context.Context, st *stream, removals []shardsync.R
 		if needed {
 			continue
 		}
-		err = j.table.Delete(ctx, r.Lease, unchanged)
+		err = j.table.Delete(ctx, r.Lease, shardsync.RemovalExpects)
 		if _, ok := errors.AsType[*leases.ConflictError](err); ok {
 			continue // another worker has just changed the row
 		}
@@ -197,13 +192,11 @@ func (j *janitor) needed(ctx context.Context, st *stream, r shardsync.Removal) (
 	}
 	for _, key := range r.Children {
 		child, err := j.table.Get(ctx, key)
-		if errors.Is(err, leases.ErrNotFound) {
-			return true, nil
-		}
-		if err != nil {
+		missing := errors.Is(err, leases.ErrNotFound)
+		if err != nil && !missing {
 			return true, fmt.Errorf("read lease %s: %w", key, err)
 		}
-		if !child.Started() {
+		if shardsync.HoldsParent(!missing, child) {
 			return true, nil
 		}
 	}

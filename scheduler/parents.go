@@ -75,12 +75,12 @@ func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		switch state {
-		case parentEnded:
+		case shardsync.ParentEnded:
 			ends = append(ends, parent)
-		case parentMissing:
+		case shardsync.ParentMissing:
 			lost = firstError(lost, w.parentLost(parent))
 			all = false
-		case parentUnread:
+		case shardsync.ParentUnread:
 			all = false
 		}
 	}
@@ -99,16 +99,6 @@ func (w *parentWait) parentsFinished(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// parentState says whether a parent holds this shard back, and why.
-type parentState int
-
-const (
-	parentUnread  parentState = iota // the parent has not been read to its end
-	parentEnded                      // the parent's row says SHARD_END
-	parentPassed                     // the parent has no row, and this shard need not wait for it
-	parentMissing                    // the parent has no row, and should have one
-)
-
 // parentState tells whether a parent holds this shard back.
 //
 // A missing row alone proves nothing. In this example a and b are merged to d, and d and c to e:
@@ -126,41 +116,36 @@ const (
 //
 // A parent with a row can leave the retention period too. The consumer that holds its lease then
 // writes SHARD_END.
-func (w *parentWait) parentState(ctx context.Context, parent string) (parentState, error) {
+func (w *parentWait) parentState(ctx context.Context, parent string) (shardsync.ParentState, error) {
 	row, found, err := w.rowOf(ctx, parent)
-	switch {
-	case err != nil:
-		return parentUnread, err
-	case found && row.Finished():
-		return parentEnded, nil
-	case found:
-		return parentUnread, nil
-	case !w.start.Checkpoint.IsSentinel():
-		return parentPassed, nil // this shard has begun, so its parents had ended, and clean-up deleted their rows
+	if err != nil {
+		return shardsync.ParentUnread, err
+	}
+	if state, known := shardsync.JudgeParent(w.start, found, row); known {
+		return state, nil
 	}
 	list, err := w.stream.lineage.get(ctx, absentAge)
 	if err != nil {
-		return parentUnread, err
+		return shardsync.ParentUnread, err
 	}
 	shard, listed := list.byID[parent]
 	firstShard := w.start.Checkpoint.SequenceNumber != kcl.SentinelTrimHorizon
 	if listed || !firstShard {
 		waiting, err := w.willGetRow(ctx, parent, map[string]bool{})
 		if err != nil || waiting {
-			return parentUnread, err
+			return shardsync.ParentUnread, err
 		}
 	}
 	// An ancestor may have ended after the first read of the row, and made the row.
 	row, found, err = w.rowNow(ctx, parent)
-	switch {
-	case err != nil:
-		return parentUnread, err
-	case found && row.Finished():
-		return parentEnded, nil
-	case found:
-		return parentUnread, nil
-	case firstShard || !listed:
-		return parentPassed, nil
+	if err != nil {
+		return shardsync.ParentUnread, err
+	}
+	if state, known := shardsync.JudgeParent(w.start, found, row); known {
+		return state, nil
+	}
+	if firstShard || !listed {
+		return shardsync.ParentPassed, nil
 	}
 	if w.probes == nil {
 		w.probes = map[string]*probe{}
@@ -169,9 +154,9 @@ func (w *parentWait) parentState(ctx context.Context, parent string) (parentStat
 		w.probes[parent] = &probe{}
 	}
 	if shard.Closed() && w.probes[parent].step(ctx, w.cfg.control.client, w.stream.id, parent) {
-		return parentPassed, nil
+		return shardsync.ParentPassed, nil
 	}
-	return parentMissing, nil
+	return shardsync.ParentMissing, nil
 }
 
 // rowOf returns the row of a shard from the last scan, which may be old. If the scan has no such

@@ -33,6 +33,15 @@ type Removal struct {
 	Gone bool
 }
 
+// RemovalExpects are the attributes that a deletion expects unchanged. They identify the row's
+// stream and application. Each write of a worker that reads the shard changes at least one of them.
+const RemovalExpects = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrCounter |
+	leases.AttrCheckpoint | leases.AttrChildren | leases.AttrApplication | leases.AttrStreamARN
+
+// HoldsParent tells whether the row of a child keeps the row of its finished parent in the table.
+// found says whether the child has a row.
+func HoldsParent(found bool, child leases.Lease) bool { return !found || !child.Started() }
+
 // Survey is the state of one stream for [PlanCleanup]. Read the rows after the shards were listed.
 // Rows of the last scan do as well.
 type Survey struct {
