@@ -39,7 +39,7 @@ test: ## run the tests; needs nothing but Go
 	$(GO) test ./...
 
 # The packages whose tests have a full size, with the flag -long.
-LONG_PACKAGES := ./efo ./internal/coordinator ./internal/plan ./leases/dynamodb ./multilang ./scheduler
+LONG_PACKAGES := ./efo ./internal/coordinator ./internal/plan ./internal/smallworld ./leases/dynamodb ./multilang ./scheduler
 
 long: ## run the largest fleets and the longest histories at full size: days of virtual time, 3,000 seeds with late writes
 	$(GO) test -timeout 60m $(LONG_PACKAGES) -long

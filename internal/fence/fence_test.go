@@ -63,6 +63,9 @@ var layers = map[string][]string{
 		"internal/coordinator", "internal/dynamotest", "internal/holder",
 	},
 	"internal/transcript": {},
+	"internal/smallworld": {
+		".", "leases", "internal/coordinator", "internal/holder", "internal/plan", "internal/shardsync", "internal/trust",
+	},
 	// 2: parts
 	"efo": {
 		".", "metrics", "internal/retry", "internal/awserr", "internal/fromsdk", "internal/line",
@@ -133,8 +136,8 @@ var layers = map[string][]string{
 
 // onlyTests names packages that are for test files alone, in mains and rigs too.
 var onlyTests = []string{
-	"internal/awstest", "internal/fleettest", "internal/sim", "internal/sim/check", "internal/testsize",
-	"internal/transcript", "leases/leasetest",
+	"internal/awstest", "internal/fleettest", "internal/sim", "internal/sim/check", "internal/smallworld",
+	"internal/testsize", "internal/transcript", "leases/leasetest",
 }
 
 // fences says who may import a third-party module; the longest matching prefix decides, and one
