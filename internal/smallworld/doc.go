@@ -27,13 +27,15 @@
 //   - Every owner has a clock that is 4 % slow, every observer one that is 4 % fast (rules.go).
 //   - Every worker has seen each counter as soon as it appeared. So leases expire early.
 //   - A worker may carry out the plans for all orders of the names of workers and shards.
-//   - The five minutes that clean-up waits take no step.
+//   - The five minutes that clean-up waits take no step. Leases of unfinished shards survive them.
 //
 // # Where the world is smaller
 //
 //   - A shard has one record. Processing it and writing the checkpoint are one step.
 //   - A listing is as new as its write, except that a lost write may land in between.
 //   - No row is deleted by hand, and no worker of another library takes part.
+//   - FailoverTime is less than the five minutes of clean-up. Otherwise an owner that cannot read the
+//     answer of its SHARD_END could make a child's row again after clean-up (S15).
 //
 // # What is checked
 //
