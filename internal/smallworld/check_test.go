@@ -43,7 +43,7 @@ func TestEachPromiseIsChecked(t *testing.T) {
 			s.flights[0] = flight{kind: finish, worker: 1, write: to(atEnd)}
 		}, landing, "S8"},
 		"deleted row is made again": {func(s *state) { s.facts[1].deleted = true }, step{kind: finish, worker: 1}, "S15"},
-		"checkpoint is lost":        {func(s *state) { s.facts[0].top = atRecord }, step{kind: pass}, "a checkpoint that was accepted"},
+		"checkpoint is lost":        {func(s *state) { s.facts[0].top = atRecord }, step{kind: pass}, "a checkpoint"},
 	} {
 		x := newWorld(theRules(), families()["chain"], 0)
 		s := x.begin(false)

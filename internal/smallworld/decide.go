@@ -169,7 +169,7 @@ type removals [shards]struct {
 }
 
 // superfluous returns the rows that clean-up may delete once they have not changed for five
-// minutes. These minutes cost no step, and end no lease: the owners of other shards renew meanwhile.
+// minutes. These minutes cost no step. The owners of other shards renew meanwhile.
 func (d *decider) superfluous(s *state) removals {
 	var key [shards]uint32
 	for i, r := range s.rows {

@@ -34,7 +34,7 @@
 //   - A shard has one record. Processing it and writing the checkpoint are one step.
 //   - A listing is as new as its write, except that a lost write may land in between.
 //   - No row is deleted by hand, and no worker of another library takes part.
-//   - FailoverTime is less than the five minutes of clean-up. Otherwise an owner that cannot read the
+//   - FailoverTime is less than the five minutes of clean-up. Otherwise an owner that has lost the
 //     answer of its SHARD_END could make a child's row again after clean-up (S15).
 //
 // # What is checked

@@ -134,11 +134,11 @@ func TestPathsAreReadable(t *testing.T) {
     y: no row
     z: no row
  1. A takes x (no answer)
-    x: owner "" counter 0 at TRIM_HORIZON; A holds counter 1, renewed 0 ticks ago
+    x: owner "" counter 0 at TRIM_HORIZON; A holds counter 1, 0 ticks old
     y: no row
     z: no row
  2. B takes x
-    x: owner "B" counter 1 at TRIM_HORIZON; A holds counter 1, renewed 0 ticks ago; B holds counter 1, renewed 0 ticks ago
+    x: owner "B" counter 1 at TRIM_HORIZON; A holds counter 1, 0 ticks old; B holds counter 1, 0 ticks old
     y: no row
     z: no row
 broken: S4: two workers trust their lease of x at the same time

@@ -92,7 +92,7 @@ func (s *state) text() string {
 		text += fmt.Sprintf("    %s: %s", shardNames[i:i+1], r)
 		for w := range s.held {
 			if h := &s.held[w][i]; h.on {
-				text += fmt.Sprintf("; %s holds counter %d, renewed %d ticks ago", workerName(uint8(w+1)), h.row.counter, h.age)
+				text += fmt.Sprintf("; %s holds counter %d, %d ticks old", workerName(uint8(w+1)), h.row.counter, h.age)
 			}
 		}
 		text += "\n"

@@ -24,14 +24,15 @@ func Respect(failover time.Duration) time.Duration {
 	return time.Duration(respectedPart * float64(failover))
 }
 
-// Remaining returns how long an owner still trusts its lease at the instant now. sent is when it sent
-// the last accepted renewal. A result that is not positive says that the owner must stop (I5, I6).
+// Remaining returns how long an owner still trusts its lease at the instant now. sent is when it
+// sent the last accepted renewal. A result that is not positive says that the owner must stop (I5,
+// I6).
 func Remaining(failover time.Duration, sent, now Instant) time.Duration {
 	return Window(failover) - now.Since(sent)
 }
 
-// Expired tells whether others may take a lease whose counter they have seen unchanged for that long
-// (I6).
+// Expired tells whether others may take a lease. unchangedFor is how long they have seen its counter
+// unchanged (I6).
 func Expired(failover, unchangedFor time.Duration) bool { return unchangedFor >= Respect(failover) }
 
 // CallTimeout returns the deadline of a call for one row.
