@@ -20,7 +20,7 @@ PACKAGES = $$($(GO) list ./... | grep -v '/integration$$')
 DAEMON   ?= native
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long race sim planted lint fuzz bench chaos integration integration-multilang run_sample run_integ_test check
+.PHONY: help demo quick test long race sim planted lint fuzz fuzz-long fuzz-corpus bench chaos integration integration-multilang run_sample run_integ_test check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,14 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s) each, those of the rea
 	  time=$(FUZZTIME); case " $(READ_PACKAGES) " in *" $$pkg "*) time=$(READ_FUZZTIME);; esac; \
 	  echo "$$pkg $$target $$time"; \
 	done | GO="$(GO)" xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 3 .ci/fuzz
+
+EXECS ?= 100000000
+
+fuzz-long: ## run every fuzz target until it was executed EXECS times; FUZZ=regexp chooses; goes on where it stopped
+	.ci/fuzz-long $(EXECS) '$(or $(FUZZ),.)'
+
+fuzz-corpus: ## copy the smallest inputs that fuzz-long has found into testdata/fuzz
+	.ci/fuzz-corpus
 
 bench: ## run the benchmarks (BENCH=regexp, BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
