@@ -31,8 +31,8 @@ func Remaining(failover time.Duration, sent, now Instant) time.Duration {
 	return Window(failover) - now.Since(sent)
 }
 
-// Expired tells whether others may take a lease. unchangedFor is how long they have seen its counter
-// unchanged (I6).
+// Expired tells whether others may take a lease (I6). unchangedFor is how long they have seen its
+// counter unchanged.
 func Expired(failover, unchangedFor time.Duration) bool { return unchangedFor >= Respect(failover) }
 
 // CallTimeout returns the deadline of a call for one row.
