@@ -26,7 +26,7 @@ func TestNoHistoryBreaksAPromise(t *testing.T) {
 	}{
 		{testsize.Pick(8, 12, 12), 0},
 		{testsize.Pick(4, 6, 12), 1},
-		{testsize.Pick(4, 5, 8), 2},
+		{testsize.Pick(4, 5, 7), 2},
 	} {
 		all := families()
 		for _, name := range slices.Sorted(maps.Keys(all)) {
