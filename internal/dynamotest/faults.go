@@ -114,15 +114,14 @@ func Late(d time.Duration) Action {
 
 // Inject adds a fault for calls that arrive from now on. remove takes it away again.
 func (s *Server) Inject(f Fault) (remove func()) {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	i := &installed{Fault: f}
-	s.faults.list = append(s.faults.list, i)
-	return func() {
-		s.faults.mu.Lock()
-		defer s.faults.mu.Unlock()
-		s.faults.list = slices.DeleteFunc(slices.Clone(s.faults.list), func(j *installed) bool { return j == i })
-	}
+	return s.faults.add(&installed{Fault: f})
+}
+
+// OnCall calls fn for every call before it takes effect, after the faults that were injected
+// before. fn returns what happens to the call; nil means nothing. Several goroutines call fn at
+// once. remove takes fn away again.
+func (s *Server) OnCall(fn func(Call) []Action) (remove func()) {
+	return s.faults.add(&installed{hook: fn})
 }
 
 // Freeze holds back the calls that match selects, before they take effect, until thaw is called.
@@ -143,7 +142,8 @@ func (s *Server) Freeze(match func(Call) bool) (thaw func()) {
 
 type installed struct {
 	Fault
-	seen int // guarded by faults.mu
+	hook func(Call) []Action // if set, it decides instead of Fault
+	seen int                 // guarded by faults.mu
 }
 
 type freeze struct {
@@ -161,6 +161,17 @@ type faults struct {
 }
 
 func (f *faults) close() { f.once.Do(func() { close(f.closed) }) }
+
+func (f *faults) add(i *installed) (remove func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, i)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.list = slices.DeleteFunc(slices.Clone(f.list), func(j *installed) bool { return j == i })
+	}
+}
 
 // any tells whether a fault was ever injected, or a freeze is on.
 func (f *faults) any() bool {
@@ -191,10 +202,7 @@ func (f *faults) before(ctx context.Context, c Call) plan {
 	list := f.list
 	f.mu.Unlock()
 	for _, i := range list {
-		if !i.selects(c) || !f.due(i) {
-			continue
-		}
-		for _, a := range i.Do {
+		for _, a := range f.actions(i, c) {
 			a(&p)
 		}
 	}
@@ -229,6 +237,17 @@ func (f *faults) lose(ctx context.Context, p plan) {
 		}
 	}
 	panic(http.ErrAbortHandler) // breaks the connection without an answer
+}
+
+// actions returns what i does to a call.
+func (f *faults) actions(i *installed, c Call) []Action {
+	switch {
+	case i.hook != nil:
+		return i.hook(c)
+	case i.selects(c) && f.due(i):
+		return i.Do
+	}
+	return nil
 }
 
 func (f *faults) due(i *installed) bool {

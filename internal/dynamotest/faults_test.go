@@ -144,3 +144,45 @@ func TestFreeze(t *testing.T) {
 		require.NotEmpty(t, get(t, client, "late", true))
 	})
 }
+
+// TestOnCall: a hook decides about each call.
+func TestOnCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := serve(t, dynamotest.Config{})
+		remove := srv.OnCall(func(c dynamotest.Call) []dynamotest.Action {
+			if c.Key == "bad" {
+				return []dynamotest.Action{dynamotest.Throttle()}
+			}
+			return nil
+		})
+		put(t, client, item{"leaseKey": str("good")})
+		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: table, Item: item{"leaseKey": str("bad")}})
+		requireCode(t, err, "ProvisionedThroughputExceededException", "")
+		remove()
+		put(t, client, item{"leaseKey": str("bad")})
+	})
+}
+
+// TestOnChange: each change is told with its client, and a refused write is not told.
+func TestOnChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		srv, client := serve(t, dynamotest.Config{OnChange: func(c dynamotest.Change) {
+			told = append(told, c.Client+" "+c.Table+" "+c.Before["v"].Text+" -> "+c.After["v"].Text)
+		}})
+		put(t, client, item{"leaseKey": str("a"), "v": num("1")})
+		_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
+			TableName: table, Item: item{"leaseKey": str("a"), "v": num("2")},
+			ConditionExpression:      aws.String("attribute_not_exists(#k)"),
+			ExpressionAttributeNames: map[string]string{"#k": "leaseKey"},
+		})
+		requireCode(t, err, "ConditionalCheckFailedException", "")
+		other := awstest.DynamoDBFrom(t, srv, "other")
+		put(t, other, item{"leaseKey": str("a"), "v": num("3")})
+		_, err = client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: table, Key: item{"leaseKey": str("a")}})
+		require.NoError(t, err)
+		require.Equal(t, []string{"client leases  -> 1", "other leases 1 -> 3", "client leases 3 -> "}, told)
+	})
+}

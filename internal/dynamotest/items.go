@@ -92,7 +92,7 @@ func (db *database) putItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err := r.check(cond, old); err != nil {
 		return nil, err
 	}
-	t.put(p, r.Item, now)
+	db.put(t, p, r.Item, now)
 	return r.answer(old, nil), nil
 }
 
@@ -140,7 +140,7 @@ func (db *database) updateItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err := t.fitsIndexes(fresh); err != nil {
 		return nil, err
 	}
-	t.put(p, fresh, now)
+	db.put(t, p, fresh, now)
 	return r.answer(old, fresh), nil
 }
 
@@ -162,7 +162,7 @@ func (db *database) deleteItem(r itemRequest, now time.Time) (any, *apiError) {
 	if err := r.check(cond, old); err != nil {
 		return nil, err
 	}
-	t.put(p, nil, now)
+	db.put(t, p, nil, now)
 	return r.answer(old, nil), nil
 }
 

@@ -39,6 +39,9 @@ type Config struct {
 	PageRows int
 	// EmptyPages puts an empty page, with a key to go on from, between any two pages of a Scan.
 	EmptyPages bool
+	// OnChange, if set, is told each change of an item by a call, in the order of the changes. It must
+	// not call the server, and other calls wait until it returns.
+	OnChange func(Change)
 	// Network is the network on which [Start] serves. Defaults to a new one.
 	Network *memnet.Network
 }
@@ -64,6 +67,7 @@ type database struct {
 	tables map[string]*table
 	calls  map[string]int
 	tokens map[string]spent // of transactions, by client request token
+	client string           // the host whose call is being applied
 }
 
 // New returns a server without tables.
@@ -105,6 +109,9 @@ func (s *Server) URL() string { return "http://" + host }
 
 // Network is the network that a started server serves on.
 func (s *Server) Network() *memnet.Network { return s.network }
+
+// Link is the path between a started server and the host of that name, to slow, hold or cut it.
+func (s *Server) Link(name string) *memnet.Link { return s.network.Link(host, name) }
 
 // HTTPClientFrom returns a client on the host of that name, for a server of [Start].
 func (s *Server) HTTPClientFrom(name string) *http.Client {
@@ -166,11 +173,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	s.count(operation)
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
 	var p plan
 	if s.faults.any() {
 		call := describeCall(operation, body)
 		call.RemoteAddr = r.RemoteAddr
-		call.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
+		call.Client = client
 		p = s.faults.before(r.Context(), call)
 	}
 	failure, answer := p.fail, any(nil)
@@ -181,7 +189,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		failure = &apiError{code: "UnknownOperationException", message: "want POST with X-Amz-Target " +
 			"DynamoDB_20120810.Operation"}
 	default:
-		answer, failure = s.apply(operation, body)
+		answer, failure = s.apply(client, operation, body)
 	}
 	s.faults.after(r.Context(), p)
 	if p.status != 0 {
@@ -240,43 +248,45 @@ func describeCall(operation string, body []byte) Call {
 	return c
 }
 
-func (db *database) apply(operation string, body []byte) (any, *apiError) {
+func (db *database) apply(client, operation string, body []byte) (any, *apiError) {
 	switch operation {
 	case "CreateTable":
-		return apply(db, body, db.createTable)
+		return apply(db, client, body, db.createTable)
 	case "DescribeTable":
-		return apply(db, body, db.describeTable)
+		return apply(db, client, body, db.describeTable)
 	case "UpdateTable":
-		return apply(db, body, db.updateTable)
+		return apply(db, client, body, db.updateTable)
 	case "DeleteTable":
-		return apply(db, body, db.deleteTable)
+		return apply(db, client, body, db.deleteTable)
 	case "UpdateContinuousBackups":
-		return apply(db, body, db.updateContinuousBackups)
+		return apply(db, client, body, db.updateContinuousBackups)
 	case "DescribeContinuousBackups":
-		return apply(db, body, db.describeContinuousBackups)
+		return apply(db, client, body, db.describeContinuousBackups)
 	case "ListTagsOfResource":
-		return apply(db, body, db.listTagsOfResource)
+		return apply(db, client, body, db.listTagsOfResource)
 	case "PutItem":
-		return apply(db, body, db.putItem)
+		return apply(db, client, body, db.putItem)
 	case "GetItem":
-		return apply(db, body, db.getItem)
+		return apply(db, client, body, db.getItem)
 	case "UpdateItem":
-		return apply(db, body, db.updateItem)
+		return apply(db, client, body, db.updateItem)
 	case "DeleteItem":
-		return apply(db, body, db.deleteItem)
+		return apply(db, client, body, db.deleteItem)
 	case "Scan":
-		return apply(db, body, db.scan)
+		return apply(db, client, body, db.scan)
 	case "Query":
-		return apply(db, body, db.query)
+		return apply(db, client, body, db.query)
 	case "TransactWriteItems":
-		return apply(db, body, db.transactWriteItems)
+		return apply(db, client, body, db.transactWriteItems)
 	}
 	return nil, &apiError{code: "UnknownOperationException", message: "dynamotest does not know " + operation}
 }
 
 // apply decodes a request strictly and runs fn under the lock. A parameter that this fake does not
 // know is an error.
-func apply[Request any](db *database, body []byte, fn func(Request, time.Time) (any, *apiError)) (any, *apiError) {
+func apply[Request any](
+	db *database, client string, body []byte, fn func(Request, time.Time) (any, *apiError),
+) (any, *apiError) {
 	var req Request
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -288,5 +298,6 @@ func apply[Request any](db *database, body []byte, fn func(Request, time.Time) (
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	db.client = client
 	return fn(req, time.Now())
 }

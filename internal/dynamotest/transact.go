@@ -119,7 +119,7 @@ func (db *database) transactWriteItems(r transactRequest, now time.Time) (any, *
 	}
 	for _, st := range steps {
 		if st.write {
-			st.table.put(st.place, st.fresh, now)
+			db.put(st.table, st.place, st.fresh, now)
 		}
 	}
 	if r.ClientRequestToken != "" {
