@@ -167,6 +167,7 @@ var fences = map[string][]string{
 	"github.com/cenkalti/backoff/v4":                  {"internal/retry"},
 	"github.com/prometheus":                           {"metrics/prometheus"},
 	"github.com/redis/go-redis/v9":                    {"leases/redis", "internal/gokcl"},
+	"github.com/alicebob/miniredis/v2":                {}, // rigs only
 	"github.com/fxamacker/cbor/v2":                    {"kinesistest"},
 	"google.golang.org/protobuf":                      {"kpl"},
 	"github.com/lmittmann/tint":                       {}, // rigs only

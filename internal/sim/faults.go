@@ -24,7 +24,7 @@ func enable(s Scenario) faults {
 		switch {
 		case k.call != nil:
 			f.callFaults = append(f.callFaults, k)
-		case k.table != nil:
+		case k.table != nil || k.dynamodb != nil:
 			f.tableFaults = append(f.tableFaults, k)
 		case k.step != nil:
 			f.stepFaults = append(f.stepFaults, k)
@@ -33,6 +33,14 @@ func enable(s Scenario) faults {
 		}
 	}
 	return f
+}
+
+// fits tells whether the fault can happen in a world with a kind of lease table.
+func (k kind) fits(table string) bool {
+	if table == dynamodbTable {
+		return k.table == nil || k.dynamodb != nil
+	}
+	return k.dynamodb == nil || k.table != nil
 }
 
 // hits tells whether the fault happens to a call of op, by the dice of the call.

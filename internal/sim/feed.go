@@ -12,6 +12,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/memnet"
 	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/kinesistest"
 	"github.com/kinesis-go/kcl/kpl"
@@ -30,9 +31,10 @@ type feed struct {
 	sent  map[string]int // records of each key
 }
 
-func newFeed(t *testing.T, c *check.Checker, shards int) *feed {
+func newFeed(t *testing.T, network *memnet.Network, c *check.Checker, shards int) *feed {
 	srv := kinesistest.New(t, kinesistest.Config{
 		DisableLimits: true,
+		Network:       network,
 		Streams:       []kinesistest.StreamConfig{{Name: streamName, Shards: shards}},
 	})
 	s := &feed{t: t, srv: srv, check: c, sent: map[string]int{}}

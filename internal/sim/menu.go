@@ -4,11 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
 
-// kind is one kind of fault. Exactly one of its functions is set, or none if the processor or
-// another part of the world asks for the fault by its name.
+// kind is one kind of fault. One of its functions is set, or none if the processor or another part
+// of the world asks for the fault by its name. A fault of the lease table may have one for each kind
+// of table.
 type kind struct {
 	name string
 	// rate is the chance of a call, or of a step of the world, while the fault is enabled. A world
@@ -18,13 +20,17 @@ type kind struct {
 	ops []string
 	// call is what the fault does to a call of Kinesis.
 	call func(d dice) []kinesistest.Action
-	// table is what the fault does to a call of the lease table.
+	// table is what the fault does to a call of a lease table in memory or in Redis.
 	table func(d dice) tableFault
+	// dynamodb is what the fault does to a call of a lease table in DynamoDB.
+	dynamodb func(d dice) []dynamotest.Action
 	// step is what the fault does to the world.
 	step func(w *World, d dice)
 }
 
-var menu = slices.Concat(callFaults, streamFaults, tableFaults, workerFaults, worldFaults, processorFaults)
+var menu = slices.Concat(
+	callFaults, streamFaults, tableFaults, dynamodbFaults, workerFaults, worldFaults, processorFaults,
+)
 
 func do(actions ...kinesistest.Action) func(dice) []kinesistest.Action {
 	return func(dice) []kinesistest.Action { return actions }

@@ -27,6 +27,8 @@ type Scenario struct {
 	Workers int
 	// Mode is the way to read.
 	Mode scheduler.RetrievalMode
+	// Table is the kind of the lease table.
+	Table string
 	// Start is where the application begins: TRIM_HORIZON or LATEST.
 	Start kcl.PositionKind
 	// Processor is the style of the processors.
@@ -57,6 +59,14 @@ func Draw(seed uint64) Scenario {
 	if d.roll("start").chance(0.25) {
 		s.Start = kcl.Latest
 	}
+	switch table := d.roll("table").n(100); {
+	case table < 35:
+		s.Table = dynamodbTable
+	case table < 45:
+		s.Table = redisTable
+	default:
+		s.Table = memoryTable
+	}
 	switch kind := d.roll("kind").n(100); {
 	case kind < 5:
 		s.Kind = quiet
@@ -78,7 +88,7 @@ func (s *Scenario) drawFaults() {
 		s.Faults = []string{"kill", "start", "stop"}
 	default:
 		for _, k := range menu {
-			if dice(s.Seed).roll("fault", k.name).chance(1.0 / 3) {
+			if k.fits(s.Table) && dice(s.Seed).roll("fault", k.name).chance(1.0/3) {
 				s.Faults = append(s.Faults, k.name)
 			}
 		}
@@ -99,8 +109,8 @@ func (s Scenario) Has(fault string) bool {
 
 // String returns the scenario in the form that ParseScenario reads.
 func (s Scenario) String() string {
-	return fmt.Sprintf("seed=%d kind=%s length=%s shards=%d workers=%d mode=%s start=%s processor=%s faults=%s", s.Seed,
-		s.Kind, s.Length, s.Shards, s.Workers, s.Mode, s.Start, s.Processor, strings.Join(s.Faults, ","))
+	return fmt.Sprintf("seed=%d kind=%s length=%s shards=%d workers=%d mode=%s table=%s start=%s processor=%s faults=%s",
+		s.Seed, s.Kind, s.Length, s.Shards, s.Workers, s.Mode, s.Table, s.Start, s.Processor, strings.Join(s.Faults, ","))
 }
 
 // ParseScenario reads the text of a scenario. Words that are missing are those of Draw.
@@ -119,11 +129,12 @@ func ParseScenario(text string) (Scenario, error) {
 	}
 	s := Draw(seed)
 	var errs []error
-	if kind, ok := words["kind"]; ok {
-		errs = append(errs, s.set("kind", kind))
-		delete(words, "kind")
-		s.drawFaults()
+	for _, name := range []string{"kind", "table"} { // the faults depend on them
+		if value, ok := words[name]; ok {
+			errs = append(errs, s.set(name, value))
+		}
 	}
+	s.drawFaults()
 	for name, value := range words {
 		if err := s.set(name, value); err != nil {
 			errs = append(errs, fmt.Errorf("sim: %s is %q: %w", name, value, err))
@@ -148,6 +159,10 @@ func (s *Scenario) set(name, value string) (err error) {
 	case "mode":
 		if s.Mode = scheduler.EFO; value == scheduler.Polling.String() {
 			s.Mode = scheduler.Polling
+		}
+	case "table":
+		if s.Table = value; !slices.Contains(tableKinds, value) {
+			err = fmt.Errorf("use one of %v", tableKinds)
 		}
 	case "start":
 		err = s.Start.UnmarshalText([]byte(value))

@@ -15,11 +15,12 @@ import (
 )
 
 var (
-	scenario = flag.String("scenario", "", "play this scenario, such as \"seed=1 faults=kill,split\"")
-	seed     = flag.Uint64("seed", 0, "play seeds from this one on; 0 picks one")
-	seeds    = flag.Int("seeds", 0, "how many seeds to play")
-	cpu      = flag.Duration("cpu-time", 0, "play seeds for this CPU time of the process")
-	first    = flag.Bool("first", false, "stop at the first violation")
+	scenario = flag.String("scenario", "", "play this scenario, such as \"seed=1 faults=kill,split\"; "+
+		"words without a seed hold for all seeds that are played")
+	seed  = flag.Uint64("seed", 0, "play seeds from this one on; 0 picks one")
+	seeds = flag.Int("seeds", 0, "how many seeds to play")
+	cpu   = flag.Duration("cpu-time", 0, "play seeds for this CPU time of the process")
+	first = flag.Bool("first", false, "stop at the first violation")
 )
 
 // TestScenarios plays the kept scenarios: those that once showed a defect, and some of each kind.
@@ -45,7 +46,7 @@ func TestScenarios(t *testing.T) {
 
 // TestSim plays one scenario, or new seeds: make sim.
 func TestSim(t *testing.T) {
-	if *scenario != "" {
+	if strings.Contains(*scenario, "seed=") {
 		s, err := ParseScenario(*scenario)
 		require.NoError(t, err)
 		play(t, s)
@@ -56,7 +57,8 @@ func TestSim(t *testing.T) {
 		from = rand.Uint64N(1 << 40)
 	}
 	for i := uint64(0); i < uint64(*seeds) || cpuTime(t) < *cpu; i++ {
-		s := Draw(from + i)
+		s, err := ParseScenario(fmt.Sprintf("seed=%d %s", from+i, *scenario))
+		require.NoError(t, err)
 		t.Run(fmt.Sprint("seed ", s.Seed), func(t *testing.T) { play(t, s) })
 		if *first && t.Failed() {
 			return

@@ -81,8 +81,7 @@ func (w *World) loseTable(d dice, long time.Duration) {
 	}
 	k := w.pick(d)
 	w.check.Note("", "%s loses the table for %s", k.name, long)
-	k.lost.Store(true)
-	w.after(long, func() { k.lost.Store(false) })
+	w.after(long, w.table.lose(k))
 }
 
 // freezeOne stops a worker for a while, with its calls under way.
@@ -97,8 +96,10 @@ func (w *World) freezeOne(d dice, long time.Duration) {
 	}
 	w.check.Note("", "freeze %s for %s", k.name, long)
 	thaw := w.stream.srv.Freeze(func(c *kinesistest.Call) bool { return c.Client == k.name })
+	thawTable := w.table.freeze(k)
 	w.after(long, func() {
 		thaw()
+		thawTable()
 		k.thaw()
 	})
 }
@@ -118,6 +119,5 @@ func (w *World) breakRow(d dice, long time.Duration) {
 	}
 	key := all[d.roll("row").n(len(all))].ID
 	w.check.Note(key, "the row cannot be read for %s", long)
-	w.table.faults.SetRowError(key, errTable)
-	w.after(long, func() { w.table.faults.SetRowError(key, nil) })
+	w.after(long, w.table.breakRow(key))
 }

@@ -2,88 +2,81 @@ package sim
 
 import (
 	"context"
-	"sync"
+	"time"
 
+	"github.com/kinesis-go/kcl/internal/memnet"
 	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/leases/memory"
 )
 
-// table is the lease table of a world. Every accepted write is told to the Checker.
-type table struct {
+// The kinds of lease tables.
+const (
+	memoryTable   = "memory"
+	dynamodbTable = "dynamodb"
+	redisTable    = "redis"
+)
+
+var tableKinds = []string{memoryTable, dynamodbTable, redisTable}
+
+// leaseTable is the lease table of a world. It tells the Checker of every accepted write.
+type leaseTable interface {
+	// store returns the table as a worker sees it.
+	store(k *worker) leases.Store
+	// setListLag makes listings late.
+	setListLag(lag time.Duration)
+	// breakRow makes a row unreadable until mend is called.
+	breakRow(key string) (mend func())
+	// lose keeps a worker from the table until find is called.
+	lose(k *worker) (find func())
+	// freeze holds back the calls of a worker until thaw is called.
+	freeze(k *worker) (thaw func())
+}
+
+func newTable(w *World, network *memnet.Network) leaseTable {
+	switch w.scenario.Table {
+	case dynamodbTable:
+		return newDynamoTable(w, network)
+	case redisTable:
+		return newPlainTable(w.check, redisStore(w.t))
+	}
+	return newPlainTable(w.check, memory.New())
+}
+
+// plainTable is a table whose faults happen in front of the store: package leasefault.
+type plainTable struct {
 	faults *leasefault.Injector // of the table as all workers see it
-	rows   *observed
 }
 
-func newTable(c *check.Checker) *table {
-	rows := &observed{Store: memory.New(), check: c}
-	return &table{faults: leasefault.New(rows), rows: rows}
+func newPlainTable(c *check.Checker, store leases.Store) *plainTable {
+	return &plainTable{faults: leasefault.New(&observed{Store: store, check: c, turn: make(chan struct{}, 1)})}
 }
 
-// view returns the table for one worker.
-func (t *table) view(worker string) leases.Store { return signed{t.faults.Store(), worker} }
-
-// observed tells the Checker of the writes to a store.
-type observed struct {
-	leases.Store
-	check *check.Checker
-	mu    sync.Mutex // makes a write and its event one step
+func (p *plainTable) store(k *worker) leases.Store {
+	calls := leasefault.New(signed{p.faults.Store(), k.name})
+	calls.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
+		sent := time.Now()
+		err := k.callTable(ctx, call, apply)
+		if err == nil {
+			k.wrote(call.Update, sent)
+		}
+		return err
+	})
+	return calls.Store()
 }
 
-type writerKey struct{}
+func (p *plainTable) setListLag(lag time.Duration) { p.faults.SetListLag(lag) }
 
-func (o *observed) write(ctx context.Context, key string, write func() error) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before := o.row(key)
-	err := write()
-	if err == nil {
-		writer, _ := ctx.Value(writerKey{}).(string)
-		o.check.Wrote(writer, before, o.row(key))
-	}
-	return err
+func (p *plainTable) breakRow(key string) (mend func()) {
+	p.faults.SetRowError(key, errTable)
+	return func() { p.faults.SetRowError(key, nil) }
 }
 
-// row returns a row, or nil.
-func (o *observed) row(key string) *leases.Lease {
-	row, err := o.Store.Get(context.Background(), key)
-	if err != nil {
-		return nil
-	}
-	return &row
+func (p *plainTable) lose(k *worker) (find func()) {
+	k.lost.Store(true)
+	return func() { k.lost.Store(false) }
 }
 
-func (o *observed) Create(ctx context.Context, l leases.Lease) error {
-	return o.write(ctx, l.Key, func() error { return o.Store.Create(ctx, l) })
-}
-
-func (o *observed) Update(ctx context.Context, u leases.Update) error {
-	return o.write(ctx, u.Read.Key, func() error { return o.Store.Update(ctx, u) })
-}
-
-func (o *observed) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
-	return o.write(ctx, read.Key, func() error { return o.Store.Delete(ctx, read, expect) })
-}
-
-// signed is a store whose writes carry the name of their writer.
-type signed struct {
-	leases.Store
-	writer string
-}
-
-func (s signed) sign(ctx context.Context) context.Context {
-	return context.WithValue(ctx, writerKey{}, s.writer)
-}
-
-func (s signed) Create(ctx context.Context, l leases.Lease) error {
-	return s.Store.Create(s.sign(ctx), l)
-}
-
-func (s signed) Update(ctx context.Context, u leases.Update) error {
-	return s.Store.Update(s.sign(ctx), u)
-}
-
-func (s signed) Delete(ctx context.Context, read leases.Lease, expect leases.Attr) error {
-	return s.Store.Delete(s.sign(ctx), read, expect)
-}
+// freeze has nothing to do: callTable looks at worker.frozen.
+func (p *plainTable) freeze(*worker) (thaw func()) { return func() {} }

@@ -26,7 +26,6 @@ type worker struct {
 	w       *World
 	name    string
 	started time.Time
-	table   *leasefault.Injector
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when Run has returned err
 	err     error
@@ -41,15 +40,6 @@ func (w *World) start() {
 	name := fmt.Sprintf("w%d", w.born)
 	w.born++
 	k := &worker{w: w, name: name, started: time.Now(), done: make(chan struct{})}
-	k.table = leasefault.New(w.table.view(name))
-	k.table.SetFault(func(ctx context.Context, call leasefault.Call, apply func() error) error {
-		sent := time.Now()
-		err := k.callTable(ctx, call, apply)
-		if err == nil && call.Update.Set&leases.AttrCounter != 0 {
-			w.check.Reasons.Renewed(name, call.Key, sent)
-		}
-		return err
-	})
 	cfg := scheduler.Config{
 		Application: application,
 		WorkerID:    name,
@@ -59,7 +49,7 @@ func (w *World) start() {
 		Kinesis: awstest.Kinesis(w.t, w.stream.srv, func(o *kinesis.Options) {
 			o.HTTPClient = w.stream.srv.HTTPClientFrom(name)
 		}),
-		Leases:        k.table.Store(),
+		Leases:        w.table.store(k),
 		Logger:        w.log.With("worker", name),
 		RetrievalMode: w.scenario.Mode,
 		FailoverTime:  w.scenario.failover(),
@@ -108,6 +98,13 @@ func (k *worker) whileFrozen() {
 	}
 }
 
+// wrote notes that the worker has got the answer to a write.
+func (k *worker) wrote(u leases.Update, sent time.Time) {
+	if u.Set&leases.AttrCounter != 0 {
+		k.w.check.Reasons.Renewed(k.name, u.Read.Key, sent)
+	}
+}
+
 // callTable is what happens to each call of the lease table. The call and the answer take time.
 func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func() error) error {
 	w := k.w
@@ -137,7 +134,7 @@ func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func
 	}
 	if w.faulty.Load() {
 		for _, f := range w.tableFaults {
-			if f.hits(d, "") {
+			if f.table != nil && f.hits(d, "") {
 				w.tally.add(f.name)
 				w.check.Note(call.Key, "%s: %s of %s", k.name, f.name, call.Op)
 				return f.table(d.roll(f.name, "how"))(ctx, call, guarded)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/memnet"
 	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/kinesistest"
 )
@@ -22,7 +23,7 @@ type World struct {
 	scenario Scenario
 	dice     dice
 	stream   *feed
-	table    *table
+	table    leaseTable
 	check    *check.Checker
 	log      *slog.Logger
 	logged   *logTail
@@ -93,8 +94,10 @@ func newWorld(t *testing.T, s Scenario) *World {
 	w.tally.counts = map[string]int{}
 	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet, Failover: s.failover()})
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
-	w.stream = newFeed(t, w.check, s.Shards)
-	w.table = newTable(w.check)
+	network := memnet.New()
+	t.Cleanup(func() { _ = network.Close() }) // never fails
+	w.stream = newFeed(t, network, w.check, s.Shards)
+	w.table = newTable(w, network)
 	w.stream.srv.OnCall(w.call)
 	w.greenSince = time.Now()
 	return w
@@ -181,7 +184,7 @@ func (w *World) heal() {
 	w.check.Note("", "heal")
 	w.faulty.Store(false)
 	w.latency = 0
-	w.table.faults.SetListLag(0)
+	w.table.setListLag(0)
 	for _, undo := range w.undo {
 		undo()
 	}
