@@ -333,6 +333,19 @@ func TestR06LibraryWritesShardEnd(t *testing.T) {
 // SHARD_END is written after the children's rows exist, and is final.
 func TestShardEndComesAfterTheChildrenRows(t *testing.T) {
 	t.Parallel()
+	for name, refusal := range map[string]func(key string) error{
+		"failure":                func(string) error { return errors.New("table is away") },
+		"conflict without a row": func(key string) error { return &leases.ConflictError{Key: key} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shardEndWithoutChildrenRows(t, refusal)
+		})
+	}
+}
+
+// shardEndWithoutChildrenRows splits a shard while the table refuses to make rows.
+func shardEndWithoutChildrenRows(t *testing.T, refusal func(key string) error) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, oneStream(1))
 		parent := r.open()[0]
@@ -341,7 +354,7 @@ func TestShardEndComesAfterTheChildrenRows(t *testing.T) {
 		fail.Store(true)
 		w.faults.SetFault(func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Op == "create" && call.Key != parent && fail.Load() {
-				return errors.New("table is away")
+				return refusal(call.Key)
 			}
 			return apply()
 		})

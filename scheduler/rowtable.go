@@ -32,10 +32,10 @@ func list(ctx context.Context, read func(context.Context) (leases.Listing, error
 	return listing, nil
 }
 
-// create makes a row. made is false if the row exists already.
+// create makes a row. made is false if the row exists. A conflict that shows no row is an error.
 func (t *rowTable) create(ctx context.Context, row leases.Lease) (made bool, err error) {
 	err = t.Create(ctx, row)
-	if _, ok := errors.AsType[*leases.ConflictError](err); ok {
+	if conflict, ok := errors.AsType[*leases.ConflictError](err); ok && conflict.Current != nil {
 		return false, nil
 	}
 	if _, ok := errors.AsType[*leases.RowError](err); ok {
