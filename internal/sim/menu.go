@@ -9,8 +9,8 @@ import (
 )
 
 // kind is one kind of fault. One of its functions is set, or none if the processor or another part
-// of the world asks for the fault by its name. A fault of the lease table may have one for each kind
-// of table.
+// of the world asks for the fault by its name. A fault of the lease table may have a function for
+// each kind of table.
 type kind struct {
 	name string
 	// rate is the chance of a call, or of a step of the world, while the fault is enabled. A world

@@ -29,14 +29,16 @@ var errProcessor = errors.New("processor failed, by the simulation")
 
 // processor is the user's code of a world. It tells the Checker what it gets and what it has done.
 type processor struct {
-	k     *worker
-	shard string
-	calls *check.Reader
+	k        *worker
+	shard    string
+	lane     int // of a concurrent processor
+	calls    *check.Reader
+	poisoned bool // some records never succeed
 }
 
 // roll returns the dice of a call that begins now.
 func (p *processor) roll(call string) dice {
-	return p.k.w.dice.roll(call, p.k.name, p.shard, time.Now())
+	return p.k.w.dice.roll(call, p.k.name, p.shard, p.lane, time.Now())
 }
 
 // fault tells whether a fault of the menu happens in this call.
@@ -81,6 +83,9 @@ func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInp
 		end(d.roll("done").n(n), errProcessor)
 		p.calls.Replaced()
 		return fmt.Errorf("%w: by the simulation", kcl.ErrRestart)
+	case p.poison(in.Records):
+		end(0, errProcessor)
+		return errProcessor
 	case p.fault(d, "processor-error"):
 		end(d.roll("done").n(n), errProcessor)
 		return errProcessor
@@ -98,6 +103,9 @@ func (p *processor) ProcessRecords(ctx context.Context, in kcl.ProcessRecordsInp
 // work takes the time of a call.
 func (p *processor) work(ctx context.Context, d dice) {
 	long := d.roll("long").between(0, 200*time.Millisecond)
+	if p.k.w.scenario.Decorator == decoratorEach {
+		long /= 10 // for one record
+	}
 	switch {
 	case p.fault(d, "processor-slow"):
 		long = d.roll("long").skewed(time.Second, 20*time.Second)
@@ -114,6 +122,9 @@ func (p *processor) work(ctx context.Context, d dice) {
 // checkpoint checkpoints in the style of the world. All records of the batch are done.
 func (p *processor) checkpoint(ctx context.Context, d dice, in kcl.ProcessRecordsInput) error {
 	ck, n := in.Checkpointer, len(in.Records)
+	if ck == nil {
+		return nil
+	}
 	if p.fault(d, "processor-wrong-checkpoint") {
 		wrong := in.Records[n-1].Position()
 		wrong.SequenceNumber += "0"
@@ -130,7 +141,7 @@ func (p *processor) checkpoint(ctx context.Context, d dice, in kcl.ProcessRecord
 		}
 	}
 	var err error
-	switch p.k.w.scenario.Processor {
+	switch p.k.w.scenario.style() {
 	case styleEach:
 		err = ck.Checkpoint(ctx)
 	case styleSparse:
@@ -144,6 +155,9 @@ func (p *processor) checkpoint(ctx context.Context, d dice, in kcl.ProcessRecord
 		at := in.Records[d.roll("at").n(n)].Position()
 		if prepared, err = ck.Prepare(ctx, at, []byte("state")); err == nil && d.roll("commit").chance(0.8) {
 			err = prepared.Commit(ctx)
+		}
+		if errors.Is(err, errors.ErrUnsupported) { // in a lane
+			err = nil
 		}
 	}
 	if err == nil && p.fault(d, "processor-old-checkpoint") {
@@ -163,6 +177,10 @@ func (p *processor) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) erro
 		end(errProcessor)
 		return errProcessor
 	}
+	if p.inLane() {
+		end(errLane)
+		return nil
+	}
 	end(nil)
 	return nil
 }
@@ -174,8 +192,12 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 		sleep(ctx, d.skewed(time.Second, 40*time.Second))
 	}
 	var err error
-	if p.k.w.scenario.Processor != styleAuto {
+	if p.k.w.scenario.style() != styleAuto {
 		err = in.Checkpointer.Checkpoint(ctx)
+	}
+	if err == nil && p.inLane() {
+		end(errLane)
+		return nil
 	}
 	end(err)
 	return err

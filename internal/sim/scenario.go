@@ -33,6 +33,8 @@ type Scenario struct {
 	Start kcl.PositionKind
 	// Processor is the style of the processors.
 	Processor string
+	// Decorator is the decorator around the processors.
+	Decorator string
 	// Faults are the names of the enabled faults, sorted.
 	Faults []string
 }
@@ -58,6 +60,10 @@ func Draw(seed uint64) Scenario {
 	}
 	if d.roll("start").chance(0.25) {
 		s.Start = kcl.Latest
+	}
+	s.Decorator = decoratorNone
+	if d.roll("decorated").chance(0.3) {
+		s.Decorator = decorators[d.roll("decorator").n(len(decorators))]
 	}
 	switch table := d.roll("table").n(100); {
 	case table < 35:
@@ -109,8 +115,9 @@ func (s Scenario) Has(fault string) bool {
 
 // String returns the scenario in the form that ParseScenario reads.
 func (s Scenario) String() string {
-	return fmt.Sprintf("seed=%d kind=%s length=%s shards=%d workers=%d mode=%s table=%s start=%s processor=%s faults=%s",
-		s.Seed, s.Kind, s.Length, s.Shards, s.Workers, s.Mode, s.Table, s.Start, s.Processor, strings.Join(s.Faults, ","))
+	return fmt.Sprintf("seed=%d kind=%s length=%s shards=%d workers=%d mode=%s table=%s start=%s processor=%s "+
+		"decorator=%s faults=%s", s.Seed, s.Kind, s.Length, s.Shards, s.Workers, s.Mode, s.Table, s.Start, s.Processor,
+		s.Decorator, strings.Join(s.Faults, ","))
 }
 
 // ParseScenario reads the text of a scenario. Words that are missing are those of Draw.
@@ -169,6 +176,10 @@ func (s *Scenario) set(name, value string) (err error) {
 	case "processor":
 		if s.Processor = value; !slices.Contains(styles, value) {
 			err = fmt.Errorf("use one of %v", styles)
+		}
+	case "decorator":
+		if s.Decorator = value; !slices.Contains(decorators, value) {
+			err = fmt.Errorf("use one of %v", decorators)
 		}
 	case "faults":
 		s.Faults = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })

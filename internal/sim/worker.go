@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type worker struct {
 	*scheduler.Scheduler
 	w       *World
 	name    string
+	log     *slog.Logger
 	started time.Time
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when Run has returned err
@@ -39,7 +41,7 @@ type worker struct {
 func (w *World) start() {
 	name := fmt.Sprintf("w%d", w.born)
 	w.born++
-	k := &worker{w: w, name: name, started: time.Now(), done: make(chan struct{})}
+	k := &worker{w: w, name: name, log: w.log.With("worker", name), started: time.Now(), done: make(chan struct{})}
 	cfg := scheduler.Config{
 		Application: application,
 		WorkerID:    name,
@@ -50,17 +52,17 @@ func (w *World) start() {
 			o.HTTPClient = w.stream.srv.HTTPClientFrom(name)
 		}),
 		Leases:        w.table.store(k),
-		Logger:        w.log.With("worker", name),
+		Logger:        k.log,
 		RetrievalMode: w.scenario.Mode,
 		FailoverTime:  w.scenario.failover(),
 		// What this machine is doing must not decide.
 		DisableWorkerMetrics: true,
 	}
-	if w.scenario.Processor == styleAuto {
+	if w.scenario.autoCheckpoints() {
 		cfg.CheckpointInterval = 2 * time.Second
 	}
 	k.Scheduler = scheduler.New(cfg, func(_ kcl.StreamIdentifier, shard kcl.Shard) kcl.Processor {
-		return &processor{k: k, shard: shard.ID, calls: w.check.Reader(name, shard.ID)}
+		return k.newProcessor(shard.ID)
 	})
 	w.stream.srv.SetLatency(name, w.dice.roll("line", name).between(500*time.Microsecond, 5*time.Millisecond))
 	ctx, cancel := context.WithCancel(context.Background())

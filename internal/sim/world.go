@@ -92,7 +92,9 @@ func Play(t *testing.T, s Scenario) Result {
 func newWorld(t *testing.T, s Scenario) *World {
 	w := &World{t: t, scenario: s, dice: dice(s.Seed), logged: &logTail{}, faults: enable(s)}
 	w.tally.counts = map[string]int{}
-	w.check = check.New(check.Rules{Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet, Failover: s.failover()})
+	w.check = check.New(check.Rules{
+		Overlap: s.Has("freeze"), NoDuplicates: s.Kind == quiet, Loose: s.Decorator != decoratorNone, Failover: s.failover(),
+	})
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
 	network := memnet.New()
 	t.Cleanup(func() { _ = network.Close() }) // never fails

@@ -47,9 +47,10 @@ func (r *Reader) Replaced() { r.replaced = true }
 
 // checkLoss checks that a lease that the processor has lost was lost (S11). A worker that still
 // owns the row, and has just renewed it, has no reason to give the shard up. A stop or a hand-over
-// that took longer than ShutdownTimeout is a reason.
+// that took longer than ShutdownTimeout is a reason. So is a decorator, which replaces all of its
+// processors if one asks.
 func (r *Reader) checkLoss(h *history) {
-	if r.replaced || h.row == nil || WorkerOf(h.row.ActualOwner()) != r.worker {
+	if r.replaced || r.c.rules.Loose || h.row == nil || WorkerOf(h.row.ActualOwner()) != r.worker {
 		return
 	}
 	renewed, stopping := r.c.Reasons.get(r.worker, r.key)

@@ -18,7 +18,7 @@ type Reader struct {
 	over        bool
 	next        int // the record that is due; -1 before Initialize has succeeded
 	replaced    bool
-	first, end  int // the batch that is delivered or has failed
+	batch       []int // the records that are delivered or have failed
 	failed      bool
 }
 
@@ -102,7 +102,14 @@ func (r *Reader) Deliver(in kcl.ProcessRecordsInput) (end func(done int, err err
 	if !c.rules.Loose {
 		r.checkRun(h, in.Records)
 	}
-	for i := first; i < first+len(in.Records) && i < len(h.records); i++ {
+	batch := make([]int, 0, len(in.Records))
+	for _, record := range in.Records {
+		i, ok := h.index[record.Position()]
+		if !ok {
+			c.violate("S5", r.key, "%s gets record %s, which was not written to the shard", r.worker, record.Position())
+			continue
+		}
+		batch = append(batch, i)
 		rec := &h.records[i]
 		c.counts.Delivered++
 		if rec.deliver++; rec.deliver > 1 {
@@ -112,7 +119,7 @@ func (r *Reader) Deliver(in kcl.ProcessRecordsInput) (end func(done int, err err
 			}
 		}
 	}
-	r.first, r.end = first, first+len(in.Records)
+	r.batch = batch
 	return func(done int, err error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -121,10 +128,10 @@ func (r *Reader) Deliver(in kcl.ProcessRecordsInput) (end func(done int, err err
 			return
 		}
 		r.failed = err != nil
-		c.trace.add(r.key, "%s has processed %d records of %d, error %t", r.worker, done, r.end-r.first, err != nil)
-		c.done(r.worker, r.key, h, r.first, r.first+done)
-		if err == nil {
-			r.next = r.end
+		c.trace.add(r.key, "%s has processed %d records of %d, error %t", r.worker, done, len(batch), err != nil)
+		c.done(r.worker, r.key, h, batch[:min(done, len(batch))])
+		if err == nil && len(batch) > 0 {
+			r.next = batch[len(batch)-1] + 1
 		}
 	}
 }
@@ -136,7 +143,18 @@ func (r *Reader) Done(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.dead[r.worker] {
-		c.done(r.worker, r.key, c.history(r.key), r.first, r.first+n)
+		c.done(r.worker, r.key, c.history(r.key), r.batch[:min(n, len(r.batch))])
+	}
+}
+
+// Handled says that a record counts as processed although the processor has failed with it.
+func (r *Reader) Handled(record kcl.Record) {
+	c := r.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.history(r.key); !c.dead[r.worker] {
+		c.trace.add(r.key, "%s counts %s as processed", r.worker, record.Position())
+		c.done(r.worker, r.key, h, []int{r.indexOf(h, record)})
 	}
 }
 
@@ -161,8 +179,8 @@ func (r *Reader) checkOwner(h *history) {
 // checkRun checks that the records of a batch follow those of the batch before (S5).
 func (r *Reader) checkRun(h *history, records []kcl.Record) {
 	due := r.next
-	if r.failed {
-		due = r.first
+	if r.failed && len(r.batch) > 0 {
+		due = r.batch[0]
 	}
 	due = max(due, min(h.trimmed, r.indexOf(h, records[0])))
 	if first := r.indexOf(h, records[0]); first != due {
@@ -230,8 +248,8 @@ func (r *Reader) last(call string) (end func(error)) {
 var ErrInjected = errors.New("simulated failure")
 
 // done notes finished records, and checks the order of each key (S7).
-func (c *Checker) done(worker, key string, h *history, from, to int) {
-	for i := from; i < to && i < len(h.records); i++ {
+func (c *Checker) done(worker, key string, h *history, records []int) {
+	for _, i := range records {
 		rec := &h.records[i]
 		if rec.done {
 			continue
