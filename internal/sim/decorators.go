@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -37,20 +36,14 @@ func (s Scenario) style() string {
 	return s.Processor
 }
 
-// errLane tells the Checker that a lane's ShardEnded or ShutdownRequested is not the last call.
-// Concurrent checkpoints after it, and other calls follow if that fails.
-var errLane = errors.New("of a lane")
-
-func (p *processor) inLane() bool {
-	return p.k.w.scenario.Decorator == decoratorConcurrent || p.k.w.scenario.Decorator == decoratorLanes
-}
-
 // newProcessor returns the processor of a shard, with the decorators of the world.
 func (k *worker) newProcessor(shard string) kcl.Processor {
 	w := k.w
 	d := w.dice.roll("decorator")
 	plain := func(lane int) *processor {
-		return &processor{k: k, shard: shard, lane: lane, calls: w.check.Reader(k.name, shard)}
+		p := &processor{k: k, shard: shard, lane: lane, calls: w.check.Reader(k.name, shard)}
+		p.calls.Lane = w.scenario.Decorator == decoratorConcurrent || w.scenario.Decorator == decoratorLanes
+		return p
 	}
 	concurrent := processors.ConcurrentOptions{
 		Lanes: 1 + d.roll("lanes").n(4), MaxBatch: 1 + d.roll("batch").n(20), MaxRecords: 10 + d.roll("records").n(100),

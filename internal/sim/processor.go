@@ -177,10 +177,6 @@ func (p *processor) ShardEnded(ctx context.Context, in kcl.ShardEndedInput) erro
 		end(errProcessor)
 		return errProcessor
 	}
-	if p.inLane() {
-		end(errLane)
-		return nil
-	}
 	end(nil)
 	return nil
 }
@@ -194,10 +190,6 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	var err error
 	if p.k.w.scenario.style() != styleAuto {
 		err = in.Checkpointer.Checkpoint(ctx)
-	}
-	if err == nil && p.inLane() {
-		end(errLane)
-		return nil
 	}
 	end(err)
 	return err

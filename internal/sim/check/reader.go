@@ -11,6 +11,9 @@ import (
 // Each returns a function that says how the call ended. A Reader belongs to the goroutine of its
 // calls, but checks that calls do not overlap.
 type Reader struct {
+	// Lane says that other calls may follow the last one, because Concurrent checkpoints after it.
+	Lane bool
+
 	c           *Checker
 	worker, key string
 	calls       string // one letter for each call that began
@@ -52,7 +55,7 @@ func (r *Reader) enter(call string) (dead bool) {
 // leave ends a call. over says that it was the last one.
 func (r *Reader) leave(over bool) {
 	r.busy = false
-	r.over = r.over || over
+	r.over = r.over || over && !r.Lane
 }
 
 // Initialize notes the call of Initialize.
