@@ -4,7 +4,6 @@ package guardedstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/usercode"
@@ -34,14 +33,9 @@ type guardedStore struct {
 const initTimeout = 90 * time.Second
 
 func (g guardedStore) Init(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, initTimeout)
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
-	err := usercode.Call(func() error { return g.store.Init(call) })
-	if err != nil && call.Err() != nil && ctx.Err() == nil {
-		// Not wrapped: a deadline error would count as an unreachable service, which ends the start.
-		return fmt.Errorf("lease store did not return from Init within %s: %v", initTimeout, err) //nolint:errorlint // above
-	}
-	return err
+	return usercode.Call(func() error { return g.store.Init(ctx) })
 }
 
 func (g guardedStore) List(ctx context.Context) (leases.Listing, error) {

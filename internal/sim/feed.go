@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -158,38 +159,21 @@ func (s *feed) double() {
 	s.observe()
 }
 
-// trim removes the first records of a shard.
-func (s *feed) trim(d dice) {
-	all := s.srv.Shards(streamName)
-	if len(all) == 0 {
-		return
+// observeRetention tells the Checker which records and shards have left the retention period. was
+// are the shards before.
+func (s *feed) observeRetention(was []kinesistest.ShardInfo) {
+	for _, sh := range was {
+		now := s.srv.Shards(streamName)
+		if !slices.ContainsFunc(now, func(n kinesistest.ShardInfo) bool { return n.ID == sh.ID }) {
+			s.check.Expire(sh.ID)
+			continue
+		}
+		oldest := ""
+		if records := s.srv.Records(streamName, sh.ID); len(records) > 0 {
+			oldest = records[0].SequenceNumber
+		}
+		s.check.Trim(sh.ID, kcl.ExtendedSequenceNumber{SequenceNumber: oldest})
 	}
-	id := all[d.n(len(all))].ID
-	records := s.srv.Records(streamName, id)
-	if len(records) == 0 {
-		return
-	}
-	at := records[d.roll("at").n(len(records))].SequenceNumber
-	if err := s.srv.TrimShard(streamName, id, at); err != nil {
-		s.check.Violate("world", id, "trim: %v", err)
-		return
-	}
-	s.check.Trim(id, kcl.ExtendedSequenceNumber{SequenceNumber: at})
-}
-
-// expire removes a closed shard.
-func (s *feed) expire(d dice) {
-	closed := s.shards(false)
-	if len(closed) == 0 {
-		return
-	}
-	id := closed[d.n(len(closed))].ID
-	if err := s.srv.ExpireShard(streamName, id); err != nil {
-		s.check.Violate("world", id, "expire: %v", err)
-		return
-	}
-	s.check.Note("", "expire %s", id)
-	s.check.Expire(id)
 }
 
 func (s *feed) deleteConsumer() {

@@ -29,7 +29,7 @@ func (w *World) judge() {
 	case liveness:
 		bound := 2*w.scenario.failover() + 10*time.Second
 		for key, since := range w.check.Idle(bound) {
-			if since.Sub(w.all[0].started) > time.Minute {
+			if time.Since(w.changed) > bound {
 				w.check.Violate("L1", key, "no progress since %s", since.Format(time.TimeOnly))
 			}
 		}
@@ -90,6 +90,7 @@ func (w *World) end() (drain time.Duration) {
 
 func (w *World) drained() bool {
 	w.stream.observe()
+	w.supervise()
 	left, _ := w.check.Left()
 	return left == 0 || len(w.check.Violations()) > 0
 }

@@ -28,8 +28,7 @@ var worldFaults = []kind{
 	{name: "split", rate: 0.1, step: func(w *World, d dice) { w.stream.split(d) }},
 	{name: "merge", rate: 0.1, step: func(w *World, d dice) { w.stream.merge(d) }},
 	{name: "double", rate: 0.01, step: func(w *World, _ dice) { w.stream.double() }},
-	{name: "trim", rate: 0.03, step: func(w *World, d dice) { w.stream.trim(d) }},
-	{name: "expire-shard", rate: 0.03, step: func(w *World, d dice) { w.stream.expire(d) }},
+	{name: "day-off", rate: 0.003, step: func(w *World, d dice) { w.dayOff(d) }},
 	{name: "consumer-deleted", rate: 0.01, step: func(w *World, _ dice) { w.stream.deleteConsumer() }},
 }
 

@@ -191,6 +191,9 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	if p.k.w.scenario.style() != styleAuto {
 		err = in.Checkpointer.Checkpoint(ctx)
 	}
+	if ctx.Err() != nil {
+		err = ctx.Err() // LeaseLost may follow
+	}
 	end(err)
 	return err
 }

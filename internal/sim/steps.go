@@ -35,11 +35,13 @@ func (w *World) stopOne(d dice) {
 func (w *World) stop(k *worker) {
 	w.check.Note("", "stop %s", k.name)
 	w.check.Reasons.Stopping(k.name)
+	w.changed = time.Now()
 	k.cancel()
 	asked := time.Now()
-	go func() { // ends with Run
+	late := w.scenario.Has("freeze") // a frozen worker cannot stop
+	go func() {                      // ends with Run
 		<-k.done
-		if took := time.Since(asked); took > 27*time.Second && !k.dead.Load() {
+		if took := time.Since(asked); took > 27*time.Second && !late && !k.dead.Load() {
 			w.check.Violate("L6", "", "%s took %s to stop", k.name, took)
 		}
 		w.checkReleased(k)
@@ -120,4 +122,34 @@ func (w *World) breakRow(d dice, long time.Duration) {
 	key := all[d.roll("row").n(len(all))].ID
 	w.check.Note(key, "the row cannot be read for %s", long)
 	w.after(long, w.table.breakRow(key))
+}
+
+// dayOff stops all workers for about a day. Some records and shards leave the retention period.
+func (w *World) dayOff(d dice) {
+	for _, k := range w.live {
+		w.stop(k)
+	}
+	w.live = nil
+	was := w.stream.srv.Shards(streamName)
+	off := d.roll("off").between(23*time.Hour+30*time.Minute, 25*time.Hour)
+	w.check.Note("", "nobody works for %s", off)
+	time.Sleep(off)
+	w.stream.observeRetention(was)
+	w.start()
+}
+
+// supervise starts a worker in place of each one whose Run has ended by itself, as Kubernetes does.
+func (w *World) supervise() {
+	for _, k := range slices.Clone(w.live) {
+		select {
+		case <-k.done:
+			w.check.Note("", "%s ended by itself: %v", k.name, k.err)
+			if k.err == nil {
+				w.check.Violate("L6", "", "%s ended by itself without an error", k.name)
+			}
+			w.remove(k)
+			w.start()
+		default:
+		}
+	}
 }

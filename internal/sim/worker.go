@@ -68,6 +68,7 @@ func (w *World) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	w.check.Note("", "start %s", name)
+	w.changed = time.Now()
 	w.live = append(w.live, k)
 	w.all = append(w.all, k)
 	go func() { // ends with Run, which finish waits for
@@ -80,6 +81,7 @@ func (w *World) start() {
 // what the processors still do does not count.
 func (k *worker) kill() {
 	// The table first: a record that no longer counts must not be checkpointed.
+	k.w.changed = time.Now()
 	k.dead.Store(true)
 	k.w.stream.srv.Kill(k.name)
 	k.w.check.Kill(k.name)

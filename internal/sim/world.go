@@ -34,11 +34,12 @@ type World struct {
 	outage  outage
 	latency time.Duration
 
-	born int
-	live []*worker // that were neither stopped nor killed
-	all  []*worker
-	sent map[string]int // records of each key
-	undo []func()       // each ends what lasts for a while
+	born    int
+	live    []*worker // that were neither stopped nor killed
+	all     []*worker
+	sent    map[string]int // records of each key
+	changed time.Time      // when a worker was last started, killed or asked to stop
+	undo    []func()       // each ends what lasts for a while
 
 	greenSince time.Time // since when shards stand still while all workers are healthy
 
@@ -131,6 +132,7 @@ func (w *World) run() time.Duration {
 			w.start()
 		}
 		w.stream.observe()
+		w.supervise()
 		w.judge()
 		if len(w.check.Violations()) > 0 {
 			return 0

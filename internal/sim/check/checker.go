@@ -166,12 +166,17 @@ func (c *Checker) Put(partitionKey string, n int, write func() (shard, sequence 
 	return nil
 }
 
-// Trim says that records have left the retention period: all before the record at.
+// Trim says that records have left the retention period: all before the record at, or all records
+// if at is zero.
 func (c *Checker) Trim(key string, at kcl.ExtendedSequenceNumber) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.shards[key]
-	c.expireTo(key, h, h.index[at])
+	oldest, ok := h.index[at]
+	if !ok {
+		oldest = len(h.records)
+	}
+	c.expireTo(key, h, oldest)
 }
 
 // Expire says that the service has forgotten a shard and its records.
@@ -189,7 +194,10 @@ func (c *Checker) expireTo(key string, h *history, to int) {
 			c.counts.Expired++
 		}
 	}
-	h.trimmed = max(h.trimmed, to)
+	if to <= h.trimmed {
+		return
+	}
+	h.trimmed = to
 	h.advance()
 	c.trace.add(key, "trimmed to record %d of %d", h.trimmed, len(h.records))
 }
