@@ -3,7 +3,9 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -54,14 +56,11 @@ func (s *syncer) loop(ctx context.Context) {
 				due = r.at
 			}
 		}
-		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return
-		case <-timer.C:
+		case <-time.After(time.Until(due)):
 		case <-s.requests:
-			timer.Stop()
 		}
 		now := time.Now()
 		all := !now.Before(next)
@@ -76,11 +75,7 @@ func (s *syncer) loop(ctx context.Context) {
 				batch = append(batch, st)
 			}
 		}
-		for st := range again {
-			if !slices.Contains(streams, st) || st.err() != nil {
-				delete(again, st)
-			}
-		}
+		maps.DeleteFunc(again, func(s *stream, _ *syncRetry) bool { return !slices.Contains(streams, s) || s.err() != nil })
 		for st, err := range s.syncAll(ctx, batch) {
 			if ctx.Err() != nil {
 				return
@@ -261,6 +256,9 @@ func (s *syncer) createMissing(
 		return 0, false, err
 	}
 	plan, later := s.seen.holdBack(plan)
+	if id := shardsync.LacksChildren(list.shards, rows, st.syncOptions(list)); id != "" && later == nil {
+		later = fmt.Errorf("%w: stream %s: shard %s is closed and lacks its children", errIncomplete, st.label, id)
+	}
 	for _, generation := range shardsync.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {
 			made, err := s.table.createAll(ctx, rows)

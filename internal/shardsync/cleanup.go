@@ -239,14 +239,16 @@ func (c *cleaner) span(l leases.Lease) (span, bool) {
 	return newSpan(l.Key, c.shards[l.ShardID].HashKeyRange)
 }
 
-// planStaysEmpty tells whether [Plan] makes no row now, and none after the removals.
+// planStaysEmpty tells whether [Plan] makes no row now, and none after the removals, whichever
+// shards the list lacks.
 func (c *cleaner) planStaysEmpty(removals []Removal) bool {
 	removed := make(map[string]bool, len(removals))
 	for _, r := range removals {
 		removed[r.Lease.Key] = true
 	}
 	left := slices.DeleteFunc(slices.Clone(c.Rows), func(l leases.Lease) bool { return removed[l.Key] })
-	return len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) == 0 && len(Plan(c.Shards, left, c.Initial, c.Options)) == 0
+	return len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) == 0 &&
+		len(Plan(c.Shards, left, c.Initial, c.Options)) == 0 && LacksChildren(c.Shards, left, c.Options) == ""
 }
 
 // coversAll tells whether the open shards cover every hash key. Otherwise the list is incomplete.

@@ -91,6 +91,10 @@ func TestPlanSync(t *testing.T) {
 		{"no shards", "", "", kcl.TrimHorizon, ""},
 		{"children are listed before their parents", "2(0,1) 0- 1-", "", kcl.TrimHorizon, "0:T 1:T 2:T"},
 		{"a circle in the listing", "0(1) 1(0)", "", kcl.TrimHorizon, "1:T 0:T"},
+		{"the child of a merge is not listed", "0- 1- 3(2) 4(2)", "3 4", kcl.TrimHorizon, ""},
+		{"a child is not listed, LATEST", "0- 1- 3(2) 4(2)", "3* 4*", kcl.Latest, ""},
+		{"grandchildren are not listed", "0- 1-(0) 2-(0) 5(3) 6(4)", "5 6", kcl.TrimHorizon, ""},
+		{"a child is not listed, the parent has a row", "0- 1-(0) 2(0)", "0", kcl.TrimHorizon, "1:T 2:T"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,9 +37,8 @@ type World struct {
 	born    int
 	live    []*worker // that were neither stopped nor killed
 	all     []*worker
-	sent    map[string]int // records of each key
-	changed time.Time      // when a worker was last started, killed or asked to stop
-	undo    []func()       // each ends what lasts for a while
+	changed time.Time // when a worker was last started, killed or asked to stop
+	undo    []func()  // each ends what lasts for a while
 
 	greenSince time.Time // since when shards stand still while all workers are healthy
 
