@@ -18,7 +18,7 @@ const (
 // judge tests what needs more than one event.
 func (w *World) judge() {
 	idle := w.check.Idle(stallBound)
-	if len(idle) == 0 || !w.green() {
+	if len(idle) == 0 || !green(w.live) {
 		w.greenSince = time.Now()
 	}
 	if time.Since(w.greenSince) > stallBound {
@@ -44,8 +44,8 @@ func (w *World) judge() {
 }
 
 // green tells whether all workers are healthy, and have been there long enough to see a stall.
-func (w *World) green() bool {
-	for _, k := range w.live {
+func green(live []*worker) bool {
+	for _, k := range live {
 		if k.Healthy() != nil || time.Since(k.started) < stallBound {
 			return false
 		}
