@@ -3,7 +3,6 @@ package efo
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/fromsdk"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/internal/shardend"
@@ -81,7 +81,7 @@ func (r *reader) renewTimer() *time.Timer {
 	if r.renewed {
 		return nil
 	}
-	return time.NewTimer(lifetime/5 + rand.N(lifetime*3/4))
+	return time.NewTimer(lifetime/5 + chance.N(lifetime*3/4, "renew subscription", r.shardID))
 }
 
 // follow delivers events until the subscription ends.
@@ -134,7 +134,7 @@ func (r *reader) follow(
 				e.reason, e.checkEnd = ReasonCheck, true
 				return e
 			}
-			idle.Reset(r.idleWait + rand.N(r.idleWait/2))
+			idle.Reset(r.idleWait + chance.N(r.idleWait/2, "idle", r.shardID))
 			continue
 		case <-ctx.Done():
 			e.reason = ReasonCanceled

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/usercode"
 )
 
@@ -112,5 +112,5 @@ func (o Options) backoff(failed int) time.Duration {
 	if shift := failed - 1; shift < 30 {
 		wait = min(wait, o.MinBackoff<<shift)
 	}
-	return wait/2 + rand.N(wait+1)
+	return wait/2 + chance.N(wait+1, "checkpoint")
 }

@@ -54,7 +54,8 @@ func TestChildLinksNoAWSCode(t *testing.T) {
 		own = append(own, strings.TrimPrefix(strings.TrimSpace(name), "github.com/kinesis-go/kcl"))
 	}
 	require.ElementsMatch(t, []string{
-		"", "/internal/usercode", "/multilang", "/multilang/internal/protocol", "/multilang/testdata/child",
+		"", "/internal/chance", "/internal/usercode", "/multilang", "/multilang/internal/protocol",
+		"/multilang/testdata/child",
 	}, own)
 }
 

@@ -1,8 +1,9 @@
 package polling
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/chance"
 )
 
 const (
@@ -85,7 +86,7 @@ func (p *pace) wait(now time.Time) time.Duration { return max(0, p.next.Sub(now)
 func (p *pace) delay(now time.Time) time.Duration {
 	wait := p.wait(now)
 	if wait > 0 {
-		wait += rand.N(callFloor / 20)
+		wait += chance.N(callFloor/20, "pace")
 	}
 	return wait
 }

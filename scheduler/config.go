@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/usercode"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/metrics"
@@ -470,7 +470,7 @@ func (c Config) withDefaults() Config {
 			c.WorkerID = host
 		}
 	}
-	c.WorkerID += ":" + strings.ToLower(rand.Text()[:10])
+	c.WorkerID += ":" + strings.ToLower(chance.Text("worker", c.WorkerID)[:10])
 	c.FailoverTime = cmp.Or(c.FailoverTime, DefaultFailoverTime)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, DefaultShutdownTimeout)
 	c.ShardSyncInterval = cmp.Or(c.ShardSyncInterval, DefaultShardSyncInterval)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/efo"
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/line"
 	"github.com/kinesis-go/kcl/metrics"
 	"github.com/kinesis-go/kcl/polling"
@@ -72,7 +72,7 @@ type schedule struct {
 // failed doubles the wait. A random part of it spreads many shards.
 func (p *schedule) failed(now time.Time) {
 	p.wait = min(max(2*p.wait, firstProbe), maxProbe)
-	p.due = now.Add(p.wait + rand.N(p.wait/4))
+	p.due = now.Add(p.wait + chance.N(p.wait/4, "probe"))
 }
 
 // fallbackState is the source from which a fallback reads its shard now.

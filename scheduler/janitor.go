@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/shardsync"
@@ -44,7 +44,7 @@ type cleanupMemory struct {
 
 // loop cleans up all streams each cleanupInterval. It ends with ctx.
 func (j *janitor) loop(ctx context.Context) {
-	for retry.Sleep(ctx, cleanupInterval-cleanupInterval/5+rand.N(2*cleanupInterval/5+1)) == nil {
+	for retry.Sleep(ctx, cleanupInterval-cleanupInterval/5+chance.N(2*cleanupInterval/5+1, "clean up")) == nil {
 		streams := j.streams.all()
 		maps.DeleteFunc(j.memory, func(st *stream, _ *cleanupMemory) bool { return !slices.Contains(streams, st) })
 		rows := &rowsByStream{coord: j.coord}

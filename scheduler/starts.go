@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/shardsync"
 	"github.com/kinesis-go/kcl/leases"
@@ -26,7 +26,7 @@ func (s *syncer) settleStarts(ctx context.Context, st *stream, list *shardList, 
 	plan := shardsync.PlanStarts(rows, initial, opt)
 	// On an older table all workers would write each row. So each worker begins with another row.
 	// After a conflict it leaves the rest to others or its next sync. Rows without a time cannot wait.
-	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
+	chance.Rand("starts", s.claims.worker).Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	slices.SortStableFunc(plan, func(a, b leases.Update) int { return urgent(b) - urgent(a) })
 	for some := range slices.Chunk(plan, creators) {
 		conflicts, err := s.writeStarts(ctx, some)

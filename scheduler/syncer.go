@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
@@ -117,7 +117,7 @@ type syncRetry struct {
 
 func (s *syncer) wait() time.Duration {
 	d := s.interval
-	return d - d/5 + rand.N(2*d/5+1)
+	return d - d/5 + chance.N(2*d/5+1, "sync")
 }
 
 // request asks for a synchronisation of a stream. Several requests lead to one synchronisation.
@@ -143,7 +143,7 @@ func (s *syncer) syncAll(ctx context.Context, streams []*stream) map[*stream]err
 				st.sync.finished(r.err, r.bad)
 			}
 		}
-		if len(again) == 0 || retry.Sleep(ctx, completeWait/2+rand.N(completeWait)) != nil {
+		if len(again) == 0 || retry.Sleep(ctx, completeWait/2+chance.N(completeWait, "complete")) != nil {
 			return results
 		}
 		streams = again
@@ -217,7 +217,7 @@ func (s *syncer) syncRows(
 		}
 		// Another worker makes the same rows. Wait for that worker, or else the workers of a starting
 		// fleet write each row many times.
-		if err := retry.Sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond+chance.N(400*time.Millisecond, "rows", st.label)); err != nil {
 			return listing.Bad, err
 		}
 		if listing, err = s.seen.list(ctx, st); err != nil {

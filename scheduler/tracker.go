@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/coordinator"
 	"github.com/kinesis-go/kcl/internal/parallel"
 	"github.com/kinesis-go/kcl/internal/retry"
@@ -188,7 +188,7 @@ func (t *tracker) loop(ctx context.Context) {
 	backoff := retry.New(openingBackoff, maxBackoff)
 	for {
 		every := t.interval
-		refresh := time.Now().Add(every - every/5 + rand.N(2*every/5+1))
+		refresh := time.Now().Add(every - every/5 + chance.N(2*every/5+1, "tracker"))
 		for asked := false; !asked; {
 			wait := time.Until(refresh)
 			if t.apply(ctx) {

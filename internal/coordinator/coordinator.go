@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/trust"
@@ -67,7 +67,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	}
 	backoff := retry.New(c.cfg.ScanInterval/4, max(c.cfg.ScanInterval, min(5*time.Second, c.cfg.FailoverTime/2)))
 	for ctx.Err() == nil {
-		wait := c.cfg.ScanInterval + rand.N(c.cfg.ScanInterval/4+1)
+		wait := c.cfg.ScanInterval + chance.N(c.cfg.ScanInterval/4+1, "scan", c.cfg.WorkerID)
 		pause, err := c.modes.round(ctx)
 		c.scanner.logTempo(ctx)
 		switch {

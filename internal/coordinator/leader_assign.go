@@ -3,11 +3,11 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/holder"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
@@ -25,7 +25,7 @@ func (d *leaderWork) assign(ctx context.Context, v *plan.View) error {
 	balance = balance && (newcomers || v.Calm || byCount)
 	f := kcl3.View{
 		Workers: d.unsuspected(), Balance: balance, Throughputs: map[string]float64{}, Variances: map[string]float64{},
-		Config: kcl3.DefaultConfig(), Rand: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+		Config: kcl3.DefaultConfig(), Rand: chance.Rand("assign", d.cfg.WorkerID),
 	}
 	f.Config.MaxLeases, f.Config.MaxThroughput = d.cfg.MaxLeasesForWorker, d.cfg.MaxThroughputKBps
 	f.Config.ByCount, f.Config.Certain = byCount, !newcomers

@@ -3,12 +3,12 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/election"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/parallel"
@@ -223,4 +223,4 @@ func (a *leaderBased) leave(ctx context.Context) {
 }
 
 // jitter returns a random part of d.
-func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }
+func jitter(d time.Duration) time.Duration { return chance.N(d+1, "jitter") }

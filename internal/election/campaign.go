@@ -2,11 +2,11 @@ package election
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/kcl3"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
@@ -134,7 +134,7 @@ func (e *Elector) keepLock(ctx context.Context, term lockTerm) (again bool) {
 // newVersion returns a random UUID, as the KCL's locks have.
 func newVersion() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:])
+	chance.Read(b[:], "lock")
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

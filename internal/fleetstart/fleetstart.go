@@ -6,9 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -89,14 +89,14 @@ func (s *Spread) watch(ctx context.Context, before tableView) (mayStart bool, er
 // grows e-fold in each equal part of watchTime. So in a fleet of any size, the first worker starts
 // some moments before the second. On average, a quarter of one worker does not watch at all.
 func drawWatch(workers int) time.Duration {
-	part := 1 + math.Log(1-rand.Float64())/math.Log(4*float64(workers))
+	part := 1 + math.Log(1-chance.Float64("watch"))/math.Log(4*float64(workers))
 	return time.Duration(max(0, part) * float64(watchTime))
 }
 
 // drawStart draws how long a worker of a fleet waits, and whether it checks the owner of the stream
 // consumer.
 func drawStart(workers int) (wait time.Duration, checksTag bool) {
-	checksTag = workers <= tagCheckers || rand.N(workers) < tagCheckers
+	checksTag = workers <= tagCheckers || chance.N(workers, "tag") < tagCheckers
 	if workers <= 1 {
 		return 0, checksTag
 	}
@@ -104,7 +104,7 @@ func drawStart(workers int) (wait time.Duration, checksTag bool) {
 	if checksTag && workers > tagCheckers {
 		spread += min(spread, tagSpread)
 	}
-	return rand.N(spread), checksTag
+	return chance.N(spread, "start"), checksTag
 }
 
 // tableView has the rows of one listing, and the number of workers that may exist.

@@ -2,10 +2,10 @@ package holder
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/trust"
 	"github.com/kinesis-go/kcl/leases"
 )
@@ -93,7 +93,7 @@ func (h *Holder) Run() {
 // a little less than RenewInterval, so that the renewals of a worker spread out. When the renewal
 // is late, because the table fails, it is the wait of the backoff.
 func (h *Holder) renewWait() time.Duration {
-	every := h.cfg.RenewInterval - rand.N(h.cfg.RenewInterval/10+1)
+	every := h.cfg.RenewInterval - chance.N(h.cfg.RenewInterval/10+1, "renew", h.cfg.WorkerID)
 	if wait := every - h.clock.Now().Since(h.lastSent()); wait > 0 {
 		return wait
 	}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/chance"
 )
 
 const (
@@ -35,7 +36,7 @@ type Health struct {
 // NewHealth returns the Health of a connection that was made now.
 func NewHealth() *Health {
 	now := time.Now()
-	return &Health{born: now, retires: now.Add(maxAge + rand.N(maxAge/3)), byCaller: map[string]int{}}
+	return &Health{born: now, retires: now.Add(maxAge + chance.N(maxAge/3, "connection")), byCaller: map[string]int{}}
 }
 
 // Record counts a call of caller that succeeded or failed, see [WithCaller].

@@ -8,26 +8,34 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/kinesis-go/kcl/internal/chance"
 )
 
 // Backoff computes the waits between attempts. It belongs to one goroutine.
-type Backoff struct{ b *backoff.ExponentialBackOff }
+type Backoff struct {
+	b    *backoff.ExponentialBackOff
+	name string // for package chance
+}
 
 // New returns a Backoff. The first wait is about initial, and later waits double up to about limit.
 // Each wait varies by up to half. The Backoff has no time limit: that of the underlying library is
 // switched off.
 func New(initial, limit time.Duration) *Backoff {
-	return &Backoff{b: backoff.NewExponentialBackOff(
+	return &Backoff{name: chance.Name("backoff"), b: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(initial),
 		backoff.WithMaxInterval(limit),
 		backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(0.5),
+		backoff.WithRandomizationFactor(0), // Next adds jitter
 		backoff.WithMaxElapsedTime(0),
 	)}
 }
 
 // Next returns the next wait.
-func (b *Backoff) Next() time.Duration { return b.b.NextBackOff() }
+func (b *Backoff) Next() time.Duration {
+	middle := b.b.NextBackOff()
+	return middle/2 + chance.N(middle+1, b.name)
+}
 
 // Reset makes the next wait the initial one. Call it after a success.
 func (b *Backoff) Reset() { b.b.Reset() }

@@ -1,10 +1,10 @@
 package shardread
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/awserr"
+	"github.com/kinesis-go/kcl/internal/chance"
 )
 
 // Action is what a reader does after an error of a call or of an event stream.
@@ -52,4 +52,4 @@ const (
 )
 
 // SlowWait returns the wait of [Slow]: 15 to 45 seconds.
-func SlowWait() time.Duration { return slowBackoff/2 + rand.N(slowBackoff) }
+func SlowWait() time.Duration { return slowBackoff/2 + chance.N(slowBackoff, "slow") }

@@ -3,10 +3,10 @@ package redis
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/leases"
 )
 
@@ -69,7 +69,7 @@ func (s *Store) Create(ctx context.Context, l leases.Lease) error {
 	if err != nil {
 		return err
 	}
-	args := append([]any{rand.Text()}, arguments(row)...)
+	args := append([]any{chance.Text("call", l.Key)}, arguments(row)...)
 	return s.write(ctx, "create", createScript, l.Key, args)
 }
 
@@ -83,7 +83,7 @@ func (s *Store) Update(ctx context.Context, u leases.Update) error {
 	if err != nil {
 		return err
 	}
-	args := append([]any{rand.Text(), len(expect)}, arguments(expect)...)
+	args := append([]any{chance.Text("call", u.Read.Key), len(expect)}, arguments(expect)...)
 	return s.write(ctx, "update", updateScript, u.Read.Key, append(args, arguments(set)...))
 }
 
