@@ -46,6 +46,10 @@ type Config struct {
 	// ms. A negative value means no time.
 	StateDelay time.Duration
 
+	// EventDelay is how long the first new record of a shard waits before a subscription sends it. The
+	// event has all records that have come until then. AWS takes about 70 ms. Default: no time.
+	EventDelay time.Duration
+
 	// PageSize, when positive, is the most results on a page of a list operation, if AWS allows more.
 	// With a small one a test sees several pages.
 	PageSize int

@@ -265,6 +265,11 @@ func (b *backend) follow(ctx context.Context, sub *subscription, c codec, out fr
 		timer.Reset(cmp.Or(next.pause, max(1, idleAt.Sub(now))))
 		select {
 		case <-next.changed:
+			timer.Reset(b.cfg.EventDelay)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
 		case <-timer.C:
 		case <-end.C:
 		case <-sub.replaced:

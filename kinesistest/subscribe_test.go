@@ -92,6 +92,23 @@ func TestSubscribeDeliversAtOnce(t *testing.T) {
 	})
 }
 
+func TestSubscribeGathersRecords(t *testing.T) {
+	streams := []kinesistest.StreamConfig{{Name: testStream}}
+	withConfig(t, kinesistest.Config{EventDelay: 70 * time.Millisecond, Streams: streams}, func(t *testing.T, e env) {
+		s := e.mustSubscribe(e.consumer("c"), shardID(0), latest)
+		defer s.Close()
+		synctest.Wait()
+		put := time.Now()
+		e.put("k", "x")
+		time.Sleep(69 * time.Millisecond)
+		e.put("k", "y")
+		ev, ok := event(s)
+		require.True(t, ok)
+		require.Len(t, ev.Records, 2)
+		require.Equal(t, 70*time.Millisecond, time.Since(put))
+	})
+}
+
 func TestSubscribeIdleEvents(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, e env) {
 		_, seq := e.put("k", "x")
