@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -32,9 +33,12 @@ type feed struct {
 	sent  map[string]int // records of each key
 }
 
-func newFeed(t *testing.T, network *memnet.Network, c *check.Checker, shards int) *feed {
+func newFeed(
+	t *testing.T, network *memnet.Network, c *check.Checker, shards int, eventDelay time.Duration,
+) *feed {
 	srv := kinesistest.New(t, kinesistest.Config{
 		DisableLimits: true,
+		EventDelay:    eventDelay,
 		Network:       network,
 		Streams:       []kinesistest.StreamConfig{{Name: streamName, Shards: shards}},
 	})
@@ -65,6 +69,7 @@ func (s *feed) produce(d dice) {
 	}
 	for i := range d.roll("burst").n(20) {
 		s.put(d.roll("put", i))
+		time.Sleep(d.roll("gap", i).between(time.Microsecond, 100*time.Microsecond))
 	}
 }
 

@@ -68,6 +68,7 @@ func (w *World) end() (drain time.Duration) {
 	drain = time.Since(begin)
 	for i := range keys {
 		w.stream.putKey("key"+strconv.Itoa(i), w.dice.roll("last", i))
+		time.Sleep(time.Microsecond)
 	}
 	bound := tipBound
 	if w.scenario.Has("day-off") {

@@ -19,7 +19,7 @@ var workerFaults = []kind{
 		w.freezeOne(d, []time.Duration{5, 15, 50, 600}[d.roll("long").n(4)]*time.Second)
 	}},
 	{name: "latency", rate: 0.05, step: func(w *World, d dice) {
-		w.latency = d.roll("latency").skewed(time.Millisecond, 300*time.Millisecond)
+		w.latency.Store(int64(d.roll("latency").skewed(time.Millisecond, 300*time.Millisecond)))
 	}},
 }
 

@@ -116,6 +116,7 @@ func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func
 	if !sleep(ctx, d.roll("there").between(time.Millisecond, 10*time.Millisecond)) {
 		return context.Cause(ctx)
 	}
+	w.tally.ties.act(k.name)
 	if k.frozen.Load() != nil {
 		k.whileFrozen()
 		_ = apply() // it was under way, and the caller has gone meanwhile

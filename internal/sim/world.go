@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kinesis-go/kcl/internal/chance"
 	"github.com/kinesis-go/kcl/internal/memnet"
 	"github.com/kinesis-go/kcl/internal/sim/check"
 	"github.com/kinesis-go/kcl/kinesistest"
@@ -32,7 +33,7 @@ type World struct {
 
 	faulty  atomic.Bool // faults happen
 	outage  outage
-	latency time.Duration
+	latency atomic.Int64 // the longest time that a call of Kinesis takes each way
 
 	born    int
 	live    []*worker // that were neither stopped nor killed
@@ -52,8 +53,9 @@ type outage struct{ on, silent atomic.Bool }
 
 // tally counts faults by their names.
 type tally struct {
-	mu     sync.Mutex // guards the field below
+	mu     sync.Mutex // guards counts
 	counts map[string]int
+	ties   ties // guards itself
 }
 
 func (t *tally) add(fault string) {
@@ -67,6 +69,8 @@ type Result struct {
 	Scenario   Scenario
 	Violations []check.Violation
 	Hash       uint64         // of the trace
+	Ties       int            // instants of two actors, see ties; without any, all plays have one hash
+	Trace      []check.Event  // all events
 	Counts     check.Counts   // of records and writes
 	Faults     map[string]int // how often each fault happened
 	Virtual    time.Duration  // how long the world lasted
@@ -78,13 +82,14 @@ type Result struct {
 // blocks for ever.
 func Play(t *testing.T, s Scenario) Result {
 	var r Result
+	chance.Simulate()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		w := newWorld(t, s)
 		r.Drain = w.run()
 		r.Scenario, r.Violations, r.Hash, r.Counts = s, w.check.Violations(), w.check.Hash(), w.check.Counts()
 		r.Faults, r.Virtual = w.tally.counts, time.Since(begin)
-		r.Report = w.last
+		r.Report, r.Trace, r.Ties = w.last, w.check.Trace(), w.tally.ties.count()
 	})
 	return r
 }
@@ -98,7 +103,8 @@ func newWorld(t *testing.T, s Scenario) *World {
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutStack}))
 	network := memnet.New()
 	t.Cleanup(func() { _ = network.Close() }) // never fails
-	w.stream = newFeed(t, network, w.check, s.Shards)
+	eventDelay := w.dice.roll("events").between(5*time.Millisecond, 100*time.Millisecond)
+	w.stream = newFeed(t, network, w.check, s.Shards, eventDelay)
 	w.table = newTable(w, network)
 	w.stream.srv.OnCall(w.call)
 	w.greenSince = time.Now()
@@ -113,13 +119,17 @@ func (w *World) run() time.Duration {
 			w.last = w.report()
 		}
 	}()
-	for range 1 + w.dice.roll("first").n(w.scenario.Workers) {
+	// The library draws by the time: see package chance. Each world has instants of its own.
+	time.Sleep(w.dice.roll("begin").between(0, time.Second))
+	for i := range 1 + w.dice.roll("first").n(w.scenario.Workers) {
 		w.start()
+		time.Sleep(w.dice.roll("begin", i).between(0, time.Millisecond))
 	}
 	w.faulty.Store(true)
 	for begin := time.Now(); time.Since(begin) < w.scenario.Length; {
 		d := w.dice.roll("step", time.Now())
 		sleep(context.Background(), d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
+		w.tally.ties.act("world")
 		w.stream.produce(d)
 		for _, f := range w.stepFaults {
 			if f.hits(d, "") {
@@ -154,8 +164,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // call decides what happens to a call of Kinesis. The call and the answer take time.
 func (w *World) call(c *kinesistest.Call) *kinesistest.Fault {
+	w.tally.ties.act(c.Client)
 	d := w.dice.roll("call", c.Client, c.Operation, c.Shard, time.Now())
-	slowest := max(w.latency, 10*time.Millisecond)
+	slowest := max(time.Duration(w.latency.Load()), 10*time.Millisecond)
 	actions := []kinesistest.Action{
 		kinesistest.Delay(d.roll("there").between(time.Millisecond, slowest)),
 		kinesistest.DelayAnswer(d.roll("back").between(time.Millisecond, slowest)),
@@ -186,7 +197,7 @@ func (w *World) after(d time.Duration, end func()) {
 func (w *World) heal() {
 	w.check.Note("", "heal")
 	w.faulty.Store(false)
-	w.latency = 0
+	w.latency.Store(0)
 	w.table.setListLag(0)
 	for _, undo := range w.undo {
 		undo()

@@ -96,7 +96,7 @@ func (c *Checker) Violate(invariant, shard, format string, args ...any) {
 
 func (c *Checker) violate(invariant, shard, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	c.trace.add(shard, "VIOLATION of %s: %s", invariant, text)
+	c.trace.add(shard, "VIOLATION of %s", invariant) // errors have random request ids, so without the text
 	if len(c.violations) < maxViolations {
 		c.violations = append(c.violations, Violation{invariant, shard, text, c.trace.last(shard)})
 	}
@@ -109,11 +109,19 @@ func (c *Checker) Violations() []Violation {
 	return slices.Clone(c.violations)
 }
 
-// Hash returns a hash of the whole trace. Two runs of the same world have the same.
+// Trace returns all events until now, in the order in which they were noted.
+func (c *Checker) Trace() []Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.trace.events)
+}
+
+// Hash returns a hash of the whole trace. Two plays of one world have the same. The order of events
+// at one instant does not count.
 func (c *Checker) Hash() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.trace.hash
+	return c.trace.hash()
 }
 
 // Counts returns the figures until now.
@@ -121,7 +129,7 @@ func (c *Checker) Counts() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := c.counts
-	counts.Events = c.trace.count
+	counts.Events = len(c.trace.events)
 	return counts
 }
 

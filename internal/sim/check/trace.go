@@ -3,11 +3,12 @@ package check
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 )
 
-// traceLength is how many events of a shard a report shows.
+// traceLength is how many events a report shows.
 const traceLength = 200
 
 // Event is one event of a trace.
@@ -19,53 +20,43 @@ type Event struct {
 
 // String returns the event as a line of a trace.
 func (e Event) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s %s", e.At.Format("15:04:05.000000"), e.Shard, e.Text))
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s", e.At.Format("15:04:05.000000000"), e.Shard, e.Text))
 }
 
-// trace keeps the last events of each shard, and a hash of all events.
+// trace keeps all events of a world in the order in which they were noted.
 type trace struct {
 	begin  time.Time
-	events map[string][]Event
-	hash   uint64
-	count  int
+	events []Event
 }
 
-func newTrace() *trace {
-	return &trace{begin: time.Now(), events: map[string][]Event{}, hash: 14695981039346656037}
-}
+func newTrace() *trace { return &trace{begin: time.Now()} }
 
 // add notes an event that happens now. An event of the whole world has no shard.
 func (t *trace) add(shard, format string, args ...any) {
-	e := Event{At: time.Now(), Shard: shard, Text: fmt.Sprintf(format, args...)}
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %d %s %s", t.hash, e.At.Sub(t.begin), e.Shard, e.Text)
-	t.hash = h.Sum64()
-	t.count++
-	kept := t.events[shard]
-	if len(kept) >= 2*traceLength {
-		kept = append(kept[:0], kept[len(kept)-traceLength:]...)
-	}
-	t.events[shard] = append(kept, e)
+	t.events = append(t.events, Event{At: time.Now(), Shard: shard, Text: fmt.Sprintf(format, args...)})
 }
 
-// last returns the last events of a shard and of the world, in the order of time.
+// last returns the last events of a shard and of the world.
 func (t *trace) last(shard string) []Event {
-	all := append([]Event{}, t.events[shard]...)
-	if shard != "" {
-		all = merge(all, t.events[""])
-	}
-	return all[max(0, len(all)-traceLength):]
-}
-
-// merge merges two sorted traces.
-func merge(a, b []Event) []Event {
-	out := make([]Event, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if b[0].At.Before(a[0].At) {
-			out, b = append(out, b[0]), b[1:]
-		} else {
-			out, a = append(out, a[0]), a[1:]
+	var out []Event
+	for _, e := range slices.Backward(t.events) {
+		if e.Shard == shard || e.Shard == "" {
+			if out = append(out, e); len(out) == traceLength {
+				break
+			}
 		}
 	}
-	return append(append(out, a...), b...)
+	slices.Reverse(out)
+	return out
+}
+
+// hash returns a hash of the trace. The order of events at one instant does not count.
+func (t *trace) hash() uint64 {
+	var all uint64
+	for _, e := range t.events {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%d %s %s", e.At.Sub(t.begin), e.Shard, e.Text)
+		all += h.Sum64()
+	}
+	return all
 }
