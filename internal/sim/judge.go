@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,7 +63,8 @@ func (w *World) end() (drain time.Duration) {
 	begin := time.Now()
 	if !w.until(drainBound, w.drained) {
 		left, some := w.check.Left()
-		w.check.Violate("L7", "", "%d records are not processed %s after the last fault: %v", left, drainBound, some)
+		w.check.Violate("L7", firstKey(some), "%d records are not processed %s after the last fault: %v", left, drainBound,
+			some)
 		return drainBound
 	}
 	drain = time.Since(begin)
@@ -76,7 +78,7 @@ func (w *World) end() (drain time.Duration) {
 	}
 	if !w.until(bound, w.drained) {
 		left, some := w.check.Left()
-		w.check.Violate("L7", "", "%d of the last records are not processed after %s: %v", left, bound, some)
+		w.check.Violate("L7", firstKey(some), "%d of the last records are not processed after %s: %v", left, bound, some)
 		return drain
 	}
 	for _, k := range w.live {
@@ -92,6 +94,12 @@ func (w *World) end() (drain time.Duration) {
 		}
 	}
 	return drain
+}
+
+// firstKey returns the shard of the first text of [check.Checker.Left], whose trace a report shows.
+func firstKey(some []string) string {
+	key, _, _ := strings.Cut(some[0], ": ")
+	return key
 }
 
 func (w *World) drained() bool {
