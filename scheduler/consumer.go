@@ -74,8 +74,10 @@ type consumer struct {
 }
 
 func newConsumer(l *shardLease) *consumer {
-	return &consumer{shardLease: l, begun: time.Now(),
-		parents: parentWait{shardLease: l}, gaps: gapWatch{shardLease: l}, delivery: delivery{shardLease: l}}
+	return &consumer{
+		shardLease: l, begun: time.Now(),
+		parents: parentWait{shardLease: l}, gaps: gapWatch{shardLease: l}, delivery: delivery{shardLease: l},
+	}
 }
 
 // consume runs the consumer of one lease. The coordinator starts a goroutine for each call. ctx

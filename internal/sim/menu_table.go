@@ -16,38 +16,52 @@ var errTable = errors.New("lease table failed, by the simulation")
 
 // tableFaults hit single calls of the lease table.
 var tableFaults = []kind{
-	{name: "table-fails", rate: 0.03, dynamodb: failTable("InternalServerError"),
-		table: func(dice) tableFault { return leasefault.Failing(errTable) }},
-	{name: "table-answer-lost", rate: 0.03, dynamodb: doTable(dynamotest.LoseAnswer()),
-		table: func(dice) tableFault { return leasefault.Lossy(errTable) }},
-	{name: "table-slow", rate: 0.05, dynamodb: func(d dice) []dynamotest.Action {
-		return []dynamotest.Action{dynamotest.Delay(d.skewed(100*time.Millisecond, 3*time.Second))}
+	{
+		name: "table-fails", rate: 0.03, dynamodb: failTable("InternalServerError"),
+		table: func(dice) tableFault { return leasefault.Failing(errTable) },
 	},
+	{
+		name: "table-answer-lost", rate: 0.03, dynamodb: doTable(dynamotest.LoseAnswer()),
+		table: func(dice) tableFault { return leasefault.Lossy(errTable) },
+	},
+	{
+		name: "table-slow", rate: 0.05, dynamodb: func(d dice) []dynamotest.Action {
+			return []dynamotest.Action{dynamotest.Delay(d.skewed(100*time.Millisecond, 3*time.Second))}
+		},
 		table: func(d dice) tableFault {
 			return leasefault.Slow(d.skewed(100*time.Millisecond, 3*time.Second))
-		}},
-	{name: "table-very-slow", rate: 0.01, dynamodb: func(d dice) []dynamotest.Action {
-		return []dynamotest.Action{dynamotest.Delay(d.skewed(3*time.Second, time.Minute))}
+		},
 	},
+	{
+		name: "table-very-slow", rate: 0.01, dynamodb: func(d dice) []dynamotest.Action {
+			return []dynamotest.Action{dynamotest.Delay(d.skewed(3*time.Second, time.Minute))}
+		},
 		table: func(d dice) tableFault {
 			return leasefault.Slow(d.skewed(3*time.Second, time.Minute))
-		}},
-	{name: "table-silent", rate: 0.01, dynamodb: doTable(dynamotest.Silence()),
-		table: func(dice) tableFault { return leasefault.Silent }},
-	{name: "table-late-write", rate: 0.02, dynamodb: func(d dice) []dynamotest.Action {
-		return []dynamotest.Action{dynamotest.Late(d.skewed(10*time.Millisecond, 10*time.Second))}
+		},
 	},
+	{
+		name: "table-silent", rate: 0.01, dynamodb: doTable(dynamotest.Silence()),
+		table: func(dice) tableFault { return leasefault.Silent },
+	},
+	{
+		name: "table-late-write", rate: 0.02, dynamodb: func(d dice) []dynamotest.Action {
+			return []dynamotest.Action{dynamotest.Late(d.skewed(10*time.Millisecond, 10*time.Second))}
+		},
 		table: func(d dice) tableFault {
 			return leasefault.Late(d.skewed(10*time.Millisecond, 10*time.Second))
-		}},
-	{name: "table-answer-silent", rate: 0.01, dynamodb: doTable(dynamotest.SilentAnswer()),
+		},
+	},
+	{
+		name: "table-answer-silent", rate: 0.01, dynamodb: doTable(dynamotest.SilentAnswer()),
 		table: func(dice) tableFault {
 			return func(ctx context.Context, _ leasefault.Call, apply func() error) error {
 				_ = apply() // nobody hears the answer
 				<-ctx.Done()
 				return context.Cause(ctx)
 			}
-		}},
+		},
+	},
 	{name: "table-write-repeated", rate: 0.02, table: func(dice) tableFault {
 		return func(_ context.Context, call leasefault.Call, apply func() error) error {
 			if call.Writes() {
@@ -91,8 +105,10 @@ var dynamodbFaults = []kind{
 	{name: "dynamodb-expired-credentials", rate: 0.005, dynamodb: failTable("ExpiredTokenException")},
 	{name: "dynamodb-invalid-once", rate: 0.001, dynamodb: failTable("ValidationException")},
 	// After such an answer to an UpdateItem, a worker gives its lease up, which is safe.
-	{name: "dynamodb-conflict-without-row", rate: 0.01, ops: []string{"PutItem", "DeleteItem"},
-		dynamodb: failTable("ConditionalCheckFailedException")},
+	{
+		name: "dynamodb-conflict-without-row", rate: 0.01, ops: []string{"PutItem", "DeleteItem"},
+		dynamodb: failTable("ConditionalCheckFailedException"),
+	},
 	{name: "dynamodb-unknown-error", rate: 0.01, dynamodb: failTable("SomethingNewException")},
 	{name: "dynamodb-empty-object", rate: 0.003, ops: tableReads, dynamodb: doTable(dynamotest.Answer(200, []byte("{}")))},
 	{name: "dynamodb-empty-body", rate: 0.003, ops: tableReads, dynamodb: doTable(dynamotest.Answer(200, nil))},

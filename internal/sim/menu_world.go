@@ -16,7 +16,7 @@ var workerFaults = []kind{
 		w.loseTable(d, d.roll("long").skewed(time.Second, time.Minute))
 	}},
 	{name: "freeze", rate: 0.03, step: func(w *World, d dice) {
-		w.freezeOne(d, []time.Duration{5, 15, 50, 600}[d.roll("long").n(4)]*time.Second)
+		w.freezeOne(d, time.Duration([]int{5, 15, 50, 600}[d.roll("long").n(4)])*time.Second)
 	}},
 	{name: "latency", rate: 0.05, step: func(w *World, d dice) {
 		w.latency.Store(int64(d.roll("latency").skewed(time.Millisecond, 300*time.Millisecond)))

@@ -104,7 +104,7 @@ func (s *Scenario) drawFaults() {
 
 // failover returns the FailoverTime of all workers.
 func (s Scenario) failover() time.Duration {
-	return []time.Duration{5, 10, 10, 10, 30}[dice(s.Seed).roll("failover").n(5)] * time.Second
+	return time.Duration([]int{5, 10, 10, 10, 30}[dice(s.Seed).roll("failover").n(5)]) * time.Second
 }
 
 // Has tells whether a fault is enabled.

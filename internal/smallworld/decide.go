@@ -30,7 +30,7 @@ func newDecider(r rules, f *family, maxLost uint8) *decider {
 		removals: map[[shards]uint32]removals{}, judged: map[[2]uint32][2]bool{}, passed: map[[2]uint32]bool{},
 	}
 	for age := range d.trust {
-		d.trust[age] = r.trusted(uint8(age)) //nolint:gosec // small
+		d.trust[age] = r.trusted(uint8(age))
 	}
 	return d
 }

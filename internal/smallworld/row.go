@@ -116,7 +116,7 @@ func workerNumber(name string) uint8 {
 	if name == "" {
 		return nobody
 	}
-	return uint8(strings.Index(workerNames, name)) //nolint:gosec // one of four
+	return uint8(strings.Index(workerNames, name))
 }
 
 func position(checkpoint uint8) kcl.ExtendedSequenceNumber {
@@ -156,7 +156,7 @@ func rowOf(l leases.Lease) row {
 	r := row{
 		there: true, owner: workerNumber(l.Owner), checkpointOwner: workerNumber(l.CheckpointOwner),
 		handoverTo: workerNumber(l.HandoverTo), native: workerNumber(l.NativeOwner),
-		counter: uint8(l.Counter), switches: uint8(min(l.OwnerSwitchesSinceCheckpoint, 1)), //nolint:gosec // a few steps
+		counter: uint8(l.Counter), switches: uint8(min(l.OwnerSwitchesSinceCheckpoint, 1)),
 		children: len(l.Children) > 0,
 	}
 	switch {

@@ -16,9 +16,9 @@ func TestRowsActLikeAStore(t *testing.T) {
 	t.Parallel()
 	const attributes = leases.AttrOwner | leases.AttrCheckpointOwner | leases.AttrHandoverTo | leases.AttrNativeOwner |
 		leases.AttrCounter | leases.AttrOwnerSwitches | leases.AttrCheckpoint | leases.AttrChildren
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(1, 2))
 	f := families()["chain"]
-	number := func(n int) uint8 { return uint8(random.IntN(n)) } //nolint:gosec // small
+	number := func(n int) uint8 { return uint8(random.IntN(n)) }
 	anyRow := func() row {
 		return row{
 			there: true, owner: number(2), checkpointOwner: number(2), handoverTo: number(2), native: number(2),
@@ -81,7 +81,7 @@ func TestStatesSurviveTheirEncoding(t *testing.T) {
 	for _, s := range d.starts() {
 		for range 200 {
 			steps := d.steps(&s, nil)
-			require.Empty(t, d.apply(&s, steps[rand.IntN(len(steps))])) //nolint:gosec // a test
+			require.Empty(t, d.apply(&s, steps[rand.IntN(len(steps))]))
 			s.forget()
 			b, n := d.canonical(&s, nil)
 			require.Equal(t, s.renamed(n), decode(b))

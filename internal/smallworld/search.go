@@ -46,7 +46,7 @@ func run(r rules, f *family, starts []state, depth int, maxLost uint8) result {
 	for _, s := range starts {
 		b, _ := x.canonical(&s, nil)
 		if _, ok := x.seen[hashOf(b)]; !ok {
-			index := uint32(len(x.parents)) //nolint:gosec // few
+			index := uint32(len(x.parents))
 			x.seen[hashOf(b)] = index
 			x.parents = append(x.parents, parent{state: index})
 			layer, indexes, roots = append(layer, b), append(indexes, index), append(roots, s)
@@ -69,7 +69,7 @@ func run(r rules, f *family, starts []state, depth int, maxLost uint8) result {
 					if _, ok := x.seen[key]; ok {
 						continue
 					}
-					index := uint32(len(x.parents)) //nolint:gosec // fewer than 2^32 states fit in memory
+					index := uint32(len(x.parents))
 					x.seen[key] = index
 					x.parents = append(x.parents, parent{indexes[i], st.encode()})
 					if level+1 < depth {
@@ -118,7 +118,7 @@ func (x *search) path(roots []state, index uint32, last step, broken string) str
 func (n naming) oldStep(st step) step {
 	for old, renamed := range n.workers {
 		if renamed == st.worker {
-			st.worker = uint8(old) //nolint:gosec // small
+			st.worker = uint8(old)
 			break
 		}
 	}

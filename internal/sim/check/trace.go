@@ -55,7 +55,7 @@ func (t *trace) hash() uint64 {
 	var all uint64
 	for _, e := range t.events {
 		h := fnv.New64a()
-		fmt.Fprintf(h, "%d %s %s", e.At.Sub(t.begin), e.Shard, e.Text)
+		_, _ = fmt.Fprintf(h, "%d %s %s", e.At.Sub(t.begin), e.Shard, e.Text)
 		all += h.Sum64()
 	}
 	return all

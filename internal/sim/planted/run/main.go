@@ -8,7 +8,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -31,17 +30,22 @@ var (
 )
 
 func main() {
-	log.SetFlags(0)
 	flag.Parse()
+	os.Exit(status())
+}
+
+// status runs the command and returns its exit status: 1 if a bug was missed, 2 after an error.
+func status() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	missed, err := run(ctx)
-	if err != nil {
-		log.Fatal(err)
+	switch missed, err := run(ctx); {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	case missed > 0:
+		return 1
 	}
-	if missed > 0 {
-		os.Exit(1)
-	}
+	return 0
 }
 
 // run looks for the chosen bugs. It returns how many were missed.
