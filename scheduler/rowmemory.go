@@ -113,13 +113,13 @@ func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 
 // planMissing plans the rows that a stream lacks, and returns the shards that it planned from.
 func (m *rowMemory) planMissing(
-	ctx context.Context, st *stream, list *shardList, rows []leases.Lease,
+	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, opt shardsync.Options,
 ) (plan []leases.Lease, shards []kcl.Shard, err error) {
 	if err := m.checkVanished(st, rows); err != nil {
 		return nil, nil, err
 	}
 	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
-		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, st.syncOptions(list))
+		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, opt)
 	}
 	if err != nil {
 		return nil, nil, err

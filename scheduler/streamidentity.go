@@ -48,12 +48,14 @@ func (st *streamIdentity) rowStream() string {
 // hasRow tells whether a row belongs to this stream.
 func (st *streamIdentity) hasRow(row leases.Lease) bool { return row.Stream == st.rowStream() }
 
-// syncOptions returns the values that new rows of the stream get.
-func (st *streamIdentity) syncOptions(list *shardList) shardsync.Options {
-	return shardsync.Options{
-		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
-		Application: st.marks.Application,
+// syncOptions returns the values that new rows of the stream get. bad are the unreadable rows.
+func (st *streamIdentity) syncOptions(list *shardList, bad ...*leases.RowError) shardsync.Options {
+	opt := shardsync.Options{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created}
+	for _, row := range bad {
+		opt.Unreadable = append(opt.Unreadable, row.Key)
 	}
+	opt.Application = st.marks.Application
+	return opt
 }
 
 // sameCreation compares creation times in whole seconds, because the KCL's identifiers have whole

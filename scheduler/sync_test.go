@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-go/kcl/internal/dynamotest"
 	"github.com/kinesis-go/kcl/internal/testsize"
 	"github.com/kinesis-go/kcl/kinesistest"
+	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/dynamodb"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -162,6 +163,34 @@ func TestUnreadableRowIsTold(t *testing.T) {
 		require.ErrorContains(t, w.Healthy(), bad)
 		require.ErrorContains(t, w.Healthy(), "leaseCounter is a list")
 		require.NoError(t, w.stop())
+	})
+}
+
+// The rows of both children cannot be read, and that of their finished parent was deleted. The
+// parent is not read again.
+func TestUnreadableRowsOfChildren(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, oneStream(2))
+		w := r.worker("a").start()
+		r.put(keys(5)...)
+		parent := r.open()[0]
+		left, right := r.split(parent)
+		r.put(keys(5)...)
+		r.finished(time.Minute)
+		r.eventually(30*time.Minute, "the row of the parent is deleted", func() bool {
+			_, err := r.store.Get(t.Context(), parent)
+			return errors.Is(err, leases.ErrNotFound)
+		})
+		for _, child := range []string{left, right} {
+			r.tableFaults.SetRowError(child, errors.New("leaseCounter is a list"))
+		}
+		time.Sleep(5 * time.Minute)
+		_, err := r.store.Get(t.Context(), parent)
+		require.ErrorIs(t, err, leases.ErrNotFound)
+		require.Error(t, w.Healthy())
+		require.NoError(t, w.stop())
+		r.audit.check(0)
 	})
 }
 

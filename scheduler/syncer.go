@@ -206,8 +206,7 @@ func (s *syncer) syncRows(
 ) ([]*leases.RowError, error) {
 	created := 0
 	for round := 1; ; round++ {
-		yield := round < yieldRounds && len(listing.Bad) == 0
-		n, complete, err := s.createMissing(ctx, st, list, listing.Leases, yield)
+		n, complete, err := s.createMissing(ctx, st, list, listing, round < yieldRounds)
 		created += n
 		if err != nil {
 			return listing.Bad, err
@@ -215,8 +214,7 @@ func (s *syncer) syncRows(
 		if complete {
 			break
 		}
-		// Another worker makes the same rows. Wait for that worker, or else the workers of a starting
-		// fleet write each row many times.
+		// Another worker makes the same rows. Without a wait a starting fleet writes each many times.
 		if err := retry.Sleep(ctx, 100*time.Millisecond+chance.N(400*time.Millisecond, "rows", st.label)); err != nil {
 			return listing.Bad, err
 		}
@@ -239,24 +237,24 @@ func (s *syncer) syncRows(
 	return listing.Bad, nil
 }
 
-// yieldRounds is how often a synchronisation waits for another worker that makes the same rows. It
-// never waits while some rows cannot be read, because these rows are planned each time.
+// yieldRounds is how often a synchronisation waits for another worker that makes the same rows.
 const yieldRounds = 20
 
 // createMissing plans and creates rows. With yield it stops after the first chunk with an existing
 // row. complete says that all planned rows exist.
 func (s *syncer) createMissing(
-	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, yield bool,
+	ctx context.Context, st *stream, list *shardList, listing leases.Listing, yield bool,
 ) (created int, complete bool, err error) {
+	rows, opt := listing.Leases, st.syncOptions(list, listing.Bad...)
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	plan, shards, err := s.seen.planMissing(ctx, st, list, rows)
+	plan, shards, err := s.seen.planMissing(ctx, st, list, rows, opt)
 	if err != nil {
 		return 0, false, err
 	}
 	plan, later := s.seen.holdBack(plan)
-	if id := shardsync.LacksChildren(list.shards, rows, st.syncOptions(list)); id != "" && later == nil {
+	if id := shardsync.LacksChildren(list.shards, rows, opt); id != "" && later == nil {
 		later = fmt.Errorf("%w: stream %s: shard %s is closed and lacks its children", errIncomplete, st.label, id)
 	}
 	for _, generation := range shardsync.Generations(plan, shards) {

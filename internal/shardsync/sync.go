@@ -33,6 +33,17 @@ type Options struct {
 	// Application is the name of the application. Every new lease gets it, beside the stream's ARN;
 	// see [Marks].
 	Application string
+	// Unreadable are the keys of rows that exist and cannot be read. Each counts as a row of its
+	// shard. Keys of other streams are ignored.
+	Unreadable []string
+}
+
+// shardOf returns the shard of a key, if the key belongs to the stream.
+func (opt Options) shardOf(key string) (id string, ok bool) {
+	if !opt.Multi {
+		return key, true
+	}
+	return strings.CutPrefix(key, opt.Stream.String()+":")
 }
 
 // ChildLease returns the row for a child of parent's shard. It starts at TRIM_HORIZON, whatever the
@@ -208,6 +219,11 @@ func newGraph(shards []kcl.Shard, rows []leases.Lease, opt Options) *graph {
 		g.hasRow[l.ShardID] = true
 		if parents[l.ShardID] == nil {
 			parents[l.ShardID] = l.Parents // the shard was trimmed, but its row names the parents
+		}
+	}
+	for _, key := range opt.Unreadable {
+		if id, ok := opt.shardOf(key); ok {
+			g.hasRow[id] = true
 		}
 	}
 	var markAncestors func(id string)

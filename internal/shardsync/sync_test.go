@@ -91,6 +91,8 @@ func TestPlanSync(t *testing.T) {
 		{"no shards", "", "", kcl.TrimHorizon, ""},
 		{"children are listed before their parents", "2(0,1) 0- 1-", "", kcl.TrimHorizon, "0:T 1:T 2:T"},
 		{"a circle in the listing", "0(1) 1(0)", "", kcl.TrimHorizon, "1:T 0:T"},
+		{"the row of a child cannot be read", "0- 1- 2(0,1) 3", "2? 3", kcl.TrimHorizon, ""},
+		{"the row of a parent cannot be read", "0- 1(0) 2(0) 3", "0? 3*", kcl.Latest, "1:T 2:T"},
 		{"the child of a merge is not listed", "0- 1- 3(2) 4(2)", "3 4", kcl.TrimHorizon, ""},
 		{"a child is not listed, LATEST", "0- 1- 3(2) 4(2)", "3* 4*", kcl.Latest, ""},
 		{"grandchildren are not listed", "0- 1-(0) 2-(0) 5(3) 6(4)", "5 6", kcl.TrimHorizon, ""},
@@ -100,10 +102,14 @@ func TestPlanSync(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var have []leases.Lease
+			var unreadable []string
 			for _, id := range strings.Fields(tt.have) {
 				l := leases.Lease{Key: strings.TrimRight(id, "*!")}
 				l.ShardID = l.Key
 				switch {
+				case strings.HasSuffix(id, "?"):
+					unreadable = append(unreadable, strings.TrimSuffix(id, "?"))
+					continue
 				case strings.HasSuffix(id, "*"):
 					l.PinnedAt = old
 				case strings.HasSuffix(id, "!"):
@@ -112,7 +118,7 @@ func TestPlanSync(t *testing.T) {
 				have = append(have, l)
 			}
 			initial := kcl.InitialPosition{Kind: tt.initial}
-			opt := Options{PinnedAt: now, StreamCreated: old}
+			opt := Options{PinnedAt: now, StreamCreated: old, Unreadable: unreadable}
 			plan := Plan(shards(tt.shards), have, initial, opt)
 			require.Equal(t, tt.want, planned(plan, pins))
 			for _, l := range plan {
@@ -123,6 +129,10 @@ func TestPlanSync(t *testing.T) {
 			// The same beside another stream with shards of the same names.
 			opt.Multi, opt.Stream = true,
 				kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}
+			opt.Unreadable = nil
+			for _, id := range unreadable {
+				opt.Unreadable = append(opt.Unreadable, opt.Stream.String()+":"+id)
+			}
 			var rows []leases.Lease
 			for _, l := range have {
 				l.Stream = opt.Stream.String()
