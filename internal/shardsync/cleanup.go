@@ -40,7 +40,9 @@ const RemovalExpects = leases.AttrOwner | leases.AttrCheckpointOwner | leases.At
 
 // HoldsParent tells whether the row of a child keeps the row of its finished parent in the table.
 // found says whether the child has a row.
-func HoldsParent(found bool, child leases.Lease) bool { return !found || !child.Started() }
+func HoldsParent(found bool, child leases.Lease) bool {
+	return !found || !child.Started()
+}
 
 // Survey is the state of one stream for [PlanCleanup]. Read the rows after the shards were listed.
 // Rows of the last scan do as well.
