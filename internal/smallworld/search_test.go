@@ -25,8 +25,8 @@ func TestNoHistoryBreaksAPromise(t *testing.T) {
 		maxLost uint8
 	}{
 		{testsize.Pick(8, 12, 12), 0},
-		{testsize.Pick(4, 6, 12), 1},
-		{testsize.Pick(4, 5, 7), 2},
+		{testsize.Pick(4, 6, 7), 1},
+		{testsize.Pick(4, 5, 5), 2},
 	} {
 		all := families()
 		for _, name := range slices.Sorted(maps.Keys(all)) {
