@@ -15,12 +15,8 @@ import (
 type Rules struct {
 	// Overlap lets a worker deliver a batch after it has lost its lease: some worker was frozen.
 	Overlap bool
-	// NoKeyOrder is for worlds whose producers or service do not keep the order of a key.
-	NoKeyOrder bool
 	// Loose is for processors that get their records from a decorator: not as one run of a shard.
 	Loose bool
-	// RowsVanish lets rows be deleted and made again: someone deletes them by hand.
-	RowsVanish bool
 	// NoDuplicates is for worlds without any fault: no record is delivered twice.
 	NoDuplicates bool
 	// Failover is the FailoverTime of all workers.

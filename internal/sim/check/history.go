@@ -11,7 +11,6 @@ import (
 // history is what the Checker knows of one shard.
 type history struct {
 	parents  []string
-	born     time.Time
 	closed   bool // the shard takes no more records
 	expired  bool // the service has forgotten the shard
 	records  []record
@@ -38,10 +37,8 @@ type record struct {
 	deliver int // how often it was delivered
 }
 
-func newHistory(parents []string) *history {
-	return &history{
-		parents: parents, born: time.Now(), index: map[kcl.ExtendedSequenceNumber]int{}, start: -1, progress: time.Now(),
-	}
+func newHistory() *history {
+	return &history{index: map[kcl.ExtendedSequenceNumber]int{}, start: -1, progress: time.Now()}
 }
 
 // advance moves prefix over all records that are done or trimmed.

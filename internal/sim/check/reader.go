@@ -1,7 +1,6 @@
 package check
 
 import (
-	"errors"
 	"time"
 
 	"github.com/kinesis-go/kcl"
@@ -42,7 +41,7 @@ func (r *Reader) enter(call string) (dead bool) {
 	if r.over {
 		c.violate("S16", r.key, "%s: call %s after the last one (%s)", r.worker, call, r.calls)
 	}
-	if (call == "I") != (r.next < 0 && r.calls == "" || r.next < 0) && call != "L" {
+	if (call == "I") != (r.next < 0) && call != "L" {
 		c.violate("S16", r.key, "%s: call %s after %q", r.worker, call, r.calls)
 	}
 	r.busy = true
@@ -247,9 +246,6 @@ func (r *Reader) last(call string) (end func(error)) {
 	}
 }
 
-// ErrInjected is the error of a call that fails on purpose.
-var ErrInjected = errors.New("simulated failure")
-
 // done notes finished records, and checks the order of each key (S7).
 func (c *Checker) done(worker, key string, h *history, records []int) {
 	for _, i := range records {
@@ -258,10 +254,8 @@ func (c *Checker) done(worker, key string, h *history, records []int) {
 			continue
 		}
 		rec.done, rec.doneBy = true, worker
-		if !c.rules.NoKeyOrder {
-			if text := c.keyOrder(rec.key).done(c.shards, h, i); text != "" {
-				c.violate("S7", key, "%s: key %q, record %d of the shard: %s", worker, rec.key, i, text)
-			}
+		if text := c.keyOrder(rec.key).done(c.shards, h, i); text != "" {
+			c.violate("S7", key, "%s: key %q, record %d of the shard: %s", worker, rec.key, i, text)
 		}
 	}
 	before := h.prefix

@@ -15,11 +15,8 @@ func WorkerOf(owner string) string {
 	return name
 }
 
-// Operator is the writer of changes by hand.
-const Operator = "operator"
-
 // Wrote says that the table has accepted a write. before is nil for a new row, and after for a
-// deleted one. writer is the configured name of the worker, or Operator.
+// deleted one. writer is the configured name of the worker.
 func (c *Checker) Wrote(writer string, before, after *leases.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +33,7 @@ func (c *Checker) Wrote(writer string, before, after *leases.Lease) {
 func (c *Checker) history(key string) *history {
 	h := c.shards[key]
 	if h == nil {
-		h = newHistory(nil)
+		h = newHistory()
 		c.shards[key] = h
 	}
 	return h
@@ -45,14 +42,14 @@ func (c *Checker) history(key string) *history {
 func (c *Checker) created(writer string, row leases.Lease) {
 	h := c.history(row.Key)
 	c.trace.add(row.Key, "%s creates the row at %s, parents %v", writer, row.Checkpoint, row.Parents)
-	if h.deleted && !c.rules.RowsVanish {
+	if h.deleted {
 		c.violate("S15", row.Key, "%s makes the row again that was deleted", writer)
 	}
 	h.row, h.hadRow = &row, true
 	if c.began.IsZero() {
 		c.began = time.Now()
 	}
-	if wrong := h.checkBegin(row, c.began); wrong != "" && writer != Operator {
+	if wrong := h.checkBegin(row, c.began); wrong != "" {
 		c.violate("S10", row.Key, "%s: %s", writer, wrong)
 	}
 	count, ok := h.coveredBy(row.Checkpoint, row)
@@ -74,9 +71,6 @@ func (c *Checker) removed(writer string, row leases.Lease) {
 	h := c.history(row.Key)
 	c.trace.add(row.Key, "%s deletes the row at %s", writer, row.Checkpoint)
 	h.row = nil
-	if writer == Operator {
-		return
-	}
 	h.deleted = true
 	if !h.expired && !h.finished() {
 		c.violate("S1", row.Key, "%s deletes the row at %s, with records from %d of %d unprocessed", writer, row.Checkpoint,
@@ -87,10 +81,10 @@ func (c *Checker) removed(writer string, row leases.Lease) {
 func (c *Checker) updated(writer string, before, after leases.Lease) {
 	h := c.history(after.Key)
 	h.row = &after
-	if wrong := h.checkBegin(after, c.began); wrong != "" && writer != Operator {
+	if wrong := h.checkBegin(after, c.began); wrong != "" {
 		c.violate("S10", after.Key, "%s: %s", writer, wrong)
 	}
-	if !after.Pending.IsZero() && after.Pending.Compare(after.Checkpoint) < 0 && writer != Operator {
+	if !after.Pending.IsZero() && after.Pending.Compare(after.Checkpoint) < 0 {
 		c.violate("S2", after.Key, "%s leaves the pending checkpoint %s behind %s", writer, after.Pending, after.Checkpoint)
 	}
 	h.noteHandover(before, after)
@@ -109,10 +103,10 @@ func (c *Checker) updated(writer string, before, after leases.Lease) {
 	}
 	c.counts.Checkpoints++
 	c.trace.add(after.Key, "%s checkpoints %s", writer, after.Checkpoint)
-	if writer != Operator && WorkerOf(before.ActualOwner()) != writer {
+	if WorkerOf(before.ActualOwner()) != writer {
 		c.violate("S3", after.Key, "%s writes a checkpoint, and the owner is %q", writer, before.ActualOwner())
 	}
-	if before.Checkpoint.Compare(after.Checkpoint) > 0 && writer != Operator {
+	if before.Checkpoint.Compare(after.Checkpoint) > 0 {
 		c.violate("S2", after.Key, "%s sets the checkpoint back from %s to %s", writer, before.Checkpoint, after.Checkpoint)
 	}
 	count, ok := h.coveredBy(after.Checkpoint, after)
@@ -137,7 +131,7 @@ func (c *Checker) shardEnd(writer string, h *history, row leases.Lease) {
 	if !h.closed && !h.expired {
 		c.violate("S8", row.Key, "%s writes SHARD_END, and the shard is open", writer)
 	}
-	if !h.agreed && writer != Operator {
+	if !h.agreed {
 		c.violate("S8", row.Key, "%s writes SHARD_END, and no processor has agreed", writer)
 	}
 	for key, child := range c.shards {
