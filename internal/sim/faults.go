@@ -47,3 +47,14 @@ func (k kind) fits(table string) bool {
 func (k kind) hits(d dice, op string) bool {
 	return (k.ops == nil || slices.Contains(k.ops, op)) && d.roll(k.name).chance(k.rate)
 }
+
+// strikes tells whether the fault happens now to a call of op by a worker, about a shard. If it
+// does, the world counts and notes it.
+func (k kind) strikes(w *World, d dice, worker, op, shard string) bool {
+	if !w.faulty.Load() || !k.hits(d, op) {
+		return false
+	}
+	w.tally.add(k.name)
+	w.check.Note(shard, "%s: %s of %s", worker, k.name, op)
+	return true
+}

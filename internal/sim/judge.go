@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -61,10 +60,7 @@ func (w *World) end() (drain time.Duration) {
 		w.start()
 	}
 	begin := time.Now()
-	if !w.until(drainBound, w.drained) {
-		left, some := w.check.Left()
-		w.check.Violate("L7", firstKey(some), "%d records are not processed %s after the last fault: %v", left, drainBound,
-			some)
+	if !w.drains(drainBound, "after the last fault") {
 		return drainBound
 	}
 	drain = time.Since(begin)
@@ -76,9 +72,7 @@ func (w *World) end() (drain time.Duration) {
 	if w.scenario.Has("day-off") {
 		bound = expiryBound
 	}
-	if !w.until(bound, w.drained) {
-		left, some := w.check.Left()
-		w.check.Violate("L7", firstKey(some), "%d of the last records are not processed after %s: %v", left, bound, some)
+	if !w.drains(bound, "after the last ones were written") {
 		return drain
 	}
 	for _, k := range w.live {
@@ -96,17 +90,21 @@ func (w *World) end() (drain time.Duration) {
 	return drain
 }
 
-// firstKey returns the shard of the first text of [check.Checker.Left], whose trace a report shows.
-func firstKey(some []string) string {
-	key, _, _ := strings.Cut(some[0], ": ")
-	return key
-}
-
-func (w *World) drained() bool {
-	w.stream.observe()
-	w.supervise()
-	left, _ := w.check.Left()
-	return left == 0 || len(w.check.Violations()) > 0
+// drains waits until all records are processed, and checks that it does not take longer than bound
+// (L7). when says since when. A report shows the first shard that is left.
+func (w *World) drains(bound time.Duration, when string) bool {
+	if w.until(bound, func() bool {
+		w.stream.observe()
+		w.supervise()
+		left, _ := w.check.Left()
+		return left == 0 || len(w.check.Violations()) > 0
+	}) {
+		return true
+	}
+	left, some := w.check.Left()
+	shard, _, _ := strings.Cut(some[0], ": ")
+	w.check.Violate("L7", shard, "%d records are not processed %s %s: %v", left, bound, when, some)
+	return false
 }
 
 // until waits until cond holds. It returns false if that takes longer than bound.
@@ -115,7 +113,7 @@ func (w *World) until(bound time.Duration, cond func() bool) bool {
 		if time.Since(begin) > bound {
 			return false
 		}
-		sleep(context.Background(), 500*time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 	}
 	return true
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-go/kcl"
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/internal/sim/check"
 )
 
@@ -43,13 +44,8 @@ func (p *processor) roll(call string) dice {
 
 // fault tells whether a fault of the menu happens in this call.
 func (p *processor) fault(d dice, name string) bool {
-	w := p.k.w
-	if f, ok := w.processorFaults[name]; ok && w.faulty.Load() && f.hits(d, "") {
-		w.tally.add(name)
-		w.check.Note(p.shard, "%s: %s", p.k.name, name)
-		return true
-	}
-	return false
+	f, ok := p.k.w.processorFaults[name]
+	return ok && f.strikes(p.k.w, d, p.k.name, "its processor", p.shard)
 }
 
 func (p *processor) Initialize(ctx context.Context, in kcl.InitializeInput) error {
@@ -115,7 +111,7 @@ func (p *processor) work(ctx context.Context, d dice) {
 	if p.fault(d, "processor-ignores-cancel") {
 		ctx = context.WithoutCancel(ctx)
 	}
-	sleep(ctx, long)
+	_ = retry.Sleep(ctx, long) // cancelled calls end early
 	p.k.whileFrozen()
 }
 
@@ -185,7 +181,7 @@ func (p *processor) ShutdownRequested(ctx context.Context, in kcl.ShutdownReques
 	end := p.calls.ShutdownRequested()
 	d := p.roll("shutdown")
 	if p.fault(d, "processor-shutdown-slow") {
-		sleep(ctx, d.skewed(time.Second, 40*time.Second))
+		_ = retry.Sleep(ctx, d.skewed(time.Second, 40*time.Second)) // ctx ends with ShutdownTimeout
 	}
 	var err error
 	if p.k.w.scenario.style() != styleAuto {

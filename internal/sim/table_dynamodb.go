@@ -108,13 +108,9 @@ func (t *dynamoTable) call(c dynamotest.Call) []dynamotest.Action {
 	case w.outage.on.Load():
 		return append(actions, dynamotest.Fail("InternalServerError", "outage of the simulation"))
 	}
-	if w.faulty.Load() {
-		for _, f := range w.tableFaults {
-			if f.dynamodb != nil && f.hits(d, c.Operation) {
-				w.tally.add(f.name)
-				w.check.Note(c.Key, "%s: %s of %s", c.Client, f.name, c.Operation)
-				actions = append(actions, f.dynamodb(d.roll(f.name, "how"))...)
-			}
+	for _, f := range w.tableFaults {
+		if f.dynamodb != nil && f.strikes(w, d, c.Client, c.Operation, c.Key) {
+			actions = append(actions, f.dynamodb(d.roll(f.name, "how"))...)
 		}
 	}
 	return actions

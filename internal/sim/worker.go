@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-go/kcl"
 	"github.com/kinesis-go/kcl/internal/awstest"
+	"github.com/kinesis-go/kcl/internal/retry"
 	"github.com/kinesis-go/kcl/leases"
 	"github.com/kinesis-go/kcl/leases/leasefault"
 	"github.com/kinesis-go/kcl/scheduler"
@@ -113,8 +114,8 @@ func (k *worker) wrote(u leases.Update, sent time.Time) {
 func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func() error) error {
 	w := k.w
 	d := w.dice.roll("table", k.name, call.Op, call.Key, time.Now())
-	if !sleep(ctx, d.roll("there").between(time.Millisecond, 10*time.Millisecond)) {
-		return context.Cause(ctx)
+	if err := retry.Sleep(ctx, d.roll("there").between(time.Millisecond, 10*time.Millisecond)); err != nil {
+		return err
 	}
 	w.tally.ties.act(k.name)
 	if k.frozen.Load() != nil {
@@ -137,18 +138,14 @@ func (k *worker) callTable(ctx context.Context, call leasefault.Call, apply func
 		}
 		return apply()
 	}
-	if w.faulty.Load() {
-		for _, f := range w.tableFaults {
-			if f.table != nil && f.hits(d, "") {
-				w.tally.add(f.name)
-				w.check.Note(call.Key, "%s: %s of %s", k.name, f.name, call.Op)
-				return f.table(d.roll(f.name, "how"))(ctx, call, guarded)
-			}
+	for _, f := range w.tableFaults {
+		if f.table != nil && f.strikes(w, d, k.name, call.Op, call.Key) {
+			return f.table(d.roll(f.name, "how"))(ctx, call, guarded)
 		}
 	}
 	err := guarded()
-	if !sleep(ctx, d.roll("back").between(time.Millisecond, 10*time.Millisecond)) {
-		return context.Cause(ctx)
+	if err := retry.Sleep(ctx, d.roll("back").between(time.Millisecond, 10*time.Millisecond)); err != nil {
+		return err
 	}
 	return err
 }

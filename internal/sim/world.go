@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -128,7 +127,7 @@ func (w *World) run() time.Duration {
 	w.faulty.Store(true)
 	for begin := time.Now(); time.Since(begin) < w.scenario.Length; {
 		d := w.dice.roll("step", time.Now())
-		sleep(context.Background(), d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
+		time.Sleep(d.roll("pause").skewed(100*time.Millisecond, 15*time.Second))
 		w.tally.ties.act("world")
 		w.stream.produce(d)
 		for _, f := range w.stepFaults {
@@ -150,18 +149,6 @@ func (w *World) run() time.Duration {
 	return w.end()
 }
 
-// sleep waits for d. It returns false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // call decides what happens to a call of Kinesis. The call and the answer take time.
 func (w *World) call(c *kinesistest.Call) *kinesistest.Fault {
 	w.tally.ties.act(c.Client)
@@ -171,13 +158,9 @@ func (w *World) call(c *kinesistest.Call) *kinesistest.Fault {
 		kinesistest.Delay(d.roll("there").between(time.Millisecond, slowest)),
 		kinesistest.DelayAnswer(d.roll("back").between(time.Millisecond, slowest)),
 	}
-	if w.faulty.Load() {
-		for _, f := range w.callFaults {
-			if f.hits(d, c.Operation) {
-				w.tally.add(f.name)
-				w.check.Note(c.Shard, "%s: %s of %s", c.Client, f.name, c.Operation)
-				actions = append(actions, f.call(d.roll(f.name, "how"))...)
-			}
+	for _, f := range w.callFaults {
+		if f.strikes(w, d, c.Client, c.Operation, c.Shard) {
+			actions = append(actions, f.call(d.roll(f.name, "how"))...)
 		}
 	}
 	return &kinesistest.Fault{Do: actions}
