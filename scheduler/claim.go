@@ -131,7 +131,7 @@ func (c *claimer) claimOne(
 	if listErr != nil {
 		return false, listErr
 	}
-	missing, _, err := c.seen.planMissing(ctx, st, list, rows, st.syncOptions(list))
+	missing, _, _, err := c.seen.planMissing(ctx, st, list, rows, st.syncOptions(list))
 	if err != nil || len(missing) == 0 {
 		return false, err
 	}

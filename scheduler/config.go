@@ -29,6 +29,7 @@ const (
 	DefaultShardSyncInterval = time.Minute
 	DefaultStallTimeout      = 2 * time.Minute
 	DefaultFallbackAfter     = time.Minute
+
 	DefaultPollingMemory     = 256 << 20
 	DefaultStreamRefresh     = time.Minute
 	DefaultFormerStreamsWait = time.Hour

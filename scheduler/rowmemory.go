@@ -111,25 +111,26 @@ func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 	return nil
 }
 
-// planMissing plans the rows that a stream lacks, and returns the shards that it planned from.
+// planMissing plans the rows that a stream lacks, from shards. lacks is from shardsync.PlanComplete.
 func (m *rowMemory) planMissing(
 	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, opt shardsync.Options,
-) (plan []leases.Lease, shards []kcl.Shard, err error) {
+) (plan []leases.Lease, shards []kcl.Shard, lacks string, err error) {
 	if err := m.checkVanished(st, rows); err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	if plan, shards, err = st.planFirst(ctx, list, rows); plan == nil && err == nil {
-		shards, plan = list.shards, shardsync.Plan(list.shards, rows, st.cfg.InitialPosition, opt)
+		shards = list.shards
+		plan, lacks = shardsync.PlanComplete(shards, rows, st.cfg.InitialPosition, opt)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	for _, row := range plan {
 		if row.Checkpoint.SequenceNumber == kcl.SentinelLatest && row.PinnedAt.IsZero() {
-			return nil, nil, st.errNoPin()
+			return nil, nil, "", st.errNoPin()
 		}
 	}
-	return plan, shards, nil
+	return plan, shards, lacks, nil
 }
 
 // holdBack removes rows from a plan that must not be made now. If a row has just vanished, the

@@ -50,12 +50,10 @@ func (st *streamIdentity) hasRow(row leases.Lease) bool { return row.Stream == s
 
 // syncOptions returns the values that new rows of the stream get. bad are the unreadable rows.
 func (st *streamIdentity) syncOptions(list *shardList, bad ...*leases.RowError) shardsync.Options {
-	opt := shardsync.Options{Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created}
-	for _, row := range bad {
-		opt.Unreadable = append(opt.Unreadable, row.Key)
+	return shardsync.Options{
+		Stream: st.id, Multi: st.multi, PinnedAt: list.pin, StreamCreated: st.created,
+		Application: st.marks.Application, Unreadable: bad,
 	}
-	opt.Application = st.marks.Application
-	return opt
 }
 
 // sameCreation compares creation times in whole seconds, because the KCL's identifiers have whole

@@ -249,13 +249,13 @@ func (s *syncer) createMissing(
 	if err := st.checkRows(rows); err != nil {
 		return 0, false, err
 	}
-	plan, shards, err := s.seen.planMissing(ctx, st, list, rows, opt)
+	plan, shards, lacks, err := s.seen.planMissing(ctx, st, list, rows, opt)
 	if err != nil {
 		return 0, false, err
 	}
 	plan, later := s.seen.holdBack(plan)
-	if id := shardsync.LacksChildren(list.shards, rows, opt); id != "" && later == nil {
-		later = fmt.Errorf("%w: stream %s: shard %s is closed and lacks its children", errIncomplete, st.label, id)
+	if lacks != "" && later == nil {
+		later = fmt.Errorf("%w: stream %s: shard %s is closed and lacks its children", errIncomplete, st.label, lacks)
 	}
 	for _, generation := range shardsync.Generations(plan, shards) {
 		for rows := range slices.Chunk(generation, creators) {

@@ -249,8 +249,11 @@ func (c *cleaner) planStaysEmpty(removals []Removal) bool {
 		removed[r.Lease.Key] = true
 	}
 	left := slices.DeleteFunc(slices.Clone(c.Rows), func(l leases.Lease) bool { return removed[l.Key] })
-	return len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) == 0 &&
-		len(Plan(c.Shards, left, c.Initial, c.Options)) == 0 && LacksChildren(c.Shards, left, c.Options) == ""
+	if len(Plan(c.Shards, c.Rows, c.Initial, c.Options)) > 0 {
+		return false
+	}
+	after, lacks := PlanComplete(c.Shards, left, c.Initial, c.Options)
+	return len(after) == 0 && lacks == ""
 }
 
 // coversAll tells whether the open shards cover every hash key. Otherwise the list is incomplete.

@@ -33,9 +33,9 @@ type Options struct {
 	// Application is the name of the application. Every new lease gets it, beside the stream's ARN;
 	// see [Marks].
 	Application string
-	// Unreadable are the keys of rows that exist and cannot be read. Each counts as a row of its
-	// shard. Keys of other streams are ignored.
-	Unreadable []string
+	// Unreadable are rows that exist and cannot be read. Each counts as a row of its shard. Those of
+	// other streams are ignored.
+	Unreadable []*leases.RowError
 }
 
 // shardOf returns the shard of a key, if the key belongs to the stream.
@@ -83,7 +83,7 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 //
 // When the stream has rows, a shard that descends from one with a row starts at TRIM_HORIZON. An
 // ancestor of a shard with a row never gets a row: it was finished, or never read. A shard gets no
-// row either if it may be such an ancestor, see [LacksChildren].
+// row either if it may be such an ancestor, see [PlanComplete].
 //
 // A shard may be no relative of any shard with a row. It was missed when the first rows were made.
 // The worker that made them died, or two workers start at the same time. Such a shard starts where
@@ -92,9 +92,20 @@ func ChildLease(parent leases.Lease, child kcl.ChildShard) leases.Lease {
 // such a shard starts at the configured time, or else at TRIM_HORIZON. (The KCL lets such a shard
 // start at LATEST at the time of its first read.)
 func Plan(shards []kcl.Shard, rows []leases.Lease, initial kcl.InitialPosition, opt Options) []leases.Lease {
+	plan, _ := PlanComplete(shards, rows, initial, opt)
+	return plan
+}
+
+// PlanComplete is [Plan], and tells whether the list was complete. lacks is a listed shard that is
+// closed and has no listed child, and for whose sake a row is left out; empty if there is none. A
+// closed shard always has children, and the service forgets no shard before its parents. So the
+// list is incomplete: list again. Descendants of the shard may have rows, and then the shard was
+// finished long ago.
+func PlanComplete(
+	shards []kcl.Shard, rows []leases.Lease, initial kcl.InitialPosition, opt Options,
+) (plan []leases.Lease, lacks string) {
 	g := newGraph(shards, rows, opt)
 	start := g.frontier(initial)
-	var plan []leases.Lease
 	for _, s := range g.order {
 		if g.hasRow[s.ID] || g.ancestors[s.ID] {
 			continue
@@ -102,7 +113,11 @@ func Plan(shards []kcl.Shard, rows []leases.Lease, initial kcl.InitialPosition, 
 		l := newLease(s, opt)
 		l.Origin = start.storedOrigin
 		if !g.descends(s) {
-			if !start.accepts(s) || len(g.rows) > 0 && g.lacksChild(s) != "" {
+			if id := g.lacksChild(s); id != "" && len(g.rows) > 0 {
+				lacks = cmp.Or(lacks, id)
+				continue
+			}
+			if !start.accepts(s) {
 				continue
 			}
 			l.Checkpoint, l.PinnedAt, l.Origin = start.checkpoint, start.pinnedAt, start.origin
@@ -114,24 +129,7 @@ func Plan(shards []kcl.Shard, rows []leases.Lease, initial kcl.InitialPosition, 
 		}
 		plan = append(plan, l)
 	}
-	return plan
-}
-
-// LacksChildren returns a listed shard that is closed and has no listed child, and for whose sake
-// [Plan] leaves out a row; empty if there is none. A closed shard always has children, and the
-// service forgets no shard before its parents. So the list is incomplete: list again. Descendants
-// of the shard may have rows, and then the shard was finished long ago.
-func LacksChildren(shards []kcl.Shard, rows []leases.Lease, opt Options) string {
-	g := newGraph(shards, rows, opt)
-	for _, s := range g.order {
-		if len(g.rows) == 0 || g.hasRow[s.ID] || g.ancestors[s.ID] || g.descends(s) {
-			continue
-		}
-		if id := g.lacksChild(s); id != "" {
-			return id
-		}
-	}
-	return ""
+	return plan, lacks
 }
 
 // Generations splits a plan of [Plan] for the listed shards. No row of a generation is an ancestor
@@ -221,8 +219,8 @@ func newGraph(shards []kcl.Shard, rows []leases.Lease, opt Options) *graph {
 			parents[l.ShardID] = l.Parents // the shard was trimmed, but its row names the parents
 		}
 	}
-	for _, key := range opt.Unreadable {
-		if id, ok := opt.shardOf(key); ok {
+	for _, row := range opt.Unreadable {
+		if id, ok := opt.shardOf(row.Key); ok {
 			g.hasRow[id] = true
 		}
 	}

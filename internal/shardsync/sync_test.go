@@ -102,13 +102,13 @@ func TestPlanSync(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var have []leases.Lease
-			var unreadable []string
+			var unreadable []*leases.RowError
 			for _, id := range strings.Fields(tt.have) {
 				l := leases.Lease{Key: strings.TrimRight(id, "*!")}
 				l.ShardID = l.Key
 				switch {
 				case strings.HasSuffix(id, "?"):
-					unreadable = append(unreadable, strings.TrimSuffix(id, "?"))
+					unreadable = append(unreadable, &leases.RowError{Key: strings.TrimSuffix(id, "?")})
 					continue
 				case strings.HasSuffix(id, "*"):
 					l.PinnedAt = old
@@ -130,8 +130,8 @@ func TestPlanSync(t *testing.T) {
 			opt.Multi, opt.Stream = true,
 				kcl.StreamIdentifier{AccountID: "123456789012", Name: "orders", CreationEpoch: 1700000000}
 			opt.Unreadable = nil
-			for _, id := range unreadable {
-				opt.Unreadable = append(opt.Unreadable, opt.Stream.String()+":"+id)
+			for _, row := range unreadable {
+				opt.Unreadable = append(opt.Unreadable, &leases.RowError{Key: opt.Stream.String() + ":" + row.Key})
 			}
 			var rows []leases.Lease
 			for _, l := range have {
