@@ -16,10 +16,12 @@ var (
 )
 
 // CheckIdle returns the error of a batch whose processor asks to be replaced. Otherwise it asks the
-// processor inside.
+// processor inside. It does not wait for a processor that is at work.
 func (b *batching) CheckIdle(ctx context.Context) error {
-	if err := b.lock(ctx); err != nil {
-		return err
+	select {
+	case b.turn <- struct{}{}:
+	default:
+		return nil
 	}
 	defer b.unlock()
 	if errors.Is(b.failed, kcl.ErrRestart) {

@@ -50,3 +50,23 @@ func TestRestartOnAnIdleShardIsTold(t *testing.T) {
 		})
 	}
 }
+
+// A Batch whose processor is at work between two calls is asked, and does not wait for it.
+func TestCheckIdleDoesNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := processors.Each(func(ctx context.Context, _ kcl.Record) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, processors.FuncOptions{Logger: quiet})
+		s := open(t, processors.Batch(slow, processors.BatchOptions{MaxAge: time.Second, Logger: quiet}))
+		require.NoError(t, s.deliver(recs(1, 1)...))
+		time.Sleep(time.Minute) // the batch was handed on after a second
+		idle, ok := s.p.(kcl.IdleChecker)
+		require.True(t, ok)
+		asked := time.Now()
+		require.NoError(t, idle.CheckIdle(s.ctx))
+		require.Zero(t, time.Since(asked))
+		s.lose()
+	})
+}
