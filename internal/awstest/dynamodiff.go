@@ -79,26 +79,14 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 			ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 			ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
-		return "PutItem " + aws.ToString(condition) + " " + show(it), func(c *dynamodb.Client) string {
-			out, err := c.PutItem(tb.Context(), in, once)
-			if err != nil {
-				return outcome(err)
-			}
-			return show(out.Attributes)
-		}
+		return "PutItem " + aws.ToString(condition) + " " + show(it), sendPutItem(tb, in, once)
 	case 1:
 		in := &dynamodb.DeleteItemInput{
 			TableName: d.table, Key: key, ConditionExpression: condition,
 			ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil(),
 			ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
-		return "DeleteItem " + show(key) + aws.ToString(condition), func(c *dynamodb.Client) string {
-			out, err := c.DeleteItem(tb.Context(), in, once)
-			if err != nil {
-				return outcome(err)
-			}
-			return show(out.Attributes)
-		}
+		return "DeleteItem " + show(key) + aws.ToString(condition), sendDeleteItem(tb, in, once)
 	case 2:
 		in := &dynamodb.GetItemInput{TableName: d.table, Key: key, ConsistentRead: aws.Bool(true)}
 		return "GetItem " + show(key), func(c *dynamodb.Client) string {
@@ -129,7 +117,38 @@ func (d differ) request(tb testing.TB, once func(*dynamodb.Options)) (what strin
 		ReturnValues: returns, ReturnValuesOnConditionCheckFailure: onFailure,
 	}
 	what = "UpdateItem " + show(key) + aws.ToString(update) + " if " + aws.ToString(condition) + show(e.values)
-	return what, func(c *dynamodb.Client) string {
+	return what, sendUpdateItem(tb, in, once)
+}
+
+// sendPutItem sends in, and returns the outcome as text.
+func sendPutItem(tb testing.TB, in *dynamodb.PutItemInput, once func(*dynamodb.Options)) func(*dynamodb.Client) string {
+	return func(c *dynamodb.Client) string {
+		out, err := c.PutItem(tb.Context(), in, once)
+		if err != nil {
+			return outcome(err)
+		}
+		return show(out.Attributes)
+	}
+}
+
+// sendDeleteItem sends in, and returns the outcome as text.
+func sendDeleteItem(
+	tb testing.TB, in *dynamodb.DeleteItemInput, once func(*dynamodb.Options),
+) func(*dynamodb.Client) string {
+	return func(c *dynamodb.Client) string {
+		out, err := c.DeleteItem(tb.Context(), in, once)
+		if err != nil {
+			return outcome(err)
+		}
+		return show(out.Attributes)
+	}
+}
+
+// sendUpdateItem sends in, and returns the outcome as text.
+func sendUpdateItem(
+	tb testing.TB, in *dynamodb.UpdateItemInput, once func(*dynamodb.Options),
+) func(*dynamodb.Client) string {
+	return func(c *dynamodb.Client) string {
 		out, err := c.UpdateItem(tb.Context(), in, once)
 		if err != nil {
 			return outcome(err)

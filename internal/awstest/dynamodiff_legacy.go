@@ -35,38 +35,20 @@ func (d differ) legacy(tb testing.TB, once func(*dynamodb.Options)) (what string
 			TableName: d.table, Item: key, Expected: expected, ConditionalOperator: operator,
 			ReturnValues: types.ReturnValueAllOld, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
-		return "PutItem " + show(key) + what, func(c *dynamodb.Client) string {
-			out, err := c.PutItem(tb.Context(), in, once)
-			if err != nil {
-				return outcome(err)
-			}
-			return show(out.Attributes)
-		}
+		return "PutItem " + show(key) + what, sendPutItem(tb, in, once)
 	case 1:
 		in := &dynamodb.DeleteItemInput{
 			TableName: d.table, Key: key, Expected: expected, ConditionalOperator: operator,
 			ReturnValues: types.ReturnValueAllOld, ReturnValuesOnConditionCheckFailure: onFailure,
 		}
-		return "DeleteItem " + what, func(c *dynamodb.Client) string {
-			out, err := c.DeleteItem(tb.Context(), in, once)
-			if err != nil {
-				return outcome(err)
-			}
-			return show(out.Attributes)
-		}
+		return "DeleteItem " + what, sendDeleteItem(tb, in, once)
 	}
 	updates, changes := d.updates(len(expected) == 0)
 	in := &dynamodb.UpdateItemInput{
 		TableName: d.table, Key: key, Expected: expected, ConditionalOperator: operator, AttributeUpdates: updates,
 		ReturnValues: types.ReturnValueAllNew, ReturnValuesOnConditionCheckFailure: onFailure,
 	}
-	return fmt.Sprintf("UpdateItem %v %s", changes, what), func(c *dynamodb.Client) string {
-		out, err := c.UpdateItem(tb.Context(), in, once)
-		if err != nil {
-			return outcome(err)
-		}
-		return show(out.Attributes)
-	}
+	return fmt.Sprintf("UpdateItem %v %s", changes, what), sendUpdateItem(tb, in, once)
 }
 
 // expected draws conditions on up to three attributes, and describes them.
