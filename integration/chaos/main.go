@@ -28,13 +28,13 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/kinesis-go/kcl/internal/stopsignal"
 )
 
 // config holds the values of the command line.
@@ -54,9 +54,7 @@ func main() {
 		}
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	failed, err := c.all(ctx)
-	stop()
+	failed, err := c.all(stopsignal.Context())
 	if err != nil {
 		slog.Error("the run ended early", "err", err)
 	}
@@ -104,15 +102,15 @@ func parseTarget(text string) (map[string]int, error) {
 	if text == "" {
 		return nil, nil
 	}
-	target := map[string]int{}
-	parts := strings.Split(text, ",")
-	for i, kind := range []string{sigkill, sigterm, sigstop} {
-		if len(parts) != 3 {
-			return nil, fmt.Errorf("-target %q: want three numbers, such as 1000,1000,500", text)
-		}
+	wrong := fmt.Errorf("-target %q: want three numbers, such as 1000,1000,500", text)
+	target, parts, kinds := map[string]int{}, strings.Split(text, ","), []string{sigkill, sigterm, sigstop}
+	if len(parts) != len(kinds) {
+		return nil, wrong
+	}
+	for i, kind := range kinds {
 		n, err := strconv.Atoi(parts[i])
 		if err != nil || n < 0 {
-			return nil, fmt.Errorf("-target %q: want three numbers, such as 1000,1000,500", text)
+			return nil, wrong
 		}
 		target[kind] = n
 	}

@@ -39,11 +39,17 @@
 //
 // # What is checked
 //
-// After each step: S1 a checkpoint is not ahead of the work, S2 it never goes back, S3 no owner
-// writes after a later take, S4 at most one worker trusts a lease, S6 parents come first, S8
-// SHARD_END comes after the rows of the children, S15 no deleted row is made again. No row is
-// deleted before its children have been read from, and no accepted checkpoint is lost. From every
-// state, one new worker can finish every shard.
+// After each step:
+//
+//   - S1: No checkpoint is ahead of the work.
+//   - S2: No checkpoint goes back, and no accepted one is lost.
+//   - S3: No owner writes after a later take.
+//   - S4: At most one worker trusts a lease.
+//   - S6: Parents come first.
+//   - S8: SHARD_END comes after the rows of the children.
+//   - S15: No deleted row is made again. No row is deleted before its children have been read from.
+//
+// From every state, one new worker can finish every shard.
 //
 // The search goes by breadth, so the history that it prints is a shortest one. States that differ
 // only in the names of workers and shards are one state (canonical.go).

@@ -6,17 +6,18 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/kinesis-go/kcl/internal/sim/planted"
+	"github.com/kinesis-go/kcl/internal/stopsignal"
 )
 
 var (
@@ -36,9 +37,7 @@ func main() {
 
 // status runs the command and returns its exit status: 1 if a bug was missed, 2 after an error.
 func status() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch missed, err := run(ctx); {
+	switch missed, err := run(stopsignal.Context()); {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -64,7 +63,7 @@ func run(ctx context.Context) (missed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close() //nolint:errcheck // each line was written with its own check
+	defer func() { err = errors.Join(err, file.Close()) }()
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return 0, fmt.Errorf("find the module: %w", err)
