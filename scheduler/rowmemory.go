@@ -111,7 +111,7 @@ func (m *rowMemory) checkVanished(st *stream, rows []leases.Lease) error {
 	return nil
 }
 
-// planMissing plans the rows that a stream lacks, from shards. lacks is from shardsync.PlanComplete.
+// planMissing plans the rows that a stream lacks, from shards. For lacks see PlanComplete.
 func (m *rowMemory) planMissing(
 	ctx context.Context, st *stream, list *shardList, rows []leases.Lease, opt shardsync.Options,
 ) (plan []leases.Lease, shards []kcl.Shard, lacks string, err error) {

@@ -39,11 +39,11 @@ type Options struct {
 }
 
 // shardOf returns the shard of a key, if the key belongs to the stream.
-func (opt Options) shardOf(key string) (id string, ok bool) {
-	if !opt.Multi {
+func (o Options) shardOf(key string) (id string, ok bool) {
+	if !o.Multi {
 		return key, true
 	}
-	return strings.CutPrefix(key, opt.Stream.String()+":")
+	return strings.CutPrefix(key, o.Stream.String()+":")
 }
 
 // ChildLease returns the row for a child of parent's shard. It starts at TRIM_HORIZON, whatever the
